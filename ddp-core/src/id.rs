@@ -1,0 +1,68 @@
+//! Document ids, by the rule of Meteor's `mongo-id` package.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// A document's id in the form that travels in the `id` field of DDP messages.
+///
+/// Meteor's clients decode it by the rule of `mongo-id`: bare 24-digit hex is an ObjectID, `~`
+/// starts JSON, a leading `-` protects a string that would otherwise be taken for one of these,
+/// and anything else is the string itself. Cheap to clone.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DocumentId(Arc<str>);
+
+impl DocumentId {
+    /// The id of a document whose `_id` is this string.
+    #[must_use]
+    pub fn from_string(id: &str) -> Self {
+        let ambiguous = id.is_empty() || id.starts_with(['-', '~', '{']) || is_object_id(id);
+        if ambiguous { Self(format!("-{id}").into()) } else { Self(id.into()) }
+    }
+
+    /// The id of a document whose `_id` is the number that this JSON text writes, such as `7`.
+    #[must_use]
+    pub fn from_number_text(number: &str) -> Self {
+        Self(format!("~{number}").into())
+    }
+
+    /// The id of a document whose `_id` is this integer. Exact for clients up to 2^53 - 1.
+    #[must_use]
+    pub fn from_integer(id: i64) -> Self {
+        Self::from_number_text(&id.to_string())
+    }
+
+    /// The id of a document whose `_id` is a Mongo ObjectID; `None` unless it is 24 hex digits.
+    #[must_use]
+    pub fn from_object_id(hex: &str) -> Option<Self> {
+        is_object_id(hex).then(|| Self(hex.to_ascii_lowercase().into()))
+    }
+
+    /// An id that is in its travelling form already, such as one that a client sent back.
+    #[must_use]
+    pub fn from_wire(id: &str) -> Self {
+        Self(id.into())
+    }
+
+    /// The travelling form.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Whether Meteor reads a bare string of this form as an ObjectID.
+fn is_object_id(id: &str) -> bool {
+    id.len() == 24 && id.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'a'..=b'f'))
+}
+
+impl fmt::Debug for DocumentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", &*self.0)
+    }
+}
+
+impl fmt::Display for DocumentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}

@@ -1,0 +1,1 @@
+//! PostgreSQL behind a DDP server.

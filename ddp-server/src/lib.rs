@@ -1,0 +1,1 @@
+//! A Meteor-compatible DDP server.

@@ -1,0 +1,2 @@
+//! The todos example.
+fn main() {}

@@ -1,0 +1,1 @@
+//! What the example servers and the tests share.
