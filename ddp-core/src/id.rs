@@ -15,7 +15,7 @@ impl DocumentId {
     /// The id of a document whose `_id` is this string.
     #[must_use]
     pub fn from_string(id: &str) -> Self {
-        let ambiguous = id.is_empty() || id.starts_with(['-', '~', '{']) || is_object_id(id);
+        let ambiguous = id.starts_with(['-', '~', '{']) || is_object_id(id);
         if ambiguous { Self(format!("-{id}").into()) } else { Self(id.into()) }
     }
 
@@ -34,7 +34,8 @@ impl DocumentId {
     /// The id of a document whose `_id` is a Mongo ObjectID; `None` unless it is 24 hex digits.
     #[must_use]
     pub fn from_object_id(hex: &str) -> Option<Self> {
-        is_object_id(hex).then(|| Self(hex.to_ascii_lowercase().into()))
+        let hex = hex.to_ascii_lowercase();
+        is_object_id(&hex).then(|| Self(hex.into()))
     }
 
     /// An id that is in its travelling form already, such as one that a client sent back.
@@ -64,5 +65,31 @@ impl fmt::Debug for DocumentId {
 impl fmt::Display for DocumentId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_travel_by_the_rule_of_mongo_id() {
+        for (id, wire) in [
+            ("abc", "abc"),
+            ("", ""),
+            ("1", "1"),
+            ("-a", "--a"),
+            ("~1", "-~1"),
+            ("{x", "-{x"),
+            ("507f1f77bcf86cd799439011", "-507f1f77bcf86cd799439011"),
+            ("507F1F77BCF86CD799439011", "507F1F77BCF86CD799439011"),
+            ("507f1f77bcf86cd79943901", "507f1f77bcf86cd79943901"),
+        ] {
+            assert_eq!(DocumentId::from_string(id).as_str(), wire);
+        }
+        assert_eq!(DocumentId::from_integer(-7).as_str(), "~-7");
+        let object_id = DocumentId::from_object_id("507F1f77bcf86cd799439011").unwrap();
+        assert_eq!(object_id.as_str(), "507f1f77bcf86cd799439011");
+        assert_eq!(DocumentId::from_object_id("507f"), None);
     }
 }

@@ -1,0 +1,57 @@
+//! What clients send.
+
+use crate::ejson::Ejson;
+use crate::error::ProtocolError;
+
+/// A message from a client, as the DDP specification names them.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ClientMessage {
+    /// The first message of a connection.
+    Connect {
+        /// The version that the client proposes, if it is a string.
+        version: Option<String>,
+        /// The versions that the client speaks, if they are an array of strings.
+        support: Option<Vec<String>>,
+    },
+    /// Subscribes to a publication.
+    Sub {
+        /// The client's name for the subscription.
+        id: String,
+        /// The publication.
+        name: String,
+        /// The publication's arguments.
+        params: Vec<Ejson>,
+    },
+    /// Ends a subscription. `None` if the client gave no string.
+    Unsub {
+        /// The client's name for the subscription.
+        id: Option<String>,
+    },
+    /// Calls a method.
+    Method {
+        /// The client's name for the call.
+        id: String,
+        /// The method.
+        method: String,
+        /// The method's arguments.
+        params: Vec<Ejson>,
+        /// What the ids that the client's stub made were drawn from.
+        random_seed: Option<String>,
+    },
+    /// Asks for a `pong`.
+    Ping {
+        /// To be echoed.
+        id: Option<String>,
+    },
+    /// Answers a `ping`.
+    Pong,
+}
+
+/// A message that is answered with an `error`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Malformed {
+    /// What is wrong with it.
+    pub error: ProtocolError,
+    /// Whether it is a JSON object or array, which Meteor echoes as `offendingMessage`.
+    pub echo: bool,
+}

@@ -1,0 +1,235 @@
+//! From text to [`ClientMessage`].
+
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::client::{ClientMessage, Malformed};
+use crate::ejson::{self, Ejson};
+use crate::error::ProtocolError;
+
+/// Decodes a message by its `msg`. Unknown fields are ignored; of a repeated field the last counts,
+/// as with `JSON.parse`.
+pub(crate) fn decode(text: &str) -> Result<ClientMessage, Malformed> {
+    let malformed = |error| Malformed { error, echo: true };
+    let fields = match serde_json::from_str::<Envelope<'_>>(text) {
+        Ok(Envelope::Object(fields)) => fields,
+        Ok(Envelope::Array) => return Err(malformed(ProtocolError::BadRequest)),
+        Ok(Envelope::Scalar) | Err(_) => {
+            return Err(Malformed { error: ProtocolError::BadRequest, echo: false });
+        }
+    };
+    match fields.msg.and_then(string).as_deref() {
+        Some("connect") => Ok(ClientMessage::Connect {
+            version: fields.version.and_then(string),
+            support: fields.support.and_then(|raw| serde_json::from_str(raw.get()).ok()),
+        }),
+        Some("sub") => sub(&fields).ok_or(malformed(ProtocolError::MalformedSubscription)),
+        Some("unsub") => Ok(ClientMessage::Unsub { id: fields.id.and_then(string) }),
+        Some("method") => method(&fields).ok_or(malformed(ProtocolError::MalformedMethod)),
+        Some("ping") => Ok(ClientMessage::Ping { id: fields.id.and_then(string) }),
+        Some("pong") => Ok(ClientMessage::Pong),
+        _ if fields.msg.is_none_or(|msg| is_falsy(msg.get())) => {
+            Err(malformed(ProtocolError::BadRequest))
+        }
+        _ => Err(malformed(ProtocolError::UnknownMessage)),
+    }
+}
+
+/// Whether JavaScript takes the value for false, as Meteor's server does with `msg`.
+fn is_falsy(json: &str) -> bool {
+    matches!(json, "null" | "false" | "\"\"")
+        || json.parse::<f64>().is_ok_and(|number| number == 0.0)
+}
+
+fn sub(fields: &Fields<'_>) -> Option<ClientMessage> {
+    Some(ClientMessage::Sub {
+        id: string(fields.id?)?,
+        name: string(fields.name?)?,
+        params: params(fields)?,
+    })
+}
+
+fn method(fields: &Fields<'_>) -> Option<ClientMessage> {
+    let random_seed = match fields.random_seed {
+        None => None,
+        Some(seed) => Some(string(seed)?).filter(|seed| !seed.is_empty()),
+    };
+    Some(ClientMessage::Method {
+        id: string(fields.id?)?,
+        method: string(fields.method?)?,
+        params: params(fields)?,
+        random_seed,
+    })
+}
+
+/// The arguments, none if the field is absent; `None` if it is no array of EJSON.
+fn params(fields: &Fields<'_>) -> Option<Vec<Ejson>> {
+    let Some(raw) = fields.params else { return Some(Vec::new()) };
+    match ejson::parse(raw.get()) {
+        Ok(Ejson::Array(params)) => Some(params),
+        _ => None,
+    }
+}
+
+fn string(raw: &RawValue) -> Option<String> {
+    serde_json::from_str(raw.get()).ok()
+}
+
+/// The outermost JSON value of a message.
+enum Envelope<'a> {
+    Object(Fields<'a>),
+    Array,
+    Scalar,
+}
+
+/// The fields of any client message, undecoded.
+#[derive(Default)]
+struct Fields<'a> {
+    msg: Option<&'a RawValue>,
+    id: Option<&'a RawValue>,
+    name: Option<&'a RawValue>,
+    method: Option<&'a RawValue>,
+    params: Option<&'a RawValue>,
+    random_seed: Option<&'a RawValue>,
+    version: Option<&'a RawValue>,
+    support: Option<&'a RawValue>,
+}
+
+impl<'de> Deserialize<'de> for Envelope<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // `RawValue` is scanned without recursion, so that nesting cannot exhaust the stack here.
+        let raw = <&RawValue>::deserialize(deserializer)?;
+        match raw.get().as_bytes().first() {
+            Some(b'{') => serde_json::from_str::<Fields<'_>>(raw.get())
+                .map(Envelope::Object)
+                .map_err(serde::de::Error::custom),
+            Some(b'[') => Ok(Envelope::Array),
+            _ => Ok(Envelope::Scalar),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Fields<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(FieldsVisitor)
+    }
+}
+
+struct FieldsVisitor;
+
+impl<'de> Visitor<'de> for FieldsVisitor {
+    type Value = Fields<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a DDP message")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut fields = Fields::default();
+        while let Some(key) = map.next_key::<std::borrow::Cow<'de, str>>()? {
+            let value = map.next_value::<&'de RawValue>()?;
+            match &*key {
+                "msg" => fields.msg = Some(value),
+                "id" => fields.id = Some(value),
+                "name" => fields.name = Some(value),
+                "method" => fields.method = Some(value),
+                "params" => fields.params = Some(value),
+                "randomSeed" => fields.random_seed = Some(value),
+                "version" => fields.version = Some(value),
+                "support" => fields.support = Some(value),
+                _ => {}
+            }
+        }
+        Ok(fields)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, _: A) -> Result<Self::Value, A::Error> {
+        Err(serde::de::Error::custom("not an object"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(text: &str) -> (ProtocolError, bool) {
+        let Malformed { error, echo } = decode(text).unwrap_err();
+        (error, echo)
+    }
+
+    #[test]
+    fn every_message_of_a_client() {
+        assert_eq!(
+            decode(r#"{"msg":"connect","version":"1","support":["1","pre2"],"session":"x"}"#),
+            Ok(ClientMessage::Connect {
+                version: Some("1".to_owned()),
+                support: Some(vec!["1".to_owned(), "pre2".to_owned()]),
+            })
+        );
+        assert_eq!(
+            decode(r#"{"id":"a","unknown":[[[]]],"name":"tasks","params":[1,"x"],"msg":"sub"}"#),
+            Ok(ClientMessage::Sub {
+                id: "a".to_owned(),
+                name: "tasks".to_owned(),
+                params: vec![Ejson::Number(1.0), Ejson::String("x".to_owned())],
+            })
+        );
+        assert_eq!(
+            decode(r#"{"msg":"method","method":"m","id":"1","randomSeed":"s"}"#),
+            Ok(ClientMessage::Method {
+                id: "1".to_owned(),
+                method: "m".to_owned(),
+                params: vec![],
+                random_seed: Some("s".to_owned()),
+            })
+        );
+        assert_eq!(decode(r#"{"msg":"unsub"}"#), Ok(ClientMessage::Unsub { id: None }));
+        assert_eq!(
+            decode(r#"{"msg":"x","m\u0073g":"ping","id":"7"}"#),
+            Ok(ClientMessage::Ping { id: Some("7".to_owned()) })
+        );
+        assert_eq!(decode(r#" {"msg":"pong"} "#), Ok(ClientMessage::Pong));
+    }
+
+    #[test]
+    fn malformed_messages() {
+        use ProtocolError::{BadRequest, MalformedMethod, MalformedSubscription, UnknownMessage};
+        for text in ["", "{", "null", "7", "\"connect\"", "{\"msg\":}", "\u{0}"] {
+            assert_eq!(error(text), (BadRequest, false), "{text}");
+        }
+        for text in ["{}", "[]", r#"{"msg":null}"#, r#"{"msg":""}"#, r#"{"msg":-0.0}"#] {
+            assert_eq!(error(text), (BadRequest, true), "{text}");
+        }
+        for text in [r#"{"msg":5}"#, r#"{"msg":"added"}"#, r#"{"msg":{}}"#] {
+            assert_eq!(error(text), (UnknownMessage, true), "{text}");
+        }
+        for text in [
+            r#"{"msg":"sub","name":"a"}"#,
+            r#"{"msg":"sub","id":"a"}"#,
+            r#"{"msg":"sub","id":1,"name":"a"}"#,
+            r#"{"msg":"sub","id":"1","name":"a","params":{}}"#,
+        ] {
+            assert_eq!(error(text), (MalformedSubscription, true), "{text}");
+        }
+        for text in [
+            r#"{"msg":"method","id":"a"}"#,
+            r#"{"msg":"method","method":"a"}"#,
+            r#"{"msg":"method","id":"1","method":"a","params":"x"}"#,
+            r#"{"msg":"method","id":"1","method":"a","randomSeed":1}"#,
+            r#"{"msg":"method","id":"1","method":"a","randomSeed":null}"#,
+        ] {
+            assert_eq!(error(text), (MalformedMethod, true), "{text}");
+        }
+    }
+
+    #[test]
+    fn nesting_is_bounded() {
+        let deep = "[".repeat(200_000) + &"]".repeat(200_000);
+        let text = format!(r#"{{"msg":"method","id":"1","method":"m","params":{deep}}}"#);
+        assert_eq!(error(&text), (ProtocolError::MalformedMethod, true));
+        assert_eq!(error(&deep), (ProtocolError::BadRequest, true));
+        assert_eq!(error(&deep[..200_000]), (ProtocolError::BadRequest, false));
+    }
+}

@@ -1,0 +1,47 @@
+//! `connect`, `connected` and `failed`.
+
+use std::time::Instant;
+
+use super::{CloseReason, Event, Output, Session, State};
+use crate::error::ProtocolError;
+use crate::message::client::Malformed;
+use crate::message::{ClientMessage, ServerMessage};
+use crate::version::Version;
+
+impl Session {
+    /// Handles what comes before the session is connected. Only `connect` is welcome.
+    pub(super) fn handle_first_message(
+        &mut self,
+        now: Instant,
+        text: &str,
+        message: Result<ClientMessage, Malformed>,
+    ) {
+        match message {
+            Ok(ClientMessage::Connect { version, support }) => {
+                match Version::negotiate(version.as_deref(), support.as_deref()) {
+                    Ok(version) => self.connect(now, version),
+                    Err(version) => {
+                        self.send(ServerMessage::Failed { version });
+                        self.close(CloseReason::VersionMismatch);
+                    }
+                }
+            }
+            Err(Malformed { error: ProtocolError::BadRequest, echo }) => {
+                self.send_error(ProtocolError::BadRequest, echo.then_some(text));
+            }
+            Ok(_) | Err(_) => self.send_error(ProtocolError::MustConnectFirst, Some(text)),
+        }
+    }
+
+    fn connect(&mut self, now: Instant, version: Version) {
+        self.state = State::Connected(version);
+        let message = ServerMessage::Connected { session: &self.id }.to_text();
+        self.outputs.push_back(Output::Send(super::Outgoing::Text(message)));
+        self.outputs.push_back(Output::Event(Event::Connected(version)));
+        if version.has_heartbeats() {
+            self.heartbeat.start(now, &self.config);
+        } else {
+            self.heartbeat.stop();
+        }
+    }
+}

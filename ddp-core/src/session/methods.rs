@@ -1,0 +1,57 @@
+//! `method`, `result` and `updated`.
+
+use super::{Blocker, CallKey, Event, Output, Session};
+use crate::ejson::Ejson;
+use crate::error::DdpError;
+use crate::message::ServerMessage;
+
+/// A call of which `result` or `updated` is still to be sent.
+#[derive(Debug)]
+pub(super) struct Call {
+    id: String,
+    has_result: bool,
+    is_updated: bool,
+}
+
+impl Session {
+    pub(super) fn process_method(
+        &mut self,
+        id: String,
+        method: String,
+        params: Vec<Ejson>,
+        random_seed: Option<String>,
+    ) {
+        let call = CallKey(self.next_key());
+        self.calls.insert(call, Call { id, has_result: false, is_updated: false });
+        self.blocked_by = Some(Blocker::Method(call));
+        let event = Event::Call { call, method, params, random_seed };
+        self.outputs.push_back(Output::Event(event));
+    }
+
+    pub(super) fn handle_result(&mut self, key: CallKey, result: Result<Option<String>, DdpError>) {
+        if let Some(call) = self.calls.get_mut(&key).filter(|call| !call.has_result) {
+            call.has_result = true;
+            let result = result.as_ref().map(Option::as_deref);
+            let text = ServerMessage::Result { id: &call.id, result }.to_text();
+            self.outputs.push_back(Output::Send(super::Outgoing::Text(text)));
+            self.forget_finished(key);
+        }
+        self.unblock(Blocker::Method(key));
+    }
+
+    pub(super) fn handle_updated(&mut self, key: CallKey) {
+        if let Some(call) = self.calls.get_mut(&key).filter(|call| !call.is_updated) {
+            call.is_updated = true;
+            let text = ServerMessage::Updated { methods: &[&call.id] }.to_text();
+            self.outputs.push_back(Output::Send(super::Outgoing::Text(text)));
+            self.forget_finished(key);
+        }
+    }
+
+    fn forget_finished(&mut self, key: CallKey) {
+        if self.calls.get(&key).is_some_and(|call| call.has_result && call.is_updated) {
+            self.calls.remove(&key);
+            self.process_queue();
+        }
+    }
+}

@@ -1,0 +1,336 @@
+//! One client's session, as a state machine without IO.
+
+mod handshake;
+mod heartbeat;
+mod methods;
+mod subscriptions;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::ejson::Ejson;
+use crate::error::{DdpError, ProtocolError};
+use crate::merge_box::{MergeBox, Outgoing};
+use crate::message::client::Malformed;
+use crate::message::{ClientMessage, ServerMessage, decode};
+use crate::snapshot::Delta;
+use crate::version::Version;
+use heartbeat::Heartbeat;
+
+/// Names one `sub` of a session for as long as the session lives. Clients may use their own ids
+/// again; keys never come again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SubscriptionKey(u64);
+
+#[cfg(test)]
+impl SubscriptionKey {
+    pub(crate) fn for_tests(key: u64) -> Self {
+        Self(key)
+    }
+}
+
+/// Names one `method` call of a session for as long as the session lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CallKey(u64);
+
+/// Timeouts and limits of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionConfig {
+    /// A client from which nothing came for so long is pinged. Meteor: 15 s.
+    pub heartbeat_interval: Duration,
+    /// A pinged client that stays silent for so long is disconnected. Meteor: 15 s.
+    pub heartbeat_timeout: Duration,
+    /// A connection that sends no `connect` for so long is closed. Meteor: 45 s.
+    pub connect_timeout: Duration,
+    /// How many messages wait while a method or a publication runs. With more,
+    /// [`Session::wants_input`] is false until there is room. Meteor has no such bound.
+    pub queued_messages_max: usize,
+    /// How many calls may be unfinished at once, counting those that only wait for `updated`. With
+    /// so many, further messages wait.
+    pub calls_max: usize,
+    /// How many subscriptions a client may hold. One more gets `nosub` with `too-many-subscriptions`.
+    pub subscriptions_max: usize,
+}
+
+impl Default for SessionConfig {
+    fn default() -> Self {
+        Self {
+            heartbeat_interval: Duration::from_secs(15),
+            heartbeat_timeout: Duration::from_secs(15),
+            connect_timeout: Duration::from_secs(45),
+            queued_messages_max: 128,
+            calls_max: 1024,
+            subscriptions_max: 1024,
+        }
+    }
+}
+
+/// What happens to a session.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// A message came from the client.
+    Message(Instant, &'a str),
+    /// The time that [`Output::Timeout`] named has come.
+    Timeout(Instant),
+    /// Documents of a subscription changed.
+    Delta(SubscriptionKey, Arc<Delta>),
+    /// All initial documents of a subscription have been handed over.
+    Ready(SubscriptionKey),
+    /// A subscription ends by the server's will: by `stop`, or with an error.
+    Stop(SubscriptionKey, Option<DdpError>),
+    /// The publication's function returned, or lets the next messages begin before it does.
+    SubscriptionUnblocked(SubscriptionKey),
+    /// A method lets the next messages begin before it returns.
+    MethodUnblocked(CallKey),
+    /// A method returned: EJSON text, `None` for `undefined`.
+    Result(CallKey, Result<Option<String>, DdpError>),
+    /// A method's write fence fired.
+    Updated(CallKey),
+}
+
+/// What a session wants done.
+#[derive(Debug)]
+pub enum Output {
+    /// Send this.
+    Send(Outgoing),
+    /// Do this.
+    Event(Event),
+    /// Close the transport when all before this has been sent. The last output.
+    Close(CloseReason),
+    /// Nothing more now. Come back with [`Input::Timeout`] at this time, if any.
+    Timeout(Option<Instant>),
+}
+
+/// What a client asks of the application.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// The client and the server agreed on a version.
+    Connected(Version),
+    /// Run a publication.
+    Subscribe {
+        /// Names the subscription from now on.
+        subscription: SubscriptionKey,
+        /// The publication.
+        name: String,
+        /// Its arguments.
+        params: Vec<Ejson>,
+    },
+    /// Stop a publication's run; its documents are gone already.
+    Unsubscribe(SubscriptionKey),
+    /// Run a method.
+    Call {
+        /// Names the call from now on.
+        call: CallKey,
+        /// The method.
+        method: String,
+        /// Its arguments.
+        params: Vec<Ejson>,
+        /// The client's `randomSeed`.
+        random_seed: Option<String>,
+    },
+}
+
+/// Why a session closes its transport.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CloseReason {
+    /// There is no common version.
+    #[error("version negotiation failed")]
+    VersionMismatch,
+    /// No `connect` came in time.
+    #[error("no connect in time")]
+    ConnectTimeout,
+    /// A `ping` was not answered in time.
+    #[error("heartbeat timeout")]
+    HeartbeatTimeout,
+}
+
+/// The server's side of a DDP session: protocol, order, subscriptions and merge box.
+///
+/// Methods come in two groups. [`handle_input`](Self::handle_input) takes what happened;
+/// [`poll_output`](Self::poll_output) says what to do about it. **Mutate once, then drain:** after
+/// each input call `poll_output` until it answers [`Output::Timeout`] or [`Output::Close`].
+///
+/// Messages run one at a time in the client's order: a method or a `sub` holds up the rest until it
+/// returns or unblocks, but `ping` is answered at once. Inputs that name a subscription or a call
+/// that has ended are ignored, since they cross with the client's `unsub` on their way.
+#[derive(Debug)]
+pub struct Session {
+    id: String,
+    config: SessionConfig,
+    state: State,
+    heartbeat: Heartbeat,
+    queue: VecDeque<Queued>,
+    blocked_by: Option<Blocker>,
+    subscriptions: HashMap<SubscriptionKey, String>,
+    subscription_keys: HashMap<String, SubscriptionKey>,
+    calls: HashMap<CallKey, methods::Call>,
+    merge_box: MergeBox,
+    last_key: u64,
+    outputs: VecDeque<Output>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Connecting,
+    Connected(Version),
+    Closed,
+}
+
+/// A message that waits for its turn.
+#[derive(Debug)]
+enum Queued {
+    Message(ClientMessage),
+    Malformed(ProtocolError, Option<String>),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Blocker {
+    Subscription(SubscriptionKey),
+    Method(CallKey),
+}
+
+impl Session {
+    /// A session that begins now. `id` becomes its id should the client connect: 17 characters from
+    /// [`crate::random`], as several clients expect.
+    #[must_use]
+    pub fn new(id: String, config: SessionConfig, now: Instant) -> Self {
+        let mut session = Self {
+            id,
+            config,
+            state: State::Connecting,
+            heartbeat: Heartbeat::new(now + config.connect_timeout),
+            queue: VecDeque::new(),
+            blocked_by: None,
+            subscriptions: HashMap::new(),
+            subscription_keys: HashMap::new(),
+            calls: HashMap::new(),
+            merge_box: MergeBox::default(),
+            last_key: 0,
+            outputs: VecDeque::new(),
+        };
+        session.send(ServerMessage::ServerId);
+        session
+    }
+
+    /// The session's id.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Whether there is room for the client's next message. While there is none, leave it in the
+    /// socket: the client is held back, and its silence is not taken for death.
+    #[must_use]
+    pub fn wants_input(&self) -> bool {
+        self.state != State::Closed && self.queue.len() < self.config.queued_messages_max
+    }
+
+    /// Takes what happened.
+    pub fn handle_input(&mut self, input: Input<'_>) {
+        if self.state == State::Closed {
+            return;
+        }
+        match input {
+            Input::Message(now, text) => self.handle_message(now, text),
+            Input::Timeout(now) => self.handle_timeout(now),
+            Input::Delta(subscription, delta) => self.handle_delta(subscription, &delta),
+            Input::Ready(subscription) => self.handle_ready(subscription),
+            Input::Stop(subscription, error) => self.handle_stop(subscription, error.as_ref()),
+            Input::SubscriptionUnblocked(subscription) => {
+                self.unblock(Blocker::Subscription(subscription));
+            }
+            Input::MethodUnblocked(call) => self.unblock(Blocker::Method(call)),
+            Input::Result(call, result) => self.handle_result(call, result),
+            Input::Updated(call) => self.handle_updated(call),
+        }
+    }
+
+    /// Says what to do next.
+    pub fn poll_output(&mut self) -> Output {
+        self.outputs.pop_front().unwrap_or_else(|| {
+            let deadline = (self.state != State::Closed).then(|| self.heartbeat.deadline());
+            Output::Timeout(deadline.flatten())
+        })
+    }
+
+    fn handle_message(&mut self, now: Instant, text: &str) {
+        let message = decode::decode(text);
+        let State::Connected(version) = self.state else {
+            return self.handle_first_message(now, text, message);
+        };
+        self.heartbeat.handle_message();
+        let queued = match message {
+            Ok(ClientMessage::Ping { id }) if version.has_heartbeats() => {
+                return self.send(ServerMessage::Pong { id: id.as_deref() });
+            }
+            Ok(ClientMessage::Pong) if version.has_heartbeats() => return,
+            Ok(ClientMessage::Connect { .. }) => {
+                return self.send_error(ProtocolError::AlreadyConnected, Some(text));
+            }
+            Ok(ClientMessage::Ping { .. } | ClientMessage::Pong) => {
+                Queued::Malformed(ProtocolError::UnknownMessage, Some(text.to_owned()))
+            }
+            Ok(message) => Queued::Message(message),
+            Err(Malformed { error: ProtocolError::BadRequest, echo }) => {
+                return self.send_error(ProtocolError::BadRequest, echo.then_some(text));
+            }
+            Err(Malformed { error, echo }) => {
+                Queued::Malformed(error, echo.then(|| text.to_owned()))
+            }
+        };
+        self.queue.push_back(queued);
+        self.process_queue();
+    }
+
+    /// Runs the messages in order, up to one that holds up the others.
+    fn process_queue(&mut self) {
+        while self.blocked_by.is_none() && self.calls.len() < self.config.calls_max {
+            match self.queue.pop_front() {
+                None => return,
+                Some(Queued::Malformed(error, text)) => self.send_error(error, text.as_deref()),
+                Some(Queued::Message(message)) => self.process(message),
+            }
+        }
+    }
+
+    fn process(&mut self, message: ClientMessage) {
+        match message {
+            ClientMessage::Sub { id, name, params } => self.process_sub(id, name, params),
+            ClientMessage::Unsub { id } => self.process_unsub(id.as_deref()),
+            ClientMessage::Method { id, method, params, random_seed } => {
+                self.process_method(id, method, params, random_seed);
+            }
+            // These never enter the queue.
+            ClientMessage::Connect { .. } | ClientMessage::Ping { .. } | ClientMessage::Pong => {}
+        }
+    }
+
+    fn unblock(&mut self, blocker: Blocker) {
+        if self.blocked_by == Some(blocker) {
+            self.blocked_by = None;
+            self.process_queue();
+        }
+    }
+
+    fn next_key(&mut self) -> u64 {
+        self.last_key += 1;
+        self.last_key
+    }
+
+    fn send(&mut self, message: ServerMessage<'_>) {
+        self.outputs.push_back(Output::Send(Outgoing::Text(message.to_text())));
+    }
+
+    fn send_error(&mut self, reason: ProtocolError, offending_message: Option<&str>) {
+        self.send(ServerMessage::Error { reason, offending_message });
+    }
+
+    fn close(&mut self, reason: CloseReason) {
+        self.state = State::Closed;
+        self.queue.clear();
+        self.outputs.push_back(Output::Close(reason));
+    }
+}

@@ -1,0 +1,56 @@
+//! The write fence: when has everything that a method wrote been sent?
+
+/// Counts a method's writes, as Meteor's `WriteFence` does.
+///
+/// Writes begin while the method runs. The method's end arms the fence; from then on it fires, once,
+/// as soon as no write is outstanding.
+#[derive(Debug, Default)]
+pub struct WriteFence {
+    outstanding: usize,
+    armed: bool,
+    fired: bool,
+}
+
+impl WriteFence {
+    /// A write begins. One that begins after the fence fired is not waited for.
+    pub fn begin_write(&mut self) {
+        self.outstanding += 1;
+    }
+
+    /// A write has been delivered to the sessions, or failed. True if this fires the fence.
+    pub fn end_write(&mut self) -> bool {
+        self.outstanding = self.outstanding.saturating_sub(1);
+        self.try_fire()
+    }
+
+    /// The method has ended. True if this fires the fence.
+    pub fn arm(&mut self) -> bool {
+        self.armed = true;
+        self.try_fire()
+    }
+
+    fn try_fire(&mut self) -> bool {
+        let fires = self.armed && self.outstanding == 0 && !self.fired;
+        self.fired |= fires;
+        fires
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fires_once_when_armed_and_nothing_is_outstanding() {
+        let mut fence = WriteFence::default();
+        fence.begin_write();
+        fence.begin_write();
+        assert!(!fence.end_write());
+        assert!(!fence.arm());
+        assert!(fence.end_write());
+        fence.begin_write();
+        assert!(!fence.end_write());
+
+        assert!(WriteFence::default().arm());
+    }
+}

@@ -1,0 +1,43 @@
+//! Limits and timeouts, each with a default.
+
+use std::time::Duration;
+
+use ddp_core::session::SessionConfig;
+
+/// Limits and timeouts of a server.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// Timeouts and limits of each session.
+    pub session: SessionConfig,
+    /// The largest message that a client may send, in bytes; 4 MiB. A client that sends a larger one
+    /// is disconnected with code 1009.
+    pub message_bytes_max: usize,
+    /// How often an idle SockJS connection gets an `h` frame; 45 s as in Meteor, whose clients give
+    /// up after 100 s.
+    pub sockjs_heartbeat: Duration,
+    /// How many steps of live queries wait for one session before it is sent the difference to the
+    /// newest state instead; 64. Per subscription if it has more subscriptions than that.
+    pub queued_deltas_max: usize,
+    /// With so many bytes waiting for a socket, nothing more is made for it, and nothing read from
+    /// it; 256 KiB.
+    pub queued_bytes_max: usize,
+    /// A client whose socket takes nothing for so long is disconnected; 30 s.
+    pub write_timeout: Duration,
+    /// How long a closing handshake may take; 5 s.
+    pub close_timeout: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            session: SessionConfig::default(),
+            message_bytes_max: 4 * 1024 * 1024,
+            sockjs_heartbeat: Duration::from_secs(45),
+            queued_deltas_max: 64,
+            queued_bytes_max: 256 * 1024,
+            write_timeout: Duration::from_secs(30),
+            close_timeout: Duration::from_secs(5),
+        }
+    }
+}

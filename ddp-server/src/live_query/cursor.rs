@@ -1,0 +1,82 @@
+//! What a publication returns.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use ddp_core::FieldName;
+
+use super::Driver;
+use crate::collection::Collection;
+use crate::query::{Predicate, Query};
+
+/// A query on a collection of a data source, not yet run. A publication that returns it publishes
+/// its documents live, as a publish function that returns a cursor does in Meteor.
+pub struct Cursor<T> {
+    inner: AnyCursor,
+    documents: PhantomData<fn() -> T>,
+}
+
+/// A [`Cursor`] that forgot the type of its documents, to be returned along with others.
+#[derive(Clone)]
+pub struct AnyCursor {
+    pub(crate) driver: Arc<dyn Driver>,
+    pub(crate) query: Query,
+}
+
+impl<T> Cursor<T> {
+    /// All documents of a collection, for data sources to offer.
+    #[must_use]
+    pub fn new(driver: Arc<dyn Driver>, collection: &Collection<T>) -> Self {
+        let inner = AnyCursor { driver, query: Query::all(collection.name()) };
+        Self { inner, documents: PhantomData }
+    }
+
+    /// Only the documents that satisfy this predicate too.
+    #[must_use]
+    pub fn filter(mut self, predicate: Predicate) -> Self {
+        let query = &mut self.inner.query;
+        query.predicate = std::mem::replace(&mut query.predicate, Predicate::All).and(predicate);
+        self
+    }
+
+    /// Only these fields of the documents, besides `_id`.
+    #[must_use]
+    pub fn fields<'a>(mut self, fields: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut fields: Vec<FieldName> = fields.into_iter().map(FieldName::from).collect();
+        fields.sort();
+        fields.dedup();
+        self.inner.query.fields = Some(fields.into());
+        self
+    }
+
+    /// The query that will be run.
+    #[must_use]
+    pub fn query(&self) -> &Query {
+        &self.inner.query
+    }
+}
+
+impl<T> From<Cursor<T>> for AnyCursor {
+    fn from(cursor: Cursor<T>) -> Self {
+        cursor.inner
+    }
+}
+
+impl<T> Clone for Cursor<T> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone(), documents: PhantomData }
+    }
+}
+
+impl<T> fmt::Debug for Cursor<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt(f)
+    }
+}
+
+impl fmt::Debug for AnyCursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Cursor").field(&self.query).finish()
+    }
+}

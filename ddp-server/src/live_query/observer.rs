@@ -1,0 +1,55 @@
+//! The two ends of observing a live query.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+
+use ddp_core::{DdpError, Delta, SubscriptionKey};
+
+use crate::mailbox::{Mail, Mailbox};
+
+/// Where a live query's deltas go: a subscription of a session. Cheap to clone.
+#[derive(Clone)]
+pub struct Observer {
+    mailbox: Arc<Mailbox>,
+    subscription: SubscriptionKey,
+}
+
+impl Observer {
+    pub(crate) fn new(mailbox: Arc<Mailbox>, subscription: SubscriptionKey) -> Self {
+        Self { mailbox, subscription }
+    }
+
+    /// Hands over the next step of the documents. Never blocks: a session that lags loses steps,
+    /// not the state that they lead to.
+    pub fn handle_delta(&self, delta: &Arc<Delta>) {
+        self.mailbox.push_delta(self.subscription, Arc::clone(delta));
+    }
+
+    /// Ends the subscription with an error, since its documents can't be kept up to date any more.
+    pub fn fail(&self, error: DdpError) {
+        self.mailbox.push(Mail::Stop(self.subscription, Some(error)));
+    }
+}
+
+impl fmt::Debug for Observer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Observer").field(&self.subscription).finish()
+    }
+}
+
+/// Keeps a live query observed until dropped.
+pub struct Observation(#[expect(dead_code, reason = "held for its drop")] Box<dyn Any + Send>);
+
+impl Observation {
+    /// An observation that ends when `guard` is dropped.
+    pub fn new(guard: impl Send + 'static) -> Self {
+        Self(Box::new(guard))
+    }
+}
+
+impl fmt::Debug for Observation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Observation").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,245 @@
+//! Reactive collections in memory: a data source without a database.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use ddp_core::ejson::{self, Ejson, Object};
+use ddp_core::{Document, DocumentId, FieldName};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use parking_lot::Mutex;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::collection::Collection;
+use crate::error::Error;
+use crate::live_query::{
+    Batch, Change, Cursor, Driver, Load, Multiplexer, Observation, Observer, Plan, Row,
+};
+use crate::query::{Query, Truth, Value};
+use crate::random;
+
+/// A collection that lives in this process and is live like one of a database.
+///
+/// Writes are synchronous: when one returns, every subscriber's mailbox has the change, so that a
+/// method's `updated` needs no fence. Documents are typed when they come and go, and are held as
+/// EJSON. Cheap to clone: clones are the same collection.
+///
+/// ```
+/// use ddp_server::{Collection, MemoryCollection};
+///
+/// #[derive(serde::Serialize, serde::Deserialize)]
+/// struct Task {
+///     text: String,
+/// }
+/// let tasks = MemoryCollection::new(&Collection::<Task>::new("tasks"));
+/// let id = tasks.insert(&Task { text: "write".to_owned() }).unwrap();
+/// assert_eq!(tasks.get(&id).unwrap().unwrap().text, "write");
+/// ```
+pub struct MemoryCollection<T> {
+    collection: Collection<T>,
+    store: Arc<Store>,
+}
+
+struct Store {
+    rows: Mutex<Rows>,
+    multiplexer: Arc<Multiplexer<Arc<MemoryRow>>>,
+}
+
+#[derive(Default)]
+struct Rows {
+    rows: BTreeMap<String, Arc<MemoryRow>>,
+    transaction: u64,
+}
+
+struct MemoryRow {
+    id: String,
+    fields: Object,
+    document: Arc<Document>,
+}
+
+impl<T: Serialize + DeserializeOwned> MemoryCollection<T> {
+    /// An empty collection.
+    #[must_use]
+    pub fn new(collection: &Collection<T>) -> Self {
+        let multiplexer = Multiplexer::new(collection.name());
+        let store = Arc::new(Store { rows: Mutex::default(), multiplexer });
+        Self { collection: collection.clone(), store }
+    }
+
+    /// A cursor over all documents, to be narrowed and returned by a publication.
+    #[must_use]
+    pub fn find(&self) -> Cursor<T> {
+        let driver: Arc<dyn Driver> = Arc::clone(&self.store) as Arc<dyn Driver>;
+        Cursor::new(driver, &self.collection)
+    }
+
+    /// The document with this id.
+    ///
+    /// # Errors
+    /// A document that does not have the form of `T`.
+    pub fn get(&self, id: &str) -> Result<Option<T>, Error> {
+        let row = self.store.rows.lock().rows.get(id).cloned();
+        row.map(|row| row.typed()).transpose()
+    }
+
+    /// Inserts a document under a new random id, which is the answer.
+    ///
+    /// # Errors
+    /// See [`insert_with_id`](Self::insert_with_id).
+    pub fn insert(&self, document: &T) -> Result<String, Error> {
+        let id = random::id();
+        self.insert_with_id(&id, document)?;
+        Ok(id)
+    }
+
+    /// Inserts a document under this id.
+    ///
+    /// # Errors
+    /// An id that is taken (code 409), or a document that does not serialize to a map.
+    pub fn insert_with_id(&self, id: &str, document: &T) -> Result<(), Error> {
+        let row = MemoryRow::new(id, document)?;
+        let mut rows = self.store.rows.lock();
+        if rows.rows.contains_key(id) {
+            return Err(Error::client(409, format!("Duplicate id '{id}'")));
+        }
+        self.store.put(&mut rows, id, Some(row));
+        Ok(())
+    }
+
+    /// Changes a document. False if there is none with this id.
+    ///
+    /// # Errors
+    /// A document that does not have the form of `T`, or whose new form does not serialize to a map.
+    pub fn update(&self, id: &str, change: impl FnOnce(&mut T)) -> Result<bool, Error> {
+        let mut rows = self.store.rows.lock();
+        let Some(row) = rows.rows.get(id) else { return Ok(false) };
+        let mut document: T = row.typed()?;
+        change(&mut document);
+        let row = MemoryRow::new(id, &document)?;
+        self.store.put(&mut rows, id, Some(row));
+        Ok(true)
+    }
+
+    /// Removes a document. False if there is none with this id.
+    #[expect(clippy::must_use_candidate, reason = "removing is the point")]
+    pub fn remove(&self, id: &str) -> bool {
+        let mut rows = self.store.rows.lock();
+        let exists = rows.rows.contains_key(id);
+        if exists {
+            self.store.put(&mut rows, id, None);
+        }
+        exists
+    }
+}
+
+impl Store {
+    /// Sets a row and tells the live queries, under the lock: they must see writes in their order.
+    fn put(&self, rows: &mut Rows, id: &str, row: Option<Arc<MemoryRow>>) {
+        match &row {
+            Some(row) => rows.rows.insert(id.to_owned(), Arc::clone(row)),
+            None => rows.rows.remove(id),
+        };
+        rows.transaction += 1;
+        let change = Change { id: DocumentId::from_string(id), row };
+        let loads = self.multiplexer.apply(Batch {
+            transaction: rows.transaction,
+            truncated: false,
+            requery: false,
+            changes: vec![change],
+        });
+        for load in loads {
+            self.load(rows, load);
+        }
+    }
+
+    fn load(&self, rows: &Rows, load: Load) {
+        let wanted = rows.rows.values().filter(|row| {
+            load.plan.predicate.evaluate(&|field| row.value(field)) == Truth::True
+        });
+        let fields = load.query.fields.as_deref();
+        let documents = wanted
+            .map(|row| (DocumentId::from_string(&row.id), row.document(fields)))
+            .collect();
+        let seen = rows.transaction;
+        let repeat = self.multiplexer.finish_load(load, documents, |other| other <= seen);
+        debug_assert!(repeat.is_none(), "nothing happens while the rows are locked");
+    }
+}
+
+impl Driver for Store {
+    fn observe<'a>(
+        &'a self,
+        query: &'a Query,
+        observer: Observer,
+    ) -> BoxFuture<'a, Result<Observation, Error>> {
+        let predicate = query.predicate.clone();
+        let keys = predicate.equality_keys(&|_| true);
+        let plan = Plan { predicate, exact: true, keys };
+        let joined = self.multiplexer.observe(query, plan, observer);
+        if let Some(load) = joined.load {
+            self.load(&self.rows.lock(), load);
+        }
+        async move {
+            joined.ready.await??;
+            Ok(joined.observation)
+        }
+        .boxed()
+    }
+}
+
+impl MemoryRow {
+    fn new(id: &str, document: &impl Serialize) -> Result<Arc<Self>, Error> {
+        let Ejson::Object(mut fields) = ejson::to_value(document)? else {
+            return Err(Error::internal("a document must serialize to a map"));
+        };
+        fields.shift_remove("_id");
+        let texts: Vec<(FieldName, String)> = fields
+            .iter()
+            .map(|(name, value)| (FieldName::from(name.as_str()), value.to_text()))
+            .collect();
+        let document = Document::from_fields(texts.iter().map(|(n, t)| (n.clone(), t.as_str())))
+            .ok_or_else(|| Error::internal("document too large"))?;
+        Ok(Arc::new(Self { id: id.to_owned(), fields, document: Arc::new(document) }))
+    }
+
+    fn typed<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        let mut fields = self.fields.clone();
+        fields.insert("_id".to_owned(), Ejson::String(self.id.clone()));
+        Ok(ejson::from_value(Ejson::Object(fields))?)
+    }
+}
+
+impl Row for Arc<MemoryRow> {
+    fn value(&self, field: &str) -> Value {
+        if field == "_id" {
+            return Value::from(self.id.as_str());
+        }
+        self.fields.get(field).and_then(Value::from_ejson).unwrap_or(Value::Null)
+    }
+
+    fn document(&self, fields: Option<&[FieldName]>) -> Arc<Document> {
+        let Some(fields) = fields else { return Arc::clone(&self.document) };
+        let kept = self.document.iter().filter(|(name, _)| fields.contains(name));
+        let kept = Document::from_fields(kept.map(|(name, text)| (name.clone(), text)));
+        // A part of a document is no larger than the document, which was not too large.
+        kept.map_or_else(|| Arc::clone(&self.document), Arc::new)
+    }
+}
+
+impl<T> Clone for MemoryCollection<T> {
+    fn clone(&self) -> Self {
+        Self { collection: self.collection.clone(), store: Arc::clone(&self.store) }
+    }
+}
+
+impl<T> fmt::Debug for MemoryCollection<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let documents = self.store.rows.lock().rows.len();
+        f.debug_struct("MemoryCollection")
+            .field("collection", &self.collection)
+            .field("documents", &documents)
+            .finish()
+    }
+}

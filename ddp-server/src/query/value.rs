@@ -1,0 +1,182 @@
+//! Constants in predicates, and what rows are compared by.
+
+use std::cmp::Ordering;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use ddp_core::ejson::Ejson;
+
+/// A value that a predicate compares a field with.
+///
+/// The kinds are those that both JavaScript and SQL order. Comparison follows PostgreSQL: `Null`
+/// compares with nothing, integers and floats compare by magnitude, NaN equals itself and is above
+/// every other number, text is ordered by code points (as the collation `C` does).
+#[derive(Clone, Debug)]
+pub enum Value {
+    /// SQL's NULL: neither equal nor unequal to anything.
+    Null,
+    /// A boolean; false is below true.
+    Bool(bool),
+    /// An integer.
+    Int(i64),
+    /// A number that is no integer of up to 2^53 in magnitude.
+    Float(f64),
+    /// Text.
+    Text(Arc<str>),
+    /// A point in time: microseconds since 1970-01-01 UTC.
+    Time(i64),
+    /// Bytes.
+    Binary(Arc<[u8]>),
+}
+
+impl Value {
+    /// Compares as SQL does; `None` if either side is NULL or the kinds do not compare.
+    #[must_use]
+    pub fn compare(&self, other: &Self) -> Option<Ordering> {
+        match (self, other) {
+            (Self::Bool(a), Self::Bool(b)) => Some(a.cmp(b)),
+            (Self::Int(a), Self::Int(b)) | (Self::Time(a), Self::Time(b)) => Some(a.cmp(b)),
+            (Self::Float(a), Self::Float(b)) => Some(compare_floats(*a, *b)),
+            // PostgreSQL compares an integer with a double as doubles, too.
+            (Self::Int(a), Self::Float(b)) => Some(compare_floats(*a as f64, *b)),
+            (Self::Float(a), Self::Int(b)) => Some(compare_floats(*a, *b as f64)),
+            (Self::Text(a), Self::Text(b)) => Some(a.cmp(b)),
+            (Self::Binary(a), Self::Binary(b)) => Some(a.cmp(b)),
+            _ => None,
+        }
+    }
+
+    /// Whether this is SQL's NULL.
+    #[must_use]
+    pub fn is_null(&self) -> bool {
+        matches!(self, Self::Null)
+    }
+
+    /// The value that EJSON writes, if predicates can compare with it.
+    #[must_use]
+    pub fn from_ejson(value: &Ejson) -> Option<Self> {
+        Some(match value {
+            Ejson::Null => Self::Null,
+            Ejson::Bool(value) => Self::Bool(*value),
+            Ejson::Number(value) => Self::from(*value),
+            Ejson::String(value) => Self::from(value.as_str()),
+            Ejson::Date(date) => Self::from(*date),
+            Ejson::Binary(bytes) => Self::Binary(bytes.as_slice().into()),
+            _ => return None,
+        })
+    }
+}
+
+fn compare_floats(a: f64, b: f64) -> Ordering {
+    a.partial_cmp(&b).unwrap_or_else(|| a.is_nan().cmp(&b.is_nan()))
+}
+
+impl PartialEq for Value {
+    /// Identity, not SQL's equality: NULL is the same as NULL here.
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Null, Self::Null) => true,
+            (Self::Int(_), Self::Float(_)) | (Self::Float(_), Self::Int(_)) => false,
+            _ => self.compare(other) == Some(Ordering::Equal),
+        }
+    }
+}
+
+impl Eq for Value {}
+
+impl Hash for Value {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        std::mem::discriminant(self).hash(state);
+        match self {
+            Self::Null => {}
+            Self::Bool(value) => value.hash(state),
+            Self::Int(value) | Self::Time(value) => value.hash(state),
+            Self::Float(value) if value.is_nan() => f64::NAN.to_bits().hash(state),
+            // Adding zero makes -0 into 0, which it equals.
+            Self::Float(value) => (value + 0.0).to_bits().hash(state),
+            Self::Text(value) => value.hash(state),
+            Self::Binary(value) => value.hash(state),
+        }
+    }
+}
+
+impl From<bool> for Value {
+    fn from(value: bool) -> Self {
+        Self::Bool(value)
+    }
+}
+
+macro_rules! from_integers {
+    ($($integer:ty),*) => {$(
+        impl From<$integer> for Value {
+            fn from(value: $integer) -> Self {
+                Self::Int(i64::from(value))
+            }
+        }
+    )*};
+}
+
+from_integers!(i8, i16, i32, i64, u8, u16, u32);
+
+impl From<f64> for Value {
+    /// An integer if it is one that doubles tell from its neighbours.
+    fn from(value: f64) -> Self {
+        const EXACT: f64 = 9_007_199_254_740_992.0;
+        if value.fract() == 0.0 && value.abs() <= EXACT {
+            Self::Int(value as i64)
+        } else {
+            Self::Float(value)
+        }
+    }
+}
+
+impl From<&str> for Value {
+    fn from(value: &str) -> Self {
+        Self::Text(value.into())
+    }
+}
+
+impl From<String> for Value {
+    fn from(value: String) -> Self {
+        Self::Text(value.into())
+    }
+}
+
+impl From<&String> for Value {
+    fn from(value: &String) -> Self {
+        Self::Text(value.as_str().into())
+    }
+}
+
+impl From<ddp_core::ejson::Date> for Value {
+    /// NULL if the date is invalid, as `new Date(NaN)` is.
+    fn from(value: ddp_core::ejson::Date) -> Self {
+        value.millis().map_or(Self::Null, |millis| Self::Time(millis.saturating_mul(1000)))
+    }
+}
+
+impl<T: Into<Self>> From<Option<T>> for Value {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::Null, Into::into)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn comparison_is_that_of_sql() {
+        assert_eq!(Value::Null.compare(&Value::Null), None);
+        assert_eq!(Value::Int(2).compare(&Value::Float(2.5)), Some(Ordering::Less));
+        assert_eq!(Value::Float(f64::NAN).compare(&Value::Int(9)), Some(Ordering::Greater));
+        assert_eq!(
+            Value::Float(f64::NAN).compare(&Value::Float(f64::NAN)),
+            Some(Ordering::Equal)
+        );
+        assert_eq!(Value::from("a").compare(&Value::Int(1)), None);
+        assert_eq!(Value::from(3.0), Value::Int(3));
+        assert_eq!(Value::from(-0.0), Value::Int(0));
+        assert_eq!(Value::Null, Value::Null);
+    }
+}

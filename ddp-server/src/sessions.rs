@@ -1,0 +1,78 @@
+//! The connections of a server.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use crate::extract::Connection;
+
+/// All open connections, and whether more are welcome.
+pub(crate) struct Sessions {
+    open: Mutex<HashMap<Arc<str>, Connection>>,
+    count: watch::Sender<usize>,
+    closing: watch::Sender<bool>,
+}
+
+impl Default for Sessions {
+    fn default() -> Self {
+        Self {
+            open: Mutex::default(),
+            count: watch::Sender::new(0),
+            closing: watch::Sender::new(false),
+        }
+    }
+}
+
+impl Sessions {
+    /// Adds a connection until the answer is dropped.
+    pub(crate) fn register(self: &Arc<Self>, connection: &Connection) -> Registration {
+        let mut open = self.open.lock();
+        open.insert(Arc::clone(&connection.id), connection.clone());
+        self.count.send_replace(open.len());
+        drop(open);
+        if *self.closing.borrow() {
+            connection.close();
+        }
+        Registration { sessions: Arc::clone(self), id: Arc::clone(&connection.id) }
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        *self.count.borrow()
+    }
+
+    /// Closes all connections, now and in the future, and waits until they are gone. Each of them
+    /// bounds the time that its end takes.
+    pub(crate) async fn close(&self) {
+        self.closing.send_replace(true);
+        let open: Vec<Connection> = self.open.lock().values().cloned().collect();
+        for connection in open {
+            connection.close();
+        }
+        // The sender lives as long as `self`, so waiting cannot fail.
+        let _ = self.count.subscribe().wait_for(|count| *count == 0).await;
+    }
+
+    /// Done when the server closes.
+    pub(crate) async fn closing(&self) {
+        let mut closing = self.closing.subscribe();
+        // The sender lives as long as `self`, so waiting cannot fail.
+        let _ = closing.wait_for(|closing| *closing).await;
+    }
+}
+
+pub(crate) struct Registration {
+    sessions: Arc<Sessions>,
+    id: Arc<str>,
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        let mut open = self.sessions.open.lock();
+        let connection = open.remove(&self.id);
+        self.sessions.count.send_replace(open.len());
+        drop(open);
+        drop(connection);
+    }
+}

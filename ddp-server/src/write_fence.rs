@@ -1,0 +1,69 @@
+//! The write fence of a running method.
+
+use std::fmt;
+use std::sync::Arc;
+
+use ddp_core::session::CallKey;
+use parking_lot::Mutex;
+
+use crate::mailbox::{Mail, Mailbox};
+
+/// Delays a method's `updated` until its writes have been sent to the client, as Meteor's
+/// `WriteFence` does. Methods get it as an argument and hand it to the data source that they write
+/// to; a write that does not know the fence is not waited for. Cheap to clone.
+#[derive(Clone)]
+pub struct WriteFence(Arc<Inner>);
+
+struct Inner {
+    state: Mutex<ddp_core::WriteFence>,
+    fired: Option<(Arc<Mailbox>, CallKey)>,
+}
+
+impl WriteFence {
+    pub(crate) fn new(mailbox: Arc<Mailbox>, call: CallKey) -> Self {
+        Self(Arc::new(Inner { state: Mutex::default(), fired: Some((mailbox, call)) }))
+    }
+
+    /// A fence for writes that no client waits for.
+    #[must_use]
+    pub fn detached() -> Self {
+        Self(Arc::new(Inner { state: Mutex::default(), fired: None }))
+    }
+
+    /// Begins a write. It is over when the answer is dropped, which must happen after the observers
+    /// have been handed what the write changed.
+    #[must_use]
+    pub fn begin_write(&self) -> Write {
+        self.0.state.lock().begin_write();
+        Write(self.clone())
+    }
+
+    /// The method has returned.
+    pub(crate) fn arm(&self) {
+        let fires = self.0.state.lock().arm();
+        self.fire_if(fires);
+    }
+
+    fn fire_if(&self, fires: bool) {
+        if let Some((mailbox, call)) = self.0.fired.as_ref().filter(|_| fires) {
+            mailbox.push(Mail::Updated(*call));
+        }
+    }
+}
+
+impl fmt::Debug for WriteFence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.state.lock().fmt(f)
+    }
+}
+
+/// A write that has not been sent to everybody yet; over when dropped.
+#[derive(Debug)]
+pub struct Write(WriteFence);
+
+impl Drop for Write {
+    fn drop(&mut self) {
+        let fires = self.0.0.state.lock().end_write();
+        self.0.fire_if(fires);
+    }
+}
