@@ -1,6 +1,6 @@
 //! Randomness from the operating system, in Meteor's forms.
 
-use ddp_core::random::id_from_entropy;
+use ddp_core::random::{RandomStream, id_from_entropy};
 
 /// A 17-character id, as `Random.id()` gives.
 #[must_use]
@@ -8,9 +8,9 @@ pub fn id() -> String {
     id_from_entropy(&mut fill)
 }
 
-/// A seed that nobody can guess.
-pub(crate) fn secret() -> String {
-    format!("{}{}{}", id(), id(), id())
+/// A stream of ids that nobody can foresee, for a method whose caller sent no seed.
+pub(crate) fn stream() -> RandomStream {
+    RandomStream::from_entropy(&mut fill)
 }
 
 fn fill(bytes: &mut [u8]) {

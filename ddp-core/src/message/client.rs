@@ -49,9 +49,9 @@ pub enum ClientMessage {
 
 /// A message that is answered with an `error`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Malformed {
+pub(crate) struct Malformed {
     /// What is wrong with it.
-    pub error: ProtocolError,
+    pub(crate) error: ProtocolError,
     /// Whether it is a JSON object or array, which Meteor echoes as `offendingMessage`.
-    pub echo: bool,
+    pub(crate) echo: bool,
 }

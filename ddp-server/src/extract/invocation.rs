@@ -29,8 +29,8 @@ impl Invocation {
     pub(crate) fn new(connection: Connection, call: CallKey, random_seed: Option<&str>) -> Self {
         let fence = WriteFence::new(Arc::clone(&connection.mailbox), call);
         let random = match random_seed {
-            Some(seed) => RandomStream::new(seed),
-            None => RandomStream::new(&random::secret()),
+            Some(seed) => RandomStream::from_seed(seed),
+            None => random::stream(),
         };
         Self(Arc::new(Inner { connection, call, random: Mutex::new(random), fence }))
     }
@@ -44,7 +44,7 @@ impl Invocation {
     /// same in the same order, so that the document does not flicker at the client.
     #[must_use]
     pub fn random_id(&self, collection: &str) -> String {
-        self.0.random.lock().collection_id(collection)
+        self.0.random.lock().document_id(collection)
     }
 
     /// The write fence, to be handed to the data source that the method writes to.

@@ -1,0 +1,270 @@
+//! Values to serde's data model.
+
+mod access;
+mod missing;
+
+use serde::de::{DeserializeOwned, Deserializer, Error as _, Unexpected, Visitor};
+
+use self::access::{Elements, EnumValue, Members};
+use super::encode::INTEGER_MAX;
+use super::{DecodeError, Ejson, parse, wire};
+
+/// Converts a value into any deserializable type.
+///
+/// The forms are those of [`to_text`](super::to_text). Beyond what serde_json does:
+///
+/// - A number without a fraction is good for every integer type that it fits, and so is a string
+///   of digits for a number beyond ±(2^53 - 1).
+/// - A tuple takes an array of its length. Elements that are missing at the end are taken as
+///   `undefined`, which suits an `Option` or [`Ejson`]: so a client may leave out the last
+///   parameters of a method. Elements in excess are an error.
+/// - `()` takes an empty array as well as `null`.
+///
+/// # Errors
+///
+/// If the value does not fit the type. The error tells where, such as in
+/// `[0].listId: expected string, got number`.
+pub fn from_value<T: DeserializeOwned>(value: Ejson) -> Result<T, DecodeError> {
+    T::deserialize(ValueDeserializer(value))
+}
+
+/// Reads EJSON text into any deserializable type; see [`from_value`].
+///
+/// # Errors
+///
+/// As for [`parse`] and [`from_value`].
+pub fn from_text<T: DeserializeOwned>(text: &str) -> Result<T, DecodeError> {
+    from_value(parse(text)?)
+}
+
+struct ValueDeserializer(Ejson);
+
+impl ValueDeserializer {
+    fn mismatch<'de, V: Visitor<'de>>(&self, visitor: &V) -> DecodeError {
+        let unexpected = match &self.0 {
+            Ejson::Number(number) => Unexpected::Float(*number),
+            other => Unexpected::Other(other.kind()),
+        };
+        DecodeError::invalid_type(unexpected, visitor)
+    }
+
+    /// Visits an integer as such, whether it came as a number or as a string that stands for one
+    /// too large to be a double.
+    fn integer<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        match &self.0 {
+            Ejson::Number(number) if number.fract() == 0.0 => {
+                // Casting back tells whether the number is in the range: 2^63 and 2^64 themselves
+                // saturate to something less.
+                if (*number as i64) as f64 == *number && *number < i64::MAX as f64 {
+                    return visitor.visit_i64(*number as i64);
+                }
+                if (*number as u64) as f64 == *number && *number < u64::MAX as f64 {
+                    return visitor.visit_u64(*number as u64);
+                }
+            }
+            Ejson::String(digits) => match large_integer(digits) {
+                Some(Integer::Signed(value)) => {
+                    return match i64::try_from(value) {
+                        Ok(value) => visitor.visit_i64(value),
+                        Err(_) => visitor.visit_i128(value),
+                    };
+                }
+                Some(Integer::Unsigned(value)) => {
+                    return match u64::try_from(value) {
+                        Ok(value) => visitor.visit_u64(value),
+                        Err(_) => visitor.visit_u128(value),
+                    };
+                }
+                None => {}
+            },
+            _ => {}
+        }
+        Err(self.mismatch(&visitor))
+    }
+}
+
+enum Integer {
+    Signed(i128),
+    Unsigned(u128),
+}
+
+/// The integer that a string stands for. Only what a number could not be for a client: a smaller
+/// one in a string is a mistake.
+fn large_integer(text: &str) -> Option<Integer> {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    if digits.len() > 39 || digits.starts_with('0') || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let magnitude: u128 = digits.parse().ok()?;
+    if magnitude <= INTEGER_MAX.into() {
+        None
+    } else if digits.len() == text.len() {
+        Some(Integer::Unsigned(magnitude))
+    } else {
+        text.parse().ok().map(Integer::Signed)
+    }
+}
+
+/// Implements methods for the types that must be of one variant.
+macro_rules! expect {
+    ($($method:ident: $pattern:pat => $visit:ident($value:expr);)*) => {$(
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+            match self.0 {
+                $pattern => visitor.$visit($value),
+                other => Err(Self(other).mismatch(&visitor)),
+            }
+        }
+    )*};
+}
+
+macro_rules! integers {
+    ($($method:ident)*) => {$(
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+            self.integer(visitor)
+        }
+    )*};
+}
+
+impl<'de> Deserializer<'de> for ValueDeserializer {
+    type Error = DecodeError;
+
+    /// Presents dates and so on in their wire form.
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        match self.0 {
+            Ejson::Null => visitor.visit_unit(),
+            Ejson::Bool(value) => visitor.visit_bool(value),
+            Ejson::Number(number) => {
+                let integer = number.fract() == 0.0 && number.abs() <= INTEGER_MAX as f64;
+                if !integer || (number == 0.0 && number.is_sign_negative()) {
+                    visitor.visit_f64(number)
+                } else if number < 0.0 {
+                    visitor.visit_i64(number as i64)
+                } else {
+                    visitor.visit_u64(number as u64)
+                }
+            }
+            Ejson::String(string) => visitor.visit_string(string),
+            Ejson::Array(items) => Elements::visit_all(items, visitor),
+            Ejson::Object(object) => visitor.visit_map(Members::new(object)),
+            tagged => match tagged.into_json_value() {
+                Ejson::Object(object) => visitor.visit_map(Members::new(object)),
+                other => Err(Self(other).mismatch(&visitor)),
+            },
+        }
+    }
+
+    integers! {
+        deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_i128
+        deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 deserialize_u128
+    }
+
+    expect! {
+        deserialize_bool: Ejson::Bool(value) => visit_bool(value);
+        deserialize_f32: Ejson::Number(value) => visit_f64(value);
+        deserialize_f64: Ejson::Number(value) => visit_f64(value);
+        deserialize_char: Ejson::String(value) => visit_string(value);
+        deserialize_str: Ejson::String(value) => visit_string(value);
+        deserialize_string: Ejson::String(value) => visit_string(value);
+        deserialize_identifier: Ejson::String(value) => visit_string(value);
+        deserialize_map: Ejson::Object(value) => visit_map(Members::new(value));
+    }
+
+    fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        self.deserialize_byte_buf(visitor)
+    }
+
+    fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        match self.0 {
+            Ejson::Binary(bytes) => visitor.visit_byte_buf(bytes),
+            Ejson::Array(items) => Elements::visit_all(items, visitor),
+            other => Err(Self(other).mismatch(&visitor)),
+        }
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        if self.0.is_null() { visitor.visit_none() } else { visitor.visit_some(self) }
+    }
+
+    fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        match self.0 {
+            Ejson::Null => visitor.visit_unit(),
+            Ejson::Array(items) if items.is_empty() => visitor.visit_unit(),
+            other => Err(Self(other).mismatch(&visitor)),
+        }
+    }
+
+    fn deserialize_unit_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
+        self.deserialize_unit(visitor)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
+        let value = if name == wire::NEWTYPE { self.0.into_json_value() } else { self.0 };
+        visitor.visit_newtype_struct(Self(value))
+    }
+
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        match self.0 {
+            Ejson::Array(items) => Elements::visit_all(items, visitor),
+            other => Err(Self(other).mismatch(&visitor)),
+        }
+    }
+
+    fn deserialize_tuple<V: Visitor<'de>>(
+        self,
+        len: usize,
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
+        match self.0 {
+            Ejson::Array(items) => Elements::visit_tuple(items, len, visitor),
+            other => Err(Self(other).mismatch(&visitor)),
+        }
+    }
+
+    fn deserialize_tuple_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        len: usize,
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
+        self.deserialize_tuple(len, visitor)
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        _fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
+        self.deserialize_map(visitor)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        _variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
+        match self.0 {
+            Ejson::String(variant) => visitor.visit_enum(EnumValue { variant, content: None }),
+            Ejson::Object(mut object) if object.len() == 1 => match object.pop() {
+                Some((variant, content)) => {
+                    visitor.visit_enum(EnumValue { variant, content: Some(content) })
+                }
+                None => Err(Self(Ejson::Object(object)).mismatch(&visitor)),
+            },
+            other => Err(Self(other).mismatch(&visitor)),
+        }
+    }
+
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        visitor.visit_unit()
+    }
+}

@@ -1,0 +1,149 @@
+//! Wire form to values.
+
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+
+use super::wire::{self, Tag};
+use super::{Date, DecodeError, Ejson, Object, json};
+
+/// How deep arrays and objects may be nested in text.
+///
+/// Escaping and tagging count: they are objects as well. Deeper text is an error, so that no text
+/// can exhaust the stack.
+pub const NESTING_MAX: usize = 128;
+
+/// Meteor's decoder cares neither for padding nor for the bits that the last digit has in excess.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
+
+/// At most this much of a regular expression's flags is looked at, as in Meteor.
+const FLAGS_MAX: usize = 50;
+
+/// Reads EJSON text, as `EJSON.parse` does.
+///
+/// A custom type needs not be registered: the value is kept as [`Ejson::Custom`]. A lone surrogate
+/// in a string becomes U+FFFD, and a number beyond a double becomes infinite.
+///
+/// # Errors
+///
+/// If the text is not JSON or nested deeper than [`NESTING_MAX`], or if a tagged object is
+/// malformed in a way for which Meteor throws, such as a `$binary` that is not base64.
+pub fn parse(text: &str) -> Result<Ejson, DecodeError> {
+    let (mut value, tagged) = json::parse(text)?;
+    if tagged {
+        interpret(&mut value)?;
+    }
+    Ok(value)
+}
+
+impl Ejson {
+    /// Reads a value from its wire form, as `EJSON.fromJSONValue` does: objects with the right
+    /// keys become dates and so on. Values that are no plain JSON are left as they are.
+    ///
+    /// # Errors
+    ///
+    /// As for [`parse`].
+    pub fn from_json_value(mut value: Self) -> Result<Self, DecodeError> {
+        interpret(&mut value)?;
+        Ok(value)
+    }
+}
+
+fn interpret(value: &mut Ejson) -> Result<(), DecodeError> {
+    match value {
+        Ejson::Array(items) => {
+            for (index, item) in items.iter_mut().enumerate() {
+                interpret(item).map_err(|error| error.at_index(index))?;
+            }
+        }
+        Ejson::Object(object) => match wire::tag(object) {
+            Some(tag) => *value = tagged(tag, object)?,
+            None => interpret_members(object)?,
+        },
+        _ => {}
+    }
+    Ok(())
+}
+
+fn interpret_members(object: &mut Object) -> Result<(), DecodeError> {
+    for (key, value) in object {
+        interpret(value).map_err(|error| error.at_key(key))?;
+    }
+    Ok(())
+}
+
+/// The value that an object with this tag's keys stands for; takes the members out of the object.
+fn tagged(tag: Tag, object: &mut Object) -> Result<Ejson, DecodeError> {
+    let mut take = |key| object.get_mut(key).map(std::mem::take).unwrap_or_default();
+    match tag {
+        Tag::Date => Ok(Ejson::Date(date(&take(wire::DATE)))),
+        Tag::InfNan => Ok(Ejson::Number(infinite(&take(wire::INF_NAN)))),
+        Tag::Binary => {
+            let text = string(take(wire::BINARY), wire::BINARY)?;
+            let bytes = BASE64.decode(text);
+            let bytes = bytes.map_err(|_| DecodeError::new("$binary is not base64"))?;
+            Ok(Ejson::Binary(bytes))
+        }
+        Tag::RegExp => {
+            let source = string(take(wire::REGEXP), wire::REGEXP)?;
+            let flags = flags(&string(take(wire::FLAGS), wire::FLAGS)?);
+            Ok(Ejson::RegExp { source, flags })
+        }
+        Tag::Custom => {
+            let type_name = string(take(wire::TYPE), wire::TYPE)?;
+            Ok(Ejson::Custom { type_name, value: Box::new(take(wire::VALUE)) })
+        }
+        Tag::Escape => match take(wire::ESCAPE) {
+            Ejson::Object(mut inner) => {
+                interpret_members(&mut inner)?;
+                Ok(Ejson::Object(inner))
+            }
+            other => Err(mismatch("object", &other).at_key(wire::ESCAPE)),
+        },
+    }
+}
+
+fn string(value: Ejson, key: &str) -> Result<String, DecodeError> {
+    match value {
+        Ejson::String(string) => Ok(string),
+        other => Err(mismatch("string", &other).at_key(key)),
+    }
+}
+
+pub(super) fn mismatch(expected: &str, got: &Ejson) -> DecodeError {
+    DecodeError::new(format!("expected {expected}, got {}", got.kind()))
+}
+
+/// What `new Date(value)` gives. Arrays and objects give the invalid date, although JavaScript
+/// would read an array of one number.
+fn date(value: &Ejson) -> Date {
+    match value {
+        Ejson::Null => Date::from_millis(0),
+        Ejson::Bool(value) => Date::from_millis((*value).into()),
+        Ejson::Number(millis) => Date::from_millis_f64(*millis),
+        Ejson::String(text) => Date::from_iso(text).unwrap_or(Date::INVALID),
+        _ => Date::INVALID,
+    }
+}
+
+/// What `value / 0` gives: infinite with the sign of the number, and otherwise NaN.
+fn infinite(value: &Ejson) -> f64 {
+    let number = match value {
+        Ejson::Bool(true) => 1.0,
+        Ejson::Number(number) => *number,
+        Ejson::String(text) => text.trim().parse().unwrap_or(0.0),
+        _ => 0.0,
+    };
+    number / 0.0
+}
+
+/// Those of the flags that Meteor knows, each once, in the order in which JavaScript gives them.
+fn flags(text: &str) -> String {
+    let known = |flag: &char| text.chars().take(FLAGS_MAX).any(|given| given == *flag);
+    ['g', 'i', 'm', 'u', 'y'].into_iter().filter(known).collect()
+}

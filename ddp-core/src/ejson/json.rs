@@ -1,0 +1,283 @@
+//! JSON text to plain values, as JavaScript's `JSON.parse` reads it.
+//!
+//! A parser of our own, because clients' text must be read as JavaScript reads it and serde_json
+//! differs: it refuses lone surrogates, which a client sends after cutting a string within an
+//! emoji, and numbers beyond a double, and by default it may be off by a bit for long fractions.
+
+use super::{DecodeError, Ejson, NESTING_MAX, Object};
+
+/// Reads a whole text. `true` if some key starts with `$`, so that the value may hold EJSON.
+pub(super) fn parse(text: &str) -> Result<(Ejson, bool), DecodeError> {
+    let mut parser = Parser { text, at: 0, depth: 0, has_dollar_key: false };
+    parser.skip_whitespace();
+    let value = parser.value()?;
+    parser.skip_whitespace();
+    if parser.at < text.len() {
+        return Err(parser.error("expected the end"));
+    }
+    Ok((value, parser.has_dollar_key))
+}
+
+/// How many of the first bytes stand for themselves in a JSON string: all up to the first quote,
+/// backslash or control character.
+pub(super) fn unescaped_len(bytes: &[u8]) -> usize {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    const HIGH: u64 = ONES << 7;
+    let (chunks, rest) = bytes.as_chunks::<8>();
+    for (index, chunk) in chunks.iter().enumerate() {
+        // Subtracting borrows out of a byte that is less; the lowest such byte is always right.
+        let word = u64::from_le_bytes(*chunk);
+        let quote = word ^ (ONES * u64::from(b'"'));
+        let backslash = word ^ (ONES * u64::from(b'\\'));
+        let special = (quote.wrapping_sub(ONES) & !quote)
+            | (backslash.wrapping_sub(ONES) & !backslash)
+            | (word.wrapping_sub(ONES * 0x20) & !word);
+        if special & HIGH != 0 {
+            return index * 8 + (special & HIGH).trailing_zeros() as usize / 8;
+        }
+    }
+    let special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
+    chunks.len() * 8 + rest.iter().position(special).unwrap_or(rest.len())
+}
+
+struct Parser<'a> {
+    text: &'a str,
+    /// The byte that is read next. Always at the start of a character.
+    at: usize,
+    depth: usize,
+    has_dollar_key: bool,
+}
+
+impl Parser<'_> {
+    fn error(&self, message: &str) -> DecodeError {
+        DecodeError::new(format!("{message} at byte {}", self.at))
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    fn skip_whitespace(&mut self) {
+        while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.peek() {
+            self.at += 1;
+        }
+    }
+
+    fn value(&mut self) -> Result<Ejson, DecodeError> {
+        match self.peek() {
+            Some(b'"') => Ok(Ejson::String(self.string()?)),
+            Some(b'{') => self.nested(Self::object),
+            Some(b'[') => self.nested(Self::array),
+            Some(b'-' | b'0'..=b'9') => self.number(),
+            Some(b't') => self.word("true", Ejson::Bool(true)),
+            Some(b'f') => self.word("false", Ejson::Bool(false)),
+            Some(b'n') => self.word("null", Ejson::Null),
+            _ => Err(self.error("expected a value")),
+        }
+    }
+
+    fn word(&mut self, word: &str, value: Ejson) -> Result<Ejson, DecodeError> {
+        if !self.text.as_bytes()[self.at..].starts_with(word.as_bytes()) {
+            return Err(self.error("expected a value"));
+        }
+        self.at += word.len();
+        Ok(value)
+    }
+
+    fn nested(
+        &mut self,
+        read: impl Fn(&mut Self) -> Result<Ejson, DecodeError>,
+    ) -> Result<Ejson, DecodeError> {
+        if self.depth == NESTING_MAX {
+            return Err(self.error("nested too deep"));
+        }
+        self.depth += 1;
+        self.at += 1;
+        self.skip_whitespace();
+        let value = read(self)?;
+        self.depth -= 1;
+        Ok(value)
+    }
+
+    /// What follows `[` and whitespace.
+    fn array(&mut self) -> Result<Ejson, DecodeError> {
+        let mut items = Vec::new();
+        if self.peek() == Some(b']') {
+            self.at += 1;
+            return Ok(Ejson::Array(items));
+        }
+        loop {
+            items.push(self.value()?);
+            if !self.more(b']', "expected `,` or `]`")? {
+                return Ok(Ejson::Array(items));
+            }
+        }
+    }
+
+    /// What follows `{` and whitespace. Of equal keys the last one's value stays, in the place of
+    /// the first, as in JavaScript.
+    fn object(&mut self) -> Result<Ejson, DecodeError> {
+        let mut members = Object::new();
+        if self.peek() == Some(b'}') {
+            self.at += 1;
+            return Ok(Ejson::Object(members));
+        }
+        loop {
+            if self.peek() != Some(b'"') {
+                return Err(self.error("expected a key"));
+            }
+            let key = self.string()?;
+            self.has_dollar_key |= key.starts_with('$');
+            self.skip_whitespace();
+            if self.peek() != Some(b':') {
+                return Err(self.error("expected `:`"));
+            }
+            self.at += 1;
+            self.skip_whitespace();
+            let value = self.value()?;
+            members.insert(key, value);
+            if !self.more(b'}', "expected `,` or `}`")? {
+                return Ok(Ejson::Object(members));
+            }
+        }
+    }
+
+    /// Whether a comma follows, and not the end.
+    fn more(&mut self, end: u8, message: &str) -> Result<bool, DecodeError> {
+        self.skip_whitespace();
+        match self.peek() {
+            Some(b',') => {
+                self.at += 1;
+                self.skip_whitespace();
+                Ok(true)
+            }
+            Some(byte) if byte == end => {
+                self.at += 1;
+                Ok(false)
+            }
+            _ => Err(self.error(message)),
+        }
+    }
+
+    fn string(&mut self) -> Result<String, DecodeError> {
+        let mut string = String::new();
+        self.at += 1;
+        loop {
+            let start = self.at;
+            self.at += unescaped_len(&self.text.as_bytes()[start..]);
+            // Only ASCII ends the run, so both ends are at the start of a character.
+            let run = &self.text[start..self.at];
+            match self.peek() {
+                Some(b'"') => {
+                    self.at += 1;
+                    if string.is_empty() {
+                        return Ok(run.to_owned());
+                    }
+                    string.push_str(run);
+                    return Ok(string);
+                }
+                Some(b'\\') => {
+                    string.push_str(run);
+                    self.at += 1;
+                    string.push(self.escape()?);
+                }
+                Some(_) => return Err(self.error("control character in a string")),
+                None => return Err(self.error("unterminated string")),
+            }
+        }
+    }
+
+    /// What follows a backslash.
+    fn escape(&mut self) -> Result<char, DecodeError> {
+        let character = match self.peek() {
+            Some(byte @ (b'"' | b'\\' | b'/')) => byte.into(),
+            Some(b'b') => '\u{8}',
+            Some(b'f') => '\u{c}',
+            Some(b'n') => '\n',
+            Some(b'r') => '\r',
+            Some(b't') => '\t',
+            Some(b'u') => {
+                self.at += 1;
+                let unit = self.unit()?;
+                return Ok(self.character(unit));
+            }
+            _ => return Err(self.error("unknown escape")),
+        };
+        self.at += 1;
+        Ok(character)
+    }
+
+    /// The character that starts with this UTF-16 code unit. A surrogate without its other half,
+    /// which a Rust string can't hold, becomes U+FFFD.
+    fn character(&mut self, unit: u16) -> char {
+        if let Some(character) = char::from_u32(unit.into()) {
+            return character;
+        }
+        let start = self.at;
+        if (0xD800..0xDC00).contains(&unit) && self.text.as_bytes()[start..].starts_with(b"\\u") {
+            self.at += 2;
+            if let Ok(low @ 0xDC00..=0xDFFF) = self.unit() {
+                let code = 0x10000 + ((u32::from(unit) - 0xD800) << 10) + u32::from(low) - 0xDC00;
+                return char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER);
+            }
+            // What follows is a character of its own, or an error to be found when it is read.
+            self.at = start;
+        }
+        char::REPLACEMENT_CHARACTER
+    }
+
+    /// Four hexadecimal digits.
+    fn unit(&mut self) -> Result<u16, DecodeError> {
+        let mut unit = 0;
+        for _ in 0..4 {
+            let digit = self.peek().and_then(|byte| char::from(byte).to_digit(16));
+            let digit = digit.ok_or_else(|| self.error("expected a hexadecimal digit"))?;
+            unit = unit << 4 | digit as u16;
+            self.at += 1;
+        }
+        Ok(unit)
+    }
+
+    fn number(&mut self) -> Result<Ejson, DecodeError> {
+        let start = self.at;
+        let negative = self.peek() == Some(b'-');
+        self.at += usize::from(negative);
+        let first = self.at;
+        let mut integer = 0_u64;
+        while let Some(digit @ b'0'..=b'9') = self.peek() {
+            integer = integer.wrapping_mul(10).wrapping_add(u64::from(digit - b'0'));
+            self.at += 1;
+        }
+        let count = self.at - first;
+        if count == 0 || (count > 1 && self.text.as_bytes()[first] == b'0') {
+            return Err(self.error("malformed number"));
+        }
+        if count <= 15 && !matches!(self.peek(), Some(b'.' | b'e' | b'E')) {
+            let number = integer as f64;
+            return Ok(Ejson::Number(if negative { -number } else { number }));
+        }
+        if self.peek() == Some(b'.') {
+            self.at += 1;
+            self.digits()?;
+        }
+        if let Some(b'e' | b'E') = self.peek() {
+            self.at += 1;
+            if let Some(b'+' | b'-') = self.peek() {
+                self.at += 1;
+            }
+            self.digits()?;
+        }
+        // Rust's parser rounds correctly, and to infinity beyond the range, as JavaScript does.
+        let number = self.text[start..self.at].parse();
+        number.map(Ejson::Number).map_err(|_| self.error("malformed number"))
+    }
+
+    /// At least one digit.
+    fn digits(&mut self) -> Result<(), DecodeError> {
+        let start = self.at;
+        while let Some(b'0'..=b'9') = self.peek() {
+            self.at += 1;
+        }
+        if self.at == start { Err(self.error("malformed number")) } else { Ok(()) }
+    }
+}

@@ -1,0 +1,46 @@
+//! Meteor's EJSON: JSON with dates, binary, special numbers, regular expressions and custom types.
+//!
+//! The wire rules are those of Meteor's `ejson` package. An object with exactly these keys is not
+//! an object but a value:
+//!
+//! | JSON | value |
+//! |---|---|
+//! | `{"$date": 0}` | [`Date`], milliseconds since 1970 |
+//! | `{"$binary": "AQI="}` | bytes, standard base64 |
+//! | `{"$InfNaN": 1}` | `Infinity` (1), `-Infinity` (-1) or `NaN` (0) |
+//! | `{"$regexp": "^a", "$flags": "i"}` | a regular expression |
+//! | `{"$type": "oid", "$value": …}` | a custom type; `$value` is plain JSON |
+//! | `{"$escape": {…}}` | the inner object, which would otherwise be read as one of these |
+//!
+//! [`parse`] and [`Ejson::to_text`] convert between text and [`Ejson`]; [`from_text`], [`to_text`],
+//! [`from_value`] and [`to_value`] do so for any type with serde's traits. The types of this module
+//! ([`Date`], [`Binary`], [`ObjectId`], [`Decimal`], [`Custom`] and [`Ejson`]) keep their meaning
+//! inside such types, while a map that merely has a key named `$date` is escaped.
+//!
+//! This has nothing to do with the crates.io package named `ejson`, which is about encrypted JSON.
+
+mod bridge;
+mod canonical;
+mod date;
+mod de;
+mod decode;
+mod encode;
+mod error;
+mod json;
+mod ser;
+mod types;
+mod value;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
+pub use canonical::stringify;
+pub use date::Date;
+pub use de::{from_text, from_value};
+pub use decode::{NESTING_MAX, parse};
+pub use encode::{escape_json, write_number, write_string};
+pub use error::{DecodeError, EncodeError};
+pub use ser::{to_text, to_value, write};
+pub use types::{Binary, Custom, CustomType, Decimal, ObjectId, Types, UnknownType};
+pub use value::{Ejson, Object};

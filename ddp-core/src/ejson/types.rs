@@ -1,0 +1,225 @@
+//! Custom types: their registry, and those that come with Meteor.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::str::FromStr;
+
+use super::decode::mismatch;
+use super::{DecodeError, Ejson};
+
+/// The names of the custom types that an application's clients know.
+///
+/// A Meteor client throws on a `$type` that it has no factory for, and drops the whole message.
+/// So values are checked against this before they are sent. `oid` and `Decimal`, which come with
+/// Meteor's `mongo-id` and `mongo-decimal`, are always known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Types(HashSet<String>);
+
+impl Types {
+    /// Meteor's own types only.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(HashSet::from([ObjectId::NAME.to_owned(), Decimal::NAME.to_owned()]))
+    }
+
+    /// Adds a type that every client registers by `EJSON.addType`.
+    #[must_use]
+    pub fn with(mut self, name: impl Into<String>) -> Self {
+        self.0.insert(name.into());
+        self
+    }
+
+    /// Whether clients know the type.
+    #[must_use]
+    pub fn contains(&self, name: &str) -> bool {
+        self.0.contains(name)
+    }
+
+    /// Checks every custom type in the value.
+    ///
+    /// # Errors
+    ///
+    /// The first one that clients don't know.
+    pub fn check(&self, value: &Ejson) -> Result<(), UnknownType> {
+        match value {
+            Ejson::Array(items) => items.iter().try_for_each(|item| self.check(item)),
+            Ejson::Object(object) => object.values().try_for_each(|item| self.check(item)),
+            Ejson::Custom { type_name, value } if self.contains(type_name) => self.check(value),
+            Ejson::Custom { type_name, .. } => Err(UnknownType(type_name.clone())),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Default for Types {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A value has a custom type, of this name, that clients don't know.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the custom EJSON type {0:?} is not registered")]
+pub struct UnknownType(pub String);
+
+/// A type of one's own that travels as a custom type; see [`Custom`].
+pub trait CustomType: Sized {
+    /// The name that clients register by `EJSON.addType`.
+    const NAME: &'static str;
+
+    /// What the client's factory is given: plain JSON. A date within it, for example, arrives
+    /// there as an object with the key `$date`.
+    fn to_value(&self) -> Ejson;
+
+    /// The value from what a client's `toJSONValue` returned, unless it is malformed. It is plain
+    /// JSON as well; [`Ejson::from_json_value`] finds dates and so on in it.
+    fn from_value(value: &Ejson) -> Option<Self>;
+}
+
+/// Makes a [`CustomType`] serializable as `{"$type": …, "$value": …}`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Custom<T>(pub T);
+
+impl<T: CustomType> From<&Custom<T>> for Ejson {
+    fn from(value: &Custom<T>) -> Self {
+        Self::custom(T::NAME, value.0.to_value())
+    }
+}
+
+impl<T: CustomType> TryFrom<Ejson> for Custom<T> {
+    type Error = DecodeError;
+
+    fn try_from(value: Ejson) -> Result<Self, DecodeError> {
+        let Ejson::Custom { type_name, value } = value else {
+            return Err(mismatch(T::NAME, &value));
+        };
+        let known = if type_name == T::NAME { T::from_value(&value) } else { None };
+        known.map(Self).ok_or_else(|| {
+            let problem = if type_name == T::NAME { "a malformed one" } else { &type_name };
+            DecodeError::new(format!("expected {}, got {problem}", T::NAME))
+        })
+    }
+}
+
+/// Bytes that travel as `$binary` and are a `Uint8Array` at the client.
+///
+/// A `Vec<u8>` by itself is an array of numbers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Binary(pub Vec<u8>);
+
+/// A Mongo ObjectID, the custom type `oid`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectId([u8; 12]);
+
+impl ObjectId {
+    /// The id of these bytes.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 12]) -> Self {
+        Self(bytes)
+    }
+
+    /// The id's bytes.
+    #[must_use]
+    pub const fn bytes(self) -> [u8; 12] {
+        self.0
+    }
+}
+
+impl FromStr for ObjectId {
+    type Err = DecodeError;
+
+    /// Reads 24 hexadecimal digits, of either case.
+    fn from_str(hex: &str) -> Result<Self, DecodeError> {
+        let malformed = || DecodeError::new("expected 24 hexadecimal digits");
+        let mut bytes = [0; 12];
+        if hex.len() != 24 {
+            return Err(malformed());
+        }
+        for (byte, pair) in bytes.iter_mut().zip(hex.as_bytes().as_chunks::<2>().0) {
+            for digit in pair {
+                let digit = char::from(*digit).to_digit(16).ok_or_else(malformed)?;
+                *byte = *byte << 4 | digit as u8;
+            }
+        }
+        Ok(Self(bytes))
+    }
+}
+
+impl fmt::Display for ObjectId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for ObjectId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ObjectId({self})")
+    }
+}
+
+impl CustomType for ObjectId {
+    const NAME: &'static str = "oid";
+
+    fn to_value(&self) -> Ejson {
+        Ejson::String(self.to_string())
+    }
+
+    fn from_value(value: &Ejson) -> Option<Self> {
+        value.as_str()?.parse().ok()
+    }
+}
+
+/// A decimal number of any precision, the custom type `Decimal` of Meteor's `mongo-decimal`.
+///
+/// It is kept as its text; two are equal if their texts are.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Decimal(String);
+
+impl Decimal {
+    /// The text, such as `0.10`.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Decimal {
+    type Err = DecodeError;
+
+    /// Reads what both PostgreSQL and Meteor's clients read: digits with an optional sign, point
+    /// and exponent, or `NaN`, `Infinity`, `-Infinity`.
+    fn from_str(text: &str) -> Result<Self, DecodeError> {
+        let unsigned = text.strip_prefix('-').unwrap_or(text);
+        let (mantissa, exponent) =
+            unsigned.split_once(['e', 'E']).map_or((unsigned, None), |(m, e)| (m, Some(e)));
+        let (whole, fraction) =
+            mantissa.split_once('.').map_or((mantissa, None), |(w, f)| (w, Some(f)));
+        let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        let is_exponent = |text: &str| digits(text.strip_prefix(['+', '-']).unwrap_or(text));
+        let finite =
+            digits(whole) && fraction.is_none_or(digits) && exponent.is_none_or(is_exponent);
+        if finite || unsigned == "Infinity" || text == "NaN" {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(DecodeError::new("expected a decimal number"))
+        }
+    }
+}
+
+impl fmt::Display for Decimal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl CustomType for Decimal {
+    const NAME: &'static str = "Decimal";
+
+    fn to_value(&self) -> Ejson {
+        Ejson::String(self.0.clone())
+    }
+
+    fn from_value(value: &Ejson) -> Option<Self> {
+        value.as_str()?.parse().ok()
+    }
+}
