@@ -1,0 +1,4 @@
+import { connect } from './adapters/asteroid.mjs';
+import { scenario } from './scenario.mjs';
+
+scenario('asteroid', connect);

@@ -1,0 +1,4 @@
+import { connect } from './adapters/ddp.mjs';
+import { scenario } from './scenario.mjs';
+
+scenario('ddp', connect);

@@ -1,0 +1,153 @@
+// The todos server under test, its database, and psql as the separate writer.
+//
+// TODOS_BIN     the todos binary
+// DATABASE_URL  a cluster whose role may create databases; every test file gets a database of its own
+// PSQL          psql, if it is not in PATH
+
+import { spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { resolve } from 'node:path';
+
+/** How long anything may take before a test gives up on it. */
+export const DEADLINE_MS = 20_000;
+
+const POLL_MS = 10;
+
+export const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
+
+/**
+ * Waits until `holds` returns something true, and returns that.
+ * After the deadline it throws `explain()`, so that a failure says what there was instead.
+ */
+export async function eventually(holds, explain, deadlineMs = DEADLINE_MS) {
+  const end = Date.now() + deadlineMs;
+  for (;;) {
+    const value = await holds();
+    if (value) return value;
+    if (Date.now() > end) throw new Error(`${await explain()}\n(waited ${deadlineMs / 1000} s)`);
+    await sleep(POLL_MS);
+  }
+}
+
+function environment(name, what) {
+  const value = process.env[name];
+  if (!value) throw new Error(`${name} is not set: it must be ${what} (./tests/run clients sets it)`);
+  return value;
+}
+
+async function freePort() {
+  const probe = createServer().listen(0, '127.0.0.1');
+  await once(probe, 'listening');
+  const { port } = probe.address();
+  probe.close();
+  await once(probe, 'close');
+  return port;
+}
+
+/** Runs SQL in a psql process of its own, and returns what it printed. Statements commit one by one. */
+async function psql(databaseUrl, sql) {
+  const args = ['--no-psqlrc', '--quiet', '--tuples-only', '--no-align', '--set=ON_ERROR_STOP=1'];
+  const child = spawn(process.env.PSQL || 'psql', [...args, `--dbname=${databaseUrl}`, '--file=-'], {
+    env: { ...process.env, PGOPTIONS: '--client-min-messages=warning', PGCLIENTENCODING: 'UTF8' },
+  });
+  let output = '';
+  let errors = '';
+  child.stdout.setEncoding('utf8').on('data', (text) => (output += text));
+  child.stderr.setEncoding('utf8').on('data', (text) => (errors += text));
+  child.stdin.on('error', () => {}); // psql left early, and its exit code says so.
+  child.stdin.end(sql);
+  const [code] = await once(child, 'close');
+  if (code !== 0) throw new Error(`psql exited with ${code}: ${errors}\n${sql}`);
+  return output.trimEnd();
+}
+
+const inDatabase = (url, name) => url.replace(/^(\w+:\/\/[^/?]*)(\/[^?]*)?/, `$1/${name}`);
+
+/** One todos server with an empty `tasks` table. */
+export class TodosServer {
+  #binary;
+  #clusterUrl;
+  #database;
+  #databaseUrl;
+  #child = null;
+  output = '';
+
+  static async start() {
+    const server = new TodosServer();
+    server.#binary = resolve(environment('TODOS_BIN', 'the path of the todos binary'));
+    server.#clusterUrl = environment('DATABASE_URL', 'the URL of a PostgreSQL cluster');
+    if (!existsSync(server.#binary)) throw new Error(`TODOS_BIN: there is no ${server.#binary}`);
+    server.#database = `todos_${randomBytes(6).toString('hex')}`;
+    server.#databaseUrl = inDatabase(server.#clusterUrl, server.#database);
+    await psql(server.#clusterUrl, `create database ${server.#database}`);
+    server.port = await freePort();
+    process.once('exit', () => server.#child?.kill('SIGKILL'));
+    try {
+      await server.launch();
+      await server.psql('delete from tasks');
+    } catch (error) {
+      await server.stop();
+      throw error;
+    }
+    return server;
+  }
+
+  get url() {
+    return `http://127.0.0.1:${this.port}`;
+  }
+
+  get websocketUrl() {
+    return `ws://127.0.0.1:${this.port}/websocket`;
+  }
+
+  /** Starts the process, and returns once it accepts connections. */
+  async launch() {
+    const env = { ...process.env, PORT: String(this.port), BIND: '127.0.0.1', DATABASE_URL: this.#databaseUrl };
+    const child = spawn(this.#binary, [], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+    this.#child = child;
+    const keep = (text) => (this.output = (this.output + text).slice(-20_000));
+    child.stdout.setEncoding('utf8').on('data', keep);
+    child.stderr.setEncoding('utf8').on('data', keep);
+    child.on('error', (error) => keep(`${error}\n`));
+    await eventually(
+      async () => {
+        if (child.exitCode !== null || child.signalCode !== null) {
+          throw new Error(`the todos server ended (${child.exitCode ?? child.signalCode}):\n${this.output}`);
+        }
+        return fetch(`${this.url}/`, { signal: AbortSignal.timeout(2_000) }).then((response) => response.arrayBuffer(), () => false);
+      },
+      () => `the todos server does not accept connections at ${this.url}:\n${this.output}`,
+    );
+  }
+
+  /** Ends the process with SIGKILL: no goodbye to anyone. */
+  async kill() {
+    const child = this.#child;
+    this.#child = null;
+    if (!child || child.exitCode !== null || child.signalCode !== null) return;
+    child.kill('SIGKILL');
+    await once(child, 'exit');
+  }
+
+  async stop() {
+    await this.kill();
+    await psql(this.#clusterUrl, `drop database if exists ${this.#database} with (force)`);
+  }
+
+  psql(sql) {
+    return psql(this.#databaseUrl, sql);
+  }
+
+  /** The table as documents, straight from SQL; `createdAt` in whole milliseconds. */
+  async tasks(where = 'true') {
+    const lines = await this.psql(`
+      select json_build_object('_id', id, 'listId', list_id, 'text', text, 'checked', checked,
+        'createdAt', floor(extract(epoch from created_at) * 1000)::bigint)
+      from tasks where ${where} order by id`);
+    const documents = lines.split('\n').filter(Boolean).map((line) => JSON.parse(line));
+    return new Map(documents.map((document) => [document._id, document]));
+  }
+}

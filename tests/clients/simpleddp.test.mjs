@@ -1,0 +1,4 @@
+import { connect } from './adapters/simpleddp.mjs';
+import { scenario } from './scenario.mjs';
+
+scenario('simpleddp', connect);
