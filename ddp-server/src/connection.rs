@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use bytes::Bytes;
 use ddp_core::merge_box::Outgoing;
 use ddp_core::session::{CloseReason, Event, Input, Output};
 use ddp_core::Session;
@@ -18,7 +17,9 @@ use crate::mailbox::{Mail, Mailbox};
 use crate::random;
 use crate::running::Running;
 use crate::server::Shared;
-use crate::transport::{ConnectionInfo, FrameBuilder, Framing, Transport, TransportError};
+use crate::transport::framing::FrameBuilder;
+use crate::transport::routes::ConnectionInfo;
+use crate::transport::{Framing, Transport, TransportError};
 
 /// How many messages are read before what they made is written.
 const MESSAGES_PER_WRITE: usize = 32;
@@ -62,7 +63,7 @@ enum Wake {
 
 /// How a connection ends.
 enum End {
-    /// The client went, or the socket failed.
+    /// The client closed, broke the WebSocket protocol, or is gone.
     Gone,
     /// The server ends it with the closing handshake.
     Close(u16, String),
@@ -85,18 +86,18 @@ impl<T: Transport> Driver<T> {
     async fn run(mut self) {
         match self.serve().await {
             End::Gone => {}
-            End::Stalled => tracing::info!(
-                session = self.session.id(),
-                "disconnected: took nothing for {:?}",
-                self.server.config.write_timeout
-            ),
-            End::Close(code, reason) => {
-                self.transport.close(code, &reason);
-                let closed = poll_fn(|cx| self.transport.poll_closed(cx));
-                // A client that does not answer, or a broken socket, is simply dropped.
-                let _ = tokio::time::timeout(self.server.config.close_timeout, closed).await;
+            End::Close(code, reason) => self.transport.close(code, &reason),
+            End::Stalled => {
+                let timeout = self.server.config.write_timeout;
+                let id = self.session.id();
+                return tracing::info!(session = id, "disconnected: took nothing for {timeout:?}");
             }
         }
+        // Publications end now, not when the client has answered.
+        drop(self.running);
+        let closed = poll_fn(|cx| self.transport.poll_closed(cx));
+        // A client that does not answer, or a broken socket, is simply dropped.
+        let _ = tokio::time::timeout(self.server.config.close_timeout, closed).await;
     }
 
     async fn serve(&mut self) -> End {

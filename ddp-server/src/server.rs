@@ -15,7 +15,8 @@ use crate::handler::Handler;
 use crate::method::{self, ErasedMethod, IntoMethodResult, MethodContext};
 use crate::publication::{self, ErasedPublication, IntoPublication, PublicationContext};
 use crate::sessions::Sessions;
-use crate::transport::{self, TransportConfig};
+use crate::transport::TransportConfig;
+use crate::transport::routes;
 
 /// What all connections of a server share.
 pub(crate) struct Shared {
@@ -112,7 +113,7 @@ impl Server {
             message_bytes_max: self.0.config.message_bytes_max,
             sockjs_heartbeat: self.0.config.sockjs_heartbeat,
         };
-        transport::router(config, move |transport, info| {
+        routes::router(config, move |transport, info| {
             connection::run(Arc::clone(&shared), transport, info)
         })
     }

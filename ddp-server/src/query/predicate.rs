@@ -224,7 +224,9 @@ impl Predicate {
         &self,
         convert: &impl Fn(&str, &Value) -> Result<Value, E>,
     ) -> Result<Self, E> {
-        let each = |all: &[Self]| all.iter().map(|one| one.try_map_values(convert)).collect();
+        let each = |all: &[Self]| -> Result<Vec<Self>, E> {
+            all.iter().map(|one| one.try_map_values(convert)).collect()
+        };
         Ok(match self {
             Self::All => Self::All,
             Self::Compare(field, comparison, value) => {

@@ -1,2 +1,0 @@
-//! The todos example.
-fn main() {}

@@ -1,0 +1,84 @@
+//! The todos example: a table of tasks, live in every browser.
+
+mod methods;
+mod store;
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::process::ExitCode;
+
+use axum::response::Html;
+use axum::routing::get;
+use ddp_server::Server;
+use tokio::net::TcpListener;
+
+use store::Store;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+type AnyError = Box<dyn std::error::Error + Send + Sync>;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env();
+    let filter = filter.unwrap_or_else(|_| "warn".into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("todos: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<(), AnyError> {
+    let port = setting("PORT", 3000)?;
+    let bind = setting("BIND", IpAddr::from(Ipv4Addr::LOCALHOST))?;
+    let listener = TcpListener::bind((bind, port))
+        .await
+        .map_err(|error| format!("cannot listen on {bind}:{port}: {error}"))?;
+    let url = format!("http://{}/", listener.local_addr()?);
+
+    let store = Store::open().await?;
+    let server = Server::builder()
+        .publish("tasks", methods::all)
+        .publish("tasks.byList", methods::by_list)
+        .method("tasks.insert", methods::insert)
+        .method("tasks.setChecked", methods::set_checked)
+        .method("tasks.remove", methods::remove)
+        .with_state(store.clone());
+    let page = get(|| async { Html(include_str!("index.html")) });
+    let router = server.router().route("/", page);
+
+    println!("{}", store.describe());
+    println!("open {url}");
+    tokio::select! {
+        served = server.serve_with(listener, router) => served?,
+        stopped = stop_signal() => stopped?,
+    }
+    server.close().await;
+    store.close().await?;
+    Ok(())
+}
+
+/// A setting from the environment.
+fn setting<T: std::str::FromStr>(name: &str, default: T) -> Result<T, String>
+where
+    T::Err: std::fmt::Display,
+{
+    match std::env::var(name) {
+        Ok(text) => text.parse().map_err(|error| format!("{name}={text}: {error}")),
+        Err(_) => Ok(default),
+    }
+}
+
+/// Waits for Ctrl-C or a request to terminate.
+async fn stop_signal() -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        result = tokio::signal::ctrl_c() => result,
+        _ = terminate.recv() => Ok(()),
+    }
+}
