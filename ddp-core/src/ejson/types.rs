@@ -95,7 +95,8 @@ impl<T: CustomType> TryFrom<Ejson> for Custom<T> {
         };
         let known = if type_name == T::NAME { T::from_value(&value) } else { None };
         known.map(Self).ok_or_else(|| {
-            let problem = if type_name == T::NAME { "a malformed one" } else { &type_name };
+            let problem =
+                if type_name == T::NAME { "a malformed one" } else { "another custom type" };
             DecodeError::new(format!("expected {}, got {problem}", T::NAME))
         })
     }
