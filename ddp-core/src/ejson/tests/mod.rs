@@ -176,6 +176,7 @@ fn ready_types_check_their_text() {
     let id: ObjectId = "0123456789ABCDEF01234567".parse().unwrap();
     assert_eq!(id.to_string(), "0123456789abcdef01234567");
     assert_eq!(ObjectId::from_bytes(id.bytes()), id);
+    assert_eq!(Ejson::from(id), Ejson::custom("oid", "0123456789abcdef01234567"));
     for text in
         ["", "0123456789abcdef0123456", "0123456789abcdef0123456g", "é123456789abcdef012345"]
     {
