@@ -265,3 +265,6 @@ impl RandomStream {
         self.sequence(&format!("/rpc/{method}")).hex_string(SEED_LEN)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,9 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::{DecodeError, Ejson, Object, json, wire};
 
+/// Room for most values at once, as serde_json gives them.
+pub(super) const TEXT_CAPACITY: usize = 128;
+
 /// The largest integer up to which doubles, and so JavaScript, tell all integers apart.
 pub(super) const INTEGER_MAX: u64 = (1 << 53) - 1;
 
@@ -12,7 +15,7 @@ impl Ejson {
     /// The EJSON text, as `EJSON.stringify` gives it.
     #[must_use]
     pub fn to_text(&self) -> String {
-        let mut out = String::new();
+        let mut out = String::with_capacity(TEXT_CAPACITY);
         self.write(&mut out);
         out
     }
@@ -126,12 +129,12 @@ pub(super) fn write_integer(negative: bool, mut magnitude: u64, out: &mut String
         at -= 1;
         text[at] = b'-';
     }
-    out.extend(text[at..].iter().map(|byte| char::from(*byte)));
+    // Digits and a sign are ASCII, so this is always text.
+    out.push_str(str::from_utf8(&text[at..]).unwrap_or_default());
 }
 
 /// Appends a string in quotes, escaped as `JSON.stringify` does.
 pub fn write_string(string: &str, out: &mut String) {
-    out.reserve(string.len() + 2);
     out.push('"');
     let mut rest = string;
     loop {

@@ -17,6 +17,25 @@
 //! ([`Date`], [`Binary`], [`ObjectId`], [`Decimal`], [`Custom`] and [`Ejson`]) keep their meaning
 //! inside such types, while a map that merely has a key named `$date` is escaped.
 //!
+//! ```
+//! use ddp_core::ejson::{self, Date};
+//!
+//! #[derive(serde::Serialize, serde::Deserialize)]
+//! struct Task {
+//!     text: String,
+//!     due: Option<Date>,
+//! }
+//!
+//! let task = Task { text: "tidy up".into(), due: Some(Date::from_millis(0)) };
+//! let text = ejson::to_text(&task)?;
+//! assert_eq!(text, r#"{"text":"tidy up","due":{"$date":0}}"#);
+//!
+//! let error = ejson::from_text::<(Task,)>(r#"[{"text":5}]"#).err();
+//! let error = error.map(|error| error.to_string());
+//! assert_eq!(error.as_deref(), Some("[0].text: expected string, got number"));
+//! # Ok::<(), ejson::EncodeError>(())
+//! ```
+//!
 //! This has nothing to do with the crates.io package named `ejson`, which is about encrypted JSON.
 
 mod bridge;

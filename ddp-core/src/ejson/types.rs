@@ -35,7 +35,8 @@ impl Types {
         self.0.contains(name)
     }
 
-    /// Checks every custom type in the value.
+    /// Checks every custom type in the value. The plain JSON that a custom type holds is the
+    /// business of its factory, so an object in it that merely looks like a custom type is none.
     ///
     /// # Errors
     ///
@@ -86,6 +87,12 @@ impl<T: CustomType> From<&Custom<T>> for Ejson {
     }
 }
 
+impl<T: CustomType> From<Custom<T>> for Ejson {
+    fn from(value: Custom<T>) -> Self {
+        Self::from(&value)
+    }
+}
+
 impl<T: CustomType> TryFrom<Ejson> for Custom<T> {
     type Error = DecodeError;
 
@@ -95,7 +102,8 @@ impl<T: CustomType> TryFrom<Ejson> for Custom<T> {
         };
         let known = if type_name == T::NAME { T::from_value(&value) } else { None };
         known.map(Self).ok_or_else(|| {
-            let problem = if type_name == T::NAME { "a malformed one" } else { &type_name };
+            let problem =
+                if type_name == T::NAME { "a malformed one" } else { "another custom type" };
             DecodeError::new(format!("expected {}, got {problem}", T::NAME))
         })
     }
@@ -106,6 +114,12 @@ impl<T: CustomType> TryFrom<Ejson> for Custom<T> {
 /// A `Vec<u8>` by itself is an array of numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Binary(pub Vec<u8>);
+
+impl From<Binary> for Ejson {
+    fn from(value: Binary) -> Self {
+        Self::Binary(value.0)
+    }
+}
 
 /// A Mongo ObjectID, the custom type `oid`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -221,5 +235,17 @@ impl CustomType for Decimal {
 
     fn from_value(value: &Ejson) -> Option<Self> {
         value.as_str()?.parse().ok()
+    }
+}
+
+impl From<ObjectId> for Ejson {
+    fn from(value: ObjectId) -> Self {
+        Custom(value).into()
+    }
+}
+
+impl From<Decimal> for Ejson {
+    fn from(value: Decimal) -> Self {
+        Custom(value).into()
     }
 }

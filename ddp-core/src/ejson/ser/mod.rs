@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde::ser;
 
 use self::compound::Compound;
-use super::encode::{INTEGER_MAX, write_integer};
+use super::encode::{INTEGER_MAX, TEXT_CAPACITY, write_integer};
 use super::wire::{self, Keys};
 use super::{Ejson, EncodeError, parse, write_number, write_string};
 
@@ -28,7 +28,7 @@ use super::{Ejson, EncodeError, parse, write_number, write_string};
 /// If a map's key is no string, number, boolean or unit variant, or if the value's own
 /// implementation fails.
 pub fn to_text<T: Serialize + ?Sized>(value: &T) -> Result<String, EncodeError> {
-    let mut out = String::new();
+    let mut out = String::with_capacity(TEXT_CAPACITY);
     write(value, &mut out)?;
     Ok(out)
 }
