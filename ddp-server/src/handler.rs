@@ -21,7 +21,8 @@ pub trait Handler<C, S, Args>: Clone + Send + Sync + 'static {
     ///
     /// # Errors
     /// That of the first argument that can't be extracted.
-    fn call(self, context: C, state: S) -> impl Future<Output = Result<Self::Output, Error>> + Send;
+    fn call(self, context: C, state: S)
+    -> impl Future<Output = Result<Self::Output, Error>> + Send;
 }
 
 macro_rules! handler {

@@ -128,3 +128,120 @@ impl State {
         self.deltas = first.len();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::task::Waker;
+
+    use ddp_core::session::{Event, Input, Output, SessionConfig};
+    use ddp_core::{Document, DocumentId, Session, Snapshot};
+
+    use super::*;
+
+    /// Keys of subscriptions and of a call, as a session makes them.
+    fn keys() -> (Vec<SubscriptionKey>, CallKey) {
+        let now = std::time::Instant::now();
+        let mut session = Session::new(String::new(), SessionConfig::default(), now);
+        let (mut subscriptions, mut calls) = (Vec::new(), Vec::new());
+        for text in [
+            r#"{"msg":"connect","version":"1","support":["1"]}"#,
+            r#"{"msg":"sub","id":"1","name":"x"}"#,
+            r#"{"msg":"sub","id":"2","name":"x"}"#,
+            r#"{"msg":"method","id":"3","method":"x"}"#,
+        ] {
+            session.handle_input(Input::Message(now, text));
+            loop {
+                match session.poll_output() {
+                    Output::Event(Event::Subscribe { subscription, .. }) => {
+                        subscriptions.push(subscription);
+                        session.handle_input(Input::SubscriptionUnblocked(subscription));
+                    }
+                    Output::Event(Event::Call { call, .. }) => calls.push(call),
+                    Output::Timeout(_) => break,
+                    _ => {}
+                }
+            }
+        }
+        (subscriptions, calls[0])
+    }
+
+    fn take(mailbox: &Mailbox) -> Vec<Mail> {
+        let mut mail = VecDeque::new();
+        let _ = mailbox.poll_take(&Context::from_waker(Waker::noop()), &mut mail);
+        mail.into()
+    }
+
+    /// The first so many steps of a snapshot of `collection`.
+    fn steps(collection: &str, count: usize) -> Vec<Arc<Delta>> {
+        let mut snapshot = Snapshot::default();
+        let step = |number: usize| {
+            let text = number.to_string();
+            let document = Document::from_fields([("n".into(), text.as_str())]).unwrap();
+            let id = DocumentId::from_string("a");
+            let documents = BTreeMap::from([(id, Some(Arc::new(document)))]);
+            snapshot.advance(&collection.into(), documents).unwrap()
+        };
+        (0..count).map(step).collect()
+    }
+
+    #[test]
+    fn with_too_many_deltas_each_subscription_keeps_its_newest_in_the_oldest_place() {
+        let (subscriptions, call) = keys();
+        let mailbox = Mailbox::new(4);
+        let (tasks, lists) = (steps("tasks", 9), steps("lists", 2));
+        mailbox.push_delta(subscriptions[0], Arc::clone(&tasks[0]));
+        mailbox.push_delta(subscriptions[1], Arc::clone(&tasks[0]));
+        mailbox.push_delta(subscriptions[0], Arc::clone(&lists[0]));
+        mailbox.push(Mail::Updated(call));
+        mailbox.push_delta(subscriptions[0], Arc::clone(&lists[1]));
+        for delta in &tasks[1..] {
+            mailbox.push_delta(subscriptions[0], Arc::clone(delta));
+        }
+        let mut seen = Vec::new();
+        for mail in take(&mailbox) {
+            seen.push(match mail {
+                Mail::Delta(key, delta) => {
+                    let index = subscriptions.iter().position(|other| *other == key).unwrap();
+                    format!("{index} {} {}", delta.collection(), delta.to())
+                }
+                Mail::Updated(_) => "updated".to_owned(),
+                other => panic!("unexpected {other:?}"),
+            });
+        }
+        // Whatever came before `updated` is there before it, at least as new.
+        assert_eq!(seen[..4], ["0 tasks 6", "1 tasks 1", "0 lists 2", "updated"], "{seen:?}");
+        assert!(seen.len() <= 8, "{seen:?}");
+        assert!(take(&mailbox).is_empty());
+    }
+
+    #[test]
+    fn a_million_deltas_take_no_room() {
+        let (subscriptions, _) = keys();
+        let mailbox = Mailbox::new(64);
+        let mut snapshot = Snapshot::default();
+        for number in 0..100_000 {
+            let text = number.to_string();
+            let document = Document::from_fields([("n".into(), text.as_str())]).unwrap();
+            let documents =
+                BTreeMap::from([(DocumentId::from_string("a"), Some(Arc::new(document)))]);
+            let delta = snapshot.advance(&"tasks".into(), documents).unwrap();
+            mailbox.push_delta(subscriptions[0], delta);
+            assert!(mailbox.state.lock().mail.len() <= 65);
+        }
+        let mail = take(&mailbox);
+        let Some(Mail::Delta(_, last)) = mail.last() else { panic!("deltas") };
+        let Some(Mail::Delta(_, first)) = mail.first() else { panic!("deltas") };
+        assert!(last.to() == 100_000 || first.to() == 100_000);
+    }
+
+    #[test]
+    fn a_closed_mailbox_takes_nothing() {
+        let (_, call) = keys();
+        let mailbox = Mailbox::new(4);
+        mailbox.push(Mail::Updated(call));
+        mailbox.close();
+        mailbox.push(Mail::Updated(call));
+        assert!(take(&mailbox).is_empty());
+    }
+}

@@ -155,13 +155,13 @@ impl Store {
     }
 
     fn load(&self, rows: &Rows, load: Load) {
-        let wanted = rows.rows.values().filter(|row| {
-            load.plan.predicate.evaluate(&|field| row.value(field)) == Truth::True
-        });
+        let wanted = rows
+            .rows
+            .values()
+            .filter(|row| load.plan.predicate.evaluate(&|field| row.value(field)) == Truth::True);
         let fields = load.query.fields.as_deref();
-        let documents = wanted
-            .map(|row| (DocumentId::from_string(&row.id), row.document(fields)))
-            .collect();
+        let documents =
+            wanted.map(|row| (DocumentId::from_string(&row.id), row.document(fields))).collect();
         let seen = rows.transaction;
         let repeat = self.multiplexer.finish_load(load, documents, |other| other <= seen);
         debug_assert!(repeat.is_none(), "nothing happens while the rows are locked");

@@ -72,7 +72,8 @@ pub(crate) type PublicationFuture =
     Pin<Box<dyn Future<Output = Result<Option<Vec<AnyCursor>>, Error>> + Send + 'static>>;
 
 /// A publication whose argument types have been forgotten.
-pub(crate) type ErasedPublication = Box<dyn Fn(PublicationContext) -> PublicationFuture + Send + Sync>;
+pub(crate) type ErasedPublication =
+    Box<dyn Fn(PublicationContext) -> PublicationFuture + Send + Sync>;
 
 pub(crate) fn erase<S, H, Args>(handler: H, state: S) -> ErasedPublication
 where

@@ -1,7 +1,7 @@
 //! Typed arguments.
 
-use ddp_core::ejson::{self, Ejson};
 use ddp_core::DdpError;
+use ddp_core::ejson::{self, Ejson};
 use serde::de::DeserializeOwned;
 
 use super::FromContext;

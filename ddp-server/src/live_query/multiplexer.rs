@@ -9,8 +9,8 @@ use futures::channel::oneshot;
 use parking_lot::Mutex;
 
 use super::{Batch, Change, Observation, Observer, Row};
-use crate::query::{Predicate, Query, Truth, Value};
 use crate::live_query::router::Router;
+use crate::query::{Predicate, Query, Truth, Value};
 use crate::write_fence::Write;
 
 /// How many changes a live query remembers while its documents are being read. With more, it reads
@@ -493,9 +493,9 @@ fn fold<R: Row>(
         documents.clear();
     }
     for Change { id, row } in &batch.changes {
-        let wanted = row.as_ref().filter(|row| {
-            load.plan.predicate.evaluate(&|field| row.value(field)) == Truth::True
-        });
+        let wanted = row
+            .as_ref()
+            .filter(|row| load.plan.predicate.evaluate(&|field| row.value(field)) == Truth::True);
         match wanted {
             Some(row) => {
                 documents.insert(id.clone(), row.document(load.query.fields.as_deref()));

@@ -49,7 +49,9 @@ impl Router {
     pub(crate) fn candidates(&self, row: &impl Row) -> impl Iterator<Item = usize> {
         let indexed = self.by_field.iter().filter_map(|(field, index)| {
             // NULL equals nothing, so no query that demands an equality can want it.
-            Some(row.value(field)).filter(|value| !value.is_null()).and_then(|value| index.get(&value))
+            Some(row.value(field))
+                .filter(|value| !value.is_null())
+                .and_then(|value| index.get(&value))
         });
         indexed.flatten().chain(&self.unindexed).copied()
     }

@@ -190,7 +190,9 @@ impl Predicate {
             Self::In(field, constants) => {
                 let value = value(field);
                 let equal = |constant: &Value| value.compare(constant).map(Ordering::is_eq);
-                any(constants.iter().map(|constant| equal(constant).map_or(Truth::Unknown, Into::into)))
+                any(constants
+                    .iter()
+                    .map(|constant| equal(constant).map_or(Truth::Unknown, Into::into)))
             }
             Self::IsNull(field) => value(field).is_null().into(),
             Self::And(all) => negate(any(all.iter().map(|one| negate(one.evaluate(value))))),
@@ -201,7 +203,10 @@ impl Predicate {
 
     /// A field and constants such that the predicate cannot hold unless the field equals one of
     /// them, for a field that `indexable` admits.
-    pub fn equality_keys(&self, indexable: &impl Fn(&str) -> bool) -> Option<(FieldName, Vec<Value>)> {
+    pub fn equality_keys(
+        &self,
+        indexable: &impl Fn(&str) -> bool,
+    ) -> Option<(FieldName, Vec<Value>)> {
         match self {
             Self::Compare(field, Comparison::Eq, value) if indexable(field) => {
                 Some((field.clone(), vec![value.clone()]))

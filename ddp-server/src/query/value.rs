@@ -170,10 +170,7 @@ mod tests {
         assert_eq!(Value::Null.compare(&Value::Null), None);
         assert_eq!(Value::Int(2).compare(&Value::Float(2.5)), Some(Ordering::Less));
         assert_eq!(Value::Float(f64::NAN).compare(&Value::Int(9)), Some(Ordering::Greater));
-        assert_eq!(
-            Value::Float(f64::NAN).compare(&Value::Float(f64::NAN)),
-            Some(Ordering::Equal)
-        );
+        assert_eq!(Value::Float(f64::NAN).compare(&Value::Float(f64::NAN)), Some(Ordering::Equal));
         assert_eq!(Value::from("a").compare(&Value::Int(1)), None);
         assert_eq!(Value::from(3.0), Value::Int(3));
         assert_eq!(Value::from(-0.0), Value::Int(0));
