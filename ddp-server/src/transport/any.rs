@@ -1,0 +1,63 @@
+//! The transports that the routes open, without a dynamic call for each message.
+
+use std::{
+    io,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+
+use super::{
+    Framing, Transport, TransportError,
+    sockjs::SockJs,
+    websocket::{UpgradedIo, WebSocket},
+};
+
+/// Any transport a client may choose.
+#[derive(Debug)]
+pub(crate) enum AnyTransport {
+    /// A plain WebSocket.
+    Raw(WebSocket<UpgradedIo>),
+    /// SockJS frames over a WebSocket.
+    SockJs(SockJs<UpgradedIo>),
+}
+
+/// Calls a method of whichever transport it is.
+macro_rules! delegate {
+    ($any:expr, $transport:ident => $call:expr) => {
+        match $any {
+            Self::Raw($transport) => $call,
+            Self::SockJs($transport) => $call,
+        }
+    };
+}
+
+impl Transport for AnyTransport {
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<String>, TransportError>> {
+        delegate!(self, transport => transport.poll_recv(cx))
+    }
+
+    fn framing(&self) -> Framing {
+        delegate!(self, transport => transport.framing())
+    }
+
+    fn queue(&mut self, frames: Bytes) {
+        delegate!(self, transport => transport.queue(frames));
+    }
+
+    fn queued_bytes(&self) -> usize {
+        delegate!(self, transport => transport.queued_bytes())
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        delegate!(self, transport => transport.poll_flush(cx))
+    }
+
+    fn close(&mut self, code: u16, reason: &str) {
+        delegate!(self, transport => transport.close(code, reason));
+    }
+
+    fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        delegate!(self, transport => transport.poll_closed(cx))
+    }
+}

@@ -1,0 +1,76 @@
+//! What can go wrong between the socket and a whole message.
+
+use std::io;
+
+/// Why a transport stopped giving messages.
+///
+/// Except for [`TransportError::Io`] the peer is to blame, and the transport has already queued
+/// the close frame that tells it so ([`TransportError::close`]).
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TransportError {
+    /// The socket failed.
+    #[error("the socket failed: {0}")]
+    Io(#[from] io::Error),
+    /// The peer broke the WebSocket protocol.
+    #[error("WebSocket protocol error: {0}")]
+    Violation(#[from] Violation),
+    /// A message or a close reason is not UTF-8.
+    #[error("text that is not UTF-8")]
+    InvalidUtf8,
+    /// A message would exceed [`message_bytes_max`](super::TransportConfig::message_bytes_max).
+    /// It was refused on sight of the frame header, before its payload was read.
+    #[error("a message of at least {bytes} bytes exceeds the limit of {limit}")]
+    MessageTooBig {
+        /// The size known when the message was refused.
+        bytes: u64,
+        /// The configured limit.
+        limit: usize,
+    },
+    /// A SockJS client sent a frame that is neither a JSON string nor an array of them.
+    #[error("broken SockJS framing")]
+    SockJsFraming,
+}
+
+impl TransportError {
+    /// The close code and reason owed to the peer; `None` when the socket is gone anyway.
+    ///
+    /// Codes are those of RFC 6455 section 7.4.1; 3000 is sockjs-node's for broken framing.
+    pub(crate) fn close(&self) -> Option<(u16, &'static str)> {
+        match self {
+            Self::Io(_) => None,
+            Self::Violation(_) => Some((1002, "Protocol error")),
+            Self::InvalidUtf8 => Some((1007, "Not UTF-8")),
+            Self::MessageTooBig { .. } => Some((1009, "Message too big")),
+            Self::SockJsFraming => Some((3000, "Broken framing.")),
+        }
+    }
+}
+
+/// One way of breaking RFC 6455 section 5 each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Violation {
+    /// A reserved bit is set although no extension was negotiated (section 5.2).
+    #[error("reserved bit set")]
+    ReservedBit,
+    /// An opcode without a meaning (section 5.2).
+    #[error("reserved opcode {0}")]
+    ReservedOpcode(u8),
+    /// A client's frame without a mask (section 5.1).
+    #[error("unmasked frame")]
+    Unmasked,
+    /// A control frame of more than 125 bytes (section 5.5).
+    #[error("control frame of {0} bytes")]
+    ControlTooLong(u64),
+    /// A control frame in fragments (section 5.4).
+    #[error("fragmented control frame")]
+    ControlFragmented,
+    /// A continuation of nothing (section 5.4).
+    #[error("continuation without a message")]
+    UnexpectedContinuation,
+    /// A new message before the last one has ended (section 5.4).
+    #[error("new message within a fragmented one")]
+    ExpectedContinuation,
+    /// A close frame whose body is too short for a code (section 5.5.1).
+    #[error("close frame with half a code")]
+    CloseCodeTruncated,
+}

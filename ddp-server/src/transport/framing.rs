@@ -1,0 +1,200 @@
+//! Server-to-client frames, encoded once and shared by all clients of one framing.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use tungstenite::protocol::frame::{
+    FrameHeader,
+    coding::{Control, Data, OpCode},
+};
+
+use super::sockjs::quote;
+
+/// The longest header of an unmasked frame: two bytes and a 64-bit length (RFC 6455 section 5.2).
+const HEADER_BYTES_MAX: usize = 10;
+
+/// The largest payload of a control frame (RFC 6455 section 5.5).
+pub(super) const CONTROL_BYTES_MAX: usize = 125;
+
+/// How messages become WebSocket frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Framing {
+    /// Each message is one text frame.
+    Raw,
+    /// Messages share one text frame, a SockJS `a["…","…"]`.
+    SockJs,
+}
+
+impl Framing {
+    /// The number of framings: the size of a cache with one encoding for each.
+    pub(crate) const COUNT: usize = 2;
+
+    /// This framing's place in such a cache, below [`COUNT`](Self::COUNT).
+    pub(crate) const fn index(self) -> usize {
+        match self {
+            Self::Raw => 0,
+            Self::SockJs => 1,
+        }
+    }
+
+    /// Encodes messages, in order, to whole frames.
+    pub(crate) fn encode<'a>(self, messages: impl IntoIterator<Item = &'a str>) -> Bytes {
+        let mut builder = FrameBuilder::new(self);
+        for message in messages {
+            builder.message(message);
+        }
+        builder.finish()
+    }
+}
+
+/// Collects messages into whole, unmasked, final frames: the same bytes for every client.
+#[derive(Debug)]
+pub(crate) struct FrameBuilder {
+    framing: Framing,
+    buffer: BytesMut,
+}
+
+impl FrameBuilder {
+    /// A builder without messages.
+    pub(crate) fn new(framing: Framing) -> Self {
+        Self { framing, buffer: BytesMut::new() }
+    }
+
+    /// Appends one message.
+    pub(crate) fn message(&mut self, text: &str) {
+        match self.framing {
+            Framing::Raw => {
+                self.buffer.reserve(HEADER_BYTES_MAX + text.len());
+                put_frame(&mut self.buffer, OpCode::Data(Data::Text), text.as_bytes());
+            }
+            Framing::SockJs => {
+                if self.buffer.is_empty() {
+                    // The header's length depends on the payload's: finish() fills it in.
+                    self.buffer.put_bytes(0, HEADER_BYTES_MAX);
+                    self.buffer.put_slice(b"a[");
+                } else {
+                    self.buffer.put_u8(b',');
+                }
+                quote(text, &mut self.buffer);
+            }
+        }
+    }
+
+    /// The frames; no bytes at all if there was no message.
+    pub(crate) fn finish(mut self) -> Bytes {
+        if self.framing == Framing::SockJs && !self.buffer.is_empty() {
+            self.buffer.put_u8(b']');
+            let payload = self.buffer.len() - HEADER_BYTES_MAX;
+            let header = Header::new(OpCode::Data(Data::Text), payload);
+            let start = HEADER_BYTES_MAX - header.as_slice().len();
+            self.buffer[start..HEADER_BYTES_MAX].copy_from_slice(header.as_slice());
+            return self.buffer.freeze().split_off(start);
+        }
+        self.buffer.freeze()
+    }
+}
+
+/// One text frame.
+pub(super) fn text_frame(text: &str) -> Bytes {
+    Framing::Raw.encode([text])
+}
+
+/// A pong with the ping's payload, which is at most [`CONTROL_BYTES_MAX`] long.
+pub(super) fn pong_frame(payload: &[u8]) -> Bytes {
+    control_frame(Control::Pong, payload)
+}
+
+/// A close frame; without a code its body is empty. A reason that doesn't fit is cut.
+pub(super) fn close_frame(code: Option<u16>, reason: &str) -> Bytes {
+    let mut payload = Vec::new();
+    if let Some(code) = code {
+        let end = reason.floor_char_boundary(CONTROL_BYTES_MAX - 2);
+        payload.extend_from_slice(&code.to_be_bytes());
+        payload.extend_from_slice(&reason.as_bytes()[..end]);
+    }
+    control_frame(Control::Close, &payload)
+}
+
+fn control_frame(control: Control, payload: &[u8]) -> Bytes {
+    let mut frame = BytesMut::with_capacity(2 + payload.len());
+    put_frame(&mut frame, OpCode::Control(control), payload);
+    frame.freeze()
+}
+
+fn put_frame(out: &mut BytesMut, opcode: OpCode, payload: &[u8]) {
+    out.put_slice(Header::new(opcode, payload.len()).as_slice());
+    out.put_slice(payload);
+}
+
+/// The header of a final, unmasked frame.
+struct Header {
+    bytes: [u8; HEADER_BYTES_MAX],
+    length: usize,
+}
+
+impl Header {
+    fn new(opcode: OpCode, payload: usize) -> Self {
+        let header = FrameHeader { opcode, ..FrameHeader::default() };
+        let payload = payload as u64;
+        let mut bytes = [0; HEADER_BYTES_MAX];
+        header
+            .format(payload, &mut &mut bytes[..])
+            .expect("an unmasked header fits into ten bytes");
+        Self { bytes, length: header.len(payload) }
+    }
+
+    fn as_slice(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn raw_is_a_text_frame_for_each_message() {
+        let frames = Framing::Raw.encode(["Hello", "é"]);
+        assert_eq!(&frames[..], b"\x81\x05Hello\x81\x02\xc3\xa9");
+    }
+
+    #[test]
+    fn sockjs_is_one_frame_for_all_messages() {
+        let frames = Framing::SockJs.encode([r#"{"a":1}"#, "x"]);
+        assert_eq!(&frames[2..], br#"a["{\"a\":1}","x"]"#);
+        assert_eq!(&frames[..2], [0x81, frames.len() as u8 - 2]);
+    }
+
+    #[test]
+    fn no_message_is_no_bytes() {
+        for framing in [Framing::Raw, Framing::SockJs] {
+            assert!(framing.encode([]).is_empty());
+        }
+    }
+
+    #[test]
+    fn header_lengths_change_where_the_rfc_says() {
+        for (payload, header) in [(0, 2), (125, 2), (126, 4), (65_535, 4), (65_536, 10)] {
+            let text = "x".repeat(payload);
+            assert_eq!(Framing::Raw.encode([&*text]).len(), header + payload);
+            if payload >= 5 {
+                // The five bytes are those of `a[""]`.
+                let frames = Framing::SockJs.encode([&text[5..]]);
+                assert_eq!(frames.len(), header + payload);
+                assert!(frames.ends_with(b"\"]") && frames[header..].starts_with(b"a[\""));
+            }
+        }
+    }
+
+    #[test]
+    fn indexes_are_distinct_and_below_the_count() {
+        let indexes = [Framing::Raw.index(), Framing::SockJs.index()];
+        assert_eq!(indexes, [0, Framing::COUNT - 1]);
+    }
+
+    #[test]
+    fn close_reasons_are_cut_between_characters() {
+        let frame = close_frame(Some(1000), &"é".repeat(100));
+        assert_eq!(frame.len(), 2 + 2 + 122);
+        assert!(std::str::from_utf8(&frame[4..]).is_ok());
+        assert_eq!(&close_frame(None, "unsaid")[..], [0x88, 0]);
+    }
+}

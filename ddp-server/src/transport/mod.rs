@@ -1,0 +1,105 @@
+//! Transports: text in, text out, close.
+//!
+//! A transport knows nothing of DDP, and whoever drives a [`Transport`] knows nothing of
+//! WebSocket or SockJS. Only `sockjs/` knows SockJS, only `websocket/` knows RFC 6455.
+//!
+//! Outgoing messages are encoded apart from any connection, by a
+//! [`FrameBuilder`](framing::FrameBuilder), and are then
+//! queued as shared [`Bytes`]: a change that goes to ten thousand clients is framed once for each
+//! [`Framing`] and copied by the kernel alone.
+
+mod any;
+mod error;
+pub(crate) mod framing;
+pub(crate) mod routes;
+mod sockjs;
+#[cfg(test)]
+mod tests;
+mod websocket;
+
+use std::{
+    io,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+
+pub(crate) use self::{
+    any::AnyTransport,
+    error::{TransportError, Violation},
+    framing::Framing,
+};
+
+/// One client's transport, polled by the single task that owns the connection.
+///
+/// The driver's loop: [`poll_recv`](Self::poll_recv) until pending, [`queue`](Self::queue) what is
+/// to be sent, [`poll_flush`](Self::poll_flush). After `poll_recv` has returned an error or `None`,
+/// or after [`close`](Self::close), only [`poll_closed`](Self::poll_closed) is of use, and the
+/// driver bounds it with a timeout. Dropping a transport closes its socket without a handshake.
+pub(crate) trait Transport: Send + Unpin + 'static {
+    /// The next message's text; `None` when the peer has closed, with or without a handshake.
+    ///
+    /// Answers to pings, heartbeats and whatever is queued are written from here too, as far as
+    /// the socket takes them, so a driver that only waits for messages keeps the peer alive.
+    ///
+    /// # Errors
+    ///
+    /// When the socket fails or the peer breaks the protocol. In the second case the close frame
+    /// is queued and `poll_closed` delivers it.
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<String>, TransportError>>;
+
+    /// How messages for this transport must be encoded.
+    fn framing(&self) -> Framing;
+
+    /// Queues whole frames, made by a [`FrameBuilder`](framing::FrameBuilder) with this transport's framing.
+    ///
+    /// The bytes are shared, never copied. The queue has no bound of its own: the driver watches
+    /// [`queued_bytes`](Self::queued_bytes). Frames queued after the close are dropped.
+    fn queue(&mut self, frames: Bytes);
+
+    /// Bytes queued and not yet taken by the socket.
+    fn queued_bytes(&self) -> usize;
+
+    /// Writes as much as the socket takes; ready when nothing is queued and all is flushed.
+    ///
+    /// # Errors
+    ///
+    /// When the socket fails.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Queues the closing handshake behind everything already queued. Only the first call counts.
+    ///
+    /// `code` is one that RFC 6455 section 7.4 lets an endpoint send; a reason longer than
+    /// 123 bytes is cut.
+    fn close(&mut self, code: u16, reason: &str);
+
+    /// Drives the closing handshake to its end, closing with 1000 if nobody has closed yet.
+    ///
+    /// Messages that still arrive are dropped. A peer that doesn't answer keeps this pending.
+    ///
+    /// # Errors
+    ///
+    /// When the socket fails; the connection is over then as well.
+    fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+}
+
+/// Limits and timers of the transports.
+#[derive(Clone, Debug)]
+pub(crate) struct TransportConfig {
+    /// The largest message accepted, in bytes; a SockJS frame counts as one message.
+    ///
+    /// 4 MiB by default: room for a method call with a file of 3 MB in base64, where Meteor's
+    /// default of 64 MiB lets each connection claim that much memory.
+    pub(crate) message_bytes_max: usize,
+    /// The time between SockJS heartbeats, 45 s by default, as in Meteor's stream server.
+    ///
+    /// Meteor's client gives up after 100 s without one.
+    pub(crate) sockjs_heartbeat: Duration,
+}
+
+impl Default for TransportConfig {
+    fn default() -> Self {
+        Self { message_bytes_max: 4 * 1024 * 1024, sockjs_heartbeat: Duration::from_secs(45) }
+    }
+}

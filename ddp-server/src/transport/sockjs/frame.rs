@@ -1,0 +1,262 @@
+//! SockJS frames of either direction, without IO.
+
+use std::fmt;
+
+use bytes::{Bytes, BytesMut};
+use serde::de::{self, Deserialize, Deserializer, Visitor};
+
+use super::quote;
+use crate::transport::framing::text_frame;
+
+/// `o`: the session is open.
+pub(super) fn open_frame() -> Bytes {
+    Bytes::from_static(b"\x81\x01o")
+}
+
+/// `h`: the server is alive.
+pub(super) fn heartbeat_frame() -> Bytes {
+    Bytes::from_static(b"\x81\x01h")
+}
+
+/// `c[code,"reason"]`: the session is over.
+pub(super) fn close_frame(code: u16, reason: &str) -> Bytes {
+    let mut text = BytesMut::from(format!("c[{code},").as_bytes());
+    quote(reason, &mut text);
+    text.extend_from_slice(b"]");
+    let text = std::str::from_utf8(&text).expect("quoting keeps UTF-8");
+    text_frame(text)
+}
+
+/// A client's frame: a JSON array of strings, or one JSON string.
+///
+/// Its messages are taken out one at a time, because a frame of empty strings would take ten
+/// times its size in memory if all were held at once.
+#[derive(Debug)]
+pub(super) struct ClientFrame {
+    text: String,
+    offset: usize,
+    place: Place,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Start,
+    AfterElement,
+    End,
+}
+
+/// The frame is not what the SockJS protocol allows.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Broken;
+
+impl ClientFrame {
+    /// A frame with nothing taken out. An empty one has no messages.
+    pub(super) fn new(text: String) -> Self {
+        let place = if text.is_empty() { Place::End } else { Place::Start };
+        Self { text, offset: 0, place }
+    }
+
+    /// The next message; `None` after the last one.
+    ///
+    /// Where sockjs-node looks at the whole frame first, this finds out that a frame is broken
+    /// when it comes to the fault.
+    pub(super) fn next(&mut self) -> Result<Option<String>, Broken> {
+        match (self.place, self.token()) {
+            (Place::End, None) => Ok(None),
+            (Place::Start, Some(b'"')) => {
+                self.place = Place::End;
+                self.string()
+            }
+            (Place::Start, Some(b'[')) => {
+                self.offset += 1;
+                match self.token() {
+                    Some(b']') => self.end(),
+                    _ => self.element(),
+                }
+            }
+            (Place::AfterElement, Some(b',')) => {
+                self.offset += 1;
+                self.element()
+            }
+            (Place::AfterElement, Some(b']')) => self.end(),
+            _ => Err(Broken),
+        }
+    }
+
+    fn end(&mut self) -> Result<Option<String>, Broken> {
+        self.offset += 1;
+        self.place = Place::End;
+        match self.token() {
+            None => Ok(None),
+            Some(_) => Err(Broken),
+        }
+    }
+
+    fn element(&mut self) -> Result<Option<String>, Broken> {
+        self.place = Place::AfterElement;
+        match self.token() {
+            Some(b'"') => self.string(),
+            _ => Err(Broken),
+        }
+    }
+
+    /// The string at the offset.
+    fn string(&mut self) -> Result<Option<String>, Broken> {
+        let rest = &self.text[self.offset..];
+        let mut values = serde_json::Deserializer::from_str(rest).into_iter::<Text>();
+        let Some(Ok(Text(message))) = values.next() else {
+            return Err(Broken);
+        };
+        self.offset += values.byte_offset();
+        if self.place == Place::End && self.token().is_some() {
+            return Err(Broken);
+        }
+        Ok(Some(message))
+    }
+
+    /// The first byte that is not JSON whitespace, to which the offset moves.
+    fn token(&mut self) -> Option<u8> {
+        let rest = &self.text.as_bytes()[self.offset..];
+        let spaces =
+            rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r')).count();
+        self.offset += spaces;
+        rest.get(spaces).copied()
+    }
+}
+
+/// A JSON string in which lone surrogates become replacement characters.
+///
+/// JavaScript strings may hold them, SockJS clients escape them, and `String` would refuse the
+/// whole frame because of them.
+struct Text(String);
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // As bytes, serde_json lets lone surrogates pass, in the manner of WTF-8, and control
+        // characters too, which do no harm.
+        deserializer.deserialize_bytes(TextVisitor)
+    }
+}
+
+struct TextVisitor;
+
+impl Visitor<'_> for TextVisitor {
+    type Value = Text;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a string")
+    }
+
+    fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Text, E> {
+        Ok(Text(String::from_utf8_lossy(bytes).into_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// All messages of a frame, and whether it was sound to its end.
+    fn decode(text: &str) -> (Vec<String>, bool) {
+        let mut frame = ClientFrame::new(text.to_owned());
+        let mut messages = Vec::new();
+        loop {
+            match frame.next() {
+                Ok(Some(message)) => messages.push(message),
+                Ok(None) => return (messages, true),
+                Err(Broken) => return (messages, false),
+            }
+        }
+    }
+
+    #[test]
+    fn sound_frames() {
+        let table: [(&str, &[&str]); 9] = [
+            ("", &[]),
+            ("[]", &[]),
+            (r#""one""#, &["one"]),
+            (r#"["one"]"#, &["one"]),
+            (r#"["one","two",""]"#, &["one", "two", ""]),
+            (" [ \"one\" ,\n\"two\" ] ", &["one", "two"]),
+            (r#"["{\"msg\":\"ping\"}"]"#, &[r#"{"msg":"ping"}"#]),
+            (r#"["\ud83d\ude00 \u200c"]"#, &["😀 \u{200c}"]),
+            (" \"spaced\" ", &["spaced"]),
+        ];
+        for (text, expected) in table {
+            let expected: Vec<String> = expected.iter().copied().map(String::from).collect();
+            assert_eq!(decode(text), (expected, true), "{text}");
+        }
+    }
+
+    #[test]
+    fn broken_frames() {
+        let table = [
+            " ",
+            "[",
+            "]",
+            "[\"x",
+            "{}",
+            "null",
+            "5",
+            "[5]",
+            "[null]",
+            "[[\"x\"]]",
+            "[,]",
+            "x",
+            "\"x",
+            "[ ,\"x\"]",
+            "[] []",
+            "[\"\\x\"]",
+        ];
+        for text in table {
+            assert_eq!(decode(text), (vec![], false), "{text}");
+        }
+    }
+
+    #[test]
+    fn messages_before_a_fault_are_delivered() {
+        let table = [r#"["a","b""#, r#"["a","b",]"#, r#"["a","b"]x"#, r#"["a","b" "c"]"#];
+        for text in table {
+            let expected = vec!["a".to_owned(), "b".to_owned()];
+            assert_eq!(decode(text), (expected, false), "{text}");
+        }
+        assert_eq!(decode(r#""a" "b""#), (vec![], false));
+    }
+
+    #[test]
+    fn lone_surrogates_are_replaced() {
+        let (messages, sound) = decode(r#"["a\ud800b","c"]"#);
+        assert!(sound);
+        assert!(messages[0].starts_with("a\u{fffd}") && messages[0].ends_with('b'));
+        assert_eq!(messages[1], "c");
+    }
+
+    #[test]
+    fn server_frames() {
+        assert_eq!(open_frame(), text_frame("o"));
+        assert_eq!(heartbeat_frame(), text_frame("h"));
+        let close = close_frame(3000, "Go \"away\"!");
+        assert_eq!(close, text_frame(r#"c[3000,"Go \"away\"!"]"#));
+    }
+
+    proptest! {
+        #[test]
+        fn what_json_writes_is_read(messages: Vec<String>) {
+            let text = serde_json::to_string(&messages).expect("strings are JSON");
+            prop_assert_eq!(decode(&text), (messages, true));
+        }
+
+        #[test]
+        fn arbitrary_text_ends(text in r#"[\[\],"a\\ud80 ]*"#) {
+            let (messages, sound) = decode(&text);
+            let oracle = serde_json::from_str::<Vec<String>>(&text)
+                .or_else(|_| serde_json::from_str::<String>(&text).map(|text| vec![text]));
+            if let Ok(oracle) = oracle {
+                prop_assert!(sound);
+                prop_assert_eq!(messages, oracle);
+            }
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! SockJS frames over a WebSocket.
+
+use std::{
+    io,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::{Instant, Interval, MissedTickBehavior, interval_at},
+};
+
+use super::frame::{Broken, ClientFrame, close_frame, heartbeat_frame, open_frame};
+use crate::transport::{Framing, Transport, TransportConfig, TransportError, websocket::WebSocket};
+
+/// A SockJS session that lives as long as its WebSocket.
+#[derive(Debug)]
+pub(crate) struct SockJs<Io> {
+    socket: WebSocket<Io>,
+    /// The frame whose messages are being handed out.
+    frame: Option<ClientFrame>,
+    heartbeat: Interval,
+}
+
+impl<Io> SockJs<Io>
+where
+    Io: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    /// Opens the session: `o` is the first frame to be sent.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime with timers, or with a heartbeat of zero.
+    pub(crate) fn new(mut socket: WebSocket<Io>, config: &TransportConfig) -> Self {
+        let period = config.sockjs_heartbeat;
+        let mut heartbeat = interval_at(Instant::now() + period, period);
+        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        socket.queue(open_frame());
+        Self { socket, frame: None, heartbeat }
+    }
+
+    /// Closes on a broken frame, like sockjs-node without a `c` frame.
+    fn refuse(&mut self) -> TransportError {
+        self.frame = None;
+        let error = TransportError::SockJsFraming;
+        if let Some((code, reason)) = error.close() {
+            self.socket.close(code, reason);
+        }
+        error
+    }
+
+    /// Lets a due heartbeat go out, and wakes the task for the next one.
+    fn poll_heartbeat(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        while self.heartbeat.poll_tick(cx).is_ready() {
+            // What is queued already is as good a sign of life, once the peer reads it.
+            if self.socket.queued_bytes() == 0 {
+                self.socket.queue(heartbeat_frame());
+            }
+            if let Poll::Ready(flushed) = self.socket.poll_flush(cx) {
+                flushed?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<Io> Transport for SockJs<Io>
+where
+    Io: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<String>, TransportError>> {
+        loop {
+            if let Some(frame) = &mut self.frame {
+                match frame.next() {
+                    Ok(Some(message)) => return Poll::Ready(Ok(Some(message))),
+                    Ok(None) => self.frame = None,
+                    Err(Broken) => return Poll::Ready(Err(self.refuse())),
+                }
+            }
+            match self.socket.poll_recv(cx) {
+                Poll::Ready(Ok(Some(text))) => self.frame = Some(ClientFrame::new(text)),
+                Poll::Ready(other) => return Poll::Ready(other),
+                Poll::Pending => {
+                    self.poll_heartbeat(cx)?;
+                    return Poll::Pending;
+                }
+            }
+        }
+    }
+
+    fn framing(&self) -> Framing {
+        Framing::SockJs
+    }
+
+    fn queue(&mut self, frames: Bytes) {
+        self.socket.queue(frames);
+    }
+
+    fn queued_bytes(&self) -> usize {
+        self.socket.queued_bytes()
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.socket.poll_flush(cx)
+    }
+
+    fn close(&mut self, code: u16, reason: &str) {
+        self.frame = None;
+        self.socket.queue(close_frame(code, reason));
+        self.socket.close(code, reason);
+    }
+
+    fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.close(1000, "Normal closure");
+        self.socket.poll_closed(cx)
+    }
+}

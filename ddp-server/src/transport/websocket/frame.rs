@@ -1,0 +1,248 @@
+//! Client-to-server frames to messages, without IO (RFC 6455 section 5).
+
+use std::io::Cursor;
+
+use tungstenite::protocol::frame::{
+    FrameHeader,
+    coding::{Control, Data, OpCode},
+};
+
+use crate::transport::{TransportError, Violation, framing::CONTROL_BYTES_MAX};
+
+/// The longest header of a masked frame: two bytes, a 64-bit length and a 32-bit mask.
+const HEADER_BYTES_MAX: usize = 14;
+
+/// No more than this is reserved on a peer's word; beyond it memory follows the bytes received.
+const RESERVE_BYTES_MAX: usize = 16 * 1024;
+
+/// What a peer's frames amount to.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Event {
+    /// A whole message. A binary one counts as text: Meteor parses a Buffer as JSON just as well.
+    Message(String),
+    /// A ping to be answered with the same payload.
+    Ping(Vec<u8>),
+    /// An answer to a ping, or an unsolicited one.
+    Pong,
+    /// The closing handshake with the peer's code, whatever that is; python-meteor sends 1005,
+    /// which is not to be sent (section 7.4.1).
+    Close(Option<u16>),
+}
+
+/// An incremental decoder that takes bytes in any portions.
+///
+/// It holds only what an unfinished frame or message needs: between messages, no heap memory.
+/// After an error it must not be used again.
+#[derive(Debug)]
+pub(super) struct Decoder {
+    message_bytes_max: usize,
+    header: [u8; HEADER_BYTES_MAX],
+    /// How much of `header` an unfinished header fills.
+    header_length: usize,
+    payload: Option<Payload>,
+    /// Whether a fragmented message has begun and not ended.
+    fragmented: bool,
+    message: Vec<u8>,
+    control: Vec<u8>,
+}
+
+/// The frame whose payload is being read.
+#[derive(Debug)]
+struct Payload {
+    kind: Kind,
+    mask: [u8; 4],
+    remaining: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Data { is_final: bool },
+    Close,
+    Ping,
+    Pong,
+}
+
+impl Decoder {
+    /// A decoder that refuses messages above a size.
+    pub(super) fn new(message_bytes_max: usize) -> Self {
+        Self {
+            message_bytes_max,
+            header: [0; HEADER_BYTES_MAX],
+            header_length: 0,
+            payload: None,
+            fragmented: false,
+            message: Vec::new(),
+            control: Vec::new(),
+        }
+    }
+
+    /// The next event, taking what it needs off the front of `input`; `None` has taken it all.
+    ///
+    /// # Errors
+    ///
+    /// As soon as the peer is seen to break the protocol or a limit; never [`TransportError::Io`].
+    pub(super) fn decode(&mut self, input: &mut &[u8]) -> Result<Option<Event>, TransportError> {
+        loop {
+            let payload = match &mut self.payload {
+                Some(payload) => payload,
+                None => match self.take_header(input)? {
+                    Some(payload) => self.payload.insert(payload),
+                    None => return Ok(None),
+                },
+            };
+            let target = match payload.kind {
+                Kind::Data { .. } => &mut self.message,
+                Kind::Close | Kind::Ping | Kind::Pong => &mut self.control,
+            };
+            let (taken, rest) = input.split_at(payload.remaining.min(input.len()));
+            let start = target.len();
+            target.extend_from_slice(taken);
+            unmask(&mut target[start..], payload.mask);
+            payload.mask.rotate_left(taken.len() % 4);
+            payload.remaining -= taken.len();
+            *input = rest;
+            if payload.remaining > 0 {
+                return Ok(None);
+            }
+            let kind = payload.kind;
+            self.payload = None;
+            if let Some(event) = self.finish(kind)? {
+                return Ok(Some(event));
+            }
+        }
+    }
+
+    /// Completes the header in `self.header` from `input`.
+    fn take_header(&mut self, input: &mut &[u8]) -> Result<Option<Payload>, TransportError> {
+        let stashed = self.header_length;
+        let offered = input.len().min(HEADER_BYTES_MAX - stashed);
+        let filled = stashed + offered;
+        self.header[stashed..filled].copy_from_slice(&input[..offered]);
+
+        let mut cursor = Cursor::new(&self.header[..filled]);
+        // Reading from memory can't fail, so the opcode is all that the parser objects to.
+        let parsed = FrameHeader::parse(&mut cursor)
+            .map_err(|_| Violation::ReservedOpcode(self.header[0] & 0x0f))?;
+        let Some((header, length)) = parsed else {
+            self.header_length = filled;
+            *input = &input[offered..];
+            return Ok(None);
+        };
+        // A stashed header is incomplete, so the whole one is longer than the stash.
+        let taken = cursor.position() as usize - stashed;
+        self.header_length = 0;
+        *input = &input[taken..];
+        self.begin(&header, length).map(Some)
+    }
+
+    /// Judges a frame by its header, before any of its payload is kept.
+    fn begin(&mut self, header: &FrameHeader, length: u64) -> Result<Payload, TransportError> {
+        // A negotiated permessage-deflate would give RSV1 a meaning on a message's first frame.
+        if header.rsv1 || header.rsv2 || header.rsv3 {
+            return Err(Violation::ReservedBit.into());
+        }
+        let mask = header.mask.ok_or(Violation::Unmasked)?;
+        let kind = match header.opcode {
+            OpCode::Data(data) => {
+                let continues = data == Data::Continue;
+                if continues && !self.fragmented {
+                    return Err(Violation::UnexpectedContinuation.into());
+                }
+                if !continues && self.fragmented {
+                    return Err(Violation::ExpectedContinuation.into());
+                }
+                self.reserve(length)?;
+                self.fragmented = !header.is_final;
+                Kind::Data { is_final: header.is_final }
+            }
+            OpCode::Control(control) => {
+                if length > CONTROL_BYTES_MAX as u64 {
+                    return Err(Violation::ControlTooLong(length).into());
+                }
+                if !header.is_final {
+                    return Err(Violation::ControlFragmented.into());
+                }
+                match control {
+                    Control::Close => Kind::Close,
+                    Control::Ping => Kind::Ping,
+                    Control::Pong => Kind::Pong,
+                    Control::Reserved(opcode) => {
+                        return Err(Violation::ReservedOpcode(opcode).into());
+                    }
+                }
+            }
+        };
+        Ok(Payload {
+            kind,
+            mask,
+            // reserve() and the control frame's limit keep the length far below usize::MAX.
+            remaining: length as usize,
+        })
+    }
+
+    /// Checks that a data frame fits the limit and makes room for it.
+    fn reserve(&mut self, length: u64) -> Result<(), TransportError> {
+        let room = self.message_bytes_max - self.message.len();
+        if length > room as u64 {
+            return Err(TransportError::MessageTooBig {
+                bytes: length.saturating_add(self.message.len() as u64),
+                limit: self.message_bytes_max,
+            });
+        }
+        let expected = (length as usize).min(RESERVE_BYTES_MAX);
+        if self.message.is_empty() {
+            self.message.reserve_exact(expected);
+        } else {
+            // Exact room for each of many tiny fragments would copy the message each time.
+            self.message.reserve(expected);
+        }
+        Ok(())
+    }
+
+    /// The event that a whole frame makes, if any.
+    fn finish(&mut self, kind: Kind) -> Result<Option<Event>, TransportError> {
+        let event = match kind {
+            Kind::Data { is_final: false } => return Ok(None),
+            Kind::Data { is_final: true } => {
+                let text = String::from_utf8(std::mem::take(&mut self.message));
+                Event::Message(text.map_err(|_| TransportError::InvalidUtf8)?)
+            }
+            Kind::Close => Event::Close(close_code(&std::mem::take(&mut self.control))?),
+            Kind::Ping => Event::Ping(std::mem::take(&mut self.control)),
+            Kind::Pong => {
+                self.control = Vec::new();
+                Event::Pong
+            }
+        };
+        Ok(Some(event))
+    }
+}
+
+/// A close frame's code (section 5.5.1); its reason is only checked.
+fn close_code(body: &[u8]) -> Result<Option<u16>, TransportError> {
+    match body {
+        [] => Ok(None),
+        [_] => Err(Violation::CloseCodeTruncated.into()),
+        [high, low, reason @ ..] => match std::str::from_utf8(reason) {
+            Ok(_) => Ok(Some(u16::from_be_bytes([*high, *low]))),
+            Err(_) => Err(TransportError::InvalidUtf8),
+        },
+    }
+}
+
+/// Removes (or applies) a mask (section 5.3), sixteen bytes at a time.
+fn unmask(bytes: &mut [u8], mask: [u8; 4]) {
+    let pattern: [u8; 16] = std::array::from_fn(|index| mask[index % 4]);
+    let mut blocks = bytes.chunks_exact_mut(pattern.len());
+    for block in &mut blocks {
+        for (byte, key) in block.iter_mut().zip(pattern) {
+            *byte ^= key;
+        }
+    }
+    for (byte, key) in blocks.into_remainder().iter_mut().zip(pattern) {
+        *byte ^= key;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,13 @@
+//! WebSocket (RFC 6455): the server's side.
+//!
+//! tungstenite reads and writes frame headers; messages, control frames and the socket are ours,
+//! because tungstenite copies each message into every connection's buffer and keeps a read buffer
+//! for every idle connection, where this module keeps neither.
+
+mod frame;
+mod handshake;
+mod io;
+mod outbox;
+mod socket;
+
+pub(crate) use self::{handshake::Upgrade, io::UpgradedIo, socket::WebSocket};

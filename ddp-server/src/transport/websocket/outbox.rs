@@ -1,0 +1,177 @@
+//! What waits for the socket.
+
+use std::{
+    collections::VecDeque,
+    io::{self, IoSlice},
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Buf, Bytes};
+use tokio::io::AsyncWrite;
+
+/// How many buffers one vectored write offers.
+const SLICES_MAX: usize = 64;
+
+/// A queue that grew beyond this gives its memory back when it is empty.
+const IDLE_CAPACITY_MAX: usize = 32;
+
+/// Whole frames in shared buffers, and a pong that overtakes them.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    queue: VecDeque<Bytes>,
+    /// Whether the socket has taken a part of the queue's front, so that nothing may precede it.
+    front_started: bool,
+    /// The answer to the latest ping. RFC 6455 section 5.5.3 lets it stand for those before, so
+    /// a flood of pings queues one pong.
+    pong: Option<Bytes>,
+    queued_bytes: usize,
+}
+
+impl Outbox {
+    /// Appends whole frames.
+    pub(super) fn push(&mut self, frames: Bytes) {
+        if !frames.is_empty() {
+            self.queued_bytes += frames.len();
+            self.queue.push_back(frames);
+        }
+    }
+
+    /// Puts a pong before everything not yet begun, in place of one that still waits.
+    pub(super) fn set_pong(&mut self, frame: Bytes) {
+        self.queued_bytes += frame.len();
+        if let Some(superseded) = self.pong.replace(frame) {
+            self.queued_bytes -= superseded.len();
+        }
+    }
+
+    /// Bytes not yet taken by the socket.
+    pub(super) fn queued_bytes(&self) -> usize {
+        self.queued_bytes
+    }
+
+    /// Writes until all is taken or the socket is full; ready only when nothing is left.
+    pub(super) fn poll_write<Io>(
+        &mut self,
+        io: &mut Io,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>>
+    where
+        Io: AsyncWrite + Unpin,
+    {
+        while self.queued_bytes > 0 {
+            let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+            let count = self.fill(&mut slices);
+            let taken = ready!(Pin::new(&mut *io).poll_write_vectored(cx, &slices[..count]))?;
+            if taken == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.advance(taken);
+        }
+        if self.queue.capacity() > IDLE_CAPACITY_MAX {
+            self.queue = VecDeque::new();
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Lists the waiting buffers in the order of the wire.
+    fn fill<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let (started, waiting) = (usize::from(self.front_started), self.queue.iter());
+        let first = waiting.clone().take(started);
+        let ordered = first.chain(&self.pong).chain(waiting.skip(started));
+        let mut count = 0;
+        for (slice, bytes) in slices.iter_mut().zip(ordered) {
+            *slice = IoSlice::new(bytes);
+            count += 1;
+        }
+        count
+    }
+
+    /// Removes what the socket has taken, in the same order.
+    fn advance(&mut self, mut taken: usize) {
+        self.queued_bytes = self.queued_bytes.saturating_sub(taken);
+        while taken > 0 {
+            if !self.front_started
+                && let Some(pong) = self.pong.take()
+            {
+                self.queue.push_front(pong);
+            }
+            let Some(front) = self.queue.front_mut() else {
+                return;
+            };
+            if taken < front.len() {
+                front.advance(taken);
+                self.front_started = true;
+                return;
+            }
+            taken -= front.len();
+            self.queue.pop_front();
+            self.front_started = false;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wire(outbox: &Outbox) -> Vec<u8> {
+        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+        let count = outbox.fill(&mut slices);
+        slices[..count].iter().flat_map(|slice| slice.to_vec()).collect()
+    }
+
+    #[test]
+    fn a_pong_precedes_frames_not_yet_begun() {
+        let mut outbox = Outbox::default();
+        outbox.push(Bytes::from_static(b"one"));
+        outbox.push(Bytes::from_static(b"two"));
+        outbox.set_pong(Bytes::from_static(b"PONG"));
+        assert_eq!(wire(&outbox), b"PONGonetwo");
+    }
+
+    #[test]
+    fn a_pong_never_splits_frames_begun() {
+        let mut outbox = Outbox::default();
+        outbox.push(Bytes::from_static(b"one"));
+        outbox.push(Bytes::from_static(b"two"));
+        outbox.advance(1);
+        outbox.set_pong(Bytes::from_static(b"PONG"));
+        assert_eq!(wire(&outbox), b"nePONGtwo");
+        outbox.advance(4);
+        // The pong has begun: the next one waits for its end.
+        outbox.set_pong(Bytes::from_static(b"LATE"));
+        assert_eq!(wire(&outbox), b"NGLATEtwo");
+        assert_eq!(outbox.queued_bytes(), 9);
+    }
+
+    #[test]
+    fn the_newest_pong_replaces_one_that_waits() {
+        let mut outbox = Outbox::default();
+        outbox.push(Bytes::from_static(b"one"));
+        outbox.advance(1);
+        for pong in ["first", "second", "third"] {
+            outbox.set_pong(Bytes::from_static(pong.as_bytes()));
+        }
+        assert_eq!(wire(&outbox), b"nethird");
+        assert_eq!(outbox.queued_bytes(), 7);
+    }
+
+    #[test]
+    fn any_sequence_of_partial_writes_keeps_the_order() {
+        for step in 1..12 {
+            let mut outbox = Outbox::default();
+            for part in ["a", "bc", "def", "", "ghij"] {
+                outbox.push(Bytes::from_static(part.as_bytes()));
+            }
+            let mut written = Vec::new();
+            while outbox.queued_bytes() > 0 {
+                let waiting = wire(&outbox);
+                let taken = step.min(waiting.len());
+                written.extend_from_slice(&waiting[..taken]);
+                outbox.advance(taken);
+            }
+            assert_eq!(written, b"abcdefghij", "in steps of {step}");
+        }
+    }
+}

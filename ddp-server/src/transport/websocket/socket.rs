@@ -1,0 +1,253 @@
+//! A WebSocket over any stream.
+
+use std::{
+    io,
+    mem::MaybeUninit,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Buf, Bytes};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tungstenite::protocol::frame::coding::CloseCode;
+
+use super::{
+    frame::{Decoder, Event},
+    outbox::Outbox,
+};
+use crate::transport::{
+    Framing, Transport, TransportError,
+    framing::{close_frame, pong_frame},
+};
+
+/// What one read takes at most. The buffer lives on the stack: an idle connection has none.
+const READ_BYTES: usize = 16 * 1024;
+
+/// The server's end of a WebSocket, after the opening handshake.
+#[derive(Debug)]
+pub(crate) struct WebSocket<Io> {
+    io: Io,
+    decoder: Decoder,
+    /// Bytes read and not decoded, because they came together with a message.
+    input: Bytes,
+    outbox: Outbox,
+    phase: Phase,
+}
+
+/// Where the closing handshake stands (RFC 6455 section 7.1).
+///
+/// ```text
+///        close()                peer's close, end of stream
+/// Open ───────────► CloseSent ────────┐
+///  │ ╲                 │              ▼
+///  │  ╲ peer's close   │ violation   CloseReceived ──► Closed
+///  │   ╲───────────────┼──────────────▲                  ▲
+///  ▼ violation         ▼                                 │
+/// Failed ◄─────────────┘ ──► Draining ── end of stream ──┘
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Messages flow.
+    Open,
+    /// Our close frame is queued, and the peer's answer awaited.
+    CloseSent,
+    /// Nothing more will come; what is queued is still to be written.
+    CloseReceived,
+    /// The peer broke the protocol, so its bytes mean nothing any more. Our close frame is queued.
+    Failed,
+    /// As before, with our half of the stream shut down. Reading on until the peer hangs up keeps
+    /// the kernel from resetting the connection under our close frame.
+    Draining,
+    /// All is done.
+    Closed,
+}
+
+impl<Io> WebSocket<Io>
+where
+    Io: AsyncRead + AsyncWrite + Unpin,
+{
+    /// A socket over `io`, of which `input` has been read already.
+    pub(crate) fn new(io: Io, input: Bytes, message_bytes_max: usize) -> Self {
+        Self {
+            io,
+            decoder: Decoder::new(message_bytes_max),
+            input,
+            outbox: Outbox::default(),
+            phase: Phase::Open,
+        }
+    }
+
+    /// The next event; `None` at the end of the stream.
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Event>, TransportError>> {
+        loop {
+            if !self.input.is_empty() {
+                let mut rest = &self.input[..];
+                let decoded = self.decoder.decode(&mut rest)?;
+                let taken = self.input.len() - rest.len();
+                self.input.advance(taken);
+                if self.input.is_empty() {
+                    // Even an empty Bytes holds on to its allocation.
+                    self.input = Bytes::new();
+                }
+                if decoded.is_some() {
+                    return Poll::Ready(Ok(decoded));
+                }
+            }
+            let mut storage = [const { MaybeUninit::uninit() }; READ_BYTES];
+            let mut buffer = ReadBuf::uninit(&mut storage);
+            ready!(Pin::new(&mut self.io).poll_read(cx, &mut buffer))?;
+            let mut rest = buffer.filled();
+            if rest.is_empty() {
+                return Poll::Ready(Ok(None));
+            }
+            let decoded = self.decoder.decode(&mut rest)?;
+            if !rest.is_empty() {
+                self.input = Bytes::copy_from_slice(rest);
+            }
+            if decoded.is_some() {
+                return Poll::Ready(Ok(decoded));
+            }
+        }
+    }
+
+    /// Answers control frames, notes the end of the reception, and gives back a message.
+    fn handle(&mut self, event: Option<Event>) -> Option<String> {
+        match event {
+            Some(Event::Message(text)) => return Some(text),
+            Some(Event::Ping(payload)) if self.phase == Phase::Open => {
+                self.outbox.set_pong(pong_frame(&payload));
+            }
+            Some(Event::Ping(_) | Event::Pong) => {}
+            Some(Event::Close(code)) => {
+                tracing::trace!(code, "peer closes");
+                if self.phase == Phase::Open {
+                    self.outbox.push(close_frame(close_answer(code), ""));
+                }
+                self.phase = Phase::CloseReceived;
+            }
+            None => self.phase = Phase::CloseReceived,
+        }
+        None
+    }
+
+    /// Owes the peer the close frame for its violation, unless one is queued.
+    fn fail(&mut self, error: &TransportError) {
+        if let Some((code, reason)) = error.close()
+            && self.phase == Phase::Open
+        {
+            self.outbox.push(close_frame(Some(code), reason));
+        }
+        self.phase = Phase::Failed;
+    }
+
+    /// Waits for the peer's close frame or the end of the stream.
+    fn poll_peer_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.phase == Phase::CloseSent {
+            match ready!(self.poll_event(cx)) {
+                Ok(event) => {
+                    self.handle(event);
+                }
+                Err(TransportError::Io(error)) => return Poll::Ready(Err(error)),
+                Err(error) => self.fail(&error),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads and forgets until the end of the stream.
+    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut storage = [const { MaybeUninit::uninit() }; READ_BYTES];
+        let mut buffer = ReadBuf::uninit(&mut storage);
+        loop {
+            buffer.clear();
+            ready!(Pin::new(&mut self.io).poll_read(cx, &mut buffer))?;
+            if buffer.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+}
+
+/// The code that answers a close frame: the peer's own (RFC 6455 section 5.5.1) if it may be
+/// sent. 1005 means that there is no code, which is what an answer without one says, too.
+fn close_answer(code: Option<u16>) -> Option<u16> {
+    match code {
+        None | Some(1005) => None,
+        Some(code) if CloseCode::from(code).is_allowed() => Some(code),
+        Some(_) => Some(CloseCode::Protocol.into()),
+    }
+}
+
+impl<Io> Transport for WebSocket<Io>
+where
+    Io: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<String>, TransportError>> {
+        while self.phase == Phase::Open {
+            match self.poll_event(cx) {
+                Poll::Ready(Ok(event)) => {
+                    if let Some(text) = self.handle(event) {
+                        return Poll::Ready(Ok(Some(text)));
+                    }
+                }
+                Poll::Ready(Err(error)) => {
+                    self.fail(&error);
+                    return Poll::Ready(Err(error));
+                }
+                Poll::Pending => {
+                    if let Poll::Ready(Err(error)) = self.poll_flush(cx) {
+                        return Poll::Ready(Err(error.into()));
+                    }
+                    return Poll::Pending;
+                }
+            }
+        }
+        Poll::Ready(Ok(None))
+    }
+
+    fn framing(&self) -> Framing {
+        Framing::Raw
+    }
+
+    fn queue(&mut self, frames: Bytes) {
+        if self.phase == Phase::Open {
+            self.outbox.push(frames);
+        }
+    }
+
+    fn queued_bytes(&self) -> usize {
+        self.outbox.queued_bytes()
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.outbox.poll_write(&mut self.io, cx))?;
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn close(&mut self, code: u16, reason: &str) {
+        if self.phase == Phase::Open {
+            self.outbox.push(close_frame(Some(code), reason));
+            self.phase = Phase::CloseSent;
+        }
+    }
+
+    fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.close(CloseCode::Normal.into(), "");
+        // Reading goes on while writing is stuck: the peer may be stuck in writing itself.
+        let heard = self.poll_peer_close(cx)?;
+        ready!(self.poll_flush(cx))?;
+        ready!(heard);
+        if self.phase == Phase::Closed {
+            return Poll::Ready(Ok(()));
+        }
+        if self.phase != Phase::Draining {
+            ready!(Pin::new(&mut self.io).poll_shutdown(cx))?;
+        }
+        if matches!(self.phase, Phase::Failed | Phase::Draining) {
+            self.phase = Phase::Draining;
+            ready!(self.poll_drain(cx))?;
+        }
+        self.phase = Phase::Closed;
+        Poll::Ready(Ok(()))
+    }
+}
