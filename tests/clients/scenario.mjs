@@ -9,9 +9,12 @@
 // and may have `date(ms)`: how that client presents an instant, a Date unless told.
 
 import assert from 'node:assert/strict';
-import { after, afterEach, before, describe, test } from 'node:test';
+import { after, afterEach, before, describe, it } from 'node:test';
 import { inspect, isDeepStrictEqual } from 'node:util';
 import { TodosServer, eventually } from './server.mjs';
+
+/** A client that never answers must not stall the run. */
+export const TEST_TIMEOUT_MS = 120_000;
 
 /** A client may wait long between two attempts to reconnect. */
 const RECONNECT_DEADLINE_MS = 40_000;
@@ -107,7 +110,7 @@ export function scenario(name, connect) {
 
     after(() => server?.stop());
 
-    test('sees the rows that were there before', async () => {
+    it('sees the rows that were there before', { timeout: TEST_TIMEOUT_MS }, async () => {
       await server.psql(`insert into tasks (id, list_id, text, checked, created_at) values
         ('one', 'home', 'water the plants', false, '2024-02-29 12:34:56.789+00'),
         ('two', 'work', 'write the report', true, '1969-07-20 20:17:40.001+00')`);
@@ -116,7 +119,7 @@ export function scenario(name, connect) {
       await converges(client, server);
     });
 
-    test('sees what psql inserts, updates and deletes, with the right types', async () => {
+    it('sees what psql inserts, updates and deletes, with the right types', { timeout: TEST_TIMEOUT_MS }, async () => {
       const client = await subscribed('tasks');
       await server.psql(`insert into tasks (id, list_id, text, checked, created_at)
         values ('one', 'home', 'milk', false, '2024-02-29 12:34:56.789+00')`);
@@ -140,7 +143,7 @@ export function scenario(name, connect) {
       await converges(client, server);
     });
 
-    test('sees a statement that touches many rows, and a text too long for one notification', async () => {
+    it('sees a statement that touches many rows, and a text too long for one notification', { timeout: TEST_TIMEOUT_MS }, async () => {
       const client = await subscribed('tasks');
       await server.psql(`insert into tasks (id, list_id, text) select 'row' || i, 'home', 'task ' || i
         from generate_series(1, 2000) i`);
@@ -155,7 +158,7 @@ export function scenario(name, connect) {
       await converges(client, server);
     });
 
-    test('sees a transaction as its last state', async () => {
+    it('sees a transaction as its last state', { timeout: TEST_TIMEOUT_MS }, async () => {
       await server.psql(`insert into tasks (id, list_id, text) values
         ('a', 'home', 'a0'), ('b', 'home', 'b0'), ('c', 'home', 'c0'), ('d', 'home', 'd0')`);
       const client = await subscribed('tasks');
@@ -176,7 +179,7 @@ export function scenario(name, connect) {
       await converges(client, server);
     });
 
-    test('sees nothing of a transaction that rolls back', async () => {
+    it('sees nothing of a transaction that rolls back', { timeout: TEST_TIMEOUT_MS }, async () => {
       await server.psql(`insert into tasks (id, list_id, text) values ('a', 'home', 'a0'), ('b', 'home', 'b0')`);
       const client = await subscribed('tasks');
       await server.psql(`begin;
@@ -191,7 +194,7 @@ export function scenario(name, connect) {
       await converges(client, server);
     });
 
-    test('sees one list only, as rows enter and leave it', async () => {
+    it('sees one list only, as rows enter and leave it', { timeout: TEST_TIMEOUT_MS }, async () => {
       await server.psql(`insert into tasks (id, list_id, text) values ('a', 'home', 'a'), ('b', 'work', 'b'), ('c', null, 'c')`);
       const client = await subscribed('tasks.byList', 'home');
       const home = `list_id = 'home'`;
@@ -206,7 +209,7 @@ export function scenario(name, connect) {
       await converges(client, server, home);
     });
 
-    test('calls methods and gets their results', async () => {
+    it('calls methods and gets their results', { timeout: TEST_TIMEOUT_MS }, async () => {
       const client = await subscribed('tasks');
       const id = await client.call('tasks.insert', { listId: 'home', text: EVERY_SORT_OF_TEXT });
       assert.match(id, /^[23456789A-Za-z]{17}$/);
@@ -228,7 +231,7 @@ export function scenario(name, connect) {
       await converges(client, server);
     });
 
-    test('gets the errors of methods and publications', async () => {
+    it('gets the errors of methods and publications', { timeout: TEST_TIMEOUT_MS }, async () => {
       const client = await subscribed('tasks');
       const id = await client.call('tasks.insert', { listId: 'home', text: 'stays' });
       await rejects(client.call('no.such.method', 1), 404, "Method 'no.such.method' not found");
@@ -244,7 +247,7 @@ export function scenario(name, connect) {
       assert.equal(client.docs('tasks').size, 1);
     });
 
-    test('comes back after the server was killed, with what changed meanwhile', async () => {
+    it('comes back after the server was killed, with what changed meanwhile', { timeout: TEST_TIMEOUT_MS }, async () => {
       await server.psql(`insert into tasks (id, list_id, text) values
         ('a', 'home', 'a0'), ('b', 'home', 'b0'), ('c', 'work', 'c0')`);
       const client = await subscribed('tasks');
@@ -267,7 +270,7 @@ export function scenario(name, connect) {
       await shows(client, server, 'd', { checked: true });
     });
 
-    test('loses the documents of a subscription that it stops, and only those', async () => {
+    it('loses the documents of a subscription that it stops, and only those', { timeout: TEST_TIMEOUT_MS }, async () => {
       await server.psql(`insert into tasks (id, list_id, text) values ('a', 'home', 'a'), ('b', 'work', 'b')`);
       const client = await subscribed('tasks');
       const home = await client.subscribe('tasks.byList', 'home');

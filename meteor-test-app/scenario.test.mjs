@@ -1,0 +1,4 @@
+import { scenario } from '../tests/clients/scenario.mjs';
+import { connect } from './client.mjs';
+
+scenario('meteor-client-side', connect);
