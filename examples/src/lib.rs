@@ -1,1 +1,5 @@
 //! What the example servers and the tests share.
+
+pub mod cluster;
+
+pub use cluster::{Cluster, ClusterOptions};
