@@ -1,7 +1,8 @@
 //! Transports: text in, text out, close.
 //!
 //! A transport knows nothing of DDP, and whoever drives a [`Transport`] knows nothing of
-//! WebSocket or SockJS. Only `sockjs/` knows SockJS, only `websocket/` knows RFC 6455.
+//! WebSocket or SockJS. Only `sockjs/` knows SockJS, only `websocket/` knows the rules of
+//! RFC 6455, and `framing` writes the frames of both.
 //!
 //! Outgoing messages are encoded apart from any connection, by a
 //! [`FrameBuilder`](framing::FrameBuilder), and are then
@@ -32,6 +33,9 @@ pub(crate) use self::{
 };
 
 /// One client's transport, polled by the single task that owns the connection.
+///
+/// One read may hold thousands of messages, and each `poll_recv` returns one without yielding, so
+/// the driver bounds how many it takes before it lets others run.
 ///
 /// The driver's loop: [`poll_recv`](Self::poll_recv) until pending, [`queue`](Self::queue) what is
 /// to be sent, [`poll_flush`](Self::poll_flush). After `poll_recv` has returned an error or `None`,

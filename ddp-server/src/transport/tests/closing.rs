@@ -1,5 +1,8 @@
 //! Ends of connections, orderly or not.
 
+use std::pin::pin;
+
+use futures::poll;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, frame::coding::CloseCode};
 
@@ -155,6 +158,24 @@ async fn a_peer_that_does_not_answer_keeps_closing_pending() {
     drop(client);
     assert!(closed(&mut socket).await.is_ok());
     assert!(closed(&mut socket).await.is_ok(), "asking again is harmless");
+}
+
+#[tokio::test]
+async fn a_faulty_peer_is_read_until_it_hangs_up() {
+    let (server, mut client) = duplex(4096);
+    let mut socket = WebSocket::new(server, Default::default(), 1000);
+    client.write_all(b"\x83\x80\0\0\0\0").await.expect("an open pipe");
+    assert!(recv(&mut socket).await.is_err());
+    assert!(poll!(pin!(closed(&mut socket))).is_pending());
+
+    // Our half is shut down, so the peer sees an end while the socket lives.
+    let mut heard = Vec::new();
+    client.read_to_end(&mut heard).await.expect("an orderly end");
+    assert_eq!(heard, b"\x88\x10\x03\xeaProtocol error");
+    client.write_all(&[0xff; 2000]).await.expect("an open pipe");
+    assert!(poll!(pin!(closed(&mut socket))).is_pending());
+    drop(client);
+    assert!(closed(&mut socket).await.is_ok());
 }
 
 #[tokio::test]
