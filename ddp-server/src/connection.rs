@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use ddp_core::Session;
+use ddp_core::{Delta, Session};
 use ddp_core::merge_box::Outgoing;
 use ddp_core::session::{CloseReason, Event, Input, Output};
 use tokio::time::Sleep;
@@ -20,6 +20,8 @@ use crate::server::Shared;
 use crate::transport::framing::FrameBuilder;
 use crate::transport::routes::ConnectionInfo;
 use crate::transport::{Framing, Transport, TransportError};
+
+const _: () = assert!(Framing::COUNT <= Delta::FRAMINGS, "a delta caches every framing");
 
 /// How many messages are read before what they made is written.
 const MESSAGES_PER_WRITE: usize = 32;
@@ -39,6 +41,8 @@ pub(crate) async fn run<T: Transport>(server: Arc<Shared>, transport: T, info: C
         remote_address: info.remote_addr,
         mailbox: Arc::clone(&mailbox),
     };
+    let user_agent = info.headers.get("user-agent");
+    tracing::debug!(session = id, path = info.path, ?user_agent, "opened");
     let _registration = server.sessions.register(&connection);
     let driver = Driver {
         session: Session::new(id, server.config.session, Instant::now()),

@@ -303,7 +303,7 @@ proptest! {
         let mut history: Vec<BTreeMap<u8, Task>> = vec![BTreeMap::new()];
         let mut loads: VecDeque<(Load, usize)> = VecDeque::new();
         let mut subscribers: Vec<Subscriber> = Vec::new();
-        let mut finish = |loads: &mut VecDeque<(Load, usize)>, history: &[BTreeMap<u8, Task>], ago: usize| {
+        let finish = |loads: &mut VecDeque<(Load, usize)>, history: &[BTreeMap<u8, Task>], ago: usize| {
             let Some((load, begun)) = loads.pop_front() else { return };
             // A read sees any point since it began.
             let seen = (history.len() - 1).saturating_sub(ago).max(begun);
