@@ -1,1 +1,8 @@
-//! What the integration tests share.
+//! What the integration tests share: a strict DDP client, servers and clusters of their own.
+
+pub mod client;
+pub mod database;
+pub mod dice;
+
+pub use client::Client;
+pub use dice::Dice;

@@ -1,0 +1,49 @@
+//! Databases of the tests' own.
+
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use ddp_examples::{Cluster, ClusterOptions};
+
+/// The cluster that the tests of one program share, started by the first.
+///
+/// # Panics
+/// If PostgreSQL is not installed or does not start.
+pub fn shared_cluster() -> &'static Mutex<Cluster> {
+    static CLUSTER: OnceLock<Mutex<Cluster>> = OnceLock::new();
+    CLUSTER.get_or_init(|| Mutex::new(start_cluster()))
+}
+
+/// A cluster for one test alone, stopped and removed when dropped.
+///
+/// # Panics
+/// If PostgreSQL is not installed or does not start.
+#[must_use]
+pub fn start_cluster() -> Cluster {
+    let options = ClusterOptions::temporary()
+        .without_durability()
+        .setting("max_connections", "200")
+        .setting("shared_preload_libraries", "pg_stat_statements")
+        .setting("pg_stat_statements.track", "all");
+    Cluster::start(options).expect("PostgreSQL is installed and starts")
+}
+
+/// Makes a database on the shared cluster; the answer is its URL.
+///
+/// # Panics
+/// If SQL fails.
+#[must_use]
+pub fn create_database(name: &str, setup: &str) -> String {
+    let cluster = shared_cluster().lock().unwrap_or_else(PoisonError::into_inner);
+    cluster.psql("postgres", &format!("CREATE DATABASE \"{name}\"")).expect("a new database");
+    cluster.psql(name, setup).expect("its tables");
+    cluster.database_url(name)
+}
+
+/// Runs SQL in a database of the shared cluster by a separate `psql` process.
+///
+/// # Panics
+/// If SQL fails.
+pub fn psql(database: &str, sql: &str) -> String {
+    let cluster = shared_cluster().lock().unwrap_or_else(PoisonError::into_inner);
+    cluster.psql(database, sql).unwrap_or_else(|error| panic!("{sql}: {error}"))
+}
