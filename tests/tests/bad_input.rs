@@ -114,8 +114,8 @@ async fn deep_nesting_is_refused_without_harm() {
     ] {
         client.send_text(message).await;
         let answer = client.next().await;
-        assert!(answer.starts_with(r#"{"msg":"error","reason":"#), "{}", &answer[..60]);
-        assert!(answer[..80].contains(reason), "{}", &answer[..80]);
+        let head: String = answer.chars().take(80).collect();
+        assert!(head.contains(reason), "{head}");
     }
     assert_eq!(client.call("echo", json!(["fine"])).await["result"], "fine");
 }

@@ -1,0 +1,284 @@
+//! Committed rows on their way to clients: what they cost, and in what order things come.
+
+use std::net::SocketAddr;
+
+use ddp_postgres::{Db, Table};
+use ddp_server::extract::{Params, State};
+use ddp_server::{Collection, Cursor, Error, Server, WriteFence, field};
+use ddp_tests::{Client, database};
+use serde_json::{Value, json};
+
+const TASKS: Collection<Value> = Collection::new("tasks");
+
+/// A database with a table, and a role for the server so that its statements can be counted.
+const SETUP: &str = "
+    CREATE EXTENSION pg_stat_statements;
+    CREATE TABLE tasks (id text PRIMARY KEY, list_id text, rank int, text text);
+    INSERT INTO tasks SELECT 't' || n, 'l' || n % 3, n, 'task ' || n FROM generate_series(1, 10) AS n;
+";
+
+/// A server on a database of this name.
+struct Fixture {
+    database: String,
+    role: String,
+    address: SocketAddr,
+    db: Db,
+}
+
+impl Fixture {
+    async fn start(name: &str) -> Self {
+        let (database, role) = (format!("live_{name}"), format!("server_{name}"));
+        let setup = format!("{SETUP} CREATE ROLE {role} LOGIN SUPERUSER;");
+        let url = database::create_database(&database, &setup);
+        let url = url.replace("postgres://postgres@", &format!("postgres://{role}@"));
+        let (address, db) = serve(&url).await;
+        Self { database, role, address, db }
+    }
+
+    fn psql(&self, sql: &str) -> String {
+        database::psql(&self.database, sql)
+    }
+
+    /// The statements that the server has run since the last reset, with how often.
+    fn statements(&self) -> Vec<(String, u64)> {
+        let sql = format!(
+            "SELECT calls || '|' || regexp_replace(query, E'\\\\s+', ' ', 'g') FROM pg_stat_statements \
+             WHERE userid = '{}'::regrole AND dbid = \
+             (SELECT oid FROM pg_database WHERE datname = current_database())",
+            self.role
+        );
+        let count = |line: &str| {
+            let (calls, query) = line.split_once('|').unwrap();
+            (query.to_owned(), calls.parse().unwrap())
+        };
+        self.psql(&sql).lines().map(count).collect()
+    }
+
+    fn reset(&self) {
+        self.psql("SELECT pg_stat_statements_reset()");
+    }
+}
+
+async fn serve(url: &str) -> (SocketAddr, Db) {
+    let db = Db::builder(url).table(Table::new("tasks").camel_case()).connect().await.unwrap();
+    let server = Server::builder()
+        .publish("tasks", async |State(db): State<Db>| db.find(&TASKS))
+        .publish("tasks.byList", by_list)
+        .publish("tasks.byText", by_text)
+        .publish("tasks.wrong", async |State(db): State<Db>| {
+            db.find(&TASKS).filter(field("rank").eq("one"))
+        })
+        .publish("tasks.nowhere", async |State(db): State<Db>| {
+            db.find(&TASKS).filter(field("nowhere").is_null())
+        })
+        .publish("tasks.twice", async |State(db): State<Db>| (db.find(&TASKS), db.find(&TASKS)))
+        .publish("unregistered", async |State(db): State<Db>| {
+            db.find(&Collection::<Value>::new("unregistered"))
+        })
+        .method("insert", insert)
+        .method("insert.slowly", insert_slowly)
+        .method("insert.fail", insert_and_fail)
+        .with_state(db.clone());
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { server.serve(listener).await });
+    (address, db)
+}
+
+async fn by_list(State(db): State<Db>, Params((list,)): Params<(String,)>) -> Cursor<Value> {
+    db.find(&TASKS).filter(field("listId").eq(list))
+}
+
+/// Decided by the database, whose collation alone knows the order of text.
+async fn by_text(State(db): State<Db>, Params((from,)): Params<(String,)>) -> Cursor<Value> {
+    db.find(&TASKS).filter(field("text").gte(from))
+}
+
+const INSERT: &str = "INSERT INTO tasks (id, list_id, text) VALUES ($1, 'l0', 'zebra')";
+
+async fn insert(
+    State(db): State<Db>,
+    fence: WriteFence,
+    Params((id,)): Params<(String,)>,
+) -> Result<u64, Error> {
+    let transaction = db.begin(&fence).await?;
+    let rows = transaction.execute(INSERT, &[&id]).await?;
+    transaction.commit().await?;
+    Ok(rows)
+}
+
+/// Writes many rows in one transaction, whose broadcast comes in many parts.
+async fn insert_slowly(State(db): State<Db>, fence: WriteFence) -> Result<(), Error> {
+    let transaction = db.begin(&fence).await?;
+    for part in 0..5 {
+        let sql = "INSERT INTO tasks (id, list_id, text) \
+                   SELECT 'slow ' || $1::int || ' ' || n, 'l0', repeat('zebra ', 50) \
+                   FROM generate_series(1, 200) AS n";
+        transaction.execute(sql, &[&part]).await?;
+    }
+    Ok(transaction.commit().await?)
+}
+
+async fn insert_and_fail(State(db): State<Db>, fence: WriteFence) -> Result<(), Error> {
+    let transaction = db.begin(&fence).await?;
+    transaction.execute(INSERT, &[&"ghost"]).await?;
+    Err(Error::client("changed-my-mind", "Never mind"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_costs_the_server_no_statement() {
+    let fixture = Fixture::start("free").await;
+    let mut clients = Vec::new();
+    for _ in 0..5 {
+        let mut client = Client::connect(fixture.address).await;
+        client.subscribe("tasks", json!([])).await;
+        client.subscribe("tasks.byList", json!(["l1"])).await;
+        clients.push(client);
+    }
+    fixture.reset();
+    fixture.psql("UPDATE tasks SET list_id = 'l1', rank = -1 WHERE id = 't3'");
+    fixture.psql("BEGIN; DELETE FROM tasks WHERE id = 't4'; INSERT INTO tasks VALUES ('new'); COMMIT");
+    for client in &mut clients {
+        client
+            .until("the changes", |client| {
+                let tasks = &client.collections["tasks"];
+                tasks["t3"]["rank"] == -1 && !tasks.contains_key("t4") && tasks.contains_key("new")
+            })
+            .await;
+    }
+    assert_eq!(fixture.statements(), []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_hundred_subscribers_cost_one_select() {
+    let fixture = Fixture::start("storm").await;
+    fixture.reset();
+    let subscribe = |_| async {
+        let mut client = Client::connect(fixture.address).await;
+        client.subscribe("tasks", json!([])).await;
+        assert_eq!(client.documents("tasks").len(), 10);
+        client
+    };
+    let clients = futures::future::join_all((0..200).map(subscribe)).await;
+    assert_eq!(clients.len(), 200);
+    let statements = fixture.statements();
+    let selects: Vec<_> = statements.iter().filter(|(sql, _)| sql.contains(r#"."tasks""#)).collect();
+    assert_eq!(selects.len(), 1, "{statements:?}");
+    assert_eq!(selects[0].1, 1, "{statements:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_methods_changes_precede_its_updated() {
+    let fixture = Fixture::start("fence").await;
+    let mut client = Client::connect(fixture.address).await;
+    client.subscribe("tasks", json!([])).await;
+    // A query that reads again after each change is waited for, too.
+    client.subscribe("tasks.byText", json!(["y"])).await;
+    for round in 0..50 {
+        let id = format!("new{round}");
+        assert_eq!(client.call("insert", json!([id])).await["result"], 1);
+        assert!(client.documents("tasks").contains_key(&id), "`updated` came before {id}");
+    }
+    let before = client.documents("tasks").len();
+    client.call("insert.slowly", json!([])).await;
+    assert_eq!(client.documents("tasks").len(), before + 1000, "all parts, before `updated`");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn queries_that_read_again_have_sent_before_updated() {
+    let fixture = Fixture::start("reread").await;
+    let mut client = Client::connect(fixture.address).await;
+    client.subscribe("tasks.byText", json!(["y"])).await;
+    for round in 0..20 {
+        let id = format!("new{round}");
+        client.call("insert", json!([id])).await;
+        assert!(client.documents("tasks").contains_key(&id), "`updated` came before {id}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_method_that_writes_and_then_fails_leaves_nothing_and_hangs_nothing() {
+    let fixture = Fixture::start("fail").await;
+    let mut client = Client::connect(fixture.address).await;
+    client.subscribe("tasks", json!([])).await;
+    let result = client.call("insert.fail", json!([])).await;
+    assert_eq!(result["error"]["error"], "changed-my-mind");
+    client.call("insert", json!(["after"])).await;
+    let result = client.call("insert", json!(["after"])).await;
+    assert_eq!(result["error"]["reason"], "Internal server error", "a key that is taken");
+    let tasks = client.documents("tasks");
+    assert!(tasks.contains_key("after") && !tasks.contains_key("ghost"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn several_saves_in_one_transaction_end_on_the_last() {
+    let fixture = Fixture::start("saves").await;
+    let mut client = Client::connect(fixture.address).await;
+    client.subscribe("tasks", json!([])).await;
+    fixture.psql(
+        "BEGIN; INSERT INTO tasks VALUES ('x', 'l0', 1, 'first'); \
+         UPDATE tasks SET text = 'second' WHERE id = 'x'; \
+         UPDATE tasks SET text = 'last' WHERE id = 'x'; \
+         INSERT INTO tasks VALUES ('ghost'); DELETE FROM tasks WHERE id = 'ghost'; COMMIT",
+    );
+    client.call("insert", json!(["marker"])).await;
+    let tasks = client.documents("tasks");
+    assert_eq!(tasks["x"]["text"], "last");
+    assert!(!tasks.contains_key("ghost"));
+    // A save that changes nothing sends nothing.
+    let messages = client.messages;
+    fixture.psql("UPDATE tasks SET text = text");
+    client.call("insert", json!(["marker2"])).await;
+    assert_eq!(client.messages, messages + 3, "added, result, updated");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_sees_what_a_method_of_another_server_wrote() {
+    let fixture = Fixture::start("peers").await;
+    let url = database::create_database("live_peers_other", "");
+    let url = url.replace("live_peers_other", &fixture.database);
+    let (peer, _db) = serve(&url).await;
+    let (mut one, mut other) =
+        (Client::connect(fixture.address).await, Client::connect(peer).await);
+    other.subscribe("tasks", json!([])).await;
+    fixture.reset();
+    one.call("insert", json!(["shared"])).await;
+    other.until("the document", |client| client.collections["tasks"].contains_key("shared")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_published_is_refused() {
+    let fixture = Fixture::start("refused").await;
+    let mut client = Client::connect(fixture.address).await;
+    for name in ["tasks.wrong", "tasks.nowhere", "tasks.twice", "unregistered"] {
+        let id = client.send_sub(name, json!([])).await;
+        client.until("nosub", |client| client.nosub.contains_key(&id)).await;
+        assert_eq!(client.nosub[&id]["error"], 500, "{name}");
+        assert!(client.documents("tasks").is_empty());
+    }
+    client.subscribe("tasks", json!([])).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_server_listens_only_while_somebody_subscribes() {
+    let fixture = Fixture::start("listen").await;
+    let mut client = Client::connect(fixture.address).await;
+    let id = client.subscribe("tasks", json!([])).await;
+    client.subscribe("tasks.byList", json!(["l1"])).await;
+    client.unsubscribe(&id).await;
+    client.call("insert", json!(["still"])).await;
+    fixture.psql("UPDATE tasks SET list_id = 'l1' WHERE id = 'still'");
+    client.until("it", |client| client.collections["tasks"].contains_key("still")).await;
+    client.close().await;
+    // Another subscription begins at once, while the last one's end may still be on its way.
+    for round in 0..20 {
+        let mut client = Client::connect(fixture.address).await;
+        client.subscribe("tasks", json!([])).await;
+        fixture.psql(&format!("UPDATE tasks SET rank = 1000 + {round} WHERE id = 't1'"));
+        client
+            .until("the change", |client| client.collections["tasks"]["t1"]["rank"] == 1000 + round)
+            .await;
+        client.close().await;
+    }
+    assert!(format!("{:?}", fixture.db).contains("tasks"));
+}
