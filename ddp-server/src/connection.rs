@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use ddp_core::{Delta, Session};
 use ddp_core::merge_box::Outgoing;
 use ddp_core::session::{CloseReason, Event, Input, Output};
+use ddp_core::{Delta, Session};
 use tokio::time::Sleep;
 
 use crate::extract::Connection;

@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 
 use crate::config::Config;
 use crate::connection;
+use crate::extract::Subscription;
 use crate::handler::Handler;
 use crate::method::{self, ErasedMethod, IntoMethodResult, MethodContext};
 use crate::publication::{self, ErasedPublication, IntoPublication, PublicationContext};
@@ -31,6 +32,15 @@ pub struct ServerBuilder<S> {
     config: Config,
     publications: Vec<(String, Bind<S, ErasedPublication>)>,
     methods: Vec<(String, Bind<S, ErasedMethod>)>,
+}
+
+/// What every Meteor client subscribes to by itself, and tries again for ever if it is refused. An
+/// application may publish under these names itself.
+const EMPTY_PUBLICATIONS: [&str; 2] =
+    ["meteor_autoupdate_clientVersions", "meteor.loginServiceConfiguration"];
+
+async fn publish_nothing(subscription: Subscription) {
+    subscription.ready();
 }
 
 /// Gives a handler its state.
@@ -76,10 +86,14 @@ impl<S: Clone + Send + Sync + 'static> ServerBuilder<S> {
     #[must_use]
     pub fn with_state(self, state: S) -> Server {
         let publications = self.publications.into_iter();
+        let empty = EMPTY_PUBLICATIONS
+            .map(|name| (name.to_owned(), publication::erase(publish_nothing, state.clone())));
+        let publications =
+            empty.into_iter().chain(publications.map(|(name, bind)| (name, bind(state.clone()))));
         let methods = self.methods.into_iter();
         Server(Arc::new(Shared {
             config: self.config,
-            publications: publications.map(|(name, bind)| (name, bind(state.clone()))).collect(),
+            publications: publications.collect(),
             methods: methods.map(|(name, bind)| (name, bind(state.clone()))).collect(),
             sessions: Arc::default(),
         }))

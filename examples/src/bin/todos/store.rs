@@ -1,50 +1,89 @@
-//! Where the tasks are.
+//! Where the tasks are: in PostgreSQL, or in memory if there is none.
 
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use ddp_core::ejson::Date;
+use ddp_examples::{Cluster, ClusterOptions};
+use ddp_postgres::{Db, Table};
 use ddp_server::{Cursor, Error, MemoryCollection, WriteFence};
 
 use crate::AnyError;
 use crate::methods::{TASKS, Task};
 
+/// The table, with ids as Meteor makes them so that a plain INSERT works.
+const SETUP: &str = include_str!("setup.sql");
+
 #[derive(Clone)]
 pub(crate) enum Store {
+    Database { db: Db, psql: String, cluster: Option<Arc<Mutex<Cluster>>> },
     Memory(MemoryCollection<Task>),
 }
 
 impl Store {
+    /// Opens the database at `DATABASE_URL`, or a private one, or collections in memory.
     pub(crate) async fn open() -> Result<Self, AnyError> {
-        let tasks = MemoryCollection::new(&TASKS);
-        Ok(Self::Memory(tasks))
+        if let Ok(url) = std::env::var("DATABASE_URL") {
+            let db = connect(&url).await?;
+            return Ok(Self::Database { db, psql: format!("psql '{url}'"), cluster: None });
+        }
+        if Cluster::find_binaries().is_none() {
+            return Ok(Self::Memory(MemoryCollection::new(&TASKS)));
+        }
+        let folder = data_folder();
+        println!("private PostgreSQL in {}", folder.display());
+        let options = ClusterOptions::persistent(folder);
+        let cluster = tokio::task::spawn_blocking(move || Cluster::start(options)).await??;
+        let db = connect(&cluster.url()).await?;
+        let psql = cluster.psql_command();
+        Ok(Self::Database { db, psql, cluster: Some(Arc::new(Mutex::new(cluster))) })
     }
 
     pub(crate) fn describe(&self) -> String {
         match self {
             Self::Memory(_) => {
-                "no PostgreSQL binaries found and no DATABASE_URL given: tasks live in memory".into()
+                "no DATABASE_URL and no PostgreSQL binaries found: tasks live in memory only"
+                    .to_owned()
             }
+            Self::Database { psql, .. } => format!(
+                "look into the database:  {psql}\n\
+                 and try:                 UPDATE tasks SET checked = NOT checked;"
+            ),
         }
     }
 
+    /// Stops the private cluster, if this program started it.
     pub(crate) async fn close(&self) -> Result<(), AnyError> {
+        if let Self::Database { cluster: Some(cluster), .. } = self {
+            let cluster = Arc::clone(cluster);
+            let stop = move || cluster.lock().unwrap_or_else(PoisonError::into_inner).stop();
+            tokio::task::spawn_blocking(stop).await??;
+        }
         Ok(())
     }
 
     pub(crate) fn find(&self) -> Cursor<Task> {
         match self {
+            Self::Database { db, .. } => db.find(&TASKS),
             Self::Memory(tasks) => tasks.find(),
         }
     }
 
     pub(crate) async fn insert(
         &self,
-        _fence: &WriteFence,
+        fence: &WriteFence,
         id: &str,
         list_id: &str,
         text: &str,
     ) -> Result<(), Error> {
         match self {
+            Self::Database { db, .. } => {
+                let transaction = db.begin(fence).await?;
+                let sql = "INSERT INTO tasks (id, list_id, text) VALUES ($1, $2, $3)";
+                transaction.execute(sql, &[&id, &list_id, &text]).await?;
+                Ok(transaction.commit().await?)
+            }
             Self::Memory(tasks) => tasks.insert_with_id(
                 id,
                 &Task {
@@ -59,23 +98,51 @@ impl Store {
 
     pub(crate) async fn set_checked(
         &self,
-        _fence: &WriteFence,
+        fence: &WriteFence,
         id: &str,
         checked: bool,
     ) -> Result<bool, Error> {
         match self {
+            Self::Database { db, .. } => {
+                let transaction = db.begin(fence).await?;
+                let sql = "UPDATE tasks SET checked = $2 WHERE id = $1";
+                let rows = transaction.execute(sql, &[&id, &checked]).await?;
+                transaction.commit().await?;
+                Ok(rows > 0)
+            }
             Self::Memory(tasks) => tasks.update(id, |task| task.checked = checked),
         }
     }
 
-    pub(crate) async fn remove(&self, _fence: &WriteFence, id: &str) -> Result<bool, Error> {
+    pub(crate) async fn remove(&self, fence: &WriteFence, id: &str) -> Result<bool, Error> {
         match self {
+            Self::Database { db, .. } => {
+                let transaction = db.begin(fence).await?;
+                let rows = transaction.execute("DELETE FROM tasks WHERE id = $1", &[&id]).await?;
+                transaction.commit().await?;
+                Ok(rows > 0)
+            }
             Self::Memory(tasks) => Ok(tasks.remove(id)),
         }
     }
 }
 
+async fn connect(url: &str) -> Result<Db, AnyError> {
+    ddp_postgres::execute(url, SETUP).await?;
+    Ok(Db::builder(url).table(Table::new("tasks").camel_case()).connect().await?)
+}
+
+/// `TODOS_DATA`, or a folder that every user of the machine can reach the cluster's account from.
+fn data_folder() -> PathBuf {
+    if let Ok(folder) = std::env::var("TODOS_DATA") {
+        return folder.into();
+    }
+    let var = PathBuf::from("/var/tmp");
+    let parent = if var.is_dir() { var } else { std::env::temp_dir() };
+    let user = std::env::var("USER").unwrap_or_else(|_| "anyone".to_owned());
+    parent.join(format!("ddp-todos-{user}"))
+}
+
 fn now() -> Date {
-    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Date::from_millis(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
+    Date::from(SystemTime::now())
 }
