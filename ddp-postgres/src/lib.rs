@@ -1,1 +1,86 @@
-//! PostgreSQL behind a DDP server.
+//! PostgreSQL behind a DDP server: triggers to broadcasts to live queries.
+//!
+//! ```no_run
+//! use ddp_postgres::{Db, Table};
+//! use ddp_server::extract::Params;
+//! use ddp_server::{Collection, Cursor, Error, Server, State, WriteFence, field};
+//!
+//! #[derive(serde::Serialize, serde::Deserialize)]
+//! struct Task {
+//!     list_id: String,
+//!     text: String,
+//! }
+//! const TASKS: Collection<Task> = Collection::new("tasks");
+//!
+//! async fn by_list(State(db): State<Db>, Params((list_id,)): Params<(String,)>) -> Cursor<Task> {
+//!     db.find(&TASKS).filter(field("listId").eq(list_id))
+//! }
+//!
+//! async fn rename(
+//!     State(db): State<Db>,
+//!     fence: WriteFence,
+//!     Params((id, text)): Params<(String, String)>,
+//! ) -> Result<(), Error> {
+//!     let transaction = db.begin(&fence).await?;
+//!     transaction.execute("UPDATE tasks SET text = $2 WHERE id = $1", &[&id, &text]).await?;
+//!     Ok(transaction.commit().await?)
+//! }
+//!
+//! # async fn main_() -> Result<(), Box<dyn std::error::Error>> {
+//! let db = Db::builder("postgres://localhost/todos")
+//!     .table(Table::new("tasks").camel_case())
+//!     .connect()
+//!     .await?;
+//! let server = Server::builder()
+//!     .publish("tasks.byList", by_list)
+//!     .method("tasks.rename", rename)
+//!     .with_state(db);
+//! server.serve(tokio::net::TcpListener::bind("127.0.0.1:3000").await?).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # From a commit to the clients
+//!
+//! [`Db::connect`](DbBuilder::connect) gives each registered [`Table`] its triggers. Every statement
+//! that changes the table, by whatever program, notifies the table's channel within its transaction;
+//! PostgreSQL delivers at commit. The feed listens on the channels of which somebody observes the
+//! table, puts the parts of each transaction together, and hands one batch for each collection and
+//! transaction to the live queries. A change costs the server no SQL.
+//!
+//! A live query starts with one SELECT in a REPEATABLE READ transaction, and applies exactly the
+//! transactions that its snapshot does not include. When the feed is interrupted, every live query
+//! reads again and sends the difference: nothing is lost, nothing is sent twice.
+//!
+//! A [`Transaction`] of a method ends with a token that this server notifies to itself. When the
+//! token comes back, everything that was committed before has been handed to the sessions, and the
+//! method's `updated` may follow.
+//!
+//! A transaction's changes come as one batch, except that one larger than the connection delivers
+//! at a time may come as several, in order.
+//!
+//! This crate knows no sessions.
+
+mod assembler;
+mod compare;
+mod db;
+mod driver;
+mod error;
+mod feed;
+mod live_row;
+mod load;
+pub mod notification;
+pub mod row;
+pub mod schema;
+mod snapshot;
+mod sql;
+pub mod table;
+mod tls;
+mod tokens;
+mod transaction;
+pub mod value;
+
+pub use db::{Db, DbBuilder};
+pub use error::Error;
+pub use table::Table;
+pub use transaction::Transaction;

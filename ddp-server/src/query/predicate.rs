@@ -251,12 +251,13 @@ impl Predicate {
         })
     }
 
-    /// Whether `test` holds for every comparison in the predicate.
-    pub fn all_comparisons(&self, test: &impl Fn(&str, Comparison) -> bool) -> bool {
+    /// Whether `test` holds for every comparison in the predicate; `None` stands for `IS NULL`.
+    pub fn all_comparisons(&self, test: &impl Fn(&str, Option<Comparison>) -> bool) -> bool {
         match self {
-            Self::All | Self::IsNull(_) => true,
-            Self::Compare(field, comparison, _) => test(field, *comparison),
-            Self::In(field, _) => test(field, Comparison::Eq),
+            Self::All => true,
+            Self::IsNull(field) => test(field, None),
+            Self::Compare(field, comparison, _) => test(field, Some(*comparison)),
+            Self::In(field, _) => test(field, Some(Comparison::Eq)),
             Self::And(all) | Self::Or(all) => all.iter().all(|one| one.all_comparisons(test)),
             Self::Not(one) => one.all_comparisons(test),
         }

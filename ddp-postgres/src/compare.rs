@@ -1,0 +1,149 @@
+//! Comparison of columns with constants, in memory as in PostgreSQL.
+
+use ddp_server::query::{Comparison, Value};
+
+/// How a column's values compare.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Comparable {
+    /// `boolean`.
+    Boolean,
+    /// `smallint`, `integer`, `bigint`.
+    Integer,
+    /// `real`: its values are doubles only after widening.
+    Real,
+    /// `double precision`.
+    Double,
+    /// `text` and `varchar` whose collation takes only equal bytes for equal. How they are ordered
+    /// depends on the collation, so that is left to PostgreSQL.
+    Text,
+    /// An enum: equal if its labels are; its order is PostgreSQL's.
+    Enum,
+    /// `uuid`, which is ordered as its canonical text is.
+    Uuid,
+    /// `timestamp`, read as UTC.
+    Timestamp,
+    /// `timestamptz`.
+    TimestampTz,
+    /// Anything else is compared by PostgreSQL alone.
+    Other,
+}
+
+impl Comparable {
+    /// Whether a comparison done here always agrees with PostgreSQL's. `None` asks for `IS NULL`.
+    pub(crate) fn is_exact(self, comparison: Option<Comparison>) -> bool {
+        let equality = matches!(comparison, None | Some(Comparison::Eq | Comparison::Ne));
+        match self {
+            Self::Other => false,
+            Self::Text | Self::Enum => equality,
+            _ => true,
+        }
+    }
+
+    /// A constant in the form of this column's values; `None` if the two never compare.
+    pub(crate) fn constant(self, value: &Value) -> Option<Value> {
+        Some(match (self, value) {
+            (_, Value::Null) => Value::Null,
+            // PostgreSQL's text holds no NUL, and refuses a query that has one.
+            (_, Value::Text(text)) if text.contains('\0') => return None,
+            (Self::Boolean, Value::Bool(_))
+            | (Self::Integer, Value::Int(_) | Value::Float(_))
+            | (Self::Text | Self::Enum, Value::Text(_))
+            | (Self::Timestamp | Self::TimestampTz, Value::Time(_))
+            | (Self::Real | Self::Double, Value::Float(_)) => value.clone(),
+            (Self::Real | Self::Double, Value::Int(integer)) => Value::from(*integer as f64),
+            (Self::Uuid, Value::Text(text)) => Value::from(canonical_uuid(text)?),
+            (Self::Other, Value::Binary(_)) => return None,
+            (Self::Other, _) => value.clone(),
+            _ => return None,
+        })
+    }
+
+    /// The value of a column from the JSON text that PostgreSQL wrote; NULL if it is unreadable,
+    /// which it cannot be, or is not compared here.
+    pub(crate) fn value(self, json: &str) -> Value {
+        let value = match self {
+            Self::Boolean => json.parse().ok().map(Value::Bool),
+            Self::Integer => json.parse().ok().map(Value::Int),
+            Self::Real => number(json).map(|number| Value::from(f64::from(number as f32))),
+            Self::Double => number(json).map(Value::from),
+            Self::Text | Self::Enum | Self::Uuid => {
+                serde_json::from_str::<String>(json).ok().map(Value::from)
+            }
+            Self::Timestamp | Self::TimestampTz => time(json).map(Value::Time),
+            Self::Other => None,
+        };
+        value.unwrap_or(Value::Null)
+    }
+}
+
+/// A number, or one of the strings that stand for what JSON has no number for.
+fn number(json: &str) -> Option<f64> {
+    match json {
+        "\"NaN\"" => Some(f64::NAN),
+        "\"Infinity\"" => Some(f64::INFINITY),
+        "\"-Infinity\"" => Some(f64::NEG_INFINITY),
+        _ => json.parse().ok(),
+    }
+}
+
+/// Microseconds since 1970. Infinity is beyond every other time.
+fn time(json: &str) -> Option<i64> {
+    match json {
+        "\"infinity\"" => Some(i64::MAX),
+        "\"-infinity\"" => Some(i64::MIN),
+        _ => crate::value::microseconds(json),
+    }
+}
+
+/// Lower case with hyphens, as PostgreSQL writes it, from any form that clients use.
+fn canonical_uuid(text: &str) -> Option<String> {
+    let digits: String = text.chars().filter(|character| *character != '-').collect();
+    let is_uuid = digits.len() == 32 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+    let lower = is_uuid.then(|| digits.to_ascii_lowercase())?;
+    let parts = [&lower[..8], &lower[8..12], &lower[12..16], &lower[16..20], &lower[20..]];
+    Some(parts.join("-"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_and_constants_take_the_same_form() {
+        for (comparable, json, constant) in [
+            (Comparable::Boolean, "true", Value::Bool(true)),
+            (Comparable::Integer, "9007199254740993", Value::Int(9_007_199_254_740_993)),
+            (Comparable::Double, "5", Value::Int(5)),
+            (Comparable::Double, "\"NaN\"", Value::Float(f64::NAN)),
+            (Comparable::Double, "1e+20", Value::Float(1e20)),
+            (Comparable::Real, "0.1", Value::Float(f64::from(0.1_f32))),
+            (Comparable::Text, "\"a\\u0001\"", Value::from("a\u{1}")),
+            (
+                Comparable::Uuid,
+                "\"a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11\"",
+                Value::from("A0EEBC999C0B4EF8BB6D6BB9BD380A11"),
+            ),
+            (Comparable::TimestampTz, "\"1970-01-01T01:00:00.000001+01:00\"", Value::Time(1)),
+            (Comparable::Timestamp, "\"1969-12-31T23:59:59.999999\"", Value::Time(-1)),
+            (Comparable::Timestamp, "\"infinity\"", Value::Time(i64::MAX)),
+            (Comparable::Text, "null", Value::Null),
+        ] {
+            let constant = comparable.constant(&constant).unwrap();
+            assert_eq!(comparable.value(json), constant, "{json}");
+        }
+    }
+
+    #[test]
+    fn what_never_compares_is_refused() {
+        for (comparable, value) in [
+            (Comparable::Integer, Value::from("1")),
+            (Comparable::Text, Value::Int(1)),
+            (Comparable::Text, Value::from("a\0b")),
+            (Comparable::Uuid, Value::from("a0eebc99")),
+            (Comparable::TimestampTz, Value::from("2024-01-01")),
+            (Comparable::Boolean, Value::Int(1)),
+        ] {
+            assert_eq!(comparable.constant(&value), None, "{comparable:?} {value:?}");
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! The database as a data source.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use ddp_server::live_query::{Batch, Driver, Load, Multiplexer};
+use ddp_server::{Collection, Cursor, Write, WriteFence};
+use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod};
+use futures::channel::oneshot;
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use crate::assembler::Assembler;
+use crate::error::Error;
+use crate::feed::{Command, Feed};
+use crate::live_row::LiveRow;
+use crate::schema::{self, Layout};
+use crate::table::Table;
+use crate::tls;
+use crate::tokens::Tokens;
+use crate::transaction::Transaction;
+
+/// How many commands may wait for the feed; those who send more wait themselves.
+const COMMANDS_MAX: usize = 64;
+
+/// How long to wait before trying again to reach a database that is out of reach.
+pub(crate) const RETRY_AFTER: Duration = Duration::from_millis(250);
+
+/// A PostgreSQL database whose tables are live collections. Cheap to clone: clones are the same
+/// database.
+///
+/// Dropping the last clone ends the feed.
+#[derive(Clone)]
+pub struct Db(Arc<Inner>);
+
+/// Says which database, and which of its tables.
+pub struct DbBuilder {
+    url: String,
+    tables: Vec<Table>,
+    tls: Option<rustls::ClientConfig>,
+    connections_max: usize,
+    install: bool,
+}
+
+pub(crate) struct Inner {
+    pub(crate) pool: Pool,
+    pub(crate) tokens: Tokens,
+    pub(crate) collections: HashMap<String, Arc<TableCollection>>,
+    by_channel: HashMap<String, Arc<TableCollection>>,
+    commands: mpsc::Sender<Command>,
+    assembler: Mutex<Assembler>,
+    weak: Weak<Self>,
+}
+
+/// One registered table.
+pub(crate) struct TableCollection {
+    pub(crate) layout: Arc<Layout>,
+    pub(crate) multiplexer: Arc<Multiplexer<LiveRow>>,
+}
+
+impl Db {
+    /// The database at a `postgres://` URL or a libpq connection string. TLS is used if the server
+    /// offers it, as with libpq's `sslmode=prefer`; `sslmode=require` demands it.
+    #[must_use]
+    pub fn builder(url: impl Into<String>) -> DbBuilder {
+        DbBuilder {
+            url: url.into(),
+            tables: Vec::new(),
+            tls: None,
+            connections_max: 16,
+            install: true,
+        }
+    }
+
+    /// A cursor over all rows of a registered table, to be narrowed and returned by a publication.
+    /// That the collection is registered is checked when the cursor is run.
+    #[must_use]
+    pub fn find<T>(&self, collection: &Collection<T>) -> Cursor<T> {
+        let driver: Arc<dyn Driver> = Arc::clone(&self.0) as Arc<dyn Driver>;
+        Cursor::new(driver, collection)
+    }
+
+    /// Begins a transaction that a method's `updated` waits for.
+    ///
+    /// # Errors
+    /// A database that is out of reach.
+    pub async fn begin(&self, fence: &WriteFence) -> Result<Transaction, Error> {
+        Transaction::begin(Arc::clone(&self.0), fence).await
+    }
+
+    /// The pool of connections, for reads and for writes that no client waits for.
+    #[must_use]
+    pub fn pool(&self) -> &Pool {
+        &self.0.pool
+    }
+}
+
+impl DbBuilder {
+    /// Registers a table as a collection.
+    #[must_use]
+    pub fn table(mut self, table: Table) -> Self {
+        self.tables.push(table);
+        self
+    }
+
+    /// How many connections there may be besides the one that listens; 16.
+    #[must_use]
+    pub fn connections_max(mut self, connections_max: usize) -> Self {
+        self.connections_max = connections_max.max(1);
+        self
+    }
+
+    /// TLS by this configuration, rather than by the operating system's authorities.
+    #[must_use]
+    pub fn tls(mut self, config: rustls::ClientConfig) -> Self {
+        self.tls = Some(config);
+        self
+    }
+
+    /// Leaves the triggers alone: another role has installed them.
+    #[must_use]
+    pub fn without_install(mut self) -> Self {
+        self.install = false;
+        self
+    }
+
+    /// Connects, installs the triggers of the registered tables if they are not there yet, and
+    /// begins to listen.
+    ///
+    /// # Errors
+    /// A database that is out of reach, a table that is not there or has no usable key, a role that
+    /// may not install triggers, two tables for one collection.
+    pub async fn connect(self) -> Result<Db, Error> {
+        let mut config: tokio_postgres::Config = self.url.parse().map_err(Error::url)?;
+        if config.get_application_name().is_none() {
+            config.application_name("ddp");
+        }
+        // So that a row reads the same in a SELECT as in a trigger's message.
+        let options = config.get_options().unwrap_or_default();
+        config.options(format!("{options} {}", schema::SESSION_OPTIONS));
+        // A connection that died silently must not leave clients stale for long.
+        config.keepalives_idle(Duration::from_secs(10));
+        config.keepalives_interval(Duration::from_secs(5));
+        config.keepalives_retries(3);
+        config.tcp_user_timeout(Duration::from_secs(25));
+        let tls = match self.tls {
+            Some(config) => MakeRustlsConnect::new(config),
+            None => tls::system()?,
+        };
+        let recycling_method = RecyclingMethod::Fast;
+        let manager =
+            Manager::from_config(config.clone(), tls.clone(), ManagerConfig { recycling_method });
+        let pool = Pool::builder(manager).max_size(self.connections_max).build().map_err(Error::build)?;
+
+        let mut client = pool.get().await?;
+        let mut layouts = Vec::new();
+        for table in &self.tables {
+            layouts.push(schema::describe(&client, table).await?);
+        }
+        if self.install {
+            schema::install(&mut client, &layouts).await?;
+        }
+        drop(client);
+        Self::start(config, tls, pool, layouts)
+    }
+}
+
+impl DbBuilder {
+    fn start(
+        config: tokio_postgres::Config,
+        tls: MakeRustlsConnect,
+        pool: Pool,
+        layouts: Vec<Layout>,
+    ) -> Result<Db, Error> {
+        let mut collections = HashMap::new();
+        let mut by_channel = HashMap::new();
+        let mut assembler = Assembler::default();
+        for layout in layouts {
+            let (name, channel) = (layout.collection().to_string(), layout.channel().to_owned());
+            let layout = Arc::new(layout);
+            assembler.register(Arc::clone(&layout));
+            let multiplexer = Multiplexer::new(name.as_str());
+            let collection = Arc::new(TableCollection { layout, multiplexer });
+            by_channel.insert(channel, Arc::clone(&collection));
+            if collections.insert(name.clone(), collection).is_some() {
+                return Err(Error::duplicate_collection(&name));
+            }
+        }
+        let (commands, receiver) = mpsc::channel(COMMANDS_MAX);
+        let inner = Arc::new_cyclic(|weak| Inner {
+            pool,
+            tokens: Tokens::new(),
+            collections,
+            by_channel,
+            commands,
+            assembler: Mutex::new(assembler),
+            weak: weak.clone(),
+        });
+        let feed = Feed {
+            db: Arc::downgrade(&inner),
+            config,
+            tls,
+            commands: receiver,
+            channels: HashSet::new(),
+            confirmed: HashSet::new(),
+        };
+        tokio::spawn(feed.run());
+        Ok(Db(inner))
+    }
+}
+
+impl Inner {
+    /// A notification came from the feed, in the order of commits.
+    pub(crate) fn handle_notification(&self, channel: &str, payload: &str) {
+        if channel == self.tokens.channel {
+            // Whatever the token's transaction changed has come before it.
+            self.handle_drained();
+            let write = payload.parse().ok().and_then(|token| self.tokens.arrived(token));
+            if let Some(write) = write {
+                for collection in self.collections.values() {
+                    collection.multiplexer.hold(&write);
+                }
+            }
+            return;
+        }
+        let batches = self.assembler.lock().handle(channel, payload);
+        self.apply(batches);
+    }
+
+    /// Nothing more of the current transaction is on its way.
+    pub(crate) fn handle_drained(&self) {
+        let batches = self.assembler.lock().drain();
+        self.apply(batches);
+    }
+
+    fn apply(&self, batches: Vec<(String, Batch<LiveRow>)>) {
+        for (channel, batch) in batches {
+            if let Some(collection) = self.by_channel.get(&channel) {
+                let loads = collection.multiplexer.apply(batch);
+                self.spawn_loads(collection, loads);
+            }
+        }
+    }
+
+    /// The feed begins, perhaps again: whatever happened before may have been missed.
+    pub(crate) fn handle_gap(&self) {
+        self.assembler.lock().reset();
+        for collection in self.collections.values() {
+            let loads = collection.multiplexer.reload_all();
+            if !loads.is_empty() {
+                let collection_name = collection.layout.collection();
+                tracing::info!("reading {} live queries of {collection_name} again", loads.len());
+            }
+            self.spawn_loads(collection, loads);
+        }
+        for write in self.tokens.lose_all() {
+            self.notify_again(write);
+        }
+    }
+
+    fn spawn_loads(&self, collection: &Arc<TableCollection>, loads: Vec<Load>) {
+        for load in loads {
+            self.spawn_load(collection, load);
+        }
+    }
+
+    pub(crate) fn spawn_load(&self, collection: &Arc<TableCollection>, load: Load) {
+        if let Some(db) = self.weak.upgrade() {
+            tokio::spawn(crate::load::run(db, Arc::clone(collection), load));
+        }
+    }
+
+    /// Sends another token for a write that has committed, since the first may have been lost.
+    pub(crate) fn notify_again(&self, write: Arc<Write>) {
+        let Some(db) = self.weak.upgrade() else { return };
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        runtime.spawn(async move {
+            loop {
+                let token = db.tokens.write(Arc::clone(&write), true);
+                match db.notify(token).await {
+                    Ok(()) => return,
+                    Err(error) => {
+                        tracing::debug!("a write's token could not be sent: {error}");
+                        db.tokens.cancel(token);
+                        tokio::time::sleep(RETRY_AFTER).await;
+                    }
+                }
+            }
+        });
+    }
+
+    async fn notify(&self, token: u64) -> Result<(), Error> {
+        let client = self.pool.get().await?;
+        let channel = &self.tokens.channel;
+        let sql = format!("SELECT pg_catalog.pg_notify('{channel}', '{token}')");
+        Ok(client.batch_execute(&sql).await?)
+    }
+
+    pub(crate) fn weak(&self) -> Weak<Self> {
+        self.weak.clone()
+    }
+
+    /// Has the feed listen on a channel; done when it does.
+    pub(crate) async fn listen(&self, channel: &str) -> Result<(), Error> {
+        let (done, is_listening) = oneshot::channel();
+        let command = Command::Listen(channel.to_owned(), done);
+        self.commands.send(command).await.map_err(|_| Error::closed())?;
+        is_listening.await.map_err(|_| Error::closed())
+    }
+
+    /// Has the feed stop listening on a channel that nobody needs any more.
+    pub(crate) fn unlisten_if_idle(&self, channel: &str) {
+        if self.is_idle(channel) {
+            // With the queue full the channel stays; the next one to go tries again.
+            let _ = self.commands.try_send(Command::Unlisten(channel.to_owned()));
+        }
+    }
+
+    pub(crate) fn is_idle(&self, channel: &str) -> bool {
+        self.by_channel.get(channel).is_none_or(|collection| collection.multiplexer.is_idle())
+    }
+}
+
+impl fmt::Debug for Db {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Db").field("collections", &self.0.collections.keys()).finish()
+    }
+}
+
+impl fmt::Debug for DbBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not the URL: it may hold a password.
+        f.debug_struct("DbBuilder").field("tables", &self.tables).finish_non_exhaustive()
+    }
+}

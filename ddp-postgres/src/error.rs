@@ -1,0 +1,184 @@
+//! Errors of the database and of queries on it.
+
+use std::fmt;
+
+use ddp_server::query::Value;
+
+use crate::row::RowError;
+use crate::schema::{self, Layout};
+
+/// Why something with the database failed.
+pub struct Error(Box<Kind>);
+
+#[derive(Debug, thiserror::Error)]
+enum Kind {
+    #[error("connection string: {0}")]
+    Url(#[source] tokio_postgres::Error),
+    #[error("{}", describe(.0))]
+    Postgres(#[source] tokio_postgres::Error),
+    #[error("no connection: {0}")]
+    Pool(#[source] deadpool_postgres::PoolError),
+    #[error("connection pool: {0}")]
+    Build(#[source] deadpool_postgres::BuildError),
+    #[error("TLS: {0}")]
+    Tls(#[source] rustls::Error),
+    #[error(transparent)]
+    Schema(schema::Error),
+    #[error(transparent)]
+    Row(RowError),
+    #[error("the connection is closed")]
+    Closed,
+    #[error("the change feed was interrupted")]
+    Interrupted,
+    #[error("unexpected answer: {0}")]
+    Malformed(String),
+    #[error("no table is registered for collection {0:?}")]
+    NoSuchCollection(String),
+    #[error("two tables are registered for collection {0:?}")]
+    DuplicateCollection(String),
+    #[error("collection {collection:?} has no published field {field:?}")]
+    NoSuchField { collection: String, field: String },
+    #[error("field {field:?} of collection {collection:?} does not compare with {value:?}")]
+    WrongType { collection: String, field: String, value: Value },
+}
+
+impl Error {
+    pub(crate) fn url(error: tokio_postgres::Error) -> Self {
+        Kind::Url(error).into()
+    }
+
+    pub(crate) fn build(error: deadpool_postgres::BuildError) -> Self {
+        Kind::Build(error).into()
+    }
+
+    pub(crate) fn tls(error: rustls::Error) -> Self {
+        Kind::Tls(error).into()
+    }
+
+    pub(crate) fn closed() -> Self {
+        Kind::Closed.into()
+    }
+
+    pub(crate) fn interrupted() -> Self {
+        Kind::Interrupted.into()
+    }
+
+    pub(crate) fn malformed(text: &str) -> Self {
+        Kind::Malformed(text.chars().take(100).collect()).into()
+    }
+
+    pub(crate) fn no_such_collection(collection: &str) -> Self {
+        Kind::NoSuchCollection(collection.to_owned()).into()
+    }
+
+    pub(crate) fn duplicate_collection(collection: &str) -> Self {
+        Kind::DuplicateCollection(collection.to_owned()).into()
+    }
+
+    pub(crate) fn no_such_field(layout: &Layout, field: &str) -> Self {
+        let (collection, field) = (layout.collection().to_string(), field.to_owned());
+        Kind::NoSuchField { collection, field }.into()
+    }
+
+    pub(crate) fn wrong_type(layout: &Layout, field: &str, value: &Value) -> Self {
+        let (collection, field) = (layout.collection().to_string(), field.to_owned());
+        Kind::WrongType { collection, field, value: value.clone() }.into()
+    }
+
+    /// PostgreSQL's error code, if the error is PostgreSQL's.
+    #[must_use]
+    pub fn code(&self) -> Option<&tokio_postgres::error::SqlState> {
+        self.postgres().and_then(tokio_postgres::Error::code)
+    }
+
+    /// Whether the database is, or was for a moment, out of reach, so that trying again may help.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        use deadpool_postgres::PoolError;
+        match &*self.0 {
+            Kind::Closed | Kind::Interrupted | Kind::Pool(PoolError::Timeout(_)) => true,
+            _ => self.postgres().is_some_and(is_transient),
+        }
+    }
+
+    fn postgres(&self) -> Option<&tokio_postgres::Error> {
+        match &*self.0 {
+            Kind::Postgres(error)
+            | Kind::Pool(deadpool_postgres::PoolError::Backend(error))
+            | Kind::Schema(schema::Error::Database(error)) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+/// Whether an error is of the connection, of a database that starts or stops, of too many
+/// connections or of a lack of resources (classes 08, 53, 57P and 40 of PostgreSQL's codes), and
+/// not of the statement.
+fn is_transient(error: &tokio_postgres::Error) -> bool {
+    match error.code() {
+        Some(code) => {
+            ["08", "53", "57P", "40"].iter().any(|class| code.code().starts_with(class))
+        }
+        // The server did not say a word: the socket failed, or was never there.
+        None => true,
+    }
+}
+
+/// The server's own words, which `tokio_postgres` leaves to the source.
+fn describe(error: &tokio_postgres::Error) -> String {
+    match error.as_db_error() {
+        Some(server) => format!("{} ({})", server.message(), server.code().code()),
+        None => match std::error::Error::source(error) {
+            Some(source) => format!("{error}: {source}"),
+            None => error.to_string(),
+        },
+    }
+}
+
+impl From<Kind> for Error {
+    fn from(kind: Kind) -> Self {
+        Self(Box::new(kind))
+    }
+}
+
+impl From<tokio_postgres::Error> for Error {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Kind::Postgres(error).into()
+    }
+}
+
+impl From<deadpool_postgres::PoolError> for Error {
+    fn from(error: deadpool_postgres::PoolError) -> Self {
+        Kind::Pool(error).into()
+    }
+}
+
+impl From<schema::Error> for Error {
+    fn from(error: schema::Error) -> Self {
+        Kind::Schema(error).into()
+    }
+}
+
+impl From<RowError> for Error {
+    fn from(error: RowError) -> Self {
+        Kind::Row(error).into()
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source()
+    }
+}

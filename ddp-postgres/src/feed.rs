@@ -1,0 +1,214 @@
+//! The `notify` feed: one connection that listens, and is made anew when it is lost.
+
+use std::collections::HashSet;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Weak;
+use std::task::Poll;
+use std::time::Duration;
+
+use futures::channel::oneshot;
+use futures::future::BoxFuture;
+use futures::stream::{FuturesUnordered, StreamExt};
+use futures::{FutureExt, select_biased};
+use tokio::sync::mpsc;
+use tokio_postgres::tls::TlsConnect;
+use tokio_postgres::{AsyncMessage, Client, Connection, Socket};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use crate::db::Inner;
+use crate::error::Error;
+
+/// How long to wait before the first and, at most, before later attempts to connect again.
+const RECONNECT_AFTER: Duration = Duration::from_millis(50);
+const RECONNECT_AFTER_MAX: Duration = Duration::from_secs(2);
+
+type Stream = <MakeRustlsConnect as tokio_postgres::tls::MakeTlsConnect<Socket>>::Stream;
+
+/// What others want of the feed.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Listen on a channel, and say when it is so.
+    Listen(String, oneshot::Sender<()>),
+    /// Nobody needs this channel, unless somebody began to meanwhile.
+    Unlisten(String),
+}
+
+/// The task of the feed. It ends when its [`Inner`] is gone.
+pub(crate) struct Feed {
+    pub(crate) db: Weak<Inner>,
+    pub(crate) config: tokio_postgres::Config,
+    pub(crate) tls: MakeRustlsConnect,
+    pub(crate) commands: mpsc::Receiver<Command>,
+    /// The channels of collections, to be listened on again after an interruption.
+    pub(crate) channels: HashSet<String>,
+    /// Those of them on which PostgreSQL has confirmed that the connection listens.
+    pub(crate) confirmed: HashSet<String>,
+}
+
+/// A statement under way on the feed's connection; the channel that it confirms.
+type Running<'a> = FuturesUnordered<BoxFuture<'a, Result<Option<String>, tokio_postgres::Error>>>;
+
+/// What comes next.
+enum Next {
+    Notification(tokio_postgres::Notification),
+    /// All that has come so far has been handed over.
+    Drained,
+    Command(Option<Command>),
+    Done(Result<Option<String>, tokio_postgres::Error>),
+    Lost(Option<tokio_postgres::Error>),
+}
+
+impl Feed {
+    pub(crate) async fn run(mut self) {
+        let mut wait = RECONNECT_AFTER;
+        while self.db.strong_count() > 0 {
+            match self.listen().await {
+                Ok(()) => return,
+                Err((was_connected, error)) => {
+                    tracing::warn!("change feed interrupted: {error}");
+                    if was_connected {
+                        wait = RECONNECT_AFTER;
+                    }
+                }
+            }
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(RECONNECT_AFTER_MAX);
+        }
+    }
+
+    /// Connects and listens until the connection is lost (an error, with whether there was one) or
+    /// nobody needs the feed any more.
+    async fn listen(&mut self) -> Result<(), (bool, Error)> {
+        let connected = self.config.connect(self.tls.clone()).await;
+        let (client, mut connection) = connected.map_err(|error| (false, error.into()))?;
+        self.begin(&client, &mut connection).await.map_err(|error| (false, error))?;
+        let mut running = Running::new();
+        let mut has_drained = true;
+        loop {
+            let next = self.next(&mut connection, &mut running, has_drained).await;
+            let Some(db) = self.db.upgrade() else { return Ok(()) };
+            match next {
+                Next::Notification(notification) => {
+                    db.handle_notification(notification.channel(), notification.payload());
+                    has_drained = false;
+                }
+                Next::Drained => {
+                    db.handle_drained();
+                    has_drained = true;
+                }
+                Next::Command(None) => return Ok(()),
+                Next::Command(Some(command)) => {
+                    self.handle_command(&db, &client, command, &running);
+                }
+                Next::Done(Ok(channel)) => self.confirmed.extend(channel),
+                Next::Done(Err(error)) | Next::Lost(Some(error)) => {
+                    return Err((true, error.into()));
+                }
+                Next::Lost(None) => return Err((true, Error::closed())),
+            }
+        }
+    }
+
+    /// Listens on all channels that are wanted, and then makes up for what may have been missed.
+    async fn begin(
+        &mut self,
+        client: &Client,
+        connection: &mut Connection<Socket, Stream>,
+    ) -> Result<(), Error> {
+        self.confirmed.clear();
+        let Some(db) = self.db.upgrade() else { return Ok(()) };
+        let mut sql = format!("LISTEN {}", quote(&db.tokens.channel));
+        for channel in &self.channels {
+            sql.push_str("; LISTEN ");
+            sql.push_str(&quote(channel));
+        }
+        let mut listening = pin!(client.batch_execute(&sql).fuse());
+        loop {
+            let message = poll_fn(|cx| connection.poll_message(cx)).fuse();
+            let mut message = pin!(message);
+            select_biased! {
+                done = listening => break done?,
+                // Notifications of before the requery that follows are part of what it reads.
+                message = message => match message {
+                    Some(Ok(_)) => {}
+                    Some(Err(error)) => return Err(error.into()),
+                    None => return Err(Error::closed()),
+                },
+            }
+        }
+        self.confirmed.clone_from(&self.channels);
+        db.handle_gap();
+        Ok(())
+    }
+
+    async fn next(
+        &mut self,
+        connection: &mut Connection<Socket, Stream>,
+        running: &mut Running<'_>,
+        has_drained: bool,
+    ) -> Next {
+        poll_fn(|cx| {
+            loop {
+                match connection.poll_message(cx) {
+                    Poll::Ready(Some(Ok(AsyncMessage::Notification(notification)))) => {
+                        return Poll::Ready(Next::Notification(notification));
+                    }
+                    Poll::Ready(Some(Ok(_))) => {}
+                    Poll::Ready(Some(Err(error))) => return Poll::Ready(Next::Lost(Some(error))),
+                    Poll::Ready(None) => return Poll::Ready(Next::Lost(None)),
+                    Poll::Pending => break,
+                }
+            }
+            if !has_drained {
+                return Poll::Ready(Next::Drained);
+            }
+            if let Poll::Ready(Some(done)) = running.poll_next_unpin(cx) {
+                return Poll::Ready(Next::Done(done));
+            }
+            self.commands.poll_recv(cx).map(Next::Command)
+        })
+        .await
+    }
+
+    fn handle_command<'a>(
+        &mut self,
+        db: &Inner,
+        client: &'a Client,
+        command: Command,
+        running: &Running<'a>,
+    ) {
+        match command {
+            Command::Listen(channel, done) if self.confirmed.contains(&channel) => {
+                // Whoever asked may have given up.
+                let _ = done.send(());
+            }
+            Command::Listen(channel, done) => {
+                // Perhaps for the second time: the answer then comes after the first one's.
+                let sql = format!("LISTEN {}", quote(&channel));
+                self.channels.insert(channel.clone());
+                running.push(
+                    async move {
+                        client.batch_execute(&sql).await?;
+                        let _ = done.send(());
+                        Ok(Some(channel))
+                    }
+                    .boxed(),
+                );
+            }
+            Command::Unlisten(channel) => {
+                if db.is_idle(&channel) && self.confirmed.remove(&channel) {
+                    self.channels.remove(&channel);
+                    let sql = format!("UNLISTEN {}", quote(&channel));
+                    running.push(
+                        async move { client.batch_execute(&sql).await.map(|()| None) }.boxed(),
+                    );
+                }
+            }
+        }
+    }
+}
+
+fn quote(identifier: &str) -> String {
+    format!("\"{}\"", identifier.replace('"', "\"\""))
+}

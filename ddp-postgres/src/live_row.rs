@@ -1,0 +1,45 @@
+//! Rows as live queries want them.
+
+use std::sync::Arc;
+
+use ddp_core::{Document, FieldName};
+use ddp_server::live_query;
+use ddp_server::query::Value;
+
+use crate::row::{Row, RowError};
+use crate::schema::Layout;
+
+/// A row with the layout of its table and the document that it becomes.
+#[derive(Clone, Debug)]
+pub(crate) struct LiveRow {
+    layout: Arc<Layout>,
+    row: Row,
+    document: Arc<Document>,
+}
+
+impl LiveRow {
+    pub(crate) fn new(layout: &Arc<Layout>, row: Row) -> Result<Self, RowError> {
+        let document = Arc::new(layout.document(&row, None)?);
+        Ok(Self { layout: Arc::clone(layout), row, document })
+    }
+
+    pub(crate) fn id(&self) -> &ddp_core::DocumentId {
+        self.row.id()
+    }
+}
+
+impl live_query::Row for LiveRow {
+    fn value(&self, field: &str) -> Value {
+        let Some(index) = self.layout.column_of_field(field) else { return Value::Null };
+        let json = self.row.value(index).unwrap_or("null");
+        self.layout.columns()[index].comparable().value(json)
+    }
+
+    fn document(&self, fields: Option<&[FieldName]>) -> Arc<Document> {
+        let Some(fields) = fields else { return Arc::clone(&self.document) };
+        let kept = self.document.iter().filter(|(name, _)| fields.contains(name));
+        let kept = Document::from_fields(kept.map(|(name, text)| (name.clone(), text)));
+        // A part of a document is no larger than the document, which was not too large.
+        kept.map_or_else(|| Arc::clone(&self.document), Arc::new)
+    }
+}

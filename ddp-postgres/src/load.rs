@@ -1,0 +1,95 @@
+//! Reading a live query's documents, and the handoff to the feed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ddp_core::{DdpError, Document, DocumentId};
+use ddp_server::live_query::{Load, Row};
+use tokio_postgres::types::ToSql;
+
+use crate::db::{Inner, RETRY_AFTER, TableCollection};
+use crate::error::Error;
+use crate::live_row::LiveRow;
+use crate::snapshot::TransactionSnapshot;
+use crate::sql;
+
+/// Carries out a load, until it is done or nobody wants it. A database out of reach is tried again.
+pub(crate) async fn run(db: Arc<Inner>, collection: Arc<TableCollection>, mut load: Load) {
+    while collection.multiplexer.wants(&load) {
+        match read(&db, &collection, &load).await {
+            Ok((documents, snapshot)) => {
+                let has_seen = |transaction| snapshot.has_seen(transaction);
+                match collection.multiplexer.finish_load(load, documents, has_seen) {
+                    Some(repeat) => load = repeat,
+                    None => return,
+                }
+            }
+            Err(error) if error.is_transient() => {
+                tracing::debug!("{}: {error}; trying again", load.query.collection);
+                tokio::time::sleep(RETRY_AFTER).await;
+            }
+            Err(error) => {
+                tracing::error!("a live query of {} failed: {error}", load.query.collection);
+                return collection.multiplexer.fail_load(&load, &DdpError::internal());
+            }
+        }
+    }
+}
+
+type Documents = BTreeMap<DocumentId, Arc<Document>>;
+
+/// Reads the documents with the snapshot that they are of.
+///
+/// The feed listens before the snapshot is taken, so that whatever the snapshot does not see is
+/// buffered by the multiplexer. A token committed with the read says when the feed has come up to
+/// the snapshot: from then on the query is at the same point as all others of its collection, and no
+/// client sees a document go back.
+async fn read(
+    db: &Inner,
+    collection: &TableCollection,
+    load: &Load,
+) -> Result<(Documents, TransactionSnapshot), Error> {
+    let layout = &collection.layout;
+    db.listen(layout.channel()).await?;
+    if !collection.multiplexer.wants(load) {
+        // While this waited for the feed, the feed began anew and so did the load.
+        return Err(Error::interrupted());
+    }
+    let select = sql::select(layout, &load.plan.predicate);
+    let (token, has_arrived) = db.tokens.position();
+
+    let client = db.pool.get().await?;
+    let channel = &db.tokens.channel;
+    let statement = client.prepare_cached(&select.sql).await?;
+    let snapshot_sql = "SELECT pg_catalog.pg_current_snapshot()::text";
+    let snapshot_statement = client.prepare_cached(snapshot_sql).await?;
+    let params: Vec<&(dyn ToSql + Sync)> =
+        select.params.iter().map(sql::Param::to_sql).collect();
+    let commit = format!("SELECT pg_catalog.pg_notify('{channel}', '{token}'); COMMIT");
+    // Polled in this order, so that all four go out in one round trip.
+    let result = futures::try_join!(
+        client.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ"),
+        client.query_one(&snapshot_statement, &[]),
+        client.query(&statement, &params),
+        client.batch_execute(&commit),
+    );
+    let (_, snapshot, rows, _) = match result {
+        Ok(result) => result,
+        Err(error) => {
+            db.tokens.cancel(token);
+            // Whatever state the connection is in, nobody else should get it.
+            drop(deadpool_postgres::Object::take(client));
+            return Err(error.into());
+        }
+    };
+    drop(client);
+    let snapshot = TransactionSnapshot::parse(snapshot.try_get(0)?)?;
+    let fields = load.query.fields.as_deref();
+    let mut documents = Documents::new();
+    for row in &rows {
+        let row = LiveRow::new(layout, layout.parse_row(row.try_get(0)?)?)?;
+        documents.insert(row.id().clone(), row.document(fields));
+    }
+    has_arrived.await.map_err(|_| Error::interrupted())?;
+    Ok((documents, snapshot))
+}

@@ -1,0 +1,166 @@
+//! Tokens: notifications that this server sends to itself, to know how far the feed has come.
+//!
+//! A token notified in a transaction arrives after the changes of every transaction that committed
+//! before, since PostgreSQL delivers notifications in the order of commits.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use ddp_server::Write;
+use futures::channel::oneshot;
+use parking_lot::Mutex;
+
+/// The tokens under way.
+#[derive(Debug)]
+pub(crate) struct Tokens {
+    /// The channel on which they travel, of this server alone.
+    pub(crate) channel: String,
+    open: Mutex<Open>,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    last: u64,
+    tokens: HashMap<u64, Token>,
+}
+
+#[derive(Debug)]
+enum Token {
+    /// Somebody waits for the feed to come so far.
+    Position(oneshot::Sender<()>),
+    /// A method's write, over when the feed has come so far.
+    Write { write: Arc<Write>, is_committed: bool, is_lost: bool },
+}
+
+impl Tokens {
+    pub(crate) fn new() -> Self {
+        let channel = format!("ddp server {}", ddp_server::random::id());
+        Self { channel, open: Mutex::default() }
+    }
+
+    /// A token that answers when it arrives; dropped if the feed was interrupted.
+    pub(crate) fn position(&self) -> (u64, oneshot::Receiver<()>) {
+        let (sender, receiver) = oneshot::channel();
+        (self.open(Token::Position(sender)), receiver)
+    }
+
+    /// A token for a write whose transaction is about to commit, or has committed.
+    pub(crate) fn write(&self, write: Arc<Write>, is_committed: bool) -> u64 {
+        self.open(Token::Write { write, is_committed, is_lost: false })
+    }
+
+    fn open(&self, token: Token) -> u64 {
+        let mut open = self.open.lock();
+        open.last += 1;
+        let id = open.last;
+        open.tokens.insert(id, token);
+        id
+    }
+
+    /// The transaction of a write has committed. If its token has been lost in an interruption, the
+    /// answer is the write: it needs a new token.
+    #[must_use]
+    pub(crate) fn committed(&self, id: u64) -> Option<Arc<Write>> {
+        let mut open = self.open.lock();
+        match open.tokens.get_mut(&id) {
+            Some(Token::Write { is_lost: true, .. }) => match open.tokens.remove(&id) {
+                Some(Token::Write { write, .. }) => Some(write),
+                _ => None,
+            },
+            Some(Token::Write { is_committed, .. }) => {
+                *is_committed = true;
+                None
+            }
+            // It has arrived already.
+            _ => None,
+        }
+    }
+
+    /// A token arrived. The answer is the write that is over, unless a query still has to send it.
+    pub(crate) fn arrived(&self, id: u64) -> Option<Arc<Write>> {
+        let token = self.open.lock().tokens.remove(&id);
+        match token {
+            Some(Token::Position(sender)) => {
+                // Whoever waited may have given up.
+                let _ = sender.send(());
+                None
+            }
+            Some(Token::Write { write, .. }) => Some(write),
+            None => None,
+        }
+    }
+
+    /// Forgets a token that will not be sent.
+    pub(crate) fn cancel(&self, id: u64) {
+        let token = self.open.lock().tokens.remove(&id);
+        drop(token);
+    }
+
+    /// The feed was interrupted: tokens may have passed unseen. The answer is the writes that have
+    /// committed; they need new tokens.
+    #[must_use]
+    pub(crate) fn lose_all(&self) -> Vec<Arc<Write>> {
+        let mut open = self.open.lock();
+        let (mut lost, mut kept, mut positions) = (Vec::new(), HashMap::new(), Vec::new());
+        for (id, token) in open.tokens.drain() {
+            match token {
+                Token::Position(sender) => positions.push(sender),
+                Token::Write { write, is_committed: true, .. } => lost.push(write),
+                Token::Write { write, is_committed: false, .. } => {
+                    let token = Token::Write { write, is_committed: false, is_lost: true };
+                    kept.insert(id, token);
+                }
+            }
+        }
+        open.tokens = kept;
+        drop(open);
+        drop(positions);
+        lost
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use ddp_server::WriteFence;
+
+    use super::*;
+
+    fn write() -> Arc<Write> {
+        Arc::new(WriteFence::detached().begin_write())
+    }
+
+    #[test]
+    fn a_write_is_over_when_its_token_arrives() {
+        let tokens = Tokens::new();
+        let id = tokens.write(write(), false);
+        assert!(tokens.committed(id).is_none());
+        assert!(tokens.arrived(id).is_some());
+        assert!(tokens.arrived(id).is_none());
+
+        let early = tokens.write(write(), false);
+        assert!(tokens.arrived(early).is_some());
+        assert!(tokens.committed(early).is_none());
+    }
+
+    #[test]
+    fn lost_tokens_are_made_anew_once_the_transaction_has_committed() {
+        let tokens = Tokens::new();
+        let committed = tokens.write(write(), true);
+        let running = tokens.write(write(), false);
+        let (_, mut position) = tokens.position();
+        assert_eq!(tokens.lose_all().len(), 1);
+        assert!(tokens.arrived(committed).is_none());
+        assert!(position.try_recv().is_err(), "whoever waits is told");
+        assert!(tokens.committed(running).is_some());
+        assert!(tokens.committed(running).is_none());
+        assert_eq!(tokens.lose_all().len(), 0);
+
+        // Lost, but notified after the interruption all the same.
+        let running = tokens.write(write(), false);
+        assert!(tokens.lose_all().is_empty());
+        assert!(tokens.arrived(running).is_some());
+        assert!(tokens.committed(running).is_none());
+    }
+}
