@@ -1,1 +1,4 @@
 //! PostgreSQL behind a DDP server.
+
+pub mod table;
+pub mod value;
