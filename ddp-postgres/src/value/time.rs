@@ -1,0 +1,89 @@
+//! Dates and timestamps as milliseconds since 1970.
+
+use std::fmt::Write as _;
+
+use super::number::push_infinity_or_nan;
+use super::plain_string;
+
+/// The range of JavaScript's `Date`, either way from 1970.
+const JAVASCRIPT_MILLISECONDS_MAX: u64 = 8_640_000_000_000_000;
+const DAY_MILLISECONDS: i64 = 86_400_000;
+
+/// Writes a date or timestamp as a `$date`.
+pub(super) fn instant(raw: &str, out: &mut String) -> Option<()> {
+    let text = plain_string(raw)?;
+    match text {
+        "infinity" => push_infinity_or_nan(1, out),
+        "-infinity" => push_infinity_or_nan(-1, out),
+        _ => {
+            let milliseconds = parse(text)?;
+            if milliseconds.unsigned_abs() <= JAVASCRIPT_MILLISECONDS_MAX {
+                // Writing to a string cannot fail.
+                let _ = write!(out, r#"{{"$date":{milliseconds}}}"#);
+            } else {
+                out.push_str(raw);
+            }
+        }
+    }
+    Some(())
+}
+
+/// Milliseconds since 1970 of `2024-02-29T12:30:00.123456+05:45` and its like: the time, its
+/// fraction, the offset and ` BC` at the end may each be missing, and the year be longer.
+fn parse(text: &str) -> Option<i64> {
+    let (text, before_christ) = match text.strip_suffix(" BC") {
+        Some(text) => (text, true),
+        None => (text, false),
+    };
+    let (date, time) = text.split_once('T').unwrap_or((text, "00:00:00"));
+    let mut date_parts = date.splitn(3, '-');
+    let year = number(date_parts.next()?, 4..=7)?;
+    let month = number(date_parts.next()?, 2..=2).filter(|month| (1..=12).contains(month))?;
+    let day = number(date_parts.next()?, 2..=2).filter(|day| (1..=31).contains(day))?;
+    let year = if before_christ { 1 - year } else { year };
+
+    let (clock, offset_seconds) = match time.find(['+', '-']) {
+        Some(at) => {
+            let sign = if time.as_bytes()[at] == b'-' { -1 } else { 1 };
+            (&time[..at], sign * clock_seconds(&time[at + 1..])?)
+        }
+        None => (time, 0),
+    };
+    let (clock, fraction) = clock.split_once('.').unwrap_or((clock, "0"));
+    let milliseconds = fraction_milliseconds(fraction)?;
+    let seconds = clock_seconds(clock)? - offset_seconds;
+    Some(days_since_1970(year, month, day) * DAY_MILLISECONDS + seconds * 1000 + milliseconds)
+}
+
+/// `12:30:15` as seconds; minutes and seconds may be missing.
+fn clock_seconds(text: &str) -> Option<i64> {
+    let mut parts = text.splitn(3, ':');
+    let hours = number(parts.next()?, 2..=2)?;
+    let minutes = parts.next().map_or(Some(0), |part| number(part, 2..=2))?;
+    let seconds = parts.next().map_or(Some(0), |part| number(part, 2..=2))?;
+    Some(hours * 3600 + minutes * 60 + seconds)
+}
+
+/// The digits after the decimal point, rounded down.
+fn fraction_milliseconds(digits: &str) -> Option<i64> {
+    number(digits, 1..=9)?;
+    let first_three = digits.bytes().chain([b'0', b'0']).take(3);
+    Some(first_three.fold(0, |value, digit| value * 10 + i64::from(digit - b'0')))
+}
+
+/// A number without a sign, of so many digits.
+fn number(text: &str, lengths: std::ops::RangeInclusive<usize>) -> Option<i64> {
+    let valid = lengths.contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
+    valid.then(|| text.parse().ok())?
+}
+
+/// Days from 1970-01-01 in the proleptic Gregorian calendar, where the year 0 is 1 BC.
+fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
+    // Years that start in March have their leap day at the end.
+    let year = if month <= 2 { year - 1 } else { year };
+    let (era, year_of_era) = (year.div_euclid(400), year.rem_euclid(400));
+    let month_from_march = (month + 9) % 12;
+    let day_of_year = (153 * month_from_march + 2) / 5 + day - 1;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    era * 146_097 + day_of_era - 719_468
+}
