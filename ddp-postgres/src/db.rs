@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use ddp_server::live_query::{Batch, Driver, Load, Multiplexer};
+use ddp_server::live_query::{Batch, Change, Driver, Load, Multiplexer};
 use ddp_server::{Collection, Cursor, Write, WriteFence};
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod};
 use futures::channel::oneshot;
@@ -13,15 +13,19 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::assembler::Assembler;
+use crate::assembler::{Assembled, Assembler};
 use crate::error::Error;
 use crate::feed::{Command, Feed};
 use crate::live_row::LiveRow;
+use crate::row::RowError;
 use crate::schema::{self, Layout};
 use crate::table::Table;
 use crate::tls;
 use crate::tokens::Tokens;
 use crate::transaction::Transaction;
+
+/// What a transaction may tell of a collection before the collection is read again instead.
+const TRANSACTION_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// How many commands may wait for the feed; those who send more wait themselves.
 const COMMANDS_MAX: usize = 64;
@@ -49,7 +53,6 @@ pub(crate) struct Inner {
     pub(crate) pool: Pool,
     pub(crate) tokens: Tokens,
     pub(crate) collections: HashMap<String, Arc<TableCollection>>,
-    by_channel: HashMap<String, Arc<TableCollection>>,
     commands: mpsc::Sender<Command>,
     assembler: Mutex<Assembler>,
     weak: Weak<Self>,
@@ -153,7 +156,8 @@ impl DbBuilder {
         let recycling_method = RecyclingMethod::Fast;
         let manager =
             Manager::from_config(config.clone(), tls.clone(), ManagerConfig { recycling_method });
-        let pool = Pool::builder(manager).max_size(self.connections_max).build().map_err(Error::build)?;
+        let pool =
+            Pool::builder(manager).max_size(self.connections_max).build().map_err(Error::build)?;
 
         let mut client = pool.get().await?;
         let mut layouts = Vec::new();
@@ -176,15 +180,13 @@ impl DbBuilder {
         layouts: Vec<Layout>,
     ) -> Result<Db, Error> {
         let mut collections = HashMap::new();
-        let mut by_channel = HashMap::new();
-        let mut assembler = Assembler::default();
+        let mut assembler = Assembler::new(TRANSACTION_BYTES_MAX);
         for layout in layouts {
-            let (name, channel) = (layout.collection().to_string(), layout.channel().to_owned());
+            let name = layout.collection().to_string();
             let layout = Arc::new(layout);
-            assembler.register(Arc::clone(&layout));
+            assembler.listen(Arc::clone(&layout));
             let multiplexer = Multiplexer::new(name.as_str());
             let collection = Arc::new(TableCollection { layout, multiplexer });
-            by_channel.insert(channel, Arc::clone(&collection));
             if collections.insert(name.clone(), collection).is_some() {
                 return Err(Error::duplicate_collection(&name));
             }
@@ -194,7 +196,6 @@ impl DbBuilder {
             pool,
             tokens: Tokens::new(),
             collections,
-            by_channel,
             commands,
             assembler: Mutex::new(assembler),
             weak: weak.clone(),
@@ -226,22 +227,28 @@ impl Inner {
             }
             return;
         }
-        let batches = self.assembler.lock().handle(channel, payload);
-        self.apply(batches);
+        let mut assembler = self.assembler.lock();
+        assembler.feed(channel, payload);
+        self.apply_assembled(&mut assembler);
     }
 
     /// Nothing more of the current transaction is on its way.
     pub(crate) fn handle_drained(&self) {
-        let batches = self.assembler.lock().drain();
-        self.apply(batches);
+        let mut assembler = self.assembler.lock();
+        assembler.end_of_burst();
+        self.apply_assembled(&mut assembler);
     }
 
-    fn apply(&self, batches: Vec<(String, Batch<LiveRow>)>) {
-        for (channel, batch) in batches {
-            if let Some(collection) = self.by_channel.get(&channel) {
-                let loads = collection.multiplexer.apply(batch);
-                self.spawn_loads(collection, loads);
-            }
+    fn apply_assembled(&self, assembler: &mut Assembler) {
+        while let Some(assembled) = assembler.poll() {
+            let name = match &assembled {
+                Assembled::Batch(batch) => &batch.collection,
+                Assembled::Gap(gap) => &gap.collection,
+            };
+            let Some(collection) = self.collections.get(&**name) else { continue };
+            let collection = Arc::clone(collection);
+            let loads = collection.multiplexer.apply(live_batch(&collection.layout, assembled));
+            self.spawn_loads(&collection, loads);
         }
     }
 
@@ -320,8 +327,61 @@ impl Inner {
     }
 
     pub(crate) fn is_idle(&self, channel: &str) -> bool {
-        self.by_channel.get(channel).is_none_or(|collection| collection.multiplexer.is_idle())
+        let mut collections = self.collections.values();
+        let collection = collections.find(|collection| collection.layout.channel() == channel);
+        collection.is_none_or(|collection| collection.multiplexer.is_idle())
     }
+}
+
+/// A transaction's changes as live queries take them. What can't be told from them is read again.
+fn live_batch(layout: &Arc<Layout>, assembled: Assembled) -> Batch<LiveRow> {
+    let requery =
+        |transaction| Batch { transaction, truncated: false, requery: true, changes: Vec::new() };
+    let batch = match assembled {
+        Assembled::Batch(batch) if !batch.requery => batch,
+        Assembled::Batch(batch) => return requery(batch.xid),
+        Assembled::Gap(gap) => {
+            tracing::warn!(
+                "changes of {} were lost ({:?}): reading again",
+                gap.collection,
+                gap.reason
+            );
+            // No snapshot has seen it for sure.
+            return requery(u64::MAX);
+        }
+    };
+    let changes = batch.changes.into_iter().map(|change| {
+        let row = change.row.map(|row| LiveRow::new(layout, row)).transpose()?;
+        Ok(Change { id: change.id, row })
+    });
+    match changes.collect::<Result<_, RowError>>() {
+        Ok(changes) => {
+            let (transaction, truncated) = (batch.xid, batch.truncated);
+            Batch { transaction, truncated, requery: false, changes }
+        }
+        Err(error) => {
+            tracing::warn!(
+                "a change of {} is unreadable: {error}; reading again",
+                batch.collection
+            );
+            requery(batch.xid)
+        }
+    }
+}
+
+/// Runs SQL commands in a database, before there is a [`Db`]: to make its tables, for example.
+///
+/// # Errors
+/// A database that is out of reach, or PostgreSQL's.
+pub async fn execute(url: &str, sql: &str) -> Result<(), Error> {
+    let config: tokio_postgres::Config = url.parse().map_err(Error::url)?;
+    let (client, connection) = config.connect(tls::system()?).await?;
+    let connection = tokio::spawn(connection);
+    let result = client.batch_execute(sql).await;
+    drop(client);
+    // Ends with its client; how is told by the result.
+    let _ = connection.await;
+    Ok(result?)
 }
 
 impl fmt::Debug for Db {

@@ -116,9 +116,7 @@ impl Error {
 /// not of the statement.
 fn is_transient(error: &tokio_postgres::Error) -> bool {
     match error.code() {
-        Some(code) => {
-            ["08", "53", "57P", "40"].iter().any(|class| code.code().starts_with(class))
-        }
+        Some(code) => ["08", "53", "57P", "40"].iter().any(|class| code.code().starts_with(class)),
         // The server did not say a word: the socket failed, or was never there.
         None => true,
     }

@@ -61,7 +61,7 @@
 //!
 //! This crate knows no sessions.
 
-mod assembler;
+pub mod assembler;
 mod compare;
 mod db;
 mod driver;
@@ -80,7 +80,7 @@ mod tokens;
 mod transaction;
 pub mod value;
 
-pub use db::{Db, DbBuilder};
+pub use db::{Db, DbBuilder, execute};
 pub use error::Error;
 pub use table::Table;
 pub use transaction::Transaction;

@@ -63,8 +63,7 @@ async fn read(
     let statement = client.prepare_cached(&select.sql).await?;
     let snapshot_sql = "SELECT pg_catalog.pg_current_snapshot()::text";
     let snapshot_statement = client.prepare_cached(snapshot_sql).await?;
-    let params: Vec<&(dyn ToSql + Sync)> =
-        select.params.iter().map(sql::Param::to_sql).collect();
+    let params: Vec<&(dyn ToSql + Sync)> = select.params.iter().map(sql::Param::to_sql).collect();
     let commit = format!("SELECT pg_catalog.pg_notify('{channel}', '{token}'); COMMIT");
     // Polled in this order, so that all four go out in one round trip.
     let result = futures::try_join!(

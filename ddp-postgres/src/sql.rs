@@ -143,9 +143,7 @@ fn parameter(column: &Column, number: usize, array: &str, type_name: &str) -> St
             }
             _ => "pg_catalog.to_timestamp(v::double precision / 1000000)",
         };
-        return format!(
-            "ARRAY(SELECT {one} FROM pg_catalog.unnest(${number}::text[]) AS v)"
-        );
+        return format!("ARRAY(SELECT {one} FROM pg_catalog.unnest(${number}::text[]) AS v)");
     }
     format!("${number}::text{array}::{type_name}{array}")
 }

@@ -46,11 +46,7 @@ impl Transaction {
     ///
     /// # Errors
     /// PostgreSQL's.
-    pub async fn execute(
-        &self,
-        sql: &str,
-        params: &[&(dyn ToSql + Sync)],
-    ) -> Result<u64, Error> {
+    pub async fn execute(&self, sql: &str, params: &[&(dyn ToSql + Sync)]) -> Result<u64, Error> {
         let statement = self.prepare(sql).await?;
         Ok(self.client().execute(&statement, params).await?)
     }

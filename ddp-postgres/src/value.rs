@@ -32,6 +32,7 @@ mod number;
 mod time;
 
 pub(crate) use escape::escape_json;
+pub(crate) use time::microseconds;
 
 /// How the values of a column become EJSON.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

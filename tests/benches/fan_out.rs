@@ -6,8 +6,8 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, mpsc};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
@@ -31,7 +31,8 @@ struct Note {
 const NOTES: Collection<Note> = Collection::new("notes");
 
 fn main() {
-    let counts: Vec<usize> = std::env::args().filter_map(|argument| argument.parse().ok()).collect();
+    let counts: Vec<usize> =
+        std::env::args().filter_map(|argument| argument.parse().ok()).collect();
     let counts = if counts.is_empty() { vec![100, 1_000, 4_500] } else { counts };
     println!("sessions | bytes | ceiling msg/s | server msg/s | ratio (median of {ROUNDS})");
     for sessions in counts {

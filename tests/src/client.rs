@@ -178,7 +178,9 @@ impl Client {
         let message: Value = serde_json::from_str(text).expect("messages are JSON");
         let id = message["id"].as_str().unwrap_or_default().to_owned();
         match message["msg"].as_str().expect("messages have a msg") {
-            "connected" => self.session = message["session"].as_str().unwrap_or_default().to_owned(),
+            "connected" => {
+                self.session = message["session"].as_str().unwrap_or_default().to_owned()
+            }
             "ping" => self.send(&json!({"msg": "pong"})).await,
             "pong" => {}
             "ready" => {
@@ -221,10 +223,15 @@ impl Client {
             _ => {}
         }
         let document = documents.get_mut(id);
-        let document = document.unwrap_or_else(|| panic!("changed what it lacks: {text} after {recent:#?}"));
+        let document =
+            document.unwrap_or_else(|| panic!("changed what it lacks: {text} after {recent:#?}"));
         for (name, value) in message["fields"].as_object().into_iter().flatten() {
             let old = document.insert(name.clone(), value.clone());
-            assert_ne!(old.as_ref(), Some(value), "changed to what it was: {text} after {recent:#?}");
+            assert_ne!(
+                old.as_ref(),
+                Some(value),
+                "changed to what it was: {text} after {recent:#?}"
+            );
         }
         for name in message["cleared"].as_array().into_iter().flatten() {
             let old = document.remove(name.as_str().expect("a name"));

@@ -146,8 +146,21 @@ async fn binary_frames_are_text_and_huge_or_broken_ones_end_the_connection() {
 fn random_message(dice: &mut Dice) -> Message {
     let kinds = ["connect", "sub", "unsub", "method", "ping", "pong", "added", "x", ""];
     let values = [
-        "1", "\"a\"", "null", "[]", "{}", "[1,{\"$date\":1}]", "\"1\"", "{\"$type\":\"x\"}", "1e999",
-        "[\"x\"]", "\"\\ud800\"", "-0", "[[[[[[[[]]]]]]]]", "true", "{\"$binary\":\"!\"}",
+        "1",
+        "\"a\"",
+        "null",
+        "[]",
+        "{}",
+        "[1,{\"$date\":1}]",
+        "\"1\"",
+        "{\"$type\":\"x\"}",
+        "1e999",
+        "[\"x\"]",
+        "\"\\ud800\"",
+        "-0",
+        "[[[[[[[[]]]]]]]]",
+        "true",
+        "{\"$binary\":\"!\"}",
     ];
     let keys =
         ["id", "name", "method", "params", "version", "support", "randomSeed", "session", "fields"];
@@ -186,7 +199,8 @@ async fn a_hundred_thousand_random_messages_later_the_server_is_healthy() {
             let mut sent = 0;
             while sent < MESSAGES / CLIENTS {
                 let (mut sink, mut stream) = open(address).await.split();
-                let answers = tokio::spawn(async move { while let Some(Ok(_)) = stream.next().await {} });
+                let answers =
+                    tokio::spawn(async move { while let Some(Ok(_)) = stream.next().await {} });
                 if !dice.one_in(4) {
                     let connect = r#"{"msg":"connect","version":"1","support":["1"]}"#;
                     sink.send(Message::text(connect)).await.unwrap();

@@ -99,7 +99,10 @@ const PUBLICATIONS: [(&str, &str, &str, &str); 9] = [
 ];
 
 /// What a client with these subscriptions must have, by SQL of its own.
-async fn expected(sql: &tokio_postgres::Client, subscriptions: &[usize]) -> BTreeMap<String, Documents> {
+async fn expected(
+    sql: &tokio_postgres::Client,
+    subscriptions: &[usize],
+) -> BTreeMap<String, Documents> {
     let mut collections: BTreeMap<String, Documents> = BTreeMap::new();
     for &index in subscriptions {
         let (name, _, condition, fields) = PUBLICATIONS[index];
@@ -221,7 +224,11 @@ impl Subscriber {
 }
 
 /// A client that lives through the run, subscribing, unsubscribing and coming back as another.
-async fn subscribe(address: SocketAddr, mut dice: Dice, stop: Arc<AtomicBool>) -> (Subscriber, usize) {
+async fn subscribe(
+    address: SocketAddr,
+    mut dice: Dice,
+    stop: Arc<AtomicBool>,
+) -> (Subscriber, usize) {
     let mut subscriber = Subscriber::join(address, &mut dice).await;
     let mut messages = 0;
     while !stop.load(Ordering::SeqCst) {
@@ -246,7 +253,11 @@ async fn subscribe(address: SocketAddr, mut dice: Dice, stop: Arc<AtomicBool>) -
 }
 
 /// Runs writers and subscribers for a while, with `faults` in a thread of its own, and compares.
-async fn converge(test: &str, cluster: Cluster, faults: impl FnOnce(Cluster, Arc<AtomicBool>) -> Cluster + Send + 'static) {
+async fn converge(
+    test: &str,
+    cluster: Cluster,
+    faults: impl FnOnce(Cluster, Arc<AtomicBool>) -> Cluster + Send + 'static,
+) {
     let seed = Dice::seed(test);
     cluster.psql("postgres", SETUP).unwrap();
     let url = cluster.url();
@@ -294,7 +305,8 @@ async fn converge(test: &str, cluster: Cluster, faults: impl FnOnce(Cluster, Arc
         let (mut subscriber, count) = subscriber.await.unwrap();
         messages += count;
         assert_eq!(subscriber.client.call("barrier", json!([])).await.get("error"), None);
-        let indexes: Vec<usize> = subscriber.subscriptions.iter().map(|(index, _)| *index).collect();
+        let indexes: Vec<usize> =
+            subscriber.subscriptions.iter().map(|(index, _)| *index).collect();
         let mut seen: BTreeMap<String, Documents> =
             subscriber.client.collections.clone().into_iter().collect();
         seen.retain(|_, documents| !documents.is_empty());
@@ -302,7 +314,9 @@ async fn converge(test: &str, cluster: Cluster, faults: impl FnOnce(Cluster, Arc
         documents += seen.values().map(BTreeMap::len).sum::<usize>();
     }
     let transactions = transactions.load(Ordering::SeqCst);
-    println!("{test}: {transactions} transactions, {messages} messages, {documents} documents at rest");
+    println!(
+        "{test}: {transactions} transactions, {messages} messages, {documents} documents at rest"
+    );
     assert!(transactions > 100 && messages > 1000 && documents > 0, "the test tests something");
     server.close().await;
     serving.await.unwrap().unwrap();

@@ -137,7 +137,8 @@ async fn a_change_costs_the_server_no_statement() {
     }
     fixture.reset();
     fixture.psql("UPDATE tasks SET list_id = 'l1', rank = -1 WHERE id = 't3'");
-    fixture.psql("BEGIN; DELETE FROM tasks WHERE id = 't4'; INSERT INTO tasks VALUES ('new'); COMMIT");
+    fixture
+        .psql("BEGIN; DELETE FROM tasks WHERE id = 't4'; INSERT INTO tasks VALUES ('new'); COMMIT");
     for client in &mut clients {
         client
             .until("the changes", |client| {
@@ -162,7 +163,8 @@ async fn two_hundred_subscribers_cost_one_select() {
     let clients = futures::future::join_all((0..200).map(subscribe)).await;
     assert_eq!(clients.len(), 200);
     let statements = fixture.statements();
-    let selects: Vec<_> = statements.iter().filter(|(sql, _)| sql.contains(r#"."tasks""#)).collect();
+    let selects: Vec<_> =
+        statements.iter().filter(|(sql, _)| sql.contains(r#"."tasks""#)).collect();
     assert_eq!(selects.len(), 1, "{statements:?}");
     assert_eq!(selects[0].1, 1, "{statements:?}");
 }

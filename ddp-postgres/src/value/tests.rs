@@ -60,7 +60,11 @@ fn instants() {
         ("2024-02-29", "1709164800000"),
     ] {
         let raw = format!("{raw:?}");
-        assert_eq!(encoded(&ValueKind::Timestamp, &raw), format!(r#"{{"$date":{ejson}}}"#), "{raw}");
+        assert_eq!(
+            encoded(&ValueKind::Timestamp, &raw),
+            format!(r#"{{"$date":{ejson}}}"#),
+            "{raw}"
+        );
     }
     let beyond = r#""294276-12-31T23:59:59.999999""#;
     assert_eq!(encoded(&ValueKind::Timestamp, beyond), beyond);

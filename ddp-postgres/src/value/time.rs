@@ -7,7 +7,7 @@ use super::plain_string;
 
 /// The range of JavaScript's `Date`, either way from 1970.
 const JAVASCRIPT_MILLISECONDS_MAX: u64 = 8_640_000_000_000_000;
-const DAY_MILLISECONDS: i64 = 86_400_000;
+const DAY_SECONDS: i64 = 86_400;
 
 /// Writes a date or timestamp as a `$date`.
 pub(super) fn instant(raw: &str, out: &mut String) -> Option<()> {
@@ -16,7 +16,7 @@ pub(super) fn instant(raw: &str, out: &mut String) -> Option<()> {
         "infinity" => push_infinity_or_nan(1, out),
         "-infinity" => push_infinity_or_nan(-1, out),
         _ => {
-            let milliseconds = parse(text)?;
+            let milliseconds = parse(text)?.div_euclid(1000);
             if milliseconds.unsigned_abs() <= JAVASCRIPT_MILLISECONDS_MAX {
                 // Writing to a string cannot fail.
                 let _ = write!(out, r#"{{"$date":{milliseconds}}}"#);
@@ -28,7 +28,12 @@ pub(super) fn instant(raw: &str, out: &mut String) -> Option<()> {
     Some(())
 }
 
-/// Milliseconds since 1970 of `2024-02-29T12:30:00.123456+05:45` and its like: the time, its
+/// Microseconds since 1970 of a timestamp's JSON text.
+pub(crate) fn microseconds(raw: &str) -> Option<i64> {
+    parse(plain_string(raw)?)
+}
+
+/// Microseconds since 1970 of `2024-02-29T12:30:00.123456+05:45` and its like: the time, its
 /// fraction, the offset and ` BC` at the end may each be missing, and the year be longer.
 fn parse(text: &str) -> Option<i64> {
     let (text, before_christ) = match text.strip_suffix(" BC") {
@@ -50,9 +55,10 @@ fn parse(text: &str) -> Option<i64> {
         None => (time, 0),
     };
     let (clock, fraction) = clock.split_once('.').unwrap_or((clock, "0"));
-    let milliseconds = fraction_milliseconds(fraction)?;
+    let microseconds = fraction_microseconds(fraction)?;
     let seconds = clock_seconds(clock)? - offset_seconds;
-    Some(days_since_1970(year, month, day) * DAY_MILLISECONDS + seconds * 1000 + milliseconds)
+    let seconds = days_since_1970(year, month, day) * DAY_SECONDS + seconds;
+    seconds.checked_mul(1_000_000)?.checked_add(microseconds)
 }
 
 /// `12:30:15` as seconds; minutes and seconds may be missing.
@@ -65,10 +71,10 @@ fn clock_seconds(text: &str) -> Option<i64> {
 }
 
 /// The digits after the decimal point, rounded down.
-fn fraction_milliseconds(digits: &str) -> Option<i64> {
+fn fraction_microseconds(digits: &str) -> Option<i64> {
     number(digits, 1..=9)?;
-    let first_three = digits.bytes().chain([b'0', b'0']).take(3);
-    Some(first_three.fold(0, |value, digit| value * 10 + i64::from(digit - b'0')))
+    let first_six = digits.bytes().chain([b'0'; 5]).take(6);
+    Some(first_six.fold(0, |value, digit| value * 10 + i64::from(digit - b'0')))
 }
 
 /// A number without a sign, of so many digits.

@@ -1,0 +1,33 @@
+//! Tables in the database: what they look like, and the triggers that tell their changes.
+//!
+//! [`describe`] turns a [`Table`](crate::table::Table) into a [`Layout`], and [`install`] gives the
+//! table its triggers. Everything but the triggers themselves is in the schema `ddp`.
+//!
+//! Each statement that changes a published table sends one message on the table's channel, as
+//! [`notification`](crate::notification) describes, within the writer's transaction. A statement
+//! that touches no row sends nothing. What the messages do not tell:
+//!
+//! - Rows changed directly in a partition or in a child table, since statement triggers fire only
+//!   for the table that the statement names.
+//! - The right order of two statements on the same rows, one of which runs inside a *function*
+//!   that the other one calls; inside a trigger it is noticed, and the table is read again.
+//! - Changes that are made while triggers are off, as by `session_replication_role = replica`.
+//!
+//! A transaction that has sent messages cannot be prepared for two-phase commit.
+
+mod catalog;
+mod describe;
+mod error;
+mod install;
+mod layout;
+mod name;
+mod sql;
+
+pub use describe::describe;
+pub use error::Error;
+pub use install::{install, uninstall};
+pub use layout::{Column, Layout};
+pub use sql::SESSION_OPTIONS;
+
+#[cfg(test)]
+pub(crate) mod fixture;

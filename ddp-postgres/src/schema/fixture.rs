@@ -1,0 +1,22 @@
+//! Layouts for unit tests, without a database.
+
+use super::layout::{Column, Expression, Layout, Measure, Traits};
+use crate::value::ValueKind;
+
+/// A layout of the table `public.tasks`, whose first column is the key.
+pub(crate) fn layout(columns: &[(&str, ValueKind)], string_ids: bool) -> Layout {
+    let column = |(index, (name, kind)): (usize, &(&str, ValueKind))| Column {
+        name: (*name).to_owned(),
+        field: if index == 0 { "_id".into() } else { (*name).into() },
+        kind: kind.clone(),
+        comparable: crate::compare::Comparable::Other,
+        type_name: String::new(),
+        nullable: index > 0,
+        expression: Expression::Plain,
+        measure: Measure::Small,
+        needs_settings: false,
+    };
+    let columns = columns.iter().enumerate().map(column).collect();
+    let traits = Traits { string_ids, rows_max: 100, partitioned: false, utf8: true };
+    Layout::new("tasks", ("public", "tasks"), columns, 0, traits)
+}
