@@ -35,16 +35,16 @@ const CLOSED: u16 = 3000;
 /// Serves one client from its opening to its end.
 pub(crate) async fn run<T: Transport>(server: Arc<Shared>, transport: T, info: ConnectionInfo) {
     let id = random::id();
+    let ConnectionInfo { remote_addr, headers, path } = info;
+    tracing::debug!(session = id, path, user_agent = ?headers.get("user-agent"), "opened");
+    // An idle connection keeps nothing that it does not need.
+    drop((headers, path));
     let mailbox = Arc::new(Mailbox::new(server.config.queued_deltas_max));
     let connection = Connection {
         id: id.as_str().into(),
         remote_address: remote_addr,
         mailbox: Arc::clone(&mailbox),
     };
-    let ConnectionInfo { remote_addr, headers, path } = info;
-    tracing::debug!(session = id, path, user_agent = ?headers.get("user-agent"), "opened");
-    // An idle connection keeps nothing that it does not need.
-    drop((headers, path));
     let _registration = server.sessions.register(&connection);
     let driver = Driver {
         session: Session::new(id, server.config.session, Instant::now()),
