@@ -11,7 +11,7 @@ use crate::store::Store;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Task {
-    pub(crate) list_id: String,
+    pub(crate) list_id: Option<String>,
     pub(crate) text: Option<String>,
     pub(crate) checked: bool,
     pub(crate) created_at: Date,

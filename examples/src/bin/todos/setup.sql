@@ -15,7 +15,7 @@ BEGIN
 
     CREATE TABLE tasks (
         id text PRIMARY KEY DEFAULT todos_random_id(),
-        list_id text NOT NULL DEFAULT 'home',
+        list_id text DEFAULT 'home',
         text text,
         checked boolean NOT NULL DEFAULT false,
         created_at timestamptz NOT NULL DEFAULT now()

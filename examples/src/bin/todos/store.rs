@@ -87,7 +87,7 @@ impl Store {
             Self::Memory(tasks) => tasks.insert_with_id(
                 id,
                 &Task {
-                    list_id: list_id.to_owned(),
+                    list_id: Some(list_id.to_owned()),
                     text: Some(text.to_owned()),
                     checked: false,
                     created_at: now(),
