@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -55,6 +56,7 @@ pub(crate) struct Inner {
     pub(crate) collections: HashMap<String, Arc<TableCollection>>,
     commands: mpsc::Sender<Command>,
     assembler: Mutex<Assembler>,
+    is_closed: AtomicBool,
     weak: Weak<Self>,
 }
 
@@ -92,6 +94,16 @@ impl Db {
     /// A database that is out of reach.
     pub async fn begin(&self, fence: &WriteFence) -> Result<Transaction, Error> {
         Transaction::begin(Arc::clone(&self.0), fence).await
+    }
+
+    /// Ends the feed and closes all connections. Subscriptions stay, and see no more changes;
+    /// transactions and new subscriptions fail. For a clean end of a program: dropping the last
+    /// clone does the same.
+    pub async fn close(&self) {
+        self.0.is_closed.store(true, Ordering::SeqCst);
+        // A feed that is about to connect again looks at the flag.
+        let _ = self.0.commands.send(Command::Close).await;
+        self.0.pool.close();
     }
 
     /// The pool of connections, for reads and for writes that no client waits for.
@@ -198,6 +210,7 @@ impl DbBuilder {
             collections,
             commands,
             assembler: Mutex::new(assembler),
+            is_closed: AtomicBool::new(false),
             weak: weak.clone(),
         });
         let feed = Feed {
@@ -304,6 +317,10 @@ impl Inner {
         let channel = &self.tokens.channel;
         let sql = format!("SELECT pg_catalog.pg_notify('{channel}', '{token}')");
         Ok(client.batch_execute(&sql).await?)
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::SeqCst)
     }
 
     pub(crate) fn weak(&self) -> Weak<Self> {

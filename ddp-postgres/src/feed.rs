@@ -31,6 +31,8 @@ pub(crate) enum Command {
     Listen(String, oneshot::Sender<()>),
     /// Nobody needs this channel, unless somebody began to meanwhile.
     Unlisten(String),
+    /// End the feed.
+    Close,
 }
 
 /// The task of the feed. It ends when its [`Inner`] is gone.
@@ -61,7 +63,7 @@ enum Next {
 impl Feed {
     pub(crate) async fn run(mut self) {
         let mut wait = RECONNECT_AFTER;
-        while self.db.strong_count() > 0 {
+        while self.db.upgrade().is_some_and(|db| !db.is_closed()) {
             match self.listen().await {
                 Ok(()) => return,
                 Err((was_connected, error)) => {
@@ -96,7 +98,7 @@ impl Feed {
                     db.handle_drained();
                     has_drained = true;
                 }
-                Next::Command(None) => return Ok(()),
+                Next::Command(None | Some(Command::Close)) => return Ok(()),
                 Next::Command(Some(command)) => {
                     self.handle_command(&db, &client, command, &running);
                 }
@@ -195,6 +197,8 @@ impl Feed {
                     .boxed(),
                 );
             }
+            // Handled by the caller.
+            Command::Close => {}
             Command::Unlisten(channel) => {
                 if db.is_idle(&channel) && self.confirmed.remove(&channel) {
                     self.channels.remove(&channel);

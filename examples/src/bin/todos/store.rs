@@ -53,9 +53,11 @@ impl Store {
         }
     }
 
-    /// Stops the private cluster, if this program started it.
+    /// Disconnects, and stops the private cluster if this program started it.
     pub(crate) async fn close(&self) -> Result<(), AnyError> {
-        if let Self::Database { cluster: Some(cluster), .. } = self {
+        let Self::Database { db, cluster, .. } = self else { return Ok(()) };
+        db.close().await;
+        if let Some(cluster) = cluster {
             let cluster = Arc::clone(cluster);
             let stop = move || cluster.lock().unwrap_or_else(PoisonError::into_inner).stop();
             tokio::task::spawn_blocking(stop).await??;

@@ -1,0 +1,128 @@
+//! The todos program as its user starts it.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+/// A running todos server, killed when the test fails.
+struct Todos {
+    child: Child,
+    /// What it printed up to its URL.
+    printed: Vec<String>,
+}
+
+impl Todos {
+    fn start(set: impl FnOnce(&mut Command)) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_todos"));
+        command.env("PORT", "0").env_remove("DATABASE_URL").stdout(Stdio::piped());
+        set(&mut command);
+        let mut child = command.spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut printed = Vec::new();
+        while !printed.last().is_some_and(|line: &String| line.starts_with("open ")) {
+            printed.push(lines.next().expect("it prints its URL").unwrap());
+        }
+        Self { child, printed }
+    }
+
+    fn get(&self, path: &str) -> String {
+        let url = self.printed.last().unwrap().strip_prefix("open http://").unwrap();
+        let mut socket = TcpStream::connect(url.trim_end_matches('/')).unwrap();
+        write!(socket, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    /// Asks it to end, as a service manager does.
+    fn stop(mut self) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        assert!(self.child.wait().unwrap().success());
+    }
+}
+
+impl Drop for Todos {
+    fn drop(&mut self) {
+        // It has ended already, unless the test failed.
+        let _ = self.child.kill();
+    }
+}
+
+/// A folder that is removed when the test ends.
+struct Folder(PathBuf);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // Nothing depends on it.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn without_a_database_it_starts_one_names_it_and_stops_it() {
+    let folder = std::env::temp_dir().join(format!("ddp-todos-test-{}", std::process::id()));
+    let folder = Folder(folder);
+    let todos = Todos::start(|command| {
+        command.env("TODOS_DATA", &folder.0);
+    });
+    assert_eq!(todos.printed[0], format!("private PostgreSQL in {}", folder.0.display()));
+    let psql = todos.printed.iter().find_map(|line| line.split_once("look into the database:"));
+    let psql: Vec<String> = psql.unwrap().1.split_whitespace().map(str::to_owned).collect();
+    let update = todos.printed.iter().find_map(|line| line.split_once("and try:")).unwrap().1;
+    let run = |sql: &str| {
+        let output = Command::new(&psql[0]).args(&psql[1..]).args(["-XAtc", sql]).output().unwrap();
+        (output.status.success(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (done, printed) = run(update.trim());
+    assert!(done && printed.starts_with("UPDATE "), "{printed}");
+    let (done, id) = run("INSERT INTO tasks (text) VALUES ('plain') RETURNING id");
+    assert!(done && id.lines().next().unwrap().len() == 17, "{id}");
+    assert!(todos.get("/").contains("<title>"));
+    assert!(todos.get("/sockjs/info").contains("\"websocket\":true"));
+    todos.stop();
+    assert!(!run("SELECT 1").0, "the cluster has been stopped");
+
+    // The data are still there the next time.
+    let todos = Todos::start(|command| {
+        command.env("TODOS_DATA", &folder.0);
+    });
+    let psql = todos.printed.iter().find_map(|line| line.split_once("look into the database:"));
+    let psql: Vec<&str> = psql.unwrap().1.split_whitespace().collect();
+    let sql = "SELECT count(*) FROM tasks WHERE text = 'plain'";
+    let output = Command::new(psql[0]).args(&psql[1..]).args(["-XAtc", sql]).output().unwrap();
+    assert_eq!(output.stdout, b"1\n");
+    todos.stop();
+}
+
+#[test]
+fn without_postgresql_the_tasks_are_in_memory() {
+    let todos = Todos::start(|command| {
+        command.env("PG_BIN", "/nonexistent");
+    });
+    assert_eq!(todos.printed.len(), 2, "{:?}", todos.printed);
+    assert!(todos.printed[0].contains("tasks live in memory only"));
+    assert!(todos.get("/").contains("<title>"));
+    todos.stop();
+}
+
+#[test]
+fn settings_that_cannot_be_are_refused_clearly() {
+    for (name, value, complaint) in [
+        ("PORT", "99999", "PORT=99999"),
+        ("BIND", "nowhere", "BIND=nowhere"),
+        ("DATABASE_URL", "postgres://127.0.0.1:1/none", "connect"),
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_todos"))
+            .env("PORT", "0")
+            .env("PG_BIN", "/nonexistent")
+            .env(name, value)
+            .output()
+            .unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success());
+        assert!(stderr.contains(complaint), "{stderr}");
+        assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    }
+}
