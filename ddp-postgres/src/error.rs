@@ -16,7 +16,7 @@ enum Kind {
     Url(#[source] tokio_postgres::Error),
     #[error("{}", describe(.0))]
     Postgres(#[source] tokio_postgres::Error),
-    #[error("no connection: {0}")]
+    #[error("no connection: {}", describe_pool(.0))]
     Pool(#[source] deadpool_postgres::PoolError),
     #[error("connection pool: {0}")]
     Build(#[source] deadpool_postgres::BuildError),
@@ -126,10 +126,26 @@ fn is_transient(error: &tokio_postgres::Error) -> bool {
 fn describe(error: &tokio_postgres::Error) -> String {
     match error.as_db_error() {
         Some(server) => format!("{} ({})", server.message(), server.code().code()),
-        None => match std::error::Error::source(error) {
-            Some(source) => format!("{error}: {source}"),
-            None => error.to_string(),
-        },
+        None => {
+            let mut text = error.to_string();
+            let mut source = std::error::Error::source(error);
+            while let Some(cause) = source {
+                // Each usually repeats its cause.
+                let cause_text = cause.to_string();
+                if !text.contains(&cause_text) {
+                    text = format!("{text}: {cause_text}");
+                }
+                source = cause.source();
+            }
+            text
+        }
+    }
+}
+
+fn describe_pool(error: &deadpool_postgres::PoolError) -> String {
+    match error {
+        deadpool_postgres::PoolError::Backend(error) => describe(error),
+        error => error.to_string(),
     }
 }
 
