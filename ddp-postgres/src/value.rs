@@ -27,12 +27,12 @@
 //! that JavaScript's `Date` cannot hold (beyond the year 275760) a string.
 
 mod array;
-mod escape;
 mod number;
 mod time;
 
-pub(crate) use escape::escape_json;
 pub(crate) use time::microseconds;
+
+use ddp_core::ejson;
 
 /// How the values of a column become EJSON.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -67,7 +67,7 @@ pub enum ValueKind {
     /// `interval`.
     Interval,
     /// An array of any number of dimensions.
-    Array(Box<ValueKind>),
+    Array(Box<Self>),
 }
 
 /// A column's JSON text that PostgreSQL does not write for a column of this kind.
@@ -82,6 +82,17 @@ impl ValueError {
     /// An excerpt is enough to find the mistake, and does not fill a log.
     fn new(kind: &ValueKind, raw: &str) -> Self {
         Self { kind: kind.clone(), text: raw.chars().take(60).collect() }
+    }
+}
+
+/// Appends JSON text so that a client gets exactly this JSON: an object that EJSON would take for
+/// something else, such as `{"$date": 0}`, is wrapped in `$escape`. JSON nested deeper than
+/// [`ejson::NESTING_MAX`] is passed on as it is.
+fn escape_json(raw: &str, out: &mut String) {
+    let start = out.len();
+    if ejson::escape_json(raw, out).is_err() {
+        out.truncate(start);
+        out.push_str(raw);
     }
 }
 

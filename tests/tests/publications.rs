@@ -216,7 +216,8 @@ async fn a_server_is_mounted_in_an_existing_router() {
     // Closing the server ends its clients with a code, and no others are accepted.
     assert_eq!(server.connections(), 1);
     let closing = tokio::spawn(async move { server.close().await });
-    let mut raw = tokio_tungstenite::connect_async(format!("ws://{address}/websocket")).await.unwrap().0;
+    let mut raw =
+        tokio_tungstenite::connect_async(format!("ws://{address}/websocket")).await.unwrap().0;
     while let Some(message) = raw.next().await {
         if let Ok(tokio_tungstenite::tungstenite::Message::Close(Some(frame))) = message {
             assert_eq!(u16::from(frame.code), 1001);

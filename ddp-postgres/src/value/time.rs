@@ -16,7 +16,8 @@ pub(super) fn instant(raw: &str, out: &mut String) -> Option<()> {
         "infinity" => push_infinity_or_nan(1, out),
         "-infinity" => push_infinity_or_nan(-1, out),
         _ => {
-            let milliseconds = parse(text)?.div_euclid(1000);
+            let (seconds, microseconds) = parse(text)?;
+            let milliseconds = seconds * 1000 + microseconds / 1000;
             if milliseconds.unsigned_abs() <= JAVASCRIPT_MILLISECONDS_MAX {
                 // Writing to a string cannot fail.
                 let _ = write!(out, r#"{{"$date":{milliseconds}}}"#);
@@ -30,12 +31,14 @@ pub(super) fn instant(raw: &str, out: &mut String) -> Option<()> {
 
 /// Microseconds since 1970 of a timestamp's JSON text.
 pub(crate) fn microseconds(raw: &str) -> Option<i64> {
-    parse(plain_string(raw)?)
+    let (seconds, microseconds) = parse(plain_string(raw)?)?;
+    // The last 29 years that PostgreSQL knows are beyond; they are later than any constant still.
+    Some(seconds.saturating_mul(1_000_000).saturating_add(microseconds).min(i64::MAX - 1))
 }
 
-/// Microseconds since 1970 of `2024-02-29T12:30:00.123456+05:45` and its like: the time, its
+/// Seconds since 1970, and microseconds, of `2024-02-29T12:30:00.123456+05:45` and its like: the time, its
 /// fraction, the offset and ` BC` at the end may each be missing, and the year be longer.
-fn parse(text: &str) -> Option<i64> {
+fn parse(text: &str) -> Option<(i64, i64)> {
     let (text, before_christ) = match text.strip_suffix(" BC") {
         Some(text) => (text, true),
         None => (text, false),
@@ -58,7 +61,7 @@ fn parse(text: &str) -> Option<i64> {
     let microseconds = fraction_microseconds(fraction)?;
     let seconds = clock_seconds(clock)? - offset_seconds;
     let seconds = days_since_1970(year, month, day) * DAY_SECONDS + seconds;
-    seconds.checked_mul(1_000_000)?.checked_add(microseconds)
+    Some((seconds, microseconds))
 }
 
 /// `12:30:15` as seconds; minutes and seconds may be missing.

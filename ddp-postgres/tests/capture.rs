@@ -1,0 +1,354 @@
+//! What the triggers tell of each kind of statement.
+
+mod support;
+
+use ddp_postgres::schema::Layout;
+use ddp_postgres::table::Table;
+use support::{Database, Listener, run};
+
+async fn tasks() -> (Database, Layout, Listener) {
+    let mut database = Database::new().await;
+    database.run("CREATE TABLE tasks (id int PRIMARY KEY, title text, secret text)").await;
+    let table = Table::new("tasks").columns(["title"]);
+    let layout = database.publish(&table).await;
+    let listener = database.listen(&[&layout]).await;
+    (database, layout, listener)
+}
+
+#[tokio::test]
+async fn statements_of_each_kind() {
+    let (database, layout, mut listener) = tasks().await;
+    let titles = [
+        ("INSERT INTO tasks VALUES (1, 'a'), (2, 'b')", r#"~1="a" ~2="b""#),
+        ("UPDATE tasks SET title = 'c' WHERE id = 1", r#"~1="c""#),
+        ("DELETE FROM tasks WHERE id = 2", "~2=gone"),
+        (
+            "INSERT INTO tasks VALUES (1, 'x'), (3, 'd') ON CONFLICT (id) DO UPDATE SET title = 'e'",
+            r#"~1="e" ~3="d""#,
+        ),
+        (
+            "MERGE INTO tasks t USING (VALUES (1, 'f'), (3, 'x'), (4, 'g')) AS s (id, title)
+                ON t.id = s.id WHEN MATCHED AND t.id = 3 THEN DELETE
+                WHEN MATCHED THEN UPDATE SET title = s.title
+                WHEN NOT MATCHED THEN INSERT VALUES (s.id, s.title)",
+            r#"~1="f" ~3=gone ~4="g""#,
+        ),
+        ("TRUNCATE tasks", "truncated"),
+        (
+            "BEGIN; INSERT INTO tasks VALUES (7, 'a'); TRUNCATE tasks;
+            INSERT INTO tasks VALUES (8, NULL); COMMIT",
+            "truncated ~8=null",
+        ),
+        (
+            "WITH gone AS (DELETE FROM tasks WHERE id = 8 RETURNING id)
+                INSERT INTO tasks SELECT id, 'again' FROM gone",
+            r#"~8="again""#,
+        ),
+        (
+            "BEGIN; INSERT INTO tasks VALUES (9); UPDATE tasks SET title = 'x' WHERE id = 9;
+            DELETE FROM tasks WHERE id = 9; COMMIT",
+            "~9=gone",
+        ),
+    ];
+    for (sql, expected) in titles {
+        database.run(sql).await;
+        assert_eq!(listener.net(&layout).await, expected, "{sql}");
+        assert!(!listener.payloads.iter().any(|p| p.contains("secret")), "{:?}", listener.payloads);
+    }
+}
+
+#[tokio::test]
+async fn copy_and_statements_without_rows() {
+    let (database, layout, mut listener) = tasks().await;
+    for sql in [
+        "UPDATE tasks SET title = 'x'",
+        "DELETE FROM tasks",
+        "INSERT INTO tasks SELECT 1 WHERE false",
+        "INSERT INTO tasks VALUES (5, 'five')",
+        "BEGIN; INSERT INTO tasks VALUES (6); ROLLBACK",
+    ] {
+        database.run(sql).await;
+    }
+    assert_eq!(listener.net(&layout).await, r#"~5="five""#);
+    assert_eq!(listener.payloads.len(), 1);
+
+    let sink = database.client.copy_in("COPY tasks FROM STDIN").await.unwrap();
+    let mut sink = std::pin::pin!(sink);
+    let rows = bytes::Bytes::from_static(b"1\tone\ts\n2\t\\N\ts\n");
+    futures::SinkExt::send(&mut sink, rows).await.unwrap();
+    sink.finish().await.unwrap();
+    assert_eq!(listener.net(&layout).await, r#"~1="one" ~2=null"#);
+    assert_eq!(listener.payloads.len(), 1);
+}
+
+#[tokio::test]
+async fn keys_that_change() {
+    let (database, layout, mut listener) = tasks().await;
+    database.run("ALTER TABLE tasks DROP CONSTRAINT tasks_pkey").await;
+    database.run("ALTER TABLE tasks ADD PRIMARY KEY (id) DEFERRABLE").await;
+    database.run("INSERT INTO tasks SELECT i, i::text FROM generate_series(1, 3) i").await;
+    listener.batches().await;
+    for (sql, expected) in [
+        ("UPDATE tasks SET id = id + 1", r#"~1=gone ~2="1" ~3="2" ~4="3""#),
+        ("UPDATE tasks SET id = 5 - id WHERE id IN (2, 3)", r#"~2="2" ~3="1""#),
+        ("UPDATE tasks SET id = id, title = 'same' WHERE id = 4", r#"~4="same""#),
+        (
+            "BEGIN; UPDATE tasks SET id = 9 WHERE id = 4; UPDATE tasks SET title = 'n' WHERE id = 9;
+            COMMIT",
+            r#"~4=gone ~9="n""#,
+        ),
+        (
+            "BEGIN; SAVEPOINT a; UPDATE tasks SET id = 10 WHERE id = 9; ROLLBACK TO a;
+            UPDATE tasks SET title = 'o' WHERE id = 9; COMMIT",
+            r#"~9="o""#,
+        ),
+    ] {
+        database.run(sql).await;
+        assert_eq!(listener.net(&layout).await, expected, "{sql}");
+    }
+    // A trigger of the application may change a key that the statement does not name.
+    database
+        .run(
+            "CREATE FUNCTION rekey() RETURNS trigger LANGUAGE plpgsql AS
+                'BEGIN NEW.id := NEW.id + 100; RETURN NEW; END';
+            CREATE TRIGGER rekey BEFORE UPDATE ON tasks FOR EACH ROW EXECUTE FUNCTION rekey();
+            UPDATE tasks SET title = 'p' WHERE id = 9",
+        )
+        .await;
+    assert_eq!(listener.net(&layout).await, r#"~109="p" ~9=gone"#);
+
+    database.run("TRUNCATE tasks; DROP TRIGGER rekey ON tasks").await;
+    database.run("INSERT INTO tasks SELECT i FROM generate_series(1000, 5000) i").await;
+    listener.batches().await;
+    database.run("UPDATE tasks SET id = id + 1").await;
+    assert_eq!(listener.net(&layout).await, "requery");
+    database.run("UPDATE tasks SET title = 'q' WHERE id = 1001").await;
+    assert_eq!(listener.net(&layout).await, r#"~1001="q""#);
+}
+
+#[tokio::test]
+async fn savepoints_and_equal_statements_keep_the_numbers_gapless() {
+    let (database, layout, mut listener) = tasks().await;
+    database
+        .run(
+            "BEGIN; INSERT INTO tasks VALUES (1, 'a'); SAVEPOINT s;
+            UPDATE tasks SET title = 'b'; UPDATE tasks SET title = 'c'; ROLLBACK TO s;
+            INSERT INTO tasks VALUES (2, 'd'); SAVEPOINT t; UPDATE tasks SET title = 'e' WHERE id = 2;
+            RELEASE t; DO 'BEGIN INSERT INTO tasks VALUES (3); RAISE division_by_zero;
+                EXCEPTION WHEN division_by_zero THEN NULL; END';
+            UPDATE tasks SET title = 'f' WHERE id = 2; UPDATE tasks SET title = 'f' WHERE id = 2;
+            COMMIT",
+        )
+        .await;
+    assert_eq!(listener.net(&layout).await, r#"~1="a" ~2="f""#);
+    let numbers: Vec<&str> =
+        listener.payloads.iter().map(|payload| payload.split(' ').nth(1).unwrap()).collect();
+    assert_eq!(numbers, ["1", "2", "3", "4", "5"]);
+    // The number does not outlive the transaction in the session.
+    database.run("UPDATE tasks SET title = 'g' WHERE id = 1").await;
+    assert_eq!(listener.net(&layout).await, r#"~1="g""#);
+}
+
+#[tokio::test]
+async fn long_rows_come_in_parts() {
+    let (database, layout, mut listener) = tasks().await;
+    for text in ["repeat('é€𝄞\"\\', 60000)", "repeat('x', 1000000)", "repeat('aé', 3950)"] {
+        database.run("TRUNCATE tasks").await;
+        listener.batches().await;
+        database.run(&format!("INSERT INTO tasks VALUES (1, {text}), (2, 'short')")).await;
+        let batches = listener.batches().await;
+        assert_eq!(batches.len(), 1);
+        assert!(!batches[0].requery && listener.payloads.len() > 1);
+        assert!(listener.payloads.iter().all(|payload| payload.len() < 8000));
+        let told: Vec<&str> =
+            batches[0].changes.iter().map(|c| c.row.as_ref().unwrap().text()).collect();
+        assert_eq!(told, database.rows(&layout).await);
+    }
+    let mut slack = 7_700;
+    while slack < 8_100 {
+        database.run(&format!("UPDATE tasks SET title = repeat('y', {slack}) WHERE id = 2")).await;
+        let batches = listener.batches().await;
+        assert_eq!(batches[0].changes[0].row.as_ref().unwrap().value(1).unwrap().len(), slack + 2);
+        slack += 7;
+    }
+}
+
+#[tokio::test]
+async fn too_many_rows_or_bytes_ask_for_a_requery() {
+    let (database, layout, mut listener) = tasks().await;
+    database.run("INSERT INTO tasks SELECT i, 'a' FROM generate_series(1, 20000) i").await;
+    assert_eq!(listener.net(&layout).await, "requery");
+    database.run("UPDATE tasks SET title = 'b'").await;
+    assert_eq!(listener.net(&layout).await, "requery");
+    database.run("UPDATE tasks SET title = 'c' WHERE id <= 10000").await;
+    assert_eq!(listener.batches().await[0].changes.len(), 10_000);
+    database.run("DELETE FROM tasks WHERE id <= 10000").await;
+    assert_eq!(listener.batches().await[0].changes.len(), 10_000);
+    database.run("INSERT INTO tasks SELECT i FROM generate_series(1, 2) i").await;
+    listener.batches().await;
+    database.run("DELETE FROM tasks").await;
+    assert_eq!(listener.net(&layout).await, "requery");
+    assert_eq!(listener.payloads.len(), 1);
+    for text in ["repeat('x', 2000000)", "repeat(chr(1), 1000000)"] {
+        database.run(&format!("INSERT INTO tasks VALUES (1, {text})")).await;
+        assert_eq!(listener.net(&layout).await, "requery");
+        database.run("DELETE FROM tasks").await;
+        listener.batches().await;
+    }
+}
+
+#[tokio::test]
+async fn cascades_and_several_tables_in_one_transaction() {
+    let mut database = Database::new().await;
+    database
+        .run(
+            "CREATE TABLE lists (id uuid PRIMARY KEY, name text);
+            CREATE TABLE tasks (id bigserial PRIMARY KEY, list uuid REFERENCES lists
+                ON DELETE CASCADE ON UPDATE CASCADE, parent bigint REFERENCES tasks ON DELETE CASCADE)",
+        )
+        .await;
+    let lists = database.publish(&Table::new("lists")).await;
+    let tasks = database.publish(&Table::new("tasks").string_ids().columns(["list"])).await;
+    let mut listener = database.listen(&[&lists, &tasks]).await;
+    let (a, b) = ("aaaaaaaa-0000-0000-0000-000000000000", "bbbbbbbb-0000-0000-0000-000000000000");
+    database
+        .run(&format!(
+            "BEGIN; INSERT INTO lists VALUES ('{a}', 'l');
+            INSERT INTO tasks (list, parent) VALUES ('{a}', NULL), ('{a}', 1); COMMIT"
+        ))
+        .await;
+    let told = listener.batches().await;
+    assert_eq!(net_of(&lists, &told[0]), format!("{a}=\"l\""));
+    assert_eq!(net_of(&tasks, &told[1]), format!("1=\"{a}\" 2=\"{a}\""));
+    assert_eq!(told[0].xid, told[1].xid);
+    database.run(&format!("UPDATE lists SET id = '{b}'")).await;
+    let told = listener.batches().await;
+    let mut words: Vec<String> = told
+        .iter()
+        .map(|t| net_of(if *t.collection == *"lists" { &lists } else { &tasks }, t))
+        .collect();
+    words.sort();
+    assert_eq!(words, [format!("1=\"{b}\" 2=\"{b}\""), format!("{a}=gone {b}=\"l\"")]);
+    database.run("DELETE FROM lists").await;
+    let told = listener.batches().await;
+    let tasks_told = told.iter().find(|batch| *batch.collection == *"tasks").unwrap();
+    assert!(tasks_told.requery || net_of(&tasks, tasks_told) == "1=gone 2=gone");
+}
+
+fn net_of(layout: &Layout, batch: &ddp_postgres::assembler::Batch) -> String {
+    support::net(layout, batch)
+}
+
+#[tokio::test]
+async fn changes_by_the_application_s_own_triggers_are_the_last_word() {
+    let (database, layout, mut listener) = tasks().await;
+    database
+        .run(
+            "CREATE FUNCTION shout() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                UPDATE tasks SET title = upper(title) WHERE title <> upper(title); RETURN NULL; END $$;
+            CREATE TRIGGER shout AFTER INSERT ON tasks FOR EACH STATEMENT EXECUTE FUNCTION shout();
+            INSERT INTO tasks VALUES (1, 'a')",
+        )
+        .await;
+    assert_eq!(listener.net(&layout).await, r#"~1="A""#);
+    // A row's trigger runs before the statement's: its change is told first, but is the newer one.
+    database
+        .run(
+            "DROP TRIGGER shout ON tasks;
+            CREATE TRIGGER shout AFTER INSERT ON tasks FOR EACH ROW EXECUTE FUNCTION shout();
+            INSERT INTO tasks VALUES (2, 'b')",
+        )
+        .await;
+    assert_eq!(listener.net(&layout).await, "requery");
+}
+
+#[tokio::test]
+async fn partitioned_tables() {
+    let mut database = Database::new().await;
+    database
+        .run(
+            "CREATE TABLE tasks (id int PRIMARY KEY, title text) PARTITION BY RANGE (id);
+            CREATE TABLE low PARTITION OF tasks FOR VALUES FROM (0) TO (10);
+            CREATE TABLE high PARTITION OF tasks FOR VALUES FROM (10) TO (100)",
+        )
+        .await;
+    let layout = database.publish(&Table::new("tasks")).await;
+    let mut listener = database.listen(&[&layout]).await;
+    for (sql, expected) in [
+        ("INSERT INTO tasks VALUES (1, 'a'), (11, 'b')", r#"~1="a" ~11="b""#),
+        ("UPDATE tasks SET id = id + 9", r#"~1=gone ~10="a" ~11=gone ~20="b""#),
+        ("UPDATE tasks SET title = 'c' WHERE id = 20", r#"~20="c""#),
+        ("DELETE FROM tasks", "~10=gone ~20=gone"),
+    ] {
+        database.run(sql).await;
+        assert_eq!(listener.net(&layout).await, expected, "{sql}");
+    }
+    let partition = ddp_postgres::schema::describe(&database.client, &Table::new("low")).await;
+    assert!(partition.unwrap_err().to_string().contains("is a partition"));
+}
+
+#[tokio::test]
+async fn other_encodings() {
+    for encoding in ["LATIN1", "EUC_JP", "SQL_ASCII"] {
+        let options =
+            format!("ENCODING '{encoding}' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'");
+        let mut database = Database::with(&options).await;
+        database.run("CREATE TABLE tasks (id int PRIMARY KEY, title text)").await;
+        let layout = database.publish(&Table::new("tasks")).await;
+        let mut listener = database.listen(&[&layout]).await;
+        let letter = if encoding == "EUC_JP" { "日" } else { "é" };
+        database
+            .run(&format!(
+                "INSERT INTO tasks VALUES (1, repeat('{letter}x', 9000)), (2, '{letter}')"
+            ))
+            .await;
+        let batches = listener.batches().await;
+        let told: Vec<&str> =
+            batches[0].changes.iter().map(|c| c.row.as_ref().unwrap().text()).collect();
+        assert_eq!(told, database.rows(&layout).await, "{encoding}");
+        assert_eq!(
+            batches[0].changes[1].row.as_ref().unwrap().value(1),
+            Some(&*format!("\"{letter}\""))
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_writer_needs_no_privileges_and_can_fool_nobody() {
+    let (database, layout, mut listener) = tasks().await;
+    database
+        .run(
+            "DROP ROLE IF EXISTS clerk; CREATE ROLE clerk; GRANT INSERT, UPDATE, DELETE, SELECT, TRUNCATE ON tasks TO clerk;
+            CREATE SCHEMA evil AUTHORIZATION clerk",
+        )
+        .await;
+    let clerk = database.connect().await;
+    run(&clerk, "SET ROLE clerk; SET search_path = evil, public, pg_catalog").await;
+    run(
+        &clerk,
+        "CREATE FUNCTION evil.concat(VARIADIC text[]) RETURNS text LANGUAGE sql AS $$ SELECT 'evil' $$;
+        CREATE FUNCTION evil.to_json(public.tasks) RETURNS json LANGUAGE sql AS $$ SELECT '{}'::json $$;
+        CREATE FUNCTION evil.never(int, int) RETURNS bool LANGUAGE sql AS $$ SELECT false $$;
+        CREATE FUNCTION evil.never(bigint, int) RETURNS bool LANGUAGE sql AS $$ SELECT false $$;
+        CREATE FUNCTION evil.nothing(int, int) RETURNS int LANGUAGE sql AS $$ SELECT 0 $$;
+        CREATE OPERATOR evil.= (LEFTARG = int, RIGHTARG = int, FUNCTION = evil.never);
+        CREATE OPERATOR evil.> (LEFTARG = int, RIGHTARG = int, FUNCTION = evil.never);
+        CREATE OPERATOR evil.<= (LEFTARG = bigint, RIGHTARG = int, FUNCTION = evil.never);
+        CREATE OPERATOR evil.+ (LEFTARG = int, RIGHTARG = int, FUNCTION = evil.nothing);
+        CREATE TABLE evil.ddp_new AS SELECT 666 AS id, 'evil' AS title;
+        CREATE TABLE evil.ddp_old AS SELECT 666 AS id, 'evil' AS title",
+    )
+    .await;
+    for (sql, expected) in [
+        ("INSERT INTO tasks VALUES (1, 'a'), (2, repeat('b', 10000))", None),
+        ("UPDATE tasks SET title = 'b' WHERE id OPERATOR(pg_catalog.=) 1", Some(r#"~1="b""#)),
+        ("UPDATE tasks SET id = 3 WHERE id OPERATOR(pg_catalog.=) 1", Some(r#"~1=gone ~3="b""#)),
+        ("DELETE FROM tasks WHERE id OPERATOR(pg_catalog.=) 3", Some("~3=gone")),
+        ("TRUNCATE tasks", Some("truncated")),
+    ] {
+        run(&clerk, sql).await;
+        let told = listener.net(&layout).await;
+        assert!(expected.is_none_or(|expected| told == expected), "{sql}: {told}");
+        assert!(!told.contains("evil") && !told.contains("requery"), "{sql}: {told}");
+    }
+}

@@ -1,0 +1,173 @@
+//! A database for each test, in one cluster for each test program.
+#![allow(dead_code, unreachable_pub, missing_docs, reason = "every test program uses some of it")]
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use ddp_examples::{Cluster, ClusterOptions};
+use ddp_postgres::assembler::{Assembled, Assembler, Batch};
+use ddp_postgres::schema::{self, Layout, SESSION_OPTIONS};
+use ddp_postgres::table::Table;
+use tokio::sync::mpsc;
+use tokio_postgres::{AsyncMessage, Client, Config, NoTls};
+
+const FENCE: &str = "ddp_test_fence";
+
+pub fn cluster() -> &'static Cluster {
+    static CLUSTER: OnceLock<Cluster> = OnceLock::new();
+    CLUSTER.get_or_init(|| {
+        let options = ClusterOptions::temporary()
+            .without_durability()
+            .setting("log_statement", "all")
+            .setting("max_connections", "200");
+        Cluster::start(options).unwrap_or_else(|error| panic!("{error}"))
+    })
+}
+
+/// A new database of its own for a test.
+pub struct Database {
+    pub name: String,
+    pub client: Client,
+}
+
+impl Database {
+    pub async fn new() -> Self {
+        Self::with("").await
+    }
+
+    /// A new database with options of `CREATE DATABASE`.
+    pub async fn with(options: &str) -> Self {
+        static COUNTER: AtomicU32 = AtomicU32::new(0);
+        let name = format!("test_{}", COUNTER.fetch_add(1, Ordering::Relaxed));
+        let admin = connect("postgres", "").await;
+        admin.batch_execute(&format!("CREATE DATABASE {name} {options}")).await.unwrap();
+        let client = connect(&name, SESSION_OPTIONS).await;
+        Self { name, client }
+    }
+
+    pub async fn connect(&self) -> Client {
+        connect(&self.name, "").await
+    }
+
+    pub async fn run(&self, sql: &str) {
+        run(&self.client, sql).await;
+    }
+
+    pub async fn publish(&mut self, table: &Table) -> Layout {
+        let layout = schema::describe(&self.client, table).await.unwrap();
+        let layouts = std::slice::from_ref(&layout);
+        schema::install(&mut self.client, layouts).await.unwrap_or_else(|e| panic!("{e}"));
+        layout
+    }
+
+    pub async fn listen(&self, layouts: &[&Layout]) -> Listener {
+        Listener::new(&self.name, layouts).await
+    }
+
+    /// Every row as the SELECT of a live query reads it.
+    pub async fn rows(&self, layout: &Layout) -> Vec<String> {
+        let (row, key) = (layout.row_json_sql("t"), layout.key_json_sql("t"));
+        let sql = format!("SELECT {row} FROM {} AS t ORDER BY {key}", layout.relation());
+        let rows = self.client.query(&sql, &[]).await.unwrap();
+        rows.iter().map(|row| row.get(0)).collect()
+    }
+}
+
+pub async fn run(client: &Client, sql: &str) {
+    if let Err(error) = client.batch_execute(sql).await {
+        panic!("{error:?}\n{sql}");
+    }
+}
+
+pub async fn connect(database: &str, options: &str) -> Client {
+    let mut config: Config = cluster().database_url(database).parse().unwrap();
+    let (client, connection) = config.options(options).connect(NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client
+}
+
+/// A connection that listens, and the assembler behind it.
+pub struct Listener {
+    client: Client,
+    messages: mpsc::UnboundedReceiver<(String, String)>,
+    assembler: Assembler,
+    pub payloads: Vec<String>,
+}
+
+impl Listener {
+    async fn new(database: &str, layouts: &[&Layout]) -> Self {
+        let config: Config = cluster().database_url(database).parse().unwrap();
+        let (client, mut connection) = config.connect(NoTls).await.unwrap();
+        let (sender, messages) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            while let Some(Ok(message)) =
+                futures::future::poll_fn(|context| connection.poll_message(context)).await
+            {
+                if let AsyncMessage::Notification(n) = message {
+                    let _ = sender.send((n.channel().to_owned(), n.payload().to_owned()));
+                }
+            }
+        });
+        let mut assembler = Assembler::new(8 << 20);
+        run(&client, &format!("LISTEN {FENCE}")).await;
+        for layout in layouts {
+            assembler.listen(Arc::new((*layout).clone()));
+            run(&client, &format!("LISTEN \"{}\"", layout.channel().replace('"', "\"\""))).await;
+        }
+        Self { client, messages, assembler, payloads: Vec::new() }
+    }
+
+    /// Everything that was committed before this call.
+    pub async fn assembled(&mut self) -> Vec<Assembled> {
+        self.payloads.clear();
+        run(&self.client, &format!("NOTIFY {FENCE}")).await;
+        loop {
+            let (channel, payload) = self.messages.recv().await.unwrap();
+            if channel == FENCE {
+                break;
+            }
+            self.assembler.feed(&channel, &payload);
+            self.payloads.push(payload);
+        }
+        self.assembler.end_of_burst();
+        std::iter::from_fn(|| self.assembler.poll()).collect()
+    }
+
+    pub async fn batches(&mut self) -> Vec<Batch> {
+        let batch = |assembled| match assembled {
+            Assembled::Batch(batch) => batch,
+            Assembled::Gap(gap) => panic!("{gap:?}"),
+        };
+        self.assembled().await.into_iter().map(batch).collect()
+    }
+
+    /// The only transaction since the last call, as text: `~1={"title":"a"} ~2=gone`.
+    pub async fn net(&mut self, layout: &Layout) -> String {
+        let batches = self.batches().await;
+        let [batch] = batches.as_slice() else { panic!("{batches:?}") };
+        net(layout, batch)
+    }
+}
+
+pub fn net(layout: &Layout, batch: &Batch) -> String {
+    let mut words = Vec::new();
+    if batch.truncated {
+        words.push("truncated".to_owned());
+    }
+    if batch.requery {
+        words.push("requery".to_owned());
+    }
+    let mut changes = batch.changes.clone();
+    changes.sort_by(|a, b| a.id.cmp(&b.id));
+    for change in &changes {
+        let value = match &change.row {
+            None => "gone".to_owned(),
+            Some(row) => {
+                let document = layout.document(row, None).unwrap();
+                document.iter().map(|(_, value)| value).collect::<Vec<_>>().join(",")
+            }
+        };
+        words.push(format!("{}={value}", change.id));
+    }
+    words.join(" ")
+}
