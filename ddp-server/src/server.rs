@@ -120,7 +120,6 @@ impl Server {
     /// The server's routes, `/websocket` and `/sockjs/…`, to be merged into an application's own
     /// router. Serve that with `into_make_service_with_connect_info::<SocketAddr>()`, or the
     /// clients' addresses are unknown.
-    #[must_use]
     pub fn router(&self) -> Router {
         let shared = Arc::clone(&self.0);
         let config = TransportConfig {

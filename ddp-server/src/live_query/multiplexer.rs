@@ -86,8 +86,11 @@ struct LiveQuery<R> {
     initial: Option<Arc<Delta>>,
     observers: Vec<(u64, Observer)>,
     /// Observers that have not been given anything yet.
-    joining: Vec<(u64, Observer, oneshot::Sender<Result<(), DdpError>>)>,
+    joining: Vec<(u64, Observer, Ready)>,
 }
+
+/// Tells a subscriber that it has been given its first documents, or why it never will.
+type Ready = oneshot::Sender<Result<(), DdpError>>;
 
 enum Phase<R> {
     Live,
