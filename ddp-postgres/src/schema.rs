@@ -1,6 +1,6 @@
 //! Tables in the database: what they look like, and the triggers that tell their changes.
 //!
-//! [`describe`] turns a [`Table`](crate::table::Table) into a [`Layout`], and [`install`] gives the
+//! [`describe()`] turns a [`Table`](crate::table::Table) into a [`Layout`], and [`install()`] gives the
 //! table its triggers. Everything but the triggers themselves is in the schema `ddp`.
 //!
 //! Each statement that changes a published table sends one message on the table's channel, as

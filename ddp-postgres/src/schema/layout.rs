@@ -86,7 +86,7 @@ impl Column {
 
 /// A published table: its columns, and the names of everything that is installed for it.
 ///
-/// [`describe`](super::describe) makes one.
+/// [`describe`](super::describe()) makes one.
 #[derive(Clone, Debug)]
 pub struct Layout {
     pub(super) collection: Arc<str>,

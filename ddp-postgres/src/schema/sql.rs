@@ -123,7 +123,7 @@ impl Layout {
     }
 
     /// Creates or replaces the triggers and their functions. Safe to run again, but see
-    /// [`install`](super::install), which does nothing if nothing has changed.
+    /// [`install`](super::install()), which does nothing if nothing has changed.
     #[must_use]
     pub fn install_sql(&self) -> String {
         let mut sql = "CREATE SCHEMA IF NOT EXISTS ddp;\n".to_owned();

@@ -2,7 +2,7 @@
 //!
 //! A data source implements [`Driver`] and keeps one [`Multiplexer`] for each collection. It hands
 //! every [`Batch`] of changes to the multiplexer, which finds the live queries concerned by its
-//! [`Router`](router), brings each to its next [`Snapshot`](ddp_core::Snapshot) and gives the
+//! router, brings each to its next [`Snapshot`](ddp_core::Snapshot) and gives the
 //! [`Delta`] to all its observers.
 
 mod batch;
