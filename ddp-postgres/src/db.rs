@@ -11,7 +11,7 @@ use ddp_server::{Collection, Cursor, Write, WriteFence};
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod};
 use futures::channel::oneshot;
 use parking_lot::Mutex;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::assembler::{Assembled, Assembler};
@@ -52,6 +52,9 @@ pub struct DbBuilder {
 
 pub(crate) struct Inner {
     pub(crate) pool: Pool,
+    /// Bounds how many connections live queries may take at once, so that after a gap with many of
+    /// them methods still get theirs.
+    pub(crate) loads: Semaphore,
     pub(crate) tokens: Tokens,
     pub(crate) collections: HashMap<String, Arc<TableCollection>>,
     commands: mpsc::Sender<Command>,
@@ -106,7 +109,9 @@ impl Db {
         self.0.pool.close();
     }
 
-    /// The pool of connections, for reads and for writes that no client waits for.
+    /// The pool of connections, for reads and for writes that no client waits for. Its sessions, as
+    /// those of transactions, run with `TimeZone` UTC, `DateStyle` ISO and `IntervalStyle`
+    /// iso_8601, unless they are told otherwise for a transaction (`SET LOCAL`).
     #[must_use]
     pub fn pool(&self) -> &Pool {
         &self.0.pool
@@ -121,7 +126,8 @@ impl DbBuilder {
         self
     }
 
-    /// How many connections there may be besides the one that listens; 16.
+    /// How many connections there may be besides the one that listens; 16. Live queries take at
+    /// most half of them at once.
     #[must_use]
     pub fn connections_max(mut self, connections_max: usize) -> Self {
         self.connections_max = connections_max.max(1);
@@ -153,6 +159,9 @@ impl DbBuilder {
         if config.get_application_name().is_none() {
             config.application_name("ddp");
         }
+        if config.get_connect_timeout().is_none() {
+            config.connect_timeout(Duration::from_secs(10));
+        }
         // So that a row reads the same in a SELECT as in a trigger's message.
         let options = config.get_options().unwrap_or_default();
         config.options(format!("{options} {}", schema::SESSION_OPTIONS));
@@ -180,7 +189,8 @@ impl DbBuilder {
             schema::install(&mut client, &layouts).await?;
         }
         drop(client);
-        Self::start(config, tls, pool, layouts)
+        let loads = Semaphore::new((self.connections_max / 2).max(1));
+        Self::start(config, tls, pool, loads, layouts)
     }
 }
 
@@ -189,6 +199,7 @@ impl DbBuilder {
         config: tokio_postgres::Config,
         tls: MakeRustlsConnect,
         pool: Pool,
+        loads: Semaphore,
         layouts: Vec<Layout>,
     ) -> Result<Db, Error> {
         let mut collections = HashMap::new();
@@ -206,6 +217,7 @@ impl DbBuilder {
         let (commands, receiver) = mpsc::channel(COMMANDS_MAX);
         let inner = Arc::new_cyclic(|weak| Inner {
             pool,
+            loads,
             tokens: Tokens::new(),
             collections,
             commands,

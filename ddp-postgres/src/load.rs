@@ -58,6 +58,7 @@ async fn read(
     let select = sql::select(layout, &load.plan.predicate);
     let (token, has_arrived) = db.tokens.position();
 
+    let permit = db.loads.acquire().await.map_err(|_| Error::closed())?;
     let client = db.pool.get().await?;
     let channel = &db.tokens.channel;
     let statement = client.prepare_cached(&select.sql).await?;
@@ -81,7 +82,7 @@ async fn read(
             return Err(error.into());
         }
     };
-    drop(client);
+    drop((client, permit));
     let snapshot = TransactionSnapshot::parse(snapshot.try_get(0)?)?;
     let fields = load.query.fields.as_deref();
     let mut documents = Documents::new();

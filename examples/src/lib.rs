@@ -3,3 +3,8 @@
 pub mod cluster;
 
 pub use cluster::{Cluster, ClusterOptions};
+
+/// The program in the README compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
