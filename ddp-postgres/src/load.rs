@@ -56,15 +56,14 @@ async fn read(
         return Err(Error::interrupted());
     }
     let select = sql::select(layout, &load.plan.predicate);
-    let (token, has_arrived) = db.tokens.position();
-
     let permit = db.loads.acquire().await.map_err(|_| Error::closed())?;
     let client = db.pool.get().await?;
-    let channel = &db.tokens.channel;
     let statement = client.prepare_cached(&select.sql).await?;
     let snapshot_sql = "SELECT pg_catalog.pg_current_snapshot()::text";
     let snapshot_statement = client.prepare_cached(snapshot_sql).await?;
     let params: Vec<&(dyn ToSql + Sync)> = select.params.iter().map(sql::Param::to_sql).collect();
+    let (token, has_arrived) = db.tokens.position();
+    let channel = &db.tokens.channel;
     let commit = format!("SELECT pg_catalog.pg_notify('{channel}', '{token}'); COMMIT");
     // Polled in this order, so that all four go out in one round trip.
     let result = futures::try_join!(
