@@ -9,6 +9,7 @@ mod batch;
 mod cursor;
 mod multiplexer;
 mod observer;
+mod queries;
 pub(crate) mod router;
 #[cfg(test)]
 mod tests;

@@ -1,21 +1,17 @@
 //! One observer of the data source for all live queries of a collection.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use ddp_core::{CollectionName, DdpError, Delta, Document, DocumentId, FieldName, Snapshot};
+use ddp_core::{CollectionName, DdpError, Document, DocumentId, FieldName};
 use futures::channel::oneshot;
 use parking_lot::Mutex;
 
-use super::{Batch, Change, Observation, Observer, Row};
-use crate::live_query::router::Router;
-use crate::query::{Predicate, Query, Truth, Value};
+use super::queries::{Phase, State, fold};
+use super::{Batch, Observation, Observer, Row};
+use crate::query::{Predicate, Query, Value};
 use crate::write_fence::Write;
-
-/// How many changes a live query remembers while its documents are being read. With more, it reads
-/// again instead.
-const BUFFERED_CHANGES_MAX: usize = 10_000;
 
 /// The live queries of one collection of a data source.
 ///
@@ -44,8 +40,8 @@ pub struct Plan {
 #[derive(Debug)]
 #[must_use]
 pub struct Load {
-    slot: usize,
-    generation: u64,
+    pub(super) slot: usize,
+    pub(super) generation: u64,
     /// The query.
     pub query: Query,
     /// The query as the source planned it.
@@ -63,66 +59,11 @@ pub struct Joined {
     pub ready: oneshot::Receiver<Result<(), DdpError>>,
 }
 
-struct State<R> {
-    slots: Vec<Option<LiveQuery<R>>>,
-    free: Vec<usize>,
-    by_query: HashMap<Query, usize>,
-    router: Router,
-    /// Queries that are not exact.
-    inexact: Vec<usize>,
-    /// Queries that are reading.
-    loading: BTreeSet<usize>,
-    /// The live queries that show each document.
-    holders: HashMap<DocumentId, Vec<usize>>,
-    last_key: u64,
-}
-
-struct LiveQuery<R> {
-    query: Query,
-    plan: Plan,
-    phase: Phase<R>,
-    snapshot: Snapshot,
-    /// The step from nothing to the snapshot, while it is current and somebody asked for it.
-    initial: Option<Arc<Delta>>,
-    observers: Vec<(u64, Observer)>,
-    /// Observers that have not been given anything yet.
-    joining: Vec<(u64, Observer, Ready)>,
-}
-
-/// Tells a subscriber that it has been given its first documents, or why it never will.
-type Ready = oneshot::Sender<Result<(), DdpError>>;
-
-enum Phase<R> {
-    Live,
-    Loading(Loading<R>),
-}
-
-struct Loading<R> {
-    generation: u64,
-    /// What happened since the load began.
-    buffer: Vec<Arc<Batch<R>>>,
-    buffered_changes: usize,
-    /// What happened can't be made up for by the buffer.
-    must_repeat: bool,
-    /// Writes that are in the buffer and wait to be sent.
-    writes: Vec<Arc<Write>>,
-}
-
 impl<R: Row> Multiplexer<R> {
     /// A collection without live queries.
     #[must_use]
     pub fn new(collection: impl Into<CollectionName>) -> Arc<Self> {
-        let state = State {
-            slots: Vec::new(),
-            free: Vec::new(),
-            by_query: HashMap::new(),
-            router: Router::default(),
-            inexact: Vec::new(),
-            loading: BTreeSet::new(),
-            holders: HashMap::new(),
-            last_key: 0,
-        };
-        Arc::new(Self { collection: collection.into(), state: Mutex::new(state) })
+        Arc::new(Self { collection: collection.into(), state: Mutex::new(State::new()) })
     }
 
     /// Adds an observer to the live query, which begins with its first.
@@ -271,251 +212,6 @@ impl<R: Row> Multiplexer<R> {
         }
         drop(state);
         drop(writes);
-    }
-}
-
-impl<R: Row> State<R> {
-    fn next_key(&mut self) -> u64 {
-        self.last_key += 1;
-        self.last_key
-    }
-
-    fn begin(&mut self, query: &Query, plan: Plan) -> (usize, Option<Load>) {
-        let slot = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(None);
-            self.slots.len() - 1
-        });
-        self.by_query.insert(query.clone(), slot);
-        if plan.exact {
-            self.router.insert(slot, plan.keys.as_ref());
-        } else {
-            self.inexact.push(slot);
-        }
-        self.slots[slot] = Some(LiveQuery {
-            query: query.clone(),
-            plan,
-            phase: Phase::Live,
-            snapshot: Snapshot::default(),
-            initial: None,
-            observers: Vec::new(),
-            joining: Vec::new(),
-        });
-        (slot, self.reload(slot))
-    }
-
-    /// Forgets a live query. The writes that waited for it are the answer: they must be dropped
-    /// outside the lock.
-    fn end(&mut self, slot: usize) -> Option<Vec<Arc<Write>>> {
-        let live = self.slots[slot].take()?;
-        self.free.push(slot);
-        self.by_query.remove(&live.query);
-        self.inexact.retain(|other| *other != slot);
-        self.loading.remove(&slot);
-        if live.plan.exact {
-            self.router.remove(slot, live.plan.keys.as_ref());
-        }
-        for (id, _) in live.snapshot.iter() {
-            release(&mut self.holders, id, slot);
-        }
-        match live.phase {
-            Phase::Live => None,
-            Phase::Loading(loading) => Some(loading.writes),
-        }
-    }
-
-    /// Makes a query read (again); an earlier load of it is void.
-    fn reload(&mut self, slot: usize) -> Option<Load> {
-        let generation = self.next_key();
-        let live = self.slots[slot].as_mut()?;
-        let writes = match &mut live.phase {
-            Phase::Live => Vec::new(),
-            Phase::Loading(loading) => std::mem::take(&mut loading.writes),
-        };
-        live.phase = Phase::Loading(Loading {
-            generation,
-            buffer: Vec::new(),
-            buffered_changes: 0,
-            must_repeat: false,
-            writes,
-        });
-        self.loading.insert(slot);
-        Some(Load { slot, generation, query: live.query.clone(), plan: live.plan.clone() })
-    }
-
-    fn reload_if_live(&mut self, slot: usize) -> Option<Load> {
-        if self.loading.contains(&slot) { None } else { self.reload(slot) }
-    }
-
-    fn loading(&mut self, slot: usize) -> Option<&mut Loading<R>> {
-        match &mut self.slots.get_mut(slot)?.as_mut()?.phase {
-            Phase::Loading(loading) => Some(loading),
-            Phase::Live => None,
-        }
-    }
-
-    /// Makes the query live if this load of it still counts.
-    fn take_loading(&mut self, load: &Load) -> Option<Loading<R>> {
-        let live = self.slots.get_mut(load.slot)?.as_mut()?;
-        match std::mem::replace(&mut live.phase, Phase::Live) {
-            Phase::Loading(loading) if loading.generation == load.generation => {
-                self.loading.remove(&load.slot);
-                Some(loading)
-            }
-            other => {
-                live.phase = other;
-                None
-            }
-        }
-    }
-
-    /// Gives a query the documents that were read, and its observers the difference.
-    fn publish_load(
-        &mut self,
-        collection: &CollectionName,
-        slot: usize,
-        documents: BTreeMap<DocumentId, Arc<Document>>,
-    ) {
-        let Self { slots, holders, .. } = self;
-        let Some(live) = &mut slots[slot] else { return };
-        if let Some(delta) = live.snapshot.replace(collection, documents) {
-            live.publish(slot, &delta, holders);
-        }
-        live.welcome(collection);
-    }
-
-    /// Brings the live queries that a batch concerns to their next snapshots.
-    fn apply_to_live(&mut self, collection: &CollectionName, batch: &Batch<R>) {
-        let mut steps: BTreeMap<usize, BTreeMap<DocumentId, Option<Arc<Document>>>> =
-            BTreeMap::new();
-        if batch.truncated {
-            for (id, slots) in &self.holders {
-                for slot in slots {
-                    steps.entry(*slot).or_default().insert(id.clone(), None);
-                }
-            }
-        }
-        for change in &batch.changes {
-            self.route(change, &mut steps);
-        }
-        let Self { slots, holders, .. } = self;
-        for (slot, step) in steps {
-            let Some(live) = &mut slots[slot] else { continue };
-            if matches!(live.phase, Phase::Live)
-                && let Some(delta) = live.snapshot.advance(collection, step)
-            {
-                live.publish(slot, &delta, holders);
-            }
-        }
-    }
-
-    /// Adds to each query's step what a change means to it.
-    fn route(
-        &self,
-        change: &Change<R>,
-        steps: &mut BTreeMap<usize, BTreeMap<DocumentId, Option<Arc<Document>>>>,
-    ) {
-        for slot in self.holders.get(&change.id).into_iter().flatten() {
-            steps.entry(*slot).or_default().insert(change.id.clone(), None);
-        }
-        let Some(row) = &change.row else { return };
-        let mut made: Vec<(Option<&[FieldName]>, Arc<Document>)> = Vec::new();
-        for slot in self.router.candidates(row) {
-            let Some(live) = &self.slots[slot] else { continue };
-            if live.plan.predicate.evaluate(&|field| row.value(field)) != Truth::True {
-                continue;
-            }
-            let fields = live.query.fields.as_deref();
-            let document = made.iter().find(|(other, _)| *other == fields);
-            let document = match document {
-                Some((_, document)) => Arc::clone(document),
-                None => {
-                    let document = row.document(fields);
-                    made.push((fields, Arc::clone(&document)));
-                    document
-                }
-            };
-            steps.entry(slot).or_default().insert(change.id.clone(), Some(document));
-        }
-    }
-}
-
-impl<R> LiveQuery<R> {
-    fn publish(
-        &mut self,
-        slot: usize,
-        delta: &Arc<Delta>,
-        holders: &mut HashMap<DocumentId, Vec<usize>>,
-    ) {
-        self.initial = None;
-        for change in delta.changes() {
-            match (&change.before, &change.after) {
-                (None, Some(_)) => holders.entry(change.id.clone()).or_default().push(slot),
-                (Some(_), None) => release(holders, &change.id, slot),
-                _ => {}
-            }
-        }
-        for (_, observer) in &self.observers {
-            observer.handle_delta(delta);
-        }
-    }
-
-    /// Gives the observers that are joining all documents.
-    fn welcome(&mut self, collection: &CollectionName) {
-        if self.joining.is_empty() {
-            return;
-        }
-        let initial = self.initial.get_or_insert_with(|| self.snapshot.initial(collection));
-        for (key, observer, sender) in self.joining.drain(..) {
-            observer.handle_delta(initial);
-            self.observers.push((key, observer));
-            // A subscriber that has gone meanwhile needs no answer.
-            let _ = sender.send(Ok(()));
-        }
-    }
-}
-
-impl<R> Loading<R> {
-    fn remember(&mut self, batch: &Arc<Batch<R>>) {
-        self.buffered_changes += batch.changes.len() + 1;
-        if self.buffered_changes > BUFFERED_CHANGES_MAX {
-            self.must_repeat = true;
-            self.buffer = Vec::new();
-        } else {
-            self.buffer.push(Arc::clone(batch));
-        }
-    }
-}
-
-/// Brings documents that were read up to a batch that they do not include.
-fn fold<R: Row>(
-    documents: &mut BTreeMap<DocumentId, Arc<Document>>,
-    load: &Load,
-    batch: &Batch<R>,
-) {
-    if batch.truncated {
-        documents.clear();
-    }
-    for Change { id, row } in &batch.changes {
-        let wanted = row
-            .as_ref()
-            .filter(|row| load.plan.predicate.evaluate(&|field| row.value(field)) == Truth::True);
-        match wanted {
-            Some(row) => {
-                documents.insert(id.clone(), row.document(load.query.fields.as_deref()));
-            }
-            None => {
-                documents.remove(id);
-            }
-        }
-    }
-}
-
-fn release(holders: &mut HashMap<DocumentId, Vec<usize>>, id: &DocumentId, slot: usize) {
-    if let Some(slots) = holders.get_mut(id) {
-        slots.retain(|other| *other != slot);
-        if slots.is_empty() {
-            holders.remove(id);
-        }
     }
 }
 

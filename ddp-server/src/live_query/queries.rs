@@ -1,0 +1,322 @@
+//! The state of a [`Multiplexer`](super::Multiplexer).
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use ddp_core::{CollectionName, DdpError, Delta, Document, DocumentId, FieldName, Snapshot};
+use futures::channel::oneshot;
+
+use super::multiplexer::{Load, Plan};
+use super::router::Router;
+use super::{Batch, Change, Observer, Row};
+use crate::query::{Query, Truth};
+use crate::write_fence::Write;
+
+/// How many changes a live query remembers while its documents are being read. With more, it reads
+/// again instead.
+const BUFFERED_CHANGES_MAX: usize = 10_000;
+
+/// The live queries of one collection, and how to find those that a change concerns.
+pub(super) struct State<R> {
+    pub(super) slots: Vec<Option<LiveQuery<R>>>,
+    pub(super) free: Vec<usize>,
+    pub(super) by_query: HashMap<Query, usize>,
+    pub(super) router: Router,
+    /// Queries that are not exact.
+    pub(super) inexact: Vec<usize>,
+    /// Queries that are reading.
+    pub(super) loading: BTreeSet<usize>,
+    /// The live queries that show each document.
+    pub(super) holders: HashMap<DocumentId, Vec<usize>>,
+    pub(super) last_key: u64,
+}
+
+pub(super) struct LiveQuery<R> {
+    pub(super) query: Query,
+    pub(super) plan: Plan,
+    pub(super) phase: Phase<R>,
+    pub(super) snapshot: Snapshot,
+    /// The step from nothing to the snapshot, while it is current and somebody asked for it.
+    pub(super) initial: Option<Arc<Delta>>,
+    pub(super) observers: Vec<(u64, Observer)>,
+    /// Observers that have not been given anything yet.
+    pub(super) joining: Vec<(u64, Observer, Ready)>,
+}
+
+/// Tells a subscriber that it has been given its first documents, or why it never will.
+pub(super) type Ready = oneshot::Sender<Result<(), DdpError>>;
+
+pub(super) enum Phase<R> {
+    Live,
+    Loading(Loading<R>),
+}
+
+pub(super) struct Loading<R> {
+    pub(super) generation: u64,
+    /// What happened since the load began.
+    pub(super) buffer: Vec<Arc<Batch<R>>>,
+    pub(super) buffered_changes: usize,
+    /// What happened can't be made up for by the buffer.
+    pub(super) must_repeat: bool,
+    /// Writes that are in the buffer and wait to be sent.
+    pub(super) writes: Vec<Arc<Write>>,
+}
+
+impl<R: Row> State<R> {
+    /// Without live queries.
+    pub(super) fn new() -> Self {
+        Self {
+            slots: Vec::new(),
+            free: Vec::new(),
+            by_query: HashMap::new(),
+            router: Router::default(),
+            inexact: Vec::new(),
+            loading: BTreeSet::new(),
+            holders: HashMap::new(),
+            last_key: 0,
+        }
+    }
+
+    pub(super) fn next_key(&mut self) -> u64 {
+        self.last_key += 1;
+        self.last_key
+    }
+
+    pub(super) fn begin(&mut self, query: &Query, plan: Plan) -> (usize, Option<Load>) {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            self.slots.len() - 1
+        });
+        self.by_query.insert(query.clone(), slot);
+        if plan.exact {
+            self.router.insert(slot, plan.keys.as_ref());
+        } else {
+            self.inexact.push(slot);
+        }
+        self.slots[slot] = Some(LiveQuery {
+            query: query.clone(),
+            plan,
+            phase: Phase::Live,
+            snapshot: Snapshot::default(),
+            initial: None,
+            observers: Vec::new(),
+            joining: Vec::new(),
+        });
+        (slot, self.reload(slot))
+    }
+
+    /// Forgets a live query. The writes that waited for it are the answer: they must be dropped
+    /// outside the lock.
+    pub(super) fn end(&mut self, slot: usize) -> Option<Vec<Arc<Write>>> {
+        let live = self.slots[slot].take()?;
+        self.free.push(slot);
+        self.by_query.remove(&live.query);
+        self.inexact.retain(|other| *other != slot);
+        self.loading.remove(&slot);
+        if live.plan.exact {
+            self.router.remove(slot, live.plan.keys.as_ref());
+        }
+        for (id, _) in live.snapshot.iter() {
+            release(&mut self.holders, id, slot);
+        }
+        match live.phase {
+            Phase::Live => None,
+            Phase::Loading(loading) => Some(loading.writes),
+        }
+    }
+
+    /// Makes a query read (again); an earlier load of it is void.
+    pub(super) fn reload(&mut self, slot: usize) -> Option<Load> {
+        let generation = self.next_key();
+        let live = self.slots[slot].as_mut()?;
+        let writes = match &mut live.phase {
+            Phase::Live => Vec::new(),
+            Phase::Loading(loading) => std::mem::take(&mut loading.writes),
+        };
+        live.phase = Phase::Loading(Loading {
+            generation,
+            buffer: Vec::new(),
+            buffered_changes: 0,
+            must_repeat: false,
+            writes,
+        });
+        self.loading.insert(slot);
+        Some(Load { slot, generation, query: live.query.clone(), plan: live.plan.clone() })
+    }
+
+    pub(super) fn reload_if_live(&mut self, slot: usize) -> Option<Load> {
+        if self.loading.contains(&slot) { None } else { self.reload(slot) }
+    }
+
+    pub(super) fn loading(&mut self, slot: usize) -> Option<&mut Loading<R>> {
+        match &mut self.slots.get_mut(slot)?.as_mut()?.phase {
+            Phase::Loading(loading) => Some(loading),
+            Phase::Live => None,
+        }
+    }
+
+    /// Makes the query live if this load of it still counts.
+    pub(super) fn take_loading(&mut self, load: &Load) -> Option<Loading<R>> {
+        let live = self.slots.get_mut(load.slot)?.as_mut()?;
+        match std::mem::replace(&mut live.phase, Phase::Live) {
+            Phase::Loading(loading) if loading.generation == load.generation => {
+                self.loading.remove(&load.slot);
+                Some(loading)
+            }
+            other => {
+                live.phase = other;
+                None
+            }
+        }
+    }
+
+    /// Gives a query the documents that were read, and its observers the difference.
+    pub(super) fn publish_load(
+        &mut self,
+        collection: &CollectionName,
+        slot: usize,
+        documents: BTreeMap<DocumentId, Arc<Document>>,
+    ) {
+        let Self { slots, holders, .. } = self;
+        let Some(live) = &mut slots[slot] else { return };
+        if let Some(delta) = live.snapshot.replace(collection, documents) {
+            live.publish(slot, &delta, holders);
+        }
+        live.welcome(collection);
+    }
+
+    /// Brings the live queries that a batch concerns to their next snapshots.
+    pub(super) fn apply_to_live(&mut self, collection: &CollectionName, batch: &Batch<R>) {
+        let mut steps: BTreeMap<usize, BTreeMap<DocumentId, Option<Arc<Document>>>> =
+            BTreeMap::new();
+        if batch.truncated {
+            for (id, slots) in &self.holders {
+                for slot in slots {
+                    steps.entry(*slot).or_default().insert(id.clone(), None);
+                }
+            }
+        }
+        for change in &batch.changes {
+            self.route(change, &mut steps);
+        }
+        let Self { slots, holders, .. } = self;
+        for (slot, step) in steps {
+            let Some(live) = &mut slots[slot] else { continue };
+            if matches!(live.phase, Phase::Live)
+                && let Some(delta) = live.snapshot.advance(collection, step)
+            {
+                live.publish(slot, &delta, holders);
+            }
+        }
+    }
+
+    /// Adds to each query's step what a change means to it.
+    fn route(
+        &self,
+        change: &Change<R>,
+        steps: &mut BTreeMap<usize, BTreeMap<DocumentId, Option<Arc<Document>>>>,
+    ) {
+        for slot in self.holders.get(&change.id).into_iter().flatten() {
+            steps.entry(*slot).or_default().insert(change.id.clone(), None);
+        }
+        let Some(row) = &change.row else { return };
+        let mut made: Vec<(Option<&[FieldName]>, Arc<Document>)> = Vec::new();
+        for slot in self.router.candidates(row) {
+            let Some(live) = &self.slots[slot] else { continue };
+            if live.plan.predicate.evaluate(&|field| row.value(field)) != Truth::True {
+                continue;
+            }
+            let fields = live.query.fields.as_deref();
+            let document = made.iter().find(|(other, _)| *other == fields);
+            let document = match document {
+                Some((_, document)) => Arc::clone(document),
+                None => {
+                    let document = row.document(fields);
+                    made.push((fields, Arc::clone(&document)));
+                    document
+                }
+            };
+            steps.entry(slot).or_default().insert(change.id.clone(), Some(document));
+        }
+    }
+}
+
+impl<R> LiveQuery<R> {
+    fn publish(
+        &mut self,
+        slot: usize,
+        delta: &Arc<Delta>,
+        holders: &mut HashMap<DocumentId, Vec<usize>>,
+    ) {
+        self.initial = None;
+        for change in delta.changes() {
+            match (&change.before, &change.after) {
+                (None, Some(_)) => holders.entry(change.id.clone()).or_default().push(slot),
+                (Some(_), None) => release(holders, &change.id, slot),
+                _ => {}
+            }
+        }
+        for (_, observer) in &self.observers {
+            observer.handle_delta(delta);
+        }
+    }
+
+    /// Gives the observers that are joining all documents.
+    pub(super) fn welcome(&mut self, collection: &CollectionName) {
+        if self.joining.is_empty() {
+            return;
+        }
+        let initial = self.initial.get_or_insert_with(|| self.snapshot.initial(collection));
+        for (key, observer, sender) in self.joining.drain(..) {
+            observer.handle_delta(initial);
+            self.observers.push((key, observer));
+            // A subscriber that has gone meanwhile needs no answer.
+            let _ = sender.send(Ok(()));
+        }
+    }
+}
+
+impl<R> Loading<R> {
+    pub(super) fn remember(&mut self, batch: &Arc<Batch<R>>) {
+        self.buffered_changes += batch.changes.len() + 1;
+        if self.buffered_changes > BUFFERED_CHANGES_MAX {
+            self.must_repeat = true;
+            self.buffer = Vec::new();
+        } else {
+            self.buffer.push(Arc::clone(batch));
+        }
+    }
+}
+
+/// Brings documents that were read up to a batch that they do not include.
+pub(super) fn fold<R: Row>(
+    documents: &mut BTreeMap<DocumentId, Arc<Document>>,
+    load: &Load,
+    batch: &Batch<R>,
+) {
+    if batch.truncated {
+        documents.clear();
+    }
+    for Change { id, row } in &batch.changes {
+        let wanted = row
+            .as_ref()
+            .filter(|row| load.plan.predicate.evaluate(&|field| row.value(field)) == Truth::True);
+        match wanted {
+            Some(row) => {
+                documents.insert(id.clone(), row.document(load.query.fields.as_deref()));
+            }
+            None => {
+                documents.remove(id);
+            }
+        }
+    }
+}
+
+fn release(holders: &mut HashMap<DocumentId, Vec<usize>>, id: &DocumentId, slot: usize) {
+    if let Some(slots) = holders.get_mut(id) {
+        slots.retain(|other| *other != slot);
+        if slots.is_empty() {
+            holders.remove(id);
+        }
+    }
+}
