@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use bytes::Bytes;
 use ddp_core::merge_box::Outgoing;
 use ddp_core::session::{CloseReason, Event, Input, Output};
 use ddp_core::{Delta, Session};
@@ -46,24 +47,38 @@ pub(crate) async fn run<T: Transport>(server: Arc<Shared>, transport: T, info: C
         mailbox: Arc::clone(&mailbox),
     };
     let _registration = server.sessions.register(&connection);
+    let _end = CloseMailbox(Arc::clone(&mailbox));
     let driver = Driver {
         session: Session::new(id, server.config.session, Instant::now()),
         running: Running::new(Arc::clone(&server), connection),
-        mailbox: Arc::clone(&mailbox),
+        mailbox,
         framing: transport.framing(),
         transport,
-        stalled_since: None,
+        backlog: Backlog::default(),
+        messages_since_write: 0,
+        mail_is_next: true,
         server,
     };
     driver.run().await;
-    mailbox.close();
+}
+
+/// Closes a mailbox however its connection ends.
+struct CloseMailbox(Arc<Mailbox>);
+
+impl Drop for CloseMailbox {
+    fn drop(&mut self) {
+        self.0.close();
+    }
 }
 
 /// What woke the task.
 enum Wake {
+    /// The server or the application ends the connection, after the mail.
+    End,
     Mail,
     Message(String),
     Timer,
+    Stalled,
     Gone(Option<TransportError>),
 }
 
@@ -77,14 +92,30 @@ enum End {
     Stalled,
 }
 
+/// How the client takes what it is sent.
+#[derive(Default)]
+struct Backlog {
+    /// Bytes given to the transport so far.
+    queued_total: u64,
+    /// How many of them the socket had taken when the task last looked.
+    written: u64,
+    /// Since when it has taken nothing although something waits.
+    stalled_since: Option<Instant>,
+    /// Whether since the last timer the client was not read because it did not keep up, or took
+    /// something after it had not.
+    was_behind: bool,
+}
+
 struct Driver<T> {
     session: Session,
     running: Running,
     mailbox: Arc<Mailbox>,
     framing: Framing,
     transport: T,
-    /// Since when the socket takes nothing.
-    stalled_since: Option<Instant>,
+    backlog: Backlog,
+    messages_since_write: usize,
+    /// Mail and messages take turns, so that neither waits for the other to end.
+    mail_is_next: bool,
     server: Arc<Shared>,
 }
 
@@ -109,7 +140,6 @@ impl<T: Transport> Driver<T> {
     async fn serve(&mut self) -> End {
         let mut timer = Box::pin(tokio::time::sleep_until(Instant::now().into()));
         let mut mail = VecDeque::new();
-        let mut unwritten = 0;
         loop {
             let deadline = match self.drain().await {
                 Ok(deadline) => deadline,
@@ -118,37 +148,24 @@ impl<T: Transport> Driver<T> {
                     return End::Close(CLOSED, reason.to_string());
                 }
             };
-            let stalled = self.stalled_since.map(|since| since + self.server.config.write_timeout);
-            if let Some(deadline) = [deadline, stalled].into_iter().flatten().min()
-                && timer.deadline().into_std() != deadline
-            {
-                timer.as_mut().reset(deadline.into());
-            }
-            let write_first = unwritten >= MESSAGES_PER_WRITE;
-            let wake = poll_fn(|cx| self.poll_wake(cx, timer.as_mut(), &mut mail, write_first));
-            unwritten = if write_first { 0 } else { unwritten + 1 };
-            match wake.await {
+            match poll_fn(|cx| self.poll_wake(cx, deadline, timer.as_mut(), &mut mail)).await {
                 Wake::Message(text) => {
                     self.session.handle_input(Input::Message(Instant::now(), &text));
                 }
-                Wake::Mail => {
-                    for mail in mail.drain(..) {
-                        match mail_input(mail, &mut self.running) {
-                            Some(input) => self.session.handle_input(input),
-                            None if self.running.is_closed() => {
-                                return End::Close(GOING_AWAY, "server closed".to_owned());
-                            }
-                            None => {}
-                        }
-                    }
+                Wake::Mail => self.handle_mail(&mut mail),
+                Wake::End => {
+                    self.handle_mail(&mut mail);
+                    // What the session makes of the last mail still goes out.
+                    let _ = self.drain().await;
+                    return End::Close(GOING_AWAY, "server closed".to_owned());
                 }
                 Wake::Timer => {
-                    let now = Instant::now();
-                    if stalled.is_some_and(|stalled| stalled <= now) {
-                        return End::Stalled;
+                    if std::mem::take(&mut self.backlog.was_behind) {
+                        self.session.handle_input(Input::Backlogged);
                     }
-                    self.session.handle_input(Input::Timeout(now));
+                    self.session.handle_input(Input::Timeout(Instant::now()));
                 }
+                Wake::Stalled => return End::Stalled,
                 Wake::Gone(error) => {
                     let id = self.session.id();
                     match error {
@@ -159,6 +176,19 @@ impl<T: Transport> Driver<T> {
                 }
             }
         }
+    }
+
+    fn handle_mail(&mut self, mail: &mut VecDeque<Mail>) {
+        for mail in mail.drain(..) {
+            if let Some(input) = mail_input(mail, &mut self.running) {
+                self.session.handle_input(input);
+            }
+        }
+    }
+
+    fn queue(&mut self, frames: Bytes) {
+        self.backlog.queued_total += frames.len() as u64;
+        self.transport.queue(frames);
     }
 
     /// Does all that the session wants done. The answer is when it wants to be woken.
@@ -174,10 +204,10 @@ impl<T: Transport> Driver<T> {
                 Output::Send(Outgoing::Shared(delta)) => {
                     if std::mem::take(&mut has_texts) {
                         let next = FrameBuilder::new(self.framing);
-                        self.transport.queue(std::mem::replace(&mut texts, next).finish());
+                        self.queue(std::mem::replace(&mut texts, next).finish());
                     }
                     let framing = self.framing;
-                    self.transport.queue(delta.frames(framing.index(), |delta| {
+                    self.queue(delta.frames(framing.index(), |delta| {
                         let mut frames = FrameBuilder::new(framing);
                         delta.for_each_message(|text| frames.message(text));
                         frames.finish()
@@ -198,7 +228,7 @@ impl<T: Transport> Driver<T> {
             }
         };
         if has_texts {
-            self.transport.queue(texts.finish());
+            self.queue(texts.finish());
         }
         deadline
     }
@@ -208,58 +238,115 @@ impl<T: Transport> Driver<T> {
     fn poll_wake(
         &mut self,
         cx: &mut Context<'_>,
+        deadline: Option<Instant>,
         timer: Pin<&mut Sleep>,
         mail: &mut VecDeque<Mail>,
-        write_first: bool,
     ) -> Poll<Wake> {
-        if write_first && let Poll::Ready(wake) = self.poll_write(cx) {
+        if self.mailbox.poll_end(cx, mail).is_ready() {
+            return Poll::Ready(Wake::End);
+        }
+        if self.messages_since_write >= MESSAGES_PER_WRITE
+            && let Poll::Ready(gone) = self.poll_write(cx)
+        {
+            return Poll::Ready(gone);
+        }
+        if self.has_room()
+            && let Poll::Ready(wake) = self.poll_mail_and_messages(cx, mail)
+        {
+            self.messages_since_write += 1;
             return Poll::Ready(wake);
         }
-        let has_room = self.transport.queued_bytes() < self.server.config.queued_bytes_max;
-        if has_room {
-            if self.mailbox.poll_take(cx, mail).is_ready() {
-                return Poll::Ready(Wake::Mail);
-            }
-            if self.session.wants_input()
-                && let Poll::Ready(received) = self.transport.poll_recv(cx)
-            {
-                return Poll::Ready(match received {
-                    Ok(Some(text)) => Wake::Message(text),
-                    Ok(None) => Wake::Gone(None),
-                    Err(error) => Wake::Gone(Some(error)),
-                });
+        let had_room = self.has_room();
+        if let Poll::Ready(gone) = self.poll_write(cx) {
+            return Poll::Ready(gone);
+        }
+        if !had_room {
+            self.backlog.was_behind = true;
+            if self.has_room() {
+                // There is room now; look at once what was left for later.
+                cx.waker().wake_by_ref();
             }
         }
-        if let Poll::Ready(wake) = self.poll_write(cx) {
-            return Poll::Ready(wake);
-        }
-        if !has_room && self.transport.queued_bytes() < self.server.config.queued_bytes_max {
-            // There is room now; look at once what was left for later.
-            cx.waker().wake_by_ref();
-        }
-        timer.poll(cx).map(|()| Wake::Timer)
+        self.poll_timer(cx, deadline, timer)
     }
 
-    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Wake> {
-        let before = self.transport.queued_bytes();
-        match self.transport.poll_flush(cx) {
-            Poll::Ready(Err(error)) => return Poll::Ready(Wake::Gone(Some(error.into()))),
-            Poll::Ready(Ok(())) => self.stalled_since = None,
-            Poll::Pending => {
-                let moves = self.transport.queued_bytes() < before;
-                if moves || self.stalled_since.is_none() {
-                    self.stalled_since = Some(Instant::now());
-                }
-            }
+    fn has_room(&self) -> bool {
+        self.transport.queued_bytes() < self.server.config.queued_bytes_max
+    }
+
+    /// Takes mail or a message, by turns if there are both.
+    fn poll_mail_and_messages(
+        &mut self,
+        cx: &mut Context<'_>,
+        mail: &mut VecDeque<Mail>,
+    ) -> Poll<Wake> {
+        let mail_is_next = std::mem::replace(&mut self.mail_is_next, true);
+        if mail_is_next && self.mailbox.poll_take(cx, mail).is_ready() {
+            self.mail_is_next = false;
+            return Poll::Ready(Wake::Mail);
+        }
+        if self.session.wants_input()
+            && let Poll::Ready(received) = self.transport.poll_recv(cx)
+        {
+            return Poll::Ready(match received {
+                Ok(Some(text)) => Wake::Message(text),
+                Ok(None) => Wake::Gone(None),
+                Err(error) => Wake::Gone(Some(error)),
+            });
+        }
+        if !mail_is_next && self.mailbox.poll_take(cx, mail).is_ready() {
+            return Poll::Ready(Wake::Mail);
         }
         Poll::Pending
+    }
+
+    /// Writes what the socket takes. Ready only if the socket failed.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Wake> {
+        self.messages_since_write = 0;
+        let flushed = match self.transport.poll_flush(cx) {
+            Poll::Ready(Err(error)) => return Poll::Ready(Wake::Gone(Some(error.into()))),
+            Poll::Ready(Ok(())) => true,
+            Poll::Pending => false,
+        };
+        let backlog = &mut self.backlog;
+        let written = backlog.queued_total.saturating_sub(self.transport.queued_bytes() as u64);
+        let moves = written > backlog.written;
+        backlog.written = written;
+        backlog.was_behind |= moves && backlog.stalled_since.is_some();
+        if flushed {
+            backlog.stalled_since = None;
+        } else if moves || backlog.stalled_since.is_none() {
+            backlog.stalled_since = Some(Instant::now());
+        }
+        Poll::Pending
+    }
+
+    fn poll_timer(
+        &self,
+        cx: &mut Context<'_>,
+        deadline: Option<Instant>,
+        mut timer: Pin<&mut Sleep>,
+    ) -> Poll<Wake> {
+        let write_timeout = self.server.config.write_timeout;
+        let stalled = self.backlog.stalled_since.map(|since| since + write_timeout);
+        let Some(next) = [deadline, stalled].into_iter().flatten().min() else {
+            return Poll::Pending;
+        };
+        if timer.deadline().into_std() != next {
+            timer.as_mut().reset(next.into());
+        }
+        if timer.poll(cx).is_pending() {
+            return Poll::Pending;
+        }
+        let is_stalled = stalled.is_some_and(|stalled| stalled <= Instant::now());
+        Poll::Ready(if is_stalled { Wake::Stalled } else { Wake::Timer })
     }
 }
 
 /// What a piece of mail means to the session, if it means anything to it.
 fn mail_input(mail: Mail, running: &mut Running) -> Option<Input<'static>> {
     Some(match mail {
-        Mail::Delta(subscription, delta) => Input::Delta(subscription, delta),
+        Mail::Delta(subscription, source, delta) => Input::Delta(subscription, source, delta),
         Mail::Ready(subscription) => Input::Ready(subscription),
         Mail::Stop(subscription, error) => {
             running.unsubscribe(subscription);
@@ -271,10 +358,6 @@ fn mail_input(mail: Mail, running: &mut Running) -> Option<Input<'static>> {
         Mail::Updated(call) => Input::Updated(call),
         Mail::Observing(subscription, observations) => {
             running.observing(subscription, observations);
-            return None;
-        }
-        Mail::Close => {
-            running.close();
             return None;
         }
     })

@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use ddp_core::merge_box::Source;
 use ddp_core::session::CallKey;
 use ddp_core::{CollectionName, DdpError, Delta, SubscriptionKey};
 use futures::task::AtomicWaker;
@@ -14,7 +15,7 @@ use crate::live_query::Observation;
 /// Something for a session, in the order in which it happened.
 #[derive(Debug)]
 pub(crate) enum Mail {
-    Delta(SubscriptionKey, Arc<Delta>),
+    Delta(SubscriptionKey, Source, Arc<Delta>),
     Ready(SubscriptionKey),
     Observing(SubscriptionKey, Vec<Observation>),
     Stop(SubscriptionKey, Option<DdpError>),
@@ -22,8 +23,6 @@ pub(crate) enum Mail {
     MethodUnblocked(CallKey),
     Result(CallKey, Result<Option<String>, DdpError>),
     Updated(CallKey),
-    /// The server, or the application, ends the connection.
-    Close,
 }
 
 /// A session's mailbox.
@@ -45,31 +44,46 @@ struct State {
     deltas: usize,
     /// Conflate when so many deltas wait.
     conflate_at: usize,
-    is_closed: bool,
+    end: End,
+}
+
+/// Whether the connection goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    No,
+    /// Somebody asked for its end; what came before is still to be sent.
+    Requested,
+    /// Nobody reads any more.
+    Closed,
 }
 
 impl Mailbox {
     pub(crate) fn new(deltas_max: usize) -> Self {
         let state =
-            State { mail: VecDeque::new(), deltas: 0, conflate_at: deltas_max, is_closed: false };
+            State { mail: VecDeque::new(), deltas: 0, conflate_at: deltas_max, end: End::No };
         Self { state: Mutex::new(state), waker: AtomicWaker::new(), deltas_max }
     }
 
     pub(crate) fn push(&self, mail: Mail) {
         let mut state = self.state.lock();
-        if !state.is_closed {
+        if state.end == End::No {
             state.mail.push_back(mail);
             drop(state);
             self.waker.wake();
         }
     }
 
-    pub(crate) fn push_delta(&self, subscription: SubscriptionKey, delta: Arc<Delta>) {
+    pub(crate) fn push_delta(
+        &self,
+        subscription: SubscriptionKey,
+        source: Source,
+        delta: Arc<Delta>,
+    ) {
         let mut state = self.state.lock();
-        if state.is_closed {
+        if state.end != End::No {
             return;
         }
-        state.mail.push_back(Mail::Delta(subscription, delta));
+        state.mail.push_back(Mail::Delta(subscription, source, delta));
         state.deltas += 1;
         if state.deltas > state.conflate_at {
             state.conflate();
@@ -99,10 +113,32 @@ impl Mailbox {
         !into.is_empty()
     }
 
+    /// Asks the connection's task to end it, after what has been mailed so far. Seen by
+    /// [`poll_end`](Self::poll_end) however much waits for the socket.
+    pub(crate) fn request_end(&self) {
+        let mut state = self.state.lock();
+        if state.end == End::No {
+            state.end = End::Requested;
+        }
+        drop(state);
+        self.waker.wake();
+    }
+
+    /// Ready when the connection is to end; the mail of before is moved to `into`.
+    pub(crate) fn poll_end(&self, cx: &Context<'_>, into: &mut VecDeque<Mail>) -> Poll<()> {
+        self.waker.register(cx.waker());
+        let mut state = self.state.lock();
+        if state.end == End::No {
+            return Poll::Pending;
+        }
+        into.append(&mut state.mail);
+        Poll::Ready(())
+    }
+
     /// Refuses all mail from now on and drops what waits.
     pub(crate) fn close(&self) {
         let mut state = self.state.lock();
-        state.is_closed = true;
+        state.end = End::Closed;
         let mail = std::mem::take(&mut state.mail);
         drop(state);
         drop(mail);
@@ -112,10 +148,10 @@ impl Mailbox {
 impl State {
     fn conflate(&mut self) {
         let mut kept: VecDeque<Mail> = VecDeque::with_capacity(self.mail.len());
-        let mut first: HashMap<(SubscriptionKey, CollectionName), usize> = HashMap::new();
+        let mut first: HashMap<(SubscriptionKey, Source, CollectionName), usize> = HashMap::new();
         for mail in self.mail.drain(..) {
-            if let Mail::Delta(subscription, delta) = &mail {
-                let key = (*subscription, delta.collection().clone());
+            if let Mail::Delta(subscription, source, delta) = &mail {
+                let key = (*subscription, *source, delta.collection().clone());
                 if let Some(&index) = first.get(&key) {
                     kept[index] = mail;
                     continue;
@@ -190,18 +226,18 @@ mod tests {
         let (subscriptions, call) = keys();
         let mailbox = Mailbox::new(4);
         let (tasks, lists) = (steps("tasks", 9), steps("lists", 2));
-        mailbox.push_delta(subscriptions[0], Arc::clone(&tasks[0]));
-        mailbox.push_delta(subscriptions[1], Arc::clone(&tasks[0]));
-        mailbox.push_delta(subscriptions[0], Arc::clone(&lists[0]));
+        mailbox.push_delta(subscriptions[0], Source::Cursor, Arc::clone(&tasks[0]));
+        mailbox.push_delta(subscriptions[1], Source::Cursor, Arc::clone(&tasks[0]));
+        mailbox.push_delta(subscriptions[0], Source::Cursor, Arc::clone(&lists[0]));
         mailbox.push(Mail::Updated(call));
-        mailbox.push_delta(subscriptions[0], Arc::clone(&lists[1]));
+        mailbox.push_delta(subscriptions[0], Source::Cursor, Arc::clone(&lists[1]));
         for delta in &tasks[1..] {
-            mailbox.push_delta(subscriptions[0], Arc::clone(delta));
+            mailbox.push_delta(subscriptions[0], Source::Cursor, Arc::clone(delta));
         }
         let mut seen = Vec::new();
         for mail in take(&mailbox) {
             seen.push(match mail {
-                Mail::Delta(key, delta) => {
+                Mail::Delta(key, _, delta) => {
                     let index = subscriptions.iter().position(|other| *other == key).unwrap();
                     format!("{index} {} {}", delta.collection(), delta.to())
                 }
@@ -216,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_million_deltas_take_no_room() {
+    fn many_deltas_take_no_room() {
         let (subscriptions, _) = keys();
         let mailbox = Mailbox::new(64);
         let mut snapshot = Snapshot::default();
@@ -226,13 +262,27 @@ mod tests {
             let documents =
                 BTreeMap::from([(DocumentId::from_string("a"), Some(Arc::new(document)))]);
             let delta = snapshot.advance(&"tasks".into(), documents).unwrap();
-            mailbox.push_delta(subscriptions[0], delta);
+            mailbox.push_delta(subscriptions[0], Source::Cursor, delta);
             assert!(mailbox.state.lock().mail.len() <= 65);
         }
         let mail = take(&mailbox);
-        let Some(Mail::Delta(_, last)) = mail.last() else { panic!("deltas") };
-        let Some(Mail::Delta(_, first)) = mail.first() else { panic!("deltas") };
+        let Some(Mail::Delta(_, _, last)) = mail.last() else { panic!("deltas") };
+        let Some(Mail::Delta(_, _, first)) = mail.first() else { panic!("deltas") };
         assert!(last.to() == 100_000 || first.to() == 100_000);
+    }
+
+    #[test]
+    fn what_was_mailed_before_the_end_is_handed_over_with_it() {
+        let (_, call) = keys();
+        let mailbox = Mailbox::new(4);
+        let cx = Context::from_waker(Waker::noop());
+        let mut mail = VecDeque::new();
+        assert!(mailbox.poll_end(&cx, &mut mail).is_pending());
+        mailbox.push(Mail::Updated(call));
+        mailbox.request_end();
+        mailbox.push(Mail::MethodUnblocked(call));
+        assert!(mailbox.poll_end(&cx, &mut mail).is_ready());
+        assert!(matches!(mail.make_contiguous(), [Mail::Updated(_)]), "{mail:?}");
     }
 
     #[test]

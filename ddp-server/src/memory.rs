@@ -110,6 +110,9 @@ impl<T: Serialize + DeserializeOwned> MemoryCollection<T> {
 
     /// Changes a document. False if there is none with this id.
     ///
+    /// The collection is locked while `change` runs and the document serializes: they must not use
+    /// the collection themselves.
+    ///
     /// # Errors
     /// A document that does not have the form of `T`, or whose new form does not serialize to a map.
     pub fn update(&self, id: &str, change: impl FnOnce(&mut T)) -> Result<bool, Error> {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use ddp_core::ejson::Ejson;
+use ddp_core::merge_box::Source;
 use ddp_core::session::CallKey;
 use ddp_core::{DdpError, SubscriptionKey};
 use futures::FutureExt;
@@ -29,7 +30,6 @@ pub(crate) struct Running {
     server: Arc<Shared>,
     connection: Connection,
     publications: HashMap<SubscriptionKey, Publication>,
-    is_closed: bool,
 }
 
 #[derive(Default)]
@@ -48,15 +48,7 @@ impl Drop for Publication {
 
 impl Running {
     pub(crate) fn new(server: Arc<Shared>, connection: Connection) -> Self {
-        Self { server, connection, publications: HashMap::new(), is_closed: false }
-    }
-
-    pub(crate) fn close(&mut self) {
-        self.is_closed = true;
-    }
-
-    pub(crate) fn is_closed(&self) -> bool {
-        self.is_closed
+        Self { server, connection, publications: HashMap::new() }
     }
 
     pub(crate) async fn subscribe(
@@ -128,7 +120,7 @@ async fn invoke(server: Arc<Shared>, context: MethodContext) {
     };
     let result = catch_panic(run).await.map_err(|error| {
         let session = invocation.connection().id();
-        error.into_ddp(&format!("while invoking method '{name}' for session {session}"))
+        redact(error, &format!("while invoking method '{name}' for session {session}"))
     });
     invocation.connection().mailbox.push(Mail::Result(invocation.call(), result));
     invocation.fence().arm();
@@ -163,7 +155,7 @@ async fn publish(
         Err(error) => {
             let session = connection.id();
             let context = format!("from sub '{name}' of session {session}");
-            Mail::Stop(key, Some(error.into_ddp(&context)))
+            Mail::Stop(key, Some(redact(error, &context)))
         }
     };
     connection.mailbox.push(mail);
@@ -182,9 +174,16 @@ async fn observe(
             )));
         }
     }
-    let observing =
-        cursors.iter().map(|cursor| cursor.driver.observe(&cursor.query, subscription.observer()));
+    let observing = cursors
+        .iter()
+        .map(|cursor| cursor.driver.observe(&cursor.query, subscription.observer(Source::Cursor)));
     futures::future::try_join_all(observing).await
+}
+
+/// What the client gets of an error. Logging it runs the application's code, which may panic, too.
+fn redact(error: Error, context: &str) -> DdpError {
+    let redact = AssertUnwindSafe(|| error.into_ddp(context));
+    std::panic::catch_unwind(redact).unwrap_or_else(|_| DdpError::internal())
 }
 
 /// Turns a panic of a handler into its error, so that it costs nobody else anything.

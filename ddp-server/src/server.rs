@@ -140,16 +140,24 @@ impl Server {
     }
 
     /// Serves a router into which [`router`](Self::router) has been merged, until
-    /// [`close`](Self::close).
+    /// [`close`](Self::close). Requests that are under way then get `close_timeout` to finish.
     ///
     /// # Errors
     /// That of the listener.
     pub async fn serve_with(&self, listener: TcpListener, router: Router) -> io::Result<()> {
         let service = router.into_make_service_with_connect_info::<SocketAddr>();
         let sessions = Arc::clone(&self.0.sessions);
-        axum::serve(listener, service)
-            .with_graceful_shutdown(async move { sessions.closing().await })
-            .await
+        let serving = axum::serve(listener, service)
+            .with_graceful_shutdown(async move { sessions.closing().await });
+        // A client that never finishes its request must not keep the server from ending.
+        let too_long = async {
+            self.0.sessions.closing().await;
+            tokio::time::sleep(self.0.config.close_timeout).await;
+        };
+        tokio::select! {
+            served = serving.into_future() => served,
+            () = too_long => Ok(()),
+        }
     }
 
     /// Disconnects all clients with code 1001, accepts no more, and waits until the last is gone.

@@ -43,7 +43,7 @@ impl Sessions {
     }
 
     /// Closes all connections, now and in the future, and waits until they are gone. Each of them
-    /// bounds the time that its end takes.
+    /// bounds the time that its end takes by `close_timeout`.
     pub(crate) async fn close(&self) {
         self.closing.send_replace(true);
         let open: Vec<Connection> = self.open.lock().values().cloned().collect();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Outgoing;
+use super::{Outgoing, Source};
 use crate::document::Document;
 use crate::id::DocumentId;
 use crate::message::encode::{FieldList, push_difference};
@@ -12,8 +12,10 @@ use crate::snapshot::{CollectionName, Delta, Snapshot};
 /// What each subscription of a session shows of one collection, in order of precedence.
 #[derive(Debug, Default)]
 pub(crate) struct SessionCollectionView {
-    views: Vec<(SubscriptionKey, Snapshot)>,
+    views: Vec<(ViewKey, Snapshot)>,
 }
+
+type ViewKey = (SubscriptionKey, Source);
 
 impl SessionCollectionView {
     pub(crate) fn is_empty(&self) -> bool {
@@ -22,13 +24,13 @@ impl SessionCollectionView {
 
     pub(crate) fn apply(
         &mut self,
-        subscription: SubscriptionKey,
+        view: ViewKey,
         delta: &Arc<Delta>,
         send: &mut impl FnMut(Outgoing),
     ) {
-        let index = self.views.iter().position(|(key, _)| *key == subscription);
+        let index = self.views.iter().position(|(key, _)| *key == view);
         let index = index.unwrap_or_else(|| {
-            self.views.push((subscription, Snapshot::default()));
+            self.views.push((view, Snapshot::default()));
             self.views.len() - 1
         });
         let version = self.views[index].1.version();
@@ -57,13 +59,13 @@ impl SessionCollectionView {
         subscription: SubscriptionKey,
         send: &mut impl FnMut(Outgoing),
     ) {
-        let Some(index) = self.views.iter().position(|(key, _)| *key == subscription) else {
-            return;
-        };
-        let gone = self.views[index].1.clone();
-        let ids = gone.iter().map(|(id, _)| id);
-        self.replace(collection, index, &Snapshot::default(), ids, send);
-        self.views.remove(index);
+        let of_subscription = |(key, _): &(ViewKey, Snapshot)| key.0 == subscription;
+        while let Some(index) = self.views.iter().position(of_subscription) {
+            let gone = self.views[index].1.clone();
+            let ids = gone.iter().map(|(id, _)| id);
+            self.replace(collection, index, &Snapshot::default(), ids, send);
+            self.views.remove(index);
+        }
     }
 
     /// Puts `next` in the place of a subscription's snapshot and sends what that does to the

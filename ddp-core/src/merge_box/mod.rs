@@ -26,6 +26,16 @@ pub enum Outgoing {
     Shared(Arc<Delta>),
 }
 
+/// Where a subscription's documents of a collection come from. A publication may return a cursor and
+/// add documents of the same collection by hand; each has its own versions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Source {
+    /// The publication adds, changes and removes them itself.
+    ByHand,
+    /// A live query.
+    Cursor,
+}
+
 /// All views of one session.
 #[derive(Debug, Default)]
 pub struct MergeBox {
@@ -41,6 +51,7 @@ impl MergeBox {
     pub fn apply(
         &mut self,
         subscription: SubscriptionKey,
+        source: Source,
         delta: &Arc<Delta>,
         send: &mut impl FnMut(Outgoing),
     ) {
@@ -49,7 +60,7 @@ impl MergeBox {
             self.collections.insert(collection.clone(), SessionCollectionView::default());
         }
         if let Some(view) = self.collections.get_mut(collection) {
-            view.apply(subscription, delta, send);
+            view.apply((subscription, source), delta, send);
         }
     }
 

@@ -51,10 +51,6 @@ impl Session {
             }
             return;
         }
-        if !self.wants_input() {
-            // The client may well be talking: it is not being read.
-            self.heartbeat.handle_message();
-        }
         if due(self.heartbeat.dead_at) {
             return self.close(CloseReason::HeartbeatTimeout);
         }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use crate::ejson::Ejson;
 use crate::error::{DdpError, ProtocolError};
-use crate::merge_box::{MergeBox, Outgoing};
+use crate::merge_box::{MergeBox, Outgoing, Source};
 use crate::message::client::Malformed;
 use crate::message::{ClientMessage, ServerMessage, decode};
 use crate::snapshot::Delta;
@@ -45,9 +45,11 @@ pub struct SessionConfig {
     pub heartbeat_timeout: Duration,
     /// A connection that sends no `connect` for so long is closed. Meteor: 45 s.
     pub connect_timeout: Duration,
-    /// How many messages wait while a method or a publication runs. With more,
+    /// How many messages wait while a method or a publication runs. With so many,
     /// [`Session::wants_input`] is false until there is room. Meteor has no such bound.
     pub queued_messages_max: usize,
+    /// How many bytes of messages wait, the last one not counted.
+    pub queued_bytes_max: usize,
     /// How many calls may be unfinished at once, counting those that only wait for `updated`. With
     /// so many, further messages wait.
     pub calls_max: usize,
@@ -61,7 +63,8 @@ impl Default for SessionConfig {
             heartbeat_interval: Duration::from_secs(15),
             heartbeat_timeout: Duration::from_secs(15),
             connect_timeout: Duration::from_secs(45),
-            queued_messages_max: 128,
+            queued_messages_max: 4096,
+            queued_bytes_max: 1024 * 1024,
             calls_max: 1024,
             subscriptions_max: 1024,
         }
@@ -75,8 +78,11 @@ pub enum Input<'a> {
     Message(Instant, &'a str),
     /// The time that [`Output::Timeout`] named has come.
     Timeout(Instant),
+    /// The client takes what it is sent, or is not being read because it does not: its silence says
+    /// nothing. Whoever drives the session ends those that take nothing for too long.
+    Backlogged,
     /// Documents of a subscription changed.
-    Delta(SubscriptionKey, Arc<Delta>),
+    Delta(SubscriptionKey, Source, Arc<Delta>),
     /// All initial documents of a subscription have been handed over.
     Ready(SubscriptionKey),
     /// A subscription ends by the server's will: by `stop`, or with an error.
@@ -162,9 +168,12 @@ pub struct Session {
     config: SessionConfig,
     state: State,
     heartbeat: Heartbeat,
-    queue: VecDeque<Queued>,
+    /// Messages that wait for their turn, as they came: a client must not claim more memory than it
+    /// sends bytes.
+    queue: VecDeque<String>,
+    queued_bytes: usize,
     blocked_by: Option<Blocker>,
-    subscriptions: HashMap<SubscriptionKey, String>,
+    subscriptions: HashMap<SubscriptionKey, Subscription>,
     subscription_keys: HashMap<String, SubscriptionKey>,
     calls: HashMap<CallKey, methods::Call>,
     merge_box: MergeBox,
@@ -179,11 +188,11 @@ enum State {
     Closed,
 }
 
-/// A message that waits for its turn.
 #[derive(Debug)]
-enum Queued {
-    Message(ClientMessage),
-    Malformed(ProtocolError, Option<String>),
+struct Subscription {
+    /// The client's name for it.
+    id: String,
+    is_ready: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -203,6 +212,7 @@ impl Session {
             state: State::Connecting,
             heartbeat: Heartbeat::new(now + config.connect_timeout),
             queue: VecDeque::new(),
+            queued_bytes: 0,
             blocked_by: None,
             subscriptions: HashMap::new(),
             subscription_keys: HashMap::new(),
@@ -222,10 +232,13 @@ impl Session {
     }
 
     /// Whether there is room for the client's next message. While there is none, leave it in the
-    /// socket: the client is held back, and its silence is not taken for death.
+    /// socket: the client is held back. If that lasts longer than the heartbeat allows, the client
+    /// is not heard and counts as dead.
     #[must_use]
     pub fn wants_input(&self) -> bool {
-        self.state != State::Closed && self.queue.len() < self.config.queued_messages_max
+        self.state != State::Closed
+            && self.queue.len() < self.config.queued_messages_max
+            && self.queued_bytes < self.config.queued_bytes_max
     }
 
     /// Takes what happened.
@@ -236,7 +249,10 @@ impl Session {
         match input {
             Input::Message(now, text) => self.handle_message(now, text),
             Input::Timeout(now) => self.handle_timeout(now),
-            Input::Delta(subscription, delta) => self.handle_delta(subscription, &delta),
+            Input::Backlogged => self.heartbeat.handle_message(),
+            Input::Delta(subscription, source, delta) => {
+                self.handle_delta(subscription, source, &delta);
+            }
             Input::Ready(subscription) => self.handle_ready(subscription),
             Input::Stop(subscription, error) => self.handle_stop(subscription, error.as_ref()),
             Input::SubscriptionUnblocked(subscription) => {
@@ -262,49 +278,51 @@ impl Session {
             return self.handle_first_message(now, text, message);
         };
         self.heartbeat.handle_message();
-        let queued = match message {
+        match message {
             Ok(ClientMessage::Ping { id }) if version.has_heartbeats() => {
-                return self.send(ServerMessage::Pong { id: id.as_deref() });
+                self.send(ServerMessage::Pong { id: id.as_deref() });
             }
-            Ok(ClientMessage::Pong) if version.has_heartbeats() => return,
+            Ok(ClientMessage::Pong) if version.has_heartbeats() => {}
             Ok(ClientMessage::Connect { .. }) => {
-                return self.send_error(ProtocolError::AlreadyConnected, Some(text));
+                self.send_error(ProtocolError::AlreadyConnected, Some(text));
             }
-            Ok(ClientMessage::Ping { .. } | ClientMessage::Pong) => {
-                Queued::Malformed(ProtocolError::UnknownMessage, Some(text.to_owned()))
-            }
-            Ok(message) => Queued::Message(message),
             Err(Malformed { error: ProtocolError::BadRequest, echo }) => {
-                return self.send_error(ProtocolError::BadRequest, echo.then_some(text));
+                self.send_error(ProtocolError::BadRequest, echo.then_some(text));
             }
-            Err(Malformed { error, echo }) => {
-                Queued::Malformed(error, echo.then(|| text.to_owned()))
-            }
-        };
-        self.queue.push_back(queued);
-        self.process_queue();
-    }
-
-    /// Runs the messages in order, up to one that holds up the others.
-    fn process_queue(&mut self) {
-        while self.blocked_by.is_none() && self.calls.len() < self.config.calls_max {
-            match self.queue.pop_front() {
-                None => return,
-                Some(Queued::Malformed(error, text)) => self.send_error(error, text.as_deref()),
-                Some(Queued::Message(message)) => self.process(message),
+            message if self.can_process() && self.queue.is_empty() => self.process(message, text),
+            _ => {
+                self.queued_bytes += text.len();
+                self.queue.push_back(text.to_owned());
             }
         }
     }
 
-    fn process(&mut self, message: ClientMessage) {
+    fn can_process(&self) -> bool {
+        self.blocked_by.is_none() && self.calls.len() < self.config.calls_max
+    }
+
+    /// Runs the messages that wait, in order, up to one that holds up the others.
+    fn process_queue(&mut self) {
+        while self.can_process()
+            && let Some(text) = self.queue.pop_front()
+        {
+            self.queued_bytes -= text.len();
+            self.process(decode::decode(&text), &text);
+        }
+    }
+
+    fn process(&mut self, message: Result<ClientMessage, Malformed>, text: &str) {
         match message {
-            ClientMessage::Sub { id, name, params } => self.process_sub(id, name, params),
-            ClientMessage::Unsub { id } => self.process_unsub(id.as_deref()),
-            ClientMessage::Method { id, method, params, random_seed } => {
+            Ok(ClientMessage::Sub { id, name, params }) => self.process_sub(id, name, params),
+            Ok(ClientMessage::Unsub { id }) => self.process_unsub(id.as_deref()),
+            Ok(ClientMessage::Method { id, method, params, random_seed }) => {
                 self.process_method(id, method, params, random_seed);
             }
-            // These never enter the queue.
-            ClientMessage::Connect { .. } | ClientMessage::Ping { .. } | ClientMessage::Pong => {}
+            // Heartbeats come here only in the version that does not know them.
+            Ok(
+                ClientMessage::Connect { .. } | ClientMessage::Ping { .. } | ClientMessage::Pong,
+            ) => self.send_error(ProtocolError::UnknownMessage, Some(text)),
+            Err(Malformed { error, echo }) => self.send_error(error, echo.then_some(text)),
         }
     }
 
@@ -331,6 +349,7 @@ impl Session {
     fn close(&mut self, reason: CloseReason) {
         self.state = State::Closed;
         self.queue.clear();
+        self.queued_bytes = 0;
         self.outputs.push_back(Output::Close(reason));
     }
 }

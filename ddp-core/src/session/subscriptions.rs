@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{Blocker, Event, Output, Session, SubscriptionKey};
 use crate::ejson::Ejson;
 use crate::error::DdpError;
+use crate::merge_box::Source;
 use crate::message::ServerMessage;
 use crate::snapshot::Delta;
 
@@ -20,7 +21,7 @@ impl Session {
         }
         let subscription = SubscriptionKey(self.next_key());
         self.subscription_keys.insert(id.clone(), subscription);
-        self.subscriptions.insert(subscription, id);
+        self.subscriptions.insert(subscription, super::Subscription { id, is_ready: false });
         self.blocked_by = Some(Blocker::Subscription(subscription));
         let event = Event::Subscribe { subscription, name, params };
         self.outputs.push_back(Output::Event(event));
@@ -35,18 +36,25 @@ impl Session {
         self.send(ServerMessage::Nosub { id, error: None });
     }
 
-    pub(super) fn handle_delta(&mut self, subscription: SubscriptionKey, delta: &Arc<Delta>) {
+    pub(super) fn handle_delta(
+        &mut self,
+        subscription: SubscriptionKey,
+        source: Source,
+        delta: &Arc<Delta>,
+    ) {
         if self.subscriptions.contains_key(&subscription) {
             let outputs = &mut self.outputs;
-            self.merge_box.apply(subscription, delta, &mut |outgoing| {
+            self.merge_box.apply(subscription, source, delta, &mut |outgoing| {
                 outputs.push_back(Output::Send(outgoing));
             });
         }
     }
 
     pub(super) fn handle_ready(&mut self, subscription: SubscriptionKey) {
-        if let Some(id) = self.subscriptions.get(&subscription) {
-            let text = ServerMessage::Ready { subs: &[id] }.to_text();
+        let state = self.subscriptions.get_mut(&subscription);
+        if let Some(state) = state.filter(|state| !state.is_ready) {
+            state.is_ready = true;
+            let text = ServerMessage::Ready { subs: &[&state.id] }.to_text();
             self.outputs.push_back(Output::Send(super::Outgoing::Text(text)));
         }
         self.unblock(Blocker::Subscription(subscription));
@@ -61,7 +69,7 @@ impl Session {
 
     /// Takes a subscription and its documents away; the client's id of it, if it existed.
     fn end(&mut self, subscription: SubscriptionKey) -> Option<String> {
-        let id = self.subscriptions.remove(&subscription)?;
+        let id = self.subscriptions.remove(&subscription)?.id;
         self.subscription_keys.remove(&id);
         let outputs = &mut self.outputs;
         self.merge_box.remove(subscription, &mut |outgoing| {

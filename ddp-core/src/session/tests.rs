@@ -214,13 +214,14 @@ fn documents_precede_ready_and_go_before_nosub() {
     let subscription = peer.subscribe("s1");
     let delta = step(&mut tasks, "a", Some(r#""x""#));
     assert_eq!(
-        peer.input(Input::Delta(subscription, delta)),
+        peer.input(Input::Delta(subscription, Source::Cursor, delta)),
         [r#"{"msg":"added","collection":"tasks","id":"a","fields":{"text":"x"}}"#]
     );
     assert_eq!(peer.input(Input::Ready(subscription)), [r#"{"msg":"ready","subs":["s1"]}"#]);
+    assert_eq!(peer.input(Input::Ready(subscription)), [""; 0], "once");
     let delta = step(&mut tasks, "a", Some(r#""y""#));
     assert_eq!(
-        peer.input(Input::Delta(subscription, delta)),
+        peer.input(Input::Delta(subscription, Source::Cursor, delta)),
         [r#"{"msg":"changed","collection":"tasks","id":"a","fields":{"text":"y"}}"#]
     );
     assert_eq!(peer.recv(r#"{"msg":"sub","id":"s1","name":"tasks"}"#), [""; 0], "ids in use");
@@ -231,7 +232,7 @@ fn documents_precede_ready_and_go_before_nosub() {
     assert_eq!(peer.events, [Event::Unsubscribe(subscription)]);
     // What was under way meanwhile means nothing now.
     let delta = step(&mut tasks, "a", None);
-    assert_eq!(peer.input(Input::Delta(subscription, delta)), [""; 0]);
+    assert_eq!(peer.input(Input::Delta(subscription, Source::Cursor, delta)), [""; 0]);
     assert_eq!(peer.input(Input::Stop(subscription, None)), [""; 0]);
     // The id is free again, under a new key.
     peer.events.clear();
@@ -302,8 +303,9 @@ fn what_waits_is_bounded() {
         peer.recv(&format!(r#"{{"msg":"method","id":"{id}","method":"m"}}"#));
     }
     assert!(!peer.session.wants_input());
-    // A client that is not being read is not dead.
+    // A client that takes what it is sent, slowly, is not dead.
     for _ in 0..4 {
+        peer.input(Input::Backlogged);
         assert_eq!(peer.sleep().1, [""; 0]);
         assert_eq!(peer.closed, None);
     }
@@ -329,4 +331,27 @@ fn what_waits_is_bounded() {
     peer.input(Input::Ready(subscription));
     let refused = peer.recv(r#"{"msg":"sub","id":"b","name":"tasks"}"#);
     assert!(refused[0].contains(r#""error":"too-many-subscriptions""#), "{refused:?}");
+}
+
+#[test]
+fn what_waits_is_bounded_in_bytes_and_a_client_that_is_not_heard_is_dead() {
+    let mut peer = Peer::connected();
+    peer.call("1");
+    let long = "x".repeat(600_000);
+    for id in 2..4 {
+        assert!(peer.session.wants_input());
+        peer.recv(&format!(r#"{{"msg":"method","id":"{id}","method":"m","params":["{long}"]}}"#));
+    }
+    assert!(!peer.session.wants_input());
+    assert_eq!(peer.sleep().1, [""; 0]);
+    assert_eq!(peer.sleep().1, [r#"{"msg":"ping"}"#]);
+    assert_eq!(peer.sleep().1, [""; 0]);
+    assert_eq!(peer.closed, Some(CloseReason::HeartbeatTimeout));
+
+    let mut peer = Peer::connected();
+    let first = peer.call("1");
+    peer.recv(&format!(r#"{{"msg":"method","id":"2","method":"m","params":["{long}"]}}"#));
+    peer.recv(&format!(r#"{{"msg":"method","id":"3","method":"m","params":["{long}"]}}"#));
+    peer.input(Input::MethodUnblocked(first));
+    assert!(peer.session.wants_input(), "one has left the queue");
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::FromContext;
 use crate::error::Error;
-use crate::mailbox::{Mail, Mailbox};
+use crate::mailbox::Mailbox;
 use crate::method::MethodContext;
 use crate::publication::PublicationContext;
 
@@ -30,9 +30,9 @@ impl Connection {
         self.remote_address
     }
 
-    /// Disconnects the client. It may connect again.
+    /// Disconnects the client, after what it is to be sent so far. It may connect again.
     pub fn close(&self) {
-        self.mailbox.push(Mail::Close);
+        self.mailbox.request_end();
     }
 }
 

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use ddp_core::ejson::{self, Ejson};
+use ddp_core::merge_box::Source;
 use ddp_core::{CollectionName, Document, DocumentId, FieldName, Snapshot, SubscriptionKey};
 use parking_lot::Mutex;
 use serde::Serialize;
@@ -111,8 +112,9 @@ impl Subscription {
         self.0.key
     }
 
-    pub(crate) fn observer(&self) -> Observer {
-        Observer::new(Arc::clone(&self.0.connection.mailbox), self.0.key)
+    /// Takes the documents of one source to the session.
+    pub(crate) fn observer(&self, source: Source) -> Observer {
+        Observer::new(Arc::clone(&self.0.connection.mailbox), self.0.key, source)
     }
 
     fn push(&self, mail: Mail) {
@@ -145,7 +147,7 @@ impl Subscription {
         let step = BTreeMap::from([(id, document.map(Arc::new))]);
         if let Some(delta) = collection.advance(&name, step) {
             // Under the lock, so that steps reach the mailbox in their order.
-            self.observer().handle_delta(&delta);
+            self.observer(Source::ByHand).handle_delta(&delta);
         }
     }
 }

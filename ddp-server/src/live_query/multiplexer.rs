@@ -117,8 +117,9 @@ impl<R: Row> Multiplexer<R> {
     }
 
     /// Ends a load. `documents` is all that the query gives at a point of which `has_seen` tells
-    /// which transactions it includes. If too much happened meanwhile, the answer is a load to be
-    /// carried out again.
+    /// which transactions it includes. Observers are sent the difference. If what happened meanwhile
+    /// can't be told from the changes, the answer is another load; there is progress even if
+    /// something happens during each.
     #[must_use]
     pub fn finish_load(
         &self,
@@ -127,28 +128,25 @@ impl<R: Row> Multiplexer<R> {
         has_seen: impl Fn(u64) -> bool,
     ) -> Option<Load> {
         let mut state = self.state.lock();
-        let loading = state.take_loading(&load)?;
+        let mut loading = state.take_loading(&load)?;
         let unseen = || loading.buffer.iter().filter(|batch| !has_seen(batch.transaction));
         let inexact = !load.plan.exact && unseen().next().is_some();
-        if loading.must_repeat || inexact || unseen().any(|batch| batch.requery) {
-            let writes = loading.writes;
-            let load = state.reload(load.slot);
-            if let Some(load) = &load
-                && let Some(loading) = state.loading(load.slot)
-            {
-                loading.writes = writes;
-            }
-            return load;
-        }
+        let must_repeat = loading.must_repeat || inexact || unseen().any(|batch| batch.requery);
         let mut documents = documents;
         for batch in unseen() {
             fold(&mut documents, &load, batch);
         }
         state.publish_load(&self.collection, load.slot, documents);
-        // The writes that waited for this load are released last, when all has been handed over.
+        let repeat = must_repeat.then(|| state.reload(load.slot)).flatten();
+        if let Some(repeat) = &repeat
+            && let Some(next) = state.loading(repeat.slot)
+        {
+            next.inherited = std::mem::take(&mut loading.writes);
+        }
+        // The writes that this load has seen are released last, when all has been handed over.
         drop(state);
         drop(loading);
-        None
+        repeat
     }
 
     /// Ends a load that the source refuses for good. Its subscriptions end with the error.

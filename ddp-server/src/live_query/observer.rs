@@ -4,6 +4,7 @@ use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
+use ddp_core::merge_box::Source;
 use ddp_core::{DdpError, Delta, SubscriptionKey};
 
 use crate::mailbox::{Mail, Mailbox};
@@ -13,17 +14,22 @@ use crate::mailbox::{Mail, Mailbox};
 pub struct Observer {
     mailbox: Arc<Mailbox>,
     subscription: SubscriptionKey,
+    source: Source,
 }
 
 impl Observer {
-    pub(crate) fn new(mailbox: Arc<Mailbox>, subscription: SubscriptionKey) -> Self {
-        Self { mailbox, subscription }
+    pub(crate) fn new(
+        mailbox: Arc<Mailbox>,
+        subscription: SubscriptionKey,
+        source: Source,
+    ) -> Self {
+        Self { mailbox, subscription, source }
     }
 
     /// Hands over the next step of the documents. Never blocks: a session that lags loses steps,
     /// not the state that they lead to.
     pub fn handle_delta(&self, delta: &Arc<Delta>) {
-        self.mailbox.push_delta(self.subscription, Arc::clone(delta));
+        self.mailbox.push_delta(self.subscription, self.source, Arc::clone(delta));
     }
 
     /// Ends the subscription with an error, since its documents can't be kept up to date any more.

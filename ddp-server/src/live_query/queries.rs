@@ -58,8 +58,10 @@ pub(super) struct Loading<R> {
     pub(super) buffered_changes: usize,
     /// What happened can't be made up for by the buffer.
     pub(super) must_repeat: bool,
-    /// Writes that are in the buffer and wait to be sent.
+    /// Writes that were over while this load was under way; it may or may not see them.
     pub(super) writes: Vec<Arc<Write>>,
+    /// Writes that were over before this load began, so that it sees them.
+    pub(super) inherited: Vec<Arc<Write>>,
 }
 
 impl<R: Row> State<R> {
@@ -121,7 +123,7 @@ impl<R: Row> State<R> {
         }
         match live.phase {
             Phase::Live => None,
-            Phase::Loading(loading) => Some(loading.writes),
+            Phase::Loading(loading) => Some(loading.into_writes()),
         }
     }
 
@@ -129,16 +131,17 @@ impl<R: Row> State<R> {
     pub(super) fn reload(&mut self, slot: usize) -> Option<Load> {
         let generation = self.next_key();
         let live = self.slots[slot].as_mut()?;
-        let writes = match &mut live.phase {
+        let inherited = match std::mem::replace(&mut live.phase, Phase::Live) {
             Phase::Live => Vec::new(),
-            Phase::Loading(loading) => std::mem::take(&mut loading.writes),
+            Phase::Loading(loading) => loading.into_writes(),
         };
         live.phase = Phase::Loading(Loading {
             generation,
             buffer: Vec::new(),
             buffered_changes: 0,
             must_repeat: false,
-            writes,
+            writes: Vec::new(),
+            inherited,
         });
         self.loading.insert(slot);
         Some(Load { slot, generation, query: live.query.clone(), plan: live.plan.clone() })
@@ -202,9 +205,11 @@ impl<R: Row> State<R> {
         let Self { slots, holders, .. } = self;
         for (slot, step) in steps {
             let Some(live) = &mut slots[slot] else { continue };
-            if matches!(live.phase, Phase::Live)
-                && let Some(delta) = live.snapshot.advance(collection, step)
-            {
+            // While a query reads again its observers go on seeing changes, so that no document
+            // is older in one query than in another. Before its first read there is nothing to
+            // change.
+            let has_documents = matches!(live.phase, Phase::Live) || !live.observers.is_empty();
+            if has_documents && let Some(delta) = live.snapshot.advance(collection, step) {
                 live.publish(slot, &delta, holders);
             }
         }
@@ -216,28 +221,40 @@ impl<R: Row> State<R> {
         change: &Change<R>,
         steps: &mut BTreeMap<usize, BTreeMap<DocumentId, Option<Arc<Document>>>>,
     ) {
+        let mut documents = Projections { row: change.row.as_ref(), made: Vec::new() };
         for slot in self.holders.get(&change.id).into_iter().flatten() {
-            steps.entry(*slot).or_default().insert(change.id.clone(), None);
+            let Some(live) = &self.slots[*slot] else { continue };
+            // Whether a query that is not exact still wants the document is for its next read to
+            // say; until then the document is shown as it is now.
+            let document = (!live.plan.exact).then(|| documents.get(live)).flatten();
+            steps.entry(*slot).or_default().insert(change.id.clone(), document);
         }
         let Some(row) = &change.row else { return };
-        let mut made: Vec<(Option<&[FieldName]>, Arc<Document>)> = Vec::new();
         for slot in self.router.candidates(row) {
             let Some(live) = &self.slots[slot] else { continue };
-            if live.plan.predicate.evaluate(&|field| row.value(field)) != Truth::True {
-                continue;
+            if live.plan.predicate.evaluate(&|field| row.value(field)) == Truth::True {
+                let document = documents.get(live);
+                steps.entry(slot).or_default().insert(change.id.clone(), document);
             }
-            let fields = live.query.fields.as_deref();
-            let document = made.iter().find(|(other, _)| *other == fields);
-            let document = match document {
-                Some((_, document)) => Arc::clone(document),
-                None => {
-                    let document = row.document(fields);
-                    made.push((fields, Arc::clone(&document)));
-                    document
-                }
-            };
-            steps.entry(slot).or_default().insert(change.id.clone(), Some(document));
         }
+    }
+}
+
+/// The documents that a row becomes, one for each projection.
+struct Projections<'a, R> {
+    row: Option<&'a R>,
+    made: Vec<(Option<&'a [FieldName]>, Arc<Document>)>,
+}
+
+impl<'a, R: Row> Projections<'a, R> {
+    fn get(&mut self, live: &'a LiveQuery<R>) -> Option<Arc<Document>> {
+        let fields = live.query.fields.as_deref();
+        if let Some((_, document)) = self.made.iter().find(|(other, _)| *other == fields) {
+            return Some(Arc::clone(document));
+        }
+        let document = self.row?.document(fields);
+        self.made.push((fields, Arc::clone(&document)));
+        Some(document)
     }
 }
 
@@ -277,6 +294,12 @@ impl<R> LiveQuery<R> {
 }
 
 impl<R> Loading<R> {
+    fn into_writes(self) -> Vec<Arc<Write>> {
+        let mut writes = self.inherited;
+        writes.extend(self.writes);
+        writes
+    }
+
     pub(super) fn remember(&mut self, batch: &Arc<Batch<R>>) {
         self.buffered_changes += batch.changes.len() + 1;
         if self.buffered_changes > BUFFERED_CHANGES_MAX {
@@ -288,7 +311,8 @@ impl<R> Loading<R> {
     }
 }
 
-/// Brings documents that were read up to a batch that they do not include.
+/// Brings documents that were read up to a batch that they do not include. Which documents a query
+/// that is not exact wants stays as it was read.
 pub(super) fn fold<R: Row>(
     documents: &mut BTreeMap<DocumentId, Arc<Document>>,
     load: &Load,
@@ -298,9 +322,11 @@ pub(super) fn fold<R: Row>(
         documents.clear();
     }
     for Change { id, row } in &batch.changes {
-        let wanted = row
-            .as_ref()
-            .filter(|row| load.plan.predicate.evaluate(&|field| row.value(field)) == Truth::True);
+        let is_wanted = |row: &&R| match load.plan.exact {
+            true => load.plan.predicate.evaluate(&|field| row.value(field)) == Truth::True,
+            false => documents.contains_key(id),
+        };
+        let wanted = row.as_ref().filter(is_wanted);
         match wanted {
             Some(row) => {
                 documents.insert(id.clone(), row.document(load.query.fields.as_deref()));
