@@ -34,6 +34,8 @@ pub struct Client {
     pub updated: BTreeSet<String>,
     /// How many messages came.
     pub messages: usize,
+    /// The newest `revision` seen of each document that has that field; it must not fall.
+    revisions: HashMap<String, i64>,
     /// The last messages, for error messages.
     recent: Vec<String>,
     last_id: usize,
@@ -68,12 +70,14 @@ impl Client {
             results: HashMap::new(),
             updated: BTreeSet::new(),
             messages: 0,
+            revisions: HashMap::new(),
             recent: Vec::new(),
             last_id: 0,
         };
         assert_eq!(client.next().await, r#"{"server_id":"0"}"#);
         client.send(&json!({"msg": "connect", "version": "1", "support": ["1"]})).await;
         client.until("connected", |client| !client.session.is_empty()).await;
+        assert_eq!(client.session.len(), 17, "a session id as Meteor makes them");
         Ok(client)
     }
 
@@ -232,6 +236,11 @@ impl Client {
                 Some(value),
                 "changed to what it was: {text} after {recent:#?}"
             );
+        }
+        if let Some(revision) = message["fields"]["revision"].as_i64() {
+            let newest = self.revisions.entry(id.to_owned()).or_insert(revision);
+            assert!(*newest <= revision, "back from {newest}: {text} after {recent:#?}");
+            *newest = revision;
         }
         for name in message["cleared"].as_array().into_iter().flatten() {
             let old = document.remove(name.as_str().expect("a name"));

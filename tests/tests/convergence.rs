@@ -1,5 +1,6 @@
 //! Random writers, subscribers that come and go, and faults: at rest every client has what the
-//! SELECT gives, and on the way no message fails to fit what the client has.
+//! SELECT gives, and on the way no message fails to fit what the client has, and no document goes
+//! back in the order of commits.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -30,8 +31,14 @@ const SETUP: &str = "
         text text,
         checked boolean NOT NULL DEFAULT false,
         rank integer NOT NULL DEFAULT 0,
-        created_at timestamptz NOT NULL DEFAULT clock_timestamp()
+        created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+        revision bigint
     );
+    CREATE SEQUENCE revisions;
+    CREATE FUNCTION revise() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN NEW.revision := nextval('revisions'); RETURN NEW; END $$;
+    CREATE TRIGGER revise BEFORE INSERT OR UPDATE ON tasks
+        FOR EACH ROW EXECUTE FUNCTION revise();
     CREATE TABLE lists (id integer PRIMARY KEY, title text NOT NULL);
     CREATE TABLE unpublished (id integer PRIMARY KEY, note text);
 ";
@@ -110,7 +117,7 @@ async fn expected(
             "text" => "json_build_object('text', text)",
             _ => {
                 "json_build_object('listId', list_id, 'text', text, 'checked', checked, \
-                 'rank', rank, 'createdAt', json_build_object('$date', \
+                 'rank', rank, 'revision', revision, 'createdAt', json_build_object('$date', \
                  floor(extract(epoch FROM created_at) * 1000)::bigint))"
             }
         };

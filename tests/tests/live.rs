@@ -198,6 +198,37 @@ async fn queries_that_read_again_have_sent_before_updated() {
     }
 }
 
+/// A query that the database alone decides reads again after each change. With changes all the time
+/// it is ready, and methods are updated, all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn constant_writes_starve_nobody() {
+    let fixture = Fixture::start("busy").await;
+    fixture.psql(
+        "INSERT INTO tasks SELECT 'many' || n, 'l', n, 'z' FROM generate_series(1, 20000) AS n",
+    );
+    let (stop, mut stopped) = tokio::sync::oneshot::channel::<()>();
+    let database = fixture.database.clone();
+    let writer = tokio::task::spawn_blocking(move || {
+        let mut rounds = 0;
+        while stopped.try_recv().is_err() {
+            let sql = "DO $$ BEGIN FOR n IN 1..50 LOOP UPDATE tasks SET rank = n WHERE id = 'many1'; \
+                       COMMIT; PERFORM pg_sleep(0.005); END LOOP; END $$";
+            database::psql(&database, sql);
+            rounds += 1;
+        }
+        rounds
+    });
+    let mut client = Client::connect(fixture.address).await;
+    client.subscribe("tasks.byText", json!(["y"])).await;
+    for round in 0..3 {
+        let id = format!("new{round}");
+        client.call("insert", json!([id])).await;
+        assert!(client.documents("tasks").contains_key(&id), "`updated` came before {id}");
+    }
+    stop.send(()).unwrap();
+    assert!(writer.await.unwrap() > 0);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_method_that_writes_and_then_fails_leaves_nothing_and_hangs_nothing() {
     let fixture = Fixture::start("fail").await;
