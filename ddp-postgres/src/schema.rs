@@ -13,11 +13,16 @@
 //!   that the other one calls; inside a trigger it is noticed, and the table is read again.
 //! - Changes that are made while triggers are off, as by `session_replication_role = replica`.
 //!
+//! A mistake in a trigger never fails the writer's statement. If a published column is dropped, each
+//! statement tells that the table must be read again, until the table is described and installed
+//! once more.
+//!
 //! A transaction that has sent messages cannot be prepared for two-phase commit.
 
 mod catalog;
 mod describe;
 mod error;
+mod function;
 mod install;
 mod layout;
 mod name;

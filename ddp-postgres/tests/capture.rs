@@ -352,3 +352,29 @@ async fn a_writer_needs_no_privileges_and_can_fool_nobody() {
         assert!(!told.contains("evil") && !told.contains("requery"), "{sql}: {told}");
     }
 }
+
+#[tokio::test]
+async fn a_table_that_is_altered_stays_writable() {
+    let (mut database, layout, mut listener) = tasks().await;
+    database.run("INSERT INTO tasks VALUES (1, 'a'); ALTER TABLE tasks RENAME title TO name").await;
+    listener.batches().await;
+    for sql in [
+        "UPDATE tasks SET name = 'b'",
+        "UPDATE tasks SET id = 2",
+        "INSERT INTO tasks VALUES (3)",
+        "BEGIN; UPDATE tasks SET id = id + 10; UPDATE tasks SET name = 'c'; TRUNCATE tasks; COMMIT",
+        "ALTER TABLE tasks RENAME id TO key; INSERT INTO tasks VALUES (4); UPDATE tasks SET key = 5",
+        "DELETE FROM tasks",
+    ] {
+        database.run(sql).await;
+        let told = listener.batches().await;
+        assert!(!told.is_empty() && told.iter().all(|batch| batch.requery), "{sql}: {told:?}");
+    }
+    assert!(layout.parse_row(r#"{"id":1,"name":"b"}"#).is_err());
+    let renamed = database.publish(&Table::new("tasks").columns(["name"])).await;
+    database.run("INSERT INTO tasks VALUES (6, 'f')").await;
+    assert_eq!(listener.net(&renamed).await, "requery");
+    let mut listener = database.listen(&[&renamed]).await;
+    database.run("UPDATE tasks SET key = 7").await;
+    assert_eq!(listener.net(&renamed).await, r#"~6=gone ~7="f""#);
+}

@@ -1,0 +1,251 @@
+//! The bodies of the triggers' functions, in PL/pgSQL.
+
+use super::layout::{Column, Layout, Measure};
+use super::name::{literal, quoted};
+use super::sql::Capture;
+
+/// A statement's rows are not broadcast beyond this.
+const BODY_BYTES_MAX: u32 = 1 << 20;
+/// `NOTIFY` takes 7,999 bytes. The header needs less than 64.
+const PART_BYTES_MAX: u32 = 7_900;
+/// The same, measured in UTF-8, for databases whose own encoding may need a third more.
+const PART_BYTES_MAX_OTHER_ENCODING: u32 = 5_900;
+/// Old keys that fit into one message.
+const MOVED_BYTES_MAX: u32 = 7_800;
+/// So many rows are made to JSON without counting them first.
+const FEW_ROWS: u32 = 100;
+
+/// A statement that touched no row is not told.
+const NOTHING_TOUCHED: &str = "    IF pg_catalog.int8eq(touched, 0) THEN
+        RETURN NULL;
+    END IF;
+";
+
+impl Layout {
+    /// Transaction-local settings hold what a function must remember until the next statement.
+    /// Rolling back to a savepoint reverts them along with the notifications.
+    fn variable(&self, letter: char) -> String {
+        format!("'ddp.{letter}_{}'", self.hash)
+    }
+
+    pub(super) fn note_moved_key(&self) -> String {
+        let (moved, key) = (self.variable('k'), self.key_json_sql("OLD"));
+        format!(
+            "DECLARE
+    moved pg_catalog.text := pg_catalog.current_setting({moved}, true);
+    key pg_catalog.text;
+BEGIN
+    key := {key};
+    PERFORM pg_catalog.set_config({moved}, CASE
+        WHEN pg_catalog.texteq(moved, '!') THEN '!'
+        WHEN pg_catalog.int4gt(pg_catalog.octet_length(pg_catalog.concat(moved, key)), {MOVED_BYTES_MAX}) THEN '!'
+        WHEN pg_catalog.int4gt(pg_catalog.octet_length(moved), 0) THEN pg_catalog.concat(moved, ',', key)
+        ELSE key END, true);
+    RETURN NULL;
+EXCEPTION WHEN OTHERS THEN
+    PERFORM pg_catalog.set_config({moved}, '!', true);
+    RETURN NULL;
+END
+"
+        )
+    }
+
+    /// The body of a statement trigger's function.
+    ///
+    /// `state` is `64 * sequence + depth` of the collection's last message in the transaction. A
+    /// last message from deeper within triggers may come from a statement that ran inside of this
+    /// one and changed the same rows later than this one did, although its message is first. Which
+    /// row is the newest cannot be told then, so the collection is read again.
+    ///
+    /// No mistake of ours may fail the writer's statement: a column may have been dropped or
+    /// renamed since, or a row be larger than a text can get. Measured for an update of one row, on
+    /// PostgreSQL 15: 6 of the 21 microseconds that the triggers take, while its whole transaction
+    /// takes some 100.
+    pub(super) fn emit(&self, capture: Capture) -> String {
+        let state = self.variable('s');
+        let channel = literal(&self.channel);
+        let (kind, gather) = match capture {
+            Capture::Insert | Capture::Update => ("u", self.gather_rows()),
+            Capture::Delete => ("d", self.gather_keys()),
+            Capture::Truncate | Capture::Key => ("t", "    body := '';\n".to_owned()),
+        };
+        let moved = if capture == Capture::Update { self.send_moved_keys() } else { String::new() };
+        let send_parts = self.send_parts();
+        let advance = "state := pg_catalog.int8pl(pg_catalog.int8mul(pg_catalog.int8div(state, 64), 64), pg_catalog.int8pl(64, \
+            LEAST(pg_catalog.pg_trigger_depth(), 63)));";
+        let relation = literal(&self.relation);
+        let forget = if capture == Capture::Update && !self.partitioned {
+            format!("    PERFORM pg_catalog.set_config({}, '', true);\n", self.variable('k'))
+        } else {
+            String::new()
+        };
+        format!(
+            "DECLARE
+    kind pg_catalog.text := '{kind}';
+    touched pg_catalog.int8;
+    complete pg_catalog.int8;
+    state pg_catalog.int8;
+    body pg_catalog.text;
+    moved pg_catalog.text;
+    sent pg_catalog.text;
+    bytes pg_catalog.bytea;
+    first pg_catalog.int4 := 1;
+    last pg_catalog.int4;
+    parts pg_catalog.text[] := '{{}}';
+BEGIN
+{gather}    state := pg_catalog.concat('0', pg_catalog.current_setting({state}, true));
+    IF body IS NULL OR pg_catalog.int4gt(pg_catalog.octet_length(body), {BODY_BYTES_MAX})
+        OR pg_catalog.int84gt(pg_catalog.int8mod(state, 64), pg_catalog.pg_trigger_depth()) THEN
+        kind := 'r';
+        body := '';
+    END IF;
+{moved}    {advance}
+    IF pg_catalog.int4le(pg_catalog.octet_length(body), {PART_BYTES_MAX}) THEN
+        sent := pg_catalog.concat(pg_catalog.set_config({state}, state::pg_catalog.text, true),
+            pg_catalog.pg_notify({channel}, pg_catalog.concat(pg_catalog.pg_current_xact_id(), ' ',
+                pg_catalog.int8div(state, 64), ' 1 1 ', kind, ' ', body)));
+        RETURN NULL;
+    END IF;
+{send_parts}    RETURN NULL;
+EXCEPTION WHEN OTHERS THEN
+    RAISE LOG 'changes of % are told without their rows: %', {relation}, SQLERRM;
+{forget}    state := pg_catalog.concat('0', pg_catalog.current_setting({state}, true));
+    {advance}
+    PERFORM pg_catalog.set_config({state}, state::pg_catalog.text, true);
+    PERFORM pg_catalog.pg_notify({channel}, pg_catalog.concat(pg_catalog.pg_current_xact_id(), ' ',
+        pg_catalog.int8div(state, 64), ' 1 1 r '));
+    RETURN NULL;
+END
+"
+        )
+    }
+
+    /// The new rows, unless they are too many or too large.
+    ///
+    /// The usual few rows are read once. Before more of them are, they are counted and measured,
+    /// never more of them than it takes to know.
+    fn gather_rows(&self) -> String {
+        let rows_max = self.rows_max;
+        let probe = u64::from(rows_max) + 1;
+        let columns = self.column_list("ddp_new");
+        let rows = "pg_catalog.string_agg(pg_catalog.to_json(ddp_row.*)::pg_catalog.text, ',')";
+        let size = |alias| {
+            let sizes: Vec<String> =
+                self.columns.iter().filter_map(|column| column.size_sql(alias)).collect();
+            sizes.join(" OPERATOR(pg_catalog.+) ")
+        };
+        let (row_size, new_size) = (size("ddp_row"), size("ddp_new"));
+        if row_size.is_empty() {
+            return format!(
+                "    SELECT pg_catalog.count(*), CASE WHEN pg_catalog.int8le(pg_catalog.count(*), {rows_max}) THEN {rows} END
+        INTO touched, body
+        FROM (SELECT {columns} FROM ddp_new LIMIT {probe}) AS ddp_row;
+{NOTHING_TOUCHED}"
+            );
+        }
+        let few = rows_max.min(FEW_ROWS);
+        let few_probe = u64::from(few) + 1;
+        let small = format!("pg_catalog.int4le({row_size}, {BODY_BYTES_MAX})");
+        format!(
+            "    SELECT pg_catalog.count(*), pg_catalog.count(*) FILTER (WHERE {small}), {rows} FILTER (WHERE {small})
+        INTO touched, complete, body
+        FROM (SELECT {columns} FROM ddp_new LIMIT {few_probe}) AS ddp_row;
+{NOTHING_TOUCHED}    IF pg_catalog.int8gt(touched, {few}) OR pg_catalog.int8lt(complete, touched) THEN
+        body := (SELECT CASE WHEN pg_catalog.int8le(ddp_seen.number, {rows_max})
+                AND pg_catalog.int8le(ddp_seen.size, {BODY_BYTES_MAX})
+            THEN (SELECT {rows} FROM (SELECT {columns} FROM ddp_new) AS ddp_row) END
+            FROM (SELECT pg_catalog.count(*) AS number, pg_catalog.sum(ddp_some.size)::pg_catalog.int8 AS size
+                FROM (SELECT {new_size} AS size FROM ddp_new LIMIT {probe}) AS ddp_some) AS ddp_seen);
+    END IF;
+"
+        )
+    }
+
+    fn gather_keys(&self) -> String {
+        let rows_max = self.rows_max;
+        let probe = u64::from(rows_max) + 1;
+        let key = self.key_json_sql("ddp_some");
+        let column = quoted(&self.key().name);
+        format!(
+            "    SELECT pg_catalog.count(*), CASE WHEN pg_catalog.int8le(pg_catalog.count(*), {rows_max})
+        THEN pg_catalog.string_agg({key}, ',') END
+        INTO touched, body
+        FROM (SELECT ddp_old.{column} FROM ddp_old LIMIT {probe}) AS ddp_some;
+{NOTHING_TOUCHED}"
+        )
+    }
+
+    /// Sends the old keys of rows whose key was changed as deleted, before the rows.
+    fn send_moved_keys(&self) -> String {
+        let (moved, state) = (self.variable('k'), self.variable('s'));
+        let channel = literal(&self.channel);
+        let (gather, forget) = if self.partitioned {
+            let (old, new) = (self.key_json_sql("ddp_old"), self.key_json_sql("ddp_new"));
+            let gather = format!(
+                "    IF pg_catalog.texteq(kind, 'u') THEN
+        moved := (SELECT pg_catalog.string_agg(ddp_moved.key, ',') FROM
+            (SELECT {old} AS key FROM ddp_old EXCEPT SELECT {new} FROM ddp_new) AS ddp_moved);
+    END IF;\n"
+            );
+            (gather, String::new())
+        } else {
+            (
+                format!("    moved := pg_catalog.current_setting({moved}, true);\n"),
+                format!("        PERFORM pg_catalog.set_config({moved}, '', true);\n"),
+            )
+        };
+        format!(
+            "{gather}    IF pg_catalog.int4gt(pg_catalog.octet_length(moved), 0) THEN
+{forget}        IF pg_catalog.texteq(moved, '!') OR pg_catalog.int4gt(pg_catalog.octet_length(moved), {MOVED_BYTES_MAX}) THEN
+            kind := 'r';
+            body := '';
+        ELSIF pg_catalog.texteq(kind, 'u') THEN
+            state := pg_catalog.int8pl(state, 64);
+            PERFORM pg_catalog.pg_notify({channel}, pg_catalog.concat(pg_catalog.pg_current_xact_id(), ' ',
+                pg_catalog.int8div(state, 64), ' 1 1 d ', moved));
+            PERFORM pg_catalog.set_config({state}, state::pg_catalog.text, true);
+        END IF;
+    END IF;
+"
+        )
+    }
+
+    /// Cuts a long body between characters, and sends the parts.
+    fn send_parts(&self) -> String {
+        let part_bytes_max = if self.utf8 { PART_BYTES_MAX } else { PART_BYTES_MAX_OTHER_ENCODING };
+        let (state, channel) = (self.variable('s'), literal(&self.channel));
+        format!(
+            "    bytes := pg_catalog.convert_to(body, 'UTF8');
+    WHILE pg_catalog.int4le(first, pg_catalog.octet_length(bytes)) LOOP
+        last := LEAST(pg_catalog.int4pl(first, {part_bytes_max}), pg_catalog.int4pl(pg_catalog.octet_length(bytes), 1));
+        WHILE pg_catalog.int4le(last, pg_catalog.octet_length(bytes)) AND pg_catalog.int4eq(pg_catalog.int4and(
+            pg_catalog.get_byte(bytes, pg_catalog.int4mi(last, 1)), 192), 128) LOOP
+            last := pg_catalog.int4mi(last, 1);
+        END LOOP;
+        parts := pg_catalog.array_append(parts, pg_catalog.convert_from(
+            pg_catalog.substring(bytes, first, pg_catalog.int4mi(last, first)), 'UTF8'));
+        first := last;
+    END LOOP;
+    PERFORM pg_catalog.set_config({state}, state::pg_catalog.text, true);
+    FOR part IN 1 .. pg_catalog.cardinality(parts) LOOP
+        PERFORM pg_catalog.pg_notify({channel}, pg_catalog.concat(pg_catalog.pg_current_xact_id(), ' ',
+            pg_catalog.int8div(state, 64), ' ', part, ' ', pg_catalog.cardinality(parts), ' ', kind, ' ', parts[part]));
+    END LOOP;
+"
+        )
+    }
+}
+
+impl Column {
+    /// How many bytes the column has in a row.
+    fn size_sql(&self, alias: &str) -> Option<String> {
+        let column = format!("{alias}.{}", quoted(&self.name));
+        match self.measure {
+            Measure::Small => None,
+            Measure::OctetLength => Some(format!("COALESCE(pg_catalog.octet_length({column}), 0)")),
+            Measure::ColumnSize => {
+                Some(format!("COALESCE(pg_catalog.pg_column_size({column}), 0)"))
+            }
+        }
+    }
+}
