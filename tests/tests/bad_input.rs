@@ -6,6 +6,7 @@ use std::time::Duration;
 use ddp_server::{Collection, Config, MemoryCollection, Server, State};
 use ddp_tests::{Client, Dice};
 use futures::{SinkExt, StreamExt};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -194,8 +195,9 @@ async fn babble(socket: WebSocketStream<MaybeTlsStream<TcpStream>>, dice: &mut D
     let answers = tokio::spawn(async move {
         while let Some(Ok(message)) = stream.next().await {
             let Message::Text(text) = message else { continue };
-            let answer: Value = serde_json::from_str(&text).expect("answers are JSON");
-            if answer["id"] == "the end" || answer["offendingMessage"]["id"] == "the end" {
+            // Undecoded: numbers too large and lone surrogates come back as they were sent.
+            serde_json::from_str::<&RawValue>(&text).expect("answers are JSON");
+            if text.contains(r#""id":"the end""#) {
                 return true;
             }
         }

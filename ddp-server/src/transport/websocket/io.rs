@@ -14,6 +14,11 @@ use tokio::{
     net::TcpStream,
 };
 
+/// How much the kernel holds of what the client is not ready to be sent yet. Left to itself it takes
+/// megabytes for a slow client, which then seems to take nothing for as long as it reads them.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const UNSENT_BYTES_MAX: u32 = 16 * 1024;
+
 /// A plain TCP stream wherever possible, else whatever hyper served, behind its dynamic dispatch.
 #[derive(Debug)]
 pub(crate) enum UpgradedIo {
@@ -43,6 +48,11 @@ impl UpgradedIo {
         // A refusal costs latency, and a dead socket tells so at the first read.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY refused");
+        }
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        if let Err(error) = socket2::SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT_BYTES_MAX)
+        {
+            tracing::debug!(%error, "TCP_NOTSENT_LOWAT refused");
         }
         Self::Tcp(stream)
     }
