@@ -34,7 +34,9 @@ pub struct Client {
     pub updated: BTreeSet<String>,
     /// How many messages came.
     pub messages: usize,
-    /// The newest `revision` seen of each document that has that field; it must not fall.
+    /// Whether a document whose field `revision` falls is a mistake.
+    pub revisions_rise: bool,
+    /// The newest `revision` seen of each document.
     revisions: HashMap<String, i64>,
     /// The last messages, for error messages.
     recent: Vec<String>,
@@ -70,6 +72,7 @@ impl Client {
             results: HashMap::new(),
             updated: BTreeSet::new(),
             messages: 0,
+            revisions_rise: true,
             revisions: HashMap::new(),
             recent: Vec::new(),
             last_id: 0,
@@ -237,7 +240,8 @@ impl Client {
                 "changed to what it was: {text} after {recent:#?}"
             );
         }
-        if let Some(revision) = message["fields"]["revision"].as_i64() {
+        let revision = message["fields"]["revision"].as_i64();
+        if let Some(revision) = revision.filter(|_| self.revisions_rise) {
             let newest = self.revisions.entry(id.to_owned()).or_insert(revision);
             assert!(*newest <= revision, "back from {newest}: {text} after {recent:#?}");
             *newest = revision;
