@@ -36,7 +36,7 @@ pub struct Client {
     pub messages: usize,
     /// Whether a document whose field `revision` falls is a mistake.
     pub revisions_rise: bool,
-    /// The newest `revision` seen of each document.
+    /// The newest `revision` seen of each document that is there.
     revisions: HashMap<String, i64>,
     /// The last messages, for error messages.
     recent: Vec<String>,
@@ -225,6 +225,8 @@ impl Client {
             Some("removed") => {
                 let old = documents.remove(id);
                 assert!(old.is_some(), "removed what it lacks: {text} after {recent:#?}");
+                // The next row with this key may have drawn its revision before the last one did.
+                self.revisions.remove(id);
                 return;
             }
             _ => {}
