@@ -45,8 +45,10 @@ impl Comparable {
             (_, Value::Null) => Value::Null,
             // PostgreSQL's text holds no NUL, and refuses a query that has one.
             (_, Value::Text(text)) if text.contains('\0') => return None,
+            // An integer that came as a double is that integer.
+            (Self::Integer, Value::Float(float)) => integer(*float).unwrap_or(value.clone()),
             (Self::Boolean, Value::Bool(_))
-            | (Self::Integer, Value::Int(_) | Value::Float(_))
+            | (Self::Integer, Value::Int(_))
             | (Self::Text | Self::Enum, Value::Text(_))
             | (Self::Timestamp | Self::TimestampTz, Value::Time(_))
             | (Self::Real | Self::Double, Value::Float(_)) => value.clone(),
@@ -74,6 +76,13 @@ impl Comparable {
         };
         value.unwrap_or(Value::Null)
     }
+}
+
+/// The integer that a double is, if it is one of 64 bits.
+fn integer(float: f64) -> Option<Value> {
+    const BEYOND: f64 = 9_223_372_036_854_775_808.0;
+    let is_integer = float.fract() == 0.0 && (-BEYOND..BEYOND).contains(&float);
+    is_integer.then(|| Value::Int(float as i64))
 }
 
 /// A number, or one of the strings that stand for what JSON has no number for.
@@ -113,6 +122,8 @@ mod tests {
         for (comparable, json, constant) in [
             (Comparable::Boolean, "true", Value::Bool(true)),
             (Comparable::Integer, "9007199254740993", Value::Int(9_007_199_254_740_993)),
+            (Comparable::Integer, "5", Value::Float(5.0)),
+            (Comparable::Integer, "9007199254740994", Value::Float(9_007_199_254_740_994.0)),
             (Comparable::Double, "5", Value::Int(5)),
             (Comparable::Double, "\"NaN\"", Value::Float(f64::NAN)),
             (Comparable::Double, "1e+20", Value::Float(1e20)),

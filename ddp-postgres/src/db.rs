@@ -28,6 +28,9 @@ use crate::transaction::Transaction;
 /// What a transaction may tell of a collection before the collection is read again instead.
 const TRANSACTION_BYTES_MAX: usize = 16 * 1024 * 1024;
 
+/// How long to wait for a connection when all are in use.
+const POOL_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// How many commands may wait for the feed; those who send more wait themselves.
 const COMMANDS_MAX: usize = 64;
 
@@ -107,6 +110,7 @@ impl Db {
         // A feed that is about to connect again looks at the flag.
         let _ = self.0.commands.send(Command::Close).await;
         self.0.pool.close();
+        self.0.tokens.clear();
     }
 
     /// The pool of connections, for reads and for writes that no client waits for. Its sessions, as
@@ -177,8 +181,12 @@ impl DbBuilder {
         let recycling_method = RecyclingMethod::Fast;
         let manager =
             Manager::from_config(config.clone(), tls.clone(), ManagerConfig { recycling_method });
-        let pool =
-            Pool::builder(manager).max_size(self.connections_max).build().map_err(Error::build)?;
+        let pool = Pool::builder(manager)
+            .runtime(deadpool_postgres::Runtime::Tokio1)
+            .wait_timeout(Some(POOL_TIMEOUT))
+            .max_size(self.connections_max)
+            .build()
+            .map_err(Error::build)?;
 
         let mut client = pool.get().await?;
         let mut layouts = Vec::new();
@@ -196,7 +204,7 @@ impl DbBuilder {
 
 impl DbBuilder {
     fn start(
-        config: tokio_postgres::Config,
+        mut config: tokio_postgres::Config,
         tls: MakeRustlsConnect,
         pool: Pool,
         loads: Semaphore,
@@ -214,6 +222,9 @@ impl DbBuilder {
                 return Err(Error::duplicate_collection(&name));
             }
         }
+        // So that whoever looks at the connections of the database knows the one that listens.
+        let name = config.get_application_name().unwrap_or("ddp");
+        config.application_name(format!("{name} feed"));
         let (commands, receiver) = mpsc::channel(COMMANDS_MAX);
         let inner = Arc::new_cyclic(|weak| Inner {
             pool,
@@ -310,7 +321,7 @@ impl Inner {
         let Some(db) = self.weak.upgrade() else { return };
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         runtime.spawn(async move {
-            loop {
+            while !db.is_closed() {
                 let token = db.tokens.write(Arc::clone(&write), true);
                 match db.notify(token).await {
                     Ok(()) => return,
@@ -423,5 +434,23 @@ impl fmt::Debug for DbBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Not the URL: it may hold a password.
         f.debug_struct("DbBuilder").field("tables", &self.tables).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::assembler::{Gap, GapReason};
+    use crate::schema::fixture;
+    use crate::snapshot::TransactionSnapshot;
+    use crate::value::ValueKind;
+
+    #[test]
+    fn no_read_makes_up_for_a_gap_that_came_while_it_ran() {
+        let layout = Arc::new(fixture::layout(&[("id", ValueKind::Text)], false));
+        let gap = Gap { collection: Arc::clone(layout.collection()), reason: GapReason::Part };
+        let batch = live_batch(&layout, Assembled::Gap(gap));
+        let snapshot = TransactionSnapshot::parse("1000:9223372036854775807:").unwrap();
+        assert!(batch.requery && !snapshot.has_seen(batch.transaction));
     }
 }

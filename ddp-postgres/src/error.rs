@@ -28,6 +28,8 @@ enum Kind {
     Row(RowError),
     #[error("the connection is closed")]
     Closed,
+    #[error("the database gives no sign of life")]
+    Silent,
     #[error("the change feed was interrupted")]
     Interrupted,
     #[error("unexpected answer: {0}")]
@@ -57,6 +59,10 @@ impl Error {
 
     pub(crate) fn closed() -> Self {
         Kind::Closed.into()
+    }
+
+    pub(crate) fn silent() -> Self {
+        Kind::Silent.into()
     }
 
     pub(crate) fn interrupted() -> Self {
@@ -96,7 +102,9 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         use deadpool_postgres::PoolError;
         match &*self.0 {
-            Kind::Closed | Kind::Interrupted | Kind::Pool(PoolError::Timeout(_)) => true,
+            Kind::Closed | Kind::Silent | Kind::Interrupted | Kind::Pool(PoolError::Timeout(_)) => {
+                true
+            }
             _ => self.postgres().is_some_and(is_transient),
         }
     }
@@ -111,12 +119,14 @@ impl Error {
     }
 }
 
-/// Whether an error is of the connection, of a database that starts or stops, of too many
-/// connections or of a lack of resources (classes 08, 53, 57P and 40 of PostgreSQL's codes), and
-/// not of the statement.
+/// Whether an error is of the connection (class 08 of PostgreSQL's codes), of the state in which
+/// somebody left it (25), of a database that starts or stops (57P), of a lack of resources (53) or
+/// of transactions in each other's way (40), and not of the statement.
 fn is_transient(error: &tokio_postgres::Error) -> bool {
     match error.code() {
-        Some(code) => ["08", "53", "57P", "40"].iter().any(|class| code.code().starts_with(class)),
+        Some(code) => {
+            ["08", "25", "53", "57P", "40"].iter().any(|class| code.code().starts_with(class))
+        }
         // The server did not say a word: the socket failed, or was never there.
         None => true,
     }

@@ -12,6 +12,7 @@ use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 use futures::{FutureExt, select_biased};
 use tokio::sync::mpsc;
+use tokio::time::{Interval, MissedTickBehavior};
 use tokio_postgres::{AsyncMessage, Client, Connection, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -21,6 +22,10 @@ use crate::error::Error;
 /// How long to wait before the first and, at most, before later attempts to connect again.
 const RECONNECT_AFTER: Duration = Duration::from_millis(50);
 const RECONNECT_AFTER_MAX: Duration = Duration::from_secs(2);
+
+/// How often the server at the other end is asked for a sign of life, and how long it may take.
+const ALIVE_EVERY: Duration = Duration::from_secs(10);
+const ALIVE_WITHIN: Duration = Duration::from_secs(10);
 
 type Stream = <MakeRustlsConnect as tokio_postgres::tls::MakeTlsConnect<Socket>>::Stream;
 
@@ -48,7 +53,7 @@ pub(crate) struct Feed {
 }
 
 /// A statement under way on the feed's connection; the channel that it confirms.
-type Running<'a> = FuturesUnordered<BoxFuture<'a, Result<Option<String>, tokio_postgres::Error>>>;
+type Running<'a> = FuturesUnordered<BoxFuture<'a, Result<Option<String>, Error>>>;
 
 /// What comes next.
 enum Next {
@@ -56,7 +61,9 @@ enum Next {
     /// All that has come so far has been handed over.
     Drained,
     Command(Option<Command>),
-    Done(Result<Option<String>, tokio_postgres::Error>),
+    /// It is time for a sign of life.
+    Quiet,
+    Done(Result<Option<String>, Error>),
     Lost(Option<tokio_postgres::Error>),
 }
 
@@ -83,11 +90,14 @@ impl Feed {
     async fn listen(&mut self) -> Result<(), (bool, Error)> {
         let connected = self.config.connect(self.tls.clone()).await;
         let (client, mut connection) = connected.map_err(|error| (false, error.into()))?;
-        self.begin(&client, &mut connection).await.map_err(|error| (false, error))?;
+        let begun = tokio::time::timeout(ALIVE_WITHIN, self.begin(&client, &mut connection)).await;
+        begun.unwrap_or_else(|_| Err(Error::silent())).map_err(|error| (false, error))?;
+        let mut quiet = tokio::time::interval(ALIVE_EVERY);
+        quiet.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut running = Running::new();
         let mut has_drained = true;
         loop {
-            let next = self.next(&mut connection, &mut running, has_drained).await;
+            let next = self.next(&mut connection, &mut running, &mut quiet, has_drained).await;
             let Some(db) = self.db.upgrade() else { return Ok(()) };
             match next {
                 Next::Notification(notification) => {
@@ -103,9 +113,20 @@ impl Feed {
                     self.handle_command(&db, &client, command, &running);
                 }
                 Next::Done(Ok(channel)) => self.confirmed.extend(channel),
-                Next::Done(Err(error)) | Next::Lost(Some(error)) => {
-                    return Err((true, error.into()));
+                Next::Quiet => {
+                    // An empty query: a server that hangs, or a proxy whose far side is dead, does
+                    // not answer, though the socket looks well.
+                    let sign = tokio::time::timeout(ALIVE_WITHIN, client.batch_execute(""));
+                    running.push(
+                        async move {
+                            sign.await.map_err(|_| Error::silent())??;
+                            Ok(None)
+                        }
+                        .boxed(),
+                    );
                 }
+                Next::Done(Err(error)) => return Err((true, error)),
+                Next::Lost(Some(error)) => return Err((true, error.into())),
                 Next::Lost(None) => return Err((true, Error::closed())),
             }
         }
@@ -147,6 +168,7 @@ impl Feed {
         &mut self,
         connection: &mut Connection<Socket, Stream>,
         running: &mut Running<'_>,
+        quiet: &mut Interval,
         has_drained: bool,
     ) -> Next {
         poll_fn(|cx| {
@@ -166,6 +188,9 @@ impl Feed {
             }
             if let Poll::Ready(Some(done)) = running.poll_next_unpin(cx) {
                 return Poll::Ready(Next::Done(done));
+            }
+            if quiet.poll_tick(cx).is_ready() {
+                return Poll::Ready(Next::Quiet);
             }
             self.commands.poll_recv(cx).map(Next::Command)
         })
@@ -204,7 +229,11 @@ impl Feed {
                     self.channels.remove(&channel);
                     let sql = format!("UNLISTEN {}", quote(&channel));
                     running.push(
-                        async move { client.batch_execute(&sql).await.map(|()| None) }.boxed(),
+                        async move {
+                            client.batch_execute(&sql).await?;
+                            Ok(None)
+                        }
+                        .boxed(),
                     );
                 }
             }

@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ddp_core::{DdpError, Document, DocumentId};
-use ddp_server::live_query::{Load, Row};
+use ddp_server::live_query::{Load, Row as _};
+use futures::channel::oneshot;
+use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
 use crate::db::{Inner, RETRY_AFTER, TableCollection};
 use crate::error::Error;
 use crate::live_row::LiveRow;
+use crate::schema::Layout;
 use crate::snapshot::TransactionSnapshot;
 use crate::sql;
 
@@ -24,7 +27,7 @@ pub(crate) async fn run(db: Arc<Inner>, collection: Arc<TableCollection>, mut lo
                     None => return,
                 }
             }
-            Err(error) if error.is_transient() => {
+            Err(error) if error.is_transient() && !db.is_closed() => {
                 tracing::debug!("{}: {error}; trying again", load.query.collection);
                 tokio::time::sleep(RETRY_AFTER).await;
             }
@@ -58,27 +61,13 @@ async fn read(
     let select = sql::select(layout, &load.plan.predicate);
     let permit = db.loads.acquire().await.map_err(|_| Error::closed())?;
     let client = db.pool.get().await?;
-    let statement = client.prepare_cached(&select.sql).await?;
-    let snapshot_sql = "SELECT pg_catalog.pg_current_snapshot()::text";
-    let snapshot_statement = client.prepare_cached(snapshot_sql).await?;
-    let params: Vec<&(dyn ToSql + Sync)> = select.params.iter().map(sql::Param::to_sql).collect();
-    let (token, has_arrived) = db.tokens.position();
-    let channel = &db.tokens.channel;
-    let commit = format!("SELECT pg_catalog.pg_notify('{channel}', '{token}'); COMMIT");
-    // Polled in this order, so that all four go out in one round trip.
-    let result = futures::try_join!(
-        client.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ"),
-        client.query_one(&snapshot_statement, &[]),
-        client.query(&statement, &params),
-        client.batch_execute(&commit),
-    );
-    let (_, snapshot, rows, _) = match result {
+    let result = select_rows(db, layout, &client, &select).await;
+    let (snapshot, rows, has_arrived) = match result {
         Ok(result) => result,
         Err(error) => {
-            db.tokens.cancel(token);
             // Whatever state the connection is in, nobody else should get it.
             drop(deadpool_postgres::Object::take(client));
-            return Err(error.into());
+            return Err(error);
         }
     };
     drop((client, permit));
@@ -91,4 +80,40 @@ async fn read(
     }
     has_arrived.await.map_err(|_| Error::interrupted())?;
     Ok((documents, snapshot))
+}
+
+/// Reads the rows in one transaction, along with its snapshot and a token that it notifies.
+async fn select_rows(
+    db: &Inner,
+    layout: &Layout,
+    client: &deadpool_postgres::Object,
+    select: &sql::Select,
+) -> Result<(Row, Vec<Row>, oneshot::Receiver<()>), Error> {
+    let statement = client.prepare_cached(&select.sql).await?;
+    let snapshot_sql = "SELECT pg_catalog.pg_current_snapshot()::text";
+    let snapshot_statement = client.prepare_cached(snapshot_sql).await?;
+    let params: Vec<&(dyn ToSql + Sync)> = select.params.iter().map(sql::Param::to_sql).collect();
+    // With the lock before the snapshot: an ALTER TABLE that rewrites the table is not visible to
+    // older snapshots, to which the table then looks empty.
+    let relation = layout.relation();
+    let begin = format!(
+        "BEGIN ISOLATION LEVEL REPEATABLE READ; LOCK TABLE {relation} IN ACCESS SHARE MODE"
+    );
+    let (token, has_arrived) = db.tokens.position();
+    let channel = &db.tokens.channel;
+    let commit = format!("SELECT pg_catalog.pg_notify('{channel}', '{token}'); COMMIT");
+    // Polled in this order, so that all four go out in one round trip.
+    let result = futures::try_join!(
+        client.batch_execute(&begin),
+        client.query_one(&snapshot_statement, &[]),
+        client.query(&statement, &params),
+        client.batch_execute(&commit),
+    );
+    match result {
+        Ok((_, snapshot, rows, _)) => Ok((snapshot, rows, has_arrived)),
+        Err(error) => {
+            db.tokens.cancel(token);
+            Err(error.into())
+        }
+    }
 }

@@ -47,18 +47,19 @@ fn condition(layout: &Layout, predicate: &Predicate, sql: &mut String, params: &
         Predicate::Compare(field, comparison, value) => {
             let Some(column) = layout.column_named(field) else { return sql.push_str("NULL") };
             params.push(Param::One(text(value)));
-            let type_name = cast(column, value);
-            let parameter = parameter(column, params.len(), "", &type_name);
-            push(sql, format_args!("{} {} {parameter}", quoted(column), operator(*comparison)));
+            let (number, cast) = (params.len(), cast(column, value));
+            let operator = operator(*comparison);
+            push(sql, format_args!("{} {operator} ${number}::text::{cast}", quoted(column)));
         }
         Predicate::In(field, values) => {
             let Some(column) = layout.column_named(field) else { return sql.push_str("NULL") };
-            params.push(Param::Many(values.iter().map(text).collect()));
-            // One type for all: that of the widest constant.
-            let widest = values.iter().find(|value| matches!(value, Value::Float(_)));
-            let type_name = cast(column, widest.or(values.first()).unwrap_or(&Value::Null));
-            let parameter = parameter(column, params.len(), "[]", &type_name);
-            push(sql, format_args!("{} = ANY ({parameter})", quoted(column)));
+            // What is left as a float is no integer, and equals none.
+            let is_float = |value: &&Value| matches!(value, Value::Float(_));
+            let is_integer_column = column.comparable() == Comparable::Integer;
+            let values = values.iter().filter(|value| !(is_integer_column && is_float(value)));
+            params.push(Param::Many(values.map(text).collect()));
+            let (number, cast) = (params.len(), cast(column, &Value::Null));
+            push(sql, format_args!("{} = ANY (${number}::text[]::{cast}[])", quoted(column)));
         }
         Predicate::IsNull(field) => {
             let Some(column) = layout.column_named(field) else { return sql.push_str("NULL") };
@@ -114,38 +115,14 @@ fn operator(comparison: Comparison) -> &'static str {
 
 /// The type that a constant is cast to. Numbers keep their width, so that a constant beyond the
 /// column's range is compared and not refused.
-fn cast(column: &Column, value: &Value) -> String {
+fn cast<'a>(column: &'a Column, value: &Value) -> &'a str {
     match (column.comparable(), value) {
         (Comparable::Integer, Value::Float(_)) | (Comparable::Real | Comparable::Double, _) => {
-            "double precision".to_owned()
+            "pg_catalog.float8"
         }
-        (Comparable::Integer, _) => "bigint".to_owned(),
-        _ => column.type_name().to_owned(),
+        (Comparable::Integer, _) => "pg_catalog.int8",
+        _ => column.cast(),
     }
-}
-
-/// A parameter of text as an expression of the column's type.
-fn parameter(column: &Column, number: usize, array: &str, type_name: &str) -> String {
-    let is_time = matches!(column.comparable(), Comparable::Timestamp | Comparable::TimestampTz);
-    if is_time && array.is_empty() {
-        // Microseconds survive the division: a double holds them exactly for 285 years around 1970,
-        // and constants come in milliseconds.
-        let time = format!("pg_catalog.to_timestamp(${number}::text::double precision / 1000000)");
-        return match column.comparable() {
-            Comparable::Timestamp => format!("({time} AT TIME ZONE 'UTC')"),
-            _ => time,
-        };
-    }
-    if is_time {
-        let one = match column.comparable() {
-            Comparable::Timestamp => {
-                "pg_catalog.to_timestamp(v::double precision / 1000000) AT TIME ZONE 'UTC'"
-            }
-            _ => "pg_catalog.to_timestamp(v::double precision / 1000000)",
-        };
-        return format!("ARRAY(SELECT {one} FROM pg_catalog.unnest(${number}::text[]) AS v)");
-    }
-    format!("${number}::text{array}::{type_name}{array}")
 }
 
 /// A constant as PostgreSQL reads it.
@@ -154,9 +131,7 @@ fn text(value: &Value) -> Option<String> {
         Value::Null => return None,
         Value::Bool(value) => value.to_string(),
         Value::Int(value) => value.to_string(),
-        Value::Time(i64::MAX) => "Infinity".to_owned(),
-        Value::Time(i64::MIN) => "-Infinity".to_owned(),
-        Value::Time(value) => value.to_string(),
+        Value::Time(microseconds) => crate::value::timestamp_text(*microseconds),
         Value::Float(value) if value.is_infinite() => {
             if *value > 0.0 { "Infinity" } else { "-Infinity" }.to_owned()
         }

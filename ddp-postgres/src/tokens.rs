@@ -96,6 +96,12 @@ impl Tokens {
         drop(token);
     }
 
+    /// The feed has ended: no token will arrive any more. Whoever waits for one is told.
+    pub(crate) fn clear(&self) {
+        let tokens = std::mem::take(&mut self.open.lock().tokens);
+        drop(tokens);
+    }
+
     /// The feed was interrupted: tokens may have passed unseen. The answer is the writes that have
     /// committed; they need new tokens.
     #[must_use]

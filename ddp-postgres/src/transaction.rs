@@ -21,6 +21,8 @@ pub struct Transaction {
     db: Arc<Inner>,
     client: Option<Object>,
     write: Option<Arc<Write>>,
+    /// The token and the write of a commit of which it is not known whether it took place.
+    in_doubt: Option<(u64, Arc<Write>)>,
 }
 
 impl Transaction {
@@ -28,7 +30,7 @@ impl Transaction {
         let write = Arc::new(fence.begin_write());
         let client = db.pool.get().await?;
         // Before the statement is sent, so that a drop while it runs rolls back.
-        let transaction = Self { db, client: Some(client), write: Some(write) };
+        let transaction = Self { db, client: Some(client), write: Some(write), in_doubt: None };
         transaction.client().batch_execute("BEGIN").await?;
         Ok(transaction)
     }
@@ -92,61 +94,34 @@ impl Transaction {
     pub async fn commit(mut self) -> Result<(), Error> {
         let Some(write) = self.write.take() else { return Ok(()) };
         let token = self.db.tokens.write(Arc::clone(&write), false);
-        let commit = Commit { db: Arc::clone(&self.db), token, write };
+        self.in_doubt = Some((token, write));
         let channel = &self.db.tokens.channel;
-        // One round trip. In a transaction that has failed the first statement fails, so that
-        // PostgreSQL can't turn the COMMIT into a ROLLBACK unnoticed.
-        let sql = format!("SELECT pg_catalog.pg_notify('{channel}', '{token}'); COMMIT");
-        let result = self.client().batch_execute(&sql).await;
-        match result {
+        // One round trip. What deferred triggers change must come before the token. In a transaction
+        // that has failed the first statement fails, so that PostgreSQL can't turn the COMMIT into
+        // a ROLLBACK unnoticed.
+        let sql = format!(
+            "SET CONSTRAINTS ALL IMMEDIATE; \
+             SELECT pg_catalog.pg_notify('{channel}', '{token}'); COMMIT"
+        );
+        match self.client().batch_execute(&sql).await {
             Ok(()) => {
+                self.in_doubt = None;
                 // Back to the pool without the rollback.
                 drop(self.client.take());
-                commit.done();
+                if let Some(write) = self.db.tokens.committed(token) {
+                    self.db.notify_again(write);
+                }
                 Ok(())
             }
-            Err(error) if error.as_db_error().is_some() => {
-                commit.failed();
-                Err(error.into())
+            Err(error) => {
+                let error = Error::from(error);
+                if !error.is_transient() {
+                    // PostgreSQL said no, and nothing was committed.
+                    self.in_doubt = None;
+                    self.db.tokens.cancel(token);
+                }
+                Err(error)
             }
-            // The connection broke: dropping `commit` takes it for committed.
-            Err(error) => Err(error.into()),
-        }
-    }
-}
-
-/// A commit under way. If it is dropped, nobody knows whether it took place.
-struct Commit {
-    db: Arc<Inner>,
-    token: u64,
-    write: Arc<Write>,
-}
-
-impl Commit {
-    fn done(self) {
-        let lost = self.db.tokens.committed(self.token);
-        if let Some(write) = lost {
-            self.db.notify_again(write);
-        }
-        self.forget();
-    }
-
-    fn failed(self) {
-        self.db.tokens.cancel(self.token);
-        self.forget();
-    }
-
-    /// Ends without the doubt that `drop` would have.
-    fn forget(mut self) {
-        self.token = 0;
-    }
-}
-
-impl Drop for Commit {
-    fn drop(&mut self) {
-        if self.token != 0 {
-            self.db.tokens.cancel(self.token);
-            self.db.notify_again(Arc::clone(&self.write));
         }
     }
 }
@@ -154,11 +129,18 @@ impl Drop for Commit {
 impl Drop for Transaction {
     fn drop(&mut self) {
         let Some(client) = self.client.take() else { return };
+        let (db, in_doubt) = (Arc::clone(&self.db), self.in_doubt.take());
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) => {
                 runtime.spawn(async move {
+                    // Done only after a COMMIT that may be under way.
                     if client.batch_execute("ROLLBACK").await.is_err() {
                         drop(Object::take(client));
+                    }
+                    if let Some((token, write)) = in_doubt {
+                        // If it was committed, the new token follows its changes.
+                        db.tokens.cancel(token);
+                        db.notify_again(write);
                     }
                 });
             }

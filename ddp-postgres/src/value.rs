@@ -30,7 +30,7 @@ mod array;
 mod number;
 mod time;
 
-pub(crate) use time::microseconds;
+pub(crate) use time::{microseconds, timestamp_text};
 
 use ddp_core::ejson;
 

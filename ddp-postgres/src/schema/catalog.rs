@@ -50,7 +50,8 @@ SELECT t.oid, t.typname::text, n.nspname = 'pg_catalog', t.typtype::text, t.typb
     ARRAY(SELECT a.atttypid FROM pg_catalog.pg_attribute a
         WHERE a.attrelid = t.typrelid AND t.typrelid <> 0 AND a.attnum > 0
             AND NOT a.attisdropped),
-    t.typlen::int4
+    t.typlen::int4,
+    pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(t.typname)
 FROM reached JOIN pg_catalog.pg_type t ON t.oid = reached.oid
     JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace";
 
@@ -89,6 +90,8 @@ pub(super) struct TypeEntry {
     pub(super) attributes: Vec<u32>,
     /// Bytes, negative if it varies.
     pub(super) length: i32,
+    /// Its name for a cast that keeps every value as it is: with its schema, without a length.
+    pub(super) sql_name: String,
 }
 
 pub(super) async fn relation(
@@ -150,6 +153,7 @@ impl Types {
                 range_of: row.try_get(6)?,
                 attributes: row.try_get(7)?,
                 length: row.try_get(8)?,
+                sql_name: row.try_get(9)?,
             };
             Ok((row.try_get(0)?, entry))
         });

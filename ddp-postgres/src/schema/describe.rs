@@ -148,6 +148,7 @@ fn column(
         needs_settings: expression == Expression::Plain
             && needs_settings(types, entry.type_oid, false, 0),
         comparable: comparable(entry, resolved),
+        cast: resolved.map_or_else(|| "pg_catalog.text".to_owned(), |found| found.sql_name.clone()),
         kind,
         expression,
         measure,

@@ -10,6 +10,7 @@ pub(crate) fn layout(columns: &[(&str, ValueKind)], string_ids: bool) -> Layout 
         field: if index == 0 { "_id".into() } else { (*name).into() },
         kind: kind.clone(),
         comparable: crate::compare::Comparable::Other,
+        cast: String::new(),
         type_name: String::new(),
         nullable: index > 0,
         expression: Expression::Plain,

@@ -37,6 +37,8 @@ pub struct Column {
     pub(super) field: FieldName,
     pub(super) kind: ValueKind,
     pub(super) comparable: Comparable,
+    /// The type that constants are cast to: the column's, without a domain's checks or a length.
+    pub(super) cast: String,
     pub(super) type_name: String,
     pub(super) nullable: bool,
     pub(super) expression: Expression,
@@ -81,6 +83,11 @@ impl Column {
     /// How the column's values compare.
     pub(crate) fn comparable(&self) -> Comparable {
         self.comparable
+    }
+
+    /// The type that a constant is cast to in order to be compared, as SQL writes it.
+    pub(crate) fn cast(&self) -> &str {
+        &self.cast
     }
 }
 

@@ -36,6 +36,24 @@ pub(crate) fn microseconds(raw: &str) -> Option<i64> {
     Some(seconds.saturating_mul(1_000_000).saturating_add(microseconds).min(i64::MAX - 1))
 }
 
+/// A point in time, in microseconds since 1970, as PostgreSQL reads it in UTC. What is before its
+/// calendar counts as the infinite past.
+pub(crate) fn timestamp_text(microseconds: i64) -> String {
+    let seconds = microseconds.div_euclid(1_000_000);
+    let (days, clock) = (seconds.div_euclid(DAY_SECONDS), seconds.rem_euclid(DAY_SECONDS));
+    let (year, month, day) = date_of(days);
+    if microseconds == i64::MAX {
+        return "infinity".to_owned();
+    }
+    if year < -4711 {
+        return "-infinity".to_owned();
+    }
+    let (year, era) = if year > 0 { (year, "") } else { (1 - year, " BC") };
+    let (hour, minute, second) = (clock / 3600, clock / 60 % 60, clock % 60);
+    let fraction = microseconds.rem_euclid(1_000_000);
+    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}.{fraction:06}{era}")
+}
+
 /// Seconds since 1970, and microseconds, of `2024-02-29T12:30:00.123456+05:45` and its like: the time, its
 /// fraction, the offset and ` BC` at the end may each be missing, and the year be longer.
 fn parse(text: &str) -> Option<(i64, i64)> {
@@ -84,6 +102,20 @@ fn fraction_microseconds(digits: &str) -> Option<i64> {
 fn number(text: &str, lengths: std::ops::RangeInclusive<usize>) -> Option<i64> {
     let valid = lengths.contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
     valid.then(|| text.parse().ok())?
+}
+
+/// Year, month and day so many days after 1970-01-01, by the same calendar as below.
+fn date_of(days: i64) -> (i64, i64, i64) {
+    let days = days + 719_468;
+    let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let year = era * 400 + year_of_era + i64::from(month <= 2);
+    (year, month, day)
 }
 
 /// Days from 1970-01-01 in the proleptic Gregorian calendar, where the year 0 is 1 BC.

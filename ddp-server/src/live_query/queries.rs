@@ -224,9 +224,18 @@ impl<R: Row> State<R> {
         let mut documents = Projections { row: change.row.as_ref(), made: Vec::new() };
         for slot in self.holders.get(&change.id).into_iter().flatten() {
             let Some(live) = &self.slots[*slot] else { continue };
-            // Whether a query that is not exact still wants the document is for its next read to
-            // say; until then the document is shown as it is now.
-            let document = (!live.plan.exact).then(|| documents.get(live)).flatten();
+            let document = match (live.plan.exact, &change.row) {
+                (true, _) | (false, None) => None,
+                // Whether the query still wants the document may be for its next read to say; until
+                // then it is shown as it was, since nobody knows whether it may be seen as it is.
+                (false, Some(row)) => {
+                    let shown = live.snapshot.get(&change.id);
+                    if !shown.is_some_and(|shown| is_wanted_as_before(&live.plan, shown, row)) {
+                        continue;
+                    }
+                    documents.get(live)
+                }
+            };
             steps.entry(*slot).or_default().insert(change.id.clone(), document);
         }
         let Some(row) = &change.row else { return };
@@ -311,8 +320,17 @@ impl<R> Loading<R> {
     }
 }
 
-/// Brings documents that were read up to a batch that they do not include. Which documents a query
-/// that is not exact wants stays as it was read.
+/// Whether a query must want a row because it wanted the document that the row was: nothing that the
+/// predicate looks at has changed.
+fn is_wanted_as_before<R: Row>(plan: &Plan, before: &Document, row: &R) -> bool {
+    let now = row.document(None);
+    plan.predicate.all_fields(&mut |field| {
+        field == "_id" || before.get(field).is_some_and(|text| now.get(field) == Some(text))
+    })
+}
+
+/// Brings documents that were read up to a batch that they do not include. Of a query that is not
+/// exact only those change of which it is certain that they are still wanted.
 pub(super) fn fold<R: Row>(
     documents: &mut BTreeMap<DocumentId, Arc<Document>>,
     load: &Load,
@@ -322,11 +340,17 @@ pub(super) fn fold<R: Row>(
         documents.clear();
     }
     for Change { id, row } in &batch.changes {
-        let is_wanted = |row: &&R| match load.plan.exact {
-            true => load.plan.predicate.evaluate(&|field| row.value(field)) == Truth::True,
-            false => documents.contains_key(id),
-        };
-        let wanted = row.as_ref().filter(is_wanted);
+        if !load.plan.exact
+            && let Some(row) = row
+        {
+            if documents.get(id).is_some_and(|read| is_wanted_as_before(&load.plan, read, row)) {
+                documents.insert(id.clone(), row.document(load.query.fields.as_deref()));
+            }
+            continue;
+        }
+        let wanted = row
+            .as_ref()
+            .filter(|row| load.plan.predicate.evaluate(&|field| row.value(field)) == Truth::True);
         match wanted {
             Some(row) => {
                 documents.insert(id.clone(), row.document(load.query.fields.as_deref()));

@@ -251,6 +251,16 @@ impl Predicate {
         })
     }
 
+    /// Whether `test` holds for every field that the predicate looks at.
+    pub fn all_fields(&self, test: &mut impl FnMut(&str) -> bool) -> bool {
+        match self {
+            Self::All => true,
+            Self::Compare(field, ..) | Self::In(field, _) | Self::IsNull(field) => test(field),
+            Self::And(all) | Self::Or(all) => all.iter().all(|one| one.all_fields(test)),
+            Self::Not(one) => one.all_fields(test),
+        }
+    }
+
     /// Whether `test` holds for every comparison in the predicate; `None` stands for `IS NULL`.
     pub fn all_comparisons(&self, test: &impl Fn(&str, Option<Comparison>) -> bool) -> bool {
         match self {
