@@ -1,0 +1,185 @@
+//! The same predicate decided by PostgreSQL, which reads the rows that are there when a client
+//! subscribes, and in memory, where rows that come later are compared.
+
+use ddp_core::ejson::Ejson;
+use ddp_postgres::{Db, Table};
+use ddp_server::extract::{Params, State};
+use ddp_server::query::{Predicate, Value};
+use ddp_server::{Collection, Cursor, Error, Server, WriteFence, field};
+use ddp_tests::client::Documents;
+use ddp_tests::{Client, database};
+use serde_json::{Value as Json, json};
+
+const ROWS: Collection<Json> = Collection::new("rows");
+
+const SETUP: &str = "
+    CREATE TYPE mood AS ENUM ('sad', 'ok', 'happy');
+    CREATE DOMAIN even AS integer CHECK (VALUE % 2 = 0);
+    CREATE TABLE rows (
+        id integer PRIMARY KEY, yes boolean, small smallint, big bigint, real real, double float8,
+        exact numeric(5, 0), text text, short varchar(3), padded char(4), uuid uuid, mood mood,
+        even even, at timestamptz, local timestamp, day date, data jsonb
+    );
+";
+
+/// Rows with the values at which comparisons differ.
+const VALUES: &str = "
+    (1, true, 1, 9007199254740993, 0.1, 0.1, 1, 'abc', 'abc', 'ab',
+     'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', 'ok', 2,
+     '2024-01-01 00:00:00.000001+00', '2024-01-01 00:00:00', '2024-01-01', '{\"a\": 1}'),
+    (2, false, -1, 9007199254740992, 'NaN', 'NaN', 2, 'ABC', 'ab', 'ab  ',
+     'b0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', 'sad', 4,
+     '9999-12-31 23:59:59.999+00', '0044-03-15 12:00:00 BC', '0044-03-15 BC', 'null'),
+    (3, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL),
+    (4, true, 3, -3, 'Infinity', '-Infinity', 3, '', '', '', NULL, 'happy', 0,
+     'infinity', '-infinity', 'infinity', '\"x\"'),
+    (5, false, 2, 9223372036854775807, 1e20, 1e300, 99999, 'b%_', 'b', 'abcd', NULL, 'ok', -2,
+     '1969-12-31 23:59:59.999+00', '275760-09-13 00:00:00', '1970-01-01', '[1]')";
+
+/// `[field, operator, constant]`, or `[\"and\" | \"or\" | \"not\", …]`, as a predicate.
+fn predicate(ejson: &Ejson) -> Option<Predicate> {
+    let parts = ejson.as_array()?;
+    let predicates = || parts[1..].iter().map(predicate).collect::<Option<Vec<_>>>();
+    match parts.first()?.as_str()? {
+        "and" => return Some(Predicate::And(predicates()?)),
+        "or" => return Some(Predicate::Or(predicates()?)),
+        "not" => return Some(predicate(parts.get(1)?)?.not()),
+        _ => {}
+    }
+    let name = field(parts[0].as_str()?);
+    let constant = || Value::from_ejson(parts.get(2)?);
+    Some(match parts.get(1)?.as_str()? {
+        "eq" => name.eq(constant()?),
+        "ne" => name.ne(constant()?),
+        "lt" => name.lt(constant()?),
+        "lte" => name.lte(constant()?),
+        "gt" => name.gt(constant()?),
+        "gte" => name.gte(constant()?),
+        "in" => {
+            let values: Option<Vec<_>> =
+                parts.get(2)?.as_array()?.iter().map(Value::from_ejson).collect();
+            name.is_in(values?)
+        }
+        "null" => name.is_null(),
+        _ => return None,
+    })
+}
+
+async fn find(
+    State(db): State<Db>,
+    Params((ejson,)): Params<(Ejson,)>,
+) -> Result<Cursor<Json>, Error> {
+    let predicate = predicate(&ejson).ok_or_else(|| Error::client(400, "no predicate"))?;
+    Ok(db.find(&ROWS).filter(predicate))
+}
+
+async fn barrier(State(db): State<Db>, fence: WriteFence) -> Result<(), Error> {
+    Ok(db.begin(&fence).await?.commit().await?)
+}
+
+fn constants() -> Vec<(&'static str, Vec<Json>)> {
+    let dates = || {
+        [1_704_067_200_000_i64, 253_402_300_799_999, -63_549_360_000_000, -1, 8_640_000_000_000_000]
+            .map(|millis| json!({"$date": millis}))
+            .to_vec()
+    };
+    let numbers = || {
+        vec![
+            json!(1),
+            json!(-1),
+            json!(0.1),
+            json!(2.5),
+            json!(9_007_199_254_740_992_i64),
+            json!(1e20),
+            json!(1e300),
+            json!({"$InfNaN": 0}),
+            json!({"$InfNaN": 1}),
+            json!({"$InfNaN": -1}),
+        ]
+    };
+    vec![
+        ("_id", vec![json!(1), json!(3), json!(2.5)]),
+        ("yes", vec![json!(true), json!(false)]),
+        ("small", numbers()),
+        ("big", numbers()),
+        ("real", numbers()),
+        ("double", numbers()),
+        ("exact", vec![json!(1), json!(1.25), json!(99999), json!("2")]),
+        ("text", vec![json!("abc"), json!("ABC"), json!(""), json!("b%_"), json!("it's \"q\"")]),
+        ("short", vec![json!("abc"), json!("abcdef"), json!("ab")]),
+        ("padded", vec![json!("ab"), json!("ab  "), json!("abcdef")]),
+        ("uuid", vec![json!("A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11")]),
+        ("mood", vec![json!("ok"), json!("happy")]),
+        ("even", vec![json!(2), json!(3)]),
+        ("at", dates()),
+        ("local", dates()),
+        ("day", vec![json!("2024-01-01"), json!("1970-01-01")]),
+    ]
+}
+
+/// Every comparison with every constant, lists of them, and some that are put together.
+fn predicates() -> Vec<Json> {
+    let mut predicates = Vec::new();
+    for (name, constants) in constants() {
+        for constant in &constants {
+            for operator in ["eq", "ne", "lt", "lte", "gt", "gte"] {
+                predicates.push(json!([name, operator, constant]));
+            }
+            predicates.push(json!(["not", [name, "eq", constant]]));
+        }
+        predicates.push(json!([name, "in", constants]));
+        predicates.push(json!(["not", [name, "in", constants]]));
+        predicates.push(json!([name, "in", [constants[0], null]]));
+        predicates.push(json!([name, "in", []]));
+        predicates.push(json!([name, "null"]));
+        predicates.push(json!([name, "eq", null]));
+    }
+    predicates.push(json!(["data", "null"]));
+    for both in ["and", "or"] {
+        predicates.push(json!([both, ["text", "eq", "abc"], ["not", ["small", "gt", 0]]]));
+        predicates.push(json!([both, ["text", "lt", "c"], ["big", "in", [1, 2]]]));
+        predicates.push(json!(["not", [both, ["yes", "eq", true], ["double", "null"]]]));
+        predicates.push(json!([both]));
+    }
+    predicates
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn memory_decides_as_postgresql_does() {
+    let url = database::create_database("predicates", SETUP);
+    let db = Db::builder(&url).table(Table::new("rows")).connect().await.unwrap();
+    let server = Server::builder().publish("find", find).method("barrier", barrier).with_state(db);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { server.serve(listener).await });
+
+    let predicates = predicates();
+    assert!(predicates.len() > 400, "{}", predicates.len());
+    let mut early = Vec::new();
+    for predicate in &predicates {
+        let mut client = Client::connect(address).await;
+        client.subscribe("find", json!([predicate])).await;
+        assert!(client.documents("rows").is_empty());
+        early.push(client);
+    }
+    // One watches everything, to know when all has been told.
+    let mut all = Client::connect(address).await;
+    all.subscribe("find", json!([["and"]])).await;
+    database::psql("predicates", &format!("INSERT INTO rows VALUES {VALUES}"));
+    all.until("all rows", |client| client.documents("rows").len() == 5).await;
+
+    let mut matches = 0;
+    for (predicate, mut seen_later) in predicates.iter().zip(early) {
+        let mut reader = Client::connect(address).await;
+        reader.subscribe("find", json!([predicate])).await;
+        let expected: Documents = reader.documents("rows");
+        // Everything that was committed before has been sent when this is updated.
+        assert_eq!(seen_later.call("barrier", json!([])).await.get("error"), None);
+        assert_eq!(seen_later.documents("rows"), expected, "{predicate}");
+        matches += expected.len();
+        reader.close().await;
+        seen_later.close().await;
+    }
+    println!("{} predicates, {matches} matches", predicates.len());
+    assert!(matches > 500, "{matches}");
+}
