@@ -82,7 +82,7 @@ impl Comparable {
 fn integer(float: f64) -> Option<Value> {
     const BEYOND: f64 = 9_223_372_036_854_775_808.0;
     let is_integer = float.fract() == 0.0 && (-BEYOND..BEYOND).contains(&float);
-    is_integer.then(|| Value::Int(float as i64))
+    is_integer.then_some(Value::Int(float as i64))
 }
 
 /// A number, or one of the strings that stand for what JSON has no number for.
