@@ -2,7 +2,7 @@
 //!
 //! A transport knows nothing of DDP, and whoever drives a [`Transport`] knows nothing of
 //! WebSocket or SockJS. Only `sockjs/` knows SockJS, only `websocket/` knows the rules of
-//! RFC 6455, and `framing` writes the frames of both.
+//! RFC 6455, `deflate` those of RFC 7692, and `framing` writes the frames of all.
 //!
 //! Outgoing messages are encoded apart from any connection, by a
 //! [`FrameBuilder`](framing::FrameBuilder), and are then
