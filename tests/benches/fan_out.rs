@@ -68,11 +68,16 @@ fn measure(sessions: usize, deflate: bool) {
     server_sink.wait_for(frame_bytes * (sessions as u64 - 1));
     let frame = vec![b'x'; usize::try_from(frame_bytes).expect("a frame fits into memory")];
     let writers = Writers::start(raw_writers, frame);
+    let mut number = 0;
     let mut ratios = Vec::new();
     let mut rates = Vec::new();
     for _ in 0..ROUNDS {
-        let ceiling = rate(sessions, frame_bytes, &raw_sink, |_| writers.write());
-        let server = rate(sessions, frame_bytes, &server_sink, |number| change(&notes, number));
+        let ceiling = rate(sessions, frame_bytes, &raw_sink, || writers.write());
+        let server = rate(sessions, frame_bytes, &server_sink, || {
+            // Never twice the same text, also from one round to the next.
+            number += 1;
+            change(&notes, number);
+        });
         ratios.push(server / ceiling);
         rates.push((ceiling, server));
     }
@@ -88,12 +93,12 @@ fn measure(sessions: usize, deflate: bool) {
 
 /// Messages per second if each step sends one to every session, and the next step begins when all
 /// have it.
-fn rate(sessions: usize, frame_bytes: u64, sink: &Sink, mut step: impl FnMut(u64)) -> f64 {
+fn rate(sessions: usize, frame_bytes: u64, sink: &Sink, mut step: impl FnMut()) -> f64 {
     let start = Instant::now();
     let mut steps = 0;
     while start.elapsed() < ROUND {
         let target = sink.received() + frame_bytes * sessions as u64;
-        step(steps + 1);
+        step();
         sink.wait_for(target);
         steps += 1;
     }

@@ -8,6 +8,9 @@ use crate::config::Compression;
 
 const ANSWER: &str = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
 
+/// First bytes and payloads.
+type Frames<'a> = &'a [(u8, &'a [u8])];
+
 /// A client that sees frames as they are.
 struct Wire(TcpStream);
 
@@ -216,7 +219,7 @@ async fn faults_close_with_their_code() {
     let config = TransportConfig { message_bytes_max: 1000, ..TransportConfig::default() };
     let (addr, _) = serve_echo(config).await;
     let (fits, bomb) = (deflate(6, &[b'x'; 1000]), deflate(6, &vec![b'x'; 1 << 20]));
-    let table: [(&str, &[(u8, &[u8])], u16); 9] = [
+    let table: [(&str, Frames<'_>, u16); 9] = [
         ("a bomb", &[(0xc1, &bomb[..1000])], 1009),
         ("a byte too much", &[(0xc1, &deflate(6, &[b'x'; 1001]))], 1009),
         ("a payload beyond all use", &[(0xc1, &[0; 1190])], 1009),
