@@ -16,7 +16,7 @@ const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 /// sense before it, so that truncated data are told from whole ones.
 const LAST_BLOCK: [u8; 5] = [1, 0, 0, 0xff, 0xff];
 
-/// The state is as of one message, so how far the output is reserved at first is a guess.
+/// How much output is reserved at first, as a multiple of the payload; DDP shrinks to a quarter.
 const EXPECTED_RATIO: usize = 4;
 
 /// The least reserved for output.
@@ -63,7 +63,7 @@ impl Deflate {
     }
 }
 
-/// Compresses into a buffer that has no room for an output that is of no use.
+/// Compresses, and gives up on an output that would not be smaller.
 fn flush(compressor: &mut Compress, message: &[u8]) -> Option<Vec<u8>> {
     // A guess at first: most messages shrink to less than half.
     let mut output = Vec::with_capacity(message.len() / 2 + TAIL.len());
