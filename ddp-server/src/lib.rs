@@ -58,7 +58,7 @@ mod transport;
 mod write_fence;
 
 pub use collection::Collection;
-pub use config::Config;
+pub use config::{Compression, Config};
 pub use error::Error;
 pub use extract::{FromRef, State};
 pub use handler::Handler;

@@ -124,6 +124,7 @@ impl Server {
         let shared = Arc::clone(&self.0);
         let config = TransportConfig {
             message_bytes_max: self.0.config.message_bytes_max,
+            compression: self.0.config.compression,
             sockjs_heartbeat: self.0.config.sockjs_heartbeat,
         };
         routes::router(config, move |transport, info| {

@@ -2,7 +2,8 @@
 //! by as many threads, with one `write` each and nothing else.
 //!
 //! Both share the machine with the sink that reads them. `cargo bench --bench fan_out -- 1000 4500`
-//! chooses other numbers of sessions; each takes four file descriptors.
+//! chooses other numbers of sessions; each takes four file descriptors. Each number is measured
+//! without compression and with it.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -28,19 +29,27 @@ struct Note {
     text: String,
 }
 
+/// Most of a note's text.
+const NOISE: &str = "The quick brown fox jumps over the lazy dog, while sphinx of black quartz judges \
+    my vow at half past seven ";
+
 const NOTES: Collection<Note> = Collection::new("notes");
 
 fn main() {
     let counts: Vec<usize> =
         std::env::args().filter_map(|argument| argument.parse().ok()).collect();
     let counts = if counts.is_empty() { vec![100, 1_000, 4_500] } else { counts };
-    println!("sessions | bytes | ceiling msg/s | server msg/s | ratio (median of {ROUNDS})");
+    println!(
+        "sessions | deflate | bytes | ceiling msg/s | server msg/s | ratio (median of {ROUNDS})"
+    );
     for sessions in counts {
-        measure(sessions);
+        for deflate in [false, true] {
+            measure(sessions, deflate);
+        }
     }
 }
 
-fn measure(sessions: usize) {
+fn measure(sessions: usize, deflate: bool) {
     let notes = MemoryCollection::new(&NOTES);
     notes.insert_with_id("note", &Note { text: String::new() }).expect("a new note");
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -49,20 +58,26 @@ fn measure(sessions: usize) {
         .build()
         .expect("a runtime");
     let address = serve(&runtime, &notes);
-    let clients: Vec<TcpStream> = (0..sessions).map(|_| subscribe(address)).collect();
+    let clients: Vec<TcpStream> = (0..sessions).map(|_| subscribe(address, deflate)).collect();
     let (raw_writers, raw_readers) = pairs(sessions);
+    // Every text is of one length, so that every frame is, compressed or not.
+    change(&notes, 0);
+    let frame_bytes = read_frame(&clients[0]);
     let server_sink = Sink::start(clients);
     let raw_sink = Sink::start(raw_readers);
-    // Every text is of one length, so that every frame is.
-    let frame_bytes = frame_bytes(&notes);
-    server_sink.wait_for(frame_bytes * sessions as u64);
+    server_sink.wait_for(frame_bytes * (sessions as u64 - 1));
     let frame = vec![b'x'; usize::try_from(frame_bytes).expect("a frame fits into memory")];
     let writers = Writers::start(raw_writers, frame);
+    let mut number = 0;
     let mut ratios = Vec::new();
     let mut rates = Vec::new();
     for _ in 0..ROUNDS {
-        let ceiling = rate(sessions, frame_bytes, &raw_sink, |_| writers.write());
-        let server = rate(sessions, frame_bytes, &server_sink, |number| change(&notes, number));
+        let ceiling = rate(sessions, frame_bytes, &raw_sink, || writers.write());
+        let server = rate(sessions, frame_bytes, &server_sink, || {
+            // Never twice the same text, also from one round to the next.
+            number += 1;
+            change(&notes, number);
+        });
         ratios.push(server / ceiling);
         rates.push((ceiling, server));
     }
@@ -70,7 +85,7 @@ fn measure(sessions: usize) {
     rates.sort_by(|a, b| a.0.total_cmp(&b.0));
     let (ceiling, server) = rates[ROUNDS / 2];
     println!(
-        "{sessions:8} | {frame_bytes:5} | {ceiling:13.0} | {server:12.0} | {:.2}",
+        "{sessions:8} | {deflate:7} | {frame_bytes:5} | {ceiling:13.0} | {server:12.0} | {:.2}",
         ratios[ROUNDS / 2]
     );
     runtime.shutdown_background();
@@ -78,31 +93,36 @@ fn measure(sessions: usize) {
 
 /// Messages per second if each step sends one to every session, and the next step begins when all
 /// have it.
-fn rate(sessions: usize, frame_bytes: u64, sink: &Sink, mut step: impl FnMut(u64)) -> f64 {
+fn rate(sessions: usize, frame_bytes: u64, sink: &Sink, mut step: impl FnMut()) -> f64 {
     let start = Instant::now();
     let mut steps = 0;
     while start.elapsed() < ROUND {
         let target = sink.received() + frame_bytes * sessions as u64;
-        step(steps + 1);
+        step();
         sink.wait_for(target);
         steps += 1;
     }
     (steps * sessions as u64) as f64 / start.elapsed().as_secs_f64()
 }
 
-/// The length of the WebSocket frame that a change becomes.
-fn frame_bytes(notes: &MemoryCollection<Note>) -> u64 {
-    change(notes, 0);
-    let text = notes.get("note").expect("a note").expect("a note").text;
-    let message = format!(
-        r#"{{"msg":"changed","collection":"notes","id":"note","fields":{{"text":"{text}"}}}}"#
-    );
-    let header = if message.len() < 126 { 2 } else { 4 };
-    (message.len() + header) as u64
+/// Reads the WebSocket frame that a change becomes. The answer is its length.
+fn read_frame(mut client: &TcpStream) -> u64 {
+    let mut header = [0; 4];
+    client.read_exact(&mut header[..2]).expect("a frame");
+    let (payload, header_bytes) = match header[1] {
+        126 => {
+            client.read_exact(&mut header[2..]).expect("a length");
+            (u16::from_be_bytes([header[2], header[3]]).into(), 4)
+        }
+        short => (u64::from(short), 2),
+    };
+    std::io::copy(&mut client.take(payload), &mut std::io::sink()).expect("a payload");
+    payload + header_bytes
 }
 
 fn change(notes: &MemoryCollection<Note>, number: u64) {
-    let text = format!("{number:0>110}");
+    // Texts that differ in the same number of equally likely bytes compress to the same length.
+    let text = format!("{}{}", NOISE, number % 2);
     notes.update("note", |note| note.text = text).expect("the note is there");
 }
 
@@ -122,9 +142,11 @@ fn serve(runtime: &tokio::runtime::Runtime, notes: &MemoryCollection<Note>) -> S
 }
 
 /// A client that has subscribed and seen `ready`.
-fn subscribe(address: SocketAddr) -> TcpStream {
+fn subscribe(address: SocketAddr, deflate: bool) -> TcpStream {
     let mut socket = TcpStream::connect(address).expect("the server listens");
-    let handshake = "GET /websocket HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+    let handshake = "GET /websocket HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n";
+    let offer = if deflate { "Sec-WebSocket-Extensions: permessage-deflate\r\n" } else { "" };
+    let handshake = format!("{handshake}{offer}\r\n");
     socket.write_all(handshake.as_bytes()).expect("written");
     for message in [
         r#"{"msg":"connect","version":"1","support":["1"]}"#,

@@ -18,7 +18,8 @@ pub(crate) enum TransportError {
     #[error("text that is not UTF-8")]
     InvalidUtf8,
     /// A message would exceed [`message_bytes_max`](super::TransportConfig::message_bytes_max).
-    /// It was refused on sight of the frame header, before its payload was read.
+    /// It was refused on sight of the frame header, before its payload was read; a compressed one
+    /// where it inflated beyond the limit.
     #[error("a message of at least {bytes} bytes exceeds the limit of {limit}")]
     MessageTooBig {
         /// The size known when the message was refused.
@@ -26,6 +27,9 @@ pub(crate) enum TransportError {
         /// The configured limit.
         limit: usize,
     },
+    /// The payload of a compressed message is not DEFLATE data (RFC 7692 section 7.2.2).
+    #[error("broken compressed data")]
+    InvalidDeflate,
     /// A SockJS client sent a frame that is neither a JSON string nor an array of them.
     #[error("broken SockJS framing")]
     SockJsFraming,
@@ -40,6 +44,8 @@ impl TransportError {
             Self::Io(_) => None,
             Self::Violation(_) => Some((1002, "Protocol error")),
             Self::InvalidUtf8 => Some((1007, "Not UTF-8")),
+            // RFC 7692 names no code; this one is for data that are not what the message's type says.
+            Self::InvalidDeflate => Some((1007, "Invalid compressed data")),
             Self::MessageTooBig { .. } => Some((1009, "Message too big")),
             Self::SockJsFraming => Some((3000, "Broken framing.")),
         }
@@ -49,7 +55,8 @@ impl TransportError {
 /// One way of breaking RFC 6455 section 5 each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Violation {
-    /// A reserved bit is set although no extension was negotiated (section 5.2).
+    /// A reserved bit is set to which no negotiated extension gives a meaning (section 5.2). That of
+    /// permessage-deflate has one on the first frame of a message only (RFC 7692 section 6).
     #[error("reserved bit set")]
     ReservedBit,
     /// An opcode without a meaning (section 5.2).

@@ -6,7 +6,7 @@ use tungstenite::protocol::frame::{
     coding::{Control, Data, OpCode},
 };
 
-use super::sockjs::quote;
+use super::{deflate::Deflate, sockjs::quote};
 
 /// The longest header of an unmasked frame: two bytes and a 64-bit length (RFC 6455 section 5.2).
 const HEADER_BYTES_MAX: usize = 10;
@@ -21,17 +21,35 @@ pub(crate) enum Framing {
     Raw,
     /// Messages share one text frame, a SockJS `a["…","…"]`.
     SockJs,
+    /// As [`Raw`](Self::Raw), each frame compressed if that makes it smaller (RFC 7692).
+    RawDeflate(Deflate),
+    /// As [`SockJs`](Self::SockJs), compressed as a whole if that makes it smaller.
+    SockJsDeflate(Deflate),
 }
 
 impl Framing {
     /// The number of framings: the size of a cache with one encoding for each.
-    pub(crate) const COUNT: usize = 2;
+    pub(crate) const COUNT: usize = 4;
 
     /// This framing's place in such a cache, below [`COUNT`](Self::COUNT).
+    ///
+    /// How frames are compressed makes no difference: each client can read them all.
     pub(crate) const fn index(self) -> usize {
         match self {
             Self::Raw => 0,
             Self::SockJs => 1,
+            Self::RawDeflate(_) => 2,
+            Self::SockJsDeflate(_) => 3,
+        }
+    }
+
+    /// The same with SockJS frames in the WebSocket's.
+    pub(super) fn in_sockjs(self) -> Self {
+        match self {
+            Self::Raw | Self::SockJs => Self::SockJs,
+            Self::RawDeflate(deflate) | Self::SockJsDeflate(deflate) => {
+                Self::SockJsDeflate(deflate)
+            }
         }
     }
 
@@ -65,7 +83,10 @@ impl FrameBuilder {
                 self.buffer.reserve(HEADER_BYTES_MAX + text.len());
                 put_frame(&mut self.buffer, OpCode::Data(Data::Text), text.as_bytes());
             }
-            Framing::SockJs => {
+            Framing::RawDeflate(deflate) => {
+                put_compressed(&mut self.buffer, deflate, text.as_bytes());
+            }
+            Framing::SockJs | Framing::SockJsDeflate(_) => {
                 if self.buffer.is_empty() {
                     // The header's length depends on the payload's: finish() fills it in.
                     self.buffer.put_bytes(0, HEADER_BYTES_MAX);
@@ -80,10 +101,22 @@ impl FrameBuilder {
 
     /// The frames; no bytes at all if there was no message.
     pub(crate) fn finish(mut self) -> Bytes {
-        if self.framing == Framing::SockJs && !self.buffer.is_empty() {
+        let deflate = match self.framing {
+            Framing::Raw | Framing::RawDeflate(_) => return self.buffer.freeze(),
+            Framing::SockJs => None,
+            Framing::SockJsDeflate(deflate) => Some(deflate),
+        };
+        if !self.buffer.is_empty() {
             self.buffer.put_u8(b']');
+            let compressed = deflate.and_then(|it| it.compress(&self.buffer[HEADER_BYTES_MAX..]));
+            if let Some(payload) = compressed {
+                self.buffer.clear();
+                put_deflated(&mut self.buffer, &payload);
+                // The text's room is not kept as long as the frame.
+                return Bytes::copy_from_slice(&self.buffer);
+            }
             let payload = self.buffer.len() - HEADER_BYTES_MAX;
-            let header = Header::new(OpCode::Data(Data::Text), payload);
+            let header = Header::new(OpCode::Data(Data::Text), payload, false);
             let start = HEADER_BYTES_MAX - header.as_slice().len();
             self.buffer[start..HEADER_BYTES_MAX].copy_from_slice(header.as_slice());
             return self.buffer.freeze().split_off(start);
@@ -120,7 +153,22 @@ fn control_frame(control: Control, payload: &[u8]) -> Bytes {
 }
 
 fn put_frame(out: &mut BytesMut, opcode: OpCode, payload: &[u8]) {
-    out.put_slice(Header::new(opcode, payload.len()).as_slice());
+    out.put_slice(Header::new(opcode, payload.len(), false).as_slice());
+    out.put_slice(payload);
+}
+
+/// Appends a text frame that is compressed if that makes it smaller.
+fn put_compressed(out: &mut BytesMut, deflate: Deflate, text: &[u8]) {
+    match deflate.compress(text) {
+        Some(payload) => put_deflated(out, &payload),
+        None => put_frame(out, OpCode::Data(Data::Text), text),
+    }
+}
+
+/// Appends a text frame whose payload is compressed.
+fn put_deflated(out: &mut BytesMut, payload: &[u8]) {
+    out.reserve(HEADER_BYTES_MAX + payload.len());
+    out.put_slice(Header::new(OpCode::Data(Data::Text), payload.len(), true).as_slice());
     out.put_slice(payload);
 }
 
@@ -131,8 +179,9 @@ struct Header {
 }
 
 impl Header {
-    fn new(opcode: OpCode, payload: usize) -> Self {
-        let header = FrameHeader { opcode, ..FrameHeader::default() };
+    /// `compressed` sets RSV1 (RFC 7692 section 6).
+    fn new(opcode: OpCode, payload: usize, compressed: bool) -> Self {
+        let header = FrameHeader { opcode, rsv1: compressed, ..FrameHeader::default() };
         let payload = payload as u64;
         let mut bytes = [0; HEADER_BYTES_MAX];
         header
@@ -149,6 +198,7 @@ impl Header {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Compression;
 
     #[test]
     fn raw_is_a_text_frame_for_each_message() {
@@ -186,8 +236,27 @@ mod tests {
 
     #[test]
     fn indexes_are_distinct_and_below_the_count() {
-        let indexes = [Framing::Raw.index(), Framing::SockJs.index()];
-        assert_eq!(indexes, [0, Framing::COUNT - 1]);
+        let deflate = Deflate::from(Compression::default());
+        let (raw, sockjs) = (Framing::RawDeflate(deflate), Framing::SockJsDeflate(deflate));
+        let indexes = [Framing::Raw, Framing::SockJs, raw, sockjs].map(Framing::index);
+        assert_eq!(indexes, [0, 1, 2, Framing::COUNT - 1]);
+    }
+
+    #[test]
+    fn compressed_frames_say_so_and_small_ones_are_not() {
+        let deflate = Deflate::from(Compression::default());
+        let (long, short) = ("x".repeat(128), "x".repeat(127));
+        let frames = Framing::RawDeflate(deflate).encode([&*long, &*short]);
+        assert_eq!(frames[0], 0xc1);
+        let second = 2 + usize::from(frames[1]);
+        assert!(second < 32);
+        assert_eq!(frames[second..], Framing::Raw.encode([&*short]));
+
+        let sockjs = Framing::SockJsDeflate(deflate);
+        assert_eq!(sockjs.encode(["x"]), Framing::SockJs.encode(["x"]));
+        let frames = sockjs.encode([&*short, &*short]);
+        assert_eq!((frames[0], usize::from(frames[1])), (0xc1, frames.len() - 2));
+        assert!(sockjs.encode([]).is_empty());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! A transport knows nothing of DDP, and whoever drives a [`Transport`] knows nothing of
 //! WebSocket or SockJS. Only `sockjs/` knows SockJS, only `websocket/` knows the rules of
-//! RFC 6455, and `framing` writes the frames of both.
+//! RFC 6455, `deflate` those of RFC 7692, and `framing` writes the frames of all.
 //!
 //! Outgoing messages are encoded apart from any connection, by a
 //! [`FrameBuilder`](framing::FrameBuilder), and are then
@@ -10,6 +10,7 @@
 //! [`Framing`] and copied by the kernel alone.
 
 mod any;
+mod deflate;
 mod error;
 pub(crate) mod framing;
 pub(crate) mod routes;
@@ -25,6 +26,8 @@ use std::{
 };
 
 use bytes::Bytes;
+
+use crate::config::Compression;
 
 pub(crate) use self::{
     any::AnyTransport,
@@ -96,6 +99,8 @@ pub(crate) struct TransportConfig {
     /// 4 MiB by default: room for a method call with a file of 3 MB in base64, where Meteor's
     /// default of 64 MiB lets each connection claim that much memory.
     pub(crate) message_bytes_max: usize,
+    /// How WebSocket messages are compressed if the client offers it.
+    pub(crate) compression: Option<Compression>,
     /// The time between SockJS heartbeats, 45 s by default, as in Meteor's stream server.
     ///
     /// Meteor's client gives up after 100 s without one.
@@ -104,6 +109,10 @@ pub(crate) struct TransportConfig {
 
 impl Default for TransportConfig {
     fn default() -> Self {
-        Self { message_bytes_max: 4 * 1024 * 1024, sockjs_heartbeat: Duration::from_secs(45) }
+        Self {
+            message_bytes_max: 4 * 1024 * 1024,
+            compression: Some(Compression::default()),
+            sockjs_heartbeat: Duration::from_secs(45),
+        }
     }
 }

@@ -94,15 +94,17 @@ where
     Fut: Future<Output = ()> + Send + 'static,
 {
     let mut request = request.into_parts().0;
-    let upgrade = match Upgrade::new(&mut request) {
+    let upgrade = match Upgrade::new(&mut request, config.compression) {
         Ok(upgrade) => upgrade,
         Err(refused) => return refused.response(),
     };
+    let deflate = upgrade.deflate();
     let (response, upgraded) = upgrade.accept();
     tokio::spawn(async move {
         match upgraded.await {
             Ok((io, input)) => {
-                let socket = WebSocket::new(io, input, config.message_bytes_max);
+                let socket =
+                    WebSocket::new(io, input, config.message_bytes_max).with_deflate(deflate);
                 let transport = transport(socket, protocol, &config);
                 on_open(transport, connection_info(request)).await;
             }

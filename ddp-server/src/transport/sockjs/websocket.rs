@@ -90,7 +90,7 @@ where
     }
 
     fn framing(&self) -> Framing {
-        Framing::SockJs
+        self.socket.framing().in_sockjs()
     }
 
     fn queue(&mut self, frames: Bytes) {

@@ -2,6 +2,7 @@
 //! needs to fill a buffer or to stop the clock.
 
 mod closing;
+mod compression;
 mod http;
 mod messages;
 mod pressure;

@@ -1,4 +1,4 @@
-//! Client-to-server frames to messages, without IO (RFC 6455 section 5).
+//! Client-to-server frames to messages, without IO (RFC 6455 section 5, RFC 7692 section 6).
 
 use std::io::Cursor;
 
@@ -7,7 +7,11 @@ use tungstenite::protocol::frame::{
     coding::{Control, Data, OpCode},
 };
 
-use crate::transport::{TransportError, Violation, framing::CONTROL_BYTES_MAX};
+use crate::transport::{
+    TransportError, Violation,
+    deflate::{self, InflateError},
+    framing::CONTROL_BYTES_MAX,
+};
 
 /// The longest header of a masked frame: two bytes, a 64-bit length and a 32-bit mask.
 const HEADER_BYTES_MAX: usize = 14;
@@ -42,6 +46,10 @@ pub(super) struct Decoder {
     payload: Option<Payload>,
     /// Whether a fragmented message has begun and not ended.
     fragmented: bool,
+    /// Whether permessage-deflate was negotiated.
+    has_deflate: bool,
+    /// Whether the message being read is compressed.
+    compressed: bool,
     message: Vec<u8>,
     control: Vec<u8>,
 }
@@ -71,9 +79,16 @@ impl Decoder {
             header_length: 0,
             payload: None,
             fragmented: false,
+            has_deflate: false,
+            compressed: false,
             message: Vec::new(),
             control: Vec::new(),
         }
+    }
+
+    /// Whether permessage-deflate gives the first reserved bit a meaning.
+    pub(super) fn set_deflate(&mut self, has_deflate: bool) {
+        self.has_deflate = has_deflate;
     }
 
     /// The next event, taking what it needs off the front of `input`; `None` has taken it all.
@@ -137,8 +152,10 @@ impl Decoder {
 
     /// Judges a frame by its header, before any of its payload is kept.
     fn begin(&mut self, header: &FrameHeader, length: u64) -> Result<Payload, TransportError> {
-        // A negotiated permessage-deflate would give RSV1 a meaning on a message's first frame.
-        if header.rsv1 || header.rsv2 || header.rsv3 {
+        // RFC 7692 section 6: only the first frame of a message says that it is compressed.
+        let is_first = matches!(header.opcode, OpCode::Data(Data::Text | Data::Binary));
+        let rsv1_means_nothing = !self.has_deflate || !is_first;
+        if header.rsv1 && rsv1_means_nothing || header.rsv2 || header.rsv3 {
             return Err(Violation::ReservedBit.into());
         }
         let mask = header.mask.ok_or(Violation::Unmasked)?;
@@ -150,6 +167,9 @@ impl Decoder {
                 }
                 if !continues && self.fragmented {
                     return Err(Violation::ExpectedContinuation.into());
+                }
+                if !continues {
+                    self.compressed = header.rsv1;
                 }
                 self.reserve(length)?;
                 self.fragmented = !header.is_final;
@@ -182,7 +202,12 @@ impl Decoder {
 
     /// Checks that a data frame fits the limit and makes room for it.
     fn reserve(&mut self, length: u64) -> Result<(), TransportError> {
-        let room = self.message_bytes_max - self.message.len();
+        let limit = if self.compressed {
+            deflate::compressed_bytes_max(self.message_bytes_max)
+        } else {
+            self.message_bytes_max
+        };
+        let room = limit - self.message.len();
         if length > room as u64 {
             return Err(TransportError::MessageTooBig {
                 bytes: length.saturating_add(self.message.len() as u64),
@@ -199,12 +224,27 @@ impl Decoder {
         Ok(())
     }
 
+    /// What a compressed message says, within the limit.
+    fn inflate(&self, payload: &[u8]) -> Result<Vec<u8>, TransportError> {
+        let limit = self.message_bytes_max;
+        deflate::inflate(payload, limit).map_err(|error| match error {
+            InflateError::Invalid => TransportError::InvalidDeflate,
+            InflateError::TooBig => {
+                TransportError::MessageTooBig { bytes: (limit as u64).saturating_add(1), limit }
+            }
+        })
+    }
+
     /// The event that a whole frame makes, if any.
     fn finish(&mut self, kind: Kind) -> Result<Option<Event>, TransportError> {
         let event = match kind {
             Kind::Data { is_final: false } => return Ok(None),
             Kind::Data { is_final: true } => {
-                let text = String::from_utf8(std::mem::take(&mut self.message));
+                let mut message = std::mem::take(&mut self.message);
+                if self.compressed {
+                    message = self.inflate(&message)?;
+                }
+                let text = String::from_utf8(message);
                 Event::Message(text.map_err(|_| TransportError::InvalidUtf8)?)
             }
             Kind::Close => Event::Close(close_code(&std::mem::take(&mut self.control))?),

@@ -5,8 +5,8 @@ use axum::{
     http::{
         HeaderMap, HeaderValue, Method, StatusCode, Version,
         header::{
-            ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
-            SEC_WEBSOCKET_VERSION, UPGRADE,
+            ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, SEC_WEBSOCKET_ACCEPT,
+            SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
         },
         request::Parts,
     },
@@ -16,7 +16,8 @@ use bytes::Bytes;
 use hyper::upgrade::OnUpgrade;
 use tungstenite::handshake::derive_accept_key;
 
-use super::UpgradedIo;
+use super::{UpgradedIo, extension};
+use crate::{config::Compression, transport::deflate::Deflate};
 
 /// The protocol version of RFC 6455, the only one.
 const VERSION: &str = "13";
@@ -25,16 +26,30 @@ const VERSION: &str = "13";
 #[derive(Debug)]
 pub(crate) struct Upgrade {
     accept: String,
+    /// The answer to an offer of permessage-deflate, and what it binds us to.
+    extension: Option<(&'static str, Deflate)>,
     on_upgrade: OnUpgrade,
 }
 
 impl Upgrade {
-    /// Judges a request and takes hyper's promise of an upgrade out of it.
-    pub(crate) fn new(request: &mut Parts) -> Result<Self, UpgradeRefused> {
+    /// Judges a request and takes hyper's promise of an upgrade out of it. Without `compression`
+    /// no extension is negotiated.
+    pub(crate) fn new(
+        request: &mut Parts,
+        compression: Option<Compression>,
+    ) -> Result<Self, UpgradeRefused> {
         let accept = accept_key(request)?;
+        let offered = extension::negotiate(&request.headers);
+        let answer = offered.map_err(|extension::Malformed| UpgradeRefused::Extensions)?;
         let on_upgrade =
             request.extensions.remove::<OnUpgrade>().ok_or(UpgradeRefused::NotUpgradable)?;
-        Ok(Self { accept, on_upgrade })
+        let extension = answer.zip(compression.map(Deflate::from));
+        Ok(Self { accept, extension, on_upgrade })
+    }
+
+    /// How messages are compressed, if the client has offered that.
+    pub(crate) fn deflate(&self) -> Option<Deflate> {
+        self.extension.map(|(_, deflate)| deflate)
     }
 
     /// The 101 answer, and the stream once hyper has sent it.
@@ -48,6 +63,9 @@ impl Upgrade {
         headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
         let accept = HeaderValue::from_str(&self.accept).expect("base64 is a header value");
         headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+        if let Some((answer, _)) = self.extension {
+            headers.insert(SEC_WEBSOCKET_EXTENSIONS, HeaderValue::from_static(answer));
+        }
         let on_upgrade = self.on_upgrade;
         (response, async { Ok(UpgradedIo::new(on_upgrade.await?)) })
     }
@@ -76,6 +94,9 @@ pub(crate) enum UpgradeRefused {
     /// The key is missing, repeated, or not sixteen bytes in base64.
     #[error("Invalid \"Sec-WebSocket-Key\".")]
     Key,
+    /// The extensions do not follow the grammar of section 9.1.
+    #[error("Invalid \"Sec-WebSocket-Extensions\".")]
+    Extensions,
     /// The connection serving this request has no upgrades.
     #[error("This connection cannot be upgraded.")]
     NotUpgradable,
@@ -91,7 +112,7 @@ impl UpgradeRefused {
             Self::Method => (StatusCode::METHOD_NOT_ALLOWED, Some((ALLOW, "GET"))),
             Self::Version => (StatusCode::UPGRADE_REQUIRED, Some((SEC_WEBSOCKET_VERSION, VERSION))),
             Self::NotUpgradable => (StatusCode::INTERNAL_SERVER_ERROR, None),
-            Self::Upgrade | Self::Connection | Self::HttpVersion | Self::Key => {
+            Self::Upgrade | Self::Connection | Self::HttpVersion | Self::Key | Self::Extensions => {
                 (StatusCode::BAD_REQUEST, None)
             }
         };
@@ -228,7 +249,10 @@ mod tests {
 
     #[test]
     fn without_hypers_promise_there_is_no_upgrade() {
-        let refused = Upgrade::new(&mut request(&[])).map(|_| ());
+        let refused = Upgrade::new(&mut request(&[]), None).map(|_| ());
         assert_eq!(refused, Err(UpgradeRefused::NotUpgradable));
+        let malformed = [("sec-websocket-extensions", "permessage-deflate;")];
+        let refused = Upgrade::new(&mut request(&malformed), None).map(|_| ());
+        assert_eq!(refused, Err(UpgradeRefused::Extensions));
     }
 }

@@ -4,6 +4,7 @@
 //! because tungstenite copies each message into every connection's buffer and keeps a read buffer
 //! for every idle connection, where this module keeps neither.
 
+mod extension;
 mod frame;
 mod handshake;
 mod io;

@@ -17,6 +17,7 @@ use super::{
 };
 use crate::transport::{
     Framing, Transport, TransportError,
+    deflate::Deflate,
     framing::{close_frame, pong_frame},
 };
 
@@ -32,6 +33,7 @@ pub(crate) struct WebSocket<Io> {
     input: Bytes,
     outbox: Outbox,
     phase: Phase,
+    deflate: Option<Deflate>,
 }
 
 /// Where the closing handshake stands (RFC 6455 section 7.1).
@@ -74,7 +76,15 @@ where
             input,
             outbox: Outbox::default(),
             phase: Phase::Open,
+            deflate: None,
         }
+    }
+
+    /// Negotiated permessage-deflate, if it was.
+    pub(crate) fn with_deflate(mut self, deflate: Option<Deflate>) -> Self {
+        self.decoder.set_deflate(deflate.is_some());
+        self.deflate = deflate;
+        self
     }
 
     /// The next event; `None` at the end of the stream.
@@ -206,7 +216,7 @@ where
     }
 
     fn framing(&self) -> Framing {
-        Framing::Raw
+        self.deflate.map_or(Framing::Raw, Framing::RawDeflate)
     }
 
     fn queue(&mut self, frames: Bytes) {

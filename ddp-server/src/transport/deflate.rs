@@ -1,0 +1,192 @@
+//! The payloads of permessage-deflate (RFC 7692 section 7.2), without IO.
+//!
+//! Every message is compressed by itself (`no_context_takeover`), so no connection keeps a window:
+//! the state is one compressor and one decompressor for each thread.
+
+use std::cell::Cell;
+
+use flate2::{Compress, Decompress, FlushCompress, FlushDecompress, Status};
+
+use crate::config::Compression;
+
+/// What ends every flushed DEFLATE stream, and is left out of the payload (section 7.2.1).
+const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
+
+/// An empty last block (RFC 1951 section 3.2.4). A payload that stops within a block does not make
+/// sense before it, so that truncated data are told from whole ones.
+const LAST_BLOCK: [u8; 5] = [1, 0, 0, 0xff, 0xff];
+
+/// How much output is reserved at first, as a multiple of the payload; DDP shrinks to a quarter.
+const EXPECTED_RATIO: usize = 4;
+
+/// The least reserved for output.
+const OUTPUT_BYTES_MIN: usize = 256;
+
+thread_local! {
+    static COMPRESSOR: Cell<Option<(Deflate, Compress)>> = const { Cell::new(None) };
+    static DECOMPRESSOR: Cell<Option<Decompress>> = const { Cell::new(None) };
+}
+
+/// How messages to a client are compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Deflate {
+    level: u8,
+    message_bytes_min: usize,
+}
+
+impl From<Compression> for Deflate {
+    fn from(compression: Compression) -> Self {
+        Self {
+            level: compression.level.clamp(1, 9),
+            message_bytes_min: compression.message_bytes_min,
+        }
+    }
+}
+
+impl Deflate {
+    /// The compressed payload; `None` if that would not be smaller.
+    pub(super) fn compress(self, message: &[u8]) -> Option<Vec<u8>> {
+        if message.len() < self.message_bytes_min {
+            return None;
+        }
+        let (_, mut compressor) = COMPRESSOR
+            .take()
+            .filter(|(deflate, _)| deflate.level == self.level)
+            .unwrap_or_else(|| {
+                let level = flate2::Compression::new(self.level.into());
+                (self, Compress::new(level, false))
+            });
+        compressor.reset();
+        let compressed = flush(&mut compressor, message);
+        COMPRESSOR.set(Some((self, compressor)));
+        compressed
+    }
+}
+
+/// Compresses, and gives up on an output that would not be smaller.
+fn flush(compressor: &mut Compress, message: &[u8]) -> Option<Vec<u8>> {
+    // A guess at first: most messages shrink to less than half.
+    let mut output = Vec::with_capacity(message.len() / 2 + TAIL.len());
+    loop {
+        let consumed = usize::try_from(compressor.total_in()).ok()?;
+        let sync = FlushCompress::Sync;
+        compressor.compress_vec(message.get(consumed..)?, &mut output, sync).ok()?;
+        if output.len() < output.capacity() {
+            // A flush that leaves room is complete.
+            break;
+        }
+        if output.len() >= message.len() + TAIL.len() {
+            return None;
+        }
+        output.reserve_exact(message.len() + TAIL.len() + 1 - output.len());
+    }
+    let payload = output.strip_suffix(&TAIL)?.len();
+    output.truncate(payload);
+    (payload < message.len()).then_some(output)
+}
+
+/// Why a payload is no message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum InflateError {
+    /// It is not DEFLATE data, or only a part of them.
+    Invalid,
+    /// It inflates to more than the limit.
+    TooBig,
+}
+
+/// The most bytes a compressed message may have: data that DEFLATE cannot shrink grow a little,
+/// by five bytes for each stored block.
+pub(super) fn compressed_bytes_max(message_bytes_max: usize) -> usize {
+    message_bytes_max.saturating_add(message_bytes_max / 8).saturating_add(64)
+}
+
+/// The message that a payload inflates to (section 7.2.2).
+///
+/// No more memory is reserved than the limit and one byte, whatever the payload says.
+pub(super) fn inflate(payload: &[u8], message_bytes_max: usize) -> Result<Vec<u8>, InflateError> {
+    let decompressor = DECOMPRESSOR.take().unwrap_or_else(|| Decompress::new(false));
+    let guess = payload.len().saturating_mul(EXPECTED_RATIO).max(OUTPUT_BYTES_MIN);
+    let mut inflater = Inflater {
+        decompressor,
+        output: Vec::with_capacity(guess.min(message_bytes_max.saturating_add(1))),
+        message_bytes_max,
+    };
+    let inflated = inflater.message(payload);
+    DECOMPRESSOR.set(Some(inflater.decompressor));
+    inflated.map(|()| inflater.output)
+}
+
+/// Where the decompressor stands behind some input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// Within a stream.
+    Within,
+    /// Behind the last block of one.
+    End,
+}
+
+struct Inflater {
+    decompressor: Decompress,
+    output: Vec<u8>,
+    message_bytes_max: usize,
+}
+
+impl Inflater {
+    fn message(&mut self, payload: &[u8]) -> Result<(), InflateError> {
+        self.decompressor.reset(false);
+        // A sender that has ended the stream adds an empty block behind it (section 7.2.3.4);
+        // one that forgets to is understood as well.
+        if self.feed(payload)? == Place::End {
+            return Ok(());
+        }
+        self.feed(&TAIL)?;
+        match self.feed(&LAST_BLOCK)? {
+            Place::End => Ok(()),
+            Place::Within => Err(InflateError::Invalid),
+        }
+    }
+
+    /// Inflates all of `input`, which may hold the ends of several streams (section 7.2.3.4).
+    fn feed(&mut self, mut input: &[u8]) -> Result<Place, InflateError> {
+        loop {
+            self.make_room();
+            let (consumed, made) = (self.decompressor.total_in(), self.output.len());
+            let status = self
+                .decompressor
+                .decompress_vec(input, &mut self.output, FlushDecompress::None)
+                .map_err(|_| InflateError::Invalid)?;
+            if self.output.len() > self.message_bytes_max {
+                return Err(InflateError::TooBig);
+            }
+            let consumed = (self.decompressor.total_in() - consumed) as usize;
+            input = &input[consumed..];
+            if status == Status::StreamEnd {
+                if input.is_empty() {
+                    return Ok(Place::End);
+                }
+                self.decompressor.reset(false);
+            } else if self.output.len() < self.output.capacity() {
+                // With room left, it is the input that has come to its end.
+                if input.is_empty() {
+                    return Ok(Place::Within);
+                }
+                if consumed == 0 && self.output.len() == made {
+                    return Err(InflateError::Invalid);
+                }
+            }
+        }
+    }
+
+    /// Doubles the output when it is full, up to a byte beyond the limit.
+    fn make_room(&mut self) {
+        let full = self.output.len();
+        if full == self.output.capacity() {
+            let capacity = full.saturating_mul(2).max(OUTPUT_BYTES_MIN);
+            let capacity = capacity.min(self.message_bytes_max.saturating_add(1));
+            self.output.reserve_exact(capacity.saturating_sub(full).max(1));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
