@@ -124,7 +124,7 @@ impl Server {
         let shared = Arc::clone(&self.0);
         let config = TransportConfig {
             message_bytes_max: self.0.config.message_bytes_max,
-            sockjs_heartbeat: self.0.config.sockjs_heartbeat,
+            sockjs: self.0.config.sockjs.clone(),
         };
         routes::router(config, move |transport, info| {
             connection::run(Arc::clone(&shared), transport, info)

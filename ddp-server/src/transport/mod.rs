@@ -13,7 +13,7 @@ mod any;
 mod error;
 pub(crate) mod framing;
 pub(crate) mod routes;
-mod sockjs;
+pub(crate) mod sockjs;
 #[cfg(test)]
 mod tests;
 mod websocket;
@@ -21,7 +21,6 @@ mod websocket;
 use std::{
     io,
     task::{Context, Poll},
-    time::Duration,
 };
 
 use bytes::Bytes;
@@ -96,14 +95,12 @@ pub(crate) struct TransportConfig {
     /// 4 MiB by default: room for a method call with a file of 3 MB in base64, where Meteor's
     /// default of 64 MiB lets each connection claim that much memory.
     pub(crate) message_bytes_max: usize,
-    /// The time between SockJS heartbeats, 45 s by default, as in Meteor's stream server.
-    ///
-    /// Meteor's client gives up after 100 s without one.
-    pub(crate) sockjs_heartbeat: Duration,
+    /// The options of SockJS.
+    pub(crate) sockjs: sockjs::Options,
 }
 
 impl Default for TransportConfig {
     fn default() -> Self {
-        Self { message_bytes_max: 4 * 1024 * 1024, sockjs_heartbeat: Duration::from_secs(45) }
+        Self { message_bytes_max: 4 * 1024 * 1024, sockjs: sockjs::Options::default() }
     }
 }
