@@ -5,7 +5,7 @@ use std::{future::ready, net::SocketAddr, sync::Arc};
 use axum::{
     Router,
     extract::{ConnectInfo, OriginalUri, Request},
-    http::{HeaderMap, request::Parts},
+    http::{HeaderMap, Method, request::Parts},
     response::Response,
     routing::any,
 };
@@ -61,11 +61,12 @@ where
         let path = path.strip_prefix(below.as_str()).unwrap_or(path).to_owned();
         async move {
             let endpoint = Endpoint::find(&path);
+            let may_upgrade = mount.options.websocket && *request.method() == Method::GET;
             match endpoint {
-                Some(Endpoint::RawWebSocket) if mount.options.websocket => {
+                Some(Endpoint::RawWebSocket) if may_upgrade => {
                     open(request, Protocol::Raw, &config, on_open)
                 }
-                Some(Endpoint::WebSocket) if mount.options.websocket => {
+                Some(Endpoint::WebSocket) if may_upgrade => {
                     open(request, Protocol::SockJs, &config, on_open)
                 }
                 _ => {

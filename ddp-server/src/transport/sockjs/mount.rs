@@ -83,6 +83,11 @@ impl Mount {
                 Method::OPTIONS => self.preflight(request.headers(), "OPTIONS, GET"),
                 _ => pages::method_not_allowed("OPTIONS, GET"),
             },
+            Some(Endpoint::RawWebSocket | Endpoint::WebSocket)
+                if *request.method() != Method::GET =>
+            {
+                pages::method_not_allowed("GET")
+            }
             // Whoever mounts this takes WebSocket handshakes away if they are welcome.
             Some(Endpoint::RawWebSocket | Endpoint::WebSocket) => {
                 let mut response = pages::not_found();
