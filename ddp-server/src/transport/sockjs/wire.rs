@@ -139,8 +139,8 @@ impl Wire {
     }
 }
 
-/// Appends a frame as a string of JavaScript. Frames are ASCII controls free and their own strings
-/// are quoted already, so little is left to escape.
+/// Appends a frame as a string of JavaScript. Its messages are quoted already and so have no
+/// control characters, which leaves little to escape.
 fn put_string(frame: &[u8], out: &mut BytesMut) {
     out.put_u8(b'"');
     put_escaped(frame, out, |byte| match byte {
