@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use ddp_core::session::SessionConfig;
 
+use crate::sockjs;
+
 /// Limits and timeouts of a server.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -16,9 +18,8 @@ pub struct Config {
     /// How WebSocket messages are compressed for clients that offer it, as browsers do; `None` never
     /// compresses.
     pub compression: Option<Compression>,
-    /// How often an idle SockJS connection gets an `h` frame; 45 s as in Meteor, whose clients give
-    /// up after 100 s.
-    pub sockjs_heartbeat: Duration,
+    /// The options of SockJS.
+    pub sockjs: sockjs::Options,
     /// How many steps of live queries wait for one session before it is sent the difference to the
     /// newest state instead; 64. Per subscription if it has more subscriptions than that.
     pub queued_deltas_max: usize,
@@ -37,7 +38,7 @@ impl Default for Config {
             session: SessionConfig::default(),
             message_bytes_max: 4 * 1024 * 1024,
             compression: Some(Compression::default()),
-            sockjs_heartbeat: Duration::from_secs(45),
+            sockjs: sockjs::Options::default(),
             queued_deltas_max: 64,
             queued_bytes_max: 256 * 1024,
             write_timeout: Duration::from_secs(30),

@@ -54,6 +54,7 @@ pub mod random;
 mod running;
 mod server;
 mod sessions;
+pub mod sockjs;
 mod transport;
 mod write_fence;
 

@@ -125,7 +125,7 @@ impl Server {
         let config = TransportConfig {
             message_bytes_max: self.0.config.message_bytes_max,
             compression: self.0.config.compression,
-            sockjs_heartbeat: self.0.config.sockjs_heartbeat,
+            sockjs: self.0.config.sockjs.clone(),
         };
         routes::router(config, move |transport, info| {
             connection::run(Arc::clone(&shared), transport, info)

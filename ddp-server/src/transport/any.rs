@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::{
     Framing, Transport, TransportError,
-    sockjs::SockJs,
+    sockjs::{Polling, SockJs},
     websocket::{UpgradedIo, WebSocket},
 };
 
@@ -20,6 +20,8 @@ pub(crate) enum AnyTransport {
     Raw(WebSocket<UpgradedIo>),
     /// SockJS frames over a WebSocket.
     SockJs(SockJs<UpgradedIo>),
+    /// SockJS by HTTP requests.
+    Polling(Polling),
 }
 
 /// Calls a method of whichever transport it is.
@@ -28,6 +30,7 @@ macro_rules! delegate {
         match $any {
             Self::Raw($transport) => $call,
             Self::SockJs($transport) => $call,
+            Self::Polling($transport) => $call,
         }
     };
 }

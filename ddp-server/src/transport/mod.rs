@@ -14,7 +14,7 @@ mod deflate;
 mod error;
 pub(crate) mod framing;
 pub(crate) mod routes;
-mod sockjs;
+pub(crate) mod sockjs;
 #[cfg(test)]
 mod tests;
 mod websocket;
@@ -22,7 +22,6 @@ mod websocket;
 use std::{
     io,
     task::{Context, Poll},
-    time::Duration,
 };
 
 use bytes::Bytes;
@@ -101,10 +100,8 @@ pub(crate) struct TransportConfig {
     pub(crate) message_bytes_max: usize,
     /// How WebSocket messages are compressed if the client offers it.
     pub(crate) compression: Option<Compression>,
-    /// The time between SockJS heartbeats, 45 s by default, as in Meteor's stream server.
-    ///
-    /// Meteor's client gives up after 100 s without one.
-    pub(crate) sockjs_heartbeat: Duration,
+    /// The options of SockJS.
+    pub(crate) sockjs: sockjs::Options,
 }
 
 impl Default for TransportConfig {
@@ -112,7 +109,7 @@ impl Default for TransportConfig {
         Self {
             message_bytes_max: 4 * 1024 * 1024,
             compression: Some(Compression::default()),
-            sockjs_heartbeat: Duration::from_secs(45),
+            sockjs: sockjs::Options::default(),
         }
     }
 }

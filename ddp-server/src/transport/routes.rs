@@ -1,6 +1,6 @@
 //! The routes at which transports open.
 
-use std::{future::ready, net::SocketAddr};
+use std::{future::ready, net::SocketAddr, sync::Arc};
 
 use axum::{
     Router,
@@ -12,7 +12,7 @@ use axum::{
 
 use super::{
     AnyTransport, TransportConfig,
-    sockjs::{self, Endpoint, SockJs},
+    sockjs::{Endpoint, Mount, SockJs},
     websocket::{Upgrade, UpgradedIo, WebSocket},
 };
 
@@ -40,17 +40,49 @@ where
     F: Fn(AnyTransport, ConnectionInfo) -> Fut + Clone + Send + Sync + 'static,
     Fut: Future<Output = ()> + Send + 'static,
 {
-    let raw = {
-        let (config, on_open) = (config.clone(), on_open.clone());
-        any(move |request: Request| ready(open(request, Protocol::Raw, config, on_open)))
-    };
-    let sockjs = any(move |request: Request| ready(sockjs_request(request, config, on_open)));
+    let sockjs = sockjs_router(SOCKJS_PREFIX, config.clone(), on_open.clone());
+    let raw =
+        any(move |request: Request| ready(open(request, Protocol::Raw, &config, on_open.clone())));
+    Router::new().route("/websocket", raw.clone()).route("/websocket/", raw).merge(sockjs)
+}
+
+/// Mounts SockJS under a prefix, which begins with a slash and does not end with one.
+pub(crate) fn sockjs_router<F, Fut>(prefix: &str, config: TransportConfig, on_open: F) -> Router
+where
+    F: Fn(AnyTransport, ConnectionInfo) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    let mount = Arc::new(Mount::new(config.sockjs.clone(), config.message_bytes_max));
+    let config = Arc::new(config);
+    let below = prefix.to_owned();
+    let sockjs = any(move |request: Request| {
+        let (mount, config, on_open) = (Arc::clone(&mount), Arc::clone(&config), on_open.clone());
+        let path = request.uri().path();
+        let path = path.strip_prefix(below.as_str()).unwrap_or(path).to_owned();
+        async move {
+            let endpoint = Endpoint::find(&path);
+            let may_upgrade = mount.options.websocket && *request.method() == Method::GET;
+            match endpoint {
+                Some(Endpoint::RawWebSocket) if may_upgrade => {
+                    open(request, Protocol::Raw, &config, on_open)
+                }
+                Some(Endpoint::WebSocket) if may_upgrade => {
+                    open(request, Protocol::SockJs, &config, on_open)
+                }
+                _ => {
+                    let answer = mount.answer(endpoint, request, |transport, request| {
+                        let transport = AnyTransport::Polling(transport);
+                        tokio::spawn(on_open(transport, connection_info(request)));
+                    });
+                    answer.await
+                }
+            }
+        }
+    });
     Router::new()
-        .route("/websocket", raw.clone())
-        .route("/websocket/", raw)
-        .route(SOCKJS_PREFIX, sockjs.clone())
-        .route("/sockjs/", sockjs.clone())
-        .route("/sockjs/{*rest}", sockjs)
+        .route(prefix, sockjs.clone())
+        .route(&format!("{prefix}/"), sockjs.clone())
+        .route(&format!("{prefix}/{{*rest}}"), sockjs)
 }
 
 /// What a WebSocket carries.
@@ -60,33 +92,11 @@ enum Protocol {
     SockJs,
 }
 
-/// Answers a request at or below the SockJS prefix.
-fn sockjs_request<F, Fut>(request: Request, config: TransportConfig, on_open: F) -> Response
-where
-    F: Fn(AnyTransport, ConnectionInfo) -> Fut + Send + 'static,
-    Fut: Future<Output = ()> + Send + 'static,
-{
-    let path = request.uri().path();
-    let below = path.strip_prefix(SOCKJS_PREFIX).unwrap_or(path);
-    let Some(endpoint) = Endpoint::find(below) else {
-        return sockjs::not_found();
-    };
-    match (endpoint, request.method()) {
-        (Endpoint::RawWebSocket, _) => open(request, Protocol::Raw, config, on_open),
-        (Endpoint::WebSocket, _) => open(request, Protocol::SockJs, config, on_open),
-        (Endpoint::Welcome, &Method::GET) => sockjs::welcome(),
-        (Endpoint::Welcome, _) => sockjs::method_not_allowed("GET"),
-        (Endpoint::Info, &Method::GET) => sockjs::info(request.headers()),
-        (Endpoint::Info, &Method::OPTIONS) => sockjs::info_options(request.headers()),
-        (Endpoint::Info, _) => sockjs::method_not_allowed("OPTIONS, GET"),
-    }
-}
-
 /// Answers a WebSocket handshake, and opens the transport when the answer is out.
 fn open<F, Fut>(
     request: Request,
     protocol: Protocol,
-    config: TransportConfig,
+    config: &TransportConfig,
     on_open: F,
 ) -> Response
 where
@@ -100,6 +110,7 @@ where
     };
     let deflate = upgrade.deflate();
     let (response, upgraded) = upgrade.accept();
+    let config = config.clone();
     tokio::spawn(async move {
         match upgraded.await {
             Ok((io, input)) => {

@@ -20,11 +20,41 @@ pub(super) fn heartbeat_frame() -> Bytes {
 
 /// `c[code,"reason"]`: the session is over.
 pub(super) fn close_frame(code: u16, reason: &str) -> Bytes {
+    let text = close_text(code, reason);
+    let text = std::str::from_utf8(&text).expect("quoting keeps UTF-8");
+    text_frame(text)
+}
+
+/// The same without WebSocket framing.
+pub(super) fn close_text(code: u16, reason: &str) -> Bytes {
     let mut text = BytesMut::from(format!("c[{code},").as_bytes());
     quote(reason, &mut text);
     text.extend_from_slice(b"]");
-    let text = std::str::from_utf8(&text).expect("quoting keeps UTF-8");
-    text_frame(text)
+    text.freeze()
+}
+
+/// Takes the messages, quoted and between commas, out of the first of whole `a["…"]` frames for
+/// WebSocket, and leaves the others.
+///
+/// Messages are framed once for all clients of SockJS, most of which use WebSocket; the others'
+/// share of the work is to slice the header off (RFC 6455 section 5.2).
+pub(super) fn split_messages(frames: &mut Bytes) -> Option<Bytes> {
+    const BRACKETS: usize = "a[]".len();
+    let (header, payload): (usize, usize) = match (*frames.get(1)?, &frames[2..]) {
+        (126, [a, b, ..]) => (4, usize::from(u16::from_be_bytes([*a, *b]))),
+        (127, bytes) => {
+            let length = bytes.first_chunk::<8>()?;
+            (10, usize::try_from(u64::from_be_bytes(*length)).ok()?)
+        }
+        (payload, _) => (2, usize::from(payload)),
+    };
+    let end = header.checked_add(payload).filter(|end| *end <= frames.len())?;
+    let mut messages = frames.split_to(end).split_off(header);
+    if messages.len() < BRACKETS {
+        return None;
+    }
+    messages.truncate(payload - 1);
+    Some(messages.split_off(BRACKETS - 1))
 }
 
 /// A client's frame: a JSON array of strings, or one JSON string.
@@ -54,6 +84,22 @@ impl ClientFrame {
     pub(super) fn new(text: String) -> Self {
         let place = if text.is_empty() { Place::End } else { Place::Start };
         Self { text, offset: 0, place }
+    }
+
+    /// Looks at all of the frame, and gives it back with nothing taken out, or `None` if it has
+    /// no messages.
+    pub(super) fn checked(text: String) -> Result<Option<Self>, Broken> {
+        let mut frame = Self::new(text);
+        let mut is_empty = true;
+        while frame.next()?.is_some() {
+            is_empty = false;
+        }
+        Ok((!is_empty).then(|| Self::new(frame.text)))
+    }
+
+    /// The size of the whole frame.
+    pub(super) fn bytes(&self) -> usize {
+        self.text.len()
     }
 
     /// The next message; `None` after the last one.
@@ -157,6 +203,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::transport::Framing;
 
     /// All messages of a frame, and whether it was sound to its end.
     fn decode(text: &str) -> (Vec<String>, bool) {
@@ -239,6 +286,30 @@ mod tests {
         assert_eq!(heartbeat_frame(), text_frame("h"));
         let close = close_frame(3000, "Go \"away\"!");
         assert_eq!(close, text_frame(r#"c[3000,"Go \"away\"!"]"#));
+    }
+
+    #[test]
+    fn messages_are_taken_out_of_frames_of_any_size() {
+        for length in [0, 1, 110, 125, 126, 1000, 65_530, 70_000] {
+            let text = "x".repeat(length);
+            let first = Framing::SockJs.encode([text.as_str(), "\u{1f600}"]);
+            let mut frames = BytesMut::from(&first[..]);
+            frames.extend_from_slice(&Framing::SockJs.encode(["last"]));
+            let mut frames = frames.freeze();
+            let expected = format!(r#""{text}","\ud83d\ude00""#);
+            assert_eq!(split_messages(&mut frames), Some(Bytes::from(expected)), "{length}");
+            assert_eq!(split_messages(&mut frames).as_deref(), Some(&br#""last""#[..]));
+            assert_eq!(split_messages(&mut frames), None);
+        }
+    }
+
+    #[test]
+    fn checked_frames_are_whole() {
+        let checked = |text: &str| ClientFrame::checked(text.to_owned());
+        assert!(checked("[]").is_ok_and(|frame| frame.is_none()));
+        assert!(checked(r#"["a","b""#).is_err());
+        let mut frame = checked(r#"["a","b"]"#).expect("sound").expect("messages");
+        assert_eq!(frame.next(), Ok(Some("a".to_owned())));
     }
 
     proptest! {

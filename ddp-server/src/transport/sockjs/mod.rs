@@ -1,17 +1,27 @@
 //! SockJS, as sockjs-node serves it to Meteor's clients.
 //!
-//! Here are the framed WebSocket and the answers to `/info`; the polling and streaming fallbacks
-//! belong here as well.
+//! A session over WebSocket lives as long as its socket ([`SockJs`]). All other transports move
+//! the same frames by HTTP requests, between which the session waits in a store
+//! ([`Mount`], [`Polling`]).
 
+mod form;
 mod frame;
-mod info;
+mod headers;
+mod mount;
+mod options;
+mod pages;
 mod path;
+mod polling;
 mod quote;
+mod receiver;
+mod session;
+mod store;
 mod websocket;
+mod wire;
 
-pub(crate) use self::{
-    info::{info, info_options, method_not_allowed, not_found, welcome},
-    path::Endpoint,
-    quote::quote,
-    websocket::SockJs,
-};
+pub(crate) use self::mount::Mount;
+pub use self::options::Options;
+pub(crate) use self::path::Endpoint;
+pub(crate) use self::polling::Polling;
+pub(crate) use self::quote::quote;
+pub(crate) use self::websocket::SockJs;

@@ -1,25 +1,67 @@
 //! The URLs of a SockJS endpoint.
 
+/// The longest session name. Clients make eight characters; a bound keeps the store's keys small.
+const SESSION_BYTES_MAX: usize = 256;
+
 /// What a path below the prefix names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Endpoint {
+pub(crate) enum Endpoint<'a> {
     /// The prefix itself.
     Welcome,
     /// `/info`
     Info,
+    /// `/iframe.html`, with or without a version in its name.
+    Iframe,
     /// `/websocket`: without SockJS framing.
     RawWebSocket,
     /// `/<server>/<session>/websocket`: with it. Neither name means anything to this transport,
     /// because a WebSocket carries its own session.
     WebSocket,
+    /// `/<server>/<session>/<transport>` of a session that outlives its requests. The server's
+    /// name is for load balancers only.
+    Session(&'a str, Access),
 }
 
-impl Endpoint {
+/// What a request wants of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// `xhr`: one frame, by POST.
+    Xhr,
+    /// `xhr_streaming`: frames without end, by POST.
+    XhrStreaming,
+    /// `eventsource`: frames as server-sent events.
+    EventSource,
+    /// `htmlfile`: frames as scripts of a page without end.
+    HtmlFile,
+    /// `jsonp`: one frame as a script.
+    Jsonp,
+    /// `xhr_send`: messages for the server.
+    XhrSend,
+    /// `jsonp_send`: messages for the server, by an HTML form.
+    JsonpSend,
+}
+
+impl Access {
+    fn find(name: &str) -> Option<Self> {
+        Some(match name {
+            "xhr" => Self::Xhr,
+            "xhr_streaming" => Self::XhrStreaming,
+            "eventsource" => Self::EventSource,
+            "htmlfile" => Self::HtmlFile,
+            "jsonp" => Self::Jsonp,
+            "xhr_send" => Self::XhrSend,
+            "jsonp_send" => Self::JsonpSend,
+            _ => return None,
+        })
+    }
+}
+
+impl<'a> Endpoint<'a> {
     /// Finds the endpoint for a path, from which the prefix has been removed.
     ///
     /// As in sockjs-node, one slash may follow, and server and session are any characters but
     /// dot and slash.
-    pub(crate) fn find(path: &str) -> Option<Self> {
+    pub(crate) fn find(path: &'a str) -> Option<Self> {
         let path = path.strip_suffix('/').unwrap_or(path);
         if path.is_empty() {
             return Some(Self::Welcome);
@@ -30,14 +72,27 @@ impl Endpoint {
         match names {
             [Some("info"), None, ..] => Some(Self::Info),
             [Some("websocket"), None, ..] => Some(Self::RawWebSocket),
-            [Some(server), Some(session), Some("websocket"), None]
+            [Some(page), None, ..] if is_iframe(page) => Some(Self::Iframe),
+            [Some(server), Some(session), Some(transport), None]
                 if is_name(server) && is_name(session) =>
             {
-                Some(Self::WebSocket)
+                if transport == "websocket" {
+                    return Some(Self::WebSocket);
+                }
+                let access = Access::find(transport)?;
+                (session.len() <= SESSION_BYTES_MAX).then_some(Self::Session(session, access))
             }
             _ => None,
         }
     }
+}
+
+/// Whether this is `iframe[0-9-.a-z_]*.html`.
+fn is_iframe(page: &str) -> bool {
+    let version = page.strip_prefix("iframe").and_then(|rest| rest.strip_suffix(".html"));
+    version.is_some_and(|version| {
+        version.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'z' | b'-' | b'.' | b'_'))
+    })
 }
 
 #[cfg(test)]
@@ -56,6 +111,21 @@ mod tests {
             ("/000/abcdefgh/websocket", Some(Endpoint::WebSocket)),
             ("/000/abcdefgh/websocket/", Some(Endpoint::WebSocket)),
             ("/a/%20;=/websocket", Some(Endpoint::WebSocket)),
+            ("/a/b/xhr", Some(Endpoint::Session("b", Access::Xhr))),
+            ("/a/%20/xhr_send/", Some(Endpoint::Session("%20", Access::XhrSend))),
+            ("/a/b/xhr_streaming", Some(Endpoint::Session("b", Access::XhrStreaming))),
+            ("/a/b/eventsource", Some(Endpoint::Session("b", Access::EventSource))),
+            ("/a/b/htmlfile", Some(Endpoint::Session("b", Access::HtmlFile))),
+            ("/a/b/jsonp", Some(Endpoint::Session("b", Access::Jsonp))),
+            ("/a/b/jsonp_send", Some(Endpoint::Session("b", Access::JsonpSend))),
+            ("/iframe.html", Some(Endpoint::Iframe)),
+            ("/iframe-.html", Some(Endpoint::Iframe)),
+            ("/iframe-0.1.2abc-dirty_.2144.html", Some(Endpoint::Iframe)),
+            ("/iframe.htm", None),
+            ("/iframe", None),
+            ("/iframe.HTML", None),
+            ("/IFRAME.html", None),
+            ("/iframe-/.html", None),
             ("//", None),
             ("/info//", None),
             ("/infos", None),
@@ -66,10 +136,19 @@ mod tests {
             ("/a/b.c/websocket", None),
             ("/a/b/websocket/x", None),
             ("/a/b/c/websocket", None),
-            ("/a/b/xhr", None),
+            ("/a/b/xhrs", None),
+            ("/a/b/", None),
         ];
         for (path, expected) in table {
             assert_eq!(Endpoint::find(path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn session_names_are_bounded() {
+        for (bytes, found) in [(SESSION_BYTES_MAX, true), (SESSION_BYTES_MAX + 1, false)] {
+            let path = format!("/a/{}/xhr", "x".repeat(bytes));
+            assert_eq!(Endpoint::find(&path).is_some(), found);
         }
     }
 }

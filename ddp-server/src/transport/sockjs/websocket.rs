@@ -33,7 +33,7 @@ where
     ///
     /// Outside a tokio runtime with timers, or with a heartbeat of zero.
     pub(crate) fn new(mut socket: WebSocket<Io>, config: &TransportConfig) -> Self {
-        let period = config.sockjs_heartbeat;
+        let period = config.sockjs.heartbeat;
         let mut heartbeat = interval_at(Instant::now() + period, period);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         socket.queue(open_frame());

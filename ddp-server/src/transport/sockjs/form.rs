@@ -1,0 +1,81 @@
+//! Queries and HTML forms: `application/x-www-form-urlencoded`.
+
+/// The first value under a name, decoded; what is not UTF-8 becomes replacement characters.
+pub(super) fn value(form: &str, name: &str) -> Option<String> {
+    form.split('&').find_map(|pair| {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (decode(key) == name).then(|| decode(value))
+    })
+}
+
+/// Decodes `+` and `%XX`. A `%` without two digits stands for itself, as in browsers.
+fn decode(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, tail @ ..] = rest {
+        rest = tail;
+        bytes.push(match (first, tail) {
+            (b'+', _) => b' ',
+            (b'%', [high, low, after @ ..]) => match (digit(*high), digit(*low)) {
+                (Some(high), Some(low)) => {
+                    rest = after;
+                    high << 4 | low
+                }
+                _ => b'%',
+            },
+            _ => *first,
+        });
+    }
+    String::from_utf8(bytes)
+        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+}
+
+fn digit(byte: u8) -> Option<u8> {
+    // A hexadecimal digit is below sixteen.
+    char::from(byte).to_digit(16).map(|digit| digit as u8)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn values() {
+        let table = [
+            ("c=%63allback", "c", Some("callback")),
+            ("t=1&c=a.b", "c", Some("a.b")),
+            ("c=first&c=second", "c", Some("first")),
+            ("d=%5B%22x%22%5D", "d", Some(r#"["x"]"#)),
+            ("d=a+b%2Bc", "d", Some("a b+c")),
+            ("%64=x", "d", Some("x")),
+            ("d", "d", Some("")),
+            ("d=", "d", Some("")),
+            ("d=a=b", "d", Some("a=b")),
+            ("d=%&x", "d", Some("%")),
+            ("d=%4", "d", Some("%4")),
+            ("d=%zz%4g", "d", Some("%zz%4g")),
+            ("d=%ff", "d", Some("\u{fffd}")),
+            ("d=%C3%A9", "d", Some("é")),
+            ("", "d", None),
+            ("p=p", "d", None),
+        ];
+        for (form, name, expected) in table {
+            assert_eq!(value(form, name).as_deref(), expected, "{form}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_encoded_is_decoded(text: String) {
+            let encoded: String = text.bytes().map(|byte| format!("%{byte:02X}")).collect();
+            prop_assert_eq!(value(&format!("d={encoded}"), "d"), Some(text));
+        }
+
+        #[test]
+        fn anything_is_decoded(text: String) {
+            let _ = value(&text, "d");
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! The application's end of a session whose client polls or streams by HTTP.
+
+use std::io;
+use std::sync::Arc;
+use std::task::Context;
+use std::task::Poll;
+
+use bytes::Bytes;
+
+use super::session::Session;
+use crate::transport::Framing;
+use crate::transport::Transport;
+use crate::transport::TransportError;
+
+/// A transport whose socket is a session in the store.
+///
+/// Dropped without a close, it tells the client that the connection was interrupted.
+#[derive(Debug)]
+pub(crate) struct Polling {
+    session: Arc<Session>,
+}
+
+impl Polling {
+    pub(super) fn new(session: Arc<Session>) -> Self {
+        Self { session }
+    }
+}
+
+impl Transport for Polling {
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<String>, TransportError>> {
+        self.session.poll_message(cx)
+    }
+
+    fn framing(&self) -> Framing {
+        Framing::SockJs
+    }
+
+    fn queue(&mut self, frames: Bytes) {
+        self.session.queue(frames);
+    }
+
+    fn queued_bytes(&self) -> usize {
+        self.session.queued_bytes()
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.session.poll_flush(cx).map(Ok)
+    }
+
+    fn close(&mut self, code: u16, reason: &str) {
+        self.session.close(code, reason);
+    }
+
+    /// The session itself keeps what is still to be sent, and says why it ended to who asks.
+    fn poll_closed(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.close(1000, "Normal closure");
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Drop for Polling {
+    fn drop(&mut self) {
+        self.session.interrupt();
+    }
+}

@@ -1,0 +1,104 @@
+//! A response that brings frames to a client.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Context;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::Stream;
+use tokio::time::Instant;
+use tokio::time::Sleep;
+
+use super::session::Outgoing;
+use super::session::Session;
+use super::wire::Wire;
+
+/// The body of a response: first the prelude, then frames until there have been enough.
+///
+/// The HTTP connection drops it when the client is gone. Unless it was complete, something may be
+/// lost, and the session ends.
+#[derive(Debug)]
+pub(super) struct Receiver {
+    session: Arc<Session>,
+    /// The name under which the session knows this response, until it is complete.
+    id: Option<u64>,
+    wire: Wire,
+    prelude: Option<Bytes>,
+    bytes_left: usize,
+    heartbeat: Pin<Box<Sleep>>,
+    period: Duration,
+}
+
+impl Receiver {
+    /// A response for the receiver that the session knows by this `id`.
+    pub(super) fn new(
+        session: Arc<Session>,
+        id: u64,
+        wire: Wire,
+        bytes_max: usize,
+        period: Duration,
+    ) -> Self {
+        Self {
+            session,
+            id: Some(id),
+            prelude: wire.prelude(),
+            bytes_left: if wire.is_polling() { 1 } else { bytes_max },
+            wire,
+            heartbeat: Box::pin(tokio::time::sleep(period)),
+            period,
+        }
+    }
+
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        let Some(id) = self.id else {
+            return Poll::Ready(None);
+        };
+        let frame = match self.session.poll_outgoing(id, cx) {
+            Poll::Ready(Some(Outgoing::Frame(frame))) => frame,
+            Poll::Ready(Some(Outgoing::Close(frame))) => {
+                self.id = None;
+                frame
+            }
+            Poll::Ready(None) => {
+                self.id = None;
+                return Poll::Ready(None);
+            }
+            Poll::Pending => match self.heartbeat.as_mut().poll(cx) {
+                Poll::Ready(()) => Bytes::from_static(b"h"),
+                Poll::Pending => return Poll::Pending,
+            },
+        };
+        self.heartbeat.as_mut().reset(Instant::now() + self.period);
+        let chunk = self.wire.encode(&frame);
+        self.bytes_left = self.bytes_left.saturating_sub(chunk.len());
+        if self.bytes_left == 0
+            && let Some(id) = self.id.take()
+        {
+            self.session.detach(id);
+        }
+        Poll::Ready(Some(chunk))
+    }
+}
+
+impl Stream for Receiver {
+    type Item = Result<Bytes, Infallible>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        if let Some(prelude) = this.prelude.take() {
+            return Poll::Ready(Some(Ok(prelude)));
+        }
+        this.poll_frame(cx).map(|chunk| chunk.map(Ok))
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        if let Some(id) = self.id {
+            self.session.abort(id);
+        }
+    }
+}

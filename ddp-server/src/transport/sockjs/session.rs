@@ -1,0 +1,384 @@
+//! A session that outlives the requests of its client.
+//!
+//! Between its two ends stands one lock. The application's end is a [`Polling`](super::Polling)
+//! transport. The client's end are requests: at most one at a time receives, through a
+//! [`Receiver`](super::receiver::Receiver), and any number send.
+//!
+//! ```text
+//!       application closes, or drops its end ─► c[code,"reason"]
+//!       the client breaks a response off     ─► c[1002,"Connection interrupted"]
+//!       no request for the disconnect delay  ─► the same, and nobody is there to see it
+//! Open ────────────────────────────────────────► Closed ── disconnect delay ──► forgotten
+//! ```
+
+use std::collections::VecDeque;
+use std::pin::pin;
+use std::task::Context;
+use std::task::Poll;
+use std::task::Waker;
+use std::time::Duration;
+
+use bytes::BufMut;
+use bytes::Bytes;
+use bytes::BytesMut;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::frame::ClientFrame;
+use super::frame::close_text;
+use super::frame::split_messages;
+use crate::transport::TransportError;
+
+/// What a frame costs besides its text.
+const FRAME_OVERHEAD: usize = 64;
+
+/// How long the answer to a sender waits for the application to have handled its messages.
+///
+/// The answer of sockjs-node comes after the application has seen them, and a client that polls
+/// next finds the replies. An application that takes longer is not waited for, since a client may
+/// poll only when it has been answered.
+const HANDLED_WITHIN: Duration = Duration::from_secs(1);
+
+/// One session.
+#[derive(Debug)]
+pub(super) struct Session {
+    state: Mutex<State>,
+    /// Told when messages have been taken out of the inbox, or never will be.
+    inbox_moved: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    /// The frame that tells of the session's end, once it has ended.
+    closed: Option<Bytes>,
+    /// Whether `o` has been sent.
+    is_greeted: bool,
+    /// Messages for the client, quoted and between commas. The application's end bounds them.
+    outbox: VecDeque<Bytes>,
+    outbox_bytes: usize,
+    /// Messages of the client, bounded by [`Session::deliver`].
+    inbox: VecDeque<ClientFrame>,
+    inbox_bytes: usize,
+    /// How many frames have come, and how many of them the application is done with.
+    delivered: u64,
+    handled: u64,
+    /// The request that receives.
+    receiver: Option<u64>,
+    next_receiver: u64,
+    receiver_waker: Option<Waker>,
+    application_waker: Option<Waker>,
+    /// When the last receiver left, or the session ended.
+    idle_since: Instant,
+}
+
+/// What a receiver is to send.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Outgoing {
+    /// A frame.
+    Frame(Bytes),
+    /// The last frame.
+    Close(Bytes),
+}
+
+/// The session is over.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Over;
+
+impl Session {
+    pub(super) fn new() -> Self {
+        Self {
+            state: Mutex::new(State {
+                closed: None,
+                is_greeted: false,
+                outbox: VecDeque::new(),
+                outbox_bytes: 0,
+                inbox: VecDeque::new(),
+                inbox_bytes: 0,
+                delivered: 0,
+                handled: 0,
+                receiver: None,
+                next_receiver: 0,
+                receiver_waker: None,
+                application_waker: None,
+                idle_since: Instant::now(),
+            }),
+            inbox_moved: Notify::new(),
+        }
+    }
+
+    /// Makes a request the receiver; `None` if there is another.
+    pub(super) fn attach(&self) -> Option<u64> {
+        let mut state = self.state.lock();
+        if state.receiver.is_some() {
+            return None;
+        }
+        let receiver = state.next_receiver;
+        state.next_receiver += 1;
+        state.receiver = Some(receiver);
+        // From now on it matters whether what waits is taken.
+        let waker = state.application_waker.take();
+        drop(state);
+        wake(waker);
+        Some(receiver)
+    }
+
+    /// Lets a receiver go whose response is complete.
+    pub(super) fn detach(&self, receiver: u64) {
+        self.state.lock().detach(receiver);
+    }
+
+    /// Lets a receiver go whose response broke off: some of it may be lost, and so the session is.
+    pub(super) fn abort(&self, receiver: u64) {
+        let is_receiver = self.state.lock().detach(receiver);
+        if is_receiver {
+            self.interrupt();
+        }
+    }
+
+    /// What the receiver is to send next. After a close, and once another has taken its place,
+    /// there is nothing more for it.
+    pub(super) fn poll_outgoing(&self, receiver: u64, cx: &Context<'_>) -> Poll<Option<Outgoing>> {
+        let mut state = self.state.lock();
+        if state.receiver != Some(receiver) {
+            return Poll::Ready(None);
+        }
+        if !state.is_greeted {
+            state.is_greeted = true;
+            return Poll::Ready(Some(Outgoing::Frame(Bytes::from_static(b"o"))));
+        }
+        if let Some(frame) = state.take_messages() {
+            let waker = state.application_waker.take();
+            drop(state);
+            wake(waker);
+            return Poll::Ready(Some(Outgoing::Frame(frame)));
+        }
+        if let Some(frame) = state.closed.clone() {
+            state.detach(receiver);
+            return Poll::Ready(Some(Outgoing::Close(frame)));
+        }
+        keep(&mut state.receiver_waker, cx);
+        Poll::Pending
+    }
+
+    /// Hands a client's frame to the application, and waits until it has been handled if that does
+    /// not take long.
+    ///
+    /// With as much as `bytes_max` unhandled it waits for room first: the client gets no answer
+    /// and sends nothing more, unless by more requests, each of which waits with its own frame.
+    pub(super) async fn deliver(&self, frame: ClientFrame, bytes_max: usize) -> Result<(), Over> {
+        let mut frame = Some(frame);
+        let number = loop {
+            let mut moved = pin!(self.inbox_moved.notified());
+            moved.as_mut().enable();
+            if let Some(number) = self.try_deliver(&mut frame, bytes_max)? {
+                break number;
+            }
+            moved.await;
+        };
+        let handled = async {
+            loop {
+                let mut moved = pin!(self.inbox_moved.notified());
+                moved.as_mut().enable();
+                if self.is_done_with(number) {
+                    return;
+                }
+                moved.await;
+            }
+        };
+        // Late or not, it is the application's now.
+        let _ = tokio::time::timeout(HANDLED_WITHIN, handled).await;
+        Ok(())
+    }
+
+    /// Whether the application has handled this frame, or never will.
+    fn is_done_with(&self, number: u64) -> bool {
+        let state = self.state.lock();
+        state.handled >= number || state.closed.is_some()
+    }
+
+    /// Takes the frame if there is room for it, and numbers it.
+    fn try_deliver(
+        &self,
+        frame: &mut Option<ClientFrame>,
+        bytes_max: usize,
+    ) -> Result<Option<u64>, Over> {
+        let mut state = self.state.lock();
+        if state.closed.is_some() {
+            return Err(Over);
+        }
+        let bytes = frame.as_ref().map_or(0, ClientFrame::bytes) + FRAME_OVERHEAD;
+        if !state.inbox.is_empty() && state.inbox_bytes.saturating_add(bytes) > bytes_max {
+            return Ok(None);
+        }
+        if let Some(frame) = frame.take() {
+            state.inbox.push_back(frame);
+            state.inbox_bytes += bytes;
+            state.delivered += 1;
+        }
+        let number = state.delivered;
+        let waker = state.application_waker.take();
+        drop(state);
+        wake(waker);
+        Ok(Some(number))
+    }
+
+    /// The next message of the client; `None` when the session is over.
+    pub(super) fn poll_message(
+        &self,
+        cx: &Context<'_>,
+    ) -> Poll<Result<Option<String>, TransportError>> {
+        let mut state = self.state.lock();
+        let mut moved = false;
+        let polled = loop {
+            let Some(frame) = state.inbox.front_mut() else {
+                // The application asks for more, so it is done with all that it has got.
+                moved |= state.handled < state.delivered;
+                state.handled = state.delivered;
+                if state.closed.is_some() {
+                    break Poll::Ready(Ok(None));
+                }
+                keep(&mut state.application_waker, cx);
+                break Poll::Pending;
+            };
+            match frame.next() {
+                Ok(Some(message)) => break Poll::Ready(Ok(Some(message))),
+                Ok(None) => {
+                    let bytes = frame.bytes() + FRAME_OVERHEAD;
+                    state.inbox.pop_front();
+                    state.inbox_bytes -= bytes;
+                    moved = true;
+                }
+                // Senders have looked at their frames, so this does not happen.
+                Err(_) => break Poll::Ready(Err(TransportError::SockJsFraming)),
+            }
+        };
+        // Messages may have to be sent before the next one comes.
+        let receiver = state.waiting_receiver();
+        drop(state);
+        if moved {
+            self.inbox_moved.notify_waiters();
+        }
+        wake(receiver);
+        polled
+    }
+
+    /// Queues the messages of whole frames.
+    pub(super) fn queue(&self, mut frames: Bytes) {
+        let mut state = self.state.lock();
+        if state.closed.is_some() {
+            return;
+        }
+        while let Some(messages) = split_messages(&mut frames) {
+            state.outbox_bytes += messages.len();
+            state.outbox.push_back(messages);
+        }
+    }
+
+    pub(super) fn queued_bytes(&self) -> usize {
+        self.state.lock().outbox_bytes
+    }
+
+    /// Ready when the receiver has taken everything, and also when there is no receiver: a client
+    /// between two requests is not slow, and the disconnect delay bounds how long it may stay
+    /// away. Either way the caller's task is woken when something has been taken.
+    pub(super) fn poll_flush(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut state = self.state.lock();
+        if state.outbox.is_empty() || state.closed.is_some() {
+            return Poll::Ready(());
+        }
+        keep(&mut state.application_waker, cx);
+        let poll = if state.receiver.is_some() { Poll::Pending } else { Poll::Ready(()) };
+        let waker = state.waiting_receiver();
+        drop(state);
+        wake(waker);
+        poll
+    }
+
+    /// Ends the session; only the first end counts. What is queued is still sent.
+    pub(super) fn close(&self, code: u16, reason: &str) {
+        self.end(code, reason, false);
+    }
+
+    /// Ends the session for which something may be lost already.
+    pub(super) fn interrupt(&self) {
+        self.end(1002, "Connection interrupted", true);
+    }
+
+    fn end(&self, code: u16, reason: &str, is_lost: bool) {
+        let mut state = self.state.lock();
+        if state.closed.is_some() {
+            return;
+        }
+        state.closed = Some(close_text(code, reason));
+        state.idle_since = Instant::now();
+        if is_lost {
+            state.outbox = VecDeque::new();
+            state.outbox_bytes = 0;
+        }
+        let wakers = [state.receiver_waker.take(), state.application_waker.take()];
+        drop(state);
+        self.inbox_moved.notify_waiters();
+        wakers.into_iter().for_each(wake);
+    }
+
+    /// Until when the session is kept at least; `None` if it is to be forgotten now.
+    pub(super) fn kept_until(&self, disconnect_delay: Duration) -> Option<Instant> {
+        let now = Instant::now();
+        let state = self.state.lock();
+        let is_used = state.receiver.is_some() && state.closed.is_none();
+        let until = if is_used { now } else { state.idle_since } + disconnect_delay;
+        (until > now).then_some(until)
+    }
+}
+
+impl State {
+    /// Whether it was the receiver.
+    fn detach(&mut self, receiver: u64) -> bool {
+        if self.receiver != Some(receiver) {
+            return false;
+        }
+        self.receiver = None;
+        self.receiver_waker = None;
+        if self.closed.is_none() {
+            self.idle_since = Instant::now();
+        }
+        true
+    }
+
+    /// All messages as one frame.
+    fn take_messages(&mut self) -> Option<Bytes> {
+        if self.outbox.is_empty() {
+            return None;
+        }
+        let mut frame = BytesMut::with_capacity(self.outbox_bytes + self.outbox.len() + 2);
+        frame.put_slice(b"a[");
+        for (index, messages) in std::mem::take(&mut self.outbox).into_iter().enumerate() {
+            if index > 0 {
+                frame.put_u8(b',');
+            }
+            frame.put_slice(&messages);
+        }
+        frame.put_u8(b']');
+        self.outbox_bytes = 0;
+        Some(frame.freeze())
+    }
+
+    /// The receiver to wake, if it waits for what there is now.
+    fn waiting_receiver(&mut self) -> Option<Waker> {
+        if self.outbox.is_empty() { None } else { self.receiver_waker.take() }
+    }
+}
+
+fn keep(place: &mut Option<Waker>, cx: &Context<'_>) {
+    match place {
+        Some(waker) => waker.clone_from(cx.waker()),
+        None => *place = Some(cx.waker().clone()),
+    }
+}
+
+fn wake(waker: Option<Waker>) {
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
