@@ -30,6 +30,8 @@ enum Kind {
     Closed,
     #[error("the database gives no sign of life")]
     Silent,
+    #[error("a bug in this library made a task panic")]
+    Panicked,
     #[error("the change feed was interrupted")]
     Interrupted,
     #[error("unexpected answer: {0}")]
@@ -63,6 +65,10 @@ impl Error {
 
     pub(crate) fn silent() -> Self {
         Kind::Silent.into()
+    }
+
+    pub(crate) fn panicked() -> Self {
+        Kind::Panicked.into()
     }
 
     pub(crate) fn interrupted() -> Self {

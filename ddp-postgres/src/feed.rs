@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::future::poll_fn;
+use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Weak;
 use std::task::Poll;
@@ -71,7 +72,9 @@ impl Feed {
     pub(crate) async fn run(mut self) {
         let mut wait = RECONNECT_AFTER;
         while self.db.upgrade().is_some_and(|db| !db.is_closed()) {
-            match self.listen().await {
+            // A bug in here must not leave every client stale: it is an interruption like others.
+            let listened = AssertUnwindSafe(self.listen()).catch_unwind().await;
+            match listened.unwrap_or_else(|_| Err((false, Error::panicked()))) {
                 Ok(()) => return,
                 Err((was_connected, error)) => {
                     tracing::warn!("change feed interrupted: {error}");

@@ -1,10 +1,12 @@
 //! Reading a live query's documents, and the handoff to the feed.
 
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use ddp_core::{DdpError, Document, DocumentId};
 use ddp_server::live_query::{Load, Row as _};
+use futures::FutureExt;
 use futures::channel::oneshot;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
@@ -19,7 +21,8 @@ use crate::sql;
 /// Carries out a load, until it is done or nobody wants it. A database out of reach is tried again.
 pub(crate) async fn run(db: Arc<Inner>, collection: Arc<TableCollection>, mut load: Load) {
     while collection.multiplexer.wants(&load) {
-        match read(&db, &collection, &load).await {
+        let reading = AssertUnwindSafe(read(&db, &collection, &load)).catch_unwind().await;
+        match reading.unwrap_or_else(|_| Err(Error::panicked())) {
             Ok((documents, snapshot)) => {
                 let has_seen = |transaction| snapshot.has_seen(transaction);
                 match collection.multiplexer.finish_load(load, documents, has_seen) {
