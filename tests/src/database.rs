@@ -47,3 +47,20 @@ pub fn psql(database: &str, sql: &str) -> String {
     let cluster = shared_cluster().lock().unwrap_or_else(PoisonError::into_inner);
     cluster.psql(database, sql).unwrap_or_else(|error| panic!("{sql}: {error}"))
 }
+
+/// The same, without holding up other tests' SQL while it runs.
+///
+/// # Panics
+/// If SQL fails.
+pub fn psql_alone(database: &str, sql: &str) -> String {
+    let url = {
+        let cluster = shared_cluster().lock().unwrap_or_else(PoisonError::into_inner);
+        cluster.database_url(database)
+    };
+    let output = std::process::Command::new("psql")
+        .args(["-XqAt", "-v", "ON_ERROR_STOP=1", "-c", sql, &url])
+        .output()
+        .expect("psql is installed");
+    assert!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
