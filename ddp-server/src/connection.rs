@@ -36,8 +36,8 @@ const CLOSED: u16 = 3000;
 /// Serves one client from its opening to its end.
 pub(crate) async fn run<T: Transport>(server: Arc<Shared>, transport: T, info: ConnectionInfo) {
     let id = random::id();
-    let ConnectionInfo { remote_addr, headers, path } = info;
-    tracing::debug!(session = id, path, user_agent = ?headers.get("user-agent"), "opened");
+    let ConnectionInfo { remote_addr, headers, path, protocol } = info;
+    tracing::debug!(session = id, path, %protocol, user_agent = ?headers.get("user-agent"), "opened");
     // An idle connection keeps nothing that it does not need.
     drop((headers, path));
     let mailbox = Arc::new(Mailbox::new(server.config.queued_deltas_max));

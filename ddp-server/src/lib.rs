@@ -69,4 +69,5 @@ pub use method::{IntoMethodResult, MethodContext};
 pub use publication::{IntoPublication, PublicationContext};
 pub use query::field;
 pub use server::{Server, ServerBuilder};
+pub use transport::Headers;
 pub use write_fence::{Write, WriteFence};
