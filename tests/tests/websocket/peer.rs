@@ -157,6 +157,18 @@ impl Peer {
         Some((first, payload))
     }
 
+    /// Shows that the server has read what was sent so far, and lives.
+    pub(crate) async fn pong(&mut self) {
+        self.send(FIN | PING, b"there?").await;
+        loop {
+            match self.recv().await {
+                Some((first, _)) if first == FIN | PONG => return,
+                Some((first, _)) if first == FIN | TEXT => {}
+                other => panic!("no pong but {other:x?}"),
+            }
+        }
+    }
+
     /// What comes before the close frame, and that frame's payload. It must be the last.
     pub(crate) async fn end(&mut self) -> (Vec<(u8, Vec<u8>)>, Vec<u8>) {
         let mut frames = Vec::new();
