@@ -39,6 +39,8 @@ async fn echo(mut connection: Connection) {
 async fn serve() -> SocketAddr {
     let mut config = Config::default();
     config.message_bytes_max = MESSAGE_BYTES_MAX;
+    // On a busy machine a client may take long to send what the server refuses.
+    config.close_timeout = PATIENCE;
     let server = Server::builder().config(config).with_state(());
     let echo = sockjs::router("/echo", sockjs::Options::default(), echo);
     let app = server.router().merge(echo);
