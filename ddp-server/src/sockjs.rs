@@ -101,14 +101,13 @@ impl Connection {
     /// The next message of the client; `None` when it is gone.
     pub async fn recv(&mut self) -> Option<String> {
         match poll_fn(|cx| self.transport.poll_recv(cx)).await {
-            Ok(message) => message,
-            Err(error) => {
-                tracing::debug!("connection lost: {error}");
-                // Lets the client know, if it still listens.
-                self.closed().await;
-                None
-            }
+            Ok(Some(message)) => return Some(message),
+            Ok(None) => {}
+            Err(error) => tracing::debug!("connection lost: {error}"),
         }
+        // Answers the client's close frame, or says what was wrong, if the client still listens.
+        self.closed().await;
+        None
     }
 
     /// Sends a message, after it has waited until not too much waits for the client. If the client
