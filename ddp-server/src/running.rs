@@ -76,7 +76,7 @@ impl Running {
         name: String,
         params: Vec<Ejson>,
     ) -> Result<(), DdpError> {
-        let publication = self.server.publication(&name).cloned();
+        let publication = self.server.publication(&name);
         let publication = publication.ok_or_else(|| DdpError::subscription_not_found(&name))?;
         self.limit(rate_limit::Kind::Subscription, &name)?;
         let request = Request { publication, name: Some(name), params };
