@@ -69,4 +69,7 @@ pub use method::{IntoMethodResult, MethodContext};
 pub use publication::{IntoPublication, PublicationContext};
 pub use query::field;
 pub use server::{Server, ServerBuilder};
+#[cfg(feature = "__fuzzing")]
+#[doc(hidden)]
+pub use transport::fuzzing;
 pub use write_fence::{Write, WriteFence};

@@ -45,7 +45,7 @@ where
     let Config { message_bytes_max, compression, .. } = Config::default();
     let config = TransportConfig { message_bytes_max, compression, sockjs: options };
     routes::sockjs_router(prefix, config, move |transport, _| {
-        application(Connection { transport, config: Config::default() })
+        application(Connection::new(transport))
     })
 }
 
@@ -56,6 +56,10 @@ pub struct Connection {
 }
 
 impl Connection {
+    pub(crate) fn new(transport: AnyTransport) -> Self {
+        Self { transport, config: Config::default() }
+    }
+
     /// The next message of the client; `None` when it is gone.
     pub async fn recv(&mut self) -> Option<String> {
         match poll_fn(|cx| self.transport.poll_recv(cx)).await {
