@@ -10,9 +10,9 @@ use super::deflate::Deflate;
 use super::sockjs::SockJs;
 pub use super::sockjs::fuzzing as frames;
 use super::websocket::WebSocket;
-use super::{Framing, Transport, TransportConfig, TransportError, routes};
+use super::{Framing, Transport, TransportConfig, TransportError};
 use crate::config::{Compression, Config};
-use crate::sockjs::{Connection, Options};
+use crate::sockjs::{self, Connection, Options};
 
 /// [`sockjs::router`](crate::sockjs::router) with another limit on messages.
 pub fn sockjs_router<F, Fut>(
@@ -27,14 +27,12 @@ where
 {
     let Config { compression, .. } = Config::default();
     let config = TransportConfig { message_bytes_max, compression, sockjs: options };
-    routes::sockjs_router(prefix, config, move |transport, _| {
-        application(Connection::new(transport))
-    })
+    sockjs::router_with(prefix, config, application)
 }
 
 /// What a WebSocket carries, and how.
 #[derive(Clone, Copy, Debug)]
-pub struct Protocol {
+pub struct Socket {
     /// The largest message.
     pub message_bytes_max: usize,
     /// Whether permessage-deflate was negotiated.
@@ -43,7 +41,7 @@ pub struct Protocol {
     pub is_sockjs: bool,
 }
 
-impl Protocol {
+impl Socket {
     fn deflate(self) -> Option<Deflate> {
         self.has_deflate.then(|| Compression::default().into())
     }

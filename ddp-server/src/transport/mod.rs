@@ -15,6 +15,8 @@ mod error;
 pub(crate) mod framing;
 #[cfg(feature = "__fuzzing")]
 pub mod fuzzing;
+mod headers;
+mod protocol;
 pub(crate) mod routes;
 pub(crate) mod sockjs;
 #[cfg(test)]
@@ -35,6 +37,7 @@ pub(crate) use self::{
     error::{TransportError, Violation},
     framing::Framing,
 };
+pub use self::{headers::Headers, protocol::Protocol};
 
 /// One client's transport, polled by the single task that owns the connection.
 ///

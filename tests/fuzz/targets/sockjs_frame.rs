@@ -3,7 +3,7 @@
 
 #![no_main]
 
-use ddp_server::fuzzing::{Protocol, frames};
+use ddp_server::fuzzing::{Socket, frames};
 use libfuzzer_sys::fuzz_target;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
@@ -139,7 +139,7 @@ fn check_form(text: &str) {
 fn check_frame(messages: &[&str]) {
     let frame = frames::write(messages).expect("messages make a frame");
     check_text(&frame, messages);
-    let websocket = Protocol { message_bytes_max: 0, has_deflate: false, is_sockjs: true };
+    let websocket = Socket { message_bytes_max: 0, has_deflate: false, is_sockjs: true };
     assert!(websocket.encode(messages).ends_with(&frame));
     let [xhr, event, page, script] =
         frames::write_wires(&frame, "_jp.a1").expect("a name of a function");

@@ -9,7 +9,7 @@ use arbitrary::Unstructured;
 use ddp_fuzz::heap::{self, Counting};
 use ddp_fuzz::io::Chunks;
 use ddp_fuzz::websocket::{Form, Frame, put_frame, take_frames};
-use ddp_server::fuzzing::Protocol;
+use ddp_server::fuzzing::Socket;
 use flate2::{Compress, Decompress, FlushCompress, FlushDecompress};
 use libfuzzer_sys::fuzz_target;
 use tokio::runtime::{Builder, Runtime};
@@ -31,9 +31,9 @@ thread_local! {
         let runtime = runtime.expect("a runtime");
         // What each thread keeps for compression is not to be counted.
         let text = "x".repeat(1000);
-        let protocol = Protocol { message_bytes_max: 1000, has_deflate: true, is_sockjs: false };
-        let frames = as_client(&protocol.encode(&[&text]));
-        assert_eq!(run_in(&runtime, protocol, &frames.into(), vec![]).messages, [text]);
+        let socket = Socket { message_bytes_max: 1000, has_deflate: true, is_sockjs: false };
+        let frames = as_client(&socket.encode(&[&text]));
+        assert_eq!(run_in(&runtime, socket, &frames.into(), vec![]).messages, [text]);
         runtime
     };
 }
@@ -41,7 +41,7 @@ thread_local! {
 fuzz_target!(|data: &[u8]| {
     let mut source = Unstructured::new(data);
     let flags: u8 = source.arbitrary().unwrap_or_default();
-    let protocol = Protocol {
+    let socket = Socket {
         message_bytes_max: LIMITS[usize::from(flags >> 5)],
         has_deflate: flags & 1 != 0,
         is_sockjs: flags & 2 != 0,
@@ -49,9 +49,9 @@ fuzz_target!(|data: &[u8]| {
     let sizes: [u8; 3] = source.arbitrary().unwrap_or_default();
     let rest = source.take_rest();
     match flags >> 2 & 3 {
-        0 => check_own_frames(protocol, rest),
-        1 => check(protocol, rest.to_vec(), sizes),
-        _ => check(protocol, client(Unstructured::new(rest)).unwrap_or_default(), sizes),
+        0 => check_own_frames(socket, rest),
+        1 => check(socket, rest.to_vec(), sizes),
+        _ => check(socket, client(Unstructured::new(rest)).unwrap_or_default(), sizes),
     }
 });
 
@@ -63,14 +63,14 @@ struct Outcome {
     sent: Vec<Frame>,
 }
 
-fn run(protocol: Protocol, input: &Arc<[u8]>, sizes: Vec<usize>) -> Outcome {
-    RUNTIME.with(|runtime| run_in(runtime, protocol, input, sizes))
+fn run(socket: Socket, input: &Arc<[u8]>, sizes: Vec<usize>) -> Outcome {
+    RUNTIME.with(|runtime| run_in(runtime, socket, input, sizes))
 }
 
-fn run_in(runtime: &Runtime, protocol: Protocol, input: &Arc<[u8]>, sizes: Vec<usize>) -> Outcome {
+fn run_in(runtime: &Runtime, socket: Socket, input: &Arc<[u8]>, sizes: Vec<usize>) -> Outcome {
     let mut messages = Vec::new();
     let (io, written) = Chunks::new(Arc::clone(input), sizes);
-    let end = runtime.block_on(async { protocol.receive(io, |text| messages.push(text)).await });
+    let end = runtime.block_on(async { socket.receive(io, |text| messages.push(text)).await });
     let written = written.take();
     let mut rest = &written[..];
     let sent = take_frames(&mut rest);
@@ -81,21 +81,21 @@ fn run_in(runtime: &Runtime, protocol: Protocol, input: &Arc<[u8]>, sizes: Vec<u
     Outcome { messages, end, sent }
 }
 
-fn check(protocol: Protocol, input: Vec<u8>, sizes: [u8; 3]) {
+fn check(socket: Socket, input: Vec<u8>, sizes: [u8; 3]) {
     let input: Arc<[u8]> = input.into();
-    let whole = run(protocol, &input, Vec::new());
+    let whole = run(socket, &input, Vec::new());
     for message in &whole.messages {
-        assert!(message.len() <= protocol.message_bytes_max);
+        assert!(message.len() <= socket.message_bytes_max);
     }
     check_end(&whole);
-    if !protocol.has_deflate && !protocol.is_sockjs {
-        check_messages(protocol, &input, &whole);
+    if !socket.has_deflate && !socket.is_sockjs {
+        check_messages(socket, &input, &whole);
     }
     let sizes = sizes.map(usize::from).to_vec();
     // Byte by byte takes its time.
     let sizes = if input.len() < 500 { vec![vec![1], sizes] } else { vec![sizes] };
     for sizes in sizes.into_iter().filter(|sizes| sizes.iter().any(|size| *size > 0)) {
-        let chunked = run(protocol, &input, sizes);
+        let chunked = run(socket, &input, sizes);
         assert_eq!((&chunked.messages, &chunked.end), (&whole.messages, &whole.end));
         // One pong may stand for several pings, if they come together.
         let without_pongs = |outcome: &Outcome| {
@@ -107,11 +107,11 @@ fn check(protocol: Protocol, input: Vec<u8>, sizes: [u8; 3]) {
     }
     let most = heap::peak(|| {
         let (io, _written) = Chunks::new(Arc::clone(&input), Vec::new());
-        let end = RUNTIME.with(|runtime| runtime.block_on(protocol.receive(io, drop)));
+        let end = RUNTIME.with(|runtime| runtime.block_on(socket.receive(io, drop)));
         assert_eq!(end, whole.end);
     });
-    let most_allowed = 8 * protocol.message_bytes_max + OVERHEAD;
-    assert!(most <= most_allowed, "{most} bytes, for messages of {}", protocol.message_bytes_max);
+    let most_allowed = 8 * socket.message_bytes_max + OVERHEAD;
+    assert!(most <= most_allowed, "{most} bytes, for messages of {}", socket.message_bytes_max);
 }
 
 /// A connection ends with a close frame, the last that is sent. The end of the stream is the end
@@ -141,14 +141,14 @@ fn check_pongs(input: &[u8], sent: &[Frame]) {
 }
 
 /// Reads the frames by the letter of RFC 6455, section 5.
-fn check_messages(protocol: Protocol, mut input: &[u8], outcome: &Outcome) {
+fn check_messages(socket: Socket, mut input: &[u8], outcome: &Outcome) {
     let frames = take_frames(&mut input);
     let (mut messages, mut parts): (Vec<String>, Option<Vec<u8>>) = (Vec::new(), None);
     let mut end = Ok(());
     for frame in &frames {
         let (is_final, opcode) = (frame.first & 0x80 != 0, frame.first & 0xf);
         let is_whole = frame.payload.len() as u64 == frame.length;
-        let room = protocol.message_bytes_max - parts.as_ref().map_or(0, Vec::len);
+        let room = socket.message_bytes_max - parts.as_ref().map_or(0, Vec::len);
         let is_sound = frame.first & 0x70 == 0
             && frame.is_masked
             && match opcode {
@@ -239,17 +239,17 @@ fn as_client(mut frames: &[u8]) -> Vec<u8> {
 }
 
 /// What is sent to a client are its messages, and what a client sends by the same rules is read.
-fn check_own_frames(protocol: Protocol, bytes: &[u8]) {
+fn check_own_frames(socket: Socket, bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let text =
         if bytes.first().is_some_and(|byte| byte & 1 == 1) { text.repeat(9) } else { text.into() };
     let messages: Vec<&str> = text.split('\u{1e}').collect();
-    let encoded = protocol.encode(&messages);
+    let encoded = socket.encode(&messages);
     let mut rest = &encoded[..];
     let frames = take_frames(&mut rest);
     assert!(rest.is_empty());
     let texts: Vec<String> = frames.iter().map(read_frame).collect();
-    if protocol.is_sockjs {
+    if socket.is_sockjs {
         let [text] = &*texts else { panic!("one frame for all") };
         let read: Vec<String> = serde_json::from_str(&text[1..]).expect("an array");
         assert!(text.starts_with('a') && read == messages);
@@ -257,8 +257,8 @@ fn check_own_frames(protocol: Protocol, bytes: &[u8]) {
     }
     assert_eq!(texts, messages);
     let longest = messages.iter().map(|message| message.len()).max().unwrap_or_default();
-    let outcome = run(protocol, &as_client(&encoded).into(), vec![]);
-    if longest <= protocol.message_bytes_max {
+    let outcome = run(socket, &as_client(&encoded).into(), vec![]);
+    if longest <= socket.message_bytes_max {
         assert_eq!((outcome.end, outcome.messages), (Ok(()), texts));
     } else {
         assert!(outcome.end.is_err());
