@@ -46,9 +46,20 @@ where
     F: Fn(Connection) -> Fut + Clone + Send + Sync + 'static,
     Fut: Future<Output = ()> + Send + 'static,
 {
-    assert!(prefix.starts_with('/') && !prefix.ends_with('/'), "{prefix:?} is not a prefix");
     let Config { message_bytes_max, compression, .. } = Config::default();
-    let config = TransportConfig { message_bytes_max, compression, sockjs: options };
+    router_with(
+        prefix,
+        TransportConfig { message_bytes_max, compression, sockjs: options },
+        application,
+    )
+}
+
+pub(crate) fn router_with<F, Fut>(prefix: &str, config: TransportConfig, application: F) -> Router
+where
+    F: Fn(Connection) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    assert!(prefix.starts_with('/') && !prefix.ends_with('/'), "{prefix:?} is not a prefix");
     let shared: Arc<str> = prefix.into();
     routes::sockjs_router(prefix, config, move |transport, info| {
         let prefix = Arc::clone(&shared);
