@@ -67,6 +67,7 @@ export async function servePage(html, scripts) {
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
+  server.unref();
   return {
     url: `http://127.0.0.1:${server.address().port}`,
     async close() {
