@@ -1,4 +1,4 @@
-"""python-meteor, driven by lines of JSON: requests on standard input, answers and events on standard output.
+"""python-meteor, driven by lines of JSON: requests on standard input, answers on standard output.
 
 A request is {"id", "do", "params"}; its answer is {"id", "result"} or {"id", "error"}. An instant is {"$date": ms}.
 """
