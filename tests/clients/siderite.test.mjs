@@ -1,0 +1,4 @@
+import { connect } from './adapters/siderite.mjs';
+import { scenario } from './scenario.mjs';
+
+scenario('siderite', connect);
