@@ -10,7 +10,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use ddp_core::merge_box::{Outgoing, Source};
 use ddp_core::session::{CloseReason, Event, Input, Output};
-use ddp_core::{Delta, Session};
+use ddp_core::{DdpError, Delta, Session, SubscriptionKey};
 use tokio::time::Sleep;
 
 use crate::callbacks::guard;
@@ -184,8 +184,13 @@ impl<T: Transport> Driver<T> {
     }
 
     async fn handle_mail(&mut self, mail: &mut VecDeque<Mail>) {
-        for mail in mail.drain(..) {
-            if let Some(input) = self.mail_input(mail).await {
+        while let Some(next) = mail.pop_front() {
+            if matches!(next, Mail::Universal) {
+                // What they show at once precedes what has been mailed since, such as the result of
+                // the method that made them.
+                let begun = self.begin_universal().await;
+                self.mailbox.take_of(&begun, mail);
+            } else if let Some(input) = self.mail_input(next).await {
                 self.session.handle_input(input);
             }
         }
@@ -222,22 +227,24 @@ impl<T: Transport> Driver<T> {
                 running.set_user(user_id, done);
                 Input::Rerun
             }
-            Mail::Universal => {
-                self.begin_universal().await;
-                return None;
-            }
+            // Handled where the rest of the mail is at hand.
+            Mail::Universal => return None,
         })
     }
 
-    /// Begins the universal publications that have not begun yet, once the client is connected.
-    async fn begin_universal(&mut self) {
-        let Some(begun) = self.universal_begun else { return };
+    /// Begins the universal publications that have not begun yet, once the client is connected. The
+    /// answer is their subscriptions.
+    async fn begin_universal(&mut self) -> Vec<SubscriptionKey> {
+        let Some(begun) = self.universal_begun else { return Vec::new() };
         let publications = self.server.universal(begun);
         self.universal_begun = Some(begun + publications.len());
+        let mut subscriptions = Vec::with_capacity(publications.len());
         for publication in publications {
             let subscription = self.session.subscribe_universal();
+            subscriptions.push(subscription);
             self.running.subscribe_universal(subscription, publication).await;
         }
+        subscriptions
     }
 
     async fn connected(&mut self) {
@@ -298,6 +305,11 @@ impl<T: Transport> Driver<T> {
             Event::Subscribe { subscription, name, params } => {
                 if let Err(error) = running.subscribe(subscription, name, params).await {
                     self.session.handle_input(Input::Stop(subscription, Some(error)));
+                }
+            }
+            Event::SubscribeAgain { id, name } => {
+                if self.server.publication(&name).is_none() {
+                    self.session.refuse(&id, &DdpError::subscription_not_found(&name));
                 }
             }
             Event::Unsubscribe(subscription) => running.unsubscribe(subscription),
