@@ -1,13 +1,12 @@
 // Meteor's own client in Chromium, on a page from another origin than the server.
 
 import assert from 'node:assert/strict';
-import { createRequire } from 'node:module';
 import { after, afterEach, before, describe, it } from 'node:test';
 import { launchBrowser, servePage } from '../tests/clients/browser.mjs';
+import { note, sockjs } from '../tests/clients/interop.mjs';
 import { TEST_TIMEOUT_MS, converges, scenario } from '../tests/clients/scenario.mjs';
 import { TodosServer } from '../tests/clients/server.mjs';
-
-const BUNDLE = createRequire(import.meta.url).resolve('meteor-client-side/dist/meteor-client-side.bundle.js');
+import { METEOR, inRuntime } from './client.mjs';
 
 const HTML = '<!doctype html><meta charset="utf-8"><title>todos</title><script src="/meteor.js"></script><body></body>';
 
@@ -47,7 +46,7 @@ class MeteorInChromium {
     const self = new MeteorInChromium();
     self.#websocket = websocket;
     self.#transport = websocket ? 'websocket' : 'xhr-polling';
-    self.#pages = await servePage(HTML, { 'meteor.js': BUNDLE });
+    self.#pages = await servePage(HTML, { 'meteor.js': METEOR });
     self.#browser = await launchBrowser();
     return self;
   }
@@ -96,6 +95,7 @@ class MeteorInChromium {
       },
       call: (name, ...params) => answer(page.evaluate((given) => window.app.call(given), [name, params])),
       connected: () => page.evaluate(() => window.app.status().connected),
+      transport: async () => sockjs(await page.evaluate(() => window.app.status().transport)),
       async close() {
         const status = await page.evaluate(() => window.app.status());
         await page.close();
@@ -130,14 +130,15 @@ async function insertByStubs(texts) {
 
 /** All that Meteor's client must do in Chromium. */
 export function inChromium({ websocket }) {
-  const name = `meteor-client-side in Chromium ${websocket ? 'with' : 'without'} WebSocket`;
+  const who = inRuntime('Chromium');
+  const how = websocket ? 'with WebSocket' : 'without WebSocket';
   let chromium;
   before(async () => (chromium = await MeteorInChromium.launch({ websocket })));
   after(() => chromium?.close());
 
-  scenario(name, (server) => chromium.connect(server));
+  scenario(who, (server) => chromium.connect(server), how);
 
-  describe(`${name}, with stubs`, () => {
+  describe(`stubs in Chromium ${how}`, () => {
     let server;
     let app;
     before(async () => (server = await TodosServer.start()));
@@ -153,6 +154,7 @@ export function inChromium({ websocket }) {
       assert.deepEqual([...(await server.tasks()).keys()].sort(), [...ids].sort());
       assert.deepEqual(events.filter(([kind]) => kind === 'removed'), [], 'flicker');
       assert.deepEqual(events.filter(([kind]) => kind === 'added').map(([, id]) => id), ids);
+      note(who, await app.transport(), 'stubs');
     });
   });
 }

@@ -6,6 +6,7 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
+import { note, sockjs } from './interop.mjs';
 
 /** Starts the server. `sockjsUrl` is where its iframe page finds the client library. */
 export async function startEcho(sockjsUrl) {
@@ -80,7 +81,13 @@ function ending(SockJS, { url, transport }) {
  * What every transport must manage: calls `check(title, body)` for each. A body takes `run(function, arguments)`,
  * which calls one of the functions above where the client is.
  */
-export function conversations(echo, transport, check) {
+export function conversations(who, echo, transport, check) {
+  const each = (exercised, title, body) =>
+    check(`${transport}: ${title}`, async (run) => {
+      await body(run);
+      note(who, sockjs(transport), exercised);
+    });
+
   const exchange = (texts) => async (run) => {
     const { used, heard, closed } = await run(converse, { url: `${echo().url}/echo`, transport, texts });
     assert.equal(used, transport);
@@ -89,10 +96,10 @@ export function conversations(echo, transport, check) {
     assert.deepEqual(closed, { code: 3210, reason: 'enough', wasClean: true });
   };
 
-  check(`${transport}: texts of every sort, one of 100 KB`, exchange(TEXTS));
-  check(`${transport}: every character`, exchange(CHARACTERS));
-  check(`${transport}: 1,000 messages in order`, exchange(NUMBERED));
-  check(`${transport}: the server's end has its code and reason`, async (run) => {
+  each('100 KB messages', 'texts of every sort, one of 100 KB', exchange(TEXTS));
+  each('every character', 'every character', exchange(CHARACTERS));
+  each('1000 messages in order', '1,000 messages in order', exchange(NUMBERED));
+  each('close codes', "the server's end has its code and reason", async (run) => {
     const { used, closed } = await run(ending, { url: `${echo().url}/close`, transport });
     assert.equal(used, transport);
     assert.deepEqual(closed, { code: 3000, reason: 'Go away!', wasClean: true });

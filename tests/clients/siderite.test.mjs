@@ -1,4 +1,7 @@
 import { connect } from './adapters/siderite.mjs';
+import { pinned } from './interop.mjs';
 import { scenario } from './scenario.mjs';
 
-scenario('siderite', connect);
+const MANIFEST = new URL('siderite/Cargo.toml', import.meta.url);
+
+scenario(pinned('siderite', 'Rust', MANIFEST, /^siderite = "=(.*)"$/m), connect);

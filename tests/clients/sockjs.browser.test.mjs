@@ -5,6 +5,7 @@ import { createRequire } from 'node:module';
 import { after, before, describe, it } from 'node:test';
 import { launchBrowser, servePage } from './browser.mjs';
 import { conversations, startEcho } from './echo.mjs';
+import { fromNpm } from './interop.mjs';
 import { TEST_TIMEOUT_MS } from './scenario.mjs';
 
 const SCRIPT = createRequire(import.meta.url).resolve('sockjs-client/dist/sockjs.js');
@@ -24,6 +25,8 @@ const TRANSPORTS = {
 
 /** Transports that the client uses only if the page comes from the server's own origin. */
 const SAME_ORIGIN = ['htmlfile'];
+
+const WHO = fromNpm('sockjs-client', 'Chromium', import.meta.url);
 
 describe('sockjs-client in Chromium', () => {
   let browser;
@@ -73,6 +76,6 @@ describe('sockjs-client in Chromium', () => {
           await page.close();
         }
       });
-    conversations(() => echo, transport, check);
+    conversations(WHO, () => echo, transport, check);
   }
 });

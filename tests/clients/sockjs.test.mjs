@@ -4,7 +4,10 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import SockJS from 'sockjs-client';
 import { conversations, startEcho } from './echo.mjs';
+import { fromNpm } from './interop.mjs';
 import { TEST_TIMEOUT_MS } from './scenario.mjs';
+
+const WHO = fromNpm('sockjs-client', 'Node', import.meta.url);
 
 describe('sockjs-client in Node', () => {
   let echo;
@@ -14,7 +17,7 @@ describe('sockjs-client in Node', () => {
   for (const transport of ['websocket', 'xhr-streaming', 'xhr-polling', 'eventsource']) {
     const run = (body, args) => body(SockJS, args);
     const check = (title, body) => it(title, { timeout: TEST_TIMEOUT_MS }, () => body(run));
-    conversations(() => echo, transport, check);
+    conversations(WHO, () => echo, transport, check);
   }
 
   it('without WebSocket the client falls back', { timeout: TEST_TIMEOUT_MS }, async () => {
