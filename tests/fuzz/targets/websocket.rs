@@ -3,6 +3,7 @@
 
 #![no_main]
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use arbitrary::Unstructured;
@@ -26,6 +27,9 @@ const OVERHEAD: usize = 64 * 1024;
 const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 
 thread_local! {
+    static COMPRESSOR: RefCell<Compress> =
+        RefCell::new(Compress::new(flate2::Compression::fast(), false));
+    static DECOMPRESSOR: RefCell<Decompress> = RefCell::new(Decompress::new(false));
     static RUNTIME: Runtime = {
         let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
         let runtime = runtime.expect("a runtime");
@@ -218,10 +222,12 @@ fn client(mut source: Unstructured<'_>) -> arbitrary::Result<Vec<u8>> {
 }
 
 fn compress(bytes: &[u8], is_finished: bool) -> Vec<u8> {
-    let mut compress = Compress::new(flate2::Compression::fast(), false);
     let mut out = Vec::with_capacity(bytes.len() + bytes.len() / 8 + 64);
     let flush = if is_finished { FlushCompress::Finish } else { FlushCompress::Sync };
-    compress.compress_vec(bytes, &mut out, flush).expect("room for all");
+    COMPRESSOR.with_borrow_mut(|compressor| {
+        compressor.reset();
+        compressor.compress_vec(bytes, &mut out, flush).expect("room for all");
+    });
     match out.strip_suffix(&TAIL) {
         Some(payload) if !is_finished => payload.to_vec(),
         _ => out,
@@ -248,7 +254,8 @@ fn check_own_frames(socket: Socket, bytes: &[u8]) {
     let mut rest = &encoded[..];
     let frames = take_frames(&mut rest);
     assert!(rest.is_empty());
-    let texts: Vec<String> = frames.iter().map(read_frame).collect();
+    let texts: Vec<String> =
+        frames.iter().map(|frame| read_frame(frame, 8 * text.len() + 64)).collect();
     if socket.is_sockjs {
         let [text] = &*texts else { panic!("one frame for all") };
         let read: Vec<String> = serde_json::from_str(&text[1..]).expect("an array");
@@ -265,15 +272,18 @@ fn check_own_frames(socket: Socket, bytes: &[u8]) {
     }
 }
 
-fn read_frame(frame: &Frame) -> String {
+fn read_frame(frame: &Frame, longest: usize) -> String {
     assert_eq!((frame.first & 0xbf, frame.payload.len() as u64), (0x81, frame.length));
     if frame.first & 0x40 == 0 {
         return String::from_utf8(frame.payload.clone()).expect("text");
     }
-    let mut out = Vec::with_capacity(1 << 20);
-    let mut inflate = Decompress::new(false);
+    let mut out = Vec::with_capacity(longest);
     let payload = [&frame.payload[..], &TAIL].concat();
-    inflate.decompress_vec(&payload, &mut out, FlushDecompress::Sync).expect("compressed data");
+    DECOMPRESSOR.with_borrow_mut(|decompressor| {
+        decompressor.reset(false);
+        let read = decompressor.decompress_vec(&payload, &mut out, FlushDecompress::Sync);
+        read.expect("compressed data");
+    });
     assert!(out.len() > frame.payload.len(), "compressed for nothing");
     String::from_utf8(out).expect("text")
 }
