@@ -338,6 +338,10 @@ impl Session {
         wakers.into_iter().for_each(wake);
     }
 
+    pub(super) fn is_closed(&self) -> bool {
+        self.state.lock().closed.is_some()
+    }
+
     /// Until when the session is kept at least; `None` if it is to be forgotten now.
     pub(super) fn kept_until(&self, disconnect_delay: Duration) -> Option<Instant> {
         let now = Instant::now();
