@@ -12,6 +12,8 @@ use tower::ServiceExt;
 use super::*;
 use crate::sockjs::{self, Options};
 
+mod closed;
+
 /// Meteor's.
 const HEARTBEAT: Duration = Duration::from_secs(45);
 const DISCONNECT_DELAY: Duration = Duration::from_secs(60);
@@ -149,19 +151,6 @@ async fn a_beat_answers_a_poll() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_session_without_a_receiver_ends_after_the_delay() {
-    let (clients, mut transports) = endpoint(TransportConfig::default());
-    assert_eq!(clients.poll("a").await, "o\n");
-    let mut transport = transports.recv().await.expect("a session");
-    let left = Instant::now();
-    assert!(matches!(recv(&mut transport).await, Ok(None)));
-    assert_passed(left, DISCONNECT_DELAY);
-    assert_eq!(clients.send("a", "[\"late\"]").await, 404);
-    assert_eq!(clients.poll("a").await, "o\n", "another session of that name");
-    assert!(transports.recv().await.is_some());
-}
-
-#[tokio::test(start_paused = true)]
 async fn the_delay_begins_when_the_last_receiver_leaves() {
     let (clients, mut transports) = endpoint(TransportConfig::default());
     assert_eq!(clients.poll("a").await, "o\n");
@@ -195,52 +184,6 @@ async fn a_session_with_a_receiver_lives_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_closed_session_says_so_until_it_is_forgotten() {
-    let (clients, mut transports) = endpoint(TransportConfig::default());
-    assert_eq!(clients.poll("a").await, "o\n");
-    let mut transport = transports.recv().await.expect("a session");
-    sleep(DISCONNECT_DELAY / 2).await;
-    queue(&mut transport, &["last words"]);
-    transport.close(3000, "Go away!");
-    transport.close(1000, "only the first counts");
-    queue(&mut transport, &["too late"]);
-    assert!(matches!(recv(&mut transport).await, Ok(None)));
-    assert!(closed(&mut transport).await.is_ok());
-    drop(transport);
-    assert_eq!(clients.poll("a").await, "a[\"last words\"]\n");
-    let asked = async || {
-        assert_eq!(clients.poll("a").await, "c[3000,\"Go away!\"]\n");
-        let stream = clients.stream("a").await;
-        assert_eq!(stream.rest().await, "c[3000,\"Go away!\"]\n");
-        assert_eq!(clients.send("a", "[\"late\"]").await, 404);
-    };
-    asked().await;
-    sleep(DISCONNECT_DELAY - SECOND).await;
-    asked().await;
-    sleep(2 * SECOND).await;
-    assert_eq!(clients.poll("a").await, "o\n", "another session of that name");
-}
-
-#[tokio::test(start_paused = true)]
-async fn closing_ends_the_receivers_response() {
-    for streaming in [false, true] {
-        let (clients, mut transports) = endpoint(TransportConfig::default());
-        assert_eq!(clients.poll("a").await, "o\n");
-        let mut transport = transports.recv().await.expect("a session");
-        let waiting = match streaming {
-            true => clients.stream("a").await,
-            false => clients.post("a/xhr", "").await,
-        };
-        let waiting = tokio::spawn(waiting.rest());
-        sleep(SECOND).await;
-        transport.close(3000, "Go away!");
-        let start = Instant::now();
-        assert_eq!(waiting.await.expect("no panic"), "c[3000,\"Go away!\"]\n");
-        assert_passed(start, Duration::ZERO);
-    }
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_second_receiver_is_turned_away_and_the_first_goes_on() {
     let (clients, mut transports) = endpoint(TransportConfig::default());
     for streaming in [false, true] {
@@ -267,40 +210,6 @@ async fn a_second_receiver_is_turned_away_and_the_first_goes_on() {
             assert_eq!(clients.poll(session).await, "a[\"and the next\"]\n");
         }
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_response_that_breaks_off_ends_the_session() {
-    for streaming in [false, true] {
-        let (clients, mut transports) = endpoint(TransportConfig::default());
-        assert_eq!(clients.poll("a").await, "o\n");
-        let mut transport = transports.recv().await.expect("a session");
-        let receiver = match streaming {
-            true => clients.stream("a").await,
-            false => clients.post("a/xhr", "").await,
-        };
-        let start = Instant::now();
-        sleep(SECOND).await;
-        queue(&mut transport, &["perhaps lost"]);
-        drop(receiver);
-        assert!(matches!(recv(&mut transport).await, Ok(None)));
-        assert_passed(start, SECOND);
-        assert_eq!(transport.queued_bytes(), 0, "nothing is kept for nobody");
-        assert_eq!(clients.poll("a").await, INTERRUPTED);
-        assert_eq!(clients.stream("a").await.rest().await, INTERRUPTED);
-        assert_eq!(clients.send("a", "[\"late\"]").await, 404);
-        sleep(DISCONNECT_DELAY + SECOND).await;
-        assert_eq!(clients.poll("a").await, "o\n", "another session of that name");
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_application_that_drops_its_end_interrupts() {
-    let (clients, mut transports) = endpoint(TransportConfig::default());
-    let mut stream = clients.stream("a").await;
-    assert_eq!(stream.chunk().await.as_deref(), Some("o\n"));
-    drop(transports.recv().await.expect("a session"));
-    assert_eq!(stream.rest().await, INTERRUPTED);
 }
 
 fn limited(response_bytes_max: usize) -> TransportConfig {
@@ -454,20 +363,4 @@ async fn what_waits_for_the_application_is_bounded() {
     assert!(timeout(SECOND / 10, recv(&mut transport)).await.is_err(), "there is no fourth");
     assert_eq!(third.await.expect("no panic"), 204);
     assert_passed(start, SECOND / 10);
-}
-
-#[tokio::test(start_paused = true)]
-async fn senders_that_wait_for_room_are_told_of_the_end() {
-    let config = TransportConfig { message_bytes_max: 1000, ..TransportConfig::default() };
-    let (clients, mut transports) = endpoint(config);
-    assert_eq!(clients.poll("a").await, "o\n");
-    let mut transport = transports.recv().await.expect("a session");
-    let body = format!("[\"{}\"]", "x".repeat(800));
-    assert_eq!(clients.send("a", &body).await, 204);
-    let waiting = clients.clone();
-    let waiting = tokio::spawn(async move { waiting.send("a", &body).await });
-    sleep(SECOND).await;
-    assert!(!waiting.is_finished());
-    transport.close(3000, "Go away!");
-    assert_eq!(waiting.await.expect("no panic"), 404);
 }
