@@ -1,4 +1,5 @@
 import { after, before, describe, it } from 'node:test';
+import { accounts } from './accounts.mjs';
 import { connect } from './adapters/python.mjs';
 import { RAW, note, pinned } from './interop.mjs';
 import { TEST_TIMEOUT_MS, converges, scenario, shows } from './scenario.mjs';
@@ -8,6 +9,7 @@ const REQUIREMENTS = new URL('python/requirements.txt', import.meta.url);
 const PYTHON_METEOR = pinned('python-meteor', 'Python', REQUIREMENTS, /^python-meteor==(.*)$/m);
 
 scenario(PYTHON_METEOR, connect);
+accounts(PYTHON_METEOR, connect);
 
 describe('the ends of python-meteor', () => {
   let server;

@@ -57,6 +57,8 @@ export async function connectProcess(command, args) {
     date: (ms) => ({ $date: ms }),
     call: (name, ...params) => ask('call', name, params),
     connected: () => ask('connected'),
+    login: (name, password) => ask('login', name, password),
+    logout: () => ask('logout'),
     async close(code = null) {
       await ask('close', code);
       child.stdin.end();

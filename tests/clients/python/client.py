@@ -43,7 +43,14 @@ class Client(MeteorClient):
     def _reconnected(self):
         # Without a login the library forgets this, and then waits for it in the thread that would set it.
         self.connected = True
+        self.collection_data.data = {}
         super()._reconnected()
+
+    def _resubscribe(self):
+        # The library empties its collections after the login, with which the user's document has come.
+        data = self.collection_data.data
+        super()._resubscribe()
+        self.collection_data.data = data
 
 
 class Bridge:
@@ -63,6 +70,12 @@ class Bridge:
 
     def call(self, answer, name, params):
         self.client.call(name, params, answer)
+
+    def login(self, answer, name, password):
+        self.client.login(name, password.encode(), callback=answer)
+
+    def logout(self, answer):
+        self.client.logout(answer)
 
     def docs(self, answer, collection):
         while True:

@@ -1,7 +1,7 @@
 //! A server for the tests of Meteor's accounts packages, at `PORT` (any free one) and `BIND`
 //! (127.0.0.1). It is a double: fixed users, and tokens that anybody could make up.
 //!
-//! - `login` takes a password of `ada` ("analytical engine") or `alan` ("bletchley"), or a token;
+//! - `login` takes the password of `ada` or `alan`, plain or as a digest, or a token;
 //! - `logout` ends the token by which the connection had logged in;
 //! - `rename` sets the display name of the user, `whoami` tells the user's id;
 //! - `notes` publishes the notes that the user may see, and the user's own document is published
@@ -23,10 +23,27 @@ use tokio::net::TcpListener;
 /// How long a token lasts, as far as clients are told.
 const TOKEN_LIFETIME: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 
-/// The users, by id, and the SHA-256 of their passwords.
-const FIXED_USERS: [(&str, &str, &str); 2] = [
-    ("adaLovelace", "ada", "9ae82d97eba6f44eca8f6fa322fa2351538acd03fceacf60bbfa78b3090aa190"),
-    ("alanTuring", "alan", "ebd4285e295a0f8976b923d8fecea18f515517ce226e31494e2adc2a3c96078d"),
+struct FixedUser {
+    id: &'static str,
+    username: &'static str,
+    password: &'static str,
+    /// The SHA-256 of the password, which Meteor's clients send in its place.
+    digest: &'static str,
+}
+
+const FIXED_USERS: [FixedUser; 2] = [
+    FixedUser {
+        id: "adaLovelace",
+        username: "ada",
+        password: "analytical engine",
+        digest: "9ae82d97eba6f44eca8f6fa322fa2351538acd03fceacf60bbfa78b3090aa190",
+    },
+    FixedUser {
+        id: "alanTuring",
+        username: "alan",
+        password: "bletchley",
+        digest: "ebd4285e295a0f8976b923d8fecea18f515517ce226e31494e2adc2a3c96078d",
+    },
 ];
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -75,9 +92,10 @@ struct Username {
 }
 
 #[derive(Deserialize)]
-struct Password {
-    digest: String,
-    algorithm: String,
+#[serde(untagged)]
+enum Password {
+    Digest { digest: String, algorithm: String },
+    Plain(String),
 }
 
 #[derive(Serialize)]
@@ -97,7 +115,7 @@ impl App {
             notes: MemoryCollection::new(&Collection::new("notes")),
             tokens: Arc::default(),
         };
-        for (id, username, _) in FIXED_USERS {
+        for FixedUser { id, username, .. } in FIXED_USERS {
             let profile = Profile { name: username.to_owned() };
             app.users
                 .insert_with_id(id, &User { username: username.to_owned(), profile })
@@ -116,18 +134,25 @@ impl App {
         let mut tokens = self.tokens.lock();
         match login {
             Login::Password { user, password } => {
-                let found = FIXED_USERS.iter().find(|(_, username, _)| *username == user.username);
-                let &(id, _, digest) = found.ok_or_else(|| Error::client(403, "User not found"))?;
-                if (password.algorithm.as_str(), password.digest.as_str()) != ("sha-256", digest) {
+                let found = FIXED_USERS.iter().find(|fixed| fixed.username == user.username);
+                let fixed = found.ok_or_else(|| Error::client(403, "User not found"))?;
+                let matches = match password {
+                    Password::Digest { digest, algorithm } => {
+                        algorithm == "sha-256" && digest == fixed.digest
+                    }
+                    Password::Plain(password) => password == fixed.password,
+                };
+                if !matches {
                     return Err(Error::client(403, "Incorrect password"));
                 }
                 tokens.last += 1;
+                let FixedUser { id, .. } = fixed;
                 Ok((id, format!("{id}/{}/{}", std::process::id(), tokens.last)))
             }
             Login::Resume { resume } => {
-                let user = FIXED_USERS.iter().find(|(id, ..)| resume.starts_with(id));
+                let user = FIXED_USERS.iter().find(|fixed| resume.starts_with(fixed.id));
                 match user {
-                    Some((id, ..)) if !tokens.ended.contains(&resume) => Ok((id, resume)),
+                    Some(fixed) if !tokens.ended.contains(&resume) => Ok((fixed.id, resume)),
                     _ => Err(Error::client(403, "You've been logged out by the server.")),
                 }
             }
