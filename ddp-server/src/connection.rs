@@ -10,7 +10,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use ddp_core::merge_box::{Outgoing, Source};
 use ddp_core::session::{CloseReason, Event, Input, Output};
-use ddp_core::{Delta, Session, SubscriptionKey};
+use ddp_core::{DdpError, Delta, Session, SubscriptionKey};
 use tokio::time::Sleep;
 
 use crate::callbacks::guard;
@@ -305,6 +305,11 @@ impl<T: Transport> Driver<T> {
             Event::Subscribe { subscription, name, params } => {
                 if let Err(error) = running.subscribe(subscription, name, params).await {
                     self.session.handle_input(Input::Stop(subscription, Some(error)));
+                }
+            }
+            Event::SubscribeAgain { id, name } => {
+                if self.server.publication(&name).is_none() {
+                    self.session.refuse(&id, &DdpError::subscription_not_found(&name));
                 }
             }
             Event::Unsubscribe(subscription) => running.unsubscribe(subscription),

@@ -43,9 +43,12 @@ struct Shared {
 /// The application's functions that are called for each connection.
 #[derive(Default)]
 pub(crate) struct Hooks {
-    pub(crate) on_connection: Vec<Box<dyn Fn(&Connection) + Send + Sync>>,
-    pub(crate) on_message: Vec<Box<dyn Fn(&Connection, &str) + Send + Sync>>,
+    pub(crate) on_connection: Vec<OnConnection>,
+    pub(crate) on_message: Vec<OnMessage>,
 }
+
+type OnConnection = Box<dyn Fn(&Connection) + Send + Sync>;
+type OnMessage = Box<dyn Fn(&Connection, &str) + Send + Sync>;
 
 /// Builds a [`Server`]. `S` is the application's state, given last.
 pub struct ServerBuilder<S> {

@@ -46,9 +46,20 @@ where
     F: Fn(Connection) -> Fut + Clone + Send + Sync + 'static,
     Fut: Future<Output = ()> + Send + 'static,
 {
-    assert!(prefix.starts_with('/') && !prefix.ends_with('/'), "{prefix:?} is not a prefix");
     let Config { message_bytes_max, compression, .. } = Config::default();
-    let config = TransportConfig { message_bytes_max, compression, sockjs: options };
+    router_with(
+        prefix,
+        TransportConfig { message_bytes_max, compression, sockjs: options },
+        application,
+    )
+}
+
+pub(crate) fn router_with<F, Fut>(prefix: &str, config: TransportConfig, application: F) -> Router
+where
+    F: Fn(Connection) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    assert!(prefix.starts_with('/') && !prefix.ends_with('/'), "{prefix:?} is not a prefix");
     let shared: Arc<str> = prefix.into();
     routes::sockjs_router(prefix, config, move |transport, info| {
         let prefix = Arc::clone(&shared);
@@ -101,14 +112,13 @@ impl Connection {
     /// The next message of the client; `None` when it is gone.
     pub async fn recv(&mut self) -> Option<String> {
         match poll_fn(|cx| self.transport.poll_recv(cx)).await {
-            Ok(message) => message,
-            Err(error) => {
-                tracing::debug!("connection lost: {error}");
-                // Lets the client know, if it still listens.
-                self.closed().await;
-                None
-            }
+            Ok(Some(message)) => return Some(message),
+            Ok(None) => {}
+            Err(error) => tracing::debug!("connection lost: {error}"),
         }
+        // Answers the client's close frame, or says what was wrong, if the client still listens.
+        self.closed().await;
+        None
     }
 
     /// Sends a message, after it has waited until not too much waits for the client. If the client

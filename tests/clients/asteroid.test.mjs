@@ -1,4 +1,5 @@
 import { connect } from './adapters/asteroid.mjs';
+import { fromNpm } from './interop.mjs';
 import { scenario } from './scenario.mjs';
 
-scenario('asteroid', connect);
+scenario(fromNpm('asteroid', 'Node', import.meta.url), connect);

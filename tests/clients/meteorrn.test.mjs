@@ -1,4 +1,5 @@
 import { connect } from './adapters/meteorrn.mjs';
+import { fromNpm } from './interop.mjs';
 import { scenario } from './scenario.mjs';
 
-scenario('@meteorrn/core', connect);
+scenario(fromNpm('@meteorrn/core', 'Node', import.meta.url), connect);

@@ -114,6 +114,22 @@ async fn on_message_sees_each_message_in_its_turn() {
 }
 
 #[tokio::test]
+async fn an_id_in_use_is_ignored_unless_there_is_no_such_publication() {
+    let server = Server::builder()
+        .publish("all", async |subscription: Subscription| subscription.ready())
+        .with_state(());
+    let mut peer = Peer::connect(serve(&server).await).await;
+    peer.sub("1", "all", json!([])).await;
+    peer.expect([json!({"msg": "ready", "subs": ["1"]})]).await;
+    peer.sub("1", "all", json!([])).await;
+    peer.expect_nothing().await;
+    peer.sub("1", "none", json!([])).await;
+    assert_eq!(peer.recv().await["error"]["error"], 404);
+    peer.send(json!({"msg": "unsub", "id": "1"})).await;
+    peer.expect([json!({"msg": "nosub", "id": "1"})]).await;
+}
+
+#[tokio::test]
 async fn universal_publications_begin_with_the_connection_and_at_run_time() {
     let server = Server::builder()
         .publish_universal(async |subscription: Subscription| {

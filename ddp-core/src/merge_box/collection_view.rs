@@ -15,15 +15,15 @@ use crate::snapshot::{CollectionName, Delta, Snapshot};
 pub(crate) struct SessionCollectionView {
     strategy: PublicationStrategy,
     views: Vec<(ViewKey, Snapshot)>,
-    /// Where documents were put while nothing was sent.
-    placements: Vec<Placement>,
+    /// The documents that were put in places while nothing was sent, in their order.
+    order: Vec<DocumentId>,
 }
 
 type ViewKey = (SubscriptionKey, Source);
 
 impl SessionCollectionView {
     pub(crate) fn new(strategy: PublicationStrategy) -> Self {
-        Self { strategy, views: Vec::new(), placements: Vec::new() }
+        Self { strategy, views: Vec::new(), order: Vec::new() }
     }
 
     pub(crate) fn strategy(&self) -> PublicationStrategy {
@@ -74,8 +74,12 @@ impl SessionCollectionView {
         }
     }
 
+    /// Takes a place of which nothing is to be sent yet.
     pub(crate) fn note_place(&mut self, placement: Placement) {
-        self.placements.push(placement);
+        self.order.retain(|id| *id != placement.id);
+        let next = placement.before.as_ref();
+        let at = next.and_then(|next| self.order.iter().position(|id| id == next));
+        self.order.insert(at.unwrap_or(self.order.len()), placement.id);
     }
 
     /// Puts a document in its place, after the step that made or changed it.
@@ -135,24 +139,22 @@ impl SessionCollectionView {
         if self.strategy == PublicationStrategy::NoMerge {
             return self.send_each_difference(before, collection, send);
         }
-        let placements = std::mem::take(&mut self.placements);
-        let placed: BTreeSet<&DocumentId> = placements.iter().map(|place| &place.id).collect();
+        let mut order = std::mem::take(&mut self.order);
+        order.retain(|id| self.snapshots().any(|snapshot| snapshot.get(id).is_some()));
         for id in self.different(before) {
-            if !placed.contains(&id) {
+            if !order.contains(&id) {
                 let (was, is) = (merged(&id, before.snapshots()), merged(&id, self.snapshots()));
                 send_change(collection, &id, was.as_ref(), is.as_ref(), send);
             }
         }
-        let mut sent = BTreeSet::new();
-        for placement in &placements {
-            let is = merged(&placement.id, self.snapshots());
-            // A document that was put in several places has been sent with the first.
-            let was = if sent.insert(&placement.id) {
-                merged(&placement.id, before.snapshots())
-            } else {
-                is.clone()
-            };
-            send_placed(placement, was.as_ref(), is.as_ref(), send);
+        // From the end, so that each is put before one that has its place.
+        let mut next = None;
+        for id in order.into_iter().rev() {
+            let placement = Placement { collection: collection.clone(), id, before: next };
+            let id = &placement.id;
+            let (was, is) = (merged(id, before.snapshots()), merged(id, self.snapshots()));
+            send_placed(&placement, was.as_ref(), is.as_ref(), send);
+            next = Some(placement.id);
         }
     }
 
@@ -163,7 +165,7 @@ impl SessionCollectionView {
         collection: &CollectionName,
         send: &mut impl FnMut(Outgoing),
     ) {
-        self.placements.clear();
+        self.order.clear();
         let none = Snapshot::default();
         let keys = before.views.iter().chain(&self.views).map(|(key, _)| *key);
         for key in keys.collect::<BTreeSet<_>>() {

@@ -263,7 +263,7 @@ fn wire(access: Access, request: &Parts) -> Result<Wire, &'static str> {
 }
 
 /// The messages in a body, if there are any.
-fn frame(
+pub(super) fn frame(
     access: Access,
     content_type: &str,
     body: &str,

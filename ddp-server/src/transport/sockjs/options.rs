@@ -28,7 +28,8 @@ pub struct Options {
     /// Where the page behind the iframe transports loads the client library from.
     pub sockjs_url: String,
     /// Whether clients may use WebSocket; true. Without, `websocket` is 404 below the prefix, and
-    /// `/info` tells clients not to try, as with Meteor's `DISABLE_WEBSOCKETS`.
+    /// `/info` tells clients not to try, as with Meteor's `DISABLE_WEBSOCKETS`. The endpoint
+    /// `/websocket` of a [`Server`](crate::Server), outside the prefix, stays.
     pub websocket: bool,
     /// Whether scripts from other origins are kept out, by leaving away the headers that let them
     /// in; false. Meteor's `DISABLE_SOCKJS_CORS`.
