@@ -8,16 +8,17 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
-use ddp_core::merge_box::Outgoing;
+use ddp_core::merge_box::{Outgoing, Source};
 use ddp_core::session::{CloseReason, Event, Input, Output};
 use ddp_core::{Delta, Session};
 use tokio::time::Sleep;
 
+use crate::callbacks::guard;
 use crate::extract::Connection;
-use crate::mailbox::{Mail, Mailbox};
+use crate::mailbox::{EndReason, Mail, Mailbox};
 use crate::random;
 use crate::running::Running;
-use crate::server::Shared;
+use crate::server::Server;
 use crate::transport::framing::FrameBuilder;
 use crate::transport::routes::ConnectionInfo;
 use crate::transport::{Framing, Transport, TransportError};
@@ -34,23 +35,19 @@ const GOING_AWAY: u16 = 1001;
 const CLOSED: u16 = 3000;
 
 /// Serves one client from its opening to its end.
-pub(crate) async fn run<T: Transport>(server: Arc<Shared>, transport: T, info: ConnectionInfo) {
+pub(crate) async fn run<T: Transport>(server: Server, transport: T, info: ConnectionInfo) {
     let id = random::id();
-    let ConnectionInfo { remote_addr, headers, path } = info;
-    tracing::debug!(session = id, path, user_agent = ?headers.get("user-agent"), "opened");
-    // An idle connection keeps nothing that it does not need.
-    drop((headers, path));
-    let mailbox = Arc::new(Mailbox::new(server.config.queued_deltas_max));
-    let connection = Connection {
-        id: id.as_str().into(),
-        remote_address: remote_addr,
-        mailbox: Arc::clone(&mailbox),
-    };
-    let _registration = server.sessions.register(&connection);
-    let _end = CloseMailbox(Arc::clone(&mailbox));
+    let ConnectionInfo { headers, path, protocol, .. } = &info;
+    tracing::debug!(session = id, path, %protocol, user_agent = ?headers.get("user-agent"), "opened");
+    let config = server.config();
+    let mailbox = Arc::new(Mailbox::new(config.queued_deltas_max, config.queued_messages_max));
+    let connection = Connection::new(&id, info, config.forwarded_count, Arc::clone(&mailbox));
+    let _registration = server.sessions().register(&connection);
+    let _end = Closed(connection.clone());
     let driver = Driver {
-        session: Session::new(id, server.config.session, Instant::now()),
-        running: Running::new(Arc::clone(&server), connection),
+        session: Session::new(id, config.session.clone(), Instant::now()),
+        running: Running::new(server.clone(), connection),
+        universal_begun: None,
         mailbox,
         framing: transport.framing(),
         transport,
@@ -62,19 +59,19 @@ pub(crate) async fn run<T: Transport>(server: Arc<Shared>, transport: T, info: C
     driver.run().await;
 }
 
-/// Closes a mailbox however its connection ends.
-struct CloseMailbox(Arc<Mailbox>);
+/// Tells of a connection's end however it comes.
+struct Closed(Connection);
 
-impl Drop for CloseMailbox {
+impl Drop for Closed {
     fn drop(&mut self) {
-        self.0.close();
+        self.0.closed();
     }
 }
 
 /// What woke the task.
 enum Wake {
-    /// The server or the application ends the connection, after the mail.
-    End,
+    /// The connection is to end, after the mail.
+    End(EndReason),
     Mail,
     Message(String),
     Timer,
@@ -109,6 +106,8 @@ struct Backlog {
 struct Driver<T> {
     session: Session,
     running: Running,
+    /// How many universal publications have begun; none before the client is connected.
+    universal_begun: Option<usize>,
     mailbox: Arc<Mailbox>,
     framing: Framing,
     transport: T,
@@ -116,7 +115,7 @@ struct Driver<T> {
     messages_since_write: usize,
     /// Mail and messages take turns, so that neither waits for the other to end.
     mail_is_next: bool,
-    server: Arc<Shared>,
+    server: Server,
 }
 
 impl<T: Transport> Driver<T> {
@@ -125,7 +124,7 @@ impl<T: Transport> Driver<T> {
             End::Gone => {}
             End::Close(code, reason) => self.transport.close(code, &reason),
             End::Stalled => {
-                let timeout = self.server.config.write_timeout;
+                let timeout = self.server.config().write_timeout;
                 let id = self.session.id();
                 return tracing::info!(session = id, "disconnected: took nothing for {timeout:?}");
             }
@@ -134,7 +133,7 @@ impl<T: Transport> Driver<T> {
         drop(self.running);
         let closed = poll_fn(|cx| self.transport.poll_closed(cx));
         // A client that does not answer, or a broken socket, is simply dropped.
-        let _ = tokio::time::timeout(self.server.config.close_timeout, closed).await;
+        let _ = tokio::time::timeout(self.server.config().close_timeout, closed).await;
     }
 
     async fn serve(&mut self) -> End {
@@ -152,12 +151,18 @@ impl<T: Transport> Driver<T> {
                 Wake::Message(text) => {
                     self.session.handle_input(Input::Message(Instant::now(), &text));
                 }
-                Wake::Mail => self.handle_mail(&mut mail),
-                Wake::End => {
-                    self.handle_mail(&mut mail);
+                Wake::Mail => self.handle_mail(&mut mail).await,
+                Wake::End(EndReason::Requested) => {
+                    self.handle_mail(&mut mail).await;
                     // What the session makes of the last mail still goes out.
                     let _ = self.drain().await;
                     return End::Close(GOING_AWAY, "server closed".to_owned());
+                }
+                Wake::End(EndReason::Behind) => {
+                    let count = self.server.config().queued_messages_max;
+                    let id = self.session.id();
+                    tracing::info!(session = id, "disconnected: more than {count} messages behind");
+                    return End::Close(CLOSED, "too far behind".to_owned());
                 }
                 Wake::Timer => {
                     if std::mem::take(&mut self.backlog.was_behind) {
@@ -178,11 +183,68 @@ impl<T: Transport> Driver<T> {
         }
     }
 
-    fn handle_mail(&mut self, mail: &mut VecDeque<Mail>) {
+    async fn handle_mail(&mut self, mail: &mut VecDeque<Mail>) {
         for mail in mail.drain(..) {
-            if let Some(input) = mail_input(mail, &mut self.running) {
+            if let Some(input) = self.mail_input(mail).await {
                 self.session.handle_input(input);
             }
+        }
+    }
+
+    /// What a piece of mail means to the session, if it means anything to it.
+    async fn mail_input(&mut self, mail: Mail) -> Option<Input<'static>> {
+        let running = &mut self.running;
+        Some(match mail {
+            Mail::Delta(subscription, source, delta) => Input::Delta(subscription, source, delta),
+            Mail::Exact(subscription, delta) => Input::Delta(subscription, Source::ByHand, delta),
+            Mail::Placed(subscription, delta, place) => Input::Placed(subscription, delta, place),
+            Mail::Direct(subscription, text) => Input::Direct(subscription, text),
+            Mail::Ready(subscription) => Input::Ready(subscription),
+            Mail::Stop(subscription, error) => {
+                // One that is about to run anew is stopped by that, and its run of before has
+                // nothing more to say.
+                if !self.session.has_subscription(subscription) {
+                    return None;
+                }
+                running.unsubscribe(subscription);
+                Input::Stop(subscription, error)
+            }
+            Mail::SubscriptionUnblocked(subscription) => Input::SubscriptionUnblocked(subscription),
+            Mail::SubscriptionReturned(subscription) => Input::SubscriptionReturned(subscription),
+            Mail::MethodUnblocked(call) => Input::MethodUnblocked(call),
+            Mail::Result(call, result) => Input::Result(call, result),
+            Mail::Updated(call) => Input::Updated(call),
+            Mail::Observing(subscription, observations) => {
+                running.observing(subscription, observations);
+                return None;
+            }
+            Mail::SetUser(user_id, done) => {
+                running.set_user(user_id, done);
+                Input::Rerun
+            }
+            Mail::Universal => {
+                self.begin_universal().await;
+                return None;
+            }
+        })
+    }
+
+    /// Begins the universal publications that have not begun yet, once the client is connected.
+    async fn begin_universal(&mut self) {
+        let Some(begun) = self.universal_begun else { return };
+        let publications = self.server.universal(begun);
+        self.universal_begun = Some(begun + publications.len());
+        for publication in publications {
+            let subscription = self.session.subscribe_universal();
+            self.running.subscribe_universal(subscription, publication).await;
+        }
+    }
+
+    async fn connected(&mut self) {
+        self.universal_begun = Some(0);
+        self.begin_universal().await;
+        for hook in &self.server.hooks().on_connection {
+            guard("on_connection", || hook(self.running.connection()));
         }
     }
 
@@ -213,16 +275,7 @@ impl<T: Transport> Driver<T> {
                         frames.finish()
                     }));
                 }
-                Output::Event(Event::Connected(_)) => {}
-                Output::Event(Event::Subscribe { subscription, name, params }) => {
-                    self.running.subscribe(subscription, name, params).await;
-                }
-                Output::Event(Event::Unsubscribe(subscription)) => {
-                    self.running.unsubscribe(subscription);
-                }
-                Output::Event(Event::Call { call, method, params, random_seed }) => {
-                    self.running.call(call, method, params, random_seed.as_deref()).await;
-                }
+                Output::Event(event) => self.handle_event(event).await,
                 Output::Close(reason) => break Err(reason),
                 Output::Timeout(deadline) => break Ok(deadline),
             }
@@ -231,6 +284,29 @@ impl<T: Transport> Driver<T> {
             self.queue(texts.finish());
         }
         deadline
+    }
+
+    async fn handle_event(&mut self, event: Event) {
+        let running = &mut self.running;
+        match event {
+            Event::Connected(_) => self.connected().await,
+            Event::Message(text) => {
+                for hook in &self.server.hooks().on_message {
+                    guard("on_message", || hook(running.connection(), &text));
+                }
+            }
+            Event::Subscribe { subscription, name, params } => {
+                if let Err(error) = running.subscribe(subscription, name, params).await {
+                    self.session.handle_input(Input::Stop(subscription, Some(error)));
+                }
+            }
+            Event::Unsubscribe(subscription) => running.unsubscribe(subscription),
+            Event::Rerun(renamed) => running.rerun(renamed).await,
+            Event::RerunDone => running.rerun_done(),
+            Event::Call { call, method, params, random_seed } => {
+                running.call(call, method, params, random_seed.as_deref()).await;
+            }
+        }
     }
 
     /// Waits for whatever comes first. While much waits for the socket, nothing is read and no mail
@@ -242,8 +318,8 @@ impl<T: Transport> Driver<T> {
         timer: Pin<&mut Sleep>,
         mail: &mut VecDeque<Mail>,
     ) -> Poll<Wake> {
-        if self.mailbox.poll_end(cx, mail).is_ready() {
-            return Poll::Ready(Wake::End);
+        if let Poll::Ready(reason) = self.mailbox.poll_end(cx, mail) {
+            return Poll::Ready(Wake::End(reason));
         }
         if self.messages_since_write >= MESSAGES_PER_WRITE
             && let Poll::Ready(gone) = self.poll_write(cx)
@@ -271,7 +347,7 @@ impl<T: Transport> Driver<T> {
     }
 
     fn has_room(&self) -> bool {
-        self.transport.queued_bytes() < self.server.config.queued_bytes_max
+        self.transport.queued_bytes() < self.server.config().queued_bytes_max
     }
 
     /// Takes mail or a message, by turns if there are both.
@@ -327,7 +403,7 @@ impl<T: Transport> Driver<T> {
         deadline: Option<Instant>,
         mut timer: Pin<&mut Sleep>,
     ) -> Poll<Wake> {
-        let write_timeout = self.server.config.write_timeout;
+        let write_timeout = self.server.config().write_timeout;
         let stalled = self.backlog.stalled_since.map(|since| since + write_timeout);
         let Some(next) = [deadline, stalled].into_iter().flatten().min() else {
             return Poll::Pending;
@@ -341,24 +417,4 @@ impl<T: Transport> Driver<T> {
         let is_stalled = stalled.is_some_and(|stalled| stalled <= Instant::now());
         Poll::Ready(if is_stalled { Wake::Stalled } else { Wake::Timer })
     }
-}
-
-/// What a piece of mail means to the session, if it means anything to it.
-fn mail_input(mail: Mail, running: &mut Running) -> Option<Input<'static>> {
-    Some(match mail {
-        Mail::Delta(subscription, source, delta) => Input::Delta(subscription, source, delta),
-        Mail::Ready(subscription) => Input::Ready(subscription),
-        Mail::Stop(subscription, error) => {
-            running.unsubscribe(subscription);
-            Input::Stop(subscription, error)
-        }
-        Mail::SubscriptionUnblocked(subscription) => Input::SubscriptionUnblocked(subscription),
-        Mail::MethodUnblocked(call) => Input::MethodUnblocked(call),
-        Mail::Result(call, result) => Input::Result(call, result),
-        Mail::Updated(call) => Input::Updated(call),
-        Mail::Observing(subscription, observations) => {
-            running.observing(subscription, observations);
-            return None;
-        }
-    })
 }

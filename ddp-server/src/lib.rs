@@ -38,6 +38,8 @@
 //!
 //! This crate knows no SQL, and leaves the protocol itself to `ddp-core`.
 
+mod by_hand;
+mod callbacks;
 mod collection;
 mod config;
 mod connection;
@@ -51,6 +53,7 @@ mod method;
 mod publication;
 pub mod query;
 pub mod random;
+pub mod rate_limit;
 mod running;
 mod server;
 mod sessions;
@@ -58,8 +61,11 @@ pub mod sockjs;
 mod transport;
 mod write_fence;
 
+#[doc(no_inline)]
+pub use ddp_core::merge_box::{PublicationStrategies, PublicationStrategy};
+
 pub use collection::Collection;
-pub use config::{Compression, Config};
+pub use config::{Compression, Config, EnvError};
 pub use error::Error;
 pub use extract::{FromRef, State};
 pub use handler::Handler;
@@ -69,4 +75,5 @@ pub use method::{IntoMethodResult, MethodContext};
 pub use publication::{IntoPublication, PublicationContext};
 pub use query::field;
 pub use server::{Server, ServerBuilder};
+pub use transport::Headers;
 pub use write_fence::{Write, WriteFence};

@@ -4,38 +4,52 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use ddp_core::merge_box::Source;
+use ddp_core::merge_box::{Placement, Source};
 use ddp_core::session::CallKey;
 use ddp_core::{CollectionName, DdpError, Delta, SubscriptionKey};
+use futures::channel::oneshot;
 use futures::task::AtomicWaker;
 use parking_lot::Mutex;
 
+use crate::extract::UserId;
 use crate::live_query::Observation;
 
 /// Something for a session, in the order in which it happened.
 #[derive(Debug)]
 pub(crate) enum Mail {
+    /// Documents; a later delta of the same source may take its place.
     Delta(SubscriptionKey, Source, Arc<Delta>),
+    /// Documents handled by hand, of which no step may be left out.
+    Exact(SubscriptionKey, Arc<Delta>),
+    Placed(SubscriptionKey, Option<Arc<Delta>>, Placement),
+    Direct(SubscriptionKey, String),
     Ready(SubscriptionKey),
     Observing(SubscriptionKey, Vec<Observation>),
     Stop(SubscriptionKey, Option<DdpError>),
     SubscriptionUnblocked(SubscriptionKey),
+    SubscriptionReturned(SubscriptionKey),
     MethodUnblocked(CallKey),
     Result(CallKey, Result<Option<String>, DdpError>),
     Updated(CallKey),
+    /// A method logged the connection in or out, and waits until the client knows.
+    SetUser(Option<UserId>, oneshot::Sender<()>),
+    /// There is a new universal publication.
+    Universal,
 }
 
 /// A session's mailbox.
 ///
 /// Deltas are bounded by conflation: with too many waiting, each subscription keeps only its newest,
 /// in the place of its oldest. The session then sends the difference from what the client has, and
-/// whatever was to follow a document still follows it. All other mail is bounded by the session's
-/// own limits on calls and subscriptions.
+/// whatever was to follow a document still follows it. Mail about documents that cannot be left out
+/// is bounded by the connection's end: a client that is so far behind is given up. All other mail is
+/// bounded by the session's own limits on calls and subscriptions.
 #[derive(Debug)]
 pub(crate) struct Mailbox {
     state: Mutex<State>,
     waker: AtomicWaker,
     deltas_max: usize,
+    exact_max: usize,
 }
 
 #[derive(Debug)]
@@ -44,7 +58,18 @@ struct State {
     deltas: usize,
     /// Conflate when so many deltas wait.
     conflate_at: usize,
+    /// How much mail waits that cannot be left out.
+    exact: usize,
     end: End,
+}
+
+/// Why a connection is to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EndReason {
+    /// The server or the application wants it.
+    Requested,
+    /// The client is too far behind.
+    Behind,
 }
 
 /// Whether the connection goes on.
@@ -53,43 +78,40 @@ enum End {
     No,
     /// Somebody asked for its end; what came before is still to be sent.
     Requested,
+    /// Too much waits for the client.
+    Behind,
     /// Nobody reads any more.
     Closed,
 }
 
 impl Mailbox {
-    pub(crate) fn new(deltas_max: usize) -> Self {
-        let state =
-            State { mail: VecDeque::new(), deltas: 0, conflate_at: deltas_max, end: End::No };
-        Self { state: Mutex::new(state), waker: AtomicWaker::new(), deltas_max }
+    pub(crate) fn new(deltas_max: usize, exact_max: usize) -> Self {
+        let state = State {
+            mail: VecDeque::new(),
+            deltas: 0,
+            conflate_at: deltas_max,
+            exact: 0,
+            end: End::No,
+        };
+        Self { state: Mutex::new(state), waker: AtomicWaker::new(), deltas_max, exact_max }
     }
 
     pub(crate) fn push(&self, mail: Mail) {
         let mut state = self.state.lock();
-        if state.end == End::No {
-            state.mail.push_back(mail);
-            drop(state);
-            self.waker.wake();
-        }
-    }
-
-    pub(crate) fn push_delta(
-        &self,
-        subscription: SubscriptionKey,
-        source: Source,
-        delta: Arc<Delta>,
-    ) {
-        let mut state = self.state.lock();
         if state.end != End::No {
             return;
         }
-        state.mail.push_back(Mail::Delta(subscription, source, delta));
-        state.deltas += 1;
-        if state.deltas > state.conflate_at {
-            state.conflate();
-            // With more subscriptions than the limit, conflating anew for each delta would be
-            // quadratic.
-            state.conflate_at = self.deltas_max.max(2 * state.deltas);
+        let kind = mail.kind();
+        state.mail.push_back(mail);
+        match kind {
+            Kind::Delta => state.count_delta(self.deltas_max),
+            Kind::Exact => {
+                state.exact += 1;
+                if state.exact > self.exact_max {
+                    state.end = End::Behind;
+                }
+            }
+            Kind::Other => {}
         }
         drop(state);
         self.waker.wake();
@@ -109,6 +131,7 @@ impl Mailbox {
         let mut state = self.state.lock();
         std::mem::swap(&mut state.mail, into);
         state.deltas = 0;
+        state.exact = 0;
         state.conflate_at = self.deltas_max;
         !into.is_empty()
     }
@@ -124,15 +147,16 @@ impl Mailbox {
         self.waker.wake();
     }
 
-    /// Ready when the connection is to end; the mail of before is moved to `into`.
-    pub(crate) fn poll_end(&self, cx: &Context<'_>, into: &mut VecDeque<Mail>) -> Poll<()> {
+    /// Ready when the connection is to end; the mail that is still to be sent is moved to `into`.
+    pub(crate) fn poll_end(&self, cx: &Context<'_>, into: &mut VecDeque<Mail>) -> Poll<EndReason> {
         self.waker.register(cx.waker());
         let mut state = self.state.lock();
-        if state.end == End::No {
-            return Poll::Pending;
+        match state.end {
+            End::No => return Poll::Pending,
+            End::Behind => return Poll::Ready(EndReason::Behind),
+            End::Requested | End::Closed => into.append(&mut state.mail),
         }
-        into.append(&mut state.mail);
-        Poll::Ready(())
+        Poll::Ready(EndReason::Requested)
     }
 
     /// Refuses all mail from now on and drops what waits.
@@ -145,7 +169,34 @@ impl Mailbox {
     }
 }
 
+/// How mail is bounded.
+enum Kind {
+    Delta,
+    Exact,
+    Other,
+}
+
+impl Mail {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Delta(..) => Kind::Delta,
+            Self::Exact(..) | Self::Placed(..) | Self::Direct(..) => Kind::Exact,
+            _ => Kind::Other,
+        }
+    }
+}
+
 impl State {
+    fn count_delta(&mut self, deltas_max: usize) {
+        self.deltas += 1;
+        if self.deltas > self.conflate_at {
+            self.conflate();
+            // With more subscriptions than the limit, conflating anew for each delta would be
+            // quadratic.
+            self.conflate_at = deltas_max.max(2 * self.deltas);
+        }
+    }
+
     fn conflate(&mut self) {
         let mut kept: VecDeque<Mail> = VecDeque::with_capacity(self.mail.len());
         let mut first: HashMap<(SubscriptionKey, Source, CollectionName), usize> = HashMap::new();
@@ -224,15 +275,15 @@ mod tests {
     #[test]
     fn with_too_many_deltas_each_subscription_keeps_its_newest_in_the_oldest_place() {
         let (subscriptions, call) = keys();
-        let mailbox = Mailbox::new(4);
+        let mailbox = Mailbox::new(4, 8);
         let (tasks, lists) = (steps("tasks", 9), steps("lists", 2));
-        mailbox.push_delta(subscriptions[0], Source::Cursor, Arc::clone(&tasks[0]));
-        mailbox.push_delta(subscriptions[1], Source::Cursor, Arc::clone(&tasks[0]));
-        mailbox.push_delta(subscriptions[0], Source::Cursor, Arc::clone(&lists[0]));
+        mailbox.push(Mail::Delta(subscriptions[0], Source::Cursor, Arc::clone(&tasks[0])));
+        mailbox.push(Mail::Delta(subscriptions[1], Source::Cursor, Arc::clone(&tasks[0])));
+        mailbox.push(Mail::Delta(subscriptions[0], Source::Cursor, Arc::clone(&lists[0])));
         mailbox.push(Mail::Updated(call));
-        mailbox.push_delta(subscriptions[0], Source::Cursor, Arc::clone(&lists[1]));
+        mailbox.push(Mail::Delta(subscriptions[0], Source::Cursor, Arc::clone(&lists[1])));
         for delta in &tasks[1..] {
-            mailbox.push_delta(subscriptions[0], Source::Cursor, Arc::clone(delta));
+            mailbox.push(Mail::Delta(subscriptions[0], Source::Cursor, Arc::clone(delta)));
         }
         let mut seen = Vec::new();
         for mail in take(&mailbox) {
@@ -254,7 +305,7 @@ mod tests {
     #[test]
     fn many_deltas_take_no_room() {
         let (subscriptions, _) = keys();
-        let mailbox = Mailbox::new(64);
+        let mailbox = Mailbox::new(64, 8);
         let mut snapshot = Snapshot::default();
         for number in 0..100_000 {
             let text = number.to_string();
@@ -262,7 +313,7 @@ mod tests {
             let documents =
                 BTreeMap::from([(DocumentId::from_string("a"), Some(Arc::new(document)))]);
             let delta = snapshot.advance(&"tasks".into(), documents).unwrap();
-            mailbox.push_delta(subscriptions[0], Source::Cursor, delta);
+            mailbox.push(Mail::Delta(subscriptions[0], Source::Cursor, delta));
             assert!(mailbox.state.lock().mail.len() <= 65);
         }
         let mail = take(&mailbox);
@@ -274,7 +325,7 @@ mod tests {
     #[test]
     fn what_was_mailed_before_the_end_is_handed_over_with_it() {
         let (_, call) = keys();
-        let mailbox = Mailbox::new(4);
+        let mailbox = Mailbox::new(4, 8);
         let cx = Context::from_waker(Waker::noop());
         let mut mail = VecDeque::new();
         assert!(mailbox.poll_end(&cx, &mut mail).is_pending());
@@ -286,9 +337,30 @@ mod tests {
     }
 
     #[test]
+    fn steps_that_cannot_be_left_out_are_bounded_by_the_end_of_the_connection() {
+        let (subscriptions, call) = keys();
+        let mailbox = Mailbox::new(2, 4);
+        let steps = steps("tasks", 9);
+        for delta in &steps[..4] {
+            mailbox.push(Mail::Exact(subscriptions[0], Arc::clone(delta)));
+        }
+        assert_eq!(take(&mailbox).len(), 4);
+        for delta in &steps[4..8] {
+            mailbox.push(Mail::Exact(subscriptions[0], Arc::clone(delta)));
+        }
+        let cx = Context::from_waker(Waker::noop());
+        let mut mail = VecDeque::new();
+        assert!(mailbox.poll_end(&cx, &mut mail).is_pending());
+        mailbox.push(Mail::Direct(subscriptions[1], String::new()));
+        mailbox.push(Mail::Updated(call));
+        assert_eq!(mailbox.poll_end(&cx, &mut mail), Poll::Ready(EndReason::Behind));
+        assert!(mail.is_empty());
+    }
+
+    #[test]
     fn a_closed_mailbox_takes_nothing() {
         let (_, call) = keys();
-        let mailbox = Mailbox::new(4);
+        let mailbox = Mailbox::new(4, 8);
         mailbox.push(Mail::Updated(call));
         mailbox.close();
         mailbox.push(Mail::Updated(call));

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use ddp_core::ejson::{self, Ejson};
 use serde::Serialize;
@@ -43,7 +44,7 @@ pub(crate) type MethodFuture =
     Pin<Box<dyn Future<Output = Result<Option<String>, Error>> + Send + 'static>>;
 
 /// A method whose argument types have been forgotten.
-pub(crate) type ErasedMethod = Box<dyn Fn(MethodContext) -> MethodFuture + Send + Sync>;
+pub(crate) type ErasedMethod = Arc<dyn Fn(MethodContext) -> MethodFuture + Send + Sync>;
 
 pub(crate) fn erase<S, H, Args>(handler: H, state: S) -> ErasedMethod
 where
@@ -52,7 +53,7 @@ where
     H::Output: IntoMethodResult,
     Args: 'static,
 {
-    Box::new(move |context| {
+    Arc::new(move |context| {
         let (handler, state) = (handler.clone(), state.clone());
         Box::pin(async move { handler.call(context, state).await?.into_method_result() })
     })

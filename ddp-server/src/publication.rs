@@ -1,7 +1,9 @@
 //! Publications and what they return.
 
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use ddp_core::ejson::Ejson;
 
@@ -13,13 +15,36 @@ use crate::live_query::{AnyCursor, Cursor};
 /// The context of a subscription, from which arguments are extracted.
 #[derive(Clone, Debug)]
 pub struct PublicationContext {
-    pub(crate) name: String,
-    pub(crate) params: Vec<Ejson>,
+    pub(crate) request: Arc<Request>,
     pub(crate) subscription: Subscription,
 }
 
+/// What is subscribed to. It outlives a run of the publication, to be run again for another user.
+pub(crate) struct Request {
+    pub(crate) publication: ErasedPublication,
+    /// None of a universal publication.
+    pub(crate) name: Option<String>,
+    pub(crate) params: Vec<Ejson>,
+}
+
+impl fmt::Display for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            Some(name) => write!(f, "publication '{name}'"),
+            None => f.write_str("a universal publication"),
+        }
+    }
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Request").field(&self.name).field(&self.params).finish()
+    }
+}
+
 /// What a publication may return: cursors, whose documents are then published live and followed by
-/// `ready`; or nothing, if it uses the [`Subscription`] itself. Either in a `Result`.
+/// `ready`; or nothing, if it uses the [`Subscription`] itself. Either in a `Result`. An
+/// `Option` that is `None` publishes nothing and is `ready`.
 pub trait IntoPublication {
     /// The cursors; `None` if the publication calls `ready` itself.
     ///
@@ -37,6 +62,15 @@ impl IntoPublication for () {
 impl<T> IntoPublication for Cursor<T> {
     fn into_publication(self) -> Result<Option<Vec<AnyCursor>>, Error> {
         Ok(Some(vec![self.into()]))
+    }
+}
+
+impl<P: IntoPublication> IntoPublication for Option<P> {
+    fn into_publication(self) -> Result<Option<Vec<AnyCursor>>, Error> {
+        match self {
+            Some(publication) => publication.into_publication(),
+            None => Ok(Some(Vec::new())),
+        }
     }
 }
 
@@ -73,7 +107,7 @@ pub(crate) type PublicationFuture =
 
 /// A publication whose argument types have been forgotten.
 pub(crate) type ErasedPublication =
-    Box<dyn Fn(PublicationContext) -> PublicationFuture + Send + Sync>;
+    Arc<dyn Fn(PublicationContext) -> PublicationFuture + Send + Sync>;
 
 pub(crate) fn erase<S, H, Args>(handler: H, state: S) -> ErasedPublication
 where
@@ -82,7 +116,7 @@ where
     H::Output: IntoPublication,
     Args: 'static,
 {
-    Box::new(move |context| {
+    Arc::new(move |context| {
         let (handler, state) = (handler.clone(), state.clone());
         Box::pin(async move { handler.call(context, state).await?.into_publication() })
     })

@@ -1,39 +1,45 @@
 //! The handlers that run for one connection.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::future::{Future, poll_fn};
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Instant;
 
 use ddp_core::ejson::Ejson;
-use ddp_core::merge_box::Source;
 use ddp_core::session::CallKey;
 use ddp_core::{DdpError, SubscriptionKey};
 use futures::FutureExt;
+use futures::channel::oneshot;
 use tokio::task::AbortHandle;
 
 use crate::error::Error;
-use crate::extract::{Connection, Invocation, Subscription};
+use crate::extract::{Connection, Invocation, Subscription, UserId};
 use crate::live_query::{AnyCursor, Observation};
 use crate::mailbox::Mail;
-use crate::method::MethodContext;
-use crate::publication::PublicationContext;
-use crate::server::Shared;
+use crate::method::{ErasedMethod, MethodContext};
+use crate::publication::{ErasedPublication, PublicationContext, Request};
+use crate::rate_limit;
+use crate::server::Server;
 
 /// The running publications of a connection, and what its methods need.
 ///
 /// Handlers answer through the connection's mailbox. A publication is dropped with its
 /// subscription; a method runs to its end even if the client goes, as in Meteor.
 pub(crate) struct Running {
-    server: Arc<Shared>,
+    server: Server,
     connection: Connection,
+    user_id: Option<UserId>,
     publications: HashMap<SubscriptionKey, Publication>,
+    /// Methods that wait until the client knows of a new user.
+    rerun_done: Vec<oneshot::Sender<()>>,
 }
 
-#[derive(Default)]
 struct Publication {
+    request: Arc<Request>,
+    subscription: Subscription,
     task: Option<AbortHandle>,
     observations: Vec<Observation>,
 }
@@ -43,29 +49,77 @@ impl Drop for Publication {
         if let Some(task) = &self.task {
             task.abort();
         }
+        self.observations.clear();
+        self.subscription.stopped();
     }
 }
 
 impl Running {
-    pub(crate) fn new(server: Arc<Shared>, connection: Connection) -> Self {
-        Self { server, connection, publications: HashMap::new() }
+    pub(crate) fn new(server: Server, connection: Connection) -> Self {
+        let (publications, rerun_done) = Default::default();
+        Self { server, connection, user_id: None, publications, rerun_done }
     }
 
+    pub(crate) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// Runs a publication.
+    ///
+    /// # Errors
+    /// Why it is not run.
     pub(crate) async fn subscribe(
         &mut self,
         key: SubscriptionKey,
         name: String,
         params: Vec<Ejson>,
+    ) -> Result<(), DdpError> {
+        let publication = self.server.publication(&name).cloned();
+        let publication = publication.ok_or_else(|| DdpError::subscription_not_found(&name))?;
+        self.limit(rate_limit::Kind::Subscription, &name)?;
+        let request = Request { publication, name: Some(name), params };
+        self.publish(key, Arc::new(request)).await;
+        Ok(())
+    }
+
+    pub(crate) async fn subscribe_universal(
+        &mut self,
+        key: SubscriptionKey,
+        publication: ErasedPublication,
     ) {
-        if !self.server.publications.contains_key(&name) {
-            let error = DdpError::subscription_not_found(&name);
-            return self.connection.mailbox.push(Mail::Stop(key, Some(error)));
+        let request = Request { publication, name: None, params: Vec::new() };
+        self.publish(key, Arc::new(request)).await;
+    }
+
+    /// Stops publications and runs each again under another key.
+    pub(crate) async fn rerun(&mut self, renamed: BTreeMap<SubscriptionKey, SubscriptionKey>) {
+        let mut requests = Vec::with_capacity(renamed.len());
+        for (old, new) in renamed {
+            match self.publications.remove(&old) {
+                Some(publication) => requests.push((new, Arc::clone(&publication.request))),
+                // The session knows no subscription that does not run, so this can't happen. If it
+                // did, nobody should wait for it.
+                None => self.connection.mailbox().push(Mail::SubscriptionReturned(new)),
+            }
         }
+        requests.sort_by_key(|(new, _)| *new);
+        for (new, request) in requests {
+            self.publish(new, request).await;
+        }
+    }
+
+    async fn publish(&mut self, key: SubscriptionKey, request: Arc<Request>) {
+        let (server, connection) = (self.server.clone(), self.connection.clone());
+        let subscription = Subscription::new(server, connection, key, self.user_id.clone());
+        let publication = Publication {
+            request: Arc::clone(&request),
+            subscription: subscription.clone(),
+            task: None,
+            observations: Vec::new(),
+        };
         // Before it starts, so that what it does to the subscription finds it.
-        self.publications.insert(key, Publication::default());
-        let subscription = Subscription::new(self.connection.clone(), key);
-        let run = publish(Arc::clone(&self.server), subscription, name, params);
-        let task = start(run).await;
+        self.publications.insert(key, publication);
+        let task = start(publish(PublicationContext { request, subscription })).await;
         if let Some(publication) = self.publications.get_mut(&key) {
             publication.task = task;
         }
@@ -82,6 +136,19 @@ impl Running {
         self.publications.remove(&key);
     }
 
+    /// From now on handlers run for this user. `done` is to be told when the client knows.
+    pub(crate) fn set_user(&mut self, user_id: Option<UserId>, done: oneshot::Sender<()>) {
+        self.user_id = user_id;
+        self.rerun_done.push(done);
+    }
+
+    pub(crate) fn rerun_done(&mut self) {
+        for done in self.rerun_done.drain(..) {
+            // A method that does not wait need not know.
+            let _ = done.send(());
+        }
+    }
+
     pub(crate) async fn call(
         &mut self,
         key: CallKey,
@@ -89,15 +156,43 @@ impl Running {
         params: Vec<Ejson>,
         random_seed: Option<&str>,
     ) {
-        if !self.server.methods.contains_key(&name) {
-            let mailbox = &self.connection.mailbox;
-            mailbox.push(Mail::Result(key, Err(DdpError::method_not_found(&name))));
-            return mailbox.push(Mail::Updated(key));
+        let method = self.server.method(&name).cloned();
+        let method = method
+            .ok_or_else(|| DdpError::method_not_found(&name))
+            .and_then(|found| self.limit(rate_limit::Kind::Method, &name).map(|()| found));
+        match method {
+            Ok(method) => {
+                let (server, connection) = (self.server.clone(), self.connection.clone());
+                let user_id = self.user_id.clone();
+                let invocation =
+                    Invocation::by_client(server, connection.clone(), key, user_id, random_seed);
+                let context = MethodContext { name, params, invocation };
+                // Its end is told by mail; nobody waits for the task.
+                let _ = start(invoke(method, context, connection, key)).await;
+            }
+            Err(error) => {
+                let mailbox = self.connection.mailbox();
+                mailbox.push(Mail::Result(key, Err(error)));
+                mailbox.push(Mail::Updated(key));
+            }
         }
-        let invocation = Invocation::new(self.connection.clone(), key, random_seed);
-        let context = MethodContext { name, params, invocation };
-        // Its end is told by mail; nobody waits for the task.
-        let _ = start(invoke(Arc::clone(&self.server), context)).await;
+    }
+
+    /// Asks the rate limiter, which runs the application's conditions.
+    fn limit(&self, kind: rate_limit::Kind, name: &str) -> Result<(), DdpError> {
+        let request = rate_limit::Request {
+            user_id: self.user_id.as_deref(),
+            client_address: self.connection.client_address(),
+            kind,
+            name,
+            connection_id: self.connection.id(),
+        };
+        let limiter = self.server.rate_limiter();
+        let check = AssertUnwindSafe(|| limiter.check(Instant::now(), &request));
+        catch_unwind(check).unwrap_or_else(|_| {
+            tracing::error!("a condition of a rate limit panicked for {request:?}");
+            Err(DdpError::internal())
+        })
     }
 }
 
@@ -110,55 +205,43 @@ async fn start(handler: impl Future<Output = ()> + Send + 'static) -> Option<Abo
     }
 }
 
-async fn invoke(server: Arc<Shared>, context: MethodContext) {
+async fn invoke(
+    method: ErasedMethod,
+    context: MethodContext,
+    connection: Connection,
+    call: CallKey,
+) {
     let (name, invocation) = (context.name.clone(), context.invocation.clone());
-    let run = async {
-        match server.methods.get(&name) {
-            Some(method) => method(context).await,
-            None => Err(DdpError::method_not_found(&name).into()),
-        }
-    };
+    let run = async { method(context).await };
     let result = catch_panic(run).await.map_err(|error| {
-        let session = invocation.connection().id();
+        let session = connection.id();
         redact(error, &format!("while invoking method '{name}' for session {session}"))
     });
-    invocation.connection().mailbox.push(Mail::Result(invocation.call(), result));
+    connection.mailbox().push(Mail::Result(call, result));
     invocation.fence().arm();
 }
 
-async fn publish(
-    server: Arc<Shared>,
-    subscription: Subscription,
-    name: String,
-    params: Vec<Ejson>,
-) {
-    let key = subscription.key();
-    let connection = subscription.connection().clone();
-    let context = PublicationContext { name, params, subscription: subscription.clone() };
-    let name = context.name.clone();
+async fn publish(context: PublicationContext) {
+    let (request, subscription) = (Arc::clone(&context.request), context.subscription.clone());
     let run = async {
-        let cursors = match server.publications.get(&name) {
-            Some(publication) => publication(context).await?,
-            None => return Err(DdpError::subscription_not_found(&name).into()),
-        };
-        match cursors {
+        match (request.publication)(context).await? {
             Some(cursors) => Ok(Some(observe(&subscription, &cursors).await?)),
             None => Ok(None),
         }
     };
+    let (key, mailbox) = (subscription.key(), subscription.connection().mailbox());
     let mail = match catch_panic(run).await {
         Ok(Some(observations)) => {
-            connection.mailbox.push(Mail::Observing(key, observations));
+            mailbox.push(Mail::Observing(key, observations));
             Mail::Ready(key)
         }
-        Ok(None) => Mail::SubscriptionUnblocked(key),
+        Ok(None) => Mail::SubscriptionReturned(key),
         Err(error) => {
-            let session = connection.id();
-            let context = format!("from sub '{name}' of session {session}");
-            Mail::Stop(key, Some(redact(error, &context)))
+            let session = subscription.connection().id();
+            Mail::Stop(key, Some(redact(error, &format!("from {request} of session {session}"))))
         }
     };
-    connection.mailbox.push(mail);
+    mailbox.push(mail);
 }
 
 /// Begins to observe all cursors of a publication, each of another collection.
@@ -174,16 +257,15 @@ async fn observe(
             )));
         }
     }
-    let observing = cursors
-        .iter()
-        .map(|cursor| cursor.driver.observe(&cursor.query, subscription.observer(Source::Cursor)));
+    let observing =
+        cursors.iter().map(|cursor| cursor.driver.observe(&cursor.query, subscription.observer()));
     futures::future::try_join_all(observing).await
 }
 
 /// What the client gets of an error. Logging it runs the application's code, which may panic, too.
 fn redact(error: Error, context: &str) -> DdpError {
     let redact = AssertUnwindSafe(|| error.into_ddp(context));
-    std::panic::catch_unwind(redact).unwrap_or_else(|_| DdpError::internal())
+    catch_unwind(redact).unwrap_or_else(|_| DdpError::internal())
 }
 
 /// Turns a panic of a handler into its error, so that it costs nobody else anything.

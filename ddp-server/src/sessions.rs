@@ -29,13 +29,18 @@ impl Sessions {
     /// Adds a connection until the answer is dropped.
     pub(crate) fn register(self: &Arc<Self>, connection: &Connection) -> Registration {
         let mut open = self.open.lock();
-        open.insert(Arc::clone(&connection.id), connection.clone());
+        open.insert(Arc::clone(connection.shared_id()), connection.clone());
         self.count.send_replace(open.len());
         drop(open);
         if *self.closing.borrow() {
             connection.close();
         }
-        Registration { sessions: Arc::clone(self), id: Arc::clone(&connection.id) }
+        Registration { sessions: Arc::clone(self), id: Arc::clone(connection.shared_id()) }
+    }
+
+    /// All connections that are open now.
+    pub(crate) fn all(&self) -> Vec<Connection> {
+        self.open.lock().values().cloned().collect()
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -46,8 +51,7 @@ impl Sessions {
     /// bounds the time that its end takes by `close_timeout`.
     pub(crate) async fn close(&self) {
         self.closing.send_replace(true);
-        let open: Vec<Connection> = self.open.lock().values().cloned().collect();
-        for connection in open {
+        for connection in self.all() {
             connection.close();
         }
         // The sender lives as long as `self`, so waiting cannot fail.

@@ -17,15 +17,20 @@
 
 use std::fmt;
 use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::task::Poll;
 
 use axum::Router;
 
 use crate::config::Config;
 use crate::transport::AnyTransport;
+use crate::transport::Headers;
+pub use crate::transport::Protocol;
 use crate::transport::Transport;
 use crate::transport::TransportConfig;
 use crate::transport::routes;
+use crate::transport::routes::ConnectionInfo;
 pub use crate::transport::sockjs::Options;
 
 /// Serves SockJS under a prefix such as `/echo`, by one call of `application` for each client.
@@ -44,18 +49,55 @@ where
     assert!(prefix.starts_with('/') && !prefix.ends_with('/'), "{prefix:?} is not a prefix");
     let Config { message_bytes_max, compression, .. } = Config::default();
     let config = TransportConfig { message_bytes_max, compression, sockjs: options };
-    routes::sockjs_router(prefix, config, move |transport, _| {
-        application(Connection { transport, config: Config::default() })
+    let shared: Arc<str> = prefix.into();
+    routes::sockjs_router(prefix, config, move |transport, info| {
+        let prefix = Arc::clone(&shared);
+        application(Connection { transport, info, prefix, config: Config::default() })
     })
 }
 
 /// A client. Dropped, it is disconnected without a word.
 pub struct Connection {
     transport: AnyTransport,
+    info: ConnectionInfo,
+    prefix: Arc<str>,
     config: Config,
 }
 
 impl Connection {
+    /// The other end of the TCP connection, which may be a proxy; see the header
+    /// `x-forwarded-for` then. Known if the router is served with
+    /// `into_make_service_with_connect_info::<SocketAddr>()`.
+    #[must_use]
+    pub fn remote_addr(&self) -> Option<SocketAddr> {
+        self.info.remote_addr
+    }
+
+    /// What is kept of the headers of the request that opened the connection.
+    #[must_use]
+    pub fn headers(&self) -> &Headers {
+        &self.info.headers
+    }
+
+    /// The path of the request that opened the connection, as the client sent it, such as
+    /// `/echo/000/abcdefgh/xhr`.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.info.path
+    }
+
+    /// The prefix that [`router`] was given.
+    #[must_use]
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// The transport that the client opened the connection by.
+    #[must_use]
+    pub fn protocol(&self) -> Protocol {
+        self.info.protocol
+    }
+
     /// The next message of the client; `None` when it is gone.
     pub async fn recv(&mut self) -> Option<String> {
         match poll_fn(|cx| self.transport.poll_recv(cx)).await {
@@ -105,6 +147,9 @@ impl Connection {
 
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connection").field("transport", &self.transport).finish_non_exhaustive()
+        f.debug_struct("Connection")
+            .field("info", &self.info)
+            .field("transport", &self.transport)
+            .finish_non_exhaustive()
     }
 }

@@ -3,6 +3,8 @@
 pub mod client;
 pub mod database;
 pub mod dice;
+pub mod peer;
 
 pub use client::Client;
 pub use dice::Dice;
+pub use peer::Peer;

@@ -1,25 +1,42 @@
 //! One collection of one session, as Meteor's `SessionCollectionView`.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{Outgoing, Source};
+use super::{Outgoing, Placement, PublicationStrategy, Source};
 use crate::document::Document;
 use crate::id::DocumentId;
-use crate::message::encode::{FieldList, push_difference};
+use crate::message::encode::{FieldList, push_added_before, push_difference, push_moved_before};
 use crate::session::SubscriptionKey;
 use crate::snapshot::{CollectionName, Delta, Snapshot};
 
 /// What each subscription of a session shows of one collection, in order of precedence.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct SessionCollectionView {
+    strategy: PublicationStrategy,
     views: Vec<(ViewKey, Snapshot)>,
+    /// Where documents were put while nothing was sent.
+    placements: Vec<Placement>,
 }
 
 type ViewKey = (SubscriptionKey, Source);
 
 impl SessionCollectionView {
+    pub(crate) fn new(strategy: PublicationStrategy) -> Self {
+        Self { strategy, views: Vec::new(), placements: Vec::new() }
+    }
+
+    pub(crate) fn strategy(&self) -> PublicationStrategy {
+        self.strategy
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.views.is_empty()
+    }
+
+    /// Whether anybody cares what the client has of the collection.
+    pub(crate) fn is_tracked(&self) -> bool {
+        self.strategy != PublicationStrategy::NoMergeNoHistory
     }
 
     pub(crate) fn apply(
@@ -28,17 +45,13 @@ impl SessionCollectionView {
         delta: &Arc<Delta>,
         send: &mut impl FnMut(Outgoing),
     ) {
-        let index = self.views.iter().position(|(key, _)| *key == view);
-        let index = index.unwrap_or_else(|| {
-            self.views.push((view, Snapshot::default()));
-            self.views.len() - 1
-        });
+        let index = self.index(view);
         let version = self.views[index].1.version();
         if delta.to() <= version {
             return;
         }
         let contiguous = delta.from() == version;
-        if contiguous && self.views.len() == 1 {
+        if contiguous && self.is_alone() {
             self.views[index].1 = delta.after().clone();
             if !delta.changes().is_empty() {
                 send(Outgoing::Shared(Arc::clone(delta)));
@@ -53,6 +66,35 @@ impl SessionCollectionView {
         }
     }
 
+    /// Takes a step of which nothing is to be sent yet.
+    pub(crate) fn note(&mut self, view: ViewKey, delta: &Delta) {
+        let index = self.index(view);
+        if delta.to() > self.views[index].1.version() {
+            self.views[index].1 = delta.after().clone();
+        }
+    }
+
+    pub(crate) fn note_place(&mut self, placement: Placement) {
+        self.placements.push(placement);
+    }
+
+    /// Puts a document in its place, after the step that made or changed it.
+    pub(crate) fn place(
+        &mut self,
+        view: ViewKey,
+        delta: Option<&Arc<Delta>>,
+        placement: &Placement,
+        send: &mut impl FnMut(Outgoing),
+    ) {
+        let index = self.index(view);
+        let previous = self.views[index].1.clone();
+        if let Some(delta) = delta {
+            self.note(view, delta);
+        }
+        let (before, after) = self.change(&placement.id, index, &previous, &self.views[index].1);
+        send_placed(placement, before.as_ref(), after.as_ref(), send);
+    }
+
     pub(crate) fn remove(
         &mut self,
         collection: &CollectionName,
@@ -61,10 +103,115 @@ impl SessionCollectionView {
     ) {
         let of_subscription = |(key, _): &(ViewKey, Snapshot)| key.0 == subscription;
         while let Some(index) = self.views.iter().position(of_subscription) {
-            let gone = self.views[index].1.clone();
-            let ids = gone.iter().map(|(id, _)| id);
-            self.replace(collection, index, &Snapshot::default(), ids, send);
+            if self.is_tracked() {
+                let gone = self.views[index].1.clone();
+                let ids = gone.iter().map(|(id, _)| id);
+                self.replace(collection, index, &Snapshot::default(), ids, send);
+            }
             self.views.remove(index);
+        }
+    }
+
+    /// Takes a subscription's documents away without a word.
+    pub(crate) fn forget(&mut self, subscription: SubscriptionKey) {
+        self.views.retain(|(key, _)| key.0 != subscription);
+    }
+
+    pub(crate) fn rename(&mut self, renamed: &BTreeMap<SubscriptionKey, SubscriptionKey>) {
+        for ((subscription, _), _) in &mut self.views {
+            if let Some(new) = renamed.get(subscription) {
+                *subscription = *new;
+            }
+        }
+    }
+
+    /// Sends what turns the documents of `before` into these, in their places.
+    pub(crate) fn send_difference(
+        &mut self,
+        before: &Self,
+        collection: &CollectionName,
+        send: &mut impl FnMut(Outgoing),
+    ) {
+        if self.strategy == PublicationStrategy::NoMerge {
+            return self.send_each_difference(before, collection, send);
+        }
+        let placements = std::mem::take(&mut self.placements);
+        let placed: BTreeSet<&DocumentId> = placements.iter().map(|place| &place.id).collect();
+        for id in self.different(before) {
+            if !placed.contains(&id) {
+                let (was, is) = (merged(&id, before.snapshots()), merged(&id, self.snapshots()));
+                send_change(collection, &id, was.as_ref(), is.as_ref(), send);
+            }
+        }
+        let mut sent = BTreeSet::new();
+        for placement in &placements {
+            let is = merged(&placement.id, self.snapshots());
+            // A document that was put in several places has been sent with the first.
+            let was = if sent.insert(&placement.id) {
+                merged(&placement.id, before.snapshots())
+            } else {
+                is.clone()
+            };
+            send_placed(placement, was.as_ref(), is.as_ref(), send);
+        }
+    }
+
+    /// Sends each subscription's own difference.
+    fn send_each_difference(
+        &mut self,
+        before: &Self,
+        collection: &CollectionName,
+        send: &mut impl FnMut(Outgoing),
+    ) {
+        self.placements.clear();
+        let none = Snapshot::default();
+        let keys = before.views.iter().chain(&self.views).map(|(key, _)| *key);
+        for key in keys.collect::<BTreeSet<_>>() {
+            let was = before.snapshot(key).unwrap_or(&none);
+            let is = self.snapshot(key).unwrap_or(&none);
+            for change in was.diff(is) {
+                let (was, is) = (fields(change.before.as_ref()), fields(change.after.as_ref()));
+                send_change(collection, &change.id, was.as_ref(), is.as_ref(), send);
+            }
+        }
+    }
+
+    /// The documents that may not be the same in two views.
+    fn different(&self, before: &Self) -> BTreeSet<DocumentId> {
+        let (old, new) = (&before.views, &self.views);
+        let mut ids = BTreeSet::new();
+        for index in 0..old.len().max(new.len()) {
+            let none = Snapshot::default();
+            let was = old.get(index).map_or(&none, |(_, snapshot)| snapshot);
+            let is = new.get(index).map_or(&none, |(_, snapshot)| snapshot);
+            ids.extend(was.diff(is).into_iter().map(|change| change.id));
+        }
+        ids
+    }
+
+    fn index(&mut self, view: ViewKey) -> usize {
+        let index = self.views.iter().position(|(key, _)| *key == view);
+        index.unwrap_or_else(|| {
+            self.views.push((view, Snapshot::default()));
+            self.views.len() - 1
+        })
+    }
+
+    fn snapshot(&self, view: ViewKey) -> Option<&Snapshot> {
+        self.views.iter().find(|(key, _)| *key == view).map(|(_, snapshot)| snapshot)
+    }
+
+    fn snapshots(&self) -> impl Iterator<Item = &Snapshot> {
+        self.views.iter().map(|(_, snapshot)| snapshot)
+    }
+
+    /// Whether the client is sent a subscription's steps as they are.
+    fn is_alone(&self) -> bool {
+        match self.strategy {
+            PublicationStrategy::ServerMerge | PublicationStrategy::NoMergeMulti => {
+                self.views.len() == 1
+            }
+            PublicationStrategy::NoMerge | PublicationStrategy::NoMergeNoHistory => true,
         }
     }
 
@@ -80,43 +227,102 @@ impl SessionCollectionView {
     ) {
         let previous = std::mem::replace(&mut self.views[index].1, next.clone());
         for id in ids {
-            let before = self.merged(id, index, &previous);
-            let after = self.merged(id, index, next);
-            let mut text = String::new();
-            if push_difference(&mut text, collection, id, before.as_ref(), after.as_ref()) {
-                send(Outgoing::Text(text));
-            }
+            let (before, after) = self.change(id, index, &previous, next);
+            send_change(collection, id, before.as_ref(), after.as_ref(), send);
         }
     }
 
-    /// The union of a document's fields over all subscriptions, with `snapshot` in the place of the
-    /// one at `index`.
-    fn merged<'a>(
+    /// What becomes of a document at the client when the snapshot of the subscription at `index`
+    /// goes from `previous` to `next`.
+    fn change<'a>(
         &'a self,
         id: &DocumentId,
         index: usize,
-        snapshot: &'a Snapshot,
-    ) -> Option<FieldList<'a>> {
-        let snapshots = self
-            .views
-            .iter()
-            .enumerate()
-            .map(|(at, (_, view))| if at == index { snapshot } else { view });
-        let mut documents = snapshots.filter_map(|view| view.get(id));
-        let mut fields: FieldList<'a> = documents.next()?.iter().collect();
-        let mut last: Option<&Arc<Document>> = None;
-        for document in documents {
-            // Live queries over one collection usually share the very same document.
-            if last.is_some_and(|last| Arc::ptr_eq(last, document)) {
-                continue;
+        previous: &'a Snapshot,
+        next: &'a Snapshot,
+    ) -> (Option<FieldList<'a>>, Option<FieldList<'a>>) {
+        let others = || self.views.iter().enumerate().filter(|(at, _)| *at != index);
+        let with = |own: &'a Snapshot| {
+            let snapshots = self.views.iter().enumerate();
+            snapshots.map(move |(at, (_, view))| if at == index { own } else { view })
+        };
+        match self.strategy {
+            PublicationStrategy::ServerMerge => {
+                (merged(id, with(previous)), merged(id, with(next)))
             }
-            last = Some(document);
-            for (name, value) in document.iter() {
-                if !fields.iter().any(|(seen, _)| *seen == name) {
-                    fields.push((name, value));
+            PublicationStrategy::NoMerge | PublicationStrategy::NoMergeNoHistory => {
+                (fields(previous.get(id)), fields(next.get(id)))
+            }
+            PublicationStrategy::NoMergeMulti => {
+                let (before, after) = (fields(previous.get(id)), fields(next.get(id)));
+                let is_shown = others().any(|(_, (_, view))| view.get(id).is_some());
+                match (&before, &after) {
+                    (None, Some(_)) if is_shown => (Some(FieldList::new()), after),
+                    (Some(_), None) if is_shown => (None, None),
+                    _ => (before, after),
                 }
             }
         }
-        Some(fields)
     }
+}
+
+fn fields(document: Option<&Arc<Document>>) -> Option<FieldList<'_>> {
+    document.map(|document| document.iter().collect())
+}
+
+/// The union of a document's fields over these snapshots; of a field in several, the first.
+fn merged<'a>(
+    id: &DocumentId,
+    snapshots: impl Iterator<Item = &'a Snapshot>,
+) -> Option<FieldList<'a>> {
+    let mut documents = snapshots.filter_map(|snapshot| snapshot.get(id));
+    let first = documents.next()?;
+    let mut fields: FieldList<'a> = first.iter().collect();
+    let mut last = first;
+    for document in documents {
+        // Live queries over one collection usually share the very same document.
+        if Arc::ptr_eq(last, document) {
+            continue;
+        }
+        last = document;
+        for (name, value) in document.iter() {
+            if !fields.iter().any(|(seen, _)| *seen == name) {
+                fields.push((name, value));
+            }
+        }
+    }
+    Some(fields)
+}
+
+fn send_change(
+    collection: &CollectionName,
+    id: &DocumentId,
+    before: Option<&FieldList<'_>>,
+    after: Option<&FieldList<'_>>,
+    send: &mut impl FnMut(Outgoing),
+) {
+    let mut text = String::new();
+    if push_difference(&mut text, collection, id, before, after) {
+        send(Outgoing::Text(text));
+    }
+}
+
+/// Sends what a change of a document and of its place mean.
+fn send_placed(
+    placement: &Placement,
+    before: Option<&FieldList<'_>>,
+    after: Option<&FieldList<'_>>,
+    send: &mut impl FnMut(Outgoing),
+) {
+    let Placement { collection, id, before: next } = placement;
+    let mut text = String::new();
+    match (before, after) {
+        (None, Some(fields)) => push_added_before(&mut text, collection, id, fields, next.as_ref()),
+        (Some(_), Some(_)) => {
+            send_change(collection, id, before, after, send);
+            push_moved_before(&mut text, collection, id, next.as_ref());
+        }
+        (_, None) => return send_change(collection, id, before, after, send),
+    }
+    send(Outgoing::Text(text));
 }

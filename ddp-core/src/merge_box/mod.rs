@@ -3,9 +3,11 @@
 //! Meteor keeps a copy of every document for every client. This merge box keeps, per collection, an
 //! ordered list of [`Snapshot`](crate::Snapshot)s, one for each subscription, and derives the rest:
 //! a document is visible if any snapshot has it, and each of its fields comes from the first
-//! subscription, in the order in which they began to show the collection, that has the field.
+//! subscription, in the order in which they began to show the collection, that has the field. A
+//! collection with another [`PublicationStrategy`] is not merged like that.
 
 mod collection_view;
+mod strategy;
 #[cfg(test)]
 mod tests;
 
@@ -13,7 +15,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use collection_view::SessionCollectionView;
+pub use strategy::{PublicationStrategies, PublicationStrategy};
 
+use crate::id::DocumentId;
 use crate::session::SubscriptionKey;
 use crate::snapshot::{CollectionName, Delta};
 
@@ -36,13 +40,36 @@ pub enum Source {
     Cursor,
 }
 
+/// The place of a document in an ordered collection, for the messages `addedBefore` and
+/// `movedBefore`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placement {
+    /// The collection.
+    pub collection: CollectionName,
+    /// The document.
+    pub id: DocumentId,
+    /// The document that it comes before; `None` puts it at the end.
+    pub before: Option<DocumentId>,
+}
+
 /// All views of one session.
 #[derive(Debug, Default)]
 pub struct MergeBox {
-    collections: BTreeMap<CollectionName, SessionCollectionView>,
+    strategies: PublicationStrategies,
+    collections: Views,
+    /// What the client has been sent, while the subscriptions run anew and nothing is sent.
+    held: Option<Views>,
 }
 
+type Views = BTreeMap<CollectionName, SessionCollectionView>;
+
 impl MergeBox {
+    /// A merge box without documents.
+    #[must_use]
+    pub fn new(strategies: PublicationStrategies) -> Self {
+        Self { strategies, ..Self::default() }
+    }
+
     /// Brings a subscription's documents to the state after the delta.
     ///
     /// A delta that does not start where the subscription stands is no error: an older one is
@@ -55,20 +82,85 @@ impl MergeBox {
         delta: &Arc<Delta>,
         send: &mut impl FnMut(Outgoing),
     ) {
-        let collection = delta.collection();
-        if !self.collections.contains_key(collection) {
-            self.collections.insert(collection.clone(), SessionCollectionView::default());
-        }
-        if let Some(view) = self.collections.get_mut(collection) {
+        let is_held = self.held.is_some();
+        let view = self.view(delta.collection());
+        if is_held && view.is_tracked() {
+            view.note((subscription, source), delta);
+        } else {
             view.apply((subscription, source), delta, send);
+        }
+    }
+
+    /// Puts a document, which the publication handles by hand, in its place in an ordered
+    /// collection. `delta`, if the document is new or changed as well, is the step from where the
+    /// subscription stands, and must be about this document alone.
+    pub fn place(
+        &mut self,
+        subscription: SubscriptionKey,
+        delta: Option<&Arc<Delta>>,
+        placement: Placement,
+        send: &mut impl FnMut(Outgoing),
+    ) {
+        let is_held = self.held.is_some();
+        let view = self.view(&placement.collection);
+        let key = (subscription, Source::ByHand);
+        if is_held && view.is_tracked() {
+            if let Some(delta) = delta {
+                view.note(key, delta);
+            }
+            view.note_place(placement);
+        } else {
+            view.place(key, delta, &placement, send);
         }
     }
 
     /// Takes a subscription's documents away.
     pub fn remove(&mut self, subscription: SubscriptionKey, send: &mut impl FnMut(Outgoing)) {
+        let is_held = self.held.is_some();
         self.collections.retain(|collection, view| {
-            view.remove(collection, subscription, send);
+            if is_held {
+                view.forget(subscription);
+            } else {
+                view.remove(collection, subscription, send);
+            }
             !view.is_empty()
         });
+    }
+
+    /// From now on nothing is sent: the client's documents stay as they are while the subscriptions
+    /// run anew under other keys, beginning with none. `renamed` gives the new key of each.
+    ///
+    /// Collections of the strategy that remembers nothing go on as before.
+    pub fn hold(&mut self, renamed: &BTreeMap<SubscriptionKey, SubscriptionKey>) {
+        let mut before = std::mem::take(&mut self.collections);
+        before.retain(|_, view| view.is_tracked());
+        let held = self.held.get_or_insert(before);
+        for view in held.values_mut() {
+            view.rename(renamed);
+        }
+    }
+
+    /// Sends the difference between what the client was sent before [`hold`](Self::hold) and what
+    /// the subscriptions show now, and from now on all that comes.
+    pub fn release(&mut self, send: &mut impl FnMut(Outgoing)) {
+        let Some(mut before) = self.held.take() else { return };
+        for (collection, after) in &mut self.collections {
+            if after.is_tracked() {
+                let before = before.remove(collection);
+                let before = before.unwrap_or_else(|| SessionCollectionView::new(after.strategy()));
+                after.send_difference(&before, collection, send);
+            }
+        }
+        for (collection, gone) in before {
+            SessionCollectionView::new(gone.strategy()).send_difference(&gone, &collection, send);
+        }
+    }
+
+    fn view(&mut self, collection: &CollectionName) -> &mut SessionCollectionView {
+        if !self.collections.contains_key(collection) {
+            let strategy = self.strategies.of(collection);
+            self.collections.insert(collection.clone(), SessionCollectionView::new(strategy));
+        }
+        self.collections.get_mut(collection).expect("inserted above")
     }
 }

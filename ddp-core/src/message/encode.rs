@@ -57,6 +57,39 @@ pub(crate) fn push_difference(
     true
 }
 
+/// Writes `addedBefore`: a document that is new, in the place before `next` or at the end.
+pub(crate) fn push_added_before(
+    out: &mut String,
+    collection: &str,
+    id: &DocumentId,
+    fields: &FieldList<'_>,
+    next: Option<&DocumentId>,
+) {
+    push_head(out, "addedBefore", collection, id);
+    push_fields(out, fields.iter().copied());
+    push_place(out, next);
+}
+
+/// Writes `movedBefore`: a document that goes to the place before `next` or to the end.
+pub(crate) fn push_moved_before(
+    out: &mut String,
+    collection: &str,
+    id: &DocumentId,
+    next: Option<&DocumentId>,
+) {
+    push_head(out, "movedBefore", collection, id);
+    push_place(out, next);
+}
+
+fn push_place(out: &mut String, next: Option<&DocumentId>) {
+    out.push_str(r#","before":"#);
+    match next {
+        Some(next) => push_string(out, next.as_str()),
+        None => out.push_str("null"),
+    }
+    out.push('}');
+}
+
 /// Whether a list has this field with this value.
 fn has(fields: &FieldList<'_>, field: &(&FieldName, &str)) -> bool {
     fields.iter().any(|other| other == field)

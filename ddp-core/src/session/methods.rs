@@ -42,8 +42,8 @@ impl Session {
     pub(super) fn handle_updated(&mut self, key: CallKey) {
         if let Some(call) = self.calls.get_mut(&key).filter(|call| !call.is_updated) {
             call.is_updated = true;
-            let text = ServerMessage::Updated { methods: &[&call.id] }.to_text();
-            self.outputs.push_back(Output::Send(super::Outgoing::Text(text)));
+            let id = call.id.clone();
+            self.send_updated(id);
             self.forget_finished(key);
         }
     }

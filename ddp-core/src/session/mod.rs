@@ -6,14 +6,15 @@ mod methods;
 mod subscriptions;
 #[cfg(test)]
 mod tests;
+mod user;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::ejson::Ejson;
 use crate::error::{DdpError, ProtocolError};
-use crate::merge_box::{MergeBox, Outgoing, Source};
+use crate::merge_box::{MergeBox, Outgoing, Placement, PublicationStrategies, Source};
 use crate::message::client::Malformed;
 use crate::message::{ClientMessage, ServerMessage, decode};
 use crate::snapshot::Delta;
@@ -36,8 +37,8 @@ impl SubscriptionKey {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CallKey(u64);
 
-/// Timeouts and limits of a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Timeouts, limits and strategies of a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionConfig {
     /// A client from which nothing came for so long is pinged. Meteor: 15 s.
     pub heartbeat_interval: Duration,
@@ -55,6 +56,10 @@ pub struct SessionConfig {
     pub calls_max: usize,
     /// How many subscriptions a client may hold. One more gets `nosub` with `too-many-subscriptions`.
     pub subscriptions_max: usize,
+    /// How each collection is merged.
+    pub strategies: PublicationStrategies,
+    /// Whether [`Event::Message`] tells of each message when its turn comes.
+    pub reports_messages: bool,
 }
 
 impl Default for SessionConfig {
@@ -67,6 +72,8 @@ impl Default for SessionConfig {
             queued_bytes_max: 1024 * 1024,
             calls_max: 1024,
             subscriptions_max: 1024,
+            strategies: PublicationStrategies::default(),
+            reports_messages: false,
         }
     }
 }
@@ -83,18 +90,27 @@ pub enum Input<'a> {
     Backlogged,
     /// Documents of a subscription changed.
     Delta(SubscriptionKey, Source, Arc<Delta>),
+    /// A publication put a document in its place in an ordered collection, and added or changed it
+    /// by the delta, if there is one. See [`MergeBox::place`].
+    Placed(SubscriptionKey, Option<Arc<Delta>>, Placement),
+    /// A message about a document of a collection in which nothing is remembered.
+    Direct(SubscriptionKey, String),
     /// All initial documents of a subscription have been handed over.
     Ready(SubscriptionKey),
     /// A subscription ends by the server's will: by `stop`, or with an error.
     Stop(SubscriptionKey, Option<DdpError>),
-    /// The publication's function returned, or lets the next messages begin before it does.
+    /// The publication lets the next messages begin before its function returns.
     SubscriptionUnblocked(SubscriptionKey),
+    /// The publication's function returned.
+    SubscriptionReturned(SubscriptionKey),
     /// A method lets the next messages begin before it returns.
     MethodUnblocked(CallKey),
     /// A method returned: EJSON text, `None` for `undefined`.
     Result(CallKey, Result<Option<String>, DdpError>),
     /// A method's write fence fired.
     Updated(CallKey),
+    /// The user changed: all subscriptions are to run anew.
+    Rerun,
 }
 
 /// What a session wants done.
@@ -115,6 +131,8 @@ pub enum Output {
 pub enum Event {
     /// The client and the server agreed on a version.
     Connected(Version),
+    /// A message's turn has come, if the session [reports](SessionConfig::reports_messages) them.
+    Message(String),
     /// Run a publication.
     Subscribe {
         /// Names the subscription from now on.
@@ -126,6 +144,11 @@ pub enum Event {
     },
     /// Stop a publication's run; its documents are gone already.
     Unsubscribe(SubscriptionKey),
+    /// Stop the runs of all these publications, and then run each again, with the same arguments,
+    /// under the other key.
+    Rerun(BTreeMap<SubscriptionKey, SubscriptionKey>),
+    /// All publications have run again, and the client has been sent what is different.
+    RerunDone,
     /// Run a method.
     Call {
         /// Names the call from now on.
@@ -173,10 +196,11 @@ pub struct Session {
     queue: VecDeque<String>,
     queued_bytes: usize,
     blocked_by: Option<Blocker>,
-    subscriptions: HashMap<SubscriptionKey, Subscription>,
+    subscriptions: BTreeMap<SubscriptionKey, Subscription>,
     subscription_keys: HashMap<String, SubscriptionKey>,
     calls: HashMap<CallKey, methods::Call>,
     merge_box: MergeBox,
+    rerun: Option<Box<user::Rerun>>,
     last_key: u64,
     outputs: VecDeque<Output>,
 }
@@ -190,8 +214,8 @@ enum State {
 
 #[derive(Debug)]
 struct Subscription {
-    /// The client's name for it.
-    id: String,
+    /// The client's name for it; none if it is universal.
+    id: Option<String>,
     is_ready: bool,
 }
 
@@ -208,16 +232,17 @@ impl Session {
     pub fn new(id: String, config: SessionConfig, now: Instant) -> Self {
         let mut session = Self {
             id,
-            config,
             state: State::Connecting,
             heartbeat: Heartbeat::new(now + config.connect_timeout),
             queue: VecDeque::new(),
             queued_bytes: 0,
             blocked_by: None,
-            subscriptions: HashMap::new(),
+            subscriptions: BTreeMap::new(),
             subscription_keys: HashMap::new(),
             calls: HashMap::new(),
-            merge_box: MergeBox::default(),
+            merge_box: MergeBox::new(config.strategies.clone()),
+            config,
+            rerun: None,
             last_key: 0,
             outputs: VecDeque::new(),
         };
@@ -229,6 +254,12 @@ impl Session {
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
+    }
+
+    /// Whether a subscription goes on, under this key.
+    #[must_use]
+    pub fn has_subscription(&self, subscription: SubscriptionKey) -> bool {
+        self.subscriptions.contains_key(&subscription)
     }
 
     /// Whether there is room for the client's next message. While there is none, leave it in the
@@ -253,14 +284,20 @@ impl Session {
             Input::Delta(subscription, source, delta) => {
                 self.handle_delta(subscription, source, &delta);
             }
+            Input::Placed(subscription, delta, placement) => {
+                self.handle_placed(subscription, delta.as_ref(), placement);
+            }
+            Input::Direct(subscription, text) => self.handle_direct(subscription, text),
             Input::Ready(subscription) => self.handle_ready(subscription),
             Input::Stop(subscription, error) => self.handle_stop(subscription, error.as_ref()),
             Input::SubscriptionUnblocked(subscription) => {
                 self.unblock(Blocker::Subscription(subscription));
             }
+            Input::SubscriptionReturned(subscription) => self.handle_returned(subscription),
             Input::MethodUnblocked(call) => self.unblock(Blocker::Method(call)),
             Input::Result(call, result) => self.handle_result(call, result),
             Input::Updated(call) => self.handle_updated(call),
+            Input::Rerun => self.handle_rerun(),
         }
     }
 
@@ -312,6 +349,9 @@ impl Session {
     }
 
     fn process(&mut self, message: Result<ClientMessage, Malformed>, text: &str) {
+        if self.config.reports_messages {
+            self.outputs.push_back(Output::Event(Event::Message(text.to_owned())));
+        }
         match message {
             Ok(ClientMessage::Sub { id, name, params }) => self.process_sub(id, name, params),
             Ok(ClientMessage::Unsub { id }) => self.process_unsub(id.as_deref()),

@@ -1,27 +1,38 @@
 //! `sub`, `ready`, `nosub` and `unsub`.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::{Blocker, Event, Output, Session, SubscriptionKey};
 use crate::ejson::Ejson;
 use crate::error::DdpError;
-use crate::merge_box::Source;
+use crate::merge_box::{Outgoing, Placement, Source};
 use crate::message::ServerMessage;
 use crate::snapshot::Delta;
 
 impl Session {
+    /// Begins a subscription that the client did not ask for, to a publication without a name. The
+    /// client's messages don't wait for it. To be used once the session is connected.
+    pub fn subscribe_universal(&mut self) -> SubscriptionKey {
+        let subscription = SubscriptionKey(self.next_key());
+        let state = super::Subscription { id: None, is_ready: false };
+        self.subscriptions.insert(subscription, state);
+        subscription
+    }
+
     pub(super) fn process_sub(&mut self, id: String, name: String, params: Vec<Ejson>) {
         // A client that reconnects may repeat itself; Meteor ignores a `sub` whose id is in use.
         if self.subscription_keys.contains_key(&id) {
             return;
         }
-        if self.subscriptions.len() >= self.config.subscriptions_max {
+        if self.subscription_keys.len() >= self.config.subscriptions_max {
             let error = DdpError::new("too-many-subscriptions", "Too many subscriptions");
             return self.send(ServerMessage::Nosub { id: Some(&id), error: Some(&error) });
         }
         let subscription = SubscriptionKey(self.next_key());
         self.subscription_keys.insert(id.clone(), subscription);
-        self.subscriptions.insert(subscription, super::Subscription { id, is_ready: false });
+        let state = super::Subscription { id: Some(id), is_ready: false };
+        self.subscriptions.insert(subscription, state);
         self.blocked_by = Some(Blocker::Subscription(subscription));
         let event = Event::Subscribe { subscription, name, params };
         self.outputs.push_back(Output::Event(event));
@@ -32,6 +43,7 @@ impl Session {
         if let Some(subscription) = key {
             self.end(subscription);
             self.outputs.push_back(Output::Event(Event::Unsubscribe(subscription)));
+            self.settle(subscription);
         }
         self.send(ServerMessage::Nosub { id, error: None });
     }
@@ -44,9 +56,25 @@ impl Session {
     ) {
         if self.subscriptions.contains_key(&subscription) {
             let outputs = &mut self.outputs;
-            self.merge_box.apply(subscription, source, delta, &mut |outgoing| {
-                outputs.push_back(Output::Send(outgoing));
-            });
+            self.merge_box.apply(subscription, source, delta, &mut sender(outputs));
+        }
+    }
+
+    pub(super) fn handle_placed(
+        &mut self,
+        subscription: SubscriptionKey,
+        delta: Option<&Arc<Delta>>,
+        placement: Placement,
+    ) {
+        if self.subscriptions.contains_key(&subscription) {
+            let outputs = &mut self.outputs;
+            self.merge_box.place(subscription, delta, placement, &mut sender(outputs));
+        }
+    }
+
+    pub(super) fn handle_direct(&mut self, subscription: SubscriptionKey, text: String) {
+        if self.subscriptions.contains_key(&subscription) {
+            self.outputs.push_back(Output::Send(Outgoing::Text(text)));
         }
     }
 
@@ -54,27 +82,43 @@ impl Session {
         let state = self.subscriptions.get_mut(&subscription);
         if let Some(state) = state.filter(|state| !state.is_ready) {
             state.is_ready = true;
-            let text = ServerMessage::Ready { subs: &[&state.id] }.to_text();
-            self.outputs.push_back(Output::Send(super::Outgoing::Text(text)));
+            // Of a subscription that the client did not ask for there is nothing to say.
+            if let Some(id) = state.id.clone() {
+                self.send_ready(id);
+            }
         }
         self.unblock(Blocker::Subscription(subscription));
+        self.settle(subscription);
+    }
+
+    pub(super) fn handle_returned(&mut self, subscription: SubscriptionKey) {
+        self.unblock(Blocker::Subscription(subscription));
+        self.settle(subscription);
     }
 
     pub(super) fn handle_stop(&mut self, subscription: SubscriptionKey, error: Option<&DdpError>) {
         if let Some(id) = self.end(subscription) {
-            self.send(ServerMessage::Nosub { id: Some(&id), error });
+            // Meteor says so of universal subscriptions too, without an id.
+            self.send(ServerMessage::Nosub { id: id.as_deref(), error });
         }
         self.unblock(Blocker::Subscription(subscription));
+        self.settle(subscription);
     }
 
     /// Takes a subscription and its documents away; the client's id of it, if it existed.
-    fn end(&mut self, subscription: SubscriptionKey) -> Option<String> {
+    fn end(&mut self, subscription: SubscriptionKey) -> Option<Option<String>> {
         let id = self.subscriptions.remove(&subscription)?.id;
-        self.subscription_keys.remove(&id);
+        if let Some(id) = &id {
+            self.subscription_keys.remove(id);
+            self.retract_ready(id);
+        }
         let outputs = &mut self.outputs;
-        self.merge_box.remove(subscription, &mut |outgoing| {
-            outputs.push_back(Output::Send(outgoing));
-        });
+        self.merge_box.remove(subscription, &mut sender(outputs));
         Some(id)
     }
+}
+
+/// Puts what the merge box sends among the outputs.
+pub(super) fn sender(outputs: &mut VecDeque<Output>) -> impl FnMut(Outgoing) {
+    |outgoing| outputs.push_back(Output::Send(outgoing))
 }

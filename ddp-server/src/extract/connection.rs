@@ -1,38 +1,130 @@
 //! The client's connection.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::FromContext;
+use crate::callbacks::Callbacks;
 use crate::error::Error;
 use crate::mailbox::Mailbox;
 use crate::method::MethodContext;
 use crate::publication::PublicationContext;
+use crate::transport::Headers;
+use crate::transport::routes::ConnectionInfo;
 
-/// The connection that a handler runs for. Cheap to clone, and usable after the handler returned.
-#[derive(Clone, Debug)]
-pub struct Connection {
-    pub(crate) id: Arc<str>,
-    pub(crate) remote_address: Option<SocketAddr>,
-    pub(crate) mailbox: Arc<Mailbox>,
+/// A client's connection, Meteor's `this.connection`: what handlers run for, and what
+/// [`on_connection`](crate::ServerBuilder::on_connection) is given. Cheap to clone, and usable from
+/// anywhere for as long as one likes.
+///
+/// A method that the server called by itself has none: there `Option<Connection>` is `None`, and
+/// `Connection` is an error.
+#[derive(Clone)]
+pub struct Connection(Arc<Inner>);
+
+struct Inner {
+    id: Arc<str>,
+    remote_address: Option<SocketAddr>,
+    client_address: Option<Box<str>>,
+    headers: Headers,
+    mailbox: Arc<Mailbox>,
+    on_close: Callbacks,
 }
 
 impl Connection {
+    /// `forwarded_count` is how many proxies are trusted.
+    pub(crate) fn new(
+        id: &str,
+        info: ConnectionInfo,
+        forwarded_count: usize,
+        mailbox: Arc<Mailbox>,
+    ) -> Self {
+        let ConnectionInfo { remote_addr, headers, .. } = info;
+        Self(Arc::new(Inner {
+            id: id.into(),
+            client_address: client_address(remote_addr, &headers, forwarded_count),
+            remote_address: remote_addr,
+            headers,
+            mailbox,
+            on_close: Callbacks::default(),
+        }))
+    }
+
     /// The session's id, 17 characters.
     #[must_use]
     pub fn id(&self) -> &str {
-        &self.id
+        &self.0.id
     }
 
-    /// The address of the other end of the socket, if the server was given it.
+    /// The address of the other end of the socket, perhaps a proxy's, if the server was given it.
     #[must_use]
     pub fn remote_address(&self) -> Option<SocketAddr> {
-        self.remote_address
+        self.0.remote_address
+    }
+
+    /// The client's IP address, Meteor's `clientAddress`: that of the other end of the socket or,
+    /// behind as many proxies as [`Config::forwarded_count`](crate::Config::forwarded_count) says,
+    /// what the first of them put into `x-forwarded-for`. Without that header, or with fewer
+    /// addresses in it, it is unknown.
+    #[must_use]
+    pub fn client_address(&self) -> Option<&str> {
+        self.0.client_address.as_deref()
+    }
+
+    /// Headers of the request that opened the connection, Meteor's `httpHeaders`: those that SockJS
+    /// lets an application see. No cookies are among them.
+    #[must_use]
+    pub fn headers(&self) -> &Headers {
+        &self.0.headers
     }
 
     /// Disconnects the client, after what it is to be sent so far. It may connect again.
     pub fn close(&self) {
-        self.mailbox.request_end();
+        self.0.mailbox.request_end();
+    }
+
+    /// Calls a function when the connection has ended, after its subscriptions have been stopped; if
+    /// it has ended already, at once. It runs on the connection's task and must not block.
+    pub fn on_close(&self, callback: impl FnOnce() + Send + 'static) {
+        self.0.on_close.add(callback);
+    }
+
+    pub(crate) fn shared_id(&self) -> &Arc<str> {
+        &self.0.id
+    }
+
+    pub(crate) fn mailbox(&self) -> &Arc<Mailbox> {
+        &self.0.mailbox
+    }
+
+    /// The connection has ended.
+    pub(crate) fn closed(&self) {
+        self.0.mailbox.close();
+        self.0.on_close.call("on_close");
+    }
+}
+
+/// The client's address by the rule of Meteor's `HTTP_FORWARDED_COUNT`.
+fn client_address(
+    remote: Option<SocketAddr>,
+    headers: &Headers,
+    forwarded_count: usize,
+) -> Option<Box<str>> {
+    if forwarded_count == 0 {
+        return Some(remote?.ip().to_canonical().to_string().into());
+    }
+    // A client can put anything at the front of the header; what is counted from its end was put
+    // there by proxies.
+    let mut addresses = headers.get("x-forwarded-for")?.rsplit(',');
+    Some(addresses.nth(forwarded_count - 1)?.trim().into())
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("id", &self.0.id)
+            .field("client_address", &self.0.client_address)
+            .finish_non_exhaustive()
     }
 }
 
@@ -42,8 +134,15 @@ impl<S> FromContext<PublicationContext, S> for Connection {
     }
 }
 
+impl<S> FromContext<MethodContext, S> for Option<Connection> {
+    fn from_context(context: &MethodContext, _: &S) -> Result<Self, Error> {
+        Ok(context.invocation.connection().cloned())
+    }
+}
+
 impl<S> FromContext<MethodContext, S> for Connection {
     fn from_context(context: &MethodContext, _: &S) -> Result<Self, Error> {
-        Ok(context.invocation.connection().clone())
+        let connection = context.invocation.connection().cloned();
+        connection.ok_or_else(|| Error::internal("the server called this method by itself"))
     }
 }

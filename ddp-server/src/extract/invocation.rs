@@ -5,13 +5,17 @@ use std::sync::Arc;
 
 use ddp_core::random::RandomStream;
 use ddp_core::session::CallKey;
+use futures::channel::oneshot;
 use parking_lot::Mutex;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
-use super::{Connection, FromContext};
+use super::{Connection, FromContext, Subscription, UserId};
 use crate::error::Error;
 use crate::mailbox::Mail;
 use crate::method::MethodContext;
 use crate::random;
+use crate::server::Server;
 use crate::write_fence::WriteFence;
 
 /// A method's invocation, Meteor's `this` in a method. Cheap to clone.
@@ -19,25 +23,121 @@ use crate::write_fence::WriteFence;
 pub struct Invocation(Arc<Inner>);
 
 struct Inner {
-    connection: Connection,
-    call: CallKey,
+    server: Server,
+    caller: Caller,
+    state: Mutex<State>,
     random: Mutex<RandomStream>,
     fence: WriteFence,
 }
 
+struct State {
+    user_id: Option<UserId>,
+    has_unblocked: bool,
+}
+
+/// Who called a method.
+enum Caller {
+    Client(Connection, CallKey),
+    Method(Invocation),
+    Publication(Subscription),
+    Server,
+}
+
 impl Invocation {
-    pub(crate) fn new(connection: Connection, call: CallKey, random_seed: Option<&str>) -> Self {
-        let fence = WriteFence::new(Arc::clone(&connection.mailbox), call);
-        let random = match random_seed {
-            Some(seed) => RandomStream::from_seed(seed),
-            None => random::stream(),
-        };
-        Self(Arc::new(Inner { connection, call, random: Mutex::new(random), fence }))
+    fn new(
+        server: Server,
+        caller: Caller,
+        user_id: Option<UserId>,
+        random: RandomStream,
+        fence: WriteFence,
+    ) -> Self {
+        let state = Mutex::new(State { user_id, has_unblocked: false });
+        Self(Arc::new(Inner { server, caller, state, random: Mutex::new(random), fence }))
     }
 
-    /// Lets the client's next messages begin before this method returns.
+    pub(crate) fn by_client(
+        server: Server,
+        connection: Connection,
+        call: CallKey,
+        user_id: Option<UserId>,
+        random_seed: Option<&str>,
+    ) -> Self {
+        let fence = WriteFence::new(Arc::clone(connection.mailbox()), call);
+        let random = random_seed.map_or_else(random::stream, RandomStream::from_seed);
+        Self::new(server, Caller::Client(connection, call), user_id, random, fence)
+    }
+
+    pub(crate) fn by_publication(subscription: &Subscription) -> Self {
+        let caller = Caller::Publication(subscription.clone());
+        let user_id = subscription.user_id().cloned();
+        let server = subscription.server().clone();
+        Self::new(server, caller, user_id, random::stream(), WriteFence::detached())
+    }
+
+    pub(crate) fn by_server(server: Server) -> Self {
+        Self::new(server, Caller::Server, None, random::stream(), WriteFence::detached())
+    }
+
+    /// The invocation of a method that this one calls: the same connection, user and write fence,
+    /// and a random stream that the client's stub can foresee.
+    fn nested(&self, method: &str) -> Self {
+        let random = RandomStream::from_seed(self.0.random.lock().rpc_seed(method));
+        let caller = Caller::Method(self.clone());
+        Self::new(self.0.server.clone(), caller, self.user_id(), random, self.0.fence.clone())
+    }
+
+    /// The user on whose behalf the method runs: the one who was logged in when it began, or whom it
+    /// has [set](Self::set_user_id) since.
+    #[must_use]
+    pub fn user_id(&self) -> Option<UserId> {
+        self.0.state.lock().user_id.clone()
+    }
+
+    /// Logs the connection in as this user, or out with `None`.
+    ///
+    /// All subscriptions of the connection run anew for the new user. When this returns they have,
+    /// the client has been sent the difference between their documents and what it had, and then
+    /// `ready`. A publication that neither becomes ready nor returns holds this up, as it holds up
+    /// the client's other messages. Of a connection that ends meanwhile nothing is left to do.
+    ///
+    /// # Errors
+    /// After [`unblock`](Self::unblock), as in Meteor, and in a method that no client called.
+    pub async fn set_user_id(&self, user_id: Option<&str>) -> Result<(), Error> {
+        let user_id = user_id.map(UserId::from);
+        let mut invocation = self;
+        let connection = loop {
+            let mut state = invocation.0.state.lock();
+            if state.has_unblocked {
+                let text = "can't call set_user_id in a method after calling unblock";
+                return Err(Error::internal(text));
+            }
+            if !matches!(invocation.0.caller, Caller::Publication(_) | Caller::Server) {
+                state.user_id.clone_from(&user_id);
+            }
+            drop(state);
+            match &invocation.0.caller {
+                Caller::Client(connection, _) => break connection,
+                Caller::Method(outer) => invocation = outer,
+                Caller::Publication(_) | Caller::Server => {
+                    let text = "can't call set_user_id on a server initiated method call";
+                    return Err(Error::internal(text));
+                }
+            }
+        };
+        let (done, is_done) = oneshot::channel();
+        connection.mailbox().push(Mail::SetUser(user_id, done));
+        // Without an answer the connection has ended.
+        let _ = is_done.await;
+        Ok(())
+    }
+
+    /// Lets the client's next messages begin before this method returns. Does nothing in a method
+    /// that another one called.
     pub fn unblock(&self) {
-        self.0.connection.mailbox.push(Mail::MethodUnblocked(self.0.call));
+        self.0.state.lock().has_unblocked = true;
+        if let Caller::Client(connection, call) = &self.0.caller {
+            connection.mailbox().push(Mail::MethodUnblocked(*call));
+        }
     }
 
     /// The next id for a document of this collection. If the client's stub drew ids, these are the
@@ -53,12 +153,34 @@ impl Invocation {
         &self.0.fence
     }
 
-    pub(crate) fn connection(&self) -> &Connection {
-        &self.0.connection
+    /// Calls another method for the same user and connection, as Meteor's `callAsync` in a method:
+    /// `invocation.call("tasks.insert", (list_id, text)).await?`. What it writes belongs to this
+    /// method's write fence.
+    ///
+    /// # Errors
+    /// That of the method, or `404` if there is none; parameters that aren't a tuple or an array; a
+    /// result that is no `R`.
+    pub async fn call<R: DeserializeOwned>(
+        &self,
+        method: &str,
+        params: impl Serialize,
+    ) -> Result<R, Error> {
+        self.0.server.invoke(method, params, self.nested(method)).await
     }
 
-    pub(crate) fn call(&self) -> CallKey {
-        self.0.call
+    /// The connection that the method was called on; none if the server called it by itself.
+    #[must_use]
+    pub fn connection(&self) -> Option<&Connection> {
+        match &self.0.caller {
+            Caller::Client(connection, _) => Some(connection),
+            Caller::Method(outer) => outer.connection(),
+            Caller::Publication(subscription) => Some(subscription.connection()),
+            Caller::Server => None,
+        }
+    }
+
+    pub(crate) fn server(&self) -> &Server {
+        &self.0.server
     }
 }
 
@@ -74,8 +196,15 @@ impl<S> FromContext<MethodContext, S> for WriteFence {
     }
 }
 
+impl<S> FromContext<MethodContext, S> for Server {
+    fn from_context(context: &MethodContext, _: &S) -> Result<Self, Error> {
+        Ok(context.invocation.server().clone())
+    }
+}
+
 impl fmt::Debug for Invocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Invocation").field(&self.0.call).finish()
+        let connection = self.connection().map(Connection::id);
+        f.debug_struct("Invocation").field("connection", &connection).finish_non_exhaustive()
     }
 }

@@ -4,11 +4,13 @@ mod connection;
 mod invocation;
 mod params;
 mod subscription;
+mod user_id;
 
 pub use connection::Connection;
 pub use invocation::Invocation;
 pub use params::Params;
 pub use subscription::Subscription;
+pub use user_id::UserId;
 
 pub use axum::extract::{FromRef, State};
 

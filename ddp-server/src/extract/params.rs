@@ -1,5 +1,7 @@
 //! Typed arguments.
 
+use std::fmt;
+
 use ddp_core::DdpError;
 use ddp_core::ejson::{self, Ejson};
 use serde::de::DeserializeOwned;
@@ -18,7 +20,7 @@ use crate::publication::PublicationContext;
 pub struct Params<T>(pub T);
 
 impl<T: DeserializeOwned> Params<T> {
-    fn extract(params: &[Ejson], handler: &str) -> Result<Self, Error> {
+    fn extract(params: &[Ejson], handler: &dyn fmt::Display) -> Result<Self, Error> {
         ejson::from_value(Ejson::Array(params.to_vec())).map(Self).map_err(|error| {
             tracing::warn!("match failed in {handler}: {error}");
             DdpError::match_failed().into()
@@ -28,12 +30,12 @@ impl<T: DeserializeOwned> Params<T> {
 
 impl<S, T: DeserializeOwned> FromContext<PublicationContext, S> for Params<T> {
     fn from_context(context: &PublicationContext, _: &S) -> Result<Self, Error> {
-        Self::extract(&context.params, &format!("publication '{}'", context.name))
+        Self::extract(&context.request.params, &*context.request)
     }
 }
 
 impl<S, T: DeserializeOwned> FromContext<MethodContext, S> for Params<T> {
     fn from_context(context: &MethodContext, _: &S) -> Result<Self, Error> {
-        Self::extract(&context.params, &format!("method '{}'", context.name))
+        Self::extract(&context.params, &format_args!("method '{}'", context.name))
     }
 }

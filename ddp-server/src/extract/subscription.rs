@@ -1,40 +1,52 @@
 //! The running subscription, for publications that manage their documents by hand.
 
-use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
+use ddp_core::SubscriptionKey;
 use ddp_core::ejson::{self, Ejson};
-use ddp_core::merge_box::Source;
-use ddp_core::{CollectionName, Document, DocumentId, FieldName, Snapshot, SubscriptionKey};
+use ddp_core::merge_box::{PublicationStrategy, Source};
 use parking_lot::Mutex;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
-use super::{Connection, FromContext};
+use super::{Connection, FromContext, Invocation, UserId};
+use crate::by_hand::{ByHand, Fields, forgotten};
+use crate::callbacks::Callbacks;
 use crate::collection::Collection;
 use crate::error::Error;
 use crate::live_query::Observer;
 use crate::mailbox::Mail;
 use crate::publication::PublicationContext;
+use crate::server::Server;
 
 /// One client's subscription, Meteor's `this` in a publish function. Cheap to clone.
 ///
 /// A publication that returns no cursor adds, changes and removes documents by itself and says when
 /// it is [`ready`](Self::ready). Its function may run for as long as the subscription lives:
-/// `unsub` and disconnection drop it at its next `await`. The documents stay when it returns, until
-/// the subscription ends.
+/// `unsub`, disconnection and a change of the user drop it at its next `await`. The documents stay
+/// when it returns, until the subscription ends; what is done to an ended one has no effect.
 #[derive(Clone)]
 pub struct Subscription(Arc<Inner>);
 
 struct Inner {
+    server: Server,
     connection: Connection,
     key: SubscriptionKey,
-    documents: Mutex<HashMap<CollectionName, Snapshot>>,
+    user_id: Option<UserId>,
+    documents: Mutex<ByHand>,
+    on_stop: Callbacks,
 }
 
 impl Subscription {
-    pub(crate) fn new(connection: Connection, key: SubscriptionKey) -> Self {
-        Self(Arc::new(Inner { connection, key, documents: Mutex::default() }))
+    pub(crate) fn new(
+        server: Server,
+        connection: Connection,
+        key: SubscriptionKey,
+        user_id: Option<UserId>,
+    ) -> Self {
+        let (documents, on_stop) = Default::default();
+        Self(Arc::new(Inner { server, connection, key, user_id, documents, on_stop }))
     }
 
     /// Publishes a document. One that is there already is replaced.
@@ -48,7 +60,12 @@ impl Subscription {
         document: &T,
     ) -> Result<(), Error> {
         let fields = fields_of(document)?;
-        self.step(collection.name(), id, |_| Some(fields));
+        self.update(|documents| {
+            if self.forgets(collection) {
+                return forgotten(self.0.key, collection.name(), id, None, Some(fields));
+            }
+            documents.step(self.0.key, collection.name(), id, |_| Some(fields))
+        });
         Ok(())
     }
 
@@ -63,28 +80,74 @@ impl Subscription {
         id: &str,
         fields: impl IntoIterator<Item = (&'a str, Option<V>)>,
     ) -> Result<(), Error> {
-        let mut texts = Vec::new();
+        let (mut set, mut cleared) = (Fields::new(), Fields::new());
         for (name, value) in fields {
-            let text = value.map(|value| ejson::to_text(&value)).transpose()?;
-            texts.push((FieldName::from(name), text));
+            match value {
+                Some(value) => set.push((name.into(), ejson::to_text(&value)?)),
+                None => cleared.push((name.into(), "null".to_owned())),
+            }
         }
-        self.step(collection.name(), id, |document| {
-            let document = document?;
-            let kept = document.iter().map(|(name, text)| (name.clone(), text.to_owned()));
-            let mut fields: Vec<_> =
-                kept.filter(|(name, _)| !texts.iter().any(|(other, _)| other == name)).collect();
-            fields.extend(texts.into_iter().filter_map(|(name, text)| Some((name, text?))));
-            Some(fields)
+        self.update(|documents| {
+            if self.forgets(collection) {
+                return forgotten(self.0.key, collection.name(), id, Some(cleared), Some(set));
+            }
+            documents.step(self.0.key, collection.name(), id, |document| {
+                let mut fields: Fields = document?
+                    .iter()
+                    .filter(|(name, _)| {
+                        !set.iter().chain(&cleared).any(|(other, _)| other == *name)
+                    })
+                    .map(|(name, text)| (name.clone(), text.to_owned()))
+                    .collect();
+                fields.extend(set);
+                Some(fields)
+            })
         });
         Ok(())
     }
 
     /// Takes a document away. Does nothing if it is not there.
     pub fn removed<T>(&self, collection: &Collection<T>, id: &str) {
-        self.step(collection.name(), id, |_| None);
+        self.update(|documents| {
+            if self.forgets(collection) {
+                return forgotten(self.0.key, collection.name(), id, Some(Fields::new()), None);
+            }
+            documents.step(self.0.key, collection.name(), id, |_| None)
+        });
     }
 
-    /// Says that all initial documents are there.
+    /// Publishes a document in its place before the document `before`, or at the end: the message
+    /// `addedBefore` of the DDP specification. One that is there already is replaced and moved.
+    ///
+    /// Meteor's own client has no use for the order of documents and ignores the message; this is
+    /// for clients that keep it. The order is not kept across clients that lag, so a collection
+    /// whose documents have places is sent step by step, however slow the client: see
+    /// [`Config::queued_messages_max`](crate::Config::queued_messages_max).
+    ///
+    /// # Errors
+    /// A document that does not serialize to a map.
+    pub fn added_before<T: Serialize>(
+        &self,
+        collection: &Collection<T>,
+        id: &str,
+        document: &T,
+        before: Option<&str>,
+    ) -> Result<(), Error> {
+        let fields = fields_of(document)?;
+        self.update(|documents| {
+            documents.place(self.0.key, collection.name(), id, Some(fields), before)
+        });
+        Ok(())
+    }
+
+    /// Moves a document to the place before the document `before`, or to the end: the message
+    /// `movedBefore`. Does nothing if the document is not there.
+    pub fn moved_before<T>(&self, collection: &Collection<T>, id: &str, before: Option<&str>) {
+        self.update(|documents| documents.place(self.0.key, collection.name(), id, None, before));
+    }
+
+    /// Says that all initial documents are there. The client is not told so of a publication without
+    /// a name.
     pub fn ready(&self) {
         self.push(Mail::Ready(self.0.key));
     }
@@ -104,61 +167,84 @@ impl Subscription {
         self.push(Mail::SubscriptionUnblocked(self.0.key));
     }
 
-    pub(crate) fn connection(&self) -> &Connection {
+    /// Calls a function when the subscription ends, for whatever reason: Meteor's `onStop`. If it has
+    /// ended already, at once. It runs on the connection's task and must not block.
+    pub fn on_stop(&self, callback: impl FnOnce() + Send + 'static) {
+        self.0.on_stop.add(callback);
+    }
+
+    /// The user for whom the publication runs. When the user changes, it runs anew.
+    #[must_use]
+    pub fn user_id(&self) -> Option<&UserId> {
+        self.0.user_id.as_ref()
+    }
+
+    /// The connection.
+    #[must_use]
+    pub fn connection(&self) -> &Connection {
         &self.0.connection
+    }
+
+    /// Calls a method for the same user and connection.
+    ///
+    /// # Errors
+    /// As with [`Invocation::call`].
+    pub async fn call<R: DeserializeOwned>(
+        &self,
+        method: &str,
+        params: impl Serialize,
+    ) -> Result<R, Error> {
+        self.0.server.invoke(method, params, Invocation::by_publication(self)).await
+    }
+
+    pub(crate) fn server(&self) -> &Server {
+        &self.0.server
     }
 
     pub(crate) fn key(&self) -> SubscriptionKey {
         self.0.key
     }
 
-    /// Takes the documents of one source to the session.
-    pub(crate) fn observer(&self, source: Source) -> Observer {
-        Observer::new(Arc::clone(&self.0.connection.mailbox), self.0.key, source)
+    /// Takes the documents of a cursor to the session.
+    pub(crate) fn observer(&self) -> Observer {
+        Observer::new(Arc::clone(self.0.connection.mailbox()), self.0.key, Source::Cursor)
+    }
+
+    /// The subscription has ended.
+    pub(crate) fn stopped(&self) {
+        self.0.on_stop.call("on_stop");
+        *self.0.documents.lock() = ByHand::default();
     }
 
     fn push(&self, mail: Mail) {
-        self.0.connection.mailbox.push(mail);
+        self.0.connection.mailbox().push(mail);
     }
 
-    /// Replaces one document by what `next` makes of it.
-    fn step(
-        &self,
-        collection: &str,
-        id: &str,
-        next: impl FnOnce(Option<&Document>) -> Option<Vec<(FieldName, String)>>,
-    ) {
-        let id = DocumentId::from_string(id);
+    /// Changes the documents and mails what that means, under the lock: steps must reach the mailbox
+    /// in their order.
+    fn update(&self, change: impl FnOnce(&mut ByHand) -> Option<Mail>) {
         let mut documents = self.0.documents.lock();
-        if !documents.contains_key(collection) {
-            documents.insert(collection.into(), Snapshot::default());
-        }
-        let Some((collection, name)) = documents
-            .get_key_value(collection)
-            .map(|(name, _)| name.clone())
-            .and_then(|name| Some((documents.get_mut(&name)?, name)))
-        else {
+        if self.0.on_stop.is_over() {
             return;
-        };
-        let fields = next(collection.get(&id).map(|document| &**document));
-        let document = fields.and_then(|fields| {
-            Document::from_fields(fields.iter().map(|(name, text)| (name.clone(), text.as_str())))
-        });
-        let step = BTreeMap::from([(id, document.map(Arc::new))]);
-        if let Some(delta) = collection.advance(&name, step) {
-            // Under the lock, so that steps reach the mailbox in their order.
-            self.observer(Source::ByHand).handle_delta(&delta);
         }
+        if let Some(mail) = change(&mut documents) {
+            self.push(mail);
+        }
+    }
+
+    fn forgets<T>(&self, collection: &Collection<T>) -> bool {
+        let strategies = &self.0.server.config().session.strategies;
+        strategies.of(collection.name()) == PublicationStrategy::NoMergeNoHistory
     }
 }
 
 /// A document's fields but `_id`, encoded.
-fn fields_of(document: &impl Serialize) -> Result<Vec<(FieldName, String)>, Error> {
+fn fields_of(document: &impl Serialize) -> Result<Fields, Error> {
     match ejson::to_value(document)? {
         Ejson::Object(fields) => Ok(fields
             .iter()
             .filter(|(name, _)| name.as_str() != "_id")
-            .map(|(name, value)| (FieldName::from(name.as_str()), value.to_text()))
+            .map(|(name, value)| (name.as_str().into(), value.to_text()))
             .collect()),
         other => Err(Error::internal(format!("a document must be a map, not {other}"))),
     }
@@ -167,6 +253,12 @@ fn fields_of(document: &impl Serialize) -> Result<Vec<(FieldName, String)>, Erro
 impl<S> FromContext<PublicationContext, S> for Subscription {
     fn from_context(context: &PublicationContext, _: &S) -> Result<Self, Error> {
         Ok(context.subscription.clone())
+    }
+}
+
+impl<S> FromContext<PublicationContext, S> for Server {
+    fn from_context(context: &PublicationContext, _: &S) -> Result<Self, Error> {
+        Ok(context.subscription.server().clone())
     }
 }
 

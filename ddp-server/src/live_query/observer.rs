@@ -29,7 +29,7 @@ impl Observer {
     /// Hands over the next step of the documents. Never blocks: a session that lags loses steps,
     /// not the state that they lead to.
     pub fn handle_delta(&self, delta: &Arc<Delta>) {
-        self.mailbox.push_delta(self.subscription, self.source, Arc::clone(delta));
+        self.mailbox.push(Mail::Delta(self.subscription, self.source, Arc::clone(delta)));
     }
 
     /// Ends the subscription with an error, since its documents can't be kept up to date any more.

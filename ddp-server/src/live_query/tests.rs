@@ -90,7 +90,7 @@ fn subscribe(
     predicate: &Predicate,
     plan: Plan,
 ) -> (Subscriber, Option<Load>) {
-    let mailbox = Arc::new(Mailbox::new(1_000_000));
+    let mailbox = Arc::new(Mailbox::new(1_000_000, 8));
     let query = Query { predicate: predicate.clone(), ..Query::all("tasks") };
     let observer = Observer::new(Arc::clone(&mailbox), key(), Source::Cursor);
     let joined = multiplexer.observe(&query, plan, observer);

@@ -13,6 +13,8 @@ mod any;
 mod deflate;
 mod error;
 pub(crate) mod framing;
+mod headers;
+mod protocol;
 pub(crate) mod routes;
 pub(crate) mod sockjs;
 #[cfg(test)]
@@ -33,6 +35,7 @@ pub(crate) use self::{
     error::{TransportError, Violation},
     framing::Framing,
 };
+pub use self::{headers::Headers, protocol::Protocol};
 
 /// One client's transport, polled by the single task that owns the connection.
 ///

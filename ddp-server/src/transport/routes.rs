@@ -5,15 +5,15 @@ use std::{future::ready, net::SocketAddr, sync::Arc};
 use axum::{
     Router,
     extract::{ConnectInfo, OriginalUri, Request},
-    http::{HeaderMap, Method, request::Parts},
+    http::{Method, request::Parts},
     response::Response,
     routing::any,
 };
 
 use super::{
-    AnyTransport, TransportConfig,
+    AnyTransport, Headers, Protocol, TransportConfig,
     sockjs::{Endpoint, Mount, SockJs},
-    websocket::{Upgrade, UpgradedIo, WebSocket},
+    websocket::{Upgrade, WebSocket},
 };
 
 /// The prefix that Meteor's stream server gives to SockJS.
@@ -26,9 +26,11 @@ pub(crate) struct ConnectionInfo {
     /// axum's [`ConnectInfo`].
     pub(crate) remote_addr: Option<SocketAddr>,
     /// The headers of the opening request.
-    pub(crate) headers: HeaderMap,
+    pub(crate) headers: Headers,
     /// The path of the opening request, as the client sent it.
     pub(crate) path: String,
+    /// How the client opened the connection.
+    pub(crate) protocol: Protocol,
 }
 
 /// Mounts `/websocket` for plain DDP and `/sockjs` for SockJS, as Meteor's stream server does.
@@ -41,8 +43,9 @@ where
     Fut: Future<Output = ()> + Send + 'static,
 {
     let sockjs = sockjs_router(SOCKJS_PREFIX, config.clone(), on_open.clone());
-    let raw =
-        any(move |request: Request| ready(open(request, Protocol::Raw, &config, on_open.clone())));
+    let raw = any(move |request: Request| {
+        ready(open(request, Protocol::RawWebSocket, &config, on_open.clone()))
+    });
     Router::new().route("/websocket", raw.clone()).route("/websocket/", raw).merge(sockjs)
 }
 
@@ -64,15 +67,15 @@ where
             let may_upgrade = mount.options.websocket && *request.method() == Method::GET;
             match endpoint {
                 Some(Endpoint::RawWebSocket) if may_upgrade => {
-                    open(request, Protocol::Raw, &config, on_open)
+                    open(request, Protocol::RawWebSocket, &config, on_open)
                 }
                 Some(Endpoint::WebSocket) if may_upgrade => {
-                    open(request, Protocol::SockJs, &config, on_open)
+                    open(request, Protocol::WebSocket, &config, on_open)
                 }
                 _ => {
-                    let answer = mount.answer(endpoint, request, |transport, request| {
-                        let transport = AnyTransport::Polling(transport);
-                        tokio::spawn(on_open(transport, connection_info(request)));
+                    let answer = mount.answer(endpoint, request, |transport, request, protocol| {
+                        let info = connection_info(&request, protocol);
+                        tokio::spawn(on_open(AnyTransport::Polling(transport), info));
                     });
                     answer.await
                 }
@@ -83,13 +86,6 @@ where
         .route(prefix, sockjs.clone())
         .route(&format!("{prefix}/"), sockjs.clone())
         .route(&format!("{prefix}/{{*rest}}"), sockjs)
-}
-
-/// What a WebSocket carries.
-#[derive(Clone, Copy, Debug)]
-enum Protocol {
-    Raw,
-    SockJs,
 }
 
 /// Answers a WebSocket handshake, and opens the transport when the answer is out.
@@ -111,13 +107,18 @@ where
     let deflate = upgrade.deflate();
     let (response, upgraded) = upgrade.accept();
     let config = config.clone();
+    // The request itself, and hyper's buffers under it, need not wait for the client.
+    let info = connection_info(&request, protocol);
     tokio::spawn(async move {
         match upgraded.await {
             Ok((io, input)) => {
                 let socket =
                     WebSocket::new(io, input, config.message_bytes_max).with_deflate(deflate);
-                let transport = transport(socket, protocol, &config);
-                on_open(transport, connection_info(request)).await;
+                let transport = match protocol {
+                    Protocol::RawWebSocket => AnyTransport::Raw(socket),
+                    _ => AnyTransport::SockJs(SockJs::new(socket, &config)),
+                };
+                on_open(transport, info).await;
             }
             Err(error) => tracing::debug!(%error, "client left during the handshake"),
         }
@@ -125,18 +126,7 @@ where
     response
 }
 
-fn transport(
-    socket: WebSocket<UpgradedIo>,
-    protocol: Protocol,
-    config: &TransportConfig,
-) -> AnyTransport {
-    match protocol {
-        Protocol::Raw => AnyTransport::Raw(socket),
-        Protocol::SockJs => AnyTransport::SockJs(SockJs::new(socket, config)),
-    }
-}
-
-fn connection_info(request: Parts) -> ConnectionInfo {
+fn connection_info(request: &Parts, protocol: Protocol) -> ConnectionInfo {
     let remote_addr = request.extensions.get::<ConnectInfo<SocketAddr>>();
     // A router nested below a prefix sees only the rest of the path.
     let original = request.extensions.get::<OriginalUri>();
@@ -144,6 +134,7 @@ fn connection_info(request: Parts) -> ConnectionInfo {
     ConnectionInfo {
         remote_addr: remote_addr.map(|info| info.0),
         path: uri.path().to_owned(),
-        headers: request.headers,
+        headers: Headers::keep(&request.headers),
+        protocol,
     }
 }

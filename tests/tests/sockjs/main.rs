@@ -1,6 +1,7 @@
 //! Every transport of SockJS over real sockets, as a browser's requests look on the wire. The
 //! names follow the sections of the SockJS protocol.
 
+mod connection;
 mod http;
 
 use std::net::SocketAddr;

@@ -28,6 +28,7 @@ use super::receiver::Receiver;
 use super::store::Store;
 use super::wire::Callback;
 use super::wire::Wire;
+use crate::transport::Protocol;
 
 const PAYLOAD_EXPECTED: &str = "Payload expected.";
 const BROKEN_JSON: &str = "Broken JSON encoding.";
@@ -62,7 +63,7 @@ impl Mount {
         &self,
         endpoint: Option<Endpoint<'_>>,
         request: Request,
-        open: impl FnOnce(Polling, Parts),
+        open: impl FnOnce(Polling, Parts, Protocol),
     ) -> Response {
         match endpoint {
             None => pages::not_found(),
@@ -106,7 +107,7 @@ impl Mount {
         session: &str,
         access: Access,
         request: Request,
-        open: impl FnOnce(Polling, Parts),
+        open: impl FnOnce(Polling, Parts, Protocol),
     ) -> Response {
         let (method, has_preflight) = match access {
             Access::Xhr | Access::XhrStreaming | Access::XhrSend => (Method::POST, true),
@@ -146,13 +147,14 @@ impl Mount {
         session: &str,
         wire: Wire,
         request: Parts,
-        open: impl FnOnce(Polling, Parts),
+        open: impl FnOnce(Polling, Parts, Protocol),
     ) -> Response {
         let Ok((session, is_new)) = self.store.find_or_open(session) else {
             tracing::warn!("a client was turned away: too many polling sessions");
             return pages::text(StatusCode::SERVICE_UNAVAILABLE, "Too many sessions.\n");
         };
-        let (content_type, has_cors) = (wire.content_type(), wire.has_cors());
+        let (protocol, content_type) = (wire.protocol(), wire.content_type());
+        let has_cors = wire.has_cors();
         let body = match session.attach() {
             Some(id) => {
                 let session = Arc::clone(&session);
@@ -173,7 +175,7 @@ impl Mount {
             self.allow_origin(&request.headers, &mut response);
         }
         if is_new {
-            open(Polling::new(session), request);
+            open(Polling::new(session), request, protocol);
         }
         response
     }

@@ -4,6 +4,8 @@ use bytes::BufMut;
 use bytes::Bytes;
 use bytes::BytesMut;
 
+use crate::transport::Protocol;
+
 /// The head of the endless page, up to the name of the object to call, which is sockjs-node's.
 const PAGE_HEAD: &str = "<!doctype html>\n<html><head>\n  \
     <meta http-equiv=\"X-UA-Compatible\" content=\"IE=edge\" />\n  \
@@ -61,6 +63,16 @@ impl Callback {
 }
 
 impl Wire {
+    pub(super) fn protocol(&self) -> Protocol {
+        match self {
+            Self::Xhr => Protocol::XhrPolling,
+            Self::XhrStreaming => Protocol::XhrStreaming,
+            Self::EventSource => Protocol::EventSource,
+            Self::HtmlFile(_) => Protocol::HtmlFile,
+            Self::Jsonp(_) => Protocol::JsonpPolling,
+        }
+    }
+
     pub(super) fn content_type(&self) -> &'static str {
         match self {
             Self::Xhr | Self::XhrStreaming | Self::Jsonp(_) => {

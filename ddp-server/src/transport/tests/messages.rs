@@ -124,7 +124,8 @@ async fn the_connection_is_described() {
     let info = described.recv().await.expect("a description");
     assert_eq!(info.remote_addr, stream.local_addr().ok());
     assert_eq!(info.path, "/sockjs/000/abcdefgh/websocket");
-    assert_eq!(info.headers["x-forwarded-for"], "192.0.2.1");
+    assert_eq!(info.headers.get("x-forwarded-for"), Some("192.0.2.1"));
+    assert_eq!(info.protocol, Protocol::WebSocket);
 }
 
 const REQUEST: &[u8] = b"GET /websocket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\n\

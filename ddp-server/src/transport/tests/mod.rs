@@ -22,7 +22,7 @@ use tokio_tungstenite::{
 };
 
 use super::{
-    AnyTransport, Transport, TransportConfig, TransportError,
+    AnyTransport, Protocol, Transport, TransportConfig, TransportError,
     routes::{ConnectionInfo, router},
     websocket::WebSocket,
 };

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use axum::response::Html;
 use axum::routing::get;
-use ddp_server::Server;
+use ddp_server::{Config, Server};
 use tokio::net::TcpListener;
 
 use store::Store;
@@ -47,6 +47,7 @@ async fn run() -> Result<(), AnyError> {
 
     let store = Store::open().await?;
     let server = Server::builder()
+        .config(Config::from_env()?)
         .publish("tasks", methods::all)
         .publish("tasks.byList", methods::by_list)
         .method("tasks.insert", methods::insert)
@@ -56,11 +57,12 @@ async fn run() -> Result<(), AnyError> {
     let page = get(|| async { Html(include_str!("index.html")) });
     let router = server.router().route("/", page);
 
+    let stopped = stop_signal()?;
     println!("{}", store.describe());
     println!("open {url}");
     tokio::select! {
         served = server.serve_with(listener, router) => served?,
-        stopped = stop_signal() => stopped?,
+        () = stopped => {}
     }
     server.close().await;
     store.close().await?;
@@ -78,12 +80,15 @@ where
     }
 }
 
-/// Waits for Ctrl-C or a request to terminate.
-async fn stop_signal() -> std::io::Result<()> {
+/// Waits for Ctrl-C or a request to terminate. From the call on, neither ends the program by itself.
+fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        result = tokio::signal::ctrl_c() => result,
-        _ = terminate.recv() => Ok(()),
-    }
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
 }

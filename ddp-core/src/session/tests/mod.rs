@@ -1,5 +1,7 @@
 //! Sessions on virtual time, as transcripts.
 
+mod user;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -1,0 +1,113 @@
+//! Meteor's four publication strategies, on two subscriptions that overlap.
+
+use super::*;
+use crate::snapshot::CollectionName;
+
+/// Two subscriptions to one collection, and what was sent since the last look.
+struct Peer {
+    merge_box: MergeBox,
+    snapshots: BTreeMap<u64, Snapshot>,
+    sent: Vec<String>,
+}
+
+impl Peer {
+    fn new(strategy: PublicationStrategy) -> Self {
+        let strategies = PublicationStrategies::default().with("c", strategy);
+        assert_eq!(strategies.of("other"), PublicationStrategy::ServerMerge);
+        Self { merge_box: MergeBox::new(strategies), snapshots: BTreeMap::new(), sent: vec![] }
+    }
+
+    /// Sets a subscription's document to these fields, or removes it.
+    fn set(&mut self, key: u64, id: &str, fields: Option<&[(&str, &str)]>) -> Vec<String> {
+        let fields = fields.map(|fields| fields.iter().map(|(name, text)| ((*name).into(), *text)));
+        let document = fields.map(|fields| Arc::new(Document::from_fields(fields).unwrap()));
+        let step = BTreeMap::from([(DocumentId::from_string(id), document)]);
+        let snapshot = self.snapshots.entry(key).or_default();
+        let delta = snapshot.advance(&CollectionName::from("c"), step).unwrap();
+        let mut sent = Vec::new();
+        let key = SubscriptionKey::for_tests(key);
+        self.merge_box.apply(key, Source::Cursor, &delta, &mut note(&mut sent));
+        sent
+    }
+
+    fn remove(&mut self, key: u64) -> Vec<String> {
+        let mut sent = Vec::new();
+        self.merge_box.remove(SubscriptionKey::for_tests(key), &mut note(&mut sent));
+        sent
+    }
+
+    fn hold(&mut self, renamed: &[(u64, u64)]) {
+        let key = SubscriptionKey::for_tests;
+        let renamed = renamed.iter().map(|(old, new)| (key(*old), key(*new))).collect();
+        self.merge_box.hold(&renamed);
+    }
+
+    fn release(&mut self) -> Vec<String> {
+        self.merge_box.release(&mut note(&mut self.sent));
+        std::mem::take(&mut self.sent)
+    }
+}
+
+/// Keeps messages without what all of them have.
+fn note(sent: &mut Vec<String>) -> impl FnMut(Outgoing) {
+    let mut push =
+        |text: &str| sent.push(text.replace(r#"{"msg":"#, "").replace(r#","collection":"c""#, ""));
+    move |outgoing| match outgoing {
+        Outgoing::Text(text) => push(&text),
+        Outgoing::Shared(delta) => delta.for_each_message(&mut push),
+    }
+}
+
+const NOTHING: [&str; 0] = [];
+
+#[test]
+fn no_merge_sends_what_each_subscription_does() {
+    let mut peer = Peer::new(PublicationStrategy::NoMerge);
+    let added = r#""added","id":"x","fields":{"a":1}}"#;
+    assert_eq!(peer.set(1, "x", Some(&[("a", "1")])), [added]);
+    assert_eq!(peer.set(2, "x", Some(&[("a", "1")])), [added]);
+    assert_eq!(
+        peer.set(1, "x", Some(&[("b", "2")])),
+        [r#""changed","id":"x","fields":{"b":2},"cleared":["a"]}"#]
+    );
+    assert_eq!(peer.remove(1), [r#""removed","id":"x"}"#]);
+    // Of a rerun each subscription sends its own difference.
+    peer.hold(&[(2, 3)]);
+    assert_eq!(peer.set(3, "y", Some(&[("a", "1")])), NOTHING);
+    assert_eq!(peer.release(), [r#""removed","id":"x"}"#, r#""added","id":"y","fields":{"a":1}}"#]);
+}
+
+#[test]
+fn no_merge_no_history_removes_nothing_by_itself() {
+    let mut peer = Peer::new(PublicationStrategy::NoMergeNoHistory);
+    let added = r#""added","id":"x","fields":{"a":1}}"#;
+    assert_eq!(peer.set(1, "x", Some(&[("a", "1")])), [added]);
+    assert_eq!(peer.set(2, "x", Some(&[("a", "1")])), [added]);
+    assert_eq!(peer.set(1, "x", None), [r#""removed","id":"x"}"#]);
+    assert_eq!(peer.remove(2), NOTHING);
+    // It goes on during a rerun.
+    peer.hold(&[(1, 3)]);
+    assert_eq!(peer.set(3, "x", Some(&[("a", "1")])), [added]);
+    assert_eq!(peer.release(), NOTHING);
+}
+
+#[test]
+fn no_merge_multi_counts_who_publishes_a_document() {
+    let mut peer = Peer::new(PublicationStrategy::NoMergeMulti);
+    assert_eq!(peer.set(1, "x", Some(&[("a", "1")])), [r#""added","id":"x","fields":{"a":1}}"#]);
+    // All fields, whether the client has them or not.
+    assert_eq!(
+        peer.set(2, "x", Some(&[("a", "1"), ("b", "2")])),
+        [r#""changed","id":"x","fields":{"a":1,"b":2}}"#]
+    );
+    assert_eq!(peer.set(1, "x", Some(&[("a", "5")])), [r#""changed","id":"x","fields":{"a":5}}"#]);
+    assert_eq!(peer.set(2, "x", None), NOTHING);
+    assert_eq!(peer.set(2, "x", Some(&[])), NOTHING);
+    assert_eq!(peer.remove(1), NOTHING);
+    assert_eq!(peer.remove(2), [r#""removed","id":"x"}"#]);
+    peer.snapshots.clear();
+    peer.set(4, "x", Some(&[("a", "1")]));
+    peer.hold(&[(4, 5)]);
+    peer.set(5, "y", Some(&[("a", "1")]));
+    assert_eq!(peer.release(), [r#""removed","id":"x"}"#, r#""added","id":"y","fields":{"a":1}}"#]);
+}

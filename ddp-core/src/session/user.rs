@@ -1,0 +1,95 @@
+//! The change of a session's user: all subscriptions run anew, and only the difference is sent.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::subscriptions::sender;
+use super::{Blocker, Event, Output, Session, SubscriptionKey};
+use crate::message::ServerMessage;
+
+/// Subscriptions that run anew. What they have in common with before is not sent again.
+#[derive(Debug, Default)]
+pub(super) struct Rerun {
+    /// Those that are neither ready nor have returned.
+    waiting: BTreeSet<SubscriptionKey>,
+    /// The clients' ids of those that are ready.
+    ready: Vec<String>,
+    /// The clients' ids of calls whose writes have been sent, but for what the rerun holds back.
+    updated: Vec<String>,
+}
+
+impl Session {
+    /// Gives every subscription a new key, under which it begins with nothing. A rerun that is under
+    /// way begins again.
+    pub(super) fn handle_rerun(&mut self) {
+        let old = std::mem::take(&mut self.subscriptions);
+        let mut renamed = BTreeMap::new();
+        // Those that the client asked for come first, as in Meteor.
+        let (named, universal): (Vec<_>, Vec<_>) =
+            old.into_iter().partition(|(_, subscription)| subscription.id.is_some());
+        for (old, mut subscription) in named.into_iter().chain(universal) {
+            let new = SubscriptionKey(self.next_key());
+            renamed.insert(old, new);
+            if let Some(id) = &subscription.id {
+                self.subscription_keys.insert(id.clone(), new);
+            }
+            subscription.is_ready = false;
+            self.subscriptions.insert(new, subscription);
+        }
+        if let Some(Blocker::Subscription(old)) = self.blocked_by
+            && let Some(new) = renamed.get(&old)
+        {
+            self.blocked_by = Some(Blocker::Subscription(*new));
+        }
+        self.merge_box.hold(&renamed);
+        let rerun = self.rerun.get_or_insert_default();
+        rerun.waiting = renamed.values().copied().collect();
+        rerun.ready.clear();
+        self.outputs.push_back(Output::Event(Event::Rerun(renamed)));
+        self.finish_rerun();
+    }
+
+    /// Sends `ready`, or keeps it until the rerun is over.
+    pub(super) fn send_ready(&mut self, id: String) {
+        match &mut self.rerun {
+            Some(rerun) => rerun.ready.push(id),
+            None => self.send(ServerMessage::Ready { subs: &[&id] }),
+        }
+    }
+
+    /// Forgets that a subscription, which has ended, is to be called ready.
+    pub(super) fn retract_ready(&mut self, id: &str) {
+        if let Some(rerun) = &mut self.rerun {
+            rerun.ready.retain(|other| other != id);
+        }
+    }
+
+    /// Sends `updated`, or keeps it until the rerun is over: what a call wrote may be held back.
+    pub(super) fn send_updated(&mut self, id: String) {
+        match &mut self.rerun {
+            Some(rerun) => rerun.updated.push(id),
+            None => self.send(ServerMessage::Updated { methods: &[&id] }),
+        }
+    }
+
+    /// A rerun need not wait for this subscription any more.
+    pub(super) fn settle(&mut self, subscription: SubscriptionKey) {
+        if let Some(rerun) = &mut self.rerun {
+            rerun.waiting.remove(&subscription);
+            self.finish_rerun();
+        }
+    }
+
+    fn finish_rerun(&mut self) {
+        let Some(rerun) = self.rerun.take_if(|rerun| rerun.waiting.is_empty()) else { return };
+        self.merge_box.release(&mut sender(&mut self.outputs));
+        let subs: Vec<&str> = rerun.ready.iter().map(String::as_str).collect();
+        if !subs.is_empty() {
+            self.send(ServerMessage::Ready { subs: &subs });
+        }
+        let methods: Vec<&str> = rerun.updated.iter().map(String::as_str).collect();
+        if !methods.is_empty() {
+            self.send(ServerMessage::Updated { methods: &methods });
+        }
+        self.outputs.push_back(Output::Event(Event::RerunDone));
+    }
+}

@@ -1,0 +1,80 @@
+//! The application's functions that are called when something happens.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use parking_lot::Mutex;
+
+/// Functions that are to be called once, when something ends.
+pub(crate) struct Callbacks(Mutex<State>);
+
+enum State {
+    Waiting(Vec<Callback>),
+    Over,
+}
+
+type Callback = Box<dyn FnOnce() + Send>;
+
+impl Default for Callbacks {
+    fn default() -> Self {
+        Self(Mutex::new(State::Waiting(Vec::new())))
+    }
+}
+
+impl Callbacks {
+    /// Adds a function. If the end has come already it is called at once.
+    pub(crate) fn add(&self, callback: impl FnOnce() + Send + 'static) {
+        let mut state = self.0.lock();
+        if let State::Waiting(callbacks) = &mut *state {
+            return callbacks.push(Box::new(callback));
+        }
+        drop(state);
+        callback();
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(*self.0.lock(), State::Over)
+    }
+
+    /// The end has come: calls all functions, in the order in which they were added.
+    pub(crate) fn call(&self, what: &str) {
+        let state = std::mem::replace(&mut *self.0.lock(), State::Over);
+        if let State::Waiting(callbacks) = state {
+            for callback in callbacks {
+                guard(what, callback);
+            }
+        }
+    }
+}
+
+/// Calls a function of the application, whose panic is logged and harms nobody else.
+pub(crate) fn guard(what: &str, function: impl FnOnce()) {
+    if catch_unwind(AssertUnwindSafe(function)).is_err() {
+        tracing::error!("{what} callback panicked");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn each_is_called_once_in_order_and_late_ones_at_once() {
+        let callbacks = Callbacks::default();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let note = |number: u8| {
+            let seen = Arc::clone(&seen);
+            move || seen.lock().push(number)
+        };
+        callbacks.add(note(1));
+        callbacks.add(|| panic!("on purpose"));
+        callbacks.add(note(2));
+        assert!(!callbacks.is_over() && seen.lock().is_empty());
+        callbacks.call("test");
+        callbacks.call("test");
+        callbacks.add(note(3));
+        assert!(callbacks.is_over());
+        assert_eq!(*seen.lock(), [1, 2, 3]);
+    }
+}

@@ -1,0 +1,92 @@
+//! The logged-in user.
+
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use ddp_core::DdpError;
+
+use super::FromContext;
+use crate::error::Error;
+use crate::method::MethodContext;
+use crate::publication::PublicationContext;
+
+/// The id of the user who is logged in on the connection: Meteor's `this.userId`.
+///
+/// As an argument of a handler it demands a user: without one the client gets the error
+/// `not-authorized`. Take an `Option<UserId>` to serve everybody. A method logs its connection in
+/// with [`Invocation::set_user_id`](super::Invocation::set_user_id).
+///
+/// A method's argument is the user at its start, a publication's the one that it runs for: when the
+/// user changes, publications run anew.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UserId(Arc<str>);
+
+impl UserId {
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for UserId {
+    fn from(id: &str) -> Self {
+        Self(id.into())
+    }
+}
+
+impl From<UserId> for String {
+    fn from(id: UserId) -> Self {
+        id.as_str().to_owned()
+    }
+}
+
+impl Deref for UserId {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for UserId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for UserId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+fn demand(user_id: Option<UserId>) -> Result<UserId, Error> {
+    let refusal = || DdpError::new("not-authorized", "You must be logged in").into();
+    user_id.ok_or_else(refusal)
+}
+
+impl<S> FromContext<PublicationContext, S> for Option<UserId> {
+    fn from_context(context: &PublicationContext, _: &S) -> Result<Self, Error> {
+        Ok(context.subscription.user_id().cloned())
+    }
+}
+
+impl<S> FromContext<PublicationContext, S> for UserId {
+    fn from_context(context: &PublicationContext, _: &S) -> Result<Self, Error> {
+        demand(context.subscription.user_id().cloned())
+    }
+}
+
+impl<S> FromContext<MethodContext, S> for Option<UserId> {
+    fn from_context(context: &MethodContext, _: &S) -> Result<Self, Error> {
+        Ok(context.invocation.user_id())
+    }
+}
+
+impl<S> FromContext<MethodContext, S> for UserId {
+    fn from_context(context: &MethodContext, _: &S) -> Result<Self, Error> {
+        demand(context.invocation.user_id())
+    }
+}

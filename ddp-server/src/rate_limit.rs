@@ -1,0 +1,421 @@
+//! How often clients may call methods and subscribe, as Meteor's `ddp-rate-limiter`.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use ddp_server::Server;
+//! use ddp_server::rate_limit::Rule;
+//!
+//! let login = Rule::new(5, Duration::from_secs(10)).method("login").per_connection();
+//! let server = Server::builder().rate_limit(login).with_state(());
+//! # let _ = server;
+//! ```
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ddp_core::DdpError;
+use parking_lot::Mutex;
+
+use crate::callbacks::guard;
+
+/// With so many different counters in one interval a rule forgets them all and begins again, so that
+/// it cannot take memory without end.
+const COUNTERS_MAX: usize = 1_000_000;
+
+/// What a client asks to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// A method, by a call of a client. Calls of the server itself are not limited.
+    Method,
+    /// A subscription to a named publication.
+    Subscription,
+}
+
+/// One request of a client, as rules see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Request<'a> {
+    /// The user who is logged in.
+    pub user_id: Option<&'a str>,
+    /// The client's IP address.
+    pub client_address: Option<&'a str>,
+    /// Whether it is a call or a subscription.
+    pub kind: Kind,
+    /// The name of the method or publication.
+    pub name: &'a str,
+    /// The session's id.
+    pub connection_id: &'a str,
+}
+
+/// What a rule says of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// Whether the request may run.
+    pub is_allowed: bool,
+    /// Until the rule counts anew.
+    pub time_to_reset: Duration,
+    /// How many more such requests may run until then.
+    pub requests_left: u32,
+}
+
+/// So many requests in so much time.
+///
+/// A rule concerns the requests that satisfy all its conditions. Requests that agree in everything
+/// that a condition looks at are counted together: `per_connection()` has a counter for each
+/// connection, a rule without conditions one for all clients.
+#[derive(Clone)]
+pub struct Rule {
+    requests_max: u32,
+    interval: Duration,
+    kind: Option<Kind>,
+    conditions: [Option<Condition>; 4],
+    message: Option<Message>,
+    callback: Option<Callback>,
+}
+
+type Condition = Arc<dyn Fn(Option<&str>) -> bool + Send + Sync>;
+type Message = Arc<dyn Fn(&Verdict) -> String + Send + Sync>;
+type Callback = Arc<dyn Fn(&Verdict, &Request<'_>) + Send + Sync>;
+
+const USER: usize = 0;
+const ADDRESS: usize = 1;
+const NAME: usize = 2;
+const CONNECTION: usize = 3;
+
+impl Rule {
+    /// Allows so many requests in each interval. Meteor's defaults are 10 and a second.
+    #[must_use]
+    pub fn new(requests_max: u32, interval: Duration) -> Self {
+        let (conditions, message, callback) = Default::default();
+        Self { requests_max, interval, kind: None, conditions, message, callback }
+    }
+
+    fn condition(
+        mut self,
+        field: usize,
+        condition: impl Fn(Option<&str>) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.conditions[field] = Some(Arc::new(condition));
+        self
+    }
+
+    /// Only calls, or only subscriptions.
+    #[must_use]
+    pub fn kind(mut self, kind: Kind) -> Self {
+        self.kind = Some(kind);
+        self
+    }
+
+    /// Only calls of this method.
+    #[must_use]
+    pub fn method(self, name: impl Into<String>) -> Self {
+        self.kind(Kind::Method).name(name)
+    }
+
+    /// Only subscriptions to this publication.
+    #[must_use]
+    pub fn publication(self, name: impl Into<String>) -> Self {
+        self.kind(Kind::Subscription).name(name)
+    }
+
+    /// Only the method or publication of this name.
+    #[must_use]
+    pub fn name(self, name: impl Into<String>) -> Self {
+        let name = name.into();
+        self.name_where(move |other| other == name)
+    }
+
+    /// Only methods and publications with such names; each name is counted apart.
+    #[must_use]
+    pub fn name_where(self, condition: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
+        self.condition(NAME, move |name| name.is_some_and(&condition))
+    }
+
+    /// Counts each user apart; all who are not logged in count as one.
+    #[must_use]
+    pub fn per_user(self) -> Self {
+        self.user_where(|_| true)
+    }
+
+    /// Only such users, each counted apart; `None` are those who are not logged in.
+    #[must_use]
+    pub fn user_where(
+        self,
+        condition: impl Fn(Option<&str>) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.condition(USER, condition)
+    }
+
+    /// Counts each client address apart.
+    #[must_use]
+    pub fn per_address(self) -> Self {
+        self.address_where(|_| true)
+    }
+
+    /// Only such client addresses, each counted apart; `None` is one that is not known.
+    #[must_use]
+    pub fn address_where(
+        self,
+        condition: impl Fn(Option<&str>) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.condition(ADDRESS, condition)
+    }
+
+    /// Counts each connection apart.
+    #[must_use]
+    pub fn per_connection(self) -> Self {
+        self.connection_where(|_| true)
+    }
+
+    /// Only such connections, by the session's id, each counted apart.
+    #[must_use]
+    pub fn connection_where(
+        self,
+        condition: impl Fn(&str) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.condition(CONNECTION, move |id| id.is_some_and(&condition))
+    }
+
+    /// The reason that a client is given, in place of Meteor's text with the seconds to wait.
+    #[must_use]
+    pub fn message(mut self, message: impl Fn(&Verdict) -> String + Send + Sync + 'static) -> Self {
+        self.message = Some(Arc::new(message));
+        self
+    }
+
+    /// Calls a function for each request that the rule concerns, allowed or not. It runs on the
+    /// connection's task and must not block.
+    #[must_use]
+    pub fn on_request(
+        mut self,
+        callback: impl Fn(&Verdict, &Request<'_>) + Send + Sync + 'static,
+    ) -> Self {
+        self.callback = Some(Arc::new(callback));
+        self
+    }
+
+    /// The counter of a request, if the rule concerns it.
+    fn counter(&self, request: &Request<'_>) -> Option<Counter> {
+        if self.kind.is_some_and(|kind| kind != request.kind) {
+            return None;
+        }
+        let mut fields: [Option<Option<Box<str>>>; 4] = Default::default();
+        for (field, condition) in self.conditions.iter().enumerate() {
+            let Some(condition) = condition else { continue };
+            let value = match field {
+                USER => request.user_id,
+                ADDRESS => request.client_address,
+                NAME => Some(request.name),
+                _ => Some(request.connection_id),
+            };
+            if !condition(value) {
+                return None;
+            }
+            fields[field] = Some(value.map(Into::into));
+        }
+        Some(Counter(fields))
+    }
+}
+
+impl fmt::Debug for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rule")
+            .field("requests_max", &self.requests_max)
+            .field("interval", &self.interval)
+            .field("kind", &self.kind)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What requests that are counted together have in common.
+#[derive(PartialEq, Eq, Hash)]
+struct Counter([Option<Option<Box<str>>>; 4]);
+
+/// Names a rule, to remove it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RuleId(u64);
+
+/// The rules of a server. Rules can be added and removed while it runs.
+#[derive(Default)]
+pub struct RateLimiter(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    rules: Vec<Running>,
+    last_id: u64,
+}
+
+struct Running {
+    id: RuleId,
+    rule: Rule,
+    since: Option<Instant>,
+    counters: HashMap<Counter, u32>,
+}
+
+impl RateLimiter {
+    /// Adds a rule, Meteor's `DDPRateLimiter.addRule`.
+    pub fn add_rule(&self, rule: Rule) -> RuleId {
+        let mut state = self.0.lock();
+        state.last_id += 1;
+        let id = RuleId(state.last_id);
+        state.rules.push(Running { id, rule, since: None, counters: HashMap::new() });
+        id
+    }
+
+    /// Removes a rule and whatever it limits. False if it is gone already.
+    pub fn remove_rule(&self, id: RuleId) -> bool {
+        let mut state = self.0.lock();
+        let before = state.rules.len();
+        state.rules.retain(|rule| rule.id != id);
+        state.rules.len() < before
+    }
+
+    /// Counts a request.
+    ///
+    /// # Errors
+    /// `too-many-requests`, with `timeToReset` in milliseconds, if a rule does not allow it. With
+    /// several such rules, that of the longest time to wait.
+    pub(crate) fn check(&self, now: Instant, request: &Request<'_>) -> Result<(), DdpError> {
+        let mut state = self.0.lock();
+        if state.rules.is_empty() {
+            return Ok(());
+        }
+        let mut concerned = Vec::new();
+        for running in &mut state.rules {
+            if let Some(counter) = running.rule.counter(request) {
+                concerned.push((running.rule.clone(), running.count(now, counter)));
+            }
+        }
+        drop(state);
+        let mut refusal: Option<(Rule, Verdict)> = None;
+        for (rule, verdict) in concerned {
+            if let Some(callback) = &rule.callback {
+                guard("rate limit", || callback(&verdict, request));
+            }
+            let longest = refusal.as_ref().map(|(_, refused)| refused.time_to_reset);
+            if !verdict.is_allowed && longest.is_none_or(|longest| verdict.time_to_reset > longest)
+            {
+                refusal = Some((rule, verdict));
+            }
+        }
+        refusal.map_or(Ok(()), |(rule, verdict)| Err(error(&rule, &verdict)))
+    }
+}
+
+impl Running {
+    fn count(&mut self, now: Instant, counter: Counter) -> Verdict {
+        let since = *self.since.get_or_insert(now);
+        let mut elapsed = now.saturating_duration_since(since);
+        if elapsed > self.rule.interval || self.counters.len() >= COUNTERS_MAX {
+            self.counters.clear();
+            self.since = Some(now);
+            elapsed = Duration::ZERO;
+        }
+        let count = self.counters.entry(counter).or_default();
+        *count = count.saturating_add(1);
+        Verdict {
+            is_allowed: *count <= self.rule.requests_max,
+            time_to_reset: self.rule.interval.saturating_sub(elapsed),
+            requests_left: self.rule.requests_max.saturating_sub(*count),
+        }
+    }
+}
+
+fn error(rule: &Rule, verdict: &Verdict) -> DdpError {
+    let reason = match &rule.message {
+        Some(message) => message(verdict),
+        None => {
+            let seconds = verdict.time_to_reset.as_millis().div_ceil(1000);
+            format!(
+                "Error, too many requests. Please slow down. You must wait {seconds} seconds before \
+                 trying again."
+            )
+        }
+    };
+    let details = format!(r#"{{"timeToReset":{}}}"#, verdict.time_to_reset.as_millis());
+    DdpError { details: Some(details), ..DdpError::new("too-many-requests", reason) }
+}
+
+impl fmt::Debug for RateLimiter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.0.lock();
+        f.debug_list().entries(state.rules.iter().map(|running| &running.rule)).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn call<'a>(user_id: Option<&'a str>, name: &'a str, connection_id: &'a str) -> Request<'a> {
+        let client_address = Some("127.0.0.1");
+        Request { user_id, client_address, kind: Kind::Method, name, connection_id }
+    }
+
+    #[test]
+    fn requests_are_counted_by_all_that_the_conditions_look_at() {
+        let limiter = RateLimiter::default();
+        limiter.add_rule(Rule::new(2, SECOND).name_where(|name| name != "free").per_connection());
+        let now = Instant::now();
+        let check = |request| limiter.check(now, &request).is_ok();
+        assert_eq!([0; 3].map(|_| check(call(None, "a", "1"))), [true, true, false]);
+        assert_eq!([0; 3].map(|_| check(call(None, "b", "1"))), [true, true, false]);
+        assert_eq!([0; 3].map(|_| check(call(None, "a", "2"))), [true, true, false]);
+        assert!((0..9).all(|_| check(call(None, "free", "1"))));
+        // The user is none of the rule's business.
+        assert!(!check(call(Some("u"), "a", "1")));
+    }
+
+    #[test]
+    fn the_error_is_meteors_and_the_interval_begins_with_the_first_request() {
+        let limiter = RateLimiter::default();
+        limiter.add_rule(Rule::new(1, 10 * SECOND).method("login"));
+        let start = Instant::now();
+        assert!(limiter.check(start, &call(None, "login", "1")).is_ok());
+        let subscription = Request { kind: Kind::Subscription, ..call(None, "login", "1") };
+        assert!(limiter.check(start, &subscription).is_ok());
+        let late = start + Duration::from_millis(2_500);
+        let error = limiter.check(late, &call(None, "login", "2")).unwrap_err();
+        assert_eq!(error.error, "too-many-requests".into());
+        assert_eq!(
+            error.reason.as_deref(),
+            Some(
+                "Error, too many requests. Please slow down. You must wait 8 seconds before trying again."
+            )
+        );
+        assert_eq!(error.details.as_deref(), Some(r#"{"timeToReset":7500}"#));
+        assert!(limiter.check(start + 10 * SECOND, &call(None, "login", "1")).is_err());
+        assert!(limiter.check(start + 11 * SECOND, &call(None, "login", "1")).is_ok());
+        assert!(limiter.check(start + 11 * SECOND, &call(None, "login", "1")).is_err());
+    }
+
+    #[test]
+    fn of_several_rules_the_longest_wait_counts_and_rules_can_go() {
+        let limiter = RateLimiter::default();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let note = Arc::clone(&seen);
+        let short = limiter.add_rule(
+            Rule::new(0, SECOND).kind(Kind::Method).user_where(|user| user.is_none()).on_request(
+                move |verdict, request| {
+                    note.lock().push((verdict.requests_left, request.name.to_owned()));
+                },
+            ),
+        );
+        let long = limiter.add_rule(
+            Rule::new(1, 60 * SECOND).per_user().per_address().message(|_| "slow down".to_owned()),
+        );
+        let now = Instant::now();
+        let reason = |user| limiter.check(now, &call(user, "m", "1")).map_err(|error| error.reason);
+        assert!(reason(None).unwrap_err().unwrap().contains("1 seconds"));
+        assert_eq!(reason(None), Err(Some("slow down".to_owned())));
+        assert_eq!(reason(Some("u")), Ok(()));
+        assert_eq!(*seen.lock(), [(0, "m".to_owned()), (0, "m".to_owned())]);
+        assert!(limiter.remove_rule(long) && !limiter.remove_rule(long));
+        assert!(limiter.remove_rule(short));
+        assert!(reason(None).is_ok());
+    }
+}

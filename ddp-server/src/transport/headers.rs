@@ -1,0 +1,185 @@
+//! What is kept of the headers of a request.
+
+use std::fmt;
+use std::sync::Arc;
+
+use axum::http::{HeaderMap, HeaderValue};
+
+/// The headers that an application may see, which are those that sockjs-node lets through.
+const KEPT: [&str; 14] = [
+    "referer",
+    "x-client-ip",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-cluster-client-ip",
+    "via",
+    "x-real-ip",
+    "x-forwarded-proto",
+    "x-ssl",
+    "dnt",
+    "host",
+    "user-agent",
+    "accept-language",
+];
+
+/// Of these only the first counts, as in Node. The values of the others are joined by commas.
+const SINGLE: [&str; 3] = ["referer", "host", "user-agent"];
+
+/// A longer value is left out, so that a client cannot make its idle connection costly. It is not
+/// cut either: what a proxy appends to `x-forwarded-for` stands at the end.
+const VALUE_BYTES_MAX: usize = 4096;
+
+/// What an application may know of the headers of a client's opening request.
+///
+/// Kept are those that say where a client comes from and what it is: `referer`, `x-client-ip`,
+/// `x-forwarded-for`, `x-forwarded-host`, `x-forwarded-port`, `x-cluster-client-ip`, `via`,
+/// `x-real-ip`, `x-forwarded-proto`, `x-ssl`, `dnt`, `host`, `user-agent` and `accept-language`.
+/// They are the same as in Meteor. Cookies are not among them, for browsers send them along when a
+/// script of another site connects. A header that is empty, or longer than 4 KiB, is missing.
+///
+/// Each of them is what the client says. Only what a proxy of your own has set can be trusted.
+///
+/// Cheap to clone and small: the values are copied out of the request.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Headers {
+    /// For each header a line of its name, a colon and the value.
+    lines: Arc<str>,
+}
+
+impl Headers {
+    /// Copies what is kept.
+    pub(super) fn keep(request: &HeaderMap) -> Self {
+        let mut lines = String::new();
+        for name in KEPT {
+            let values = request.get_all(name).iter().map(HeaderValue::as_bytes);
+            let count = if SINGLE.contains(&name) { 1 } else { usize::MAX };
+            let values: Vec<&[u8]> = values.take(count).collect();
+            let value = values.join(&b", "[..]);
+            if !value.is_empty() && value.len() <= VALUE_BYTES_MAX {
+                lines.push_str(name);
+                lines.push(':');
+                lines.push_str(&text(value));
+                lines.push('\n');
+            }
+        }
+        Self { lines: lines.into() }
+    }
+
+    /// The value of a header, whose name may be in upper or lower case.
+    ///
+    /// Of several lines of one header the values are joined by commas. A value that is not UTF-8
+    /// is read as ISO 8859-1.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
+    /// The names, in lower case, and the values.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        // A value may have colons, but neither it nor a name can have the end of a line.
+        self.lines.lines().filter_map(|line| line.split_once(':'))
+    }
+}
+
+impl fmt::Debug for Headers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
+}
+
+fn text(value: Vec<u8>) -> String {
+    String::from_utf8(value)
+        .unwrap_or_else(|error| error.as_bytes().iter().copied().map(char::from).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderName;
+
+    use super::*;
+
+    fn keep(lines: &[(&'static str, &[u8])]) -> Headers {
+        let mut request = HeaderMap::new();
+        for (name, value) in lines {
+            let value = HeaderValue::from_bytes(value).expect("a header value");
+            request.append(HeaderName::from_static(name), value);
+        }
+        Headers::keep(&request)
+    }
+
+    #[test]
+    fn what_is_not_listed_is_not_kept() {
+        let headers = keep(&[
+            ("host", b"[::1]:3000"),
+            ("cookie", b"secret=1"),
+            ("origin", b"https://app.example"),
+            ("authorization", b"Basic eA=="),
+            ("accept-language", b"de, en;q=0.5"),
+        ]);
+        let kept: Vec<_> = headers.iter().collect();
+        assert_eq!(kept, [("host", "[::1]:3000"), ("accept-language", "de, en;q=0.5")]);
+        assert_eq!(headers.get("Accept-LANGUAGE"), Some("de, en;q=0.5"));
+        for name in ["cookie", "origin", "authorization", "", "hos", "host:[::1]"] {
+            assert_eq!(headers.get(name), None, "{name}");
+        }
+        let shown = r#"{"host": "[::1]:3000", "accept-language": "de, en;q=0.5"}"#;
+        assert_eq!(format!("{headers:?}"), shown);
+        assert_eq!(keep(&[]).iter().count(), 0);
+    }
+
+    #[test]
+    fn every_listed_header_is_kept() {
+        for name in KEPT {
+            let headers = keep(&[(name, b"value")]);
+            assert_eq!(headers.get(name), Some("value"));
+        }
+    }
+
+    #[test]
+    fn repeated_headers_are_joined_or_the_first_one_counts() {
+        let headers = keep(&[
+            ("x-forwarded-for", b"192.0.2.1"),
+            ("user-agent", b"first"),
+            ("x-forwarded-for", b"192.0.2.2, 192.0.2.3"),
+            ("user-agent", b"second"),
+        ]);
+        assert_eq!(headers.get("x-forwarded-for"), Some("192.0.2.1, 192.0.2.2, 192.0.2.3"));
+        assert_eq!(headers.get("user-agent"), Some("first"));
+    }
+
+    #[test]
+    fn values_of_any_bytes_are_text() {
+        let table: [(&[u8], Option<&str>); 5] = [
+            (b"caf\xe9", Some("caf\u{e9}")),
+            ("caf\u{e9}".as_bytes(), Some("caf\u{e9}")),
+            (b"a:b\tc\x85d", Some("a:b\tc\u{85}d")),
+            (b"\xe2\x80\xa8", Some("\u{2028}")),
+            (b"", None),
+        ];
+        for (value, expected) in table {
+            assert_eq!(keep(&[("user-agent", value)]).get("user-agent"), expected, "{value:x?}");
+        }
+    }
+
+    #[test]
+    fn long_values_are_left_out() {
+        let (fits, long) = ([b'x'; VALUE_BYTES_MAX], [b'x'; VALUE_BYTES_MAX + 1]);
+        assert_eq!(keep(&[("via", &fits)]).get("via").map(str::len), Some(VALUE_BYTES_MAX));
+        let headers = keep(&[("referer", &long), ("via", &fits), ("via", b"x"), ("dnt", b"1")]);
+        assert_eq!(headers.iter().collect::<Vec<_>>(), [("dnt", "1")]);
+    }
+
+    #[test]
+    fn a_copy_leaves_the_request_behind() {
+        let buffer = bytes::Bytes::from(b"dnt: 1\r\nuser-agent: x".to_vec());
+        let value = HeaderValue::from_maybe_shared(buffer.slice(20..)).expect("a header value");
+        let mut request = HeaderMap::new();
+        request.insert("user-agent", value);
+        let headers = Headers::keep(&request);
+        assert!(!buffer.is_unique(), "a value of the request shares the buffer");
+        drop(request);
+        assert!(buffer.is_unique());
+        assert_eq!(headers.get("user-agent"), Some("x"));
+    }
+}

@@ -1,0 +1,97 @@
+//! What an application is told of its clients.
+
+use std::net::SocketAddr;
+
+use axum::Router;
+use ddp_server::sockjs::Connection;
+use ddp_server::sockjs::Options;
+use ddp_server::sockjs::Protocol;
+use ddp_server::sockjs::router;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpListener;
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+
+use crate::PATIENCE;
+
+/// Serves an application that hands its connections over, with clients' addresses or without.
+async fn serve(has_addresses: bool) -> (SocketAddr, mpsc::UnboundedReceiver<Connection>) {
+    let (opened, connections) = mpsc::unbounded_channel();
+    let told = router("/told", Options::default(), move |connection| {
+        let opened = opened.clone();
+        async move {
+            // A test that has ended does not listen.
+            let _ = opened.send(connection);
+        }
+    });
+    let app = Router::new().nest("/outer", told);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    if has_addresses {
+        let app = app.into_make_service_with_connect_info::<SocketAddr>();
+        tokio::spawn(async move { axum::serve(listener, app).await });
+    } else {
+        tokio::spawn(async move { axum::serve(listener, app).await });
+    }
+    (address, connections)
+}
+
+/// Sends the head of a request with some headers of interest; the answer is not read.
+async fn open(address: SocketAddr, method: &str, path: &str) -> TcpStream {
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: app.example\r\nConnection: Upgrade\r\n\
+         Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nContent-Length: 0\r\n\
+         Cookie: secret=1\r\nOrigin: https://app.example\r\nUser-Agent: test/1 (x: y)\r\n\
+         X-Forwarded-For: 192.0.2.1\r\nx-forwarded-for: 192.0.2.2\r\n\r\n"
+    );
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream
+}
+
+async fn next(connections: &mut mpsc::UnboundedReceiver<Connection>) -> Connection {
+    let next = tokio::time::timeout(PATIENCE, connections.recv()).await;
+    next.expect("a connection in time").expect("the server runs")
+}
+
+#[tokio::test]
+async fn each_transport_tells_the_same() {
+    let (address, mut connections) = serve(true).await;
+    let table = [
+        ("GET", "/websocket", Protocol::RawWebSocket, "websocket-raw"),
+        ("GET", "/000/a/websocket", Protocol::WebSocket, "websocket"),
+        ("POST", "/000/b/xhr", Protocol::XhrPolling, "xhr-polling"),
+        ("POST", "/000/c/xhr_streaming", Protocol::XhrStreaming, "xhr-streaming"),
+        ("GET", "/000/d/eventsource", Protocol::EventSource, "eventsource"),
+        ("GET", "/000/e/htmlfile", Protocol::HtmlFile, "htmlfile"),
+        ("GET", "/000/f/jsonp", Protocol::JsonpPolling, "jsonp-polling"),
+    ];
+    for (method, path, protocol, name) in table {
+        let path = format!("/outer/told{path}");
+        let stream = open(address, method, &format!("{path}?c=x")).await;
+        let connection = next(&mut connections).await;
+        assert_eq!(connection.protocol(), protocol);
+        assert_eq!(connection.protocol().to_string(), name);
+        assert_eq!(connection.path(), path);
+        assert_eq!(connection.prefix(), "/told");
+        assert_eq!(connection.remote_addr(), stream.local_addr().ok(), "{name}");
+        let headers: Vec<_> = connection.headers().iter().collect();
+        let expected = [
+            ("x-forwarded-for", "192.0.2.1, 192.0.2.2"),
+            ("host", "app.example"),
+            ("user-agent", "test/1 (x: y)"),
+        ];
+        assert_eq!(headers, expected, "{name}");
+        assert_eq!(connection.headers().get("User-Agent"), Some("test/1 (x: y)"));
+    }
+}
+
+#[tokio::test]
+async fn without_connect_info_the_address_is_unknown() {
+    let (address, mut connections) = serve(false).await;
+    for (method, path) in [("GET", "/outer/told/websocket"), ("POST", "/outer/told/000/a/xhr")] {
+        let _stream = open(address, method, path).await;
+        assert_eq!(next(&mut connections).await.remote_addr(), None, "{path}");
+    }
+}
