@@ -32,6 +32,7 @@ pub(crate) async fn replay(name: &str) {
     let address = ddp_tests::peer::serve(&world.server(&transcript.world)).await;
     let mut clients = Clients { address, open: BTreeMap::new() };
     clients.get("").await;
+    let mut faults = Vec::new();
     for (index, block) in transcript.blocks.iter().enumerate() {
         for action in &block.actions {
             clients.act(&world, action).await;
@@ -52,22 +53,27 @@ pub(crate) async fn replay(name: &str) {
             let lines = |all: &[&Received]| {
                 all.iter().map(|one| one.text.clone()).collect::<Vec<_>>().join("\n  ")
             };
-            assert!(
-                agree(&expected, &came),
-                "{name}, block {}, connection '{connection}': expected\n  {}\ncame\n  {}\n",
-                index + 1,
-                lines(&expected),
-                came.join("\n  "),
-            );
+            if !agree(&expected, &came) {
+                faults.push(format!(
+                    "block {}, connection '{connection}': expected\n  {}\ncame\n  {}\n",
+                    index + 1,
+                    lines(&expected),
+                    came.join("\n  "),
+                ));
+            }
             agrees_with_meteor &= agree(&meteor.iter().collect::<Vec<_>>(), &came);
         }
-        let is_stale = deviation.is_some() && agrees_with_meteor;
-        assert!(!is_stale, "{name}, block {} does not deviate any more", index + 1);
+        if deviation.is_some() && agrees_with_meteor {
+            faults.push(format!("block {} does not deviate any more\n", index + 1));
+        }
     }
     for (connection, client) in clients.open {
         let rest = client.finish().await;
-        assert!(rest.is_empty(), "{name}, connection '{connection}', after the end: {rest:#?}");
+        if !rest.is_empty() {
+            faults.push(format!("connection '{connection}', after the end: {rest:#?}\n"));
+        }
     }
+    assert!(faults.is_empty(), "{name}\n{}", faults.concat());
 }
 
 struct Clients {
