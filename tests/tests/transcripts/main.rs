@@ -106,26 +106,30 @@ transcripts! {
     hooks_refuse_universal
     ids
     ids_change
-    ids_numbers
-    ids_object_ids
+    limit_counts_failures
     limit_duplicate_sub
     limit_methods
     limit_nested
     limit_rerun
     limit_subscriptions
     limit_subscriptions_ended
+    limit_while_blocked
     merge_cleared_and_set
     merge_collections
     merge_cursor_and_manual
     merge_equal_values
+    merge_fields_of_cursors
     merge_late_document
     merge_late_field
     merge_null_field
     merge_removed_and_added
+    merge_resubscribe
     merge_three
+    merge_unsub_together
     method_after_close
     method_check
     method_close
+    method_echo_deep
     method_empty_id
     method_errors
     method_errors_ejson
@@ -135,8 +139,10 @@ transcripts! {
     method_id_reused
     method_internal_errors
     method_malformed
+    method_many
     method_nested
     method_nested_connection
+    method_nested_error
     method_nested_unblock
     method_nested_writes
     method_order
@@ -144,6 +150,7 @@ transcripts! {
     method_results
     method_unblock
     method_unblock_late
+    method_unblock_order
     method_unblock_several
     method_unknown
     method_writes
@@ -160,14 +167,16 @@ transcripts! {
     publication_added_twice
     publication_changed_unknown
     publication_check
+    publication_collections
+    publication_cursor_fields
     publication_empty
     publication_error_internal
     publication_error_later
     publication_fails
     publication_live
+    publication_many
     publication_nested_fields
     publication_no_cursors
-    publication_not_a_cursor
     publication_stops
     publication_throws
     publication_throws_after_stop
@@ -220,6 +229,7 @@ transcripts! {
     sub_id_again
     sub_inherited_name
     sub_malformed
+    sub_many
     sub_never_ready
     sub_on_stop
     sub_on_stop_at_close
@@ -228,6 +238,7 @@ transcripts! {
     sub_ready_twice
     sub_same_twice
     sub_unblock
+    sub_unicode
     sub_unknown
     sub_without_params
     universal_and_named
@@ -246,6 +257,7 @@ transcripts! {
     unsub_while_pending
     unsub_without_id
     user_after_unblock
+    user_changes_while_rerunning
     user_collections
     user_concurrent_method
     user_cursor
@@ -253,6 +265,7 @@ transcripts! {
     user_empty_id
     user_forbidden
     user_forbidden_after_documents
+    user_login_and_sub
     user_nested_call
     user_nested_call_after_unblock
     user_null
@@ -262,12 +275,16 @@ transcripts! {
     user_precedence
     user_queue_while_rerunning
     user_ready_together
+    user_same_documents
     user_same_id
     user_set_and_throw
     user_slow_publication
     user_stopped
+    user_sub_in_flight
+    user_throws_late
     user_twice
     user_two_connections
+    user_unsub_after
     user_without_subscriptions
     user_writes_in_method
 }

@@ -63,8 +63,9 @@ pub(crate) async fn replay(name: &str) {
             }
             agrees_with_meteor &= agree(&meteor.iter().collect::<Vec<_>>(), &came);
         }
-        if deviation.is_some() && agrees_with_meteor {
-            faults.push(format!("block {} does not deviate any more\n", index + 1));
+        if let Some(deviation) = deviation.filter(|_| agrees_with_meteor) {
+            let reason = deviation.reason;
+            faults.push(format!("block {} does not deviate any more: {reason}\n", index + 1));
         }
     }
     for (connection, client) in clients.open {
@@ -133,6 +134,11 @@ impl Client {
         loop {
             let message = tokio::time::timeout(PATIENCE, self.socket.next()).await.ok()?;
             let closed = match message {
+                // On a busy machine a server may ask whether the client is still there.
+                Some(Ok(Message::Text(text))) if text == r#"{"msg":"ping"}"# => {
+                    self.send(r#"{"msg":"pong"}"#).await;
+                    continue;
+                }
                 Some(Ok(Message::Text(text))) => return Some(text.to_string()),
                 Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
                 Some(Ok(Message::Close(Some(CloseFrame { code, reason })))) => {
