@@ -162,26 +162,22 @@ impl Running {
         params: Vec<Ejson>,
         random_seed: Option<&str>,
     ) {
-        let method = self.server.method(&name).cloned();
-        let method = method
-            .ok_or_else(|| DdpError::method_not_found(&name))
-            .and_then(|found| self.limit(rate_limit::Kind::Method, &name).map(|()| found));
-        match method {
-            Ok(method) => {
-                let (server, connection) = (self.server.clone(), self.connection.clone());
-                let user_id = self.user_id.clone();
-                let invocation =
-                    Invocation::by_client(server, connection.clone(), key, user_id, random_seed);
-                let context = MethodContext { name, params, invocation };
-                // Its end is told by mail; nobody waits for the task.
-                let _ = start(invoke(method, context, connection, key)).await;
-            }
-            Err(error) => {
-                let mailbox = self.connection.mailbox();
-                mailbox.push(Mail::Result(key, Err(error)));
-                mailbox.push(Mail::Updated(key));
-            }
+        let mailbox = self.connection.mailbox();
+        let Some(method) = self.server.method(&name).cloned() else {
+            mailbox.push(Mail::Result(key, Err(DdpError::method_not_found(&name))));
+            return mailbox.push(Mail::Updated(key));
+        };
+        if let Err(error) = self.limit(rate_limit::Kind::Method, &name) {
+            mailbox.push(Mail::Updated(key));
+            return mailbox.push(Mail::Result(key, Err(error)));
         }
+        let (server, connection) = (self.server.clone(), self.connection.clone());
+        let user_id = self.user_id.clone();
+        let invocation =
+            Invocation::by_client(server, connection.clone(), key, user_id, random_seed);
+        let context = MethodContext { name, params, invocation };
+        // Its end is told by mail; nobody waits for the task.
+        let _ = start(invoke(method, context, connection, key)).await;
     }
 
     /// Asks the rate limiter, which runs the application's conditions.
@@ -223,8 +219,9 @@ async fn invoke(
         let session = connection.id();
         redact(error, &format!("while invoking method '{name}' for session {session}"))
     });
-    connection.mailbox().push(Mail::Result(call, result));
+    // As in Meteor, `updated` comes first if there is nothing to wait for.
     invocation.fence().arm();
+    connection.mailbox().push(Mail::Result(call, result));
 }
 
 async fn publish(context: PublicationContext) {
