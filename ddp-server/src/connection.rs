@@ -147,15 +147,22 @@ impl<T: Transport> Driver<T> {
                     return End::Close(CLOSED, reason.to_string());
                 }
             };
-            match poll_fn(|cx| self.poll_wake(cx, deadline, timer.as_mut(), &mut mail)).await {
+            let wake = if mail.is_empty() {
+                poll_fn(|cx| self.poll_wake(cx, deadline, timer.as_mut(), &mut mail)).await
+            } else {
+                Wake::Mail
+            };
+            match wake {
                 Wake::Message(text) => {
                     self.session.handle_input(Input::Message(Instant::now(), &text));
                 }
                 Wake::Mail => self.handle_mail(&mut mail).await,
                 Wake::End(EndReason::Requested) => {
-                    self.handle_mail(&mut mail).await;
                     // What the session makes of the last mail still goes out.
-                    let _ = self.drain().await;
+                    while !mail.is_empty() {
+                        self.handle_mail(&mut mail).await;
+                        let _ = self.drain().await;
+                    }
                     return End::Close(GOING_AWAY, "server closed".to_owned());
                 }
                 Wake::End(EndReason::Behind) => {
@@ -183,8 +190,15 @@ impl<T: Transport> Driver<T> {
         }
     }
 
+    /// Hands mail to the session, up to a change of the user, which is left for the next time: all
+    /// that the session wants done because of earlier mail must have been done before.
     async fn handle_mail(&mut self, mail: &mut VecDeque<Mail>) {
+        let mut is_first = true;
         while let Some(next) = mail.pop_front() {
+            if matches!(next, Mail::SetUser(..)) && !std::mem::take(&mut is_first) {
+                return mail.push_front(next);
+            }
+            is_first = false;
             if matches!(next, Mail::Universal) {
                 // What they show at once precedes what has been mailed since, such as the result of
                 // the method that made them.

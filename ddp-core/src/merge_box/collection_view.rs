@@ -72,6 +72,13 @@ impl SessionCollectionView {
         if delta.to() > self.views[index].1.version() {
             self.views[index].1 = delta.after().clone();
         }
+        if !self.order.is_empty() {
+            let gone = delta.changes().iter().filter(|change| change.after.is_none());
+            let gone: BTreeSet<_> = gone.map(|change| &change.id).collect();
+            let views = &self.views;
+            let is_shown = |id: &DocumentId| views.iter().any(|(_, view)| view.get(id).is_some());
+            self.order.retain(|id| !gone.contains(id) || is_shown(id));
+        }
     }
 
     /// Takes a place of which nothing is to be sent yet.
@@ -136,46 +143,56 @@ impl SessionCollectionView {
         collection: &CollectionName,
         send: &mut impl FnMut(Outgoing),
     ) {
-        if self.strategy == PublicationStrategy::NoMerge {
-            return self.send_each_difference(before, collection, send);
-        }
         let mut order = std::mem::take(&mut self.order);
         order.retain(|id| self.snapshots().any(|snapshot| snapshot.get(id).is_some()));
-        for id in self.different(before) {
-            if !order.contains(&id) {
-                let (was, is) = (merged(&id, before.snapshots()), merged(&id, self.snapshots()));
-                send_change(collection, &id, was.as_ref(), is.as_ref(), send);
+        let placed: BTreeSet<&DocumentId> = order.iter().collect();
+        let different = self.different(before);
+        // First what goes: without merging, one subscription may show what another did.
+        for goes in [true, false] {
+            for id in &different {
+                for (was, is) in self.changes(before, id) {
+                    if is.is_none() == goes && (goes || !placed.contains(id)) {
+                        send_change(collection, id, was.as_ref(), is.as_ref(), send);
+                    }
+                }
             }
         }
         // From the end, so that each is put before one that has its place.
         let mut next = None;
         for id in order.into_iter().rev() {
             let placement = Placement { collection: collection.clone(), id, before: next };
-            let id = &placement.id;
-            let (was, is) = (merged(id, before.snapshots()), merged(id, self.snapshots()));
-            send_placed(&placement, was.as_ref(), is.as_ref(), send);
+            for (was, is) in self.changes(before, &placement.id) {
+                if is.is_some() {
+                    send_placed(&placement, was.as_ref(), is.as_ref(), send);
+                }
+            }
             next = Some(placement.id);
         }
     }
 
-    /// Sends each subscription's own difference.
-    fn send_each_difference(
-        &mut self,
-        before: &Self,
-        collection: &CollectionName,
-        send: &mut impl FnMut(Outgoing),
-    ) {
-        self.order.clear();
-        let none = Snapshot::default();
-        let keys = before.views.iter().chain(&self.views).map(|(key, _)| *key);
-        for key in keys.collect::<BTreeSet<_>>() {
-            let was = before.snapshot(key).unwrap_or(&none);
-            let is = self.snapshot(key).unwrap_or(&none);
-            for change in was.diff(is) {
-                let (was, is) = (fields(change.before.as_ref()), fields(change.after.as_ref()));
-                send_change(collection, &change.id, was.as_ref(), is.as_ref(), send);
-            }
+    /// What becomes of a document since `before`: once for all subscriptions or, without merging,
+    /// for each.
+    fn changes<'a>(
+        &'a self,
+        before: &'a Self,
+        id: &DocumentId,
+    ) -> Vec<(Option<FieldList<'a>>, Option<FieldList<'a>>)> {
+        if self.strategy == PublicationStrategy::NoMerge {
+            let document = |view: &'a Self, key| fields(view.snapshot(key)?.get(id));
+            let keys = before.views.iter().chain(&self.views).map(|(key, _)| *key);
+            let keys = keys.collect::<BTreeSet<_>>().into_iter();
+            return keys.map(|key| (document(before, key), document(self, key))).collect();
         }
+        let (mut was, is) = (merged(id, before.snapshots()), merged(id, self.snapshots()));
+        let shown = before.snapshots().filter(|snapshot| snapshot.get(id).is_some());
+        if self.strategy == PublicationStrategy::NoMergeMulti
+            && shown.count() > 1
+            && let (Some(was), Some(is)) = (&mut was, &is)
+        {
+            // Whose values the client has depends on who was last, so it is sent all of them anew.
+            was.retain(|(name, _)| !is.iter().any(|(other, _)| other == name));
+        }
+        vec![(was, is)]
     }
 
     /// The documents that may not be the same in two views.

@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{Connection, FromContext, Invocation, UserId};
-use crate::by_hand::{ByHand, Fields, forgotten};
+use crate::by_hand::{ByHand, Fields, forgotten, forgotten_place};
 use crate::callbacks::Callbacks;
 use crate::collection::Collection;
 use crate::error::Error;
@@ -83,7 +83,7 @@ impl Subscription {
         fields: impl IntoIterator<Item = (&'a str, Option<V>)>,
     ) -> Result<(), Error> {
         let (mut set, mut cleared) = (Fields::new(), Fields::new());
-        for (name, value) in fields {
+        for (name, value) in fields.into_iter().filter(|(name, _)| *name != "_id") {
             match value {
                 Some(value) => set.push((name.into(), ejson::to_text(&value)?)),
                 None => cleared.push((name.into(), "null".to_owned())),
@@ -136,16 +136,29 @@ impl Subscription {
         before: Option<&str>,
     ) -> Result<(), Error> {
         let fields = fields_of(document)?;
-        self.update(|documents| {
-            documents.place(self.0.key, collection.name(), id, Some(fields), before)
-        });
+        self.place(collection, id, Some(fields), before);
         Ok(())
     }
 
     /// Moves a document to the place before the document `before`, or to the end: the message
     /// `movedBefore`. Does nothing if the document is not there.
     pub fn moved_before<T>(&self, collection: &Collection<T>, id: &str, before: Option<&str>) {
-        self.update(|documents| documents.place(self.0.key, collection.name(), id, None, before));
+        self.place(collection, id, None, before);
+    }
+
+    fn place<T>(
+        &self,
+        collection: &Collection<T>,
+        id: &str,
+        fields: Option<Fields>,
+        before: Option<&str>,
+    ) {
+        self.update(|documents| {
+            if self.forgets(collection) {
+                return forgotten_place(self.0.key, collection.name(), id, fields, before);
+            }
+            documents.place(self.0.key, collection.name(), id, fields, before)
+        });
     }
 
     /// Says that all initial documents are there. The client is not told so of a publication without
