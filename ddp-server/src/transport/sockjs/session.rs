@@ -44,11 +44,17 @@ const FRAME_OVERHEAD: usize = 64;
 /// poll only when it has been answered.
 const HANDLED_WITHIN: Duration = Duration::from_secs(1);
 
+/// How long a second receiver waits for the first to be seen to have gone.
+///
+/// A client may break a response off and ask again by another connection, and it is up to the
+/// scheduler which of the two the server hears of first.
+const SEEN_TO_LEAVE_WITHIN: Duration = Duration::from_millis(100);
+
 /// One session.
 #[derive(Debug)]
 pub(super) struct Session {
     state: Mutex<State>,
-    /// Told when messages have been taken out of the inbox, or never will be.
+    /// Told when messages have been taken out of the inbox, and when the session has ended.
     inbox_moved: Notify,
 }
 
@@ -119,8 +125,22 @@ impl Session {
         }
     }
 
-    /// Makes a request the receiver; `None` if there is another.
-    pub(super) fn attach(&self) -> Option<u64> {
+    /// Makes a request the receiver; `None` if there is another, which stays.
+    pub(super) async fn attach(&self) -> Option<u64> {
+        let attached = async {
+            loop {
+                let mut ended = pin!(self.inbox_moved.notified());
+                ended.as_mut().enable();
+                if let Some(receiver) = self.try_attach() {
+                    return receiver;
+                }
+                ended.await;
+            }
+        };
+        tokio::time::timeout(SEEN_TO_LEAVE_WITHIN, attached).await.ok()
+    }
+
+    fn try_attach(&self) -> Option<u64> {
         let mut state = self.state.lock();
         if state.receiver.is_some() {
             return None;

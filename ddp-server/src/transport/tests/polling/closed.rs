@@ -135,6 +135,22 @@ async fn a_response_that_breaks_off_ends_the_session() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_asks_just_before_the_last_response_is_seen_to_break_off_is_told_so() {
+    const MOMENT: Duration = Duration::from_millis(50);
+    let (clients, _transports) = endpoint(TransportConfig::default());
+    let mut stream = clients.stream("a").await;
+    assert_eq!(stream.chunk().await.as_deref(), Some("o\n"));
+    let start = Instant::now();
+    assert_eq!(clients.poll("a").await, BUSY, "the first stays");
+    assert_passed(start, 2 * MOMENT);
+    let second = tokio::spawn(async move { clients.poll("a").await });
+    sleep(MOMENT).await;
+    drop(stream);
+    assert_eq!(second.await.expect("no panic"), INTERRUPTED);
+    assert_passed(start, 3 * MOMENT);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_application_that_drops_its_end_interrupts() {
     let (clients, mut transports) = endpoint(TransportConfig::default());
     let mut stream = clients.stream("a").await;
