@@ -122,6 +122,10 @@ async fn arguments_come_back_as_they_went() {
     }
     assert_eq!(result(&mut peer, "s2s", json!(["foo"])).await, "s2s foo");
     assert_eq!(result(&mut peer, "reverse", json!(["bar"])).await, "rab LOCAL");
+    for only in ["server-only", "client-only"] {
+        assert_eq!(result(&mut peer, only, json!([])).await, "result");
+    }
+    assert_eq!(result(&mut peer, "isCallAsync", json!([])).await, false);
     assert_eq!(error_code(&mut peer, "s2s", json!([1])).await, 400);
 }
 

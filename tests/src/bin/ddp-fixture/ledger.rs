@@ -24,7 +24,7 @@ impl Ledger {
     fn account(&self, world: &str, name: &str) -> Result<Object, Error> {
         match self.0.find_one(&[("world", world), ("name", name)])? {
             Some(Ejson::Object(account)) => Ok(account),
-            _ => Err(Error::client(404, format!("No such account {name} in {world}"))),
+            _ => Err(Error::client(404, format!("Nobody called {name} in {world}"))),
         }
     }
 
@@ -55,7 +55,7 @@ async fn transfer(
     let from = ledger.account(&world, &from)?;
     let to = ledger.account(&world, &to)?;
     if from.get("balance").and_then(Ejson::as_f64).is_some_and(|balance| balance < amount) {
-        return Err(Error::client(409, "Insufficient funds"));
+        return Err(Error::client(409, "Not enough money"));
     }
     ledger.add(&from, -amount)?;
     ledger.add(&to, amount)
