@@ -60,6 +60,7 @@ export async function connect(server) {
   };
   Meteor.connect(server.websocketUrl, { AsyncStorage, NetInfo: null, reconnectInterval: 200 });
   Meteor.ddp.on('error', () => {}); // A refused connection: it tries again.
+  const connections = new Set([Meteor.ddp]);
   const { db } = Meteor.getData();
   await new Promise((resolve) => Meteor.waitDdpConnected(resolve));
 
@@ -94,7 +95,14 @@ export async function connect(server) {
       new Promise((resolve, reject) => {
         Meteor.loginWithPassword(name, password, (error) => (error ? reject(error) : resolve()));
       }),
-    logout: () => new Promise((resolve, reject) => Meteor.logout((error) => (error ? reject(error) : resolve()))),
-    close: () => Meteor.disconnect(),
+    /** A logout opens another connection, and keeps the one before. */
+    async logout() {
+      await new Promise((resolve, reject) => Meteor.logout((error) => (error ? reject(error) : resolve())));
+      connections.add(Meteor.ddp);
+    },
+    close() {
+      for (const connection of connections) connection.autoReconnect = false;
+      for (const connection of connections) connection.disconnect();
+    },
   };
 }
