@@ -3,9 +3,13 @@
 use std::sync::Arc;
 
 use ddp_server::extract::{Invocation, Params, Subscription, UserId};
+use ddp_server::live_query::{Driver, Observation, Observer};
+use ddp_server::query::Query;
 use ddp_server::{Collection, Cursor, Error, MemoryCollection, Server, State, field};
 use ddp_tests::Peer;
 use ddp_tests::peer::serve;
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -335,4 +339,75 @@ async fn a_login_that_fails_changes_the_user_of_no_invocation() {
         .with_state(());
     let mut peer = Peer::connect(serve(&server).await).await;
     assert_eq!(peer.call("outer", json!([])).await["result"], Value::Null);
+}
+
+#[tokio::test]
+async fn what_the_run_of_before_observed_is_given_up_when_all_have_run_anew() {
+    /// Counts who observes it.
+    struct Source(Arc<()>);
+
+    impl Driver for Source {
+        fn observe<'a>(
+            &'a self,
+            _: &'a Query,
+            _: Observer,
+        ) -> BoxFuture<'a, Result<Observation, Error>> {
+            let observation = Observation::new(Arc::clone(&self.0));
+            async move { Ok(observation) }.boxed()
+        }
+    }
+
+    let observed = Arc::new(());
+    let source = Arc::new(Source(Arc::clone(&observed)));
+    let alone = Arc::strong_count(&observed);
+    let server = Server::builder()
+        .publish("public", move |user: Option<UserId>| {
+            let cursor = user.is_none().then(|| Cursor::new(source.clone(), &NOTES));
+            async move { cursor }
+        })
+        .method("setUser", set_user)
+        .with_state(());
+    let mut peer = Peer::connect(serve(&server).await).await;
+    peer.sub("s1", "public", json!([])).await;
+    peer.expect([json!({"msg": "ready", "subs": ["s1"]})]).await;
+    for (user, observers) in [(json!(null), 1), (json!("a"), 0), (json!(null), 1)] {
+        peer.call("setUser", json!([user])).await;
+        assert_eq!(Arc::strong_count(&observed), alone + observers, "{user}");
+    }
+}
+
+#[tokio::test]
+async fn a_run_that_stops_when_it_is_to_run_anew_anyway_runs_anew() {
+    let runs = Arc::new(Mutex::new(Vec::<Subscription>::new()));
+    let seen = Arc::clone(&runs);
+    let server = Server::builder()
+        .publish("notes", move |subscription: Subscription| {
+            runs.lock().push(subscription.clone());
+            async move { subscription.ready() }
+        })
+        .method("setUserAndStop", move |invocation: Invocation| {
+            let (runs, run) = (Arc::clone(&seen), seen.lock()[0].clone());
+            async move {
+                let mut change = std::pin::pin!(invocation.set_user_id(Some("a")));
+                assert!(futures::poll!(change.as_mut()).is_pending());
+                // The connection's task has not seen either.
+                run.stop();
+                change.await?;
+                let note = Note { owner: String::new(), text: String::new(), shared: true };
+                let run = runs.lock().last().cloned();
+                run.expect("it ran").added(&NOTES, "1", &note)
+            }
+        })
+        .with_state(());
+    let mut peer = Peer::connect(serve(&server).await).await;
+    peer.sub("s1", "notes", json!([])).await;
+    peer.expect([json!({"msg": "ready", "subs": ["s1"]})]).await;
+    peer.method("m", "setUserAndStop", json!([])).await;
+    peer.expect([
+        json!({"msg": "ready", "subs": ["s1"]}),
+        added("notes", "1", json!({"owner": "", "text": "", "shared": true})),
+        json!({"msg": "result", "id": "m"}),
+        json!({"msg": "updated", "methods": ["m"]}),
+    ])
+    .await;
 }

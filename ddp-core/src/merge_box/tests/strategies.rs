@@ -188,3 +188,23 @@ fn places_of_documents_that_are_gone_are_forgotten_during_a_rerun() {
     assert!(!state.contains("gone"), "{state}");
     assert_eq!(peer.release(), NOTHING);
 }
+
+#[test]
+fn a_rerun_takes_back_nothing_of_what_is_not_remembered() {
+    let mut peer = Peer::new(PublicationStrategy::NoMergeNoHistory);
+    peer.set(1, "x", Some(&[("a", "1")]));
+    peer.hold(&[(1, 2)]);
+    assert_eq!(peer.release(), NOTHING);
+}
+
+#[test]
+fn a_step_that_comes_late_during_a_rerun_changes_nothing() {
+    let mut peer = Peer::new(PublicationStrategy::ServerMerge);
+    peer.hold(&[]);
+    let steps = ["1", "2"].map(|text| peer.step(1, "x", Some(&[("a", text)])));
+    for delta in steps.iter().rev() {
+        let key = SubscriptionKey::for_tests(1);
+        peer.merge_box.apply(key, Source::Cursor, delta, &mut |_| {});
+    }
+    assert_eq!(peer.release(), [r#""added","id":"x","fields":{"a":2}}"#]);
+}
