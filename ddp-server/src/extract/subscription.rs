@@ -69,8 +69,8 @@ impl Subscription {
         Ok(())
     }
 
-    /// Changes fields of a document. A field of value [`None`] in `fields` is cleared. Does nothing
-    /// if the document is not there.
+    /// Changes fields of a document. A field of value [`None`] in `fields` is cleared, and `_id` is
+    /// ignored. Does nothing if the document is not there.
     ///
     /// # Errors
     /// A field that does not serialize.
@@ -81,7 +81,7 @@ impl Subscription {
         fields: impl IntoIterator<Item = (&'a str, Option<V>)>,
     ) -> Result<(), Error> {
         let (mut set, mut cleared) = (Fields::new(), Fields::new());
-        for (name, value) in fields {
+        for (name, value) in fields.into_iter().filter(|(name, _)| *name != "_id") {
             match value {
                 Some(value) => set.push((name.into(), ejson::to_text(&value)?)),
                 None => cleared.push((name.into(), "null".to_owned())),
