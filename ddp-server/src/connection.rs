@@ -31,8 +31,11 @@ const MESSAGES_PER_WRITE: usize = 32;
 /// The WebSocket close code of a server that goes away (RFC 6455 section 7.4.1).
 const GOING_AWAY: u16 = 1001;
 
-/// The SockJS and WebSocket close code that Meteor's server ends a connection with.
-const CLOSED: u16 = 3000;
+/// The code and reason with which Meteor's server ends a connection, by WebSocket and by SockJS.
+const CLOSED: (u16, &str) = (1000, "Normal closure");
+
+/// The code for a client that is given up: one of those that are the application's.
+const BEHIND: u16 = 3000;
 
 /// Serves one client from its opening to its end.
 pub(crate) async fn run<T: Transport>(server: Server, transport: T, info: ConnectionInfo) {
@@ -144,7 +147,7 @@ impl<T: Transport> Driver<T> {
                 Ok(deadline) => deadline,
                 Err(reason) => {
                     tracing::debug!(session = self.session.id(), "closing: {reason}");
-                    return End::Close(CLOSED, reason.to_string());
+                    return End::Close(CLOSED.0, CLOSED.1.to_owned());
                 }
             };
             let wake = if mail.is_empty() {
@@ -163,13 +166,16 @@ impl<T: Transport> Driver<T> {
                         self.handle_mail(&mut mail).await;
                         let _ = self.drain().await;
                     }
-                    return End::Close(GOING_AWAY, "server closed".to_owned());
+                    let is_closing = self.server.sessions().is_closing();
+                    let server_closed = (GOING_AWAY, "server closed");
+                    let (code, reason) = if is_closing { server_closed } else { CLOSED };
+                    return End::Close(code, reason.to_owned());
                 }
                 Wake::End(EndReason::Behind) => {
                     let count = self.server.config().queued_messages_max;
                     let id = self.session.id();
                     tracing::info!(session = id, "disconnected: more than {count} messages behind");
-                    return End::Close(CLOSED, "too far behind".to_owned());
+                    return End::Close(BEHIND, "too far behind".to_owned());
                 }
                 Wake::Timer => {
                     if std::mem::take(&mut self.backlog.was_behind) {

@@ -159,8 +159,8 @@ async fn universal_publications_begin_with_the_connection_and_at_run_time() {
     two.expect([added("second")]).await;
     one.expect([
         added("second"),
-        json!({"msg": "result", "id": "m"}),
         json!({"msg": "updated", "methods": ["m"]}),
+        json!({"msg": "result", "id": "m"}),
     ])
     .await;
     let mut three = Peer::connect(address).await;

@@ -146,8 +146,8 @@ async fn logging_in_sends_the_difference_then_ready_then_the_result() {
         added("notes", "1", json!({"text": "note 1"})),
         added("users", "a", json!({"name": "A"})),
         json!({"msg": "ready", "subs": ["s1", "s2"]}),
-        json!({"msg": "result", "id": "m1", "result": "a"}),
         json!({"msg": "updated", "methods": ["m1"]}),
+        json!({"msg": "result", "id": "m1", "result": "a"}),
     ])
     .await;
     assert_eq!(peer.call("who", json!([])).await["result"], "a");
@@ -159,8 +159,8 @@ async fn logging_in_sends_the_difference_then_ready_then_the_result() {
         removed("users", "a"),
         added("users", "b", json!({"name": "B"})),
         json!({"msg": "ready", "subs": ["s1", "s2"]}),
-        json!({"msg": "result", "id": "m2", "result": "b"}),
         json!({"msg": "updated", "methods": ["m2"]}),
+        json!({"msg": "result", "id": "m2", "result": "b"}),
     ])
     .await;
 
@@ -169,8 +169,8 @@ async fn logging_in_sends_the_difference_then_ready_then_the_result() {
         removed("notes", "2"),
         removed("users", "b"),
         json!({"msg": "ready", "subs": ["s1", "s2"]}),
-        json!({"msg": "result", "id": "m3", "result": null}),
         json!({"msg": "updated", "methods": ["m3"]}),
+        json!({"msg": "result", "id": "m3", "result": null}),
     ])
     .await;
     peer.expect_nothing().await;
@@ -215,8 +215,8 @@ async fn a_publication_that_demands_a_user_refuses_those_without() {
     assert_eq!((&refused["msg"], &refused["id"]), (&json!("nosub"), &json!("s1")));
     peer.expect([
         removed("users", "a"),
-        json!({"msg": "result", "id": "m", "result": null}),
         json!({"msg": "updated", "methods": ["m"]}),
+        json!({"msg": "result", "id": "m", "result": null}),
     ])
     .await;
     assert_eq!(peer.call("membersOnly", json!([])).await["error"]["error"], "not-authorized");
@@ -317,7 +317,7 @@ async fn a_refusal_is_not_lost_when_a_method_changes_the_user_after_it_has_retur
     peer.sub("s1", "unknown", json!([])).await;
     peer.expect_nothing().await;
     proceed.notify_one();
-    peer.expect([json!({"msg": "result", "id": "m"}), json!({"msg": "updated", "methods": ["m"]})])
+    peer.expect([json!({"msg": "updated", "methods": ["m"]}), json!({"msg": "result", "id": "m"})])
         .await;
     peer.send(json!({"msg": "ping", "id": "end"})).await;
     let refused = peer.recv().await;
@@ -406,8 +406,8 @@ async fn a_run_that_stops_when_it_is_to_run_anew_anyway_runs_anew() {
     peer.expect([
         json!({"msg": "ready", "subs": ["s1"]}),
         added("notes", "1", json!({"owner": "", "text": "", "shared": true})),
-        json!({"msg": "result", "id": "m"}),
         json!({"msg": "updated", "methods": ["m"]}),
+        json!({"msg": "result", "id": "m"}),
     ])
     .await;
 }

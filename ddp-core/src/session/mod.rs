@@ -331,8 +331,11 @@ impl Session {
             Ok(ClientMessage::Connect { .. }) => {
                 self.send_error(ProtocolError::AlreadyConnected, Some(text));
             }
-            Err(Malformed { error: ProtocolError::BadRequest, echo }) => {
-                self.send_error(ProtocolError::BadRequest, echo.then_some(text));
+            Err(Malformed {
+                error: error @ (ProtocolError::BadRequest | ProtocolError::ParseError),
+                echo,
+            }) => {
+                self.send_error(error, echo.then_some(text));
             }
             message if self.can_process() && self.queue.is_empty() => self.process(message, text),
             _ => {

@@ -71,8 +71,8 @@ impl Subscription {
         Ok(())
     }
 
-    /// Changes fields of a document. A field of value [`None`] in `fields` is cleared. Does nothing
-    /// if the document is not there.
+    /// Changes fields of a document. A field of value [`None`] in `fields` is cleared, and `_id` is
+    /// ignored. Does nothing if the document is not there.
     ///
     /// # Errors
     /// A field that does not serialize.

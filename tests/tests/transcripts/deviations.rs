@@ -96,6 +96,17 @@ pub(crate) const DEVIATIONS: &[Deviation] = &[
         ],
     },
     Deviation {
+        transcript: "bad-offending",
+        block: 2,
+        reason: "An offending message comes back as it was sent.",
+        ours: &[
+            r#"< {"msg":"error","reason":"Bad request","offendingMessage":{ "msg" : "unknown" ,	"a" : [ 1.0 , 1e2, "\u0041\u00e9\n" ] }}"#,
+            r#"< {"msg":"error","reason":"Bad request","offendingMessage":{"msg":"unknown","a":1,"b":2,"a":3}}"#,
+            r#"< {"msg":"error","reason":"Bad request","offendingMessage":{"msg":"unknown","10":1,"b":1,"2":1}}"#,
+            r#"< {"msg":"error","reason":"Bad request","offendingMessage":{"msg":"ping","id":"x","msg":"unknown"}}"#,
+        ],
+    },
+    Deviation {
         transcript: "bad-offending-ejson",
         block: 2,
         reason: "An offending message comes back as it was sent.",
@@ -104,6 +115,15 @@ pub(crate) const DEVIATIONS: &[Deviation] = &[
             r#"< {"msg":"error","reason":"Bad request","offendingMessage":{"msg":"unknown","other":{"$date":0}}}"#,
             r#"< {"msg":"error","reason":"Bad request","offendingMessage":{"msg":"unknown","cleared":["a","b"],"fields":{"a":1,"c":1}}}"#,
             r#"< {"msg":"error","reason":"Bad request","offendingMessage":{"msg":"unknown","cleared":["x"]}}"#,
+        ],
+    },
+    Deviation {
+        transcript: "ejson-key-order",
+        block: 2,
+        reason: "Keys stay where they were written; JavaScript moves those that look like array indices.",
+        ours: &[
+            r#"< {"msg":"updated","methods":["1"]}"#,
+            r#"< {"msg":"result","id":"1","result":[{"b":1,"a":2,"10":3,"2":4,"":5,"01":6}]}"#,
         ],
     },
     Deviation {

@@ -17,8 +17,7 @@
 //! A letter in front of `>`, `<` or `!` is another connection. `<session>`, `<id>`, `<number>` and
 //! `<seconds>` stand for what differs from run to run.
 //!
-//! Within a block all messages must come, no others, and in their order; JSON is compared as
-//! values. Where this server deviates on purpose `deviations.rs` says so, and why.
+//! Within a block all messages must come, no others, in their order and byte for byte. Where this server deviates on purpose `deviations.rs` says so, and why.
 
 mod compare;
 mod deviations;
