@@ -175,6 +175,7 @@ async fn inner_calls_draw_the_ids_that_the_clients_stub_drew() {
         "msg": "method", "id": "1", "method": "insertTwice", "params": [], "randomSeed": "seed",
     }))
     .await;
+    peer.expect([json!({"msg": "updated", "methods": ["1"]})]).await;
     let ids = &peer.recv().await["result"];
     // As `DDPCommon.makeRpcSeed`, whose vectors ddp-core's own tests have.
     let mut outer = ddp_core::random::RandomStream::from_seed("seed");
