@@ -76,4 +76,7 @@ pub use publication::{IntoPublication, PublicationContext};
 pub use query::field;
 pub use server::{Server, ServerBuilder};
 pub use transport::Headers;
+#[cfg(feature = "__fuzzing")]
+#[doc(hidden)]
+pub use transport::fuzzing;
 pub use write_fence::{Write, WriteFence};

@@ -110,8 +110,8 @@ async fn custom_types_go_both_ways() {
     peer.method("m", "mirror", json!([point])).await;
     peer.expect([
         json!({"msg": "added", "collection": "shapes", "id": "a", "fields": {"corner": point}}),
-        json!({"msg": "result", "id": "m", "result": {"$type": "Point", "$value": {"x": 2.5, "y": 1}}}),
         json!({"msg": "updated", "methods": ["m"]}),
+        json!({"msg": "result", "id": "m", "result": {"$type": "Point", "$value": {"x": 2.5, "y": 1}}}),
     ])
     .await;
     for wrong in [
@@ -175,6 +175,7 @@ async fn inner_calls_draw_the_ids_that_the_clients_stub_drew() {
         "msg": "method", "id": "1", "method": "insertTwice", "params": [], "randomSeed": "seed",
     }))
     .await;
+    peer.expect([json!({"msg": "updated", "methods": ["1"]})]).await;
     let ids = &peer.recv().await["result"];
     // As `DDPCommon.makeRpcSeed`, whose vectors ddp-core's own tests have.
     let mut outer = ddp_core::random::RandomStream::from_seed("seed");

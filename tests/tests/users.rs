@@ -142,8 +142,8 @@ async fn logging_in_sends_the_difference_then_ready_then_the_result() {
         added("notes", "1", json!({"text": "note 1"})),
         added("users", "a", json!({"name": "A"})),
         json!({"msg": "ready", "subs": ["s1", "s2"]}),
-        json!({"msg": "result", "id": "m1", "result": "a"}),
         json!({"msg": "updated", "methods": ["m1"]}),
+        json!({"msg": "result", "id": "m1", "result": "a"}),
     ])
     .await;
     assert_eq!(peer.call("who", json!([])).await["result"], "a");
@@ -155,8 +155,8 @@ async fn logging_in_sends_the_difference_then_ready_then_the_result() {
         removed("users", "a"),
         added("users", "b", json!({"name": "B"})),
         json!({"msg": "ready", "subs": ["s1", "s2"]}),
-        json!({"msg": "result", "id": "m2", "result": "b"}),
         json!({"msg": "updated", "methods": ["m2"]}),
+        json!({"msg": "result", "id": "m2", "result": "b"}),
     ])
     .await;
 
@@ -165,8 +165,8 @@ async fn logging_in_sends_the_difference_then_ready_then_the_result() {
         removed("notes", "2"),
         removed("users", "b"),
         json!({"msg": "ready", "subs": ["s1", "s2"]}),
-        json!({"msg": "result", "id": "m3", "result": null}),
         json!({"msg": "updated", "methods": ["m3"]}),
+        json!({"msg": "result", "id": "m3", "result": null}),
     ])
     .await;
     peer.expect_nothing().await;
@@ -211,8 +211,8 @@ async fn a_publication_that_demands_a_user_refuses_those_without() {
     assert_eq!((&refused["msg"], &refused["id"]), (&json!("nosub"), &json!("s1")));
     peer.expect([
         removed("users", "a"),
-        json!({"msg": "result", "id": "m", "result": null}),
         json!({"msg": "updated", "methods": ["m"]}),
+        json!({"msg": "result", "id": "m", "result": null}),
     ])
     .await;
     assert_eq!(peer.call("membersOnly", json!([])).await["error"]["error"], "not-authorized");
@@ -285,4 +285,54 @@ async fn a_connection_that_ends_while_its_user_changes_leaves_no_method_behind()
     assert_eq!(returned.recv().await, Some("begun"));
     peer.leave();
     assert_eq!(returned.recv().await, Some("returned"));
+}
+
+#[tokio::test]
+async fn a_refusal_is_not_lost_when_a_method_changes_the_user_after_it_has_returned() {
+    let proceed = Arc::new(tokio::sync::Notify::new());
+    let may_proceed = Arc::clone(&proceed);
+    let server = Server::builder()
+        .method("setUserLate", move |invocation: Invocation| {
+            let may_proceed = Arc::clone(&may_proceed);
+            let (sender, has_returned) = tokio::sync::oneshot::channel::<()>();
+            async move {
+                tokio::spawn(async move {
+                    has_returned.await.unwrap();
+                    invocation.set_user_id(Some("a")).await.unwrap();
+                });
+                may_proceed.notified().await;
+                // On the test's one thread the other task runs before the connection's does, which
+                // then finds the result and the new user in its mailbox at once.
+                sender.send(()).unwrap();
+                Ok::<_, Error>(())
+            }
+        })
+        .with_state(());
+    let mut peer = Peer::connect(serve(&server).await).await;
+    peer.method("m", "setUserLate", json!([])).await;
+    peer.sub("s1", "unknown", json!([])).await;
+    peer.expect_nothing().await;
+    proceed.notify_one();
+    peer.expect([json!({"msg": "updated", "methods": ["m"]}), json!({"msg": "result", "id": "m"})])
+        .await;
+    peer.send(json!({"msg": "ping", "id": "end"})).await;
+    let refused = peer.recv().await;
+    assert_eq!((&refused["msg"], &refused["id"]), (&json!("nosub"), &json!("s1")), "{refused}");
+    assert_eq!(refused["error"]["error"], 404);
+}
+
+#[tokio::test]
+async fn a_login_that_fails_changes_the_user_of_no_invocation() {
+    let server = Server::builder()
+        .method("tryToLogIn", async |invocation: Invocation| {
+            assert!(invocation.set_user_id(Some("a")).await.is_err());
+            Ok::<_, Error>(invocation.user_id().map(String::from))
+        })
+        .method("outer", async |invocation: Invocation| {
+            invocation.unblock();
+            invocation.call::<Option<String>>("tryToLogIn", ()).await
+        })
+        .with_state(());
+    let mut peer = Peer::connect(serve(&server).await).await;
+    assert_eq!(peer.call("outer", json!([])).await["result"], Value::Null);
 }

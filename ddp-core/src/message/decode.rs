@@ -23,7 +23,7 @@ pub(crate) fn decode(text: &str) -> Result<ClientMessage, Malformed> {
     match fields.msg.and_then(string).as_deref() {
         Some("connect") => Ok(ClientMessage::Connect {
             version: fields.version.and_then(string),
-            support: fields.support.and_then(|raw| serde_json::from_str(raw.get()).ok()),
+            support: fields.support.and_then(strings),
         }),
         Some("sub") => {
             let params = params(&fields)?;
@@ -83,8 +83,19 @@ fn params(fields: &Fields<'_>) -> Result<Option<Vec<Ejson>>, Malformed> {
     }
 }
 
+/// Read as JavaScript reads it: serde_json would refuse lone surrogates.
 fn string(raw: &RawValue) -> Option<String> {
-    serde_json::from_str(raw.get()).ok()
+    if !raw.get().starts_with('"') {
+        return None;
+    }
+    match ejson::parse(raw.get()) {
+        Ok(Ejson::String(string)) => Some(string),
+        _ => None,
+    }
+}
+
+fn strings(raw: &RawValue) -> Option<Vec<String>> {
+    serde_json::from_str::<Vec<&RawValue>>(raw.get()).ok()?.into_iter().map(string).collect()
 }
 
 /// The outermost JSON value of a message.
@@ -127,6 +138,50 @@ impl<'de> Deserialize<'de> for Fields<'de> {
     }
 }
 
+/// The name of a field.
+enum Key {
+    Msg,
+    Id,
+    Name,
+    Method,
+    Params,
+    RandomSeed,
+    Version,
+    Support,
+    Other,
+}
+
+impl<'de> Deserialize<'de> for Key {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // As text, serde_json would refuse a message for a lone surrogate in any of its keys.
+        deserializer.deserialize_bytes(KeyVisitor)
+    }
+}
+
+struct KeyVisitor;
+
+impl Visitor<'_> for KeyVisitor {
+    type Value = Key;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_bytes<E>(self, key: &[u8]) -> Result<Key, E> {
+        Ok(match key {
+            b"msg" => Key::Msg,
+            b"id" => Key::Id,
+            b"name" => Key::Name,
+            b"method" => Key::Method,
+            b"params" => Key::Params,
+            b"randomSeed" => Key::RandomSeed,
+            b"version" => Key::Version,
+            b"support" => Key::Support,
+            _ => Key::Other,
+        })
+    }
+}
+
 struct FieldsVisitor;
 
 impl<'de> Visitor<'de> for FieldsVisitor {
@@ -138,18 +193,18 @@ impl<'de> Visitor<'de> for FieldsVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut fields = Fields::default();
-        while let Some(key) = map.next_key::<std::borrow::Cow<'de, str>>()? {
+        while let Some(key) = map.next_key::<Key>()? {
             let value = map.next_value::<&'de RawValue>()?;
-            match &*key {
-                "msg" => fields.msg = Some(value),
-                "id" => fields.id = Some(value),
-                "name" => fields.name = Some(value),
-                "method" => fields.method = Some(value),
-                "params" => fields.params = Some(value),
-                "randomSeed" => fields.random_seed = Some(value),
-                "version" => fields.version = Some(value),
-                "support" => fields.support = Some(value),
-                _ => {}
+            match key {
+                Key::Msg => fields.msg = Some(value),
+                Key::Id => fields.id = Some(value),
+                Key::Name => fields.name = Some(value),
+                Key::Method => fields.method = Some(value),
+                Key::Params => fields.params = Some(value),
+                Key::RandomSeed => fields.random_seed = Some(value),
+                Key::Version => fields.version = Some(value),
+                Key::Support => fields.support = Some(value),
+                Key::Other => {}
             }
         }
         Ok(fields)
@@ -240,6 +295,26 @@ mod tests {
         ] {
             assert_eq!(error(text), (MalformedMethod, true), "{text}");
         }
+    }
+
+    #[test]
+    fn lone_surrogates_are_read_as_replacement_characters() {
+        assert_eq!(
+            decode(r#"{"msg":"sub","id":"\ud800","name":"\udc00x","\ud83d":"\ud83d"}"#),
+            Ok(ClientMessage::Sub {
+                id: "\u{fffd}".to_owned(),
+                name: "\u{fffd}x".to_owned(),
+                params: vec![],
+            })
+        );
+        assert_eq!(
+            decode(r#"{"msg":"connect","version":"1","support":["\ud800","1"]}"#),
+            Ok(ClientMessage::Connect {
+                version: Some("1".to_owned()),
+                support: Some(vec!["\u{fffd}".to_owned(), "1".to_owned()]),
+            })
+        );
+        assert_eq!(error(r#"{"msg":"\ud800"}"#), (ProtocolError::UnknownMessage, true));
     }
 
     #[test]

@@ -142,6 +142,14 @@ pub enum Event {
         /// Its arguments.
         params: Vec<Ejson>,
     },
+    /// The client asked for a subscription under an id that is in use, which is ignored unless there
+    /// is no such publication: see [`Session::refuse`].
+    SubscribeAgain {
+        /// The client's id of the subscription.
+        id: String,
+        /// The publication.
+        name: String,
+    },
     /// Stop a publication's run; its documents are gone already.
     Unsubscribe(SubscriptionKey),
     /// Stop the runs of all these publications, and then run each again, with the same arguments,

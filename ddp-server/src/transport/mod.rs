@@ -13,6 +13,8 @@ mod any;
 mod deflate;
 mod error;
 pub(crate) mod framing;
+#[cfg(feature = "__fuzzing")]
+pub mod fuzzing;
 mod headers;
 mod protocol;
 pub(crate) mod routes;

@@ -90,6 +90,11 @@ export async function connect(server) {
         Meteor.call(name, ...params, (error, result) => (error ? reject(error) : resolve(result)));
       }),
     connected: () => Meteor.status().connected,
+    login: (name, password) =>
+      new Promise((resolve, reject) => {
+        Meteor.loginWithPassword(name, password, (error) => (error ? reject(error) : resolve()));
+      }),
+    logout: () => new Promise((resolve, reject) => Meteor.logout((error) => (error ? reject(error) : resolve()))),
     close: () => Meteor.disconnect(),
   };
 }

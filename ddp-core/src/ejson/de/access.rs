@@ -17,33 +17,37 @@ pub(super) struct Elements {
     index: usize,
     /// Up to where elements that are not there are missing ones, and not the end.
     len_min: usize,
+    raw: bool,
 }
 
 impl Elements {
     /// Visits however many there are.
     pub(super) fn visit_all<'de, V: Visitor<'de>>(
         items: Vec<Ejson>,
+        raw: bool,
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
-        Self::visit(items, 0, visitor)
+        Self::visit(items, 0, raw, visitor)
     }
 
     /// Visits exactly so many, of which the last may be missing.
     pub(super) fn visit_tuple<'de, V: Visitor<'de>>(
         items: Vec<Ejson>,
         len: usize,
+        raw: bool,
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
-        Self::visit(items, len, visitor)
+        Self::visit(items, len, raw, visitor)
     }
 
     fn visit<'de, V: Visitor<'de>>(
         items: Vec<Ejson>,
         len_min: usize,
+        raw: bool,
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
         let len = items.len();
-        let mut elements = Self { items: items.into_iter(), index: 0, len_min };
+        let mut elements = Self { items: items.into_iter(), index: 0, len_min, raw };
         let value = visitor.visit_seq(&mut elements)?;
         if elements.items.len() == 0 {
             Ok(value)
@@ -62,7 +66,7 @@ impl<'de> SeqAccess<'de> for &mut Elements {
         seed: T,
     ) -> Result<Option<T::Value>, DecodeError> {
         let value = match self.items.next() {
-            Some(item) => seed.deserialize(ValueDeserializer(item)),
+            Some(value) => seed.deserialize(ValueDeserializer { value, raw: self.raw }),
             None if self.index < self.len_min => seed.deserialize(Missing),
             None => return Ok(None),
         };
@@ -80,11 +84,12 @@ impl<'de> SeqAccess<'de> for &mut Elements {
 pub(super) struct Members {
     members: indexmap::map::IntoIter<String, Ejson>,
     current: Option<(String, Ejson)>,
+    raw: bool,
 }
 
 impl Members {
-    pub(super) fn new(object: Object) -> Self {
-        Self { members: object.into_iter(), current: None }
+    pub(super) fn new(object: Object, raw: bool) -> Self {
+        Self { members: object.into_iter(), current: None, raw }
     }
 }
 
@@ -107,7 +112,8 @@ impl<'de> MapAccess<'de> for Members {
         let Some((key, value)) = self.current.take() else {
             return Err(DecodeError::new("a value was asked for before its key"));
         };
-        seed.deserialize(ValueDeserializer(value)).map_err(|error| error.at_key(&key))
+        let value = ValueDeserializer { value, raw: self.raw };
+        seed.deserialize(value).map_err(|error| error.at_key(&key))
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -183,7 +189,7 @@ impl<'de> Deserializer<'de> for KeyDeserializer<'_> {
 /// A variant: its name by itself, or the only key of an object and its content.
 pub(super) struct EnumValue {
     pub(super) variant: String,
-    pub(super) content: Option<Ejson>,
+    pub(super) content: Option<ValueDeserializer>,
 }
 
 impl<'de> EnumAccess<'de> for EnumValue {
@@ -210,9 +216,7 @@ impl Content {
     ) -> Result<T, DecodeError> {
         let EnumValue { variant, content } = self.0;
         match content {
-            Some(content) => {
-                read(ValueDeserializer(content)).map_err(|error| error.at_key(&variant))
-            }
+            Some(content) => read(content).map_err(|error| error.at_key(&variant)),
             None => Err(DecodeError::new(format!("expected {expected}, got string"))),
         }
     }
@@ -222,7 +226,7 @@ impl<'de> VariantAccess<'de> for Content {
     type Error = DecodeError;
 
     fn unit_variant(self) -> Result<(), DecodeError> {
-        if self.0.content.as_ref().is_none_or(Ejson::is_null) {
+        if self.0.content.as_ref().is_none_or(|content| content.value.is_null()) {
             Ok(())
         } else {
             Err(DecodeError::new("expected string, got object"))

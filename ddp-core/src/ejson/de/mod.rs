@@ -25,7 +25,7 @@ use super::{DecodeError, Ejson, parse, wire};
 /// If the value does not fit the type. The error tells where, such as in
 /// `[0].listId: expected string, got number`.
 pub fn from_value<T: DeserializeOwned>(value: Ejson) -> Result<T, DecodeError> {
-    T::deserialize(ValueDeserializer(value))
+    T::deserialize(ValueDeserializer { value, raw: false })
 }
 
 /// Reads EJSON text into any deserializable type; see [`from_value`].
@@ -37,21 +37,25 @@ pub fn from_text<T: DeserializeOwned>(text: &str) -> Result<T, DecodeError> {
     from_value(parse(text)?)
 }
 
-struct ValueDeserializer(Ejson);
+struct ValueDeserializer {
+    value: Ejson,
+    /// Whether it is in its wire form already.
+    raw: bool,
+}
+
+fn mismatch<'de, V: Visitor<'de>>(value: &Ejson, visitor: &V) -> DecodeError {
+    let unexpected = match value {
+        Ejson::Number(number) => Unexpected::Float(*number),
+        other => Unexpected::Other(other.kind()),
+    };
+    DecodeError::invalid_type(unexpected, visitor)
+}
 
 impl ValueDeserializer {
-    fn mismatch<'de, V: Visitor<'de>>(&self, visitor: &V) -> DecodeError {
-        let unexpected = match &self.0 {
-            Ejson::Number(number) => Unexpected::Float(*number),
-            other => Unexpected::Other(other.kind()),
-        };
-        DecodeError::invalid_type(unexpected, visitor)
-    }
-
     /// Visits an integer as such, whether it came as a number or as a string that stands for one
     /// too large to be a double.
     fn integer<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
-        match &self.0 {
+        match &self.value {
             Ejson::Number(number) if number.fract() == 0.0 => {
                 // Casting back tells whether the number is in the range: 2^63 and 2^64 themselves
                 // saturate to something less.
@@ -79,7 +83,7 @@ impl ValueDeserializer {
             },
             _ => {}
         }
-        Err(self.mismatch(&visitor))
+        Err(mismatch(&self.value, &visitor))
     }
 }
 
@@ -109,9 +113,9 @@ fn large_integer(text: &str) -> Option<Integer> {
 macro_rules! expect {
     ($($method:ident: $pattern:pat => $visit:ident($value:expr);)*) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
-            match self.0 {
+            match self.value {
                 $pattern => visitor.$visit($value),
-                other => Err(Self(other).mismatch(&visitor)),
+                other => Err(mismatch(&other, &visitor)),
             }
         }
     )*};
@@ -128,9 +132,10 @@ macro_rules! integers {
 impl<'de> Deserializer<'de> for ValueDeserializer {
     type Error = DecodeError;
 
-    /// Presents dates and so on in their wire form.
+    /// Presents everything in its wire form, which serde may buffer, and from which [`Ejson`] then
+    /// tells dates and so on from objects that only look like them.
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
-        match self.0 {
+        match self.value {
             Ejson::Null => visitor.visit_unit(),
             Ejson::Bool(value) => visitor.visit_bool(value),
             Ejson::Number(number) => {
@@ -144,11 +149,13 @@ impl<'de> Deserializer<'de> for ValueDeserializer {
                 }
             }
             Ejson::String(string) => visitor.visit_string(string),
-            Ejson::Array(items) => Elements::visit_all(items, visitor),
-            Ejson::Object(object) => visitor.visit_map(Members::new(object)),
+            Ejson::Array(items) => Elements::visit_all(items, self.raw, visitor),
+            Ejson::Object(object) if self.raw || wire::tag(&object).is_none() => {
+                visitor.visit_map(Members::new(object, self.raw))
+            }
             tagged => match tagged.into_json_value() {
-                Ejson::Object(object) => visitor.visit_map(Members::new(object)),
-                other => Err(Self(other).mismatch(&visitor)),
+                Ejson::Object(object) => visitor.visit_map(Members::new(object, true)),
+                other => Err(mismatch(&other, &visitor)),
             },
         }
     }
@@ -166,7 +173,6 @@ impl<'de> Deserializer<'de> for ValueDeserializer {
         deserialize_str: Ejson::String(value) => visit_string(value);
         deserialize_string: Ejson::String(value) => visit_string(value);
         deserialize_identifier: Ejson::String(value) => visit_string(value);
-        deserialize_map: Ejson::Object(value) => visit_map(Members::new(value));
     }
 
     fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
@@ -174,22 +180,22 @@ impl<'de> Deserializer<'de> for ValueDeserializer {
     }
 
     fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
-        match self.0 {
+        match self.value {
             Ejson::Binary(bytes) => visitor.visit_byte_buf(bytes),
-            Ejson::Array(items) => Elements::visit_all(items, visitor),
-            other => Err(Self(other).mismatch(&visitor)),
+            Ejson::Array(items) => Elements::visit_all(items, self.raw, visitor),
+            other => Err(mismatch(&other, &visitor)),
         }
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
-        if self.0.is_null() { visitor.visit_none() } else { visitor.visit_some(self) }
+        if self.value.is_null() { visitor.visit_none() } else { visitor.visit_some(self) }
     }
 
     fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
-        match self.0 {
+        match self.value {
             Ejson::Null => visitor.visit_unit(),
             Ejson::Array(items) if items.is_empty() => visitor.visit_unit(),
-            other => Err(Self(other).mismatch(&visitor)),
+            other => Err(mismatch(&other, &visitor)),
         }
     }
 
@@ -206,14 +212,16 @@ impl<'de> Deserializer<'de> for ValueDeserializer {
         name: &'static str,
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
-        let value = if name == wire::NEWTYPE { self.0.into_json_value() } else { self.0 };
-        visitor.visit_newtype_struct(Self(value))
+        visitor.visit_newtype_struct(match (name, self.raw) {
+            (wire::NEWTYPE, false) => Self { value: self.value.into_json_value(), raw: true },
+            _ => self,
+        })
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
-        match self.0 {
-            Ejson::Array(items) => Elements::visit_all(items, visitor),
-            other => Err(Self(other).mismatch(&visitor)),
+        match self.value {
+            Ejson::Array(items) => Elements::visit_all(items, self.raw, visitor),
+            other => Err(mismatch(&other, &visitor)),
         }
     }
 
@@ -222,9 +230,9 @@ impl<'de> Deserializer<'de> for ValueDeserializer {
         len: usize,
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
-        match self.0 {
-            Ejson::Array(items) => Elements::visit_tuple(items, len, visitor),
-            other => Err(Self(other).mismatch(&visitor)),
+        match self.value {
+            Ejson::Array(items) => Elements::visit_tuple(items, len, self.raw, visitor),
+            other => Err(mismatch(&other, &visitor)),
         }
     }
 
@@ -235,6 +243,13 @@ impl<'de> Deserializer<'de> for ValueDeserializer {
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
         self.deserialize_tuple(len, visitor)
+    }
+
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        match self.value {
+            Ejson::Object(object) => visitor.visit_map(Members::new(object, self.raw)),
+            other => Err(mismatch(&other, &visitor)),
+        }
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -252,15 +267,16 @@ impl<'de> Deserializer<'de> for ValueDeserializer {
         _variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
-        match self.0 {
+        match self.value {
             Ejson::String(variant) => visitor.visit_enum(EnumValue { variant, content: None }),
             Ejson::Object(mut object) if object.len() == 1 => match object.pop() {
-                Some((variant, content)) => {
-                    visitor.visit_enum(EnumValue { variant, content: Some(content) })
+                Some((variant, value)) => {
+                    let content = Some(Self { value, raw: self.raw });
+                    visitor.visit_enum(EnumValue { variant, content })
                 }
-                None => Err(Self(Ejson::Object(object)).mismatch(&visitor)),
+                None => Err(mismatch(&Ejson::Object(object), &visitor)),
             },
-            other => Err(Self(other).mismatch(&visitor)),
+            other => Err(mismatch(&other, &visitor)),
         }
     }
 

@@ -259,6 +259,13 @@ fn survives_buffering_by_serde() {
         Event::Done { at: Date::from_millis(1), by: ObjectId::from_bytes([0; 12]) },
         r#"{"kind":"Done","at":{"$date":1},"by":{"$type":"oid","$value":"000000000000000000000000"}}"#,
     );
+    let look_alike = Ejson::object([("$date", Ejson::Date(Date::from_millis(1)))]);
+    both(
+        Flat { name: "a".into(), rest: [("x".into(), Ejson::array([look_alike]))].into() },
+        r#"{"name":"a","x":[{"$escape":{"$date":{"$date":1}}}]}"#,
+    );
     let json: serde_json::Value = from_text(r#"{"a":[1,1.5,{"$date":2}]}"#).unwrap();
     assert_eq!(json.to_string(), r#"{"a":[1,1.5,{"$date":2}]}"#);
+    let text = r#"{"$escape":{"$date":[{"$escape":{"$binary":1}}]}}"#;
+    assert_eq!(from_text::<serde_json::Value>(text).unwrap().to_string(), text);
 }

@@ -222,8 +222,8 @@ fn documents_in_their_places() {
         peer.input(Input::SubscriptionReturned(key)),
         [
             r#"{"msg":"removed","collection":"tasks","id":"b"}"#,
-            r#"{"msg":"addedBefore","collection":"tasks","id":"c","fields":{"text":1},"before":null}"#,
             r#"{"msg":"movedBefore","collection":"tasks","id":"a","before":null}"#,
+            r#"{"msg":"addedBefore","collection":"tasks","id":"c","fields":{"text":1},"before":"a"}"#,
         ]
     );
 }

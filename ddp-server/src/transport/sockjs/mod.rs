@@ -6,6 +6,8 @@
 
 mod form;
 mod frame;
+#[cfg(feature = "__fuzzing")]
+pub mod fuzzing;
 mod headers;
 mod mount;
 mod options;

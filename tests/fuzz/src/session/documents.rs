@@ -1,0 +1,153 @@
+//! What each subscription shows, kept as plain copies.
+
+use std::collections::BTreeSet;
+
+use ddp_core::merge_box::{PublicationStrategies, PublicationStrategy, Source};
+use ddp_core::{Delta, Snapshot, SubscriptionKey};
+
+use super::COLLECTIONS;
+use crate::client::{Client, Documents, Strictness};
+
+/// All that a client's subscriptions have been told.
+#[derive(Debug)]
+pub(super) struct Shown {
+    strategies: PublicationStrategies,
+    views: [Vec<View>; COLLECTIONS.len()],
+    /// What the client had before the subscriptions began to run anew.
+    held: Option<[Documents; COLLECTIONS.len()]>,
+    /// The first that showed something of a collection, and whether others did.
+    first: [Option<SubscriptionKey>; COLLECTIONS.len()],
+    is_mixed: [bool; COLLECTIONS.len()],
+}
+
+#[derive(Debug)]
+struct View {
+    key: SubscriptionKey,
+    source: Source,
+    version: u64,
+    documents: Documents,
+}
+
+impl Shown {
+    pub(super) fn new(strategies: PublicationStrategies) -> Self {
+        Self {
+            strategies,
+            views: Default::default(),
+            held: None,
+            first: [None; COLLECTIONS.len()],
+            is_mixed: [false; COLLECTIONS.len()],
+        }
+    }
+
+    /// A subscription that goes on was told of a step.
+    pub(super) fn take(&mut self, key: SubscriptionKey, source: Source, delta: &Delta) {
+        let view = self.view(key, source, delta.collection());
+        if delta.to() > view.version {
+            view.version = delta.to();
+            view.documents = documents(delta.after());
+        }
+    }
+
+    /// A subscription began to show a collection, if it did not before.
+    pub(super) fn begin(&mut self, key: SubscriptionKey, source: Source, collection: &str) {
+        self.view(key, source, collection);
+    }
+
+    fn view(&mut self, key: SubscriptionKey, source: Source, collection: &str) -> &mut View {
+        let collection = index(collection);
+        self.is_mixed[collection] |= *self.first[collection].get_or_insert(key) != key;
+        let views = &mut self.views[collection];
+        let found = views.iter().position(|view| (view.key, view.source) == (key, source));
+        self.is_mixed[collection] |= found.is_none() && !views.is_empty();
+        let found = found.unwrap_or_else(|| {
+            views.push(View { key, source, version: 0, documents: Documents::new() });
+            views.len() - 1
+        });
+        &mut views[found]
+    }
+
+    pub(super) fn remove(&mut self, key: SubscriptionKey) {
+        for (views, first) in self.views.iter_mut().zip(&mut self.first) {
+            views.retain(|view| view.key != key);
+            if views.is_empty() && self.held.is_none() {
+                *first = None;
+            }
+        }
+    }
+
+    /// The subscriptions run anew.
+    pub(super) fn hold(&mut self, new_key: impl Fn(SubscriptionKey) -> Option<SubscriptionKey>) {
+        let before = COLLECTIONS.map(|name| self.union(index(name)));
+        self.held.get_or_insert(before);
+        self.views = Default::default();
+        for first in &mut self.first {
+            *first = first.map(|key| new_key(key).unwrap_or(key));
+        }
+    }
+
+    /// They have run.
+    pub(super) fn release(&mut self) {
+        self.held = None;
+    }
+
+    fn strategy(&self, collection: usize) -> PublicationStrategy {
+        self.strategies.of(COLLECTIONS[collection])
+    }
+
+    /// How much a message about a document must fit.
+    pub(super) fn strictness(&self, collection: &str) -> Strictness {
+        match self.strategy(index(collection)) {
+            PublicationStrategy::ServerMerge => Strictness::Fields,
+            PublicationStrategy::NoMergeMulti => Strictness::Documents,
+            PublicationStrategy::NoMerge if !self.is_mixed[index(collection)] => Strictness::Fields,
+            PublicationStrategy::NoMerge | PublicationStrategy::NoMergeNoHistory => {
+                Strictness::Nothing
+            }
+        }
+    }
+
+    /// The client has what the subscriptions show.
+    pub(super) fn check(&self, client: &Client) {
+        for (collection, name) in COLLECTIONS.into_iter().enumerate() {
+            let expected = match &self.held {
+                Some(held) => &held[collection],
+                None => &self.union(collection),
+            };
+            let documents = client.documents(name);
+            match self.strictness(name) {
+                Strictness::Fields => assert_eq!(documents, expected, "{name}"),
+                Strictness::Documents => {
+                    let ids = |documents: &Documents| -> BTreeSet<String> {
+                        documents.keys().cloned().collect()
+                    };
+                    assert_eq!(ids(documents), ids(expected), "{name}");
+                }
+                Strictness::Nothing => {}
+            }
+        }
+    }
+
+    /// Each field from the first that has it, in the order in which they began.
+    fn union(&self, collection: usize) -> Documents {
+        let mut union = Documents::new();
+        for (id, fields) in self.views[collection].iter().flat_map(|view| &view.documents) {
+            let document = union.entry(id.clone()).or_default();
+            for (name, value) in fields {
+                document.entry(name.clone()).or_insert_with(|| value.clone());
+            }
+        }
+        union
+    }
+}
+
+fn index(collection: &str) -> usize {
+    COLLECTIONS.iter().position(|name| *name == collection).expect("a collection")
+}
+
+/// A copy of all documents.
+pub(super) fn documents(snapshot: &Snapshot) -> Documents {
+    let fields = |document: &ddp_core::Document| {
+        document.iter().map(|(name, value)| (name.to_string(), value.to_owned())).collect()
+    };
+    snapshot.iter().map(|(id, document)| (id.to_string(), fields(document))).collect()
+}

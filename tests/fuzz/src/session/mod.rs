@@ -1,0 +1,506 @@
+//! A session between a strict client and publications and methods that do what they are told.
+
+mod documents;
+mod protocol;
+mod publications;
+
+use std::time::{Duration, Instant};
+
+use arbitrary::Arbitrary;
+use ddp_core::merge_box::{Outgoing, PublicationStrategies, PublicationStrategy};
+use ddp_core::session::{CallKey, CloseReason, Event, Input, Output, SessionConfig};
+use ddp_core::{DdpError, Session, SubscriptionKey};
+
+use self::documents::Shown;
+use self::protocol::{Message, Protocol};
+use self::publications::{Mail, PUBLICATIONS, Publications};
+use crate::answer::Answer;
+use crate::client::{Client, Fields};
+
+const COLLECTIONS: [&str; 4] = ["merged", "multi", "single", ORDERED];
+const ORDERED: &str = "ordered";
+
+const GARBAGE: [&str; 4] = ["", "{", "[1]", "{\"msg\":0}"];
+const MALFORMED: [(&str, &str); 3] = [
+    (r#"{"msg":"added"}"#, "Bad request"),
+    (r#"{"msg":"sub","id":"s0"}"#, "Malformed subscription"),
+    (r#"{"msg":"method","id":"1","method":"m","params":7}"#, "Malformed method invocation"),
+];
+
+/// How a session is set up.
+#[derive(Arbitrary, Debug)]
+pub struct Setup {
+    multi: bool,
+    single: u8,
+    calls_max: u8,
+    subscriptions_max: u8,
+    queued_messages_max: u8,
+    reports_messages: bool,
+}
+
+/// Fields of a document: two bits for each, of which 3 means none.
+#[derive(Arbitrary, Clone, Copy, Debug)]
+pub struct FieldBits(u8);
+
+impl FieldBits {
+    fn fields(self) -> Fields {
+        let value = |at: u8| (at, self.0 >> (2 * at) & 3);
+        let present = (0..4).map(value).filter(|(_, value)| *value < 3);
+        present.map(|(at, value)| (format!("f{at}"), value.to_string())).collect()
+    }
+}
+
+/// One thing that happens. Subscriptions and calls are picked from those that go on, or, for odd
+/// numbers, from all that there ever were.
+#[derive(Arbitrary, Debug)]
+#[expect(missing_docs, reason = "the names are those of inputs")]
+pub enum Operation {
+    Sub { id: u8, publication: u8 },
+    Unsub(Option<u8>),
+    Method { id: u8 },
+    Ping(Option<u8>),
+    Pong,
+    Connect,
+    Garbage(u8),
+    Malformed(u8),
+    Write { query: u8, id: u8, fields: Option<FieldBits> },
+    ByHand { subscription: u8, collection: u8, id: u8, fields: Option<FieldBits> },
+    Place { subscription: u8, id: u8, fields: Option<FieldBits>, before: Option<u8> },
+    Deliver(u8),
+    Conflate,
+    Ready(u8),
+    Returned(u8),
+    Stop { subscription: u8, has_error: bool },
+    UnblockSubscription(u8),
+    UnblockCall(u8),
+    Result { call: u8, kind: u8 },
+    Updated(u8),
+    Universal(u8),
+    Rerun,
+    Pass { seconds: u8 },
+    EarlyTimeout,
+    Backlogged,
+}
+
+/// Everything around a session.
+pub struct World {
+    session: Session,
+    config: SessionConfig,
+    now: Instant,
+    deadline: Option<Instant>,
+    closed: Option<CloseReason>,
+    heard_at: Instant,
+    pinged_at: Option<Instant>,
+    client: Client,
+    shown: Shown,
+    protocol: Protocol,
+    publications: Publications,
+    subscriptions: Vec<SubscriptionKey>,
+    calls: Vec<CallKey>,
+}
+
+impl World {
+    /// A session that is not connected yet.
+    #[must_use]
+    pub fn new(setup: &Setup) -> Self {
+        use PublicationStrategy::{NoMerge, NoMergeMulti, NoMergeNoHistory, ServerMerge};
+        let multi = if setup.multi { NoMergeMulti } else { ServerMerge };
+        let single = [NoMerge, NoMergeNoHistory, ServerMerge][usize::from(setup.single % 3)];
+        let strategies = PublicationStrategies::default();
+        let strategies = strategies.with(COLLECTIONS[1], multi).with(COLLECTIONS[2], single);
+        let config = SessionConfig {
+            queued_messages_max: limit(setup.queued_messages_max),
+            calls_max: limit(setup.calls_max),
+            subscriptions_max: limit(setup.subscriptions_max),
+            strategies: strategies.clone(),
+            reports_messages: setup.reports_messages,
+            ..SessionConfig::default()
+        };
+        let now = Instant::now();
+        let mut world = Self {
+            session: Session::new("Kc9ZbXWp4n3wCmdyv".to_owned(), config.clone(), now),
+            now,
+            deadline: None,
+            closed: None,
+            heard_at: now,
+            pinged_at: None,
+            client: Client::default(),
+            shown: Shown::new(strategies.clone()),
+            protocol: Protocol::new(&config),
+            config,
+            publications: Publications::new(strategies),
+            subscriptions: Vec::new(),
+            calls: Vec::new(),
+        };
+        world.drain();
+        world
+    }
+
+    /// Does one thing, and looks at what comes of it.
+    pub fn run(&mut self, operation: &Operation) {
+        if self.closed.is_some() {
+            // Whatever comes now is ignored.
+            self.session.handle_input(Input::Rerun);
+            return assert!(matches!(self.session.poll_output(), Output::Timeout(None)));
+        }
+        match *operation {
+            Operation::Sub { id, publication } => self.send(Message::Sub {
+                id: format!("s{}", id % 5),
+                name: format!("p{}", publication % PUBLICATIONS),
+            }),
+            Operation::Unsub(id) => {
+                self.send(Message::Unsub(id.map(|id| format!("s{}", id % 5))));
+            }
+            Operation::Method { id } => {
+                self.send(Message::Method { id: format!("m{}", id % 4), name: "m".to_owned() });
+            }
+            Operation::Ping(id) => self.send(Message::Ping(id.map(|id| id.to_string()))),
+            Operation::Pong => self.send(Message::Pong),
+            Operation::Connect => self.send(Message::Connect),
+            Operation::Garbage(index) => {
+                self.send(Message::Garbage(GARBAGE[usize::from(index) % GARBAGE.len()]));
+            }
+            Operation::Malformed(index) => {
+                let (text, reason) = MALFORMED[usize::from(index) % MALFORMED.len()];
+                self.send(Message::Malformed { text, reason });
+            }
+            Operation::Pass { seconds } => self.pass(Duration::from_secs(seconds.into()) / 4),
+            Operation::EarlyTimeout if self.deadline.is_none_or(|at| at > self.now) => {
+                self.give(Input::Timeout(self.now));
+            }
+            Operation::EarlyTimeout => {}
+            Operation::Backlogged => {
+                self.hear();
+                self.give(Input::Backlogged);
+            }
+            Operation::Write { query, id, fields } => {
+                self.publications.write(query, id, fields.map(FieldBits::fields));
+            }
+            Operation::Deliver(count) => {
+                for _ in 0..count {
+                    self.deliver();
+                }
+            }
+            Operation::Conflate => self.publications.conflate(),
+            _ if !self.protocol.is_connected => {}
+            _ => self.run_connected(operation),
+        }
+        self.check();
+    }
+
+    fn run_connected(&mut self, operation: &Operation) {
+        match *operation {
+            Operation::Universal(publication) => {
+                let key = self.session.subscribe_universal();
+                self.protocol.universal(key);
+                self.begin(key, publication % PUBLICATIONS);
+            }
+            Operation::Rerun => {
+                self.protocol.rerun();
+                self.give(Input::Rerun);
+            }
+            Operation::UnblockCall(index) => {
+                let Some(key) = self.call(index) else { return };
+                self.protocol.unblock_call(key);
+                self.give(Input::MethodUnblocked(key));
+            }
+            Operation::Result { call, kind } => {
+                let Some(key) = self.call(call) else { return };
+                self.result(key, kind);
+            }
+            Operation::Updated(index) => {
+                let Some(key) = self.call(index) else { return };
+                self.updated(key);
+            }
+            Operation::Ready(index)
+            | Operation::Returned(index)
+            | Operation::UnblockSubscription(index)
+            | Operation::Stop { subscription: index, .. }
+            | Operation::ByHand { subscription: index, .. }
+            | Operation::Place { subscription: index, .. } => {
+                if let Some(key) = self.subscription(index) {
+                    self.run_publication(key, operation);
+                }
+            }
+            _ => unreachable!("handled before"),
+        }
+    }
+
+    fn run_publication(&mut self, key: SubscriptionKey, operation: &Operation) {
+        match *operation {
+            Operation::Ready(_) => {
+                self.protocol.ready(key);
+                self.give(Input::Ready(key));
+            }
+            Operation::Returned(_) => {
+                self.protocol.returned(key);
+                self.give(Input::SubscriptionReturned(key));
+            }
+            Operation::UnblockSubscription(_) => {
+                self.protocol.unblock_subscription(key);
+                self.give(Input::SubscriptionUnblocked(key));
+            }
+            Operation::Stop { has_error, .. } => {
+                self.shown.remove(key);
+                self.publications.end(key);
+                self.protocol.stop(key, has_error);
+                let error = has_error.then(|| DdpError::new(403, "No"));
+                self.give(Input::Stop(key, error));
+            }
+            Operation::ByHand { collection, id, fields, .. } => {
+                self.publications.by_hand(key, collection, id, fields.map(FieldBits::fields));
+            }
+            Operation::Place { id, fields, before, .. } => {
+                self.publications.place(key, id, fields.map(FieldBits::fields), before);
+            }
+            _ => unreachable!("no matter of publications"),
+        }
+    }
+
+    fn subscription(&self, index: u8) -> Option<SubscriptionKey> {
+        pick(index, &self.protocol.keys(), &self.subscriptions)
+    }
+
+    fn call(&self, index: u8) -> Option<CallKey> {
+        let open: Vec<CallKey> = self.protocol.calls.keys().copied().collect();
+        pick(index, &open, &self.calls)
+    }
+
+    fn result(&mut self, key: CallKey, kind: u8) {
+        self.protocol.result(key);
+        let result = match kind % 3 {
+            0 => Ok(None),
+            1 => Ok(Some("[1]".to_owned())),
+            _ => Err(DdpError::method_not_found("m")),
+        };
+        self.give(Input::Result(key, result));
+    }
+
+    fn updated(&mut self, key: CallKey) {
+        self.protocol.updated(key);
+        self.give(Input::Updated(key));
+    }
+
+    /// Hands the session the next piece of mail. False if there is none.
+    fn deliver(&mut self) -> bool {
+        let Some((key, mail)) = self.publications.next_mail() else { return false };
+        if self.closed.is_none() {
+            if self.protocol.has(key) {
+                self.show(key, &mail);
+            }
+            self.give(mail.input(key));
+        }
+        true
+    }
+
+    fn show(&mut self, key: SubscriptionKey, mail: &Mail) {
+        use ddp_core::merge_box::Source::ByHand;
+        match mail {
+            Mail::Delta(source, delta) => self.shown.take(key, *source, delta),
+            Mail::Placed(delta, placement) => {
+                self.shown.begin(key, ByHand, &placement.collection);
+                if let Some(delta) = delta {
+                    self.shown.take(key, ByHand, delta);
+                }
+            }
+            Mail::Direct(_) => {}
+        }
+    }
+
+    /// The client sends a message, unless it is held back.
+    fn send(&mut self, message: Message) {
+        if !self.session.wants_input() {
+            return assert!(self.protocol.waiting_messages() >= self.config.queued_messages_max);
+        }
+        assert!(self.protocol.waiting_messages() < self.config.queued_messages_max);
+        let text = text(&message);
+        self.hear();
+        self.protocol.message(message);
+        self.give(Input::Message(self.now, &text));
+    }
+
+    fn hear(&mut self) {
+        if self.protocol.is_connected {
+            self.heard_at = self.now;
+            self.pinged_at = None;
+        }
+    }
+
+    /// Time passes, and the session is called whenever it wants to be.
+    fn pass(&mut self, time: Duration) {
+        let until = self.now + time;
+        while let Some(at) = self.deadline.filter(|at| *at <= until && self.closed.is_none()) {
+            self.now = self.now.max(at);
+            self.give(Input::Timeout(self.now));
+            assert!(self.deadline.is_none_or(|next| next > self.now), "it is due again at once");
+        }
+        self.now = until;
+        if self.closed.is_none() && self.protocol.is_connected {
+            let silence = self.now - self.heard_at;
+            let silence_max = 2 * self.config.heartbeat_interval + self.config.heartbeat_timeout;
+            assert!(silence <= silence_max, "a client that is silent for {silence:?}");
+        }
+    }
+
+    fn check_close(&self, reason: CloseReason) {
+        match reason {
+            CloseReason::VersionMismatch => panic!("the versions are the same"),
+            CloseReason::ConnectTimeout => {
+                assert!(!self.protocol.is_connected);
+                assert!(self.now - self.heard_at >= self.config.connect_timeout);
+            }
+            CloseReason::HeartbeatTimeout => {
+                let pinged_at = self.pinged_at.expect("nobody goes without a ping");
+                assert!(self.now - pinged_at >= self.config.heartbeat_timeout);
+            }
+        }
+    }
+
+    fn give(&mut self, input: Input<'_>) {
+        self.session.handle_input(input);
+        self.drain();
+    }
+
+    fn drain(&mut self) {
+        self.release();
+        loop {
+            match self.session.poll_output() {
+                Output::Send(Outgoing::Text(text)) => self.receive(&text),
+                Output::Send(Outgoing::Shared(delta)) => {
+                    delta.for_each_message(|text| self.receive(text));
+                }
+                Output::Event(event) => self.handle(event),
+                Output::Close(reason) => {
+                    self.check_close(reason);
+                    self.closed = Some(reason);
+                }
+                Output::Timeout(deadline) => {
+                    self.deadline = deadline;
+                    break;
+                }
+            }
+        }
+        self.protocol.check_empty();
+    }
+
+    fn release(&mut self) {
+        if !self.protocol.is_rerunning() {
+            self.shown.release();
+        }
+    }
+
+    fn receive(&mut self, text: &str) {
+        assert!(self.closed.is_none(), "sent after the close: {text}");
+        let answer = Answer::read(text);
+        match answer.msg.as_deref() {
+            None => assert_eq!(text, r#"{"server_id":"0"}"#),
+            Some("added" | "changed" | "removed" | "addedBefore" | "movedBefore") => {
+                let shown = &self.shown;
+                self.client.apply(text, |collection| shown.strictness(collection));
+            }
+            Some("ping") => {
+                assert!(self.pinged_at.is_none(), "pinged twice");
+                assert!(self.now - self.heard_at >= self.config.heartbeat_interval);
+                self.pinged_at = Some(self.now);
+            }
+            Some(msg) => {
+                self.protocol.meet_answer(&answer);
+                // What there is to see comes before.
+                if matches!(msg, "ready" | "updated") {
+                    self.shown.check(&self.client);
+                }
+            }
+        }
+    }
+
+    fn handle(&mut self, event: Event) {
+        self.protocol.meet_event(&event);
+        match event {
+            Event::Connected(_) => self.heard_at = self.now,
+            Event::Subscribe { subscription, name, .. } => {
+                let publication = name.strip_prefix('p').and_then(|name| name.parse().ok());
+                self.begin(subscription, publication.expect("a publication"));
+            }
+            Event::Unsubscribe(key) => {
+                self.shown.remove(key);
+                self.publications.end(key);
+            }
+            Event::Rerun(renamed) => {
+                self.shown.hold(|key| renamed.get(&key).copied());
+                self.release();
+                self.publications.rerun(&renamed);
+                self.subscriptions.extend(renamed.values());
+            }
+            Event::Call { call, .. } => self.calls.push(call),
+            Event::Message(_) | Event::RerunDone => {}
+        }
+    }
+
+    fn begin(&mut self, key: SubscriptionKey, publication: u8) {
+        self.subscriptions.push(key);
+        self.publications.begin(key, publication);
+    }
+
+    fn check(&self) {
+        self.shown.check(&self.client);
+        for key in &self.subscriptions {
+            assert_eq!(self.session.has_subscription(*key), self.protocol.has(*key));
+        }
+    }
+
+    /// Everything that was begun comes to its end, and at last the client has nothing.
+    pub fn finish(&mut self) {
+        if !self.protocol.is_connected {
+            return;
+        }
+        while self.closed.is_none() {
+            for call in self.protocol.calls.keys().copied().collect::<Vec<_>>() {
+                self.result(call, 0);
+                self.updated(call);
+            }
+            while self.deliver() {}
+            for key in self.protocol.keys() {
+                self.run_publication(key, &Operation::Ready(0));
+            }
+            self.check();
+            if self.protocol.waiting_messages() == 0 && self.protocol.calls.is_empty() {
+                break;
+            }
+        }
+        while self.deliver() {}
+        if self.closed.is_none() {
+            assert!(!self.protocol.is_rerunning(), "all are ready");
+            self.check();
+            for key in self.protocol.keys() {
+                self.run_publication(key, &Operation::Stop { subscription: 0, has_error: false });
+            }
+            self.check();
+            assert!(self.protocol.keys().is_empty());
+        }
+    }
+}
+
+fn limit(choice: u8) -> usize {
+    [1, 2, 3, 1000][usize::from(choice % 4)]
+}
+
+fn pick<T: Copy>(index: u8, going_on: &[T], all: &[T]) -> Option<T> {
+    let from = if index % 2 == 0 { going_on } else { all };
+    from.get(usize::from(index / 2) % from.len().max(1)).copied()
+}
+
+fn text(message: &Message) -> String {
+    match message {
+        Message::Connect => r#"{"msg":"connect","version":"1","support":["1"]}"#.to_owned(),
+        Message::Ping(None) => r#"{"msg":"ping"}"#.to_owned(),
+        Message::Ping(Some(id)) => format!(r#"{{"msg":"ping","id":"{id}"}}"#),
+        Message::Pong => r#"{"msg":"pong"}"#.to_owned(),
+        Message::Sub { id, name } => format!(r#"{{"msg":"sub","id":"{id}","name":"{name}"}}"#),
+        Message::Unsub(None) => r#"{"msg":"unsub"}"#.to_owned(),
+        Message::Unsub(Some(id)) => format!(r#"{{"msg":"unsub","id":"{id}"}}"#),
+        Message::Method { id, name } => {
+            format!(r#"{{"msg":"method","id":"{id}","method":"{name}"}}"#)
+        }
+        Message::Garbage(text) | Message::Malformed { text, .. } => (*text).to_owned(),
+    }
+}

@@ -1,0 +1,373 @@
+//! What a session has to answer, told apart from documents.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use ddp_core::SubscriptionKey;
+use ddp_core::session::{CallKey, Event, SessionConfig};
+
+use crate::answer::Answer;
+
+/// Something that the session is to do next.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Expected {
+    Pong(Option<String>),
+    Error(&'static str),
+    Ready(Vec<String>),
+    Nosub { id: Option<String>, has_error: bool },
+    Result(String),
+    Updated(Vec<String>),
+    Connected,
+    Message,
+    Subscribe { id: String, name: String },
+    Unsubscribe(SubscriptionKey),
+    Call { id: String, name: String },
+    Rerun,
+    RerunDone,
+}
+
+/// A message of a client.
+#[derive(Clone, Debug)]
+pub(super) enum Message {
+    Connect,
+    Ping(Option<String>),
+    Pong,
+    Sub {
+        id: String,
+        name: String,
+    },
+    Unsub(Option<String>),
+    Method {
+        id: String,
+        name: String,
+    },
+    /// Not JSON, or without a `msg`.
+    Garbage(&'static str),
+    /// With a `msg` but not as it should be.
+    Malformed {
+        text: &'static str,
+        reason: &'static str,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Blocker {
+    /// What is just beginning.
+    Next,
+    Subscription(SubscriptionKey),
+    Call(CallKey),
+}
+
+#[derive(Debug)]
+struct Subscription {
+    id: Option<String>,
+    is_ready: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) id: String,
+    pub(super) has_result: bool,
+    pub(super) is_updated: bool,
+}
+
+#[derive(Debug, Default)]
+struct Rerun {
+    waiting: BTreeSet<SubscriptionKey>,
+    ready: Vec<String>,
+    updated: Vec<String>,
+}
+
+/// The protocol by the book: DDP's messages in their order, without documents.
+#[derive(Debug, Default)]
+pub(super) struct Protocol {
+    calls_max: usize,
+    subscriptions_max: usize,
+    reports_messages: bool,
+    pub(super) is_connected: bool,
+    expected: VecDeque<Expected>,
+    queue: VecDeque<Message>,
+    blocker: Option<Blocker>,
+    subscriptions: BTreeMap<SubscriptionKey, Subscription>,
+    pub(super) calls: BTreeMap<CallKey, Call>,
+    rerun: Option<Rerun>,
+}
+
+impl Protocol {
+    pub(super) fn new(config: &SessionConfig) -> Self {
+        Self {
+            calls_max: config.calls_max,
+            subscriptions_max: config.subscriptions_max,
+            reports_messages: config.reports_messages,
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn keys(&self) -> Vec<SubscriptionKey> {
+        self.subscriptions.keys().copied().collect()
+    }
+
+    pub(super) fn has(&self, key: SubscriptionKey) -> bool {
+        self.subscriptions.contains_key(&key)
+    }
+
+    pub(super) fn is_rerunning(&self) -> bool {
+        self.rerun.is_some()
+    }
+
+    pub(super) fn waiting_messages(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Nothing is owed any more.
+    pub(super) fn check_empty(&self) {
+        assert!(self.expected.is_empty(), "not done: {:?}", self.expected);
+    }
+
+    pub(super) fn message(&mut self, message: Message) {
+        let expected = &mut self.expected;
+        if !self.is_connected {
+            return match message {
+                Message::Connect => {
+                    expected.extend([Expected::Connected, Expected::Connected]);
+                }
+                Message::Garbage(_) => expected.push_back(Expected::Error("Bad request")),
+                _ => expected.push_back(Expected::Error("Must connect first")),
+            };
+        }
+        match message {
+            Message::Connect => expected.push_back(Expected::Error("Already connected")),
+            Message::Ping(id) => expected.push_back(Expected::Pong(id)),
+            Message::Pong => {}
+            Message::Garbage(_) => expected.push_back(Expected::Error("Bad request")),
+            other => {
+                self.queue.push_back(other);
+                self.process();
+            }
+        }
+    }
+
+    /// Messages take their turns, up to one that holds up the others.
+    fn process(&mut self) {
+        while self.blocker.is_none() && self.calls.len() < self.calls_max {
+            let Some(message) = self.queue.pop_front() else { return };
+            if self.reports_messages {
+                self.expected.push_back(Expected::Message);
+            }
+            match message {
+                Message::Sub { id, name } => self.sub(id, name),
+                Message::Unsub(id) => {
+                    if let Some(key) = self.key_of(id.as_deref()) {
+                        self.end(key);
+                        self.expected.push_back(Expected::Unsubscribe(key));
+                        self.settle(key);
+                    }
+                    self.expected.push_back(Expected::Nosub { id, has_error: false });
+                }
+                Message::Method { id, name } => {
+                    self.expected.push_back(Expected::Call { id, name });
+                    self.blocker = Some(Blocker::Next);
+                }
+                Message::Malformed { reason, .. } => {
+                    self.expected.push_back(Expected::Error(reason));
+                }
+                Message::Connect | Message::Ping(_) | Message::Pong | Message::Garbage(_) => {
+                    unreachable!("answered at once")
+                }
+            }
+        }
+    }
+
+    fn key_of(&self, id: Option<&str>) -> Option<SubscriptionKey> {
+        let id = id?;
+        let mut all = self.subscriptions.iter();
+        all.find(|(_, state)| state.id.as_deref() == Some(id)).map(|(key, _)| *key)
+    }
+
+    fn sub(&mut self, id: String, name: String) {
+        let named = self.subscriptions.values().filter(|state| state.id.is_some()).count();
+        if self.key_of(Some(&id)).is_some() {
+            // A `sub` that is repeated is ignored.
+        } else if named >= self.subscriptions_max {
+            self.expected.push_back(Expected::Nosub { id: Some(id), has_error: true });
+        } else {
+            self.expected.push_back(Expected::Subscribe { id, name });
+            self.blocker = Some(Blocker::Next);
+        }
+    }
+
+    pub(super) fn universal(&mut self, key: SubscriptionKey) {
+        self.subscriptions.insert(key, Subscription { id: None, is_ready: false });
+    }
+
+    pub(super) fn ready(&mut self, key: SubscriptionKey) {
+        let state = self.subscriptions.get_mut(&key).filter(|state| !state.is_ready);
+        if let Some(state) = state {
+            state.is_ready = true;
+            match (&mut self.rerun, state.id.clone()) {
+                (_, None) => {}
+                (Some(rerun), Some(id)) => rerun.ready.push(id),
+                (None, Some(id)) => self.expected.push_back(Expected::Ready(vec![id])),
+            }
+        }
+        self.unblock(Blocker::Subscription(key));
+        self.settle(key);
+    }
+
+    pub(super) fn returned(&mut self, key: SubscriptionKey) {
+        self.unblock(Blocker::Subscription(key));
+        self.settle(key);
+    }
+
+    pub(super) fn stop(&mut self, key: SubscriptionKey, has_error: bool) {
+        if let Some(id) = self.end(key) {
+            self.expected.push_back(Expected::Nosub { id, has_error });
+        }
+        self.unblock(Blocker::Subscription(key));
+        self.settle(key);
+    }
+
+    fn end(&mut self, key: SubscriptionKey) -> Option<Option<String>> {
+        let id = self.subscriptions.remove(&key)?.id;
+        if let (Some(rerun), Some(id)) = (&mut self.rerun, &id) {
+            rerun.ready.retain(|other| other != id);
+        }
+        Some(id)
+    }
+
+    pub(super) fn unblock_subscription(&mut self, key: SubscriptionKey) {
+        self.unblock(Blocker::Subscription(key));
+    }
+
+    pub(super) fn unblock_call(&mut self, key: CallKey) {
+        self.unblock(Blocker::Call(key));
+    }
+
+    fn unblock(&mut self, blocker: Blocker) {
+        if self.blocker == Some(blocker) {
+            self.blocker = None;
+            self.process();
+        }
+    }
+
+    pub(super) fn result(&mut self, key: CallKey) {
+        if let Some(call) = self.calls.get_mut(&key).filter(|call| !call.has_result) {
+            call.has_result = true;
+            self.expected.push_back(Expected::Result(call.id.clone()));
+            self.forget(key);
+        }
+        self.unblock(Blocker::Call(key));
+    }
+
+    pub(super) fn updated(&mut self, key: CallKey) {
+        if let Some(call) = self.calls.get_mut(&key).filter(|call| !call.is_updated) {
+            call.is_updated = true;
+            match &mut self.rerun {
+                Some(rerun) => rerun.updated.push(call.id.clone()),
+                None => self.expected.push_back(Expected::Updated(vec![call.id.clone()])),
+            }
+            self.forget(key);
+        }
+    }
+
+    fn forget(&mut self, key: CallKey) {
+        if self.calls.get(&key).is_some_and(|call| call.has_result && call.is_updated) {
+            self.calls.remove(&key);
+            self.process();
+        }
+    }
+
+    pub(super) fn rerun(&mut self) {
+        self.rerun.get_or_insert_default();
+        self.expected.push_back(Expected::Rerun);
+    }
+
+    fn settle(&mut self, key: SubscriptionKey) {
+        if let Some(rerun) = &mut self.rerun {
+            rerun.waiting.remove(&key);
+            self.finish_rerun();
+        }
+    }
+
+    fn finish_rerun(&mut self) {
+        if let Some(rerun) = self.rerun.take_if(|rerun| rerun.waiting.is_empty()) {
+            if !rerun.ready.is_empty() {
+                self.expected.push_back(Expected::Ready(rerun.ready));
+            }
+            if !rerun.updated.is_empty() {
+                self.expected.push_back(Expected::Updated(rerun.updated));
+            }
+            self.expected.push_back(Expected::RerunDone);
+        }
+    }
+
+    /// An answer came that is not about documents.
+    pub(super) fn meet_answer(&mut self, answer: &Answer<'_>) {
+        let expected = self.expected.pop_front();
+        let msg = answer.msg.as_deref().unwrap_or_default();
+        let is_met = match &expected {
+            Some(Expected::Pong(id)) => msg == "pong" && answer.id == *id,
+            Some(Expected::Error(reason)) => {
+                msg == "error" && answer.reason.as_deref() == Some(reason)
+            }
+            Some(Expected::Ready(ids)) => msg == "ready" && answer.subs.as_ref() == Some(ids),
+            Some(Expected::Nosub { id, has_error }) => {
+                msg == "nosub" && answer.id == *id && answer.error.is_some() == *has_error
+            }
+            Some(Expected::Result(id)) => msg == "result" && answer.id.as_ref() == Some(id),
+            Some(Expected::Updated(ids)) => {
+                msg == "updated" && answer.methods.as_ref() == Some(ids)
+            }
+            Some(Expected::Connected) => msg == "connected" && answer.session.is_some(),
+            _ => false,
+        };
+        assert!(is_met, "expected {expected:?}, got {answer:?}, then {:?}", self.expected);
+    }
+
+    /// An event came.
+    pub(super) fn meet_event(&mut self, event: &Event) {
+        let expected = self.expected.pop_front();
+        match (expected, event) {
+            (Some(Expected::Connected), Event::Connected(_)) => self.is_connected = true,
+            (Some(Expected::Message), Event::Message(_))
+            | (Some(Expected::RerunDone), Event::RerunDone) => {}
+            (
+                Some(Expected::Subscribe { id, name }),
+                Event::Subscribe { subscription, name: given, .. },
+            ) if name == *given => {
+                self.blocker = Some(Blocker::Subscription(*subscription));
+                let state = Subscription { id: Some(id), is_ready: false };
+                let old = self.subscriptions.insert(*subscription, state);
+                assert!(old.is_none(), "a key that comes again");
+            }
+            (Some(Expected::Unsubscribe(key)), Event::Unsubscribe(given)) if key == *given => {}
+            (Some(Expected::Call { id, name }), Event::Call { call, method, .. })
+                if name == *method =>
+            {
+                self.blocker = Some(Blocker::Call(*call));
+                let state = Call { id, has_result: false, is_updated: false };
+                assert!(self.calls.insert(*call, state).is_none(), "a key that comes again");
+            }
+            (Some(Expected::Rerun), Event::Rerun(renamed)) => self.begin_rerun(renamed),
+            (expected, event) => panic!("expected {expected:?}, got {event:?}"),
+        }
+    }
+
+    fn begin_rerun(&mut self, renamed: &BTreeMap<SubscriptionKey, SubscriptionKey>) {
+        assert!(renamed.keys().eq(self.subscriptions.keys()), "all run anew, and no others");
+        let old = std::mem::take(&mut self.subscriptions);
+        for (key, mut state) in old {
+            state.is_ready = false;
+            assert!(self.subscriptions.insert(renamed[&key], state).is_none());
+            assert!(!renamed.contains_key(&renamed[&key]), "a key that comes again");
+        }
+        if let Some(Blocker::Subscription(key)) = &mut self.blocker
+            && let Some(new) = renamed.get(key)
+        {
+            *key = *new;
+        }
+        let rerun = self.rerun.get_or_insert_default();
+        rerun.waiting = renamed.values().copied().collect();
+        rerun.ready.clear();
+        self.finish_rerun();
+    }
+}

@@ -1,0 +1,193 @@
+//! Publications that follow live queries and publish by hand, and the mail on its way from them.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use ddp_core::merge_box::{Placement, PublicationStrategies, PublicationStrategy, Source};
+use ddp_core::session::Input;
+use ddp_core::{CollectionName, Delta, Document, DocumentId, Snapshot, SubscriptionKey};
+
+use super::documents::documents;
+use super::{COLLECTIONS, ORDERED};
+use crate::client::{Documents, Fields};
+
+/// How many publications there are.
+pub(super) const PUBLICATIONS: u8 = 12;
+
+/// The collection of each live query.
+const QUERIES: [&str; 4] = [COLLECTIONS[0], COLLECTIONS[0], COLLECTIONS[1], COLLECTIONS[2]];
+
+/// Something for a session.
+#[derive(Clone, Debug)]
+pub(super) enum Mail {
+    Delta(Source, Arc<Delta>),
+    Placed(Option<Arc<Delta>>, Placement),
+    Direct(String),
+}
+
+impl Mail {
+    pub(super) fn input(self, key: SubscriptionKey) -> Input<'static> {
+        match self {
+            Self::Delta(source, delta) => Input::Delta(key, source, delta),
+            Self::Placed(delta, placement) => Input::Placed(key, delta, placement),
+            Self::Direct(text) => Input::Direct(key, text),
+        }
+    }
+}
+
+/// A live query, with a plain copy of what it should hold.
+#[derive(Debug, Default)]
+struct Query {
+    snapshot: Snapshot,
+    documents: Documents,
+}
+
+#[derive(Debug, Default)]
+struct Run {
+    publication: u8,
+    by_hand: BTreeMap<&'static str, Snapshot>,
+}
+
+/// All publications of a server, for one session.
+#[derive(Debug)]
+pub(super) struct Publications {
+    strategies: PublicationStrategies,
+    queries: [Query; QUERIES.len()],
+    runs: BTreeMap<SubscriptionKey, Run>,
+    mail: VecDeque<(SubscriptionKey, Mail)>,
+}
+
+impl Publications {
+    pub(super) fn new(strategies: PublicationStrategies) -> Self {
+        let (runs, mail) = Default::default();
+        Self { strategies, queries: Default::default(), runs, mail }
+    }
+
+    /// The live queries that a publication follows, of one collection at most one.
+    fn followed(publication: u8) -> impl Iterator<Item = usize> {
+        let of_first = [None, Some(0), Some(1)][usize::from(publication % 3)];
+        let of_second = (publication / 3 % 2 == 1).then_some(2);
+        let of_third = (publication / 6 % 2 == 1).then_some(3);
+        [of_first, of_second, of_third].into_iter().flatten()
+    }
+
+    pub(super) fn begin(&mut self, key: SubscriptionKey, publication: u8) {
+        for query in Self::followed(publication) {
+            let delta = self.queries[query].snapshot.initial(&QUERIES[query].into());
+            self.mail.push_back((key, Mail::Delta(Source::Cursor, delta)));
+        }
+        self.runs.insert(key, Run { publication, ..Run::default() });
+    }
+
+    /// What has been mailed is still on its way.
+    pub(super) fn end(&mut self, key: SubscriptionKey) {
+        self.runs.remove(&key);
+    }
+
+    pub(super) fn rerun(&mut self, renamed: &BTreeMap<SubscriptionKey, SubscriptionKey>) {
+        let old = std::mem::take(&mut self.runs);
+        assert!(old.keys().eq(renamed.keys()));
+        for (key, run) in old {
+            self.begin(renamed[&key], run.publication);
+        }
+    }
+
+    /// Sets a document of a live query to these fields, or removes it.
+    pub(super) fn write(&mut self, query: u8, id: u8, fields: Option<Fields>) {
+        let query = usize::from(query) % QUERIES.len();
+        let Query { snapshot, documents: copy } = &mut self.queries[query];
+        let id = document_id(id);
+        match fields.clone() {
+            Some(fields) => copy.insert(id.to_string(), fields),
+            None => copy.remove(id.as_str()),
+        };
+        let step = BTreeMap::from([(id, fields.map(document))]);
+        let delta = snapshot.advance(&QUERIES[query].into(), step);
+        assert_eq!(documents(snapshot), *copy);
+        for (key, run) in &self.runs {
+            if let Some(delta) = &delta
+                && Self::followed(run.publication).any(|followed| followed == query)
+            {
+                self.mail.push_back((*key, Mail::Delta(Source::Cursor, Arc::clone(delta))));
+            }
+        }
+    }
+
+    /// Publishes a document by hand, or takes it away.
+    pub(super) fn by_hand(
+        &mut self,
+        key: SubscriptionKey,
+        collection: u8,
+        id: u8,
+        fields: Option<Fields>,
+    ) {
+        let Some(run) = self.runs.get_mut(&key) else { return };
+        let name = COLLECTIONS[usize::from(collection) % COLLECTIONS.len()];
+        let step = BTreeMap::from([(document_id(id), fields.map(document))]);
+        if self.strategies.of(name) == PublicationStrategy::NoMergeNoHistory {
+            let mut nothing = Snapshot::default();
+            if let Some(delta) = nothing.advance(&name.into(), step) {
+                let mail = &mut self.mail;
+                let mut push = |text: &str| mail.push_back((key, Mail::Direct(text.to_owned())));
+                delta.for_each_message(&mut push);
+            }
+            return;
+        }
+        let snapshot = run.by_hand.entry(name).or_default();
+        if let Some(delta) = snapshot.advance(&name.into(), step) {
+            self.mail.push_back((key, Mail::Delta(Source::ByHand, delta)));
+        }
+    }
+
+    /// Puts a document of the ordered collection in its place.
+    pub(super) fn place(
+        &mut self,
+        key: SubscriptionKey,
+        id: u8,
+        fields: Option<Fields>,
+        before: Option<u8>,
+    ) {
+        let Some(run) = self.runs.get_mut(&key) else { return };
+        let (id, name) = (document_id(id), CollectionName::from(ORDERED));
+        let snapshot = run.by_hand.entry(ORDERED).or_default();
+        let step = fields.map(|fields| BTreeMap::from([(id.clone(), Some(document(fields)))]));
+        let delta = step.and_then(|step| snapshot.advance(&name, step));
+        if snapshot.get(&id).is_some() {
+            let placement = Placement { collection: name, id, before: before.map(document_id) };
+            self.mail.push_back((key, Mail::Placed(delta, placement)));
+        }
+    }
+
+    pub(super) fn next_mail(&mut self) -> Option<(SubscriptionKey, Mail)> {
+        self.mail.pop_front()
+    }
+
+    /// Keeps of each source's steps the newest, in the place of the oldest. Where documents have
+    /// places none may be missing.
+    pub(super) fn conflate(&mut self) {
+        let mut kept: VecDeque<(SubscriptionKey, Mail)> = VecDeque::new();
+        for (key, mail) in std::mem::take(&mut self.mail) {
+            let same = |other: &&mut (SubscriptionKey, Mail)| match (&other.1, &mail) {
+                (Mail::Delta(source, old), Mail::Delta(other_source, new)) => {
+                    (other.0, source, old.collection()) == (key, other_source, new.collection())
+                        && &**old.collection() != ORDERED
+                }
+                _ => false,
+            };
+            match kept.iter_mut().find(same) {
+                Some(old) => old.1 = mail,
+                None => kept.push_back((key, mail)),
+            }
+        }
+        self.mail = kept;
+    }
+}
+
+fn document_id(id: u8) -> DocumentId {
+    DocumentId::from_string(&format!("d{}", id % 5))
+}
+
+fn document(fields: Fields) -> Arc<Document> {
+    let fields = fields.iter().map(|(name, value)| (name.as_str().into(), value.as_str()));
+    Arc::new(Document::from_fields(fields).expect("short values"))
+}
