@@ -147,11 +147,12 @@ impl SessionCollectionView {
         order.retain(|id| self.snapshots().any(|snapshot| snapshot.get(id).is_some()));
         let placed: BTreeSet<&DocumentId> = order.iter().collect();
         let different = self.different(before);
-        // First what goes: without merging, one subscription may show what another did.
-        for goes in [true, false] {
+        // What the client has comes first, as in Meteor; and without merging, one subscription may
+        // show anew what another did.
+        for had in [true, false] {
             for id in &different {
                 for (was, is) in self.changes(before, id) {
-                    if is.is_none() == goes && (goes || !placed.contains(id)) {
+                    if was.is_some() == had && (is.is_none() || !placed.contains(id)) {
                         send_change(collection, id, was.as_ref(), is.as_ref(), send);
                     }
                 }

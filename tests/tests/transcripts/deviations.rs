@@ -325,15 +325,6 @@ pub(crate) const DEVIATIONS: &[Deviation] = &[
         ],
     },
     Deviation {
-        transcript: "sub-duplicate-unknown",
-        block: 2,
-        reason: "A `sub` with an id in use is ignored whatever it names.",
-        ours: &[
-            r#"< {"msg":"added","collection":"items","id":"a","fields":{"x":1}}"#,
-            r#"< {"msg":"ready","subs":["s"]}"#,
-        ],
-    },
-    Deviation {
         transcript: "sub-empty-id",
         block: 2,
         reason: "An empty id is an id.",
