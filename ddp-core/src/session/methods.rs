@@ -42,16 +42,31 @@ impl Session {
     pub(super) fn handle_updated(&mut self, key: CallKey) {
         if let Some(call) = self.calls.get_mut(&key).filter(|call| !call.is_updated) {
             call.is_updated = true;
-            let id = call.id.clone();
-            self.send_updated(id);
+            let text = ServerMessage::Updated { methods: &[&call.id] }.to_text();
+            if self.hold_updated(key) {
+                return;
+            }
+            self.outputs.push_back(Output::Send(super::Outgoing::Text(text)));
             self.forget_finished(key);
         }
     }
 
     fn forget_finished(&mut self, key: CallKey) {
-        if self.calls.get(&key).is_some_and(|call| call.has_result && call.is_updated) {
+        let is_finished = |call: &Call| call.has_result && call.is_updated;
+        if self.calls.get(&key).is_some_and(is_finished) && !self.holds_updated(key) {
             self.calls.remove(&key);
             self.process_queue();
         }
+    }
+
+    /// Sends the `updated` of calls that a rerun held back.
+    pub(super) fn release_updated(&mut self, keys: &[CallKey]) {
+        let ids = keys.iter().filter_map(|key| self.calls.get(key).map(|call| call.id.clone()));
+        let ids: Vec<String> = ids.collect();
+        if !ids.is_empty() {
+            let methods: Vec<&str> = ids.iter().map(String::as_str).collect();
+            self.send(ServerMessage::Updated { methods: &methods });
+        }
+        self.calls.retain(|key, call| !(call.has_result && keys.contains(key)));
     }
 }

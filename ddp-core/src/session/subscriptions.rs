@@ -95,11 +95,13 @@ impl Session {
         }
         self.unblock(Blocker::Subscription(subscription));
         self.settle(subscription);
+        self.process_queue();
     }
 
     pub(super) fn handle_returned(&mut self, subscription: SubscriptionKey) {
         self.unblock(Blocker::Subscription(subscription));
         self.settle(subscription);
+        self.process_queue();
     }
 
     pub(super) fn handle_stop(&mut self, subscription: SubscriptionKey, error: Option<&DdpError>) {
@@ -109,6 +111,7 @@ impl Session {
         }
         self.unblock(Blocker::Subscription(subscription));
         self.settle(subscription);
+        self.process_queue();
     }
 
     /// Takes a subscription and its documents away; the client's id of it, if it existed.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::subscriptions::sender;
-use super::{Blocker, Event, Output, Session, SubscriptionKey};
+use super::{Blocker, CallKey, Event, Output, Session, SubscriptionKey};
 use crate::message::ServerMessage;
 
 /// Subscriptions that run anew. What they have in common with before is not sent again.
@@ -13,8 +13,8 @@ pub(super) struct Rerun {
     waiting: BTreeSet<SubscriptionKey>,
     /// The clients' ids of those that are ready.
     ready: Vec<String>,
-    /// The clients' ids of calls whose writes have been sent, but for what the rerun holds back.
-    updated: Vec<String>,
+    /// Calls whose writes have been sent, but for what the rerun holds back. They count as unfinished.
+    updated: Vec<CallKey>,
 }
 
 impl Session {
@@ -46,6 +46,7 @@ impl Session {
         rerun.ready.clear();
         self.outputs.push_back(Output::Event(Event::Rerun(renamed)));
         self.finish_rerun();
+        self.process_queue();
     }
 
     /// Sends `ready`, or keeps it until the rerun is over.
@@ -63,12 +64,17 @@ impl Session {
         }
     }
 
-    /// Sends `updated`, or keeps it until the rerun is over: what a call wrote may be held back.
-    pub(super) fn send_updated(&mut self, id: String) {
-        match &mut self.rerun {
-            Some(rerun) => rerun.updated.push(id),
-            None => self.send(ServerMessage::Updated { methods: &[&id] }),
+    /// Keeps an `updated` until the rerun is over, for what the call wrote may be held back. False if
+    /// there is no rerun.
+    pub(super) fn hold_updated(&mut self, call: CallKey) -> bool {
+        if let Some(rerun) = &mut self.rerun {
+            rerun.updated.push(call);
         }
+        self.rerun.is_some()
+    }
+
+    pub(super) fn holds_updated(&self, call: CallKey) -> bool {
+        self.rerun.as_ref().is_some_and(|rerun| rerun.updated.contains(&call))
     }
 
     /// A rerun need not wait for this subscription any more.
@@ -86,10 +92,7 @@ impl Session {
         if !subs.is_empty() {
             self.send(ServerMessage::Ready { subs: &subs });
         }
-        let methods: Vec<&str> = rerun.updated.iter().map(String::as_str).collect();
-        if !methods.is_empty() {
-            self.send(ServerMessage::Updated { methods: &methods });
-        }
+        self.release_updated(&rerun.updated);
         self.outputs.push_back(Output::Event(Event::RerunDone));
     }
 }

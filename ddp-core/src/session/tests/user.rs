@@ -281,3 +281,27 @@ fn a_subscription_that_holds_up_messages_does_so_when_it_runs_anew() {
     peer.input(Input::Ready(renamed[&old]));
     assert!(matches!(peer.events[..], [Event::Call { .. }]), "{:?}", peer.events);
 }
+
+#[test]
+fn calls_whose_updated_is_held_back_count_as_unfinished() {
+    let mut peer = Peer::with_config(SessionConfig { calls_max: 2, ..SessionConfig::default() });
+    peer.drain();
+    peer.recv(r#"{"msg":"connect","version":"1","support":["1"]}"#);
+    peer.events.clear();
+    let subscription = peer.subscribe("s1");
+    peer.input(Input::Ready(subscription));
+    let (_, renamed) = peer.rerun();
+    for id in ["1", "2"] {
+        let call = peer.call(id);
+        let sent = peer.input(Input::Updated(call));
+        assert_eq!(sent, [""; 0]);
+        peer.input(Input::Result(call, Ok(None)));
+    }
+    peer.recv(r#"{"msg":"method","id":"3","method":"m"}"#);
+    assert_eq!(peer.events, [], "two are unfinished");
+    assert_eq!(
+        peer.input(Input::Ready(renamed[&subscription])),
+        [r#"{"msg":"ready","subs":["s1"]}"#, r#"{"msg":"updated","methods":["1","2"]}"#]
+    );
+    assert!(matches!(peer.events[..], [Event::RerunDone, Event::Call { .. }]), "{:?}", peer.events);
+}
