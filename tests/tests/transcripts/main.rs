@@ -6,7 +6,7 @@
 //! | line | is |
 //! |---|---|
 //! | `# …` | a comment: what the transcript shows |
-//! | `@ plain` | which server it was; `world.rs` has its equivalent |
+//! | `@ plain` | which server it was; `world.rs` has its equivalent. `sockjs`: over SockJS |
 //! | `> …` | a message that the client sent |
 //! | `< …` | a message that Meteor sent, or `closed` with code and reason |
 //! | `<* …` | one that came together with its neighbours of this kind in no certain order |
@@ -17,7 +17,8 @@
 //! A letter in front of `>`, `<` or `!` is another connection. `<session>`, `<id>`, `<number>` and
 //! `<seconds>` stand for what differs from run to run.
 //!
-//! Within a block all messages must come, no others, in their order and byte for byte. Where this server deviates on purpose `deviations.rs` says so, and why.
+//! Within a block all messages must come, no others, in their order and byte for byte. Where this
+//! server deviates on purpose `deviations.rs` says so, and why.
 
 mod compare;
 mod deviations;
@@ -186,6 +187,14 @@ transcripts! {
     random_seed_nested
     random_seed_odd
     random_without_seed
+    sockjs_bad_frame
+    sockjs_bad_json
+    sockjs_connect
+    sockjs_empty
+    sockjs_method_close
+    sockjs_refused
+    sockjs_several
+    sockjs_string
     strategy_history_changes
     strategy_history_cursor
     strategy_history_equal

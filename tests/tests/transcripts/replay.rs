@@ -1,6 +1,6 @@
 //! Plays a transcript's client against a server of this project.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -30,7 +30,8 @@ pub(crate) async fn replay(name: &str) {
     }
     let world = World::default();
     let address = ddp_tests::peer::serve(&world.server(&transcript.world)).await;
-    let mut clients = Clients { address, open: BTreeMap::new() };
+    let is_sockjs = transcript.is_sockjs;
+    let mut clients = Clients { address, is_sockjs, open: BTreeMap::new() };
     clients.get("").await;
     let mut faults = Vec::new();
     for (index, block) in transcript.blocks.iter().enumerate() {
@@ -79,6 +80,7 @@ pub(crate) async fn replay(name: &str) {
 
 struct Clients {
     address: SocketAddr,
+    is_sockjs: bool,
     open: BTreeMap<Name, Client>,
 }
 
@@ -86,7 +88,8 @@ impl Clients {
     /// The client of this name, which connects if it has not yet.
     async fn get(&mut self, name: &str) -> &mut Client {
         if !self.open.contains_key(name) {
-            self.open.insert(name.to_owned(), Client::connect(self.address).await);
+            let client = Client::connect(self.address, self.is_sockjs).await;
+            self.open.insert(name.to_owned(), client);
         }
         self.open.get_mut(name).expect("it has just been inserted")
     }
@@ -106,17 +109,24 @@ impl Clients {
 
 struct Client {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    is_sockjs: bool,
+    /// What has come and was not asked for yet.
+    came: VecDeque<String>,
     is_closed: bool,
     /// Version pre1 has no pings, so that nothing shows that no more will come.
     has_pings: bool,
 }
 
 impl Client {
-    async fn connect(address: SocketAddr) -> Self {
-        let (socket, _) = connect_async(format!("ws://{address}/websocket")).await.unwrap();
-        let mut client = Self { socket, is_closed: false, has_pings: true };
+    async fn connect(address: SocketAddr, is_sockjs: bool) -> Self {
+        let path = if is_sockjs { "sockjs/000/abcdefgh/websocket" } else { "websocket" };
+        let (socket, _) = connect_async(format!("ws://{address}/{path}")).await.unwrap();
+        let came = VecDeque::new();
+        let mut client = Self { socket, is_sockjs, came, is_closed: false, has_pings: true };
+        let opening = if is_sockjs { client.recv().await } else { None };
         // Meteor 3 does not send this any more; several clients wait for it.
         assert_eq!(client.recv().await.as_deref(), Some(r#"{"server_id":"0"}"#));
+        client.came.extend(opening);
         client
     }
 
@@ -126,32 +136,55 @@ impl Client {
         let _ = self.socket.send(Message::text(text)).await;
     }
 
+    /// Sends a message of the replay itself.
+    async fn send_own(&mut self, text: &str) {
+        let framed = json!([text]).to_string();
+        self.send(if self.is_sockjs { &framed } else { text }).await;
+    }
+
     /// The next message or the end of the connection, `None` if nothing comes.
     async fn recv(&mut self) -> Option<String> {
-        if self.is_closed {
-            return None;
-        }
         loop {
-            let message = tokio::time::timeout(PATIENCE, self.socket.next()).await.ok()?;
-            let closed = match message {
+            if let Some(text) = self.came.pop_front() {
+                if text != r#"{"msg":"ping"}"# {
+                    return Some(text);
+                }
                 // On a busy machine a server may ask whether the client is still there.
-                Some(Ok(Message::Text(text))) if text == r#"{"msg":"ping"}"# => {
-                    self.send(r#"{"msg":"pong"}"#).await;
-                    continue;
-                }
-                Some(Ok(Message::Text(text))) => return Some(text.to_string()),
-                Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
-                Some(Ok(Message::Close(Some(CloseFrame { code, reason })))) => {
-                    format!("closed {code} {reason}")
-                }
-                None | Some(Ok(Message::Close(None)) | Err(Error::ConnectionClosed)) => {
-                    "closed 1005".to_owned()
-                }
-                Some(other) => panic!("unexpected {other:?}"),
-            };
-            self.is_closed = true;
-            return Some(closed.trim().to_owned());
+                self.send_own(r#"{"msg":"pong"}"#).await;
+            } else if self.is_closed {
+                return None;
+            } else {
+                self.read().await?;
+            }
         }
+    }
+
+    /// Waits for what comes over the socket, `None` if nothing does.
+    async fn read(&mut self) -> Option<()> {
+        let message = tokio::time::timeout(PATIENCE, self.socket.next()).await.ok()?;
+        let closed = match message {
+            Some(Ok(Message::Text(text))) => {
+                match text.strip_prefix('a').filter(|_| self.is_sockjs) {
+                    Some(array) => {
+                        let messages: Vec<String> = serde_json::from_str(array).unwrap();
+                        self.came.extend(messages);
+                    }
+                    None => self.came.push_back(text.to_string()),
+                }
+                return Some(());
+            }
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => return Some(()),
+            Some(Ok(Message::Close(Some(CloseFrame { code, reason })))) => {
+                format!("closed {code} {reason}")
+            }
+            None | Some(Ok(Message::Close(None)) | Err(Error::ConnectionClosed)) => {
+                "closed 1005".to_owned()
+            }
+            Some(other) => panic!("unexpected {other:?}"),
+        };
+        self.is_closed = true;
+        self.came.push_back(closed.trim().to_owned());
+        Some(())
     }
 
     /// So many messages, and what else comes before the answer to a ping.
@@ -163,9 +196,10 @@ impl Client {
             came.push(text);
         }
         if self.is_closed || !self.has_pings || came.len() < count {
+            came.extend(self.came.drain(..));
             return came;
         }
-        self.send(r#"{"msg":"ping","id":"barrier"}"#).await;
+        self.send_own(r#"{"msg":"ping","id":"barrier"}"#).await;
         while let Some(text) = self.recv().await {
             if is_barrier(&text) {
                 break;
@@ -178,14 +212,12 @@ impl Client {
     /// Closes the connection; what comes until then is the answer.
     async fn finish(mut self) -> Vec<String> {
         let mut rest = Vec::new();
-        if self.is_closed || self.socket.close(None).await.is_err() {
-            return rest;
-        }
-        while let Some(text) = self.recv().await
-            && !self.is_closed
-        {
+        let was_closed = self.is_closed || self.socket.close(None).await.is_err();
+        while !was_closed && let Some(text) = self.recv().await {
             rest.push(text);
         }
+        // Closing in turn is all that may come.
+        rest.pop_if(|last| last.starts_with("closed"));
         rest
     }
 

@@ -10,6 +10,8 @@ pub(crate) type Name = String;
 pub(crate) struct Transcript {
     /// The server's name.
     pub(crate) world: String,
+    /// Whether it is SockJS by WebSocket, and not DDP on the WebSocket itself.
+    pub(crate) is_sockjs: bool,
     pub(crate) blocks: Vec<Block>,
 }
 
@@ -57,11 +59,13 @@ impl Transcript {
         let path = folder().join(format!("{name}.txt"));
         let text = std::fs::read_to_string(&path);
         let text = text.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        let mut transcript = Self { world: String::new(), blocks: Vec::new() };
+        let mut transcript = Self { world: String::new(), is_sockjs: false, blocks: Vec::new() };
         let mut block = Block::default();
         for line in text.lines() {
             if let Some(world) = line.strip_prefix("@ ") {
+                let (world, transport) = world.split_once(' ').unwrap_or((world, ""));
                 world.clone_into(&mut transcript.world);
+                transcript.is_sockjs = transport == "sockjs";
             } else if line.starts_with("...") {
                 transcript.blocks.push(std::mem::take(&mut block));
             } else if !line.starts_with('#') {
