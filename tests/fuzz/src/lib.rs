@@ -5,4 +5,5 @@ pub mod client;
 pub mod heap;
 pub mod io;
 pub mod session;
+pub mod sockjs;
 pub mod websocket;
