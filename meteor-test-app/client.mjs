@@ -5,17 +5,23 @@
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { JSDOM, VirtualConsole } from 'jsdom';
+import { fromNpm, sockjs } from '../tests/clients/interop.mjs';
 
-const bundle = readFileSync(
-  createRequire(import.meta.url).resolve('meteor-client-side/dist/meteor-client-side.bundle.js'),
-  'utf8',
+const { resolve } = createRequire(import.meta.url);
+
+export const inRuntime = (runtime) => fromNpm('meteor-client-side', runtime, import.meta.url);
+
+/** The scripts of Meteor's packages, in the order in which a page loads them. */
+export const METEOR = resolve('meteor-client-side/dist/meteor-client-side.bundle.js');
+export const ACCOUNTS = ['base', 'password'].map((name) =>
+  resolve(`accounts-${name}-client-side/dist/accounts-${name}-client-side.bundle.js`),
 );
 
 /**
- * Loads Meteor into a new window.
+ * Loads Meteor into a new window, whose localStorage has what `storage` says.
  * `complaints` collects what it writes to its console and what it throws: a test must end without any.
  */
-function load(url) {
+export function load(url, { scripts = [], storage = {} } = {}) {
   const complaints = [];
   const virtualConsole = new VirtualConsole();
   virtualConsole.on('jsdomError', (error) => {
@@ -35,7 +41,8 @@ function load(url) {
   // Meteor defers by window.postMessage and checks its source, which jsdom leaves out.
   window.setImmediate = (callback) => window.setTimeout(callback, 0);
   window.__meteor_runtime_config__ = { DDP_DEFAULT_CONNECTION_URL: url };
-  window.eval(bundle);
+  for (const [key, value] of Object.entries(storage)) window.localStorage.setItem(key, value);
+  for (const script of [METEOR, ...scripts]) window.eval(readFileSync(script, 'utf8'));
   return { window, complaints };
 }
 
@@ -49,6 +56,9 @@ export function reactively(window, holds) {
     });
   });
 }
+
+/** Over what Meteor is connected. */
+export const transport = (Meteor) => sockjs(Meteor.connection._stream.socket.protocol);
 
 /** Copies a document out of the window, so that its dates are dates of this realm. */
 export const copy = (document) => structuredClone(document);
@@ -80,6 +90,7 @@ export async function connect(server) {
         Meteor.call(name, ...params, (error, result) => (error ? reject(error) : resolve(result)));
       }),
     connected: () => Meteor.status().connected,
+    transport: () => transport(Meteor),
     async close() {
       Meteor.disconnect();
       window.close();

@@ -2,9 +2,10 @@
 
 import assert from 'node:assert/strict';
 import { after, afterEach, before, describe, it } from 'node:test';
+import { note } from '../tests/clients/interop.mjs';
 import { TodosServer, eventually } from '../tests/clients/server.mjs';
 import { TEST_TIMEOUT_MS, converges, shows } from '../tests/clients/scenario.mjs';
-import { connect, copy, reactively } from './client.mjs';
+import { connect, copy, inRuntime, reactively } from './client.mjs';
 
 /** The stubs of the application: what its methods do in minimongo until the server has answered. */
 function defineStubs({ Meteor, Tasks }) {
@@ -56,13 +57,14 @@ describe('an unmodified Meteor application', () => {
 
   after(() => server?.stop());
 
-  const check = (title, body) =>
+  const check = (exercised, title, body) =>
     it(title, { timeout: TEST_TIMEOUT_MS }, async () => {
       app = await connect(server);
       await body();
+      note(inRuntime('jsdom'), app.transport(), exercised);
     });
 
-  check('inserts under the id that its stub chose, without flicker', async () => {
+  check('stubs', 'inserts under the id that its stub chose, without flicker', async () => {
     defineStubs(app);
     await app.subscribe('tasks');
     const events = observe(app);
@@ -82,7 +84,7 @@ describe('an unmodified Meteor application', () => {
     }
   });
 
-  check('checks and removes at once, and the server agrees', async () => {
+  check('stubs', 'checks and removes at once, and the server agrees', async () => {
     defineStubs(app);
     await server.psql(`insert into tasks (id, list_id, text) values ('a', 'home', 'a'), ('b', 'home', 'b')`);
     await app.subscribe('tasks');
@@ -96,7 +98,7 @@ describe('an unmodified Meteor application', () => {
     assert.deepEqual(events.slice(2), [['changed', 'a', { checked: true }], ['removed', 'b']]);
   });
 
-  check('takes back what its stub did when the server refuses', async () => {
+  check('refused stubs', 'takes back what its stub did when the server refuses', async () => {
     defineStubs(app);
     await app.subscribe('tasks');
     const { stub, done } = apply(app, 'tasks.insert', { listId: 'home', text: '' });
@@ -106,7 +108,7 @@ describe('an unmodified Meteor application', () => {
     await converges(app, server);
   });
 
-  check('has its method in minimongo when the callback runs', async () => {
+  check('write fence', 'has its method in minimongo when the callback runs', async () => {
     await app.subscribe('tasks');
     for (let n = 0; n < 20; n++) {
       const found = await new Promise((resolve, reject) => {
@@ -118,7 +120,7 @@ describe('an unmodified Meteor application', () => {
     }
   });
 
-  check('reruns its computations when psql changes a row', async () => {
+  check('Tracker', 'reruns its computations when psql changes a row', async () => {
     await server.psql(`insert into tasks (id, list_id, text) values ('a', 'home', 'a'), ('b', 'home', 'b')`);
     await app.subscribe('tasks');
     const counts = [];
@@ -130,7 +132,7 @@ describe('an unmodified Meteor application', () => {
     assert.equal(counts[0], 0);
   });
 
-  check('merges overlapping subscriptions', async () => {
+  check('overlapping subscriptions', 'merges overlapping subscriptions', async () => {
     await server.psql(`insert into tasks (id, list_id, text) values ('a', 'home', 'a'), ('b', 'work', 'b')`);
     const all = await app.subscribe('tasks');
     const events = observe(app);
@@ -151,7 +153,7 @@ describe('an unmodified Meteor application', () => {
     await converges(app, server, 'false');
   });
 
-  check('comes back after a restart: status, unchanged documents untouched, methods resent', async () => {
+  check('offline methods', 'comes back after a restart: status, unchanged documents untouched, methods resent', async () => {
     defineStubs(app);
     await server.psql(`insert into tasks (id, list_id, text) values
       ('same', 'home', 'same'), ('changed', 'home', 'old'), ('gone', 'work', 'gone')`);
@@ -182,7 +184,7 @@ describe('an unmodified Meteor application', () => {
     assert.equal(statuses.at(-1), 'connected');
   });
 
-  check('gets ids by the MongoID rule', async () => {
+  check('MongoID ids', 'gets ids by the MongoID rule', async () => {
     const ids = ['0123456789abcdef01234567', '-dash', '~1', '{"brace"}', 'żółw', '12', '23456789ABCDEFGHJ'];
     await server.psql(`insert into tasks (id, list_id, text) values ${ids.map((id) => `('${id}', 'home', 'x')`)}`);
     await app.subscribe('tasks');
@@ -193,7 +195,7 @@ describe('an unmodified Meteor application', () => {
     await converges(app, server);
   });
 
-  check('finds the publications ready that every Meteor application asks for', async () => {
+  check('autoupdate', 'finds the publications ready that every Meteor application asks for', async () => {
     await app.subscribe('meteor_autoupdate_clientVersions');
     await assert.rejects(app.subscribe('no.such.publication'), { error: 404 });
   });

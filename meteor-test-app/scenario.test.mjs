@@ -1,4 +1,4 @@
 import { scenario } from '../tests/clients/scenario.mjs';
-import { connect } from './client.mjs';
+import { connect, inRuntime } from './client.mjs';
 
-scenario('meteor-client-side', connect);
+scenario(inRuntime('jsdom'), connect);

@@ -83,12 +83,12 @@ impl DdpError {
         Self::new(400, "Match failed")
     }
 
-    /// The `message` of the error at the client: `reason [error]`.
+    /// The `message` of the error at the client: `reason [error]`, or `[error]` without a reason.
     #[must_use]
     pub fn message(&self) -> String {
-        match &self.reason {
+        match self.reason.as_deref() {
+            Some("") | None => format!("[{}]", self.error),
             Some(reason) => format!("{reason} [{}]", self.error),
-            None => format!("[{}]", self.error),
         }
     }
 
@@ -119,6 +119,9 @@ pub enum ProtocolError {
     /// Not JSON, not an object, or without a `msg`.
     #[error("Bad request")]
     BadRequest,
+    /// Arguments that are not EJSON, or nested too deep.
+    #[error("Parse error")]
+    ParseError,
     /// A `msg` that clients do not send, or not in the version agreed on.
     #[error("Bad request")]
     UnknownMessage,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use ddp_core::merge_box::{Placement, Source};
+use ddp_core::merge_box::{MergeBox, Outgoing, Placement, Source};
 use ddp_core::{CollectionName, Delta, Document, DocumentId, FieldName, Snapshot, SubscriptionKey};
 
 use crate::mailbox::Mail;
@@ -85,6 +85,34 @@ pub(crate) fn forgotten(
     let mut message = String::new();
     delta.for_each_message(|text| text.clone_into(&mut message));
     Some(Mail::Direct(key, message))
+}
+
+/// The mail about the place of such a document, which is new if there are fields.
+pub(crate) fn forgotten_place(
+    key: SubscriptionKey,
+    collection: &str,
+    id: &str,
+    fields: Option<Fields>,
+    before: Option<&str>,
+) -> Option<Mail> {
+    let (collection, id) = (collection.into(), DocumentId::from_string(id));
+    let is_new = fields.is_some();
+    let fields = fields.unwrap_or_default();
+    let delta = step(&mut Snapshot::default(), &collection, &id, |_| Some(fields))?;
+    let before = before.map(DocumentId::from_string);
+    let placement = Placement { collection, id, before };
+    // What a client is told that has seen nothing else.
+    let mut merge_box = MergeBox::default();
+    if !is_new {
+        merge_box.apply(key, Source::ByHand, &delta, &mut |_| {});
+    }
+    let mut message = None;
+    merge_box.place(key, is_new.then_some(&delta), placement, &mut |outgoing| {
+        if let Outgoing::Text(text) = outgoing {
+            message = Some(text);
+        }
+    });
+    Some(Mail::Direct(key, message?))
 }
 
 fn step(

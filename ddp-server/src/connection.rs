@@ -10,7 +10,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use ddp_core::merge_box::{Outgoing, Source};
 use ddp_core::session::{CloseReason, Event, Input, Output};
-use ddp_core::{Delta, Session};
+use ddp_core::{DdpError, Delta, Session, SubscriptionKey};
 use tokio::time::Sleep;
 
 use crate::callbacks::guard;
@@ -31,8 +31,11 @@ const MESSAGES_PER_WRITE: usize = 32;
 /// The WebSocket close code of a server that goes away (RFC 6455 section 7.4.1).
 const GOING_AWAY: u16 = 1001;
 
-/// The SockJS and WebSocket close code that Meteor's server ends a connection with.
-const CLOSED: u16 = 3000;
+/// The code and reason with which Meteor's server ends a connection, by WebSocket and by SockJS.
+const CLOSED: (u16, &str) = (1000, "Normal closure");
+
+/// The code for a client that is given up: one of those that are the application's.
+const BEHIND: u16 = 3000;
 
 /// Serves one client from its opening to its end.
 pub(crate) async fn run<T: Transport>(server: Server, transport: T, info: ConnectionInfo) {
@@ -144,25 +147,35 @@ impl<T: Transport> Driver<T> {
                 Ok(deadline) => deadline,
                 Err(reason) => {
                     tracing::debug!(session = self.session.id(), "closing: {reason}");
-                    return End::Close(CLOSED, reason.to_string());
+                    return End::Close(CLOSED.0, CLOSED.1.to_owned());
                 }
             };
-            match poll_fn(|cx| self.poll_wake(cx, deadline, timer.as_mut(), &mut mail)).await {
+            let wake = if mail.is_empty() {
+                poll_fn(|cx| self.poll_wake(cx, deadline, timer.as_mut(), &mut mail)).await
+            } else {
+                Wake::Mail
+            };
+            match wake {
                 Wake::Message(text) => {
                     self.session.handle_input(Input::Message(Instant::now(), &text));
                 }
                 Wake::Mail => self.handle_mail(&mut mail).await,
                 Wake::End(EndReason::Requested) => {
-                    self.handle_mail(&mut mail).await;
                     // What the session makes of the last mail still goes out.
-                    let _ = self.drain().await;
-                    return End::Close(GOING_AWAY, "server closed".to_owned());
+                    while !mail.is_empty() {
+                        self.handle_mail(&mut mail).await;
+                        let _ = self.drain().await;
+                    }
+                    let is_closing = self.server.sessions().is_closing();
+                    let server_closed = (GOING_AWAY, "server closed");
+                    let (code, reason) = if is_closing { server_closed } else { CLOSED };
+                    return End::Close(code, reason.to_owned());
                 }
                 Wake::End(EndReason::Behind) => {
                     let count = self.server.config().queued_messages_max;
                     let id = self.session.id();
                     tracing::info!(session = id, "disconnected: more than {count} messages behind");
-                    return End::Close(CLOSED, "too far behind".to_owned());
+                    return End::Close(BEHIND, "too far behind".to_owned());
                 }
                 Wake::Timer => {
                     if std::mem::take(&mut self.backlog.was_behind) {
@@ -183,9 +196,21 @@ impl<T: Transport> Driver<T> {
         }
     }
 
+    /// Hands mail to the session, up to a change of the user, which is left for the next time: all
+    /// that the session wants done because of earlier mail must have been done before.
     async fn handle_mail(&mut self, mail: &mut VecDeque<Mail>) {
-        for mail in mail.drain(..) {
-            if let Some(input) = self.mail_input(mail).await {
+        let mut is_first = true;
+        while let Some(next) = mail.pop_front() {
+            if matches!(next, Mail::SetUser(..)) && !std::mem::take(&mut is_first) {
+                return mail.push_front(next);
+            }
+            is_first = false;
+            if matches!(next, Mail::Universal) {
+                // What they show at once precedes what has been mailed since, such as the result of
+                // the method that made them.
+                let begun = self.begin_universal().await;
+                self.mailbox.take_of(&begun, mail);
+            } else if let Some(input) = self.mail_input(next).await {
                 self.session.handle_input(input);
             }
         }
@@ -222,22 +247,24 @@ impl<T: Transport> Driver<T> {
                 running.set_user(user_id, done);
                 Input::Rerun
             }
-            Mail::Universal => {
-                self.begin_universal().await;
-                return None;
-            }
+            // Handled where the rest of the mail is at hand.
+            Mail::Universal => return None,
         })
     }
 
-    /// Begins the universal publications that have not begun yet, once the client is connected.
-    async fn begin_universal(&mut self) {
-        let Some(begun) = self.universal_begun else { return };
+    /// Begins the universal publications that have not begun yet, once the client is connected. The
+    /// answer is their subscriptions.
+    async fn begin_universal(&mut self) -> Vec<SubscriptionKey> {
+        let Some(begun) = self.universal_begun else { return Vec::new() };
         let publications = self.server.universal(begun);
         self.universal_begun = Some(begun + publications.len());
+        let mut subscriptions = Vec::with_capacity(publications.len());
         for publication in publications {
             let subscription = self.session.subscribe_universal();
+            subscriptions.push(subscription);
             self.running.subscribe_universal(subscription, publication).await;
         }
+        subscriptions
     }
 
     async fn connected(&mut self) {
@@ -298,6 +325,11 @@ impl<T: Transport> Driver<T> {
             Event::Subscribe { subscription, name, params } => {
                 if let Err(error) = running.subscribe(subscription, name, params).await {
                     self.session.handle_input(Input::Stop(subscription, Some(error)));
+                }
+            }
+            Event::SubscribeAgain { id, name } => {
+                if self.server.publication(&name).is_none() {
+                    self.session.refuse(&id, &DdpError::subscription_not_found(&name));
                 }
             }
             Event::Unsubscribe(subscription) => running.unsubscribe(subscription),

@@ -136,6 +136,25 @@ impl Mailbox {
         !into.is_empty()
     }
 
+    /// Moves the mail of these subscriptions to the front of `into`.
+    pub(crate) fn take_of(&self, subscriptions: &[SubscriptionKey], into: &mut VecDeque<Mail>) {
+        let mut state = self.state.lock();
+        let (taken, kept): (VecDeque<_>, VecDeque<_>) =
+            std::mem::take(&mut state.mail).into_iter().partition(|mail| {
+                mail.subscription()
+                    .is_some_and(|subscription| subscriptions.contains(&subscription))
+            });
+        state.mail = kept;
+        for mail in taken.into_iter().rev() {
+            match mail.kind() {
+                Kind::Delta => state.deltas -= 1,
+                Kind::Exact => state.exact -= 1,
+                Kind::Other => {}
+            }
+            into.push_front(mail);
+        }
+    }
+
     /// Asks the connection's task to end it, after what has been mailed so far. Seen by
     /// [`poll_end`](Self::poll_end) however much waits for the socket.
     pub(crate) fn request_end(&self) {
@@ -182,6 +201,26 @@ impl Mail {
             Self::Delta(..) => Kind::Delta,
             Self::Exact(..) | Self::Placed(..) | Self::Direct(..) => Kind::Exact,
             _ => Kind::Other,
+        }
+    }
+
+    /// The subscription that it is about, if it is about one.
+    fn subscription(&self) -> Option<SubscriptionKey> {
+        match self {
+            Self::Delta(subscription, ..)
+            | Self::Exact(subscription, _)
+            | Self::Placed(subscription, ..)
+            | Self::Direct(subscription, _)
+            | Self::Ready(subscription)
+            | Self::Observing(subscription, _)
+            | Self::Stop(subscription, _)
+            | Self::SubscriptionUnblocked(subscription)
+            | Self::SubscriptionReturned(subscription) => Some(*subscription),
+            Self::MethodUnblocked(_)
+            | Self::Result(..)
+            | Self::Updated(_)
+            | Self::SetUser(..)
+            | Self::Universal => None,
         }
     }
 }
@@ -355,6 +394,31 @@ mod tests {
         mailbox.push(Mail::Updated(call));
         assert_eq!(mailbox.poll_end(&cx, &mut mail), Poll::Ready(EndReason::Behind));
         assert!(mail.is_empty());
+    }
+
+    #[test]
+    fn mail_of_some_subscriptions_can_be_taken_before_what_came_earlier() {
+        let (subscriptions, call) = keys();
+        let mailbox = Mailbox::new(4, 1);
+        let steps = steps("tasks", 3);
+        mailbox.push(Mail::Updated(call));
+        mailbox.push(Mail::Exact(subscriptions[1], Arc::clone(&steps[0])));
+        mailbox.push(Mail::Delta(subscriptions[0], Source::Cursor, Arc::clone(&steps[1])));
+        mailbox.push(Mail::Ready(subscriptions[1]));
+        let mut mail = VecDeque::from([Mail::MethodUnblocked(call)]);
+        mailbox.take_of(&subscriptions[1..], &mut mail);
+        let mail = mail.make_contiguous();
+        assert!(
+            matches!(mail, [Mail::Exact(..), Mail::Ready(_), Mail::MethodUnblocked(_)]),
+            "{mail:?}"
+        );
+        // There is room for another one that must not be left out.
+        mailbox.push(Mail::Exact(subscriptions[1], Arc::clone(&steps[2])));
+        let mail = take(&mailbox);
+        assert!(
+            matches!(&mail[..], [Mail::Updated(_), Mail::Delta(..), Mail::Exact(..)]),
+            "{mail:?}"
+        );
     }
 
     #[test]

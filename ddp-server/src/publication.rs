@@ -15,7 +15,6 @@ use crate::live_query::{AnyCursor, Cursor};
 /// The context of a subscription, from which arguments are extracted.
 #[derive(Clone, Debug)]
 pub struct PublicationContext {
-    pub(crate) request: Arc<Request>,
     pub(crate) subscription: Subscription,
 }
 

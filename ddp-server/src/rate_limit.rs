@@ -249,7 +249,7 @@ struct State {
 
 struct Running {
     id: RuleId,
-    rule: Rule,
+    rule: Arc<Rule>,
     since: Option<Instant>,
     counters: HashMap<Counter, u32>,
 }
@@ -260,6 +260,7 @@ impl RateLimiter {
         let mut state = self.0.lock();
         state.last_id += 1;
         let id = RuleId(state.last_id);
+        let rule = Arc::new(rule);
         state.rules.push(Running { id, rule, since: None, counters: HashMap::new() });
         id
     }
@@ -267,9 +268,11 @@ impl RateLimiter {
     /// Removes a rule and whatever it limits. False if it is gone already.
     pub fn remove_rule(&self, id: RuleId) -> bool {
         let mut state = self.0.lock();
-        let before = state.rules.len();
-        state.rules.retain(|rule| rule.id != id);
-        state.rules.len() < before
+        let index = state.rules.iter().position(|running| running.id == id);
+        let removed = index.map(|index| state.rules.remove(index));
+        // What the application's conditions hold is dropped outside the lock.
+        drop(state);
+        removed.is_some()
     }
 
     /// Counts a request.
@@ -278,19 +281,27 @@ impl RateLimiter {
     /// `too-many-requests`, with `timeToReset` in milliseconds, if a rule does not allow it. With
     /// several such rules, that of the longest time to wait.
     pub(crate) fn check(&self, now: Instant, request: &Request<'_>) -> Result<(), DdpError> {
-        let mut state = self.0.lock();
-        if state.rules.is_empty() {
-            return Ok(());
-        }
-        let mut concerned = Vec::new();
-        for running in &mut state.rules {
-            if let Some(counter) = running.rule.counter(request) {
-                concerned.push((running.rule.clone(), running.count(now, counter)));
+        let rules: Vec<(RuleId, Arc<Rule>)> = {
+            let state = self.0.lock();
+            state.rules.iter().map(|running| (running.id, Arc::clone(&running.rule))).collect()
+        };
+        // Conditions are the application's: no lock is held while they run.
+        let concerned: Vec<_> = rules
+            .iter()
+            .filter_map(|(id, rule)| Some((*id, rule, rule.counter(request)?)))
+            .collect();
+        let mut verdicts = Vec::with_capacity(concerned.len());
+        if !concerned.is_empty() {
+            let mut state = self.0.lock();
+            for (id, rule, counter) in concerned {
+                // A rule that has been removed meanwhile limits nothing.
+                if let Some(running) = state.rules.iter_mut().find(|running| running.id == id) {
+                    verdicts.push((rule, running.count(now, counter)));
+                }
             }
         }
-        drop(state);
-        let mut refusal: Option<(Rule, Verdict)> = None;
-        for (rule, verdict) in concerned {
+        let mut refusal: Option<(&Rule, Verdict)> = None;
+        for (rule, verdict) in verdicts {
             if let Some(callback) = &rule.callback {
                 guard("rate limit", || callback(&verdict, request));
             }
@@ -300,7 +311,7 @@ impl RateLimiter {
                 refusal = Some((rule, verdict));
             }
         }
-        refusal.map_or(Ok(()), |(rule, verdict)| Err(error(&rule, &verdict)))
+        refusal.map_or(Ok(()), |(rule, verdict)| Err(error(rule, &verdict)))
     }
 }
 
@@ -417,5 +428,40 @@ mod tests {
         assert!(limiter.remove_rule(long) && !limiter.remove_rule(long));
         assert!(limiter.remove_rule(short));
         assert!(reason(None).is_ok());
+    }
+
+    #[test]
+    fn a_condition_may_change_the_rules_and_block_without_harm_to_others() {
+        use std::sync::mpsc::channel;
+
+        let limiter = Arc::new(RateLimiter::default());
+        let (begun, has_begun) = channel();
+        let (release, is_released) = channel();
+        let is_released = Mutex::new(is_released);
+        let rules = Arc::downgrade(&limiter);
+        limiter.add_rule(Rule::new(1, 60 * SECOND).user_where(move |user| {
+            if user == Some("slow") {
+                rules.upgrade().unwrap().add_rule(Rule::new(0, SECOND).method("other"));
+                begun.send(()).unwrap();
+                is_released.lock().recv().unwrap();
+            }
+            true
+        }));
+        let now = Instant::now();
+        let check = |user: &'static str| {
+            let (limiter, (sender, answer)) = (Arc::clone(&limiter), channel());
+            std::thread::spawn(move || {
+                sender.send(limiter.check(now, &call(Some(user), "m", "1")).is_ok()).unwrap();
+            });
+            answer
+        };
+        let patience = 60 * SECOND;
+        let slow = check("slow");
+        has_begun.recv_timeout(patience).expect("no lock is held while a condition runs");
+        assert_eq!(check("quick").recv_timeout(patience), Ok(true));
+        assert_eq!(check("quick").recv_timeout(patience), Ok(false));
+        release.send(()).unwrap();
+        assert_eq!(slow.recv_timeout(patience), Ok(true));
+        assert!(limiter.check(now, &call(Some("a"), "other", "1")).is_err(), "it was added");
     }
 }

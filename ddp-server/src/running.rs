@@ -33,12 +33,14 @@ pub(crate) struct Running {
     connection: Connection,
     user_id: Option<UserId>,
     publications: HashMap<SubscriptionKey, Publication>,
+    /// What publications observed that run anew. It is kept until they do, so that live queries which
+    /// they still observe need not be read again.
+    retired: Vec<Observation>,
     /// Methods that wait until the client knows of a new user.
     rerun_done: Vec<oneshot::Sender<()>>,
 }
 
 struct Publication {
-    request: Arc<Request>,
     subscription: Subscription,
     task: Option<AbortHandle>,
     observations: Vec<Observation>,
@@ -56,8 +58,8 @@ impl Drop for Publication {
 
 impl Running {
     pub(crate) fn new(server: Server, connection: Connection) -> Self {
-        let (publications, rerun_done) = Default::default();
-        Self { server, connection, user_id: None, publications, rerun_done }
+        let (publications, retired, rerun_done) = Default::default();
+        Self { server, connection, user_id: None, publications, retired, rerun_done }
     }
 
     pub(crate) fn connection(&self) -> &Connection {
@@ -74,7 +76,7 @@ impl Running {
         name: String,
         params: Vec<Ejson>,
     ) -> Result<(), DdpError> {
-        let publication = self.server.publication(&name).cloned();
+        let publication = self.server.publication(&name);
         let publication = publication.ok_or_else(|| DdpError::subscription_not_found(&name))?;
         self.limit(rate_limit::Kind::Subscription, &name)?;
         let request = Request { publication, name: Some(name), params };
@@ -96,7 +98,10 @@ impl Running {
         let mut requests = Vec::with_capacity(renamed.len());
         for (old, new) in renamed {
             match self.publications.remove(&old) {
-                Some(publication) => requests.push((new, Arc::clone(&publication.request))),
+                Some(mut publication) => {
+                    self.retired.append(&mut publication.observations);
+                    requests.push((new, Arc::clone(publication.subscription.request())));
+                }
                 // The session knows no subscription that does not run, so this can't happen. If it
                 // did, nobody should wait for it.
                 None => self.connection.mailbox().push(Mail::SubscriptionReturned(new)),
@@ -110,16 +115,16 @@ impl Running {
 
     async fn publish(&mut self, key: SubscriptionKey, request: Arc<Request>) {
         let (server, connection) = (self.server.clone(), self.connection.clone());
-        let subscription = Subscription::new(server, connection, key, self.user_id.clone());
+        let user_id = self.user_id.clone();
+        let subscription = Subscription::new(server, connection, key, user_id, request);
         let publication = Publication {
-            request: Arc::clone(&request),
             subscription: subscription.clone(),
             task: None,
             observations: Vec::new(),
         };
         // Before it starts, so that what it does to the subscription finds it.
         self.publications.insert(key, publication);
-        let task = start(publish(PublicationContext { request, subscription })).await;
+        let task = start(publish(PublicationContext { subscription })).await;
         if let Some(publication) = self.publications.get_mut(&key) {
             publication.task = task;
         }
@@ -143,6 +148,7 @@ impl Running {
     }
 
     pub(crate) fn rerun_done(&mut self) {
+        self.retired.clear();
         for done in self.rerun_done.drain(..) {
             // A method that does not wait need not know.
             let _ = done.send(());
@@ -156,26 +162,22 @@ impl Running {
         params: Vec<Ejson>,
         random_seed: Option<&str>,
     ) {
-        let method = self.server.method(&name).cloned();
-        let method = method
-            .ok_or_else(|| DdpError::method_not_found(&name))
-            .and_then(|found| self.limit(rate_limit::Kind::Method, &name).map(|()| found));
-        match method {
-            Ok(method) => {
-                let (server, connection) = (self.server.clone(), self.connection.clone());
-                let user_id = self.user_id.clone();
-                let invocation =
-                    Invocation::by_client(server, connection.clone(), key, user_id, random_seed);
-                let context = MethodContext { name, params, invocation };
-                // Its end is told by mail; nobody waits for the task.
-                let _ = start(invoke(method, context, connection, key)).await;
-            }
-            Err(error) => {
-                let mailbox = self.connection.mailbox();
-                mailbox.push(Mail::Result(key, Err(error)));
-                mailbox.push(Mail::Updated(key));
-            }
+        let mailbox = self.connection.mailbox();
+        let Some(method) = self.server.method(&name).cloned() else {
+            mailbox.push(Mail::Result(key, Err(DdpError::method_not_found(&name))));
+            return mailbox.push(Mail::Updated(key));
+        };
+        if let Err(error) = self.limit(rate_limit::Kind::Method, &name) {
+            mailbox.push(Mail::Updated(key));
+            return mailbox.push(Mail::Result(key, Err(error)));
         }
+        let (server, connection) = (self.server.clone(), self.connection.clone());
+        let user_id = self.user_id.clone();
+        let invocation =
+            Invocation::by_client(server, connection.clone(), key, user_id, random_seed);
+        let context = MethodContext { name, params, invocation };
+        // Its end is told by mail; nobody waits for the task.
+        let _ = start(invoke(method, context, connection, key)).await;
     }
 
     /// Asks the rate limiter, which runs the application's conditions.
@@ -217,12 +219,14 @@ async fn invoke(
         let session = connection.id();
         redact(error, &format!("while invoking method '{name}' for session {session}"))
     });
-    connection.mailbox().push(Mail::Result(call, result));
+    // As in Meteor, `updated` comes first if there is nothing to wait for.
     invocation.fence().arm();
+    connection.mailbox().push(Mail::Result(call, result));
 }
 
 async fn publish(context: PublicationContext) {
-    let (request, subscription) = (Arc::clone(&context.request), context.subscription.clone());
+    let subscription = context.subscription.clone();
+    let request = Arc::clone(subscription.request());
     let run = async {
         match (request.publication)(context).await? {
             Some(cursors) => Ok(Some(observe(&subscription, &cursors).await?)),

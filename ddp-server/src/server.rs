@@ -32,7 +32,7 @@ use crate::transport::routes;
 /// What all connections of a server share.
 struct Shared {
     config: Config,
-    publications: HashMap<String, ErasedPublication>,
+    publications: RwLock<HashMap<String, ErasedPublication>>,
     universal: RwLock<Vec<ErasedPublication>>,
     methods: HashMap<String, ErasedMethod>,
     hooks: Hooks,
@@ -43,9 +43,12 @@ struct Shared {
 /// The application's functions that are called for each connection.
 #[derive(Default)]
 pub(crate) struct Hooks {
-    pub(crate) on_connection: Vec<Box<dyn Fn(&Connection) + Send + Sync>>,
-    pub(crate) on_message: Vec<Box<dyn Fn(&Connection, &str) + Send + Sync>>,
+    pub(crate) on_connection: Vec<OnConnection>,
+    pub(crate) on_message: Vec<OnMessage>,
 }
+
+type OnConnection = Box<dyn Fn(&Connection) + Send + Sync>;
+type OnMessage = Box<dyn Fn(&Connection, &str) + Send + Sync>;
 
 /// Builds a [`Server`]. `S` is the application's state, given last.
 pub struct ServerBuilder<S> {
@@ -175,7 +178,7 @@ impl<S: Clone + Send + Sync + 'static> ServerBuilder<S> {
         }
         Server(Arc::new(Shared {
             config,
-            publications: publications.collect(),
+            publications: RwLock::new(publications.collect()),
             universal: RwLock::new(universal.collect()),
             methods: methods.map(|(name, bind)| (name, bind(state.clone()))).collect(),
             hooks: self.hooks,
@@ -223,6 +226,19 @@ impl Server {
         routes::router(config, move |transport, info| {
             connection::run(server.clone(), transport, info)
         })
+    }
+
+    /// Publishes under a name while the server runs, as [`ServerBuilder::publish`] does before. A
+    /// publication of the same name is replaced; subscriptions to it that run stay with it.
+    pub fn publish<H, S, Args>(&self, name: impl Into<String>, publication: H, state: S)
+    where
+        S: Clone + Send + Sync + 'static,
+        H: Handler<PublicationContext, S, Args>,
+        H::Output: IntoPublication,
+        Args: 'static,
+    {
+        let publication = publication::erase(publication, state);
+        self.0.publications.write().insert(name.into(), publication);
     }
 
     /// Publishes to every client, those that are connected already and those to come, as
@@ -290,8 +306,8 @@ impl Server {
         &self.0.sessions
     }
 
-    pub(crate) fn publication(&self, name: &str) -> Option<&ErasedPublication> {
-        self.0.publications.get(name)
+    pub(crate) fn publication(&self, name: &str) -> Option<ErasedPublication> {
+        self.0.publications.read().get(name).cloned()
     }
 
     pub(crate) fn method(&self, name: &str) -> Option<&ErasedMethod> {

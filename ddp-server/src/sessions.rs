@@ -32,7 +32,7 @@ impl Sessions {
         open.insert(Arc::clone(connection.shared_id()), connection.clone());
         self.count.send_replace(open.len());
         drop(open);
-        if *self.closing.borrow() {
+        if self.is_closing() {
             connection.close();
         }
         Registration { sessions: Arc::clone(self), id: Arc::clone(connection.shared_id()) }
@@ -56,6 +56,11 @@ impl Sessions {
         }
         // The sender lives as long as `self`, so waiting cannot fail.
         let _ = self.count.subscribe().wait_for(|count| *count == 0).await;
+    }
+
+    /// Whether the server closes.
+    pub(crate) fn is_closing(&self) -> bool {
+        *self.closing.borrow()
     }
 
     /// Done when the server closes.

@@ -11,6 +11,22 @@
 //! # let _: axum::Router = echo;
 //! ```
 //!
+//! An application that waits for nothing from its clients is told by
+//! [`send`](Connection::send) that one is gone:
+//!
+//! ```
+//! # use std::time::Duration;
+//! # use ddp_server::sockjs;
+//! let ticks = sockjs::router("/ticks", sockjs::Options::default(), |mut connection| async move {
+//!     let mut tick = 0_u64;
+//!     while connection.send(&tick.to_string()).await {
+//!         tokio::time::sleep(Duration::from_secs(1)).await;
+//!         tick += 1;
+//!     }
+//! });
+//! # let _: axum::Router = ticks;
+//! ```
+//!
 //! Every transport of SockJS is there: WebSocket with and without framing, XHR polling and
 //! streaming, server-sent events, `htmlfile` and JSONP polling. A [`Server`](crate::Server) mounts
 //! the same under `/sockjs` by itself, with the options in its [`Config`].
@@ -19,6 +35,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::task::Context;
 use std::task::Poll;
 
 use axum::Router;
@@ -63,7 +80,8 @@ where
     let shared: Arc<str> = prefix.into();
     routes::sockjs_router(prefix, config, move |transport, info| {
         let prefix = Arc::clone(&shared);
-        application(Connection { transport, info, prefix, config: Config::default() })
+        let config = Config::default();
+        application(Connection { transport, info, prefix, config, is_gone: false })
     })
 }
 
@@ -73,6 +91,8 @@ pub struct Connection {
     info: ConnectionInfo,
     prefix: Arc<str>,
     config: Config,
+    /// Whether nothing more can reach the client.
+    is_gone: bool,
 }
 
 impl Connection {
@@ -112,34 +132,56 @@ impl Connection {
     /// The next message of the client; `None` when it is gone.
     pub async fn recv(&mut self) -> Option<String> {
         match poll_fn(|cx| self.transport.poll_recv(cx)).await {
-            Ok(message) => message,
-            Err(error) => {
-                tracing::debug!("connection lost: {error}");
-                // Lets the client know, if it still listens.
-                self.closed().await;
-                None
-            }
+            Ok(Some(message)) => return Some(message),
+            Ok(None) => {}
+            Err(error) => tracing::debug!("connection lost: {error}"),
         }
+        self.is_gone = true;
+        // Answers the client's close frame, or says what was wrong, if the client still listens.
+        self.closed().await;
+        None
     }
 
-    /// Sends a message, after it has waited until not too much waits for the client. If the client
-    /// is gone this does nothing, and [`recv`](Self::recv) tells.
-    pub async fn send(&mut self, text: &str) {
+    /// Sends a message, after it has waited until not too much waits for the client. Returns
+    /// whether the client may get it: `false` means that the client is gone, and that all further
+    /// messages are dropped as this one was.
+    ///
+    /// A loop that does nothing but send must end then. One around [`recv`](Self::recv) need not
+    /// look, as `recv` returns `None` once it has given what the client sent before it left.
+    ///
+    /// A client that has left is not always noticed by the next message, since what the system
+    /// takes for it counts as sent; and one that closes a WebSocket is answered by `recv` only.
+    pub async fn send(&mut self, text: &str) -> bool {
+        if self.is_gone {
+            // Who does not look keeps nobody else from running.
+            tokio::task::yield_now().await;
+            return false;
+        }
         let frames = self.transport.framing().encode([text]);
         poll_fn(|cx| {
-            // An error has an end of the connection in its wake, which `recv` finds.
-            let is_lost = matches!(self.transport.poll_flush(cx), Poll::Ready(Err(_)));
+            self.poll_write(cx);
             let has_room = self.transport.queued_bytes() < self.config.queued_bytes_max;
-            if is_lost || has_room { Poll::Ready(()) } else { Poll::Pending }
+            if self.is_gone || has_room { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
-        self.transport.queue(frames);
-        poll_fn(|cx| {
-            // What is not written now is written later, from here or from `recv`.
-            let _ = self.transport.poll_flush(cx);
-            Poll::Ready(())
-        })
-        .await;
+        if !self.is_gone {
+            self.transport.queue(frames);
+            poll_fn(|cx| {
+                // What is not written now is written later, from here or from `recv`.
+                self.poll_write(cx);
+                Poll::Ready(())
+            })
+            .await;
+        }
+        !self.is_gone
+    }
+
+    /// Writes what the client takes, and notes if it is gone.
+    fn poll_write(&mut self, cx: &mut Context<'_>) {
+        let is_lost = matches!(self.transport.poll_flush(cx), Poll::Ready(Err(_)));
+        // A session without a socket has nothing that could fail.
+        let is_closed = matches!(&self.transport, AnyTransport::Polling(end) if end.is_closed());
+        self.is_gone |= is_lost || is_closed;
     }
 
     /// Ends the connection after all that was sent, with a code and a reason for the client. For

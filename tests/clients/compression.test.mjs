@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { after, before, describe, it } from 'node:test';
 import { WebSocket } from 'ws';
+import { RAW, fromNpm, note, sockjs } from './interop.mjs';
 import { TEST_TIMEOUT_MS } from './scenario.mjs';
 import { TodosServer, eventually } from './server.mjs';
 
@@ -59,6 +60,8 @@ class Session {
   }
 }
 
+const WHO = fromNpm('ws', 'Node', import.meta.url);
+
 const ENDPOINTS = [
   ['raw', '/websocket', false],
   ['SockJS', '/sockjs/123/abcdefgh/websocket', true],
@@ -69,12 +72,16 @@ describe('permessage-deflate', () => {
   before(async () => (server = await TodosServer.start()));
   after(() => server?.stop());
 
-  const check = (title, body) => it(title, { timeout: TEST_TIMEOUT_MS }, body);
+  for (const [name, path, framed] of ENDPOINTS) {
+    const open = (options) => Session.open(`ws://127.0.0.1:${server.port}${path}`, options, framed);
 
-  for (const [name, path, sockjs] of ENDPOINTS) {
-    const open = (options) => Session.open(`ws://127.0.0.1:${server.port}${path}`, options, sockjs);
+    const check = (exercised, title, body) =>
+      it(`${name}: ${title}`, { timeout: TEST_TIMEOUT_MS }, async () => {
+        await body();
+        note(WHO, framed ? sockjs('websocket') : RAW, exercised);
+      });
 
-    check(`${name}: changes and large method calls pass compressed`, async () => {
+    check('compression', 'changes and large method calls pass compressed', async () => {
       const session = await open({ threshold: 0 });
       try {
         assert.match(session.socket.extensions, /^permessage-deflate/);
@@ -91,10 +98,10 @@ describe('permessage-deflate', () => {
           await session.heard((message) => message.msg === 'added' && message.fields.text === text);
         }
         const updated = 'From psql, again and again. '.repeat(400);
-        await server.psql(`insert into tasks (id, list_id, text) values ('sql-${sockjs}', '${list}', 'x')`);
-        await session.heard((message) => message.msg === 'added' && message.id === `sql-${sockjs}`);
+        await server.psql(`insert into tasks (id, list_id, text) values ('sql-${framed}', '${list}', 'x')`);
+        await session.heard((message) => message.msg === 'added' && message.id === `sql-${framed}`);
         const before = session.compressed;
-        await server.psql(`update tasks set text = '${updated}' where id = 'sql-${sockjs}'`);
+        await server.psql(`update tasks set text = '${updated}' where id = 'sql-${framed}'`);
         await session.heard((message) => message.msg === 'changed' && message.fields.text === updated);
         assert.ok(session.compressed > before, 'the change came compressed');
       } finally {
@@ -102,7 +109,7 @@ describe('permessage-deflate', () => {
       }
     });
 
-    check(`${name}: all options of ws`, async () => {
+    check('compression options', 'all options of ws', async () => {
       for (const serverNoContextTakeover of [undefined, true])
         for (const clientNoContextTakeover of [undefined, true])
           for (const clientMaxWindowBits of [undefined, 9, 15])
@@ -129,7 +136,7 @@ describe('permessage-deflate', () => {
             }
     });
 
-    check(`${name}: without the offer nothing is compressed`, async () => {
+    check('no compression', 'without the offer nothing is compressed', async () => {
       const session = await open(false);
       try {
         assert.equal(session.socket.extensions, '');

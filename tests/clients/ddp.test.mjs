@@ -1,4 +1,5 @@
 import { connect } from './adapters/ddp.mjs';
+import { fromNpm } from './interop.mjs';
 import { scenario } from './scenario.mjs';
 
-scenario('ddp', connect);
+scenario(fromNpm('ddp', 'Node', import.meta.url), connect);

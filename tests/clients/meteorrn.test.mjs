@@ -1,4 +1,9 @@
+import { accounts } from './accounts.mjs';
 import { connect } from './adapters/meteorrn.mjs';
+import { fromNpm } from './interop.mjs';
 import { scenario } from './scenario.mjs';
 
-scenario('@meteorrn/core', connect);
+const WHO = fromNpm('@meteorrn/core', 'Node', import.meta.url);
+
+scenario(WHO, connect);
+accounts(WHO, connect);

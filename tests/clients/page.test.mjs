@@ -1,35 +1,11 @@
-// The todos page in headless Chromium. CHROMIUM names the browser, if it is not in PATH.
+// The todos page in headless Chromium.
 
 import assert from 'node:assert/strict';
-import { accessSync, constants, mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { delimiter, join } from 'node:path';
 import { after, afterEach, before, describe, it } from 'node:test';
 import { isDeepStrictEqual } from 'node:util';
-import { chromium } from 'playwright-core';
-import { DEADLINE_MS, TodosServer, eventually } from './server.mjs';
+import { launchBrowser } from './browser.mjs';
+import { TodosServer, eventually } from './server.mjs';
 import { TEST_TIMEOUT_MS } from './scenario.mjs';
-
-const ARGUMENTS = [
-  '--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
-  '--disable-background-networking', '--disable-component-update', '--disable-sync', '--disable-dev-shm-usage',
-];
-
-function browserPath() {
-  if (process.env.CHROMIUM) return process.env.CHROMIUM;
-  const names = ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'];
-  for (const folder of (process.env.PATH ?? '').split(delimiter)) {
-    for (const name of names) {
-      try {
-        accessSync(join(folder, name), constants.X_OK);
-        return join(folder, name);
-      } catch {
-        // Not in this folder.
-      }
-    }
-  }
-  throw new Error(`no browser: install one of ${names.join(', ')}, or set CHROMIUM to its path`);
-}
 
 /** What Chromium itself says of a server that is down. */
 const CONNECTION_FAILED = /^WebSocket connection to '[^']*' failed/;
@@ -45,23 +21,15 @@ const onScreen = () =>
 describe('the todos page', () => {
   let server;
   let browser;
-  let profile;
   let complaints = [];
 
   before(async () => {
     server = await TodosServer.start();
-    profile = mkdtempSync(join(tmpdir(), 'todos-page-'));
-    browser = await chromium.launchPersistentContext(profile, {
-      executablePath: browserPath(),
-      args: ARGUMENTS,
-      env: { ...process.env, HOME: profile },
-    });
-    browser.setDefaultTimeout(DEADLINE_MS);
+    browser = await launchBrowser();
   });
 
   after(async () => {
     await browser?.close();
-    if (profile) rmSync(profile, { recursive: true, force: true, maxRetries: 5 });
     await server?.stop();
   });
 

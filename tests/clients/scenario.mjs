@@ -1,16 +1,20 @@
-// What every client must see. Each `<client>.test.mjs` runs it with its adapter.
+// What every client must see. Each `<client>.test.mjs` runs it with its adapter, and says who the client is
+// as one of the functions of interop.mjs does.
 //
 // An adapter is `connect(server)`, which returns:
 //   subscribe(name, ...params)  resolves at ready with { stop() }, rejects with the error of nosub
-//   docs(collection)            a Map from id to document, as the client has it now
+//   docs(collection)            a Map from id to document, as the client has it now, or a promise of it
 //   call(name, ...params)       the result, or rejects with the method's error
-//   connected()                 whether the client believes that it is connected
+//   connected()                 whether the client believes that it is connected, or a promise of it
 //   close()
-// and may have `date(ms)`: how that client presents an instant, a Date unless told.
+// and may have
+//   date(ms)                    how that client presents an instant, a Date unless told
+//   transport()                 over what it is connected, or a promise of it; raw unless told
 
 import assert from 'node:assert/strict';
 import { after, afterEach, before, describe, it } from 'node:test';
 import { inspect, isDeepStrictEqual } from 'node:util';
+import { RAW, note } from './interop.mjs';
 import { TodosServer, eventually } from './server.mjs';
 
 /** A client that never answers must not stall the run. */
@@ -49,24 +53,26 @@ function difference(actual, expected, date) {
 export async function converges(client, server, where = 'true', deadlineMs = undefined) {
   const date = client.date ?? ((ms) => new Date(ms));
   const expected = await server.tasks(where);
+  let docs;
   await eventually(
-    () => sameDocuments(client.docs('tasks'), expected, date),
+    async () => sameDocuments((docs = await client.docs('tasks')), expected, date),
     () =>
-      `the client's ${client.docs('tasks').size} documents are not the table's ${expected.size} rows (${where}):\n  ` +
-      `${difference(client.docs('tasks'), expected, date)}\nthe server's output:\n${server.output}`,
+      `the client's ${docs.size} documents are not the table's ${expected.size} rows (${where}):\n  ` +
+      `${difference(docs, expected, date)}\nthe server's output:\n${server.output}`,
     deadlineMs,
   );
 }
 
 /** Waits until the client's document has these fields. */
 export async function shows(client, server, id, fields) {
-  const holds = () => {
-    const document = client.docs('tasks').get(id);
+  let document;
+  const holds = async () => {
+    document = (await client.docs('tasks')).get(id);
     return document && Object.entries(fields).every(([name, value]) => isDeepStrictEqual(document[name], value));
   };
   await eventually(
     holds,
-    () => `document ${id} is ${show(client.docs('tasks').get(id))}, not ${show(fields)}\nthe server's output:\n${server.output}`,
+    () => `document ${id} is ${show(document)}, not ${show(fields)}\nthe server's output:\n${server.output}`,
   );
 }
 
@@ -81,14 +87,16 @@ const EVERY_SORT_OF_TEXT = `quote ' " \\ \t, a line\nbreak, <b>&amp;, zażółć
 
 const literal = (text) => `E'${text.replaceAll('\\', '\\\\').replaceAll("'", "''").replaceAll('\n', '\\n')}'`;
 
-export function scenario(name, connect) {
-  describe(name, () => {
+export function scenario(who, connect, how = '') {
+  describe(`${who.client} in ${who.runtime} ${how}`.trimEnd(), () => {
     let server;
     const clients = new Set();
+    const transports = new Set();
 
     const open = async () => {
       const client = await connect(server);
       clients.add(client);
+      transports.add((await client.transport?.()) ?? RAW);
       return client;
     };
 
@@ -103,23 +111,32 @@ export function scenario(name, connect) {
     });
 
     afterEach(async () => {
-      for (const client of clients) await client.close();
+      const closing = await Promise.allSettled([...clients].map((client) => client.close()));
       clients.clear();
       await server.psql('delete from tasks');
+      for (const { reason } of closing) if (reason) throw reason;
     });
 
     after(() => server?.stop());
 
-    it('sees the rows that were there before', { timeout: TEST_TIMEOUT_MS }, async () => {
+    const check = (exercised, title, body) =>
+      it(title, { timeout: TEST_TIMEOUT_MS }, async () => {
+        transports.clear();
+        await body();
+        for (const transport of transports) note(who, transport, exercised);
+      });
+
+    check('rows at ready', 'sees the rows that were there before', async () => {
       await server.psql(`insert into tasks (id, list_id, text, checked, created_at) values
         ('one', 'home', 'water the plants', false, '2024-02-29 12:34:56.789+00'),
         ('two', 'work', 'write the report', true, '1969-07-20 20:17:40.001+00')`);
       const client = await subscribed('tasks');
-      assert.equal(client.docs('tasks').size, 2, `at ready: ${show(client.docs('tasks'))}`);
+      const docs = await client.docs('tasks');
+      assert.equal(docs.size, 2, `at ready: ${show(docs)}`);
       await converges(client, server);
     });
 
-    it('sees what psql inserts, updates and deletes, with the right types', { timeout: TEST_TIMEOUT_MS }, async () => {
+    check('changes by psql', 'sees what psql inserts, updates and deletes, with the right types', async () => {
       const client = await subscribed('tasks');
       await server.psql(`insert into tasks (id, list_id, text, checked, created_at)
         values ('one', 'home', 'milk', false, '2024-02-29 12:34:56.789+00')`);
@@ -143,7 +160,7 @@ export function scenario(name, connect) {
       await converges(client, server);
     });
 
-    it('sees a statement that touches many rows, and a text too long for one notification', { timeout: TEST_TIMEOUT_MS }, async () => {
+    check('bulk changes', 'sees a statement that touches many rows, and a text too long for one notification', async () => {
       const client = await subscribed('tasks');
       await server.psql(`insert into tasks (id, list_id, text) select 'row' || i, 'home', 'task ' || i
         from generate_series(1, 2000) i`);
@@ -158,7 +175,7 @@ export function scenario(name, connect) {
       await converges(client, server);
     });
 
-    it('sees a transaction as its last state', { timeout: TEST_TIMEOUT_MS }, async () => {
+    check('transactions', 'sees a transaction as its last state', async () => {
       await server.psql(`insert into tasks (id, list_id, text) values
         ('a', 'home', 'a0'), ('b', 'home', 'b0'), ('c', 'home', 'c0'), ('d', 'home', 'd0')`);
       const client = await subscribed('tasks');
@@ -179,7 +196,7 @@ export function scenario(name, connect) {
       await converges(client, server);
     });
 
-    it('sees nothing of a transaction that rolls back', { timeout: TEST_TIMEOUT_MS }, async () => {
+    check('rollback', 'sees nothing of a transaction that rolls back', async () => {
       await server.psql(`insert into tasks (id, list_id, text) values ('a', 'home', 'a0'), ('b', 'home', 'b0')`);
       const client = await subscribed('tasks');
       await server.psql(`begin;
@@ -189,12 +206,12 @@ export function scenario(name, connect) {
         rollback;
         insert into tasks (id, list_id, text) values ('marker', 'home', 'after the rollback')`);
       await shows(client, server, 'marker', { text: 'after the rollback' });
-      const texts = [...client.docs('tasks').values()].map((document) => document.text).sort();
+      const texts = [...(await client.docs('tasks')).values()].map((document) => document.text).sort();
       assert.deepEqual(texts, ['a0', 'after the rollback', 'b0']);
       await converges(client, server);
     });
 
-    it('sees one list only, as rows enter and leave it', { timeout: TEST_TIMEOUT_MS }, async () => {
+    check('one of several lists', 'sees one list only, as rows enter and leave it', async () => {
       await server.psql(`insert into tasks (id, list_id, text) values ('a', 'home', 'a'), ('b', 'work', 'b'), ('c', null, 'c')`);
       const client = await subscribed('tasks.byList', 'home');
       const home = `list_id = 'home'`;
@@ -209,7 +226,7 @@ export function scenario(name, connect) {
       await converges(client, server, home);
     });
 
-    it('calls methods and gets their results', { timeout: TEST_TIMEOUT_MS }, async () => {
+    check('methods', 'calls methods and gets their results', async () => {
       const client = await subscribed('tasks');
       const id = await client.call('tasks.insert', { listId: 'home', text: EVERY_SORT_OF_TEXT });
       assert.match(id, /^[23456789A-Za-z]{17}$/);
@@ -225,13 +242,14 @@ export function scenario(name, connect) {
       const ids = await Promise.all(numbers.map((n) => client.call('tasks.insert', { listId: 'work', text: `${n}` })));
       assert.equal(new Set(ids).size, ids.length);
       await converges(client, server);
-      ids.forEach((each, n) => assert.equal(client.docs('tasks').get(each).text, `${n}`));
+      const docs = await client.docs('tasks');
+      ids.forEach((each, n) => assert.equal(docs.get(each).text, `${n}`));
 
       await client.call('tasks.remove', id);
       await converges(client, server);
     });
 
-    it('gets the errors of methods and publications', { timeout: TEST_TIMEOUT_MS }, async () => {
+    check('errors', 'gets the errors of methods and publications', async () => {
       const client = await subscribed('tasks');
       const id = await client.call('tasks.insert', { listId: 'home', text: 'stays' });
       await rejects(client.call('no.such.method', 1), 404, "Method 'no.such.method' not found");
@@ -244,10 +262,10 @@ export function scenario(name, connect) {
       await rejects(client.call('tasks.remove', { $gt: '' }), 400, 'Match failed');
       await rejects(client.subscribe('no.such.publication'), 404, "Subscription 'no.such.publication' not found");
       await converges(client, server);
-      assert.equal(client.docs('tasks').size, 1);
+      assert.equal((await client.docs('tasks')).size, 1);
     });
 
-    it('comes back after the server was killed, with what changed meanwhile', { timeout: TEST_TIMEOUT_MS }, async () => {
+    check('reconnect', 'comes back after the server was killed, with what changed meanwhile', async () => {
       await server.psql(`insert into tasks (id, list_id, text) values
         ('a', 'home', 'a0'), ('b', 'home', 'b0'), ('c', 'work', 'c0')`);
       const client = await subscribed('tasks');
@@ -255,7 +273,7 @@ export function scenario(name, connect) {
       await converges(client, server);
 
       await server.kill();
-      await eventually(() => !client.connected(), () => 'the client did not notice that the server is gone');
+      await eventually(async () => !(await client.connected()), () => 'the client did not notice that the server is gone');
       await server.psql(`update tasks set text = 'a1', checked = true where id = 'a';
         delete from tasks where id = 'b';
         insert into tasks (id, list_id, text) values ('d', 'home', 'd0')`);
@@ -270,7 +288,7 @@ export function scenario(name, connect) {
       await shows(client, server, 'd', { checked: true });
     });
 
-    it('loses the documents of a subscription that it stops, and only those', { timeout: TEST_TIMEOUT_MS }, async () => {
+    check('unsubscribe', 'loses the documents of a subscription that it stops, and only those', async () => {
       await server.psql(`insert into tasks (id, list_id, text) values ('a', 'home', 'a'), ('b', 'work', 'b')`);
       const client = await subscribed('tasks');
       const home = await client.subscribe('tasks.byList', 'home');

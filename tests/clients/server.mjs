@@ -1,6 +1,7 @@
-// The todos server under test, its database, and psql as the separate writer.
+// The servers under test, the database of todos, and psql as the separate writer.
 //
 // TODOS_BIN     the todos binary
+// ACCOUNTS_BIN  the ddp-accounts binary
 // DATABASE_URL  a cluster whose role may create databases; every test file gets a database of its own
 // PSQL          psql, if it is not in PATH
 
@@ -66,33 +67,19 @@ async function psql(databaseUrl, sql) {
 
 const inDatabase = (url, name) => url.replace(/^(\w+:\/\/[^/?]*)(\/[^?]*)?/, `$1/${name}`);
 
-/** One todos server with an empty `tasks` table. */
-export class TodosServer {
+/** A server at a port of its own, which it keeps when it is killed and launched again. */
+class ServerProcess {
   #binary;
-  #clusterUrl;
-  #database;
-  #databaseUrl;
+  #settings;
   #child = null;
   output = '';
 
-  static async start() {
-    const server = new TodosServer();
-    server.#binary = resolve(environment('TODOS_BIN', 'the path of the todos binary'));
-    server.#clusterUrl = environment('DATABASE_URL', 'the URL of a PostgreSQL cluster');
-    if (!existsSync(server.#binary)) throw new Error(`TODOS_BIN: there is no ${server.#binary}`);
-    server.#database = `todos_${randomBytes(6).toString('hex')}`;
-    server.#databaseUrl = inDatabase(server.#clusterUrl, server.#database);
-    await psql(server.#clusterUrl, `create database ${server.#database}`);
-    server.port = await freePort();
-    process.once('exit', () => server.#child?.kill('SIGKILL'));
-    try {
-      await server.launch();
-      await server.psql('delete from tasks');
-    } catch (error) {
-      await server.stop();
-      throw error;
-    }
-    return server;
+  async prepare(variable, settings = {}) {
+    this.#binary = resolve(environment(variable, 'the path of that binary'));
+    if (!existsSync(this.#binary)) throw new Error(`${variable}: there is no ${this.#binary}`);
+    this.port = await freePort();
+    this.#settings = settings;
+    process.once('exit', () => this.#child?.kill('SIGKILL'));
   }
 
   get url() {
@@ -105,7 +92,7 @@ export class TodosServer {
 
   /** Starts the process, and returns once it accepts connections. */
   async launch() {
-    const env = { ...process.env, PORT: String(this.port), BIND: '127.0.0.1', DATABASE_URL: this.#databaseUrl };
+    const env = { ...process.env, PORT: String(this.port), BIND: '127.0.0.1', ...this.#settings };
     const child = spawn(this.#binary, [], { env, stdio: ['ignore', 'pipe', 'pipe'] });
     this.#child = child;
     const keep = (text) => (this.output = (this.output + text).slice(-20_000));
@@ -115,11 +102,11 @@ export class TodosServer {
     await eventually(
       async () => {
         if (child.exitCode !== null || child.signalCode !== null) {
-          throw new Error(`the todos server ended (${child.exitCode ?? child.signalCode}):\n${this.output}`);
+          throw new Error(`${this.#binary} ended (${child.exitCode ?? child.signalCode}):\n${this.output}`);
         }
-        return fetch(`${this.url}/`, { signal: AbortSignal.timeout(2_000) }).then((response) => response.arrayBuffer(), () => false);
+        return fetch(`${this.url}/`, { signal: AbortSignal.timeout(2_000) }).then((response) => response.text().then(() => true), () => false);
       },
-      () => `the todos server does not accept connections at ${this.url}:\n${this.output}`,
+      () => `${this.#binary} does not accept connections at ${this.url}:\n${this.output}`,
     );
   }
 
@@ -130,6 +117,44 @@ export class TodosServer {
     if (!child || child.exitCode !== null || child.signalCode !== null) return;
     child.kill('SIGKILL');
     await once(child, 'exit');
+  }
+
+  stop() {
+    return this.kill();
+  }
+}
+
+/** The server with two users of tests/src/bin/ddp-accounts.rs. */
+export class AccountsServer extends ServerProcess {
+  static async start() {
+    const server = new AccountsServer();
+    await server.prepare('ACCOUNTS_BIN');
+    await server.launch();
+    return server;
+  }
+}
+
+/** One todos server with an empty `tasks` table. */
+export class TodosServer extends ServerProcess {
+  #clusterUrl;
+  #database;
+  #databaseUrl;
+
+  static async start() {
+    const server = new TodosServer();
+    server.#clusterUrl = environment('DATABASE_URL', 'the URL of a PostgreSQL cluster');
+    server.#database = `todos_${randomBytes(6).toString('hex')}`;
+    server.#databaseUrl = inDatabase(server.#clusterUrl, server.#database);
+    await server.prepare('TODOS_BIN', { DATABASE_URL: server.#databaseUrl });
+    await psql(server.#clusterUrl, `create database ${server.#database}`);
+    try {
+      await server.launch();
+      await server.psql('delete from tasks');
+    } catch (error) {
+      await server.stop();
+      throw error;
+    }
+    return server;
   }
 
   async stop() {

@@ -1,4 +1,5 @@
 import { connect } from './adapters/simpleddp.mjs';
+import { fromNpm } from './interop.mjs';
 import { scenario } from './scenario.mjs';
 
-scenario('simpleddp', connect);
+scenario(fromNpm('simpleddp', 'Node', import.meta.url), connect);

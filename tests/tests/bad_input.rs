@@ -108,10 +108,10 @@ async fn deep_nesting_is_refused_without_harm() {
     let mut client = Client::connect(serve().await).await;
     let deep = "[".repeat(40_000) + &"]".repeat(40_000);
     for (message, reason) in [
-        (format!(r#"{{"msg":"method","id":"1","method":"echo","params":{deep}}}"#), "method"),
-        (format!(r#"{{"msg":"sub","id":"1","name":"notes","params":{deep}}}"#), "subscription"),
-        (deep.clone(), "request"),
-        (deep[..40_000].to_owned(), "request"),
+        (format!(r#"{{"msg":"method","id":"1","method":"echo","params":{deep}}}"#), "Parse error"),
+        (format!(r#"{{"msg":"sub","id":"1","name":"notes","params":{deep}}}"#), "Parse error"),
+        (deep.clone(), "Bad request"),
+        (deep[..40_000].to_owned(), "Bad request"),
     ] {
         client.send_text(message).await;
         let answer = client.next().await;

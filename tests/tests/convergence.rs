@@ -1,4 +1,4 @@
-//! Random writers, subscribers that come and go, and faults: at rest every client has what the
+//! Random writers, subscribers that come and go and log in as others, and faults: at rest every client has what the
 //! SELECT gives, and on the way no message fails to fit what the client has, and no document goes
 //! back in the order of commits.
 
@@ -11,7 +11,7 @@ use std::time::Duration;
 use ddp_examples::Cluster;
 use ddp_examples::cluster::ShutdownMode;
 use ddp_postgres::{Db, Table};
-use ddp_server::extract::{Params, State};
+use ddp_server::extract::{Invocation, Params, State, UserId};
 use ddp_server::{Collection, Cursor, Error, Server, WriteFence, field};
 use ddp_tests::client::Documents;
 use ddp_tests::{Client, Dice, database};
@@ -58,6 +58,8 @@ fn server(db: &Db) -> Server {
         .publish("tasks.between", between)
         .publish("lists", async |State(db): State<Db>| db.find(&LISTS))
         .publish("both", async |State(db): State<Db>| (db.find(&TASKS), db.find(&LISTS)))
+        .publish("tasks.mine", mine)
+        .method("login", login)
         .method("barrier", barrier)
         .with_state(db.clone())
 }
@@ -79,6 +81,18 @@ async fn between(
     db.find(&TASKS).filter(field("text").gte(from).and(field("text").lt(to)))
 }
 
+/// The tasks of the list that has the user's name.
+async fn mine(State(db): State<Db>, user: Option<UserId>) -> Option<Cursor<Value>> {
+    user.map(|user| db.find(&TASKS).filter(field("listId").eq(user.as_str())))
+}
+
+async fn login(
+    invocation: Invocation,
+    Params((user,)): Params<(Option<String>,)>,
+) -> Result<(), Error> {
+    invocation.set_user_id(user.as_deref()).await
+}
+
 /// Its `updated` says that everything committed before has been sent to the caller.
 async fn barrier(State(db): State<Db>, fence: WriteFence) -> Result<(), Error> {
     loop {
@@ -93,7 +107,7 @@ async fn barrier(State(db): State<Db>, fence: WriteFence) -> Result<(), Error> {
 }
 
 /// The publications, with the SQL condition that says the same.
-const PUBLICATIONS: [(&str, &str, &str, &str); 9] = [
+const PUBLICATIONS: [(&str, &str, &str, &str); 10] = [
     ("tasks", "[]", "true", "all"),
     ("tasks.byList", r#"["a"]"#, "list_id = 'a'", "all"),
     ("tasks.byList", r#"["b"]"#, "list_id = 'b'", "all"),
@@ -103,16 +117,20 @@ const PUBLICATIONS: [(&str, &str, &str, &str); 9] = [
     ("tasks.between", r#"["C","m"]"#, "text >= 'C' AND text < 'm'", "all"),
     ("lists", "[]", "false", "all"),
     ("both", "[]", "true", "all"),
+    ("tasks.mine", "[]", "list_id = $user", "all"),
 ];
 
 /// What a client with these subscriptions must have, by SQL of its own.
 async fn expected(
     sql: &tokio_postgres::Client,
     subscriptions: &[usize],
+    user: Option<&str>,
 ) -> BTreeMap<String, Documents> {
     let mut collections: BTreeMap<String, Documents> = BTreeMap::new();
     for &index in subscriptions {
         let (name, _, condition, fields) = PUBLICATIONS[index];
+        let user = user.map_or("NULL".to_owned(), |user| format!("'{user}'"));
+        let condition = condition.replace("$user", &user);
         let object = match fields {
             "text" => "json_build_object('text', text)",
             _ => {
@@ -215,12 +233,13 @@ async fn write(url: String, mut dice: Dice, stop: Arc<AtomicBool>, count: Arc<At
 struct Subscriber {
     client: Client,
     subscriptions: Vec<(usize, String)>,
+    user: Option<&'static str>,
 }
 
 impl Subscriber {
     async fn join(address: SocketAddr, dice: &mut Dice, has_faults: bool) -> Self {
-        let mut subscriber =
-            Self { client: Client::connect(address).await, subscriptions: Vec::new() };
+        let client = Client::connect(address).await;
+        let mut subscriber = Self { client, subscriptions: Vec::new(), user: None };
         // After an interruption queries catch up one after the other, and overlapping ones may show
         // an older document in between.
         subscriber.client.revisions_rise = !has_faults;
@@ -263,6 +282,11 @@ async fn subscribe(
                 subscriber.client.unsubscribe(&id).await;
             }
             2 if subscriber.subscriptions.len() < 5 => subscriber.subscribe(&mut dice).await,
+            3 => {
+                subscriber.user = *dice.pick(&[Some("a"), Some("b"), Some("c"), None]);
+                let result = subscriber.client.call("login", json!([subscriber.user])).await;
+                assert_eq!(result.get("error"), None);
+            }
             _ => {}
         }
     }
@@ -331,7 +355,11 @@ async fn converge(test: &str, cluster: Cluster, faults: Option<Faults>) {
         let mut seen: BTreeMap<String, Documents> =
             subscriber.client.collections.clone().into_iter().collect();
         seen.retain(|_, documents| !documents.is_empty());
-        assert_eq!(seen, expected(&sql, &indexes).await, "publications {indexes:?}");
+        assert_eq!(
+            seen,
+            expected(&sql, &indexes, subscriber.user).await,
+            "publications {indexes:?}"
+        );
         documents += seen.values().map(BTreeMap::len).sum::<usize>();
     }
     let transactions = transactions.load(Ordering::SeqCst);

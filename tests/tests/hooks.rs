@@ -114,6 +114,22 @@ async fn on_message_sees_each_message_in_its_turn() {
 }
 
 #[tokio::test]
+async fn an_id_in_use_is_ignored_unless_there_is_no_such_publication() {
+    let server = Server::builder()
+        .publish("all", async |subscription: Subscription| subscription.ready())
+        .with_state(());
+    let mut peer = Peer::connect(serve(&server).await).await;
+    peer.sub("1", "all", json!([])).await;
+    peer.expect([json!({"msg": "ready", "subs": ["1"]})]).await;
+    peer.sub("1", "all", json!([])).await;
+    peer.expect_nothing().await;
+    peer.sub("1", "none", json!([])).await;
+    assert_eq!(peer.recv().await["error"]["error"], 404);
+    peer.send(json!({"msg": "unsub", "id": "1"})).await;
+    peer.expect([json!({"msg": "nosub", "id": "1"})]).await;
+}
+
+#[tokio::test]
 async fn universal_publications_begin_with_the_connection_and_at_run_time() {
     let server = Server::builder()
         .publish_universal(async |subscription: Subscription| {
@@ -141,15 +157,45 @@ async fn universal_publications_begin_with_the_connection_and_at_run_time() {
     two.expect([added("first")]).await;
     one.method("m", "publish", json!(["second"])).await;
     two.expect([added("second")]).await;
-    let mut seen = [one.recv().await, one.recv().await, one.recv().await];
-    seen.sort_by_key(|message| message["msg"].to_string());
-    assert_eq!(seen[0], added("second"));
+    one.expect([
+        added("second"),
+        json!({"msg": "updated", "methods": ["m"]}),
+        json!({"msg": "result", "id": "m"}),
+    ])
+    .await;
     let mut three = Peer::connect(address).await;
     three.expect([added("first"), added("second")]).await;
     three.expect_nothing().await;
     // With a connection, and without one.
     assert_eq!(three.call("whoCalls", json!([])).await["result"], three.session);
     assert_eq!(server.call::<Value>("whoCalls", ()).await.unwrap(), Value::Null);
+}
+
+#[tokio::test]
+async fn publications_with_names_are_made_and_replaced_at_run_time() {
+    let server = Server::builder()
+        .method("publish", async |server: Server, Params((token,)): Params<(String,)>| {
+            let publication = move |subscription: Subscription| {
+                let token = token.clone();
+                async move {
+                    subscription.added(&TOKENS, &token, &json!({}))?;
+                    subscription.ready();
+                    Ok::<_, Error>(())
+                }
+            };
+            server.publish("late", publication, ());
+            Ok::<_, Error>(())
+        })
+        .with_state(());
+    let mut peer = Peer::connect(serve(&server).await).await;
+    peer.sub("s0", "late", json!([])).await;
+    assert_eq!(peer.recv().await["error"]["error"], 404);
+    for (id, token) in [("s1", "first"), ("s2", "second")] {
+        peer.call("publish", json!([token])).await;
+        peer.sub(id, "late", json!([])).await;
+        peer.expect([added(token), json!({"msg": "ready", "subs": [id]})]).await;
+    }
+    peer.expect_nothing().await;
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use ddp_postgres::{Db, Table};
-use ddp_server::extract::{Params, State};
+use ddp_server::extract::{Invocation, Params, State, UserId};
 use ddp_server::{Collection, Cursor, Error, Server, WriteFence, field};
 use ddp_tests::{Client, database};
 use serde_json::{Value, json};
@@ -70,6 +70,12 @@ async fn serve(url: &str) -> (SocketAddr, Db) {
         })
         .publish("tasks.nowhere", async |State(db): State<Db>| {
             db.find(&TASKS).filter(field("nowhere").is_null())
+        })
+        .publish("tasks.ofUser", async |State(db): State<Db>, user: Option<UserId>| {
+            db.find(&TASKS).filter(field("listId").eq(user.as_deref().unwrap_or("l0")))
+        })
+        .method("login", async |invocation: Invocation, Params((user,)): Params<(String,)>| {
+            invocation.set_user_id(Some(&user)).await
         })
         .publish("tasks.twice", async |State(db): State<Db>| (db.find(&TASKS), db.find(&TASKS)))
         .publish("unregistered", async |State(db): State<Db>| {
@@ -450,4 +456,28 @@ async fn the_server_listens_only_while_somebody_subscribes() {
         assert!(!fixture.psql(feed).contains("UNLISTEN"), "somebody subscribes");
         client.close().await;
     }
+}
+
+#[tokio::test]
+async fn another_user_costs_a_read_for_what_nobody_observes_yet() {
+    let fixture = Fixture::start("user").await;
+    let mut client = Client::connect(fixture.address).await;
+    client.subscribe("tasks.byText", json!(["task 9"])).await;
+    client.subscribe("tasks.ofUser", json!([])).await;
+    let ids = |client: &Client| client.documents("tasks").into_keys().collect::<Vec<_>>();
+    assert_eq!(ids(&client), ["t3", "t6", "t9"]);
+    fixture.reset();
+    client.call("login", json!(["l1"])).await;
+    assert_eq!(ids(&client), ["t1", "t10", "t4", "t7", "t9"]);
+    let reads = || -> u64 {
+        let statements = fixture.statements().into_iter();
+        let reads = |query: &str| query.starts_with("SELECT") && query.contains("tasks");
+        statements.filter(|(query, _)| reads(query)).map(|(_, calls)| calls).sum()
+    };
+    assert_eq!(reads(), 1, "{:?}", fixture.statements());
+    client.call("login", json!(["l1"])).await;
+    assert_eq!(reads(), 1, "the same user");
+    fixture.psql("UPDATE tasks SET text = 'new' WHERE id IN ('t4', 't3')");
+    client.until("the change", |client| client.documents("tasks")["t4"]["text"] == "new").await;
+    assert!(!client.documents("tasks").contains_key("t3"));
 }

@@ -110,8 +110,8 @@ async fn custom_types_go_both_ways() {
     peer.method("m", "mirror", json!([point])).await;
     peer.expect([
         json!({"msg": "added", "collection": "shapes", "id": "a", "fields": {"corner": point}}),
-        json!({"msg": "result", "id": "m", "result": {"$type": "Point", "$value": {"x": 2.5, "y": 1}}}),
         json!({"msg": "updated", "methods": ["m"]}),
+        json!({"msg": "result", "id": "m", "result": {"$type": "Point", "$value": {"x": 2.5, "y": 1}}}),
     ])
     .await;
     for wrong in [

@@ -122,6 +122,50 @@ async fn ordered_documents() {
 }
 
 #[tokio::test]
+async fn places_are_not_remembered_either_of_what_is_sent_and_forgotten() {
+    let mut peer = peer(PublicationStrategy::NoMergeNoHistory).await;
+    let steps = json!([[
+        ["addedBefore", "a", null],
+        ["removed", "a", null],
+        ["addedBefore", "a", "b"],
+        ["movedBefore", "unknown", "a"],
+    ]]);
+    peer.sub("s1", "script", steps).await;
+    let placed = |msg: &str, id: &str, fields: Value, before: Value| {
+        let mut message = message(msg, id, fields);
+        message["before"] = before;
+        message
+    };
+    peer.expect([
+        placed("addedBefore", "a", json!({"n": 1}), Value::Null),
+        message("removed", "a", Value::Null),
+        placed("addedBefore", "a", json!({"n": 1}), json!("b")),
+        placed("movedBefore", "unknown", Value::Null, json!("a")),
+        json!({"msg": "ready", "subs": ["s1"]}),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn an_id_among_the_fields_is_left_out() {
+    let steps = json!([[
+        ["added", "a", {"_id": "other", "n": 1}],
+        ["changed", "a", {"_id": "other", "n": 2}],
+        ["changed", "a", {"_id": null}],
+    ]]);
+    for strategy in [PublicationStrategy::ServerMerge, PublicationStrategy::NoMergeNoHistory] {
+        let mut peer = peer(strategy).await;
+        peer.sub("s1", "script", steps.clone()).await;
+        peer.expect([
+            message("added", "a", json!({"n": 1})),
+            message("changed", "a", json!({"n": 2})),
+            json!({"msg": "ready", "subs": ["s1"]}),
+        ])
+        .await;
+    }
+}
+
+#[tokio::test]
 async fn a_client_too_far_behind_with_what_cannot_be_left_out_is_disconnected() {
     let mut config = Config::default();
     config.queued_messages_max = 100;

@@ -3,9 +3,13 @@
 use std::sync::Arc;
 
 use ddp_server::extract::{Invocation, Params, Subscription, UserId};
+use ddp_server::live_query::{Driver, Observation, Observer};
+use ddp_server::query::Query;
 use ddp_server::{Collection, Cursor, Error, MemoryCollection, Server, State, field};
 use ddp_tests::Peer;
 use ddp_tests::peer::serve;
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -142,8 +146,8 @@ async fn logging_in_sends_the_difference_then_ready_then_the_result() {
         added("notes", "1", json!({"text": "note 1"})),
         added("users", "a", json!({"name": "A"})),
         json!({"msg": "ready", "subs": ["s1", "s2"]}),
-        json!({"msg": "result", "id": "m1", "result": "a"}),
         json!({"msg": "updated", "methods": ["m1"]}),
+        json!({"msg": "result", "id": "m1", "result": "a"}),
     ])
     .await;
     assert_eq!(peer.call("who", json!([])).await["result"], "a");
@@ -155,8 +159,8 @@ async fn logging_in_sends_the_difference_then_ready_then_the_result() {
         removed("users", "a"),
         added("users", "b", json!({"name": "B"})),
         json!({"msg": "ready", "subs": ["s1", "s2"]}),
-        json!({"msg": "result", "id": "m2", "result": "b"}),
         json!({"msg": "updated", "methods": ["m2"]}),
+        json!({"msg": "result", "id": "m2", "result": "b"}),
     ])
     .await;
 
@@ -165,8 +169,8 @@ async fn logging_in_sends_the_difference_then_ready_then_the_result() {
         removed("notes", "2"),
         removed("users", "b"),
         json!({"msg": "ready", "subs": ["s1", "s2"]}),
-        json!({"msg": "result", "id": "m3", "result": null}),
         json!({"msg": "updated", "methods": ["m3"]}),
+        json!({"msg": "result", "id": "m3", "result": null}),
     ])
     .await;
     peer.expect_nothing().await;
@@ -211,8 +215,8 @@ async fn a_publication_that_demands_a_user_refuses_those_without() {
     assert_eq!((&refused["msg"], &refused["id"]), (&json!("nosub"), &json!("s1")));
     peer.expect([
         removed("users", "a"),
-        json!({"msg": "result", "id": "m", "result": null}),
         json!({"msg": "updated", "methods": ["m"]}),
+        json!({"msg": "result", "id": "m", "result": null}),
     ])
     .await;
     assert_eq!(peer.call("membersOnly", json!([])).await["error"]["error"], "not-authorized");
@@ -285,4 +289,125 @@ async fn a_connection_that_ends_while_its_user_changes_leaves_no_method_behind()
     assert_eq!(returned.recv().await, Some("begun"));
     peer.leave();
     assert_eq!(returned.recv().await, Some("returned"));
+}
+
+#[tokio::test]
+async fn a_refusal_is_not_lost_when_a_method_changes_the_user_after_it_has_returned() {
+    let proceed = Arc::new(tokio::sync::Notify::new());
+    let may_proceed = Arc::clone(&proceed);
+    let server = Server::builder()
+        .method("setUserLate", move |invocation: Invocation| {
+            let may_proceed = Arc::clone(&may_proceed);
+            let (sender, has_returned) = tokio::sync::oneshot::channel::<()>();
+            async move {
+                tokio::spawn(async move {
+                    has_returned.await.unwrap();
+                    invocation.set_user_id(Some("a")).await.unwrap();
+                });
+                may_proceed.notified().await;
+                // On the test's one thread the other task runs before the connection's does, which
+                // then finds the result and the new user in its mailbox at once.
+                sender.send(()).unwrap();
+                Ok::<_, Error>(())
+            }
+        })
+        .with_state(());
+    let mut peer = Peer::connect(serve(&server).await).await;
+    peer.method("m", "setUserLate", json!([])).await;
+    peer.sub("s1", "unknown", json!([])).await;
+    peer.expect_nothing().await;
+    proceed.notify_one();
+    peer.expect([json!({"msg": "updated", "methods": ["m"]}), json!({"msg": "result", "id": "m"})])
+        .await;
+    peer.send(json!({"msg": "ping", "id": "end"})).await;
+    let refused = peer.recv().await;
+    assert_eq!((&refused["msg"], &refused["id"]), (&json!("nosub"), &json!("s1")), "{refused}");
+    assert_eq!(refused["error"]["error"], 404);
+}
+
+#[tokio::test]
+async fn a_login_that_fails_changes_the_user_of_no_invocation() {
+    let server = Server::builder()
+        .method("tryToLogIn", async |invocation: Invocation| {
+            assert!(invocation.set_user_id(Some("a")).await.is_err());
+            Ok::<_, Error>(invocation.user_id().map(String::from))
+        })
+        .method("outer", async |invocation: Invocation| {
+            invocation.unblock();
+            invocation.call::<Option<String>>("tryToLogIn", ()).await
+        })
+        .with_state(());
+    let mut peer = Peer::connect(serve(&server).await).await;
+    assert_eq!(peer.call("outer", json!([])).await["result"], Value::Null);
+}
+
+#[tokio::test]
+async fn what_the_run_of_before_observed_is_given_up_when_all_have_run_anew() {
+    /// Counts who observes it.
+    struct Source(Arc<()>);
+
+    impl Driver for Source {
+        fn observe<'a>(
+            &'a self,
+            _: &'a Query,
+            _: Observer,
+        ) -> BoxFuture<'a, Result<Observation, Error>> {
+            let observation = Observation::new(Arc::clone(&self.0));
+            async move { Ok(observation) }.boxed()
+        }
+    }
+
+    let observed = Arc::new(());
+    let source = Arc::new(Source(Arc::clone(&observed)));
+    let alone = Arc::strong_count(&observed);
+    let server = Server::builder()
+        .publish("public", move |user: Option<UserId>| {
+            let cursor = user.is_none().then(|| Cursor::new(source.clone(), &NOTES));
+            async move { cursor }
+        })
+        .method("setUser", set_user)
+        .with_state(());
+    let mut peer = Peer::connect(serve(&server).await).await;
+    peer.sub("s1", "public", json!([])).await;
+    peer.expect([json!({"msg": "ready", "subs": ["s1"]})]).await;
+    for (user, observers) in [(json!(null), 1), (json!("a"), 0), (json!(null), 1)] {
+        peer.call("setUser", json!([user])).await;
+        assert_eq!(Arc::strong_count(&observed), alone + observers, "{user}");
+    }
+}
+
+#[tokio::test]
+async fn a_run_that_stops_when_it_is_to_run_anew_anyway_runs_anew() {
+    let runs = Arc::new(Mutex::new(Vec::<Subscription>::new()));
+    let seen = Arc::clone(&runs);
+    let server = Server::builder()
+        .publish("notes", move |subscription: Subscription| {
+            runs.lock().push(subscription.clone());
+            async move { subscription.ready() }
+        })
+        .method("setUserAndStop", move |invocation: Invocation| {
+            let (runs, run) = (Arc::clone(&seen), seen.lock()[0].clone());
+            async move {
+                let mut change = std::pin::pin!(invocation.set_user_id(Some("a")));
+                assert!(futures::poll!(change.as_mut()).is_pending());
+                // The connection's task has not seen either.
+                run.stop();
+                change.await?;
+                let note = Note { owner: String::new(), text: String::new(), shared: true };
+                let run = runs.lock().last().cloned();
+                run.expect("it ran").added(&NOTES, "1", &note)
+            }
+        })
+        .with_state(());
+    let mut peer = Peer::connect(serve(&server).await).await;
+    peer.sub("s1", "notes", json!([])).await;
+    peer.expect([json!({"msg": "ready", "subs": ["s1"]})]).await;
+    peer.method("m", "setUserAndStop", json!([])).await;
+    peer.expect([
+        json!({"msg": "ready", "subs": ["s1"]}),
+        added("notes", "1", json!({"owner": "", "text": "", "shared": true})),
+        json!({"msg": "updated", "methods": ["m"]}),
+        json!({"msg": "result", "id": "m"}),
+    ])
+    .await;
 }

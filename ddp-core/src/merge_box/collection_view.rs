@@ -15,15 +15,15 @@ use crate::snapshot::{CollectionName, Delta, Snapshot};
 pub(crate) struct SessionCollectionView {
     strategy: PublicationStrategy,
     views: Vec<(ViewKey, Snapshot)>,
-    /// Where documents were put while nothing was sent.
-    placements: Vec<Placement>,
+    /// The documents that were put in places while nothing was sent, in their order.
+    order: Vec<DocumentId>,
 }
 
 type ViewKey = (SubscriptionKey, Source);
 
 impl SessionCollectionView {
     pub(crate) fn new(strategy: PublicationStrategy) -> Self {
-        Self { strategy, views: Vec::new(), placements: Vec::new() }
+        Self { strategy, views: Vec::new(), order: Vec::new() }
     }
 
     pub(crate) fn strategy(&self) -> PublicationStrategy {
@@ -72,10 +72,21 @@ impl SessionCollectionView {
         if delta.to() > self.views[index].1.version() {
             self.views[index].1 = delta.after().clone();
         }
+        if !self.order.is_empty() {
+            let gone = delta.changes().iter().filter(|change| change.after.is_none());
+            let gone: BTreeSet<_> = gone.map(|change| &change.id).collect();
+            let views = &self.views;
+            let is_shown = |id: &DocumentId| views.iter().any(|(_, view)| view.get(id).is_some());
+            self.order.retain(|id| !gone.contains(id) || is_shown(id));
+        }
     }
 
+    /// Takes a place of which nothing is to be sent yet.
     pub(crate) fn note_place(&mut self, placement: Placement) {
-        self.placements.push(placement);
+        self.order.retain(|id| *id != placement.id);
+        let next = placement.before.as_ref();
+        let at = next.and_then(|next| self.order.iter().position(|id| id == next));
+        self.order.insert(at.unwrap_or(self.order.len()), placement.id);
     }
 
     /// Puts a document in its place, after the step that made or changed it.
@@ -132,48 +143,56 @@ impl SessionCollectionView {
         collection: &CollectionName,
         send: &mut impl FnMut(Outgoing),
     ) {
-        if self.strategy == PublicationStrategy::NoMerge {
-            return self.send_each_difference(before, collection, send);
-        }
-        let placements = std::mem::take(&mut self.placements);
-        let placed: BTreeSet<&DocumentId> = placements.iter().map(|place| &place.id).collect();
-        for id in self.different(before) {
-            if !placed.contains(&id) {
-                let (was, is) = (merged(&id, before.snapshots()), merged(&id, self.snapshots()));
-                send_change(collection, &id, was.as_ref(), is.as_ref(), send);
+        let mut order = std::mem::take(&mut self.order);
+        order.retain(|id| self.snapshots().any(|snapshot| snapshot.get(id).is_some()));
+        let placed: BTreeSet<&DocumentId> = order.iter().collect();
+        let different = self.different(before);
+        // First what goes: without merging, one subscription may show what another did.
+        for goes in [true, false] {
+            for id in &different {
+                for (was, is) in self.changes(before, id) {
+                    if is.is_none() == goes && (goes || !placed.contains(id)) {
+                        send_change(collection, id, was.as_ref(), is.as_ref(), send);
+                    }
+                }
             }
         }
-        let mut sent = BTreeSet::new();
-        for placement in &placements {
-            let is = merged(&placement.id, self.snapshots());
-            // A document that was put in several places has been sent with the first.
-            let was = if sent.insert(&placement.id) {
-                merged(&placement.id, before.snapshots())
-            } else {
-                is.clone()
-            };
-            send_placed(placement, was.as_ref(), is.as_ref(), send);
+        // From the end, so that each is put before one that has its place.
+        let mut next = None;
+        for id in order.into_iter().rev() {
+            let placement = Placement { collection: collection.clone(), id, before: next };
+            for (was, is) in self.changes(before, &placement.id) {
+                if is.is_some() {
+                    send_placed(&placement, was.as_ref(), is.as_ref(), send);
+                }
+            }
+            next = Some(placement.id);
         }
     }
 
-    /// Sends each subscription's own difference.
-    fn send_each_difference(
-        &mut self,
-        before: &Self,
-        collection: &CollectionName,
-        send: &mut impl FnMut(Outgoing),
-    ) {
-        self.placements.clear();
-        let none = Snapshot::default();
-        let keys = before.views.iter().chain(&self.views).map(|(key, _)| *key);
-        for key in keys.collect::<BTreeSet<_>>() {
-            let was = before.snapshot(key).unwrap_or(&none);
-            let is = self.snapshot(key).unwrap_or(&none);
-            for change in was.diff(is) {
-                let (was, is) = (fields(change.before.as_ref()), fields(change.after.as_ref()));
-                send_change(collection, &change.id, was.as_ref(), is.as_ref(), send);
-            }
+    /// What becomes of a document since `before`: once for all subscriptions or, without merging,
+    /// for each.
+    fn changes<'a>(
+        &'a self,
+        before: &'a Self,
+        id: &DocumentId,
+    ) -> Vec<(Option<FieldList<'a>>, Option<FieldList<'a>>)> {
+        if self.strategy == PublicationStrategy::NoMerge {
+            let document = |view: &'a Self, key| fields(view.snapshot(key)?.get(id));
+            let keys = before.views.iter().chain(&self.views).map(|(key, _)| *key);
+            let keys = keys.collect::<BTreeSet<_>>().into_iter();
+            return keys.map(|key| (document(before, key), document(self, key))).collect();
         }
+        let (mut was, is) = (merged(id, before.snapshots()), merged(id, self.snapshots()));
+        let shown = before.snapshots().filter(|snapshot| snapshot.get(id).is_some());
+        if self.strategy == PublicationStrategy::NoMergeMulti
+            && shown.count() > 1
+            && let (Some(was), Some(is)) = (&mut was, &is)
+        {
+            // Whose values the client has depends on who was last, so it is sent all of them anew.
+            was.retain(|(name, _)| !is.iter().any(|(other, _)| other == name));
+        }
+        vec![(was, is)]
     }
 
     /// The documents that may not be the same in two views.

@@ -25,9 +25,15 @@ pub(crate) fn decode(text: &str) -> Result<ClientMessage, Malformed> {
             version: fields.version.and_then(string),
             support: fields.support.and_then(strings),
         }),
-        Some("sub") => sub(&fields).ok_or(malformed(ProtocolError::MalformedSubscription)),
+        Some("sub") => {
+            let params = params(&fields)?;
+            sub(&fields, params).ok_or(malformed(ProtocolError::MalformedSubscription))
+        }
         Some("unsub") => Ok(ClientMessage::Unsub { id: fields.id.and_then(string) }),
-        Some("method") => method(&fields).ok_or(malformed(ProtocolError::MalformedMethod)),
+        Some("method") => {
+            let params = params(&fields)?;
+            method(&fields, params).ok_or(malformed(ProtocolError::MalformedMethod))
+        }
         Some("ping") => Ok(ClientMessage::Ping { id: fields.id.and_then(string) }),
         Some("pong") => Ok(ClientMessage::Pong),
         _ if fields.msg.is_none_or(|msg| is_falsy(msg.get())) => {
@@ -43,15 +49,15 @@ fn is_falsy(json: &str) -> bool {
         || json.parse::<f64>().is_ok_and(|number| number == 0.0)
 }
 
-fn sub(fields: &Fields<'_>) -> Option<ClientMessage> {
+fn sub(fields: &Fields<'_>, params: Option<Vec<Ejson>>) -> Option<ClientMessage> {
     Some(ClientMessage::Sub {
         id: string(fields.id?)?,
         name: string(fields.name?)?,
-        params: params(fields)?,
+        params: params?,
     })
 }
 
-fn method(fields: &Fields<'_>) -> Option<ClientMessage> {
+fn method(fields: &Fields<'_>, params: Option<Vec<Ejson>>) -> Option<ClientMessage> {
     let random_seed = match fields.random_seed {
         None => None,
         Some(seed) => Some(string(seed)?).filter(|seed| !seed.is_empty()),
@@ -59,17 +65,21 @@ fn method(fields: &Fields<'_>) -> Option<ClientMessage> {
     Some(ClientMessage::Method {
         id: string(fields.id?)?,
         method: string(fields.method?)?,
-        params: params(fields)?,
+        params: params?,
         random_seed,
     })
 }
 
-/// The arguments, none if the field is absent; `None` if it is no array of EJSON.
-fn params(fields: &Fields<'_>) -> Option<Vec<Ejson>> {
-    let Some(raw) = fields.params else { return Some(Vec::new()) };
+/// The arguments, none if the field is absent; `None` if it is no array.
+///
+/// # Errors
+/// What is no EJSON. Meteor decodes it before it looks at anything else, and does not echo it.
+fn params(fields: &Fields<'_>) -> Result<Option<Vec<Ejson>>, Malformed> {
+    let Some(raw) = fields.params else { return Ok(Some(Vec::new())) };
     match ejson::parse(raw.get()) {
-        Ok(Ejson::Array(params)) => Some(params),
-        _ => None,
+        Ok(Ejson::Array(params)) => Ok(Some(params)),
+        Ok(_) => Ok(None),
+        Err(_) => Err(Malformed { error: ProtocolError::ParseError, echo: false }),
     }
 }
 
@@ -250,7 +260,15 @@ mod tests {
 
     #[test]
     fn malformed_messages() {
-        use ProtocolError::{BadRequest, MalformedMethod, MalformedSubscription, UnknownMessage};
+        use ProtocolError::{
+            BadRequest, MalformedMethod, MalformedSubscription, ParseError, UnknownMessage,
+        };
+        for text in [
+            r#"{"msg":"sub","params":[{"$binary":5}]}"#,
+            r#"{"msg":"method","id":"1","method":"a","params":[{"$escape":null}]}"#,
+        ] {
+            assert_eq!(error(text), (ParseError, false), "{text}");
+        }
         for text in ["", "{", "null", "7", "\"connect\"", "{\"msg\":}", "\u{0}"] {
             assert_eq!(error(text), (BadRequest, false), "{text}");
         }
@@ -303,7 +321,7 @@ mod tests {
     fn nesting_is_bounded() {
         let deep = "[".repeat(200_000) + &"]".repeat(200_000);
         let text = format!(r#"{{"msg":"method","id":"1","method":"m","params":{deep}}}"#);
-        assert_eq!(error(&text), (ProtocolError::MalformedMethod, true));
+        assert_eq!(error(&text), (ProtocolError::ParseError, false));
         assert_eq!(error(&deep), (ProtocolError::BadRequest, true));
         assert_eq!(error(&deep[..200_000]), (ProtocolError::BadRequest, false));
     }

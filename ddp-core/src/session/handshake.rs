@@ -26,8 +26,11 @@ impl Session {
                     }
                 }
             }
-            Err(Malformed { error: ProtocolError::BadRequest, echo }) => {
-                self.send_error(ProtocolError::BadRequest, echo.then_some(text));
+            Err(Malformed {
+                error: error @ (ProtocolError::BadRequest | ProtocolError::ParseError),
+                echo,
+            }) => {
+                self.send_error(error, echo.then_some(text));
             }
             Ok(_) | Err(_) => self.send_error(ProtocolError::MustConnectFirst, Some(text)),
         }

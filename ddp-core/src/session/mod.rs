@@ -142,6 +142,14 @@ pub enum Event {
         /// Its arguments.
         params: Vec<Ejson>,
     },
+    /// The client asked for a subscription under an id that is in use, which is ignored unless there
+    /// is no such publication: see [`Session::refuse`].
+    SubscribeAgain {
+        /// The client's id of the subscription.
+        id: String,
+        /// The publication.
+        name: String,
+    },
     /// Stop a publication's run; its documents are gone already.
     Unsubscribe(SubscriptionKey),
     /// Stop the runs of all these publications, and then run each again, with the same arguments,
@@ -323,8 +331,11 @@ impl Session {
             Ok(ClientMessage::Connect { .. }) => {
                 self.send_error(ProtocolError::AlreadyConnected, Some(text));
             }
-            Err(Malformed { error: ProtocolError::BadRequest, echo }) => {
-                self.send_error(ProtocolError::BadRequest, echo.then_some(text));
+            Err(Malformed {
+                error: error @ (ProtocolError::BadRequest | ProtocolError::ParseError),
+                echo,
+            }) => {
+                self.send_error(error, echo.then_some(text));
             }
             message if self.can_process() && self.queue.is_empty() => self.process(message, text),
             _ => {

@@ -20,10 +20,16 @@ impl Session {
         subscription
     }
 
+    /// Answers a [`Event::SubscribeAgain`] with `nosub`. The subscription that has the id goes on.
+    pub fn refuse(&mut self, id: &str, error: &DdpError) {
+        self.send(ServerMessage::Nosub { id: Some(id), error: Some(error) });
+    }
+
     pub(super) fn process_sub(&mut self, id: String, name: String, params: Vec<Ejson>) {
         // A client that reconnects may repeat itself; Meteor ignores a `sub` whose id is in use.
         if self.subscription_keys.contains_key(&id) {
-            return;
+            let event = Event::SubscribeAgain { id, name };
+            return self.outputs.push_back(Output::Event(event));
         }
         if self.subscription_keys.len() >= self.config.subscriptions_max {
             let error = DdpError::new("too-many-subscriptions", "Too many subscriptions");

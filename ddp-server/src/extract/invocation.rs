@@ -104,26 +104,26 @@ impl Invocation {
     /// After [`unblock`](Self::unblock), as in Meteor, and in a method that no client called.
     pub async fn set_user_id(&self, user_id: Option<&str>) -> Result<(), Error> {
         let user_id = user_id.map(UserId::from);
-        let mut invocation = self;
+        // This one and those that it was called by, the client's call last.
+        let mut calls = vec![self];
         let connection = loop {
-            let mut state = invocation.0.state.lock();
-            if state.has_unblocked {
+            let invocation = calls[calls.len() - 1];
+            if invocation.0.state.lock().has_unblocked {
                 let text = "can't call set_user_id in a method after calling unblock";
                 return Err(Error::internal(text));
             }
-            if !matches!(invocation.0.caller, Caller::Publication(_) | Caller::Server) {
-                state.user_id.clone_from(&user_id);
-            }
-            drop(state);
             match &invocation.0.caller {
                 Caller::Client(connection, _) => break connection,
-                Caller::Method(outer) => invocation = outer,
+                Caller::Method(outer) => calls.push(outer),
                 Caller::Publication(_) | Caller::Server => {
                     let text = "can't call set_user_id on a server initiated method call";
                     return Err(Error::internal(text));
                 }
             }
         };
+        for invocation in calls {
+            invocation.0.state.lock().user_id.clone_from(&user_id);
+        }
         let (done, is_done) = oneshot::channel();
         connection.mailbox().push(Mail::SetUser(user_id, done));
         // Without an answer the connection has ended.

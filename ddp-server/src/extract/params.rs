@@ -30,7 +30,8 @@ impl<T: DeserializeOwned> Params<T> {
 
 impl<S, T: DeserializeOwned> FromContext<PublicationContext, S> for Params<T> {
     fn from_context(context: &PublicationContext, _: &S) -> Result<Self, Error> {
-        Self::extract(&context.request.params, &*context.request)
+        let request = context.subscription.request();
+        Self::extract(&request.params, &**request)
     }
 }
 

@@ -11,13 +11,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{Connection, FromContext, Invocation, UserId};
-use crate::by_hand::{ByHand, Fields, forgotten};
+use crate::by_hand::{ByHand, Fields, forgotten, forgotten_place};
 use crate::callbacks::Callbacks;
 use crate::collection::Collection;
 use crate::error::Error;
 use crate::live_query::Observer;
 use crate::mailbox::Mail;
-use crate::publication::PublicationContext;
+use crate::publication::{PublicationContext, Request};
 use crate::server::Server;
 
 /// One client's subscription, Meteor's `this` in a publish function. Cheap to clone.
@@ -34,6 +34,7 @@ struct Inner {
     connection: Connection,
     key: SubscriptionKey,
     user_id: Option<UserId>,
+    request: Arc<Request>,
     documents: Mutex<ByHand>,
     on_stop: Callbacks,
 }
@@ -44,9 +45,10 @@ impl Subscription {
         connection: Connection,
         key: SubscriptionKey,
         user_id: Option<UserId>,
+        request: Arc<Request>,
     ) -> Self {
         let (documents, on_stop) = Default::default();
-        Self(Arc::new(Inner { server, connection, key, user_id, documents, on_stop }))
+        Self(Arc::new(Inner { server, connection, key, user_id, request, documents, on_stop }))
     }
 
     /// Publishes a document. One that is there already is replaced.
@@ -69,8 +71,8 @@ impl Subscription {
         Ok(())
     }
 
-    /// Changes fields of a document. A field of value [`None`] in `fields` is cleared. Does nothing
-    /// if the document is not there.
+    /// Changes fields of a document. A field of value [`None`] in `fields` is cleared, and `_id` is
+    /// ignored. Does nothing if the document is not there.
     ///
     /// # Errors
     /// A field that does not serialize.
@@ -81,7 +83,7 @@ impl Subscription {
         fields: impl IntoIterator<Item = (&'a str, Option<V>)>,
     ) -> Result<(), Error> {
         let (mut set, mut cleared) = (Fields::new(), Fields::new());
-        for (name, value) in fields {
+        for (name, value) in fields.into_iter().filter(|(name, _)| *name != "_id") {
             match value {
                 Some(value) => set.push((name.into(), ejson::to_text(&value)?)),
                 None => cleared.push((name.into(), "null".to_owned())),
@@ -134,16 +136,29 @@ impl Subscription {
         before: Option<&str>,
     ) -> Result<(), Error> {
         let fields = fields_of(document)?;
-        self.update(|documents| {
-            documents.place(self.0.key, collection.name(), id, Some(fields), before)
-        });
+        self.place(collection, id, Some(fields), before);
         Ok(())
     }
 
     /// Moves a document to the place before the document `before`, or to the end: the message
     /// `movedBefore`. Does nothing if the document is not there.
     pub fn moved_before<T>(&self, collection: &Collection<T>, id: &str, before: Option<&str>) {
-        self.update(|documents| documents.place(self.0.key, collection.name(), id, None, before));
+        self.place(collection, id, None, before);
+    }
+
+    fn place<T>(
+        &self,
+        collection: &Collection<T>,
+        id: &str,
+        fields: Option<Fields>,
+        before: Option<&str>,
+    ) {
+        self.update(|documents| {
+            if self.forgets(collection) {
+                return forgotten_place(self.0.key, collection.name(), id, fields, before);
+            }
+            documents.place(self.0.key, collection.name(), id, fields, before)
+        });
     }
 
     /// Says that all initial documents are there. The client is not told so of a publication without
@@ -159,7 +174,8 @@ impl Subscription {
 
     /// Ends the subscription with an error.
     pub fn error(&self, error: Error) {
-        self.push(Mail::Stop(self.0.key, Some(error.into_ddp("from a subscription"))));
+        let context = format!("from {} of session {}", self.0.request, self.0.connection.id());
+        self.push(Mail::Stop(self.0.key, Some(error.into_ddp(&context))));
     }
 
     /// Lets the client's next messages begin before this publication is ready.
@@ -199,6 +215,10 @@ impl Subscription {
 
     pub(crate) fn server(&self) -> &Server {
         &self.0.server
+    }
+
+    pub(crate) fn request(&self) -> &Arc<Request> {
+        &self.0.request
     }
 
     pub(crate) fn key(&self) -> SubscriptionKey {

@@ -26,8 +26,8 @@ const KEPT: [&str; 14] = [
 /// Of these only the first counts, as in Node. The values of the others are joined by commas.
 const SINGLE: [&str; 3] = ["referer", "host", "user-agent"];
 
-/// A longer value is left out, so that a client cannot make its idle connection costly. It is not
-/// cut either: what a proxy appends to `x-forwarded-for` stands at the end.
+/// A longer value is left out, so that a client cannot make its idle connection costly. Only of
+/// `x-forwarded-for` the end is kept, which is what proxies append.
 const VALUE_BYTES_MAX: usize = 4096;
 
 /// What an application may know of the headers of a client's opening request.
@@ -36,7 +36,8 @@ const VALUE_BYTES_MAX: usize = 4096;
 /// `x-forwarded-for`, `x-forwarded-host`, `x-forwarded-port`, `x-cluster-client-ip`, `via`,
 /// `x-real-ip`, `x-forwarded-proto`, `x-ssl`, `dnt`, `host`, `user-agent` and `accept-language`.
 /// They are the same as in Meteor. Cookies are not among them, for browsers send them along when a
-/// script of another site connects. A header that is empty, or longer than 4 KiB, is missing.
+/// script of another site connects. A header that is empty, or longer than 4 KiB, is missing; of
+/// `x-forwarded-for` the last 4 KiB are kept.
 ///
 /// Each of them is what the client says. Only what a proxy of your own has set can be trusted.
 ///
@@ -55,7 +56,10 @@ impl Headers {
             let values = request.get_all(name).iter().map(HeaderValue::as_bytes);
             let count = if SINGLE.contains(&name) { 1 } else { usize::MAX };
             let values: Vec<&[u8]> = values.take(count).collect();
-            let value = values.join(&b", "[..]);
+            let mut value = values.join(&b", "[..]);
+            if name == "x-forwarded-for" {
+                value = end(value);
+            }
             if !value.is_empty() && value.len() <= VALUE_BYTES_MAX {
                 lines.push_str(name);
                 lines.push(':');
@@ -86,6 +90,17 @@ impl fmt::Debug for Headers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_map().entries(self.iter()).finish()
     }
+}
+
+/// The whole addresses at the end that are not too long together. A client must not hide what its
+/// proxies say by what it says itself.
+fn end(mut value: Vec<u8>) -> Vec<u8> {
+    let Some(excess) = value.len().checked_sub(VALUE_BYTES_MAX + 1) else { return value };
+    if let Some(comma) = value[excess..].iter().position(|byte| *byte == b',') {
+        value.drain(..=excess + comma);
+        value.drain(..value.len() - value.trim_ascii_start().len());
+    }
+    value
 }
 
 fn text(value: Vec<u8>) -> String {
@@ -168,6 +183,17 @@ mod tests {
         assert_eq!(keep(&[("via", &fits)]).get("via").map(str::len), Some(VALUE_BYTES_MAX));
         let headers = keep(&[("referer", &long), ("via", &fits), ("via", b"x"), ("dnt", b"1")]);
         assert_eq!(headers.iter().collect::<Vec<_>>(), [("dnt", "1")]);
+    }
+
+    #[test]
+    fn a_client_cannot_hide_the_address_that_a_proxy_appends() {
+        let (long, name) = ([b'x'; 3000], "x-forwarded-for");
+        let headers = keep(&[(name, &long), (name, &long), (name, b"192.0.2.1,192.0.2.2")]);
+        let kept = headers.get(name).expect("the end");
+        assert!(kept.len() <= VALUE_BYTES_MAX && kept.ends_with("x, 192.0.2.1,192.0.2.2"));
+        assert_eq!(kept.split(',').count(), 3, "an address is kept as a whole");
+        let endless = [b'x'; VALUE_BYTES_MAX + 1];
+        assert_eq!(keep(&[(name, &endless)]).get(name), None);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use axum::{
 use super::{
     AnyTransport, Headers, Protocol, TransportConfig,
     sockjs::{Endpoint, Mount, SockJs},
-    websocket::{Upgrade, WebSocket},
+    websocket::{Upgrade, UpgradeRefused, WebSocket},
 };
 
 /// The prefix that Meteor's stream server gives to SockJS.
@@ -102,6 +102,9 @@ where
     let mut request = request.into_parts().0;
     let upgrade = match Upgrade::new(&mut request, config.compression) {
         Ok(upgrade) => upgrade,
+        Err(UpgradeRefused::Upgrade) if protocol == Protocol::RawWebSocket => {
+            return UpgradeRefused::NoWebSocket.response();
+        }
         Err(refused) => return refused.response(),
     };
     let deflate = upgrade.deflate();

@@ -1,5 +1,6 @@
 // npm asteroid: reconnects and resubscribes with the same ids. It keeps no collections, so its users
-// build them from the messages, and it knows no EJSON, so an instant stays { $date }.
+// build them from the messages, and it knows no EJSON, so an instant stays { $date }. It keeps a login's
+// token for all clients of the process that have the same endpoint.
 
 import { createClass } from 'asteroid';
 import WebSocket from 'ws';
@@ -48,6 +49,11 @@ export async function connect(server) {
     date: (ms) => ({ $date: ms }),
     call: (name, ...params) => client.call(name, ...params),
     connected: () => connected,
-    close: () => client.disconnect(),
+    login: (username, password) => client.loginWithPassword({ username, password }),
+    logout: () => client.logout(),
+    async close() {
+      if (client.loggedIn) await client.logout();
+      client.disconnect();
+    },
   };
 }

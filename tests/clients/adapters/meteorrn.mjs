@@ -60,6 +60,7 @@ export async function connect(server) {
   };
   Meteor.connect(server.websocketUrl, { AsyncStorage, NetInfo: null, reconnectInterval: 200 });
   Meteor.ddp.on('error', () => {}); // A refused connection: it tries again.
+  const connections = new Set([Meteor.ddp]);
   const { db } = Meteor.getData();
   await new Promise((resolve) => Meteor.waitDdpConnected(resolve));
 
@@ -90,6 +91,18 @@ export async function connect(server) {
         Meteor.call(name, ...params, (error, result) => (error ? reject(error) : resolve(result)));
       }),
     connected: () => Meteor.status().connected,
-    close: () => Meteor.disconnect(),
+    login: (name, password) =>
+      new Promise((resolve, reject) => {
+        Meteor.loginWithPassword(name, password, (error) => (error ? reject(error) : resolve()));
+      }),
+    /** A logout opens another connection, and keeps the one before. */
+    async logout() {
+      await new Promise((resolve, reject) => Meteor.logout((error) => (error ? reject(error) : resolve())));
+      connections.add(Meteor.ddp);
+    },
+    close() {
+      for (const connection of connections) connection.autoReconnect = false;
+      for (const connection of connections) connection.disconnect();
+    },
   };
 }

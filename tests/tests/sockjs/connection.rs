@@ -1,6 +1,7 @@
 //! What an application is told of its clients.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use axum::Router;
 use ddp_server::sockjs::Connection;
@@ -84,6 +85,41 @@ async fn each_transport_tells_the_same() {
         ];
         assert_eq!(headers, expected, "{name}");
         assert_eq!(connection.headers().get("User-Agent"), Some("test/1 (x: y)"));
+    }
+}
+
+#[tokio::test]
+async fn an_application_that_only_sends_ends_with_its_client() {
+    let mut options = Options::default();
+    // Between two polls nothing else tells that a client has left.
+    options.disconnect_delay = Duration::from_millis(200);
+    let (told, mut news) = mpsc::unbounded_channel();
+    let flood = router("/flood", options, move |mut connection: Connection| {
+        let told = told.clone();
+        async move {
+            let text = "x".repeat(10_000);
+            told.send("open").expect("the test waits");
+            while connection.send(&text).await {}
+            told.send("gone").expect("the test waits");
+        }
+    });
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, flood).await });
+    for (method, path) in [
+        ("GET", "/websocket"),
+        ("GET", "/000/a/websocket"),
+        ("POST", "/000/b/xhr"),
+        ("POST", "/000/c/xhr_streaming"),
+        ("GET", "/000/d/eventsource"),
+        ("GET", "/000/e/htmlfile"),
+        ("GET", "/000/f/jsonp"),
+    ] {
+        let mut next = async || tokio::time::timeout(PATIENCE, news.recv()).await;
+        let stream = open(address, method, &format!("/flood{path}?c=x")).await;
+        assert_eq!(next().await, Ok(Some("open")), "{path}");
+        drop(stream);
+        assert_eq!(next().await, Ok(Some("gone")), "{path}");
     }
 }
 

@@ -30,6 +30,8 @@ use crate::http::request;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 const FORM: &str = "Content-Type: application/x-www-form-urlencoded\r\n";
+const HANDSHAKE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\n\
+    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 const NO_CACHE: &str = "no-store, no-cache, no-transform, must-revalidate, max-age=0";
 
 async fn echo(mut connection: Connection) {
@@ -80,7 +82,8 @@ async fn protocol_close_session() {
     for _ in 0..2 {
         assert_eq!(poll(address, "/close/000/a/xhr").await, "c[3000,\"Go away!\"]\n");
     }
-    assert_eq!(answer(address, "POST", "/close/000/a/xhr_send", r#"["a"]"#).await.0, 404);
+    let sent = answer(address, "POST", "/close/000/a/xhr_send", r#"["a"]"#).await;
+    assert_eq!(sent, (204, String::new()), "dropped without a word");
 }
 
 #[tokio::test]
@@ -138,10 +141,44 @@ async fn disable_cors() {
 #[tokio::test]
 async fn disabled_websocket() {
     let address = serve(|options| options.websocket = false).await;
-    for path in ["/echo/websocket", "/echo/0/a/websocket"] {
-        assert_eq!(get(address, path).await.status, 404);
+    for path in ["/echo/websocket", "/echo/websocket/", "/echo/0/a/websocket"] {
+        for headers in ["", HANDSHAKE] {
+            let mut missing = request(address, "GET", path, headers, "").await;
+            assert_eq!(missing.status, 404, "{path}");
+            assert_eq!(missing.header("cache-control"), Some("public, max-age=31536000"));
+            assert!(missing.header("expires").is_some());
+            assert_eq!(missing.header("content-type"), Some("text/plain; charset=UTF-8"));
+            assert_eq!(missing.body().await, "404 Error: Page not found\n");
+        }
+        let refused = request(address, "POST", path, HANDSHAKE, "").await;
+        assert_eq!((refused.status, refused.header("allow")), (405, Some("GET")), "{path}");
     }
-    assert!(get(address, "/echo/info").await.body().await.contains(r#""websocket":false"#));
+    let info: Value = serde_json::from_str(&get(address, "/echo/info").await.body().await).unwrap();
+    assert_eq!(info["websocket"], false);
+    assert_eq!(poll(address, "/echo/0/a/xhr").await, "o\n", "the other transports are there");
+    assert_eq!(post(address, "/echo/0/a/xhr_send", r#"["a"]"#).await.status, 204);
+    assert_eq!(poll(address, "/echo/0/a/xhr").await, "a[\"a\"]\n");
+}
+
+/// Meteor means to leave raw clients their `/websocket` when browsers are told to poll.
+#[tokio::test]
+async fn disabled_websocket_of_a_ddp_server() {
+    for (enabled, status) in [(true, 101), (false, 404)] {
+        let mut config = Config::default();
+        config.sockjs.websocket = enabled;
+        let server = Server::builder().config(config).with_state(());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move { server.serve(listener).await });
+        for path in ["/sockjs/websocket", "/sockjs/000/a/websocket"] {
+            let answer = request(address, "GET", path, HANDSHAKE, "").await;
+            assert_eq!(answer.status, status, "{path}");
+        }
+        assert_eq!(request(address, "GET", "/websocket", HANDSHAKE, "").await.status, 101);
+        let info = get(address, "/sockjs/info").await.body().await;
+        let info: Value = serde_json::from_str(&info).unwrap();
+        assert_eq!(info["websocket"], enabled);
+    }
 }
 
 #[tokio::test]
@@ -285,18 +322,29 @@ async fn a_second_receiver_is_refused_and_an_aborted_one_ends_the_session() {
 
 #[tokio::test]
 async fn heartbeats_and_the_disconnect_delay() {
-    let address = serve(|options| {
-        options.heartbeat = Duration::from_millis(200);
-        options.disconnect_delay = Duration::from_millis(400);
-    })
-    .await;
+    let mut options = Options::default();
+    options.heartbeat = Duration::from_millis(100);
+    options.disconnect_delay = Duration::from_secs(2);
+    let (ended, mut ends) = tokio::sync::mpsc::unbounded_channel();
+    let app = router("/echo", options, move |connection| {
+        let ended = ended.clone();
+        async move {
+            echo(connection).await;
+            // The test has ended, too, when the second session does.
+            let _ = ended.send(());
+        }
+    });
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, app).await });
     assert_eq!(poll(address, "/echo/0/a/xhr").await, "o\n");
-    // A session that is polled lives on beyond the delay.
     for _ in 0..4 {
         assert_eq!(poll(address, "/echo/0/a/xhr").await, "h\n");
     }
-    tokio::time::sleep(Duration::from_millis(1500)).await;
-    assert_eq!(poll(address, "/echo/0/a/xhr").await, "o\n", "a new session of that name");
+    tokio::time::timeout(PATIENCE, ends.recv()).await.expect("the end of the session");
+    // Its name is free as soon as it has ended.
+    let next = async { while poll(address, "/echo/0/a/xhr").await != "o\n" {} };
+    tokio::time::timeout(PATIENCE, next).await.expect("a new session of that name");
 }
 
 #[tokio::test]

@@ -227,6 +227,11 @@ fn documents_precede_ready_and_go_before_nosub() {
         [r#"{"msg":"changed","collection":"tasks","id":"a","fields":{"text":"y"}}"#]
     );
     assert_eq!(peer.recv(r#"{"msg":"sub","id":"s1","name":"tasks"}"#), [""; 0], "ids in use");
+    let again = Event::SubscribeAgain { id: "s1".to_owned(), name: "tasks".to_owned() };
+    assert_eq!(peer.events, [again]);
+    peer.events.clear();
+    peer.session.refuse("s1", &DdpError::subscription_not_found("tasks"));
+    assert_eq!(peer.drain().len(), 1);
     assert_eq!(
         peer.recv(r#"{"msg":"unsub","id":"s1"}"#),
         [r#"{"msg":"removed","collection":"tasks","id":"a"}"#, r#"{"msg":"nosub","id":"s1"}"#]

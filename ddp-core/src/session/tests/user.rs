@@ -222,8 +222,62 @@ fn documents_in_their_places() {
         peer.input(Input::SubscriptionReturned(key)),
         [
             r#"{"msg":"removed","collection":"tasks","id":"b"}"#,
-            r#"{"msg":"addedBefore","collection":"tasks","id":"c","fields":{"text":1},"before":null}"#,
             r#"{"msg":"movedBefore","collection":"tasks","id":"a","before":null}"#,
+            r#"{"msg":"addedBefore","collection":"tasks","id":"c","fields":{"text":1},"before":"a"}"#,
         ]
     );
+}
+
+#[test]
+fn a_rerun_that_begins_again_calls_each_subscription_ready_once() {
+    let mut peer = Peer::connected();
+    let one = peer.subscribe("s1");
+    peer.input(Input::Ready(one));
+    let two = peer.subscribe("s2");
+    peer.input(Input::Ready(two));
+    let (_, first) = peer.rerun();
+    peer.input(Input::Ready(first[&one]));
+    let (_, second) = peer.rerun();
+    assert_eq!(peer.input(Input::Ready(second[&first[&one]])), [""; 0]);
+    assert_eq!(
+        peer.input(Input::Ready(second[&first[&two]])),
+        [r#"{"msg":"ready","subs":["s1","s2"]}"#]
+    );
+}
+
+#[test]
+fn a_rerun_ends_with_the_last_subscription_that_it_waits_for_however_that_ends() {
+    for by_client in [true, false] {
+        let mut peer = Peer::connected();
+        let key = peer.subscribe("s1");
+        let delta = step(&mut Snapshot::default(), "a", Some("1"));
+        peer.show(key, &delta);
+        peer.input(Input::Ready(key));
+        let (_, renamed) = peer.rerun();
+        let mut sent = if by_client {
+            peer.recv(r#"{"msg":"unsub","id":"s1"}"#)
+        } else {
+            peer.input(Input::Stop(renamed[&key], None))
+        };
+        sent.sort();
+        assert_eq!(
+            sent,
+            [r#"{"msg":"nosub","id":"s1"}"#, r#"{"msg":"removed","collection":"tasks","id":"a"}"#]
+        );
+        assert!(peer.events.contains(&Event::RerunDone), "{:?}", peer.events);
+    }
+}
+
+#[test]
+fn a_subscription_that_holds_up_messages_does_so_when_it_runs_anew() {
+    let mut peer = Peer::connected();
+    let universal = peer.session.subscribe_universal();
+    let old = peer.subscribe("s1");
+    let (_, renamed) = peer.rerun();
+    assert!(renamed[&old] < renamed[&universal], "the client's own run first");
+    peer.recv(r#"{"msg":"method","id":"1","method":"m"}"#);
+    peer.input(Input::Ready(old));
+    assert_eq!(peer.events, []);
+    peer.input(Input::Ready(renamed[&old]));
+    assert!(matches!(peer.events[..], [Event::Call { .. }]), "{:?}", peer.events);
 }

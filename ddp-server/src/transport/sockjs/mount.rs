@@ -129,7 +129,7 @@ impl Mount {
         }
         let request = request.into_parts().0;
         let mut response = match wire(access, &request) {
-            Ok(wire) => self.receive(session, wire, request, open),
+            Ok(wire) => self.receive(session, wire, request, open).await,
             Err(error) => {
                 let mut response = pages::text(StatusCode::INTERNAL_SERVER_ERROR, error);
                 self.decorate(&request.headers, &mut response);
@@ -142,7 +142,7 @@ impl Mount {
     }
 
     /// Makes the response the receiver of the session, which is opened if there is none.
-    fn receive(
+    async fn receive(
         &self,
         session: &str,
         wire: Wire,
@@ -155,7 +155,7 @@ impl Mount {
         };
         let (protocol, content_type) = (wire.protocol(), wire.content_type());
         let has_cors = wire.has_cors();
-        let body = match session.attach() {
+        let body = match session.attach().await {
             Some(id) => {
                 let session = Arc::clone(&session);
                 let Options { response_bytes_max, heartbeat, .. } = self.options;

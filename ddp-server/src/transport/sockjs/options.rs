@@ -17,18 +17,20 @@ pub struct Options {
     /// 100 s.
     pub heartbeat: Duration,
     /// A polling or streaming session without a request to answer ends after so long; 60 s as in
-    /// Meteor. For as long, a session that has ended says so to who still asks.
+    /// Meteor. For as long after its end, and after each request that was told of it, a session
+    /// that has ended says so to who still asks.
     pub disconnect_delay: Duration,
     /// A streaming response ends after so many bytes, for browsers keep all of it in memory, and
     /// the client begins another; 128 KiB.
     pub response_bytes_max: usize,
     /// How many polling and streaming sessions there may be; 10,000. Further clients are answered
-    /// with 503. Sessions that have ended count until the disconnect delay is over.
+    /// with 503. Sessions that have ended count until nobody has asked for the disconnect delay.
     pub sessions_max: usize,
     /// Where the page behind the iframe transports loads the client library from.
     pub sockjs_url: String,
     /// Whether clients may use WebSocket; true. Without, `websocket` is 404 below the prefix, and
-    /// `/info` tells clients not to try, as with Meteor's `DISABLE_WEBSOCKETS`.
+    /// `/info` tells clients not to try, as with Meteor's `DISABLE_WEBSOCKETS`. The endpoint
+    /// `/websocket` of a [`Server`](crate::Server), outside the prefix, stays.
     pub websocket: bool,
     /// Whether scripts from other origins are kept out, by leaving away the headers that let them
     /// in; false. Meteor's `DISABLE_SOCKJS_CORS`.

@@ -24,6 +24,11 @@ impl Polling {
     pub(super) fn new(session: Arc<Session>) -> Self {
         Self { session }
     }
+
+    /// Whether the session has ended, so that what is queued now reaches nobody.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.session.is_closed()
+    }
 }
 
 impl Transport for Polling {

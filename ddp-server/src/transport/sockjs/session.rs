@@ -10,6 +10,10 @@
 //!       no request for the disconnect delay  ─► the same, and nobody is there to see it
 //! Open ────────────────────────────────────────► Closed ── disconnect delay ──► forgotten
 //! ```
+//!
+//! The disconnect delay counts from the end, and anew from each request that is told of it, as in
+//! sockjs-node. Nothing is added to a closed session, so however long a client goes on asking, it
+//! holds no more than an open one.
 
 use std::collections::VecDeque;
 use std::pin::pin;
@@ -40,18 +44,23 @@ const FRAME_OVERHEAD: usize = 64;
 /// poll only when it has been answered.
 const HANDLED_WITHIN: Duration = Duration::from_secs(1);
 
+/// How long a second receiver waits for the first to be seen to have gone.
+///
+/// A client may break a response off and ask again by another connection, and it is up to the
+/// scheduler which of the two the server hears of first.
+const SEEN_TO_LEAVE_WITHIN: Duration = Duration::from_millis(100);
+
 /// One session.
 #[derive(Debug)]
 pub(super) struct Session {
     state: Mutex<State>,
-    /// Told when messages have been taken out of the inbox, or never will be.
+    /// Told when messages have been taken out of the inbox, and when the session has ended.
     inbox_moved: Notify,
 }
 
 #[derive(Debug)]
 struct State {
-    /// The frame that tells of the session's end, once it has ended.
-    closed: Option<Bytes>,
+    closed: Option<End>,
     /// Whether `o` has been sent.
     is_greeted: bool,
     /// Messages for the client, quoted and between commas. The application's end bounds them.
@@ -72,6 +81,15 @@ struct State {
     idle_since: Instant,
 }
 
+/// How a session has ended.
+#[derive(Debug)]
+struct End {
+    /// The frame that tells of it.
+    frame: Bytes,
+    /// Whether messages may be lost, rather than the application having said that it is done.
+    is_lost: bool,
+}
+
 /// What a receiver is to send.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Outgoing {
@@ -81,9 +99,9 @@ pub(super) enum Outgoing {
     Close(Bytes),
 }
 
-/// The session is over.
+/// The session broke off.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Over;
+pub(super) struct Lost;
 
 impl Session {
     pub(super) fn new() -> Self {
@@ -107,8 +125,22 @@ impl Session {
         }
     }
 
-    /// Makes a request the receiver; `None` if there is another.
-    pub(super) fn attach(&self) -> Option<u64> {
+    /// Makes a request the receiver; `None` if there is another, which stays.
+    pub(super) async fn attach(&self) -> Option<u64> {
+        let attached = async {
+            loop {
+                let mut ended = pin!(self.inbox_moved.notified());
+                ended.as_mut().enable();
+                if let Some(receiver) = self.try_attach() {
+                    return receiver;
+                }
+                ended.await;
+            }
+        };
+        tokio::time::timeout(SEEN_TO_LEAVE_WITHIN, attached).await.ok()
+    }
+
+    fn try_attach(&self) -> Option<u64> {
         let mut state = self.state.lock();
         if state.receiver.is_some() {
             return None;
@@ -153,7 +185,7 @@ impl Session {
             wake(waker);
             return Poll::Ready(Some(Outgoing::Frame(frame)));
         }
-        if let Some(frame) = state.closed.clone() {
+        if let Some(frame) = state.closed.as_ref().map(|end| end.frame.clone()) {
             state.detach(receiver);
             return Poll::Ready(Some(Outgoing::Close(frame)));
         }
@@ -166,7 +198,10 @@ impl Session {
     ///
     /// With as much as `bytes_max` unhandled it waits for room first: the client gets no answer
     /// and sends nothing more, unless by more requests, each of which waits with its own frame.
-    pub(super) async fn deliver(&self, frame: ClientFrame, bytes_max: usize) -> Result<(), Over> {
+    ///
+    /// After a close the frame is dropped, and the client is not told so, as in sockjs-node: it
+    /// learns of the close by what it receives.
+    pub(super) async fn deliver(&self, frame: ClientFrame, bytes_max: usize) -> Result<(), Lost> {
         let mut frame = Some(frame);
         let number = loop {
             let mut moved = pin!(self.inbox_moved.notified());
@@ -197,15 +232,16 @@ impl Session {
         state.handled >= number || state.closed.is_some()
     }
 
-    /// Takes the frame if there is room for it, and numbers it.
+    /// Takes the frame if there is room for it, and numbers it; one that is dropped counts as the
+    /// last that was taken.
     fn try_deliver(
         &self,
         frame: &mut Option<ClientFrame>,
         bytes_max: usize,
-    ) -> Result<Option<u64>, Over> {
+    ) -> Result<Option<u64>, Lost> {
         let mut state = self.state.lock();
-        if state.closed.is_some() {
-            return Err(Over);
+        if let Some(end) = &state.closed {
+            return if end.is_lost { Err(Lost) } else { Ok(Some(state.delivered)) };
         }
         let bytes = frame.as_ref().map_or(0, ClientFrame::bytes) + FRAME_OVERHEAD;
         if !state.inbox.is_empty() && state.inbox_bytes.saturating_add(bytes) > bytes_max {
@@ -310,7 +346,7 @@ impl Session {
         if state.closed.is_some() {
             return;
         }
-        state.closed = Some(close_text(code, reason));
+        state.closed = Some(End { frame: close_text(code, reason), is_lost });
         state.idle_since = Instant::now();
         if is_lost {
             state.outbox = VecDeque::new();
@@ -320,6 +356,10 @@ impl Session {
         drop(state);
         self.inbox_moved.notify_waiters();
         wakers.into_iter().for_each(wake);
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.state.lock().closed.is_some()
     }
 
     /// Until when the session is kept at least; `None` if it is to be forgotten now.
@@ -340,9 +380,7 @@ impl State {
         }
         self.receiver = None;
         self.receiver_waker = None;
-        if self.closed.is_none() {
-            self.idle_since = Instant::now();
-        }
+        self.idle_since = Instant::now();
         true
     }
 

@@ -12,7 +12,7 @@ use crate::transport::{Violation, framing::text_frame, sockjs::SockJs};
 #[tokio::test]
 async fn the_clients_code_is_echoed() {
     let (addr, mut ended) = serve_echo(TransportConfig::default()).await;
-    for code in [1000_u16, 1001, 3000, 4999] {
+    for code in [1000_u16, 1001, 1014, 3000, 4999] {
         let mut client = connect(addr, "/websocket").await;
         let frame = CloseFrame { code: code.into(), reason: "bye".into() };
         client.close(Some(frame)).await.expect("an open connection");

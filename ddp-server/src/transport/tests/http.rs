@@ -27,6 +27,7 @@ fn app() -> Router {
 #[tokio::test]
 async fn statuses_and_texts() {
     const UPGRADE: &str = "Can \"Upgrade\" only to \"WebSocket\".";
+    const NO_WEBSOCKET: &str = "Not a valid websocket request";
     const MISSING: &str = "404 Error: Page not found\n";
     let table = [
         ("GET", "/sockjs", 200, "Welcome to SockJS!\n"),
@@ -38,9 +39,9 @@ async fn statuses_and_texts() {
         ("GET", "/sockjs/info/more", 404, MISSING),
         ("GET", "/sockjs/a.b/c/websocket", 404, MISSING),
         ("GET", "/sockjs//c/websocket", 404, MISSING),
-        ("GET", "/websocket", 400, UPGRADE),
-        ("GET", "/websocket/", 400, UPGRADE),
-        ("GET", "/sockjs/websocket", 400, UPGRADE),
+        ("GET", "/websocket", 400, NO_WEBSOCKET),
+        ("GET", "/websocket/", 400, NO_WEBSOCKET),
+        ("GET", "/sockjs/websocket", 400, NO_WEBSOCKET),
         ("GET", "/sockjs/000/abcdefgh/websocket", 400, UPGRADE),
         ("POST", "/websocket", 405, ""),
         ("POST", "/sockjs/000/abcdefgh/websocket", 405, ""),

@@ -5,6 +5,7 @@ mod closing;
 mod compression;
 mod http;
 mod messages;
+mod polling;
 mod pressure;
 mod sockjs;
 

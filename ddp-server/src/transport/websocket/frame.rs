@@ -51,6 +51,8 @@ pub(super) struct Decoder {
     /// Whether the message being read is compressed.
     compressed: bool,
     message: Vec<u8>,
+    /// How much of the front of an unfinished, uncompressed `message` is known to be UTF-8.
+    text_length: usize,
     control: Vec<u8>,
 }
 
@@ -82,6 +84,7 @@ impl Decoder {
             has_deflate: false,
             compressed: false,
             message: Vec::new(),
+            text_length: 0,
             control: Vec::new(),
         }
     }
@@ -116,10 +119,13 @@ impl Decoder {
             payload.mask.rotate_left(taken.len() % 4);
             payload.remaining -= taken.len();
             *input = rest;
+            let kind = payload.kind;
             if payload.remaining > 0 {
+                if matches!(kind, Kind::Data { .. }) {
+                    self.check_text()?;
+                }
                 return Ok(None);
             }
-            let kind = payload.kind;
             self.payload = None;
             if let Some(event) = self.finish(kind)? {
                 return Ok(Some(event));
@@ -224,6 +230,21 @@ impl Decoder {
         Ok(())
     }
 
+    /// Refuses an unfinished message as soon as nothing that may follow makes it UTF-8.
+    fn check_text(&mut self) -> Result<(), TransportError> {
+        if self.compressed {
+            return Ok(());
+        }
+        let text = std::str::from_utf8(&self.message[self.text_length..]);
+        self.text_length = match text {
+            Ok(_) => self.message.len(),
+            // A character is cut off.
+            Err(error) if error.error_len().is_none() => self.text_length + error.valid_up_to(),
+            Err(_) => return Err(TransportError::InvalidUtf8),
+        };
+        Ok(())
+    }
+
     /// What a compressed message says, within the limit.
     fn inflate(&self, payload: &[u8]) -> Result<Vec<u8>, TransportError> {
         let limit = self.message_bytes_max;
@@ -238,8 +259,14 @@ impl Decoder {
     /// The event that a whole frame makes, if any.
     fn finish(&mut self, kind: Kind) -> Result<Option<Event>, TransportError> {
         let event = match kind {
-            Kind::Data { is_final: false } => return Ok(None),
+            Kind::Data { is_final: false } => {
+                self.check_text()?;
+                return Ok(None);
+            }
             Kind::Data { is_final: true } => {
+                // Checked from its start, because only that makes a String of it. Messages that
+                // come in several reads are the only ones to be looked at twice.
+                self.text_length = 0;
                 let mut message = std::mem::take(&mut self.message);
                 if self.compressed {
                     message = self.inflate(&message)?;

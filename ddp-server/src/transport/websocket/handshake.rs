@@ -73,7 +73,7 @@ impl Upgrade {
 
 /// Why a request is not a WebSocket handshake; makes the answer that says so.
 ///
-/// The first two texts are the SockJS protocol's.
+/// The texts of `Upgrade` and `Connection` are the SockJS protocol's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum UpgradeRefused {
     /// Not a GET.
@@ -82,6 +82,9 @@ pub(crate) enum UpgradeRefused {
     /// No Upgrade header, or one for another protocol.
     #[error("Can \"Upgrade\" only to \"WebSocket\".")]
     Upgrade,
+    /// The same on a path without SockJS, in the words of Meteor's stream server.
+    #[error("Not a valid websocket request")]
+    NoWebSocket,
     /// The Connection header doesn't list the upgrade, as when a proxy has removed it.
     #[error("\"Connection\" must be \"Upgrade\".")]
     Connection,
@@ -112,9 +115,12 @@ impl UpgradeRefused {
             Self::Method => (StatusCode::METHOD_NOT_ALLOWED, Some((ALLOW, "GET"))),
             Self::Version => (StatusCode::UPGRADE_REQUIRED, Some((SEC_WEBSOCKET_VERSION, VERSION))),
             Self::NotUpgradable => (StatusCode::INTERNAL_SERVER_ERROR, None),
-            Self::Upgrade | Self::Connection | Self::HttpVersion | Self::Key | Self::Extensions => {
-                (StatusCode::BAD_REQUEST, None)
-            }
+            Self::Upgrade
+            | Self::NoWebSocket
+            | Self::Connection
+            | Self::HttpVersion
+            | Self::Key
+            | Self::Extensions => (StatusCode::BAD_REQUEST, None),
         };
         *response.status_mut() = status;
         if let Some((name, value)) = header {

@@ -11,4 +11,8 @@ mod io;
 mod outbox;
 mod socket;
 
-pub(crate) use self::{handshake::Upgrade, io::UpgradedIo, socket::WebSocket};
+pub(crate) use self::{
+    handshake::{Upgrade, UpgradeRefused},
+    io::UpgradedIo,
+    socket::WebSocket,
+};

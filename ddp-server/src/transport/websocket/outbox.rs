@@ -7,7 +7,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::AsyncWrite;
 
 /// How many buffers one vectored write offers.
@@ -16,15 +16,18 @@ const SLICES_MAX: usize = 64;
 /// A queue that grew beyond this gives its memory back when it is empty.
 const IDLE_CAPACITY_MAX: usize = 32;
 
-/// Whole frames in shared buffers, and a pong that overtakes them.
+/// With more pongs waiting than this, only the newest one is kept.
+const PONG_BYTES_MAX: usize = 1024;
+
+/// Whole frames in shared buffers, and pongs that overtake them.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     queue: VecDeque<Bytes>,
     /// Whether the socket has taken a part of the queue's front, so that nothing may precede it.
     front_started: bool,
-    /// The answer to the latest ping. RFC 6455 section 5.5.3 lets it stand for those before, so
-    /// a flood of pings queues one pong.
-    pong: Option<Bytes>,
+    /// The answers to the latest pings. RFC 6455 section 5.5.3 lets the last one stand for those
+    /// before, so a flood of pings queues few.
+    pongs: Option<BytesMut>,
     queued_bytes: usize,
 }
 
@@ -37,12 +40,16 @@ impl Outbox {
         }
     }
 
-    /// Puts a pong before everything not yet begun, in place of one that still waits.
-    pub(super) fn set_pong(&mut self, frame: Bytes) {
-        self.queued_bytes += frame.len();
-        if let Some(superseded) = self.pong.replace(frame) {
-            self.queued_bytes -= superseded.len();
+    /// Puts a pong before everything not yet begun but other pongs, or in place of these if there
+    /// are many.
+    pub(super) fn push_pong(&mut self, frame: &[u8]) {
+        let pongs = self.pongs.get_or_insert_default();
+        if pongs.len() + frame.len() > PONG_BYTES_MAX {
+            self.queued_bytes -= pongs.len();
+            pongs.clear();
         }
+        self.queued_bytes += frame.len();
+        pongs.extend_from_slice(frame);
     }
 
     /// Bytes not yet taken by the socket.
@@ -78,7 +85,9 @@ impl Outbox {
     fn fill<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let (started, waiting) = (usize::from(self.front_started), self.queue.iter());
         let first = waiting.clone().take(started);
-        let ordered = first.chain(&self.pong).chain(waiting.skip(started));
+        let first = first.map(|bytes| &bytes[..]);
+        let pongs = self.pongs.iter().map(|bytes| &bytes[..]);
+        let ordered = first.chain(pongs).chain(waiting.skip(started).map(|bytes| &bytes[..]));
         let mut count = 0;
         for (slice, bytes) in slices.iter_mut().zip(ordered) {
             *slice = IoSlice::new(bytes);
@@ -92,9 +101,9 @@ impl Outbox {
         self.queued_bytes = self.queued_bytes.saturating_sub(taken);
         while taken > 0 {
             if !self.front_started
-                && let Some(pong) = self.pong.take()
+                && let Some(pongs) = self.pongs.take()
             {
-                self.queue.push_front(pong);
+                self.queue.push_front(pongs.freeze());
             }
             let Some(front) = self.queue.front_mut() else {
                 return;
@@ -126,7 +135,7 @@ mod tests {
         let mut outbox = Outbox::default();
         outbox.push(Bytes::from_static(b"one"));
         outbox.push(Bytes::from_static(b"two"));
-        outbox.set_pong(Bytes::from_static(b"PONG"));
+        outbox.push_pong(b"PONG");
         assert_eq!(wire(&outbox), b"PONGonetwo");
     }
 
@@ -136,25 +145,30 @@ mod tests {
         outbox.push(Bytes::from_static(b"one"));
         outbox.push(Bytes::from_static(b"two"));
         outbox.advance(1);
-        outbox.set_pong(Bytes::from_static(b"PONG"));
+        outbox.push_pong(b"PONG");
         assert_eq!(wire(&outbox), b"nePONGtwo");
         outbox.advance(4);
         // The pong has begun: the next one waits for its end.
-        outbox.set_pong(Bytes::from_static(b"LATE"));
+        outbox.push_pong(b"LATE");
         assert_eq!(wire(&outbox), b"NGLATEtwo");
         assert_eq!(outbox.queued_bytes(), 9);
     }
 
     #[test]
-    fn the_newest_pong_replaces_one_that_waits() {
+    fn pongs_wait_in_order_until_they_are_many() {
         let mut outbox = Outbox::default();
         outbox.push(Bytes::from_static(b"one"));
         outbox.advance(1);
-        for pong in ["first", "second", "third"] {
-            outbox.set_pong(Bytes::from_static(pong.as_bytes()));
+        for pong in [&b"first"[..], b"second", &[b'x'; PONG_BYTES_MAX - 11]] {
+            outbox.push_pong(pong);
         }
-        assert_eq!(wire(&outbox), b"nethird");
-        assert_eq!(outbox.queued_bytes(), 7);
+        assert!(wire(&outbox).starts_with(b"nefirstsecondx"));
+        assert_eq!(outbox.queued_bytes(), 2 + PONG_BYTES_MAX);
+        outbox.push_pong(b"newest");
+        assert_eq!(wire(&outbox), b"nenewest");
+        assert_eq!(outbox.queued_bytes(), 8);
+        outbox.advance(8);
+        assert_eq!((outbox.queued_bytes(), wire(&outbox).len()), (0, 0));
     }
 
     #[test]

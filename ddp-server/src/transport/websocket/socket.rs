@@ -125,7 +125,7 @@ where
         match event {
             Some(Event::Message(text)) => return Some(text),
             Some(Event::Ping(payload)) if self.phase == Phase::Open => {
-                self.outbox.set_pong(pong_frame(&payload));
+                self.outbox.push_pong(&pong_frame(&payload));
             }
             Some(Event::Ping(_) | Event::Pong) => {}
             Some(Event::Close(code)) => {
@@ -179,12 +179,14 @@ where
 }
 
 /// The code that answers a close frame: the peer's own (RFC 6455 section 5.5.1) if it may be
-/// sent. 1005 means that there is no code, which is what an answer without one says, too.
+/// sent, which are those that the RFC defines or IANA has registered since, and those that are left
+/// to libraries and applications (section 7.4). 1005 means that there is no code, which is what an
+/// answer without one says, too.
 fn close_answer(code: Option<u16>) -> Option<u16> {
-    match code {
-        None | Some(1005) => None,
-        Some(code) if CloseCode::from(code).is_allowed() => Some(code),
-        Some(_) => Some(CloseCode::Protocol.into()),
+    match code? {
+        1005 => None,
+        code @ (1000..=1003 | 1007..=1014 | 3000..=4999) => Some(code),
+        _ => Some(CloseCode::Protocol.into()),
     }
 }
 

@@ -183,6 +183,55 @@ fn bad_utf8_is_refused() {
     }
 }
 
+/// Decodes each byte by itself. The answer is after how many of them there was an error.
+fn refused_after(bytes: &[u8]) -> Option<usize> {
+    let mut decoder = Decoder::new(LIMIT);
+    bytes.iter().position(|byte| decoder.decode(&mut &[*byte][..]).is_err()).map(|index| index + 1)
+}
+
+#[test]
+fn bad_utf8_is_refused_at_the_byte_that_shows_it() {
+    let sound = "h\u{e9}\u{20ac}\u{1f600}".as_bytes();
+    let table: [(&[u8], usize); 7] = [
+        (b"\xff", 1),
+        (b"\x80", 1),
+        (b"\xed\xa0\x80", 2),
+        (b"\xe0\x80\x80", 2),
+        (b"\xf4\x90\x80\x80", 2),
+        (b"\xe2\x82x", 3),
+        (b"\xf0\x9f\x98x", 4),
+    ];
+    for (broken, shown) in table {
+        let text = [sound, broken, &[b'x'; 200]].concat();
+        let whole = frame(FINAL | TEXT, &text);
+        let header = whole.len() - text.len();
+        assert_eq!(refused_after(&whole), Some(header + sound.len() + shown), "{broken:x?}");
+
+        let fragments = [frame(TEXT, &sound[..2]), frame(PING, b""), frame(0, &text[2..])].concat();
+        let header = fragments.len() - text.len();
+        assert_eq!(refused_after(&fragments), Some(header + sound.len() + shown), "{broken:x?}");
+    }
+    assert_eq!(refused_after(&frame(FINAL | TEXT, sound)), None);
+}
+
+proptest! {
+    #[test]
+    fn an_unfinished_message_is_refused_when_no_text_begins_so(
+        text in any_message(), noise in prop::collection::vec(any::<u8>(), 0..4),
+        sizes in prop::collection::vec(1..30_usize, 1..8),
+    ) {
+        let bytes = [text.as_bytes(), &noise].concat();
+        let may_be_text = match std::str::from_utf8(&bytes) {
+            Ok(_) => true,
+            Err(error) => error.error_len().is_none(),
+        };
+        let unfinished = [frame(TEXT, &bytes), frame(0, b"")].concat();
+        let (events, error) = decode_in(&sizes, &unfinished);
+        prop_assert!(events.is_empty());
+        prop_assert_eq!(error.is_none(), may_be_text);
+    }
+}
+
 #[test]
 fn oversized_messages_are_refused_by_their_header() {
     let half = LIMIT / 2;

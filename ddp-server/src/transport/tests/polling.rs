@@ -1,0 +1,366 @@
+//! SockJS sessions by HTTP, on a clock that jumps: no sockets, only requests and bodies.
+
+use axum::{
+    Router,
+    body::{Body, BodyDataStream},
+    http::Request,
+};
+use proptest::prelude::*;
+use tokio::time::{Instant, sleep, timeout};
+use tower::ServiceExt;
+
+use super::*;
+use crate::sockjs::{self, Options};
+
+mod closed;
+
+/// Meteor's.
+const HEARTBEAT: Duration = Duration::from_secs(45);
+const DISCONNECT_DELAY: Duration = Duration::from_secs(60);
+const SECOND: Duration = Duration::from_secs(1);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+const PRELUDE_BYTES: usize = 2049;
+const INTERRUPTED: &str = "c[1002,\"Connection interrupted\"]\n";
+const BUSY: &str = "c[2010,\"Another connection still open\"]\n";
+
+/// The clients' side of an endpoint.
+#[derive(Clone)]
+struct Clients(Router);
+
+/// An endpoint, and the transports that it has opened.
+fn endpoint(config: TransportConfig) -> (Clients, mpsc::UnboundedReceiver<AnyTransport>) {
+    let (opened, transports) = mpsc::unbounded_channel();
+    let app = router(config, move |transport, _| {
+        // A test that looks at the client only has dropped the receiver.
+        let _ = opened.send(transport);
+        async {}
+    });
+    (Clients(app), transports)
+}
+
+/// An answer whose body is read chunk by chunk. Dropped before its end, it has broken off.
+struct Answer {
+    status: u16,
+    body: BodyDataStream,
+}
+
+impl Answer {
+    async fn chunk(&mut self) -> Option<String> {
+        let chunk = timeout(2 * DAY, self.body.next()).await.expect("a chunk or the end");
+        let chunk = chunk?.expect("bodies do not fail");
+        Some(String::from_utf8(chunk.to_vec()).expect("text"))
+    }
+
+    async fn rest(mut self) -> String {
+        let mut text = String::new();
+        while let Some(chunk) = self.chunk().await {
+            text.push_str(&chunk);
+        }
+        text
+    }
+}
+
+impl Clients {
+    async fn post(&self, path: &str, body: &str) -> Answer {
+        let request = Request::post(format!("/sockjs/000/{path}"));
+        let request = request.body(Body::from(body.to_owned())).expect("a request");
+        let answer = timeout(2 * DAY, self.0.clone().oneshot(request)).await;
+        let answer = answer.expect("an answer some day").expect("an answer");
+        Answer { status: answer.status().as_u16(), body: answer.into_body().into_data_stream() }
+    }
+
+    /// The frame that one poll brings.
+    async fn poll(&self, session: &str) -> String {
+        self.post(&format!("{session}/xhr"), "").await.rest().await
+    }
+
+    /// A response of frames, after its prelude.
+    async fn stream(&self, session: &str) -> Answer {
+        let mut answer = self.post(&format!("{session}/xhr_streaming"), "").await;
+        assert_eq!(answer.chunk().await.map(|prelude| prelude.len()), Some(PRELUDE_BYTES));
+        answer
+    }
+
+    async fn send(&self, session: &str, body: &str) -> u16 {
+        self.post(&format!("{session}/xhr_send"), body).await.status
+    }
+}
+
+fn queue(transport: &mut AnyTransport, messages: &[&str]) {
+    let frames = transport.framing().encode(messages.iter().copied());
+    transport.queue(frames);
+    // What waits for a receiver that is there is shown to it.
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    let _ = transport.poll_flush(&mut cx);
+}
+
+/// That so much time has passed, up to the clock's milliseconds.
+#[track_caller]
+fn assert_passed(since: Instant, expected: Duration) {
+    let passed = since.elapsed();
+    let late = passed.checked_sub(expected);
+    assert!(late.is_some_and(|late| late < Duration::from_millis(10)), "{passed:?}");
+}
+
+#[test]
+fn meteors_periods_are_the_default() {
+    let options = Options::default();
+    assert_eq!((options.heartbeat, options.disconnect_delay), (HEARTBEAT, DISCONNECT_DELAY));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_beats_after_each_period_without_a_frame() {
+    let (clients, mut transports) = endpoint(TransportConfig::default());
+    let mut stream = clients.stream("a").await;
+    assert_eq!(stream.chunk().await.as_deref(), Some("o\n"));
+    let mut transport = transports.recv().await.expect("a session");
+    let start = Instant::now();
+    for beat in 1..=3 {
+        assert_eq!(stream.chunk().await.as_deref(), Some("h\n"));
+        assert_passed(start, HEARTBEAT * beat);
+    }
+    // Each frame is a sign of life, so the next beat comes a period after it.
+    for number in 0..5 {
+        sleep(HEARTBEAT - SECOND).await;
+        let text = number.to_string();
+        queue(&mut transport, &[&text]);
+        assert_eq!(stream.chunk().await, Some(format!("a[\"{text}\"]\n")));
+    }
+    let last = Instant::now();
+    assert_eq!(stream.chunk().await.as_deref(), Some("h\n"));
+    assert_passed(last, HEARTBEAT);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_beat_answers_a_poll() {
+    let (clients, mut transports) = endpoint(TransportConfig::default());
+    assert_eq!(clients.poll("a").await, "o\n");
+    let mut transport = transports.recv().await.expect("a session");
+    for _ in 0..3 {
+        let start = Instant::now();
+        assert_eq!(clients.poll("a").await, "h\n");
+        assert_passed(start, HEARTBEAT);
+        // Between two polls nothing beats.
+        sleep(DISCONNECT_DELAY - SECOND).await;
+    }
+    queue(&mut transport, &["at once"]);
+    let start = Instant::now();
+    assert_eq!(clients.poll("a").await, "a[\"at once\"]\n");
+    assert_passed(start, Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_delay_begins_when_the_last_receiver_leaves() {
+    let (clients, mut transports) = endpoint(TransportConfig::default());
+    assert_eq!(clients.poll("a").await, "o\n");
+    let mut transport = transports.recv().await.expect("a session");
+    for _ in 0..3 {
+        sleep(DISCONNECT_DELAY - SECOND).await;
+        let frame = clients.poll("a").await;
+        assert_eq!(frame, "h\n", "a poll a second before the end is in time");
+    }
+    // What a client sends is no sign that it is there to receive, as in sockjs-node.
+    let left = Instant::now();
+    for _ in 0..5 {
+        sleep(10 * SECOND).await;
+        let (sent, received) = tokio::join!(clients.send("a", "[\"x\"]"), recv(&mut transport));
+        assert!(matches!((sent, received), (204, Ok(Some(text))) if text == "x"));
+    }
+    assert!(matches!(recv(&mut transport).await, Ok(None)));
+    assert_passed(left, DISCONNECT_DELAY);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_with_a_receiver_lives_on() {
+    let (clients, mut transports) = endpoint(TransportConfig::default());
+    let mut stream = clients.stream("a").await;
+    assert_eq!(stream.chunk().await.as_deref(), Some("o\n"));
+    let mut transport = transports.recv().await.expect("a session");
+    assert!(timeout(DAY, recv(&mut transport)).await.is_err(), "it has not ended");
+    assert_eq!(stream.chunk().await.as_deref(), Some("h\n"));
+    queue(&mut transport, &["still"]);
+    assert_eq!(stream.chunk().await.as_deref(), Some("a[\"still\"]\n"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_receiver_is_turned_away_and_the_first_goes_on() {
+    let (clients, mut transports) = endpoint(TransportConfig::default());
+    for streaming in [false, true] {
+        let session = if streaming { "streaming" } else { "polling" };
+        assert_eq!(clients.poll(session).await, "o\n");
+        let mut transport = transports.recv().await.expect("a session");
+        let mut first = match streaming {
+            true => clients.stream(session).await,
+            false => clients.post(&format!("{session}/xhr"), "").await,
+        };
+        for _ in 0..3 {
+            assert_eq!(clients.poll(session).await, BUSY);
+            assert_eq!(clients.stream(session).await.rest().await, BUSY);
+            sleep(SECOND).await;
+        }
+        queue(&mut transport, &["for the first"]);
+        assert_eq!(first.chunk().await.as_deref(), Some("a[\"for the first\"]\n"));
+        if !streaming {
+            // Its response is complete, so there is room for the next, whenever it is dropped.
+            queue(&mut transport, &["for the next"]);
+            assert_eq!(clients.poll(session).await, "a[\"for the next\"]\n");
+            drop(first);
+            queue(&mut transport, &["and the next"]);
+            assert_eq!(clients.poll(session).await, "a[\"and the next\"]\n");
+        }
+    }
+}
+
+fn limited(response_bytes_max: usize) -> TransportConfig {
+    let sockjs = Options { response_bytes_max, ..Options::default() };
+    TransportConfig { sockjs, ..TransportConfig::default() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_response_ends_with_the_frame_that_reaches_the_limit() {
+    let (clients, mut transports) = endpoint(limited(100));
+    let mut stream = clients.stream("a").await;
+    assert_eq!(stream.chunk().await.as_deref(), Some("o\n"));
+    let mut transport = transports.recv().await.expect("a session");
+    // Of the hundred bytes two are spent, and a frame has six besides its text.
+    queue(&mut transport, &[&"x".repeat(91)]);
+    assert_eq!(stream.chunk().await.map(|frame| frame.len()), Some(97));
+    queue(&mut transport, &["over"]);
+    assert_eq!(stream.chunk().await.as_deref(), Some("a[\"over\"]\n"));
+    assert_eq!(stream.chunk().await, None);
+    for text in ["x".repeat(94), "x".repeat(1000)] {
+        let mut stream = clients.stream("a").await;
+        queue(&mut transport, &[&text]);
+        assert_eq!(stream.chunk().await, Some(format!("a[\"{text}\"]\n")));
+        assert_eq!(stream.chunk().await, None);
+    }
+}
+
+/// Sends numbered messages of some lengths while a client streams, one response after another,
+/// and gives back what it has seen.
+async fn stream_all(response_bytes_max: usize, lengths: &[usize]) -> Vec<String> {
+    let (clients, mut transports) = endpoint(limited(response_bytes_max));
+    assert_eq!(clients.poll("a").await, "o\n");
+    let mut transport = transports.recv().await.expect("a session");
+    let texts = lengths.iter().enumerate().map(|(number, length)| {
+        let padding = "x".repeat(*length);
+        format!("{number} {padding}")
+    });
+    let texts: Vec<String> = texts.collect();
+    let sending = tokio::spawn(async move {
+        for (number, text) in texts.iter().enumerate() {
+            queue(&mut transport, &[text]);
+            // Some go together, before the client sees any.
+            if number % 4 == 3 {
+                tokio::task::yield_now().await;
+            }
+        }
+        transport.close(3000, "all");
+    });
+    let mut seen = Vec::new();
+    loop {
+        let response = clients.stream("a").await.rest().await;
+        for frame in response.lines() {
+            if let Some(messages) = frame.strip_prefix('a') {
+                let messages: Vec<String> = serde_json::from_str(messages).expect("JSON");
+                seen.extend(messages);
+            } else {
+                assert_eq!(frame, "c[3000,\"all\"]");
+                sending.await.expect("no panic");
+                return seen;
+            }
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn responses_one_after_another_bring_each_message_once(
+        response_bytes_max in 1..2000_usize,
+        lengths in prop::collection::vec(0..300_usize, 0..60),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time().start_paused(true).build().expect("a runtime");
+        let seen = runtime.block_on(stream_all(response_bytes_max, &lengths));
+        let seen: Vec<(usize, usize)> = seen.iter().map(|text| {
+            let (number, padding) = text.split_once(' ').expect("a number");
+            (number.parse().expect("a number"), padding.len())
+        }).collect();
+        prop_assert_eq!(seen, lengths.into_iter().enumerate().collect::<Vec<_>>());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_sent_between_two_polls_comes_with_the_next() {
+    let (clients, mut transports) = endpoint(TransportConfig::default());
+    assert_eq!(clients.poll("a").await, "o\n");
+    let mut transport = transports.recv().await.expect("a session");
+    for _ in 0..3 {
+        queue(&mut transport, &["one", "two"]);
+        sleep(DISCONNECT_DELAY / 2).await;
+        queue(&mut transport, &["three"]);
+        assert!(transport.queued_bytes() > 0, "the application sees how much waits");
+        assert_eq!(clients.poll("a").await, "a[\"one\",\"two\",\"three\"]\n");
+        assert_eq!(transport.queued_bytes(), 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_a_client_is_bounded() {
+    const BYTES: usize = 10_000;
+    let (progress, mut progressed) = mpsc::unbounded_channel();
+    let app =
+        sockjs::router("/sockjs", Options::default(), move |mut connection: sockjs::Connection| {
+            let progress = progress.clone();
+            async move {
+                for number in 0..1000 {
+                    connection.send(&"x".repeat(BYTES)).await;
+                    progress.send(number).expect("the test waits");
+                }
+            }
+        });
+    let clients = Clients(app);
+    assert_eq!(clients.poll("a").await, "o\n");
+    // The clock jumps when nothing moves any more.
+    let mut sent = 0;
+    for _ in 0..5 {
+        sleep(DISCONNECT_DELAY / 2).await;
+        let mut last = sent;
+        while let Ok(number) = progressed.try_recv() {
+            last = number + 1;
+        }
+        let waiting = (last - sent) * BYTES;
+        let max = crate::Config::default().queued_bytes_max;
+        assert!((max..max + 2 * BYTES).contains(&waiting), "{waiting} bytes");
+        sent = last;
+        assert!(clients.poll("a").await.len() >= waiting);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_the_application_is_bounded() {
+    let config = TransportConfig { message_bytes_max: 1000, ..TransportConfig::default() };
+    let (clients, mut transports) = endpoint(config);
+    assert_eq!(clients.poll("a").await, "o\n");
+    let mut transport = transports.recv().await.expect("a session");
+    let body = format!("[\"{}\"]", "x".repeat(400));
+    // An application that does not look is waited for, but not for long.
+    for _ in 0..2 {
+        let start = Instant::now();
+        assert_eq!(clients.send("a", &body).await, 204);
+        assert_passed(start, SECOND);
+    }
+    // Nor is a third one taken before there is room.
+    let third = clients.clone();
+    let third = tokio::spawn(async move { third.send("a", &body).await });
+    sleep(DISCONNECT_DELAY / 2).await;
+    assert!(!third.is_finished());
+    for _ in 0..3 {
+        assert!(matches!(recv(&mut transport).await, Ok(Some(text)) if text.len() == 400));
+    }
+    let start = Instant::now();
+    assert!(timeout(SECOND / 10, recv(&mut transport)).await.is_err(), "there is no fourth");
+    assert_eq!(third.await.expect("no panic"), 204);
+    assert_passed(start, SECOND / 10);
+}

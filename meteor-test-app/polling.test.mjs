@@ -1,0 +1,3 @@
+import { inChromium } from './chromium.mjs';
+
+inChromium({ websocket: false });
