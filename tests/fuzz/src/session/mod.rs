@@ -421,6 +421,12 @@ impl World {
                 let publication = name.strip_prefix('p').and_then(|name| name.parse().ok());
                 self.begin(subscription, publication.expect("a publication"));
             }
+            Event::SubscribeAgain { id, name } => {
+                if name == "p0" {
+                    self.protocol.refuse(&id);
+                    self.session.refuse(&id, &DdpError::subscription_not_found(&name));
+                }
+            }
             Event::Unsubscribe(key) => {
                 self.shown.remove(key);
                 self.publications.end(key);
