@@ -108,10 +108,6 @@ impl Peer {
             Some(Value::Number(msg)) if msg.as_f64() == Some(0.0) => return error("Bad request"),
             Some(msg) => msg.as_str().unwrap_or("?"),
         };
-        let Some(version) = self.version else {
-            return if msg == "connect" { negotiate(fields) } else { error("Must connect first") };
-        };
-        let beats = version != Version::Pre1;
         let params = match fields.get("params") {
             None => Some(Value::Array(Vec::new())),
             Some(params) => {
@@ -122,6 +118,10 @@ impl Peer {
                 Some(params.clone()).filter(Value::is_array)
             }
         };
+        let Some(version) = self.version else {
+            return if msg == "connect" { negotiate(fields) } else { error("Must connect first") };
+        };
+        let beats = version != Version::Pre1;
         match msg {
             "connect" => error("Already connected"),
             "ping" if beats => Expected::Pong(string("id")),

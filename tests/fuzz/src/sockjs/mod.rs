@@ -21,6 +21,7 @@ use tower::ServiceExt as _;
 use self::application::{Command, Open};
 use self::frames::{Frame, Reader, Wire};
 use self::requests::{AnyRequest, Fault, Headers, WIRES};
+use crate::trace;
 
 const PREFIX: &str = "/echo";
 const NAMES: [&str; 3] = ["sess0", "sess1", "sess2"];
@@ -137,6 +138,7 @@ impl World {
 
     /// Does one thing, and lets come of it what will.
     pub async fn run(&mut self, operation: &Operation<'_>) {
+        trace(operation);
         match operation {
             Operation::Receive { name, wire, headers } => {
                 let wire = WIRES[usize::from(*wire) % WIRES.len()];
@@ -257,6 +259,7 @@ impl World {
     }
 
     fn take(&mut self, index: usize, frame: Frame) {
+        trace(&(self.responses[index].name, &frame));
         let Receiving { name, is_refused, has_others, .. } = self.responses[index];
         let model = self.models.get_mut(name).expect("a model");
         model.attended_at = Some(Instant::now());
@@ -338,6 +341,7 @@ impl World {
         let Sending { name, numbers, fault, is_jsonp, answer } = sending;
         let response = answer.await.expect("no panic");
         requests::check(&response);
+        trace(&(name, &numbers, response.status()));
         let status = response.status();
         let body = response.into_body().collect().await.expect("a body").to_bytes();
         assert!(body.is_empty() || !requests::is_empty(status));
@@ -396,9 +400,7 @@ impl World {
                 if self.models[name].owed.is_empty() {
                     break;
                 }
-                let mut own = self.responses.iter();
-                let receiving = own.position(|it| it.name == name && !it.is_refused);
-                match receiving {
+                match self.responses.iter().position(|response| response.name == name) {
                     Some(index) => while self.read(index).await {},
                     None => self.receive(name, Wire::Xhr, &Headers::default()).await,
                 }
@@ -408,6 +410,11 @@ impl World {
         self.responses.clear();
         tokio::time::sleep(4 * DISCONNECT_DELAY).await;
         assert_eq!(self.open.count(), 0, "connections without clients");
+        for name in &NAMES[..self.sessions_max.min(NAMES.len())] {
+            self.receive(name, Wire::Xhr, &Headers::default()).await;
+        }
+        // Where there was not room for a session, there is no response.
+        assert_eq!(self.responses.len(), self.sessions_max.min(NAMES.len()), "sessions remain");
     }
 }
 
