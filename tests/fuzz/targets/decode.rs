@@ -46,6 +46,11 @@ enum Expected {
         params: Value,
         random_seed: Option<String>,
     },
+    /// A `sub` whose id is in use.
+    Again {
+        id: String,
+        name: String,
+    },
     Nothing,
 }
 
@@ -103,22 +108,27 @@ impl Peer {
             Some(Value::Number(msg)) if msg.as_f64() == Some(0.0) => return error("Bad request"),
             Some(msg) => msg.as_str().unwrap_or("?"),
         };
+        let params = match fields.get("params") {
+            None => Some(Value::Array(Vec::new())),
+            Some(params) => {
+                let is_sent = matches!(msg, "sub" | "method");
+                if is_sent && ejson::parse(&params.to_string()).is_err() {
+                    return Expected::Error { reason: "Parse error", echo: false };
+                }
+                Some(params.clone()).filter(Value::is_array)
+            }
+        };
         let Some(version) = self.version else {
             return if msg == "connect" { negotiate(fields) } else { error("Must connect first") };
         };
         let beats = version != Version::Pre1;
-        let params = || match fields.get("params") {
-            None => Some(Value::Array(Vec::new())),
-            Some(params) if !params.is_array() => None,
-            Some(params) => ejson::parse(&params.to_string()).ok().map(|_| params.clone()),
-        };
         match msg {
             "connect" => error("Already connected"),
             "ping" if beats => Expected::Pong(string("id")),
             "pong" if beats => Expected::Nothing,
-            "sub" => match (string("id"), string("name"), params()) {
-                (Some(id), Some(_), Some(_)) if self.subscriptions.contains(&id) => {
-                    Expected::Nothing
+            "sub" => match (string("id"), string("name"), params) {
+                (Some(id), Some(name), Some(_)) if self.subscriptions.contains(&id) => {
+                    Expected::Again { id, name }
                 }
                 (Some(_), Some(name), Some(params)) => Expected::Subscribe { name, params },
                 _ => error("Malformed subscription"),
@@ -131,7 +141,7 @@ impl Peer {
                     Some(Value::String(seed)) => Some(Some(seed.clone())),
                     Some(_) => None,
                 };
-                match (string("id"), string("method"), params(), random_seed) {
+                match (string("id"), string("method"), params, random_seed) {
                     (Some(_), Some(method), Some(params), Some(random_seed)) => {
                         Expected::Call { method, params, random_seed }
                     }
@@ -146,6 +156,13 @@ impl Peer {
         let mismatch = || panic!("expected {expected:?}, got {answers:?} and {events:?}");
         match (expected, answers, events) {
             (Expected::Nothing, [], []) => {}
+            (
+                Expected::Again { id, name },
+                [],
+                [Event::SubscribeAgain { id: used, name: given }],
+            ) => {
+                assert_eq!((id, name), (used, given));
+            }
             (Expected::Error { reason, echo }, [answer], []) => {
                 assert_eq!(answer.msg.as_deref(), Some("error"));
                 assert_eq!(answer.reason.as_deref(), Some(*reason));
@@ -200,7 +217,7 @@ impl Peer {
                     self.subscriptions.extend(Answer::read(&text).subs.unwrap_or_default());
                 }
             }
-            Event::Unsubscribe(_) => {}
+            Event::Unsubscribe(_) | Event::SubscribeAgain { .. } => {}
             Event::Call { call, method, params, random_seed } => {
                 check_round_trip(&method, &params, random_seed.as_deref());
                 let result = match random_seed {
@@ -211,6 +228,9 @@ impl Peer {
                 assert_eq!(self.answers("result").len(), 1);
                 self.session.handle_input(Input::Updated(call));
                 assert_eq!(self.answers("updated").len(), 1);
+            }
+            Event::Message(_) | Event::Rerun(_) | Event::RerunDone => {
+                panic!("nobody asked for {event:?}")
             }
         }
     }
@@ -267,6 +287,7 @@ fn check_echo(answer: &Answer<'_>, message: &str) {
             assert_eq!(echo.get(), trimmed);
             assert!(is_json && trimmed.starts_with(['{', '[']), "{message:?} is echoed");
         }
+        None if answer.reason.as_deref() == Some("Parse error") => assert!(is_json),
         None if answer.msg.as_deref() == Some("error") => {
             assert!(!is_json || !trimmed.starts_with(['{', '[']), "{message:?} is not echoed");
         }

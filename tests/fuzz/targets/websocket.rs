@@ -166,24 +166,26 @@ fn check_messages(socket: Socket, mut input: &[u8], outcome: &Outcome) {
             end = Err(());
             break;
         }
-        if !is_whole || opcode == 8 {
-            break;
-        }
         if opcode > 2 {
+            if !is_whole || opcode == 8 {
+                break;
+            }
             continue;
         }
         let mut message = parts.take().unwrap_or_default();
         message.extend_from_slice(&frame.payload);
-        if !is_final {
-            parts = Some(message);
-            continue;
-        }
-        match String::from_utf8(message) {
-            Ok(message) => messages.push(message),
-            Err(_) => {
+        let is_complete = is_whole && is_final;
+        match str::from_utf8(&message) {
+            Ok(message) if is_complete => messages.push(message.to_owned()),
+            // A character may be cut off as long as there may be more.
+            Err(error) if is_complete || error.error_len().is_some() => {
                 end = Err(());
                 break;
             }
+            _ => parts = Some(message),
+        }
+        if !is_whole {
+            break;
         }
     }
     assert_eq!(outcome.messages, messages);

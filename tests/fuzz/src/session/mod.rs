@@ -16,6 +16,7 @@ use self::protocol::{Message, Protocol};
 use self::publications::{Mail, PUBLICATIONS, Publications};
 use crate::answer::Answer;
 use crate::client::{Client, Fields};
+use crate::trace;
 
 const COLLECTIONS: [&str; 4] = ["merged", "multi", "single", ORDERED];
 const ORDERED: &str = "ordered";
@@ -138,6 +139,7 @@ impl World {
 
     /// Does one thing, and looks at what comes of it.
     pub fn run(&mut self, operation: &Operation) {
+        trace(operation);
         if self.closed.is_some() {
             // Whatever comes now is ignored.
             self.session.handle_input(Input::Rerun);
@@ -390,6 +392,7 @@ impl World {
     }
 
     fn receive(&mut self, text: &str) {
+        trace(&text);
         assert!(self.closed.is_none(), "sent after the close: {text}");
         let answer = Answer::read(text);
         match answer.msg.as_deref() {
@@ -414,12 +417,19 @@ impl World {
     }
 
     fn handle(&mut self, event: Event) {
+        trace(&event);
         self.protocol.meet_event(&event);
         match event {
             Event::Connected(_) => self.heard_at = self.now,
             Event::Subscribe { subscription, name, .. } => {
                 let publication = name.strip_prefix('p').and_then(|name| name.parse().ok());
                 self.begin(subscription, publication.expect("a publication"));
+            }
+            Event::SubscribeAgain { id, name } => {
+                if name == "p0" {
+                    self.protocol.refuse(&id);
+                    self.session.refuse(&id, &DdpError::subscription_not_found(&name));
+                }
             }
             Event::Unsubscribe(key) => {
                 self.shown.remove(key);

@@ -19,6 +19,7 @@ pub(super) enum Expected {
     Connected,
     Message,
     Subscribe { id: String, name: String },
+    SubscribeAgain { id: String, name: String },
     Unsubscribe(SubscriptionKey),
     Call { id: String, name: String },
     Rerun,
@@ -186,13 +187,18 @@ impl Protocol {
     fn sub(&mut self, id: String, name: String) {
         let named = self.subscriptions.values().filter(|state| state.id.is_some()).count();
         if self.key_of(Some(&id)).is_some() {
-            // A `sub` that is repeated is ignored.
+            self.expected.push_back(Expected::SubscribeAgain { id, name });
         } else if named >= self.subscriptions_max {
             self.expected.push_back(Expected::Nosub { id: Some(id), has_error: true });
         } else {
             self.expected.push_back(Expected::Subscribe { id, name });
             self.blocker = Some(Blocker::Next);
         }
+    }
+
+    /// A `sub` whose id is in use names no publication.
+    pub(super) fn refuse(&mut self, id: &str) {
+        self.expected.push_back(Expected::Nosub { id: Some(id.to_owned()), has_error: true });
     }
 
     pub(super) fn universal(&mut self, key: SubscriptionKey) {
@@ -339,6 +345,10 @@ impl Protocol {
                 let old = self.subscriptions.insert(*subscription, state);
                 assert!(old.is_none(), "a key that comes again");
             }
+            (
+                Some(Expected::SubscribeAgain { id, name }),
+                Event::SubscribeAgain { id: used, name: given },
+            ) if (&id, &name) == (used, given) => {}
             (Some(Expected::Unsubscribe(key)), Event::Unsubscribe(given)) if key == *given => {}
             (Some(Expected::Call { id, name }), Event::Call { call, method, .. })
                 if name == *method =>
