@@ -48,7 +48,7 @@ pub struct DdpError {
     pub error: ErrorCode,
     /// What people read.
     pub reason: Option<String>,
-    /// Anything else that the client should know, as EJSON text.
+    /// Anything else that the client should know, as JSON text.
     pub details: Option<String>,
 }
 

@@ -2,8 +2,9 @@
 
 use std::fmt;
 
+use ddp_core::DdpError;
+use ddp_core::ejson::{self, Ejson};
 use ddp_core::error::ErrorCode;
-use ddp_core::{DdpError, ejson};
 use serde::Serialize;
 
 /// The error of a method or a publication.
@@ -24,11 +25,12 @@ impl Error {
         Self(Kind::Client(DdpError::new(error, reason)))
     }
 
-    /// Adds `details` to an error for the client; others are left alone.
+    /// Adds `details` to an error for the client; others are left alone. As with Meteor they travel as
+    /// plain JSON, see [`Ejson::into_json_text`]: a date arrives as its ISO text.
     #[must_use]
     pub fn details(mut self, details: &impl Serialize) -> Self {
         if let Kind::Client(error) = &mut self.0 {
-            error.details = ejson::to_text(details).ok();
+            error.details = ejson::to_value(details).ok().map(Ejson::into_json_text);
         }
         self
     }

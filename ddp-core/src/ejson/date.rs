@@ -61,6 +61,22 @@ impl Date {
         let millis = date_millis(date)?.checked_add(time.map_or(Some(0), time_millis)?)?;
         Some(Self::from_millis(millis)).filter(|date| date.is_valid())
     }
+
+    /// The text that JavaScript's `toISOString` gives: `1970-01-01T00:00:00.000Z`, with a sign and
+    /// six digits for years before 0 and after 9999. `None` for the invalid date.
+    #[must_use]
+    pub fn to_iso(self) -> Option<String> {
+        let millis = self.millis()?;
+        let (year, month, day) = civil_date(millis.div_euclid(DAY_MS));
+        let time = millis.rem_euclid(DAY_MS);
+        let (hours, minutes) = (time / 3_600_000, time / 60_000 % 60);
+        let (seconds, millis) = (time / 1000 % 60, time % 1000);
+        let year =
+            if (0..=9999).contains(&year) { format!("{year:04}") } else { format!("{year:+07}") };
+        Some(format!(
+            "{year}-{month:02}-{day:02}T{hours:02}:{minutes:02}:{seconds:02}.{millis:03}Z"
+        ))
+    }
 }
 
 impl From<SystemTime> for Date {
@@ -138,6 +154,20 @@ fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
     era * 146_097 + day_of_era - 719_468
 }
 
+/// Year, month and day of a day; the inverse of [`days_since_1970`].
+fn civil_date(days: i64) -> (i64, i64, i64) {
+    let days = days + 719_468;
+    let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let leap_days = day_of_era / 1460 - day_of_era / 36_524 + day_of_era / 146_096;
+    let year_of_era = (day_of_era - leap_days) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    // March is 0.
+    let month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    (era * 400 + year_of_era + i64::from(month < 3), month, day)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -179,6 +209,29 @@ mod tests {
             "2024-01-01Té",
         ] {
             assert_eq!(Date::from_iso(text), None, "{text}");
+        }
+    }
+
+    /// Expected values are those of `new Date(millis).toISOString()` in Node 20.
+    #[test]
+    fn writes_what_javascript_writes() {
+        for (millis, text) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (1_709_251_199_999, "2024-02-29T23:59:59.999Z"),
+            (-1, "1969-12-31T23:59:59.999Z"),
+            (-62_198_755_200_000, "-000001-01-01T00:00:00.000Z"),
+            (253_402_300_800_000, "+010000-01-01T00:00:00.000Z"),
+            (MILLIS_MAX, "+275760-09-13T00:00:00.000Z"),
+            (-MILLIS_MAX, "-271821-04-20T00:00:00.000Z"),
+        ] {
+            assert_eq!(Date::from_millis(millis).to_iso().as_deref(), Some(text));
+        }
+        assert_eq!(Date::INVALID.to_iso(), None);
+        for day in -100_000_000..=100_000_000 {
+            if day % 997 == 0 || (-1000..1000).contains(&day) {
+                let date = Date::from_millis(day * DAY_MS + 1);
+                assert_eq!(date.to_iso().as_deref().and_then(Date::from_iso), Some(date));
+            }
         }
     }
 

@@ -25,6 +25,16 @@ impl Ejson {
         write_value(self, out, false);
     }
 
+    /// What JavaScript's `JSON.stringify` makes of the value, which Meteor does with the `details` of
+    /// errors: a date becomes its ISO text, a number that is not finite `null`. Binary, regular
+    /// expressions and custom types, of which nothing useful would be left, keep their EJSON form.
+    #[must_use]
+    pub fn into_json_text(self) -> String {
+        let mut out = String::with_capacity(TEXT_CAPACITY);
+        write_value(&as_json(self), &mut out, true);
+        out
+    }
+
     /// The value's wire form as plain JSON, as `EJSON.toJSONValue` gives it: nulls, booleans,
     /// finite numbers, strings, arrays and objects only.
     #[must_use]
@@ -158,6 +168,21 @@ pub fn write_string(string: &str, out: &mut String) {
         rest = &special[1..];
     }
     out.push('"');
+}
+
+fn as_json(value: Ejson) -> Ejson {
+    match value {
+        Ejson::Array(items) => Ejson::Array(items.into_iter().map(as_json).collect()),
+        Ejson::Object(mut object) => {
+            for member in object.values_mut() {
+                *member = as_json(std::mem::take(member));
+            }
+            Ejson::Object(object)
+        }
+        Ejson::Number(number) if !number.is_finite() => Ejson::Null,
+        Ejson::Date(date) => date.to_iso().map_or(Ejson::Null, Ejson::String),
+        other => other,
+    }
 }
 
 fn plain(value: Ejson, raw: bool) -> Ejson {

@@ -40,7 +40,7 @@ pub enum ClientMessage {
     },
     /// Asks for a `pong`.
     Ping {
-        /// To be echoed.
+        /// To be echoed: JSON text.
         id: Option<String>,
     },
     /// Answers a `ping`.

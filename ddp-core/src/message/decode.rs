@@ -34,7 +34,7 @@ pub(crate) fn decode(text: &str) -> Result<ClientMessage, Malformed> {
             let params = params(&fields)?;
             method(&fields, params).ok_or(malformed(ProtocolError::MalformedMethod))
         }
-        Some("ping") => Ok(ClientMessage::Ping { id: fields.id.and_then(string) }),
+        Some("ping") => Ok(ClientMessage::Ping { id: fields.id.map(|id| id.get().to_owned()) }),
         Some("pong") => Ok(ClientMessage::Pong),
         _ if fields.msg.is_none_or(|msg| is_falsy(msg.get())) => {
             Err(malformed(ProtocolError::BadRequest))
@@ -253,7 +253,7 @@ mod tests {
         assert_eq!(decode(r#"{"msg":"unsub"}"#), Ok(ClientMessage::Unsub { id: None }));
         assert_eq!(
             decode(r#"{"msg":"x","m\u0073g":"ping","id":"7"}"#),
-            Ok(ClientMessage::Ping { id: Some("7".to_owned()) })
+            Ok(ClientMessage::Ping { id: Some("\"7\"".to_owned()) })
         );
         assert_eq!(decode(r#" {"msg":"pong"} "#), Ok(ClientMessage::Pong));
     }

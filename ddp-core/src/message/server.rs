@@ -48,7 +48,7 @@ pub enum ServerMessage<'a> {
     Ping,
     /// Answers a `ping`.
     Pong {
-        /// What the ping had.
+        /// What the ping had, if anything: JSON text.
         id: Option<&'a str>,
     },
     /// Answers a message that is against the protocol.
@@ -106,7 +106,10 @@ impl ServerMessage<'_> {
             Self::Ping => out.push_str(r#"{"msg":"ping""#),
             Self::Pong { id } => {
                 out.push_str(r#"{"msg":"pong""#);
-                push_id(out, id);
+                if let Some(id) = id {
+                    out.push_str(r#","id":"#);
+                    out.push_str(id);
+                }
             }
             Self::Error { reason, offending_message } => {
                 out.push_str(r#"{"msg":"error","reason":"#);
@@ -189,7 +192,7 @@ mod tests {
                 r#"{"msg":"updated","methods":["1"]}"#.to_owned(),
             ),
             (ServerMessage::Ping, r#"{"msg":"ping"}"#.to_owned()),
-            (ServerMessage::Pong { id: Some("x") }, r#"{"msg":"pong","id":"x"}"#.to_owned()),
+            (ServerMessage::Pong { id: Some("\"x\"") }, r#"{"msg":"pong","id":"x"}"#.to_owned()),
             (
                 ServerMessage::Error {
                     reason: ProtocolError::BadRequest,

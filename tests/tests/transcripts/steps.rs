@@ -36,7 +36,7 @@ impl<'a> Step<'a> {
             _ => ErrorCode::Text(self.text(0).to_owned()),
         };
         let reason = self.arg(1).as_str().map(str::to_owned);
-        let details = self.args.get(2).map(Ejson::to_text);
+        let details = self.args.get(2).cloned().map(Ejson::into_json_text);
         DdpError { error, reason, details }.into()
     }
 

@@ -186,6 +186,9 @@ fn heartbeats() {
     let mut peer = Peer::connected();
     assert_eq!(peer.recv(r#"{"msg":"ping","id":"7"}"#), [r#"{"msg":"pong","id":"7"}"#]);
     assert_eq!(peer.recv(r#"{"msg":"ping"}"#), [r#"{"msg":"pong"}"#]);
+    let odd = r#"{ "id": {"a" : [1e2, null]}, "msg": "ping"}"#;
+    assert_eq!(peer.recv(odd), [r#"{"msg":"pong","id":{"a" : [1e2, null]}}"#]);
+    assert_eq!(peer.recv(r#"{"msg":"ping","id":null}"#), [r#"{"msg":"pong","id":null}"#]);
 }
 
 #[test]

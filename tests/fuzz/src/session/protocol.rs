@@ -75,7 +75,8 @@ pub(super) struct Call {
 struct Rerun {
     waiting: BTreeSet<SubscriptionKey>,
     ready: Vec<String>,
-    updated: Vec<String>,
+    /// These calls count as unfinished until the rerun is over.
+    updated: Vec<CallKey>,
 }
 
 /// The protocol by the book: DDP's messages in their order, without documents.
@@ -217,11 +218,13 @@ impl Protocol {
         }
         self.unblock(Blocker::Subscription(key));
         self.settle(key);
+        self.process();
     }
 
     pub(super) fn returned(&mut self, key: SubscriptionKey) {
         self.unblock(Blocker::Subscription(key));
         self.settle(key);
+        self.process();
     }
 
     pub(super) fn stop(&mut self, key: SubscriptionKey, has_error: bool) {
@@ -230,6 +233,7 @@ impl Protocol {
         }
         self.unblock(Blocker::Subscription(key));
         self.settle(key);
+        self.process();
     }
 
     fn end(&mut self, key: SubscriptionKey) -> Option<Option<String>> {
@@ -268,7 +272,7 @@ impl Protocol {
         if let Some(call) = self.calls.get_mut(&key).filter(|call| !call.is_updated) {
             call.is_updated = true;
             match &mut self.rerun {
-                Some(rerun) => rerun.updated.push(call.id.clone()),
+                Some(rerun) => rerun.updated.push(key),
                 None => self.expected.push_back(Expected::Updated(vec![call.id.clone()])),
             }
             self.forget(key);
@@ -276,7 +280,9 @@ impl Protocol {
     }
 
     fn forget(&mut self, key: CallKey) {
-        if self.calls.get(&key).is_some_and(|call| call.has_result && call.is_updated) {
+        let is_held = self.rerun.as_ref().is_some_and(|rerun| rerun.updated.contains(&key));
+        let is_over = self.calls.get(&key).is_some_and(|call| call.has_result && call.is_updated);
+        if is_over && !is_held {
             self.calls.remove(&key);
             self.process();
         }
@@ -300,7 +306,13 @@ impl Protocol {
                 self.expected.push_back(Expected::Ready(rerun.ready));
             }
             if !rerun.updated.is_empty() {
-                self.expected.push_back(Expected::Updated(rerun.updated));
+                let ids = rerun.updated.iter().map(|key| self.calls[key].id.clone()).collect();
+                self.expected.push_back(Expected::Updated(ids));
+            }
+            for key in rerun.updated {
+                if self.calls[&key].has_result {
+                    self.calls.remove(&key);
+                }
             }
             self.expected.push_back(Expected::RerunDone);
         }
@@ -379,5 +391,6 @@ impl Protocol {
         rerun.waiting = renamed.values().copied().collect();
         rerun.ready.clear();
         self.finish_rerun();
+        self.process();
     }
 }

@@ -77,9 +77,10 @@ struct Model {
     received: BTreeSet<u64>,
     /// What was taken by the mount since the session was opened and is owed as long as it lasts.
     owed: BTreeSet<u64>,
-    /// The last that came back, and whether senders may have overtaken each other.
+    /// The last that came back, and those whose request had to wait, so that others may have
+    /// overtaken them.
     last: u64,
-    is_disordered: bool,
+    waited: BTreeSet<u64>,
     /// When it was last seen to have a response to send by.
     attended_at: Option<Instant>,
 }
@@ -191,7 +192,7 @@ impl World {
         self.look();
         for sending in &self.sending {
             let model = self.models.get_mut(sending.name);
-            model.expect("a model").is_disordered = true;
+            model.expect("a model").waited.extend(&sending.numbers);
         }
         assert!(self.open.count() <= 2 * self.sessions_max, "{} connections", self.open.count());
     }
@@ -266,7 +267,6 @@ impl World {
         match frame {
             Frame::Open => {
                 model.owed.clear();
-                model.is_disordered = self.sending.iter().any(|sending| sending.name == name);
                 model.last = 0;
                 // Whatever else is open belongs to a session of before.
                 for other in self.responses.iter_mut().filter(|other| other.name == name) {
@@ -280,7 +280,7 @@ impl World {
                     if number > 0 {
                         assert!(model.sent.contains(&number), "{number} was never sent");
                         assert!(model.received.insert(number), "{number} came twice");
-                        let is_later = number > model.last || model.is_disordered;
+                        let is_later = number > model.last || model.waited.contains(&number);
                         assert!(is_later || is_refused, "{number} after {}", model.last);
                         model.last = number;
                         model.owed.remove(&number);
