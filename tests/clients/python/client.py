@@ -39,6 +39,15 @@ class Client(MeteorClient):
             return subscribe(name, params, called)
 
         self.ddp_client.subscribe = remembering
+        # The library notes that it connects again after it has done so: a server that has answered by then is taken
+        # for the first one, and neither the login nor the subscriptions are repeated.
+        init_socket = self.ddp_client._init_socket
+
+        def init_again():
+            self.ddp_client._is_reconnecting = not self.ddp_client._retry_new_version
+            init_socket()
+
+        self.ddp_client._init_socket = init_again
 
     def _reconnected(self):
         # Without a login the library forgets this, and then waits for it in the thread that would set it.
