@@ -4,6 +4,7 @@ A request is {"id", "do", "params"}; its answer is {"id", "result"} or {"id", "e
 """
 
 import json
+import logging
 import sys
 import threading
 from datetime import datetime
@@ -98,6 +99,8 @@ class Bridge:
         answer(None, self.client.connected is True)
 
     def close(self, answer, code):
+        # From here on the socket's thread may find it closed while it reads, and complains of it.
+        logging.getLogger("ws4py").setLevel(logging.CRITICAL)
         # The library's own `close` drops the connection without a word. When a server says no code,
         # its socket answers with 1005, which must never be sent.
         self.client.ddp_client.auto_reconnect = False
