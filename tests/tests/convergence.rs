@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use ddp_examples::Cluster;
 use ddp_examples::cluster::ShutdownMode;
-use ddp_postgres::{Db, Table};
+use ddp_postgres::{Db, Feed, Table};
 use ddp_server::extract::{Invocation, Params, State, UserId};
 use ddp_server::{Collection, Cursor, Error, Server, WriteFence, field};
 use ddp_tests::client::Documents;
@@ -298,12 +298,14 @@ async fn subscribe(
 type Faults = fn(Cluster, Arc<AtomicBool>) -> Cluster;
 
 /// Runs writers and subscribers for a while, with `faults` in a thread of its own, and compares.
-async fn converge(test: &str, cluster: Cluster, faults: Option<Faults>) {
+async fn converge(test: &str, feed: Feed, faults: Option<Faults>) {
+    let cluster = database::start_cluster();
     let has_faults = faults.is_some();
     let seed = Dice::seed(test);
     cluster.psql("postgres", SETUP).unwrap();
     let url = cluster.url();
     let db = Db::builder(&url)
+        .feed(feed)
         .table(Table::new("tasks").camel_case())
         .table(Table::new("lists"))
         .connect()
@@ -372,15 +374,13 @@ async fn converge(test: &str, cluster: Cluster, faults: Option<Faults>) {
     drop(cluster);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn clients_converge() {
-    converge("convergence", database::start_cluster(), None).await;
+async fn clients_converge(feed: Feed) {
+    converge("convergence", feed, None).await;
 }
 
 /// The listener's backend is killed every second, and PostgreSQL is restarted twice, once as if it
 /// had crashed. No client loses its connection.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn clients_converge_through_faults() {
+async fn clients_converge_through_faults(feed: Feed) {
     let faults: Faults = |mut cluster, stop| {
         let seconds = duration().as_secs();
         let mut killed = 0;
@@ -403,5 +403,7 @@ async fn clients_converge_through_faults() {
         assert!(killed > 0, "the listener was there to be killed");
         cluster
     };
-    converge("convergence_faults", database::start_cluster(), Some(faults)).await;
+    converge("convergence_faults", feed, Some(faults)).await;
 }
+
+ddp_tests::over_both_feeds!(clients_converge, clients_converge_through_faults);
