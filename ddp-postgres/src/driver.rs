@@ -4,7 +4,7 @@ use std::sync::{Arc, Weak};
 
 use ddp_server::Error as HandlerError;
 use ddp_server::live_query::{Driver, Observation, Observer, Plan};
-use ddp_server::query::{Comparison, Query};
+use ddp_server::query::{Comparison, Query, SortKey, ascending};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
@@ -42,18 +42,29 @@ fn plan(layout: &Layout, query: &Query) -> Result<Plan, Error> {
     for field in query.fields.iter().flat_map(|fields| fields.iter()) {
         layout.column_named(field).ok_or_else(|| Error::no_such_field(layout, field))?;
     }
-    let predicate = query.predicate.try_map_values(&|field, value| {
-        let column = layout.column_named(field);
-        let column = column.ok_or_else(|| Error::no_such_field(layout, field))?;
-        let constant = column.comparable().constant(value);
-        constant.ok_or_else(|| Error::wrong_type(layout, field, value))
+    let column =
+        |field: &str| layout.column_named(field).ok_or_else(|| Error::no_such_field(layout, field));
+    let predicate = query.predicate.try_map_tests(&|test| {
+        let comparable = column(&test.field)?.comparable();
+        comparable.test(test).map_err(|value| Error::wrong_type(layout, &test.field, &value))
     })?;
-    let is_exact = |field: &str, comparison| {
-        layout.column_named(field).is_some_and(|column| column.comparable().is_exact(comparison))
+    let is_routable = |field: &str| {
+        column(field).is_ok_and(|column| column.comparable().is_exact(Some(Comparison::Eq)))
     };
-    let exact = predicate.all_comparisons(&is_exact);
-    let keys = predicate.equality_keys(&|field| is_exact(field, Some(Comparison::Eq)));
-    Ok(Plan { predicate, exact, keys })
+    let keys = predicate.equality_keys(&is_routable);
+    let mut order = Vec::new();
+    for key in &query.sort {
+        column(&key.field)?;
+        order.push(key.clone());
+    }
+    order.push(ascending("_id"));
+    let is_ordered = |key: &SortKey| {
+        column(&key.field).is_ok_and(|column| {
+            &*key.field == "_id" || column.comparable().is_exact(Some(Comparison::Lt))
+        })
+    };
+    let order = (query.has_window() && order.iter().all(is_ordered)).then(|| order.into());
+    Ok(Plan { predicate, keys, order })
 }
 
 /// Stops listening when the last query of a collection has ended. Dropped after its observation.

@@ -1,12 +1,11 @@
 //! Reading a live query's documents, and the handoff to the feed.
 
-use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ddp_core::{DdpError, Document, DocumentId};
-use ddp_server::live_query::{Load, Row as _};
+use ddp_core::{DdpError, DocumentId};
+use ddp_server::live_query::Load;
 use futures::FutureExt;
 use futures::channel::oneshot;
 use tokio_postgres::Row;
@@ -34,9 +33,9 @@ pub(crate) async fn run(db: Arc<Inner>, collection: Arc<TableCollection>, mut lo
         match reading.unwrap_or_else(|_| Err(Error::panicked())) {
             Ok((documents, snapshot)) => {
                 let has_seen = |transaction| snapshot.has_seen(transaction);
-                match collection.multiplexer.finish_load(load, documents, has_seen) {
-                    Some(repeat) => (load, position) = (repeat, None),
-                    None => return,
+                match collection.multiplexer.finish_load(load, documents, has_seen).await {
+                    Ok(Some(repeat)) => (load, position) = (repeat, None),
+                    Ok(None) | Err(_) => return,
                 }
             }
             Err(error) if error.is_too_early() => {
@@ -55,7 +54,7 @@ pub(crate) async fn run(db: Arc<Inner>, collection: Arc<TableCollection>, mut lo
     }
 }
 
-type Documents = BTreeMap<DocumentId, Arc<Document>>;
+type Rows = Vec<(DocumentId, LiveRow)>;
 
 /// Reads the documents with the snapshot that they are of.
 ///
@@ -68,7 +67,7 @@ async fn read(
     collection: &TableCollection,
     load: &Load,
     position: &mut Option<u64>,
-) -> Result<(Documents, TransactionSnapshot), Error> {
+) -> Result<(Rows, TransactionSnapshot), Error> {
     let layout = &collection.layout;
     let has_come_to = db.listen(layout.channel()).await?;
     let position = *position.get_or_insert(has_come_to);
@@ -76,7 +75,7 @@ async fn read(
         // While this waited for the feed, the feed began anew and so did the load.
         return Err(Error::interrupted());
     }
-    let select = sql::select(layout, &load.plan.predicate);
+    let select = sql::select(layout, load);
     let permit = db.loads.acquire().await.map_err(|_| Error::closed())?;
     let client = db.pool.get().await?;
     let visible = db.visibility.begin_read();
@@ -96,11 +95,10 @@ async fn read(
     }
     visible.forget(&snapshot);
     drop(visible);
-    let fields = load.query.fields.as_deref();
-    let mut documents = Documents::new();
+    let mut documents = Rows::with_capacity(rows.len());
     for row in &rows {
         let row = LiveRow::new(layout, layout.parse_row(row.try_get(0)?)?)?;
-        documents.insert(row.id().clone(), row.document(fields));
+        documents.push((row.id().clone(), row));
     }
     has_arrived.await.map_err(|_| Error::interrupted())?;
     Ok((documents, snapshot))
