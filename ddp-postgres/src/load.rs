@@ -27,11 +27,11 @@ pub(crate) async fn run(db: Arc<Inner>, collection: Arc<TableCollection>, mut lo
     let mut position = None;
     let mut wait = LOOK_AGAIN_AFTER;
     while collection.multiplexer.wants(&load) {
-        db.counters.loads.add(1);
         let reading = read(&db, &collection, &load, &mut position);
         let reading = AssertUnwindSafe(reading).catch_unwind().await;
         match reading.unwrap_or_else(|_| Err(Error::panicked())) {
             Ok((documents, snapshot)) => {
+                db.counters.loads.add(1);
                 let has_seen = |transaction| snapshot.has_seen(transaction);
                 match collection.multiplexer.finish_load(load, documents, has_seen).await {
                     Ok(Some(repeat)) => (load, position) = (repeat, None),
