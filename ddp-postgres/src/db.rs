@@ -15,6 +15,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::assembler::Assembler;
+use crate::deafness::Deafness;
 use crate::error::Error;
 use crate::feed::{Command, Feed, Task};
 use crate::live_row::LiveRow;
@@ -70,6 +71,8 @@ pub(crate) struct Inner {
     pub(crate) assembler: Mutex<Assembler>,
     pub(crate) visibility: Visibility,
     pub(crate) counters: Counters,
+    /// One look at the triggers at a time, so that the last one counts.
+    pub(crate) looking: tokio::sync::Mutex<()>,
     is_closed: AtomicBool,
     weak: Weak<Self>,
 }
@@ -78,6 +81,7 @@ pub(crate) struct Inner {
 pub(crate) struct TableCollection {
     pub(crate) layout: Arc<Layout>,
     pub(crate) multiplexer: Arc<Multiplexer<LiveRow>>,
+    pub(crate) deafness: Deafness,
 }
 
 impl Db {
@@ -253,7 +257,8 @@ impl DbBuilder {
             let layout = Arc::new(layout);
             assembler.listen(Arc::clone(&layout));
             let multiplexer = Multiplexer::new(name.as_str());
-            let collection = Arc::new(TableCollection { layout, multiplexer });
+            let collection =
+                Arc::new(TableCollection { layout, multiplexer, deafness: Deafness::default() });
             if collections.insert(name.clone(), collection).is_some() {
                 return Err(Error::duplicate_collection(&name));
             }
@@ -275,6 +280,7 @@ impl DbBuilder {
             assembler: Mutex::new(assembler),
             visibility,
             counters: Counters::default(),
+            looking: tokio::sync::Mutex::default(),
             is_closed: AtomicBool::new(false),
             weak: weak.clone(),
         });

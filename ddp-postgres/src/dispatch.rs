@@ -8,7 +8,7 @@ use crate::assembler::{Assembled, Assembler, GapReason};
 use crate::db::Inner;
 use crate::live_row::LiveRow;
 use crate::row::RowError;
-use crate::schema::Layout;
+use crate::schema::{INSTALLED_CHANNEL, Layout};
 use crate::stats::Counters;
 
 impl Inner {
@@ -24,6 +24,9 @@ impl Inner {
                 }
             }
             return;
+        }
+        if channel == INSTALLED_CHANNEL {
+            return self.check_installed();
         }
         let mut assembler = self.assembler.lock();
         assembler.feed(channel, payload);

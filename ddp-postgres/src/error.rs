@@ -52,6 +52,8 @@ enum Kind {
     NoSlot(String),
     #[error("the host is {0}, and target_session_attrs demands another")]
     SessionAttributes(&'static str),
+    #[error("the triggers of collection {0:?} send by another feed")]
+    Deaf(String),
     #[error("committed changes are not visible yet")]
     TooEarly,
     #[error("a bug in this library made a task panic")]
@@ -136,6 +138,10 @@ impl Error {
 
     pub(crate) fn wrong_session_attributes(is_read_only: bool) -> Self {
         Kind::SessionAttributes(if is_read_only { "read-only" } else { "writable" }).into()
+    }
+
+    pub(crate) fn deaf(layout: &Layout) -> Self {
+        Kind::Deaf(layout.collection().to_string()).into()
     }
 
     pub(crate) fn too_early() -> Self {

@@ -64,6 +64,7 @@
 pub mod assembler;
 mod compare;
 mod db;
+mod deafness;
 mod dispatch;
 mod driver;
 mod error;

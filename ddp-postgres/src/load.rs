@@ -69,6 +69,9 @@ async fn read(
     position: &mut Option<u64>,
 ) -> Result<(Rows, TransactionSnapshot), Error> {
     let layout = &collection.layout;
+    if collection.deafness.is_deaf() {
+        return Err(Error::deaf(layout));
+    }
     let has_come_to = db.listen(layout.channel()).await?;
     let position = *position.get_or_insert(has_come_to);
     if !collection.multiplexer.wants(load) {

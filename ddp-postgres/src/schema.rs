@@ -33,7 +33,7 @@ pub use describe::describe;
 pub use error::Error;
 pub use install::{check_feed, install, uninstall};
 pub use layout::{Column, Layout};
-pub(crate) use send::PUBLICATION;
+pub(crate) use send::{INSTALLED_CHANNEL, PUBLICATION};
 pub use sql::SESSION_OPTIONS;
 
 #[cfg(test)]

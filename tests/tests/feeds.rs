@@ -117,6 +117,46 @@ async fn a_server_that_may_not_install_refuses_the_triggers_of_another_feed() {
     }
 }
 
+/// The last to install decides by which feed a table is told; whoever hears the other one must not
+/// go on as if nothing happened any more.
+#[tokio::test]
+async fn subscriptions_end_when_another_server_installs_for_another_feed() {
+    for (ours, theirs) in [(Feed::Notify, Feed::Wal), (Feed::Wal, Feed::Notify)] {
+        let name = database::name("feeds_deaf", ours);
+        let url = database::create_database(&name, SETUP);
+        let db = connect(&url, ours).await.unwrap();
+        let address = serve(&db).await;
+        let mut client = Client::connect(address).await;
+        let id = client.subscribe("tasks", json!([])).await;
+        let other = connect(&url, theirs).await.unwrap();
+        client.until("the end", |client| client.nosub.contains_key(&id)).await;
+        assert_eq!(client.nosub[&id]["error"], 500);
+        let id = client.send_sub("tasks", json!([])).await;
+        client.until("a refusal", |client| client.nosub.contains_key(&id)).await;
+        let mut theirs = subscriber(&other).await;
+        database::psql(&name, "INSERT INTO tasks VALUES ('a')");
+        until_there(&mut theirs, "a").await;
+
+        // Installed for ours again, it works again, and the other one does not.
+        let _again = connect(&url, ours).await.unwrap();
+        theirs.until("the end", |client| !client.nosub.is_empty()).await;
+        let deadline = std::time::Instant::now() + PATIENCE;
+        loop {
+            // Word of the installation may still be on its way.
+            let id = client.send_sub("tasks", json!([])).await;
+            let is_answered =
+                |client: &Client| client.nosub.contains_key(&id) || client.ready.contains(&id);
+            client.until("an answer", is_answered).await;
+            if client.ready.contains(&id) {
+                break;
+            }
+            assert!(std::time::Instant::now() < deadline, "still deaf");
+        }
+        database::psql(&name, "INSERT INTO tasks VALUES ('b')");
+        until_there(&mut client, "b").await;
+    }
+}
+
 async fn a_lost_connection_is_counted_and_made_up_for(feed: Feed) {
     let name = database::name("feeds_lost", feed);
     let db = connect(&database::create_database(&name, SETUP), feed).await.unwrap();

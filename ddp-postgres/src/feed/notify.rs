@@ -14,6 +14,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use super::{ALIVE_EVERY, ALIVE_WITHIN, Command, Task};
 use crate::db::Inner;
 use crate::error::Error;
+use crate::schema::INSTALLED_CHANNEL;
 
 type Stream = <MakeRustlsConnect as tokio_postgres::tls::MakeTlsConnect<Socket>>::Stream;
 
@@ -89,6 +90,7 @@ impl Task {
         self.confirmed.clear();
         let Some(db) = self.db.upgrade() else { return Ok(()) };
         let mut sql = format!("LISTEN {}", quote(&db.tokens.channel));
+        sql.push_str(&format!("; LISTEN {}", quote(INSTALLED_CHANNEL)));
         for channel in &self.channels {
             sql.push_str("; LISTEN ");
             sql.push_str(&quote(channel));

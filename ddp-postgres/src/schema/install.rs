@@ -48,7 +48,10 @@ pub async fn install(client: &mut Client, layouts: &[Layout]) -> Result<(), Erro
 /// # Errors
 ///
 /// If a table has no triggers, or they send by another feed, or the database does not answer.
-pub async fn check_feed(client: &Client, layouts: &[Layout]) -> Result<(), Error> {
+pub async fn check_feed(
+    client: &Client,
+    layouts: impl IntoIterator<Item = &Layout>,
+) -> Result<(), Error> {
     for layout in layouts {
         let relation = || layout.relation().to_owned();
         match installed_feed(client, layout).await? {
@@ -150,6 +153,7 @@ async fn attempt(
                 .map(|function| format!("COMMENT ON FUNCTION ddp.{function}() IS {fingerprint};\n"))
                 .collect();
             transaction.batch_execute(&(layout.install_sql() + &comments)).await?;
+            transaction.batch_execute(&layout.tell_installation_sql()).await?;
         }
         Action::Uninstall => transaction.batch_execute(&layout.uninstall_sql()).await?,
     }

@@ -7,6 +7,9 @@ use crate::feed::Feed;
 /// The publication that logical decoding wants to be named. It has no tables.
 pub(crate) const PUBLICATION: &str = "ddp";
 
+/// Where installations are told, by both feeds. The payload is the table's channel.
+pub(crate) const INSTALLED_CHANNEL: &str = "ddp installed";
+
 /// `NOTIFY` takes 7,999 bytes. The header needs less than 64.
 const PART_BYTES_MAX: u32 = 7_900;
 /// The same, measured in UTF-8, for databases whose own encoding may need a third more.
@@ -25,6 +28,16 @@ END $ddp$;
 }
 
 impl Layout {
+    /// Tells servers that the triggers have just been installed.
+    pub(super) fn tell_installation_sql(&self) -> String {
+        let channel = literal(&self.channel);
+        format!(
+            "SELECT pg_catalog.pg_notify('{INSTALLED_CHANNEL}', {channel});
+            SELECT pg_catalog.pg_logical_emit_message(true, '{INSTALLED_CHANNEL}', {channel});
+"
+        )
+    }
+
     /// The call that sends one payload: the transaction, the sequence number, and then the rest as
     /// arguments of `concat`.
     pub(super) fn send(&self, rest: &str) -> String {
