@@ -8,6 +8,8 @@
 
 use super::layout::{Column, Expression, Layout};
 use super::name::{fitting, quoted};
+use super::send;
+use crate::feed::Feed;
 use crate::value::ValueKind;
 
 /// What a session that selects rows by [`Layout::row_json_sql`] must be set to, so that they read
@@ -118,6 +120,9 @@ impl Layout {
     #[must_use]
     pub fn install_sql(&self) -> String {
         let mut sql = "CREATE SCHEMA IF NOT EXISTS ddp;\n".to_owned();
+        if self.feed == Feed::Wal {
+            sql.push_str(&send::publication_sql());
+        }
         for capture in self.captures() {
             sql.push_str(&self.function_sql(*capture));
             sql.push_str(&self.trigger_sql(*capture));
