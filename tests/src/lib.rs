@@ -5,6 +5,7 @@ pub mod database;
 pub mod dice;
 mod feeds;
 pub mod peer;
+pub mod proxy;
 
 pub use client::Client;
 pub use dice::Dice;
