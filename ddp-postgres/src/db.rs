@@ -19,6 +19,7 @@ use crate::deafness::Deafness;
 use crate::error::Error;
 use crate::feed::{Command, Feed, Task};
 use crate::live_row::LiveRow;
+use crate::pipeline::Pipeline;
 use crate::schema::{self, Layout};
 use crate::snapshot::TransactionSnapshot;
 use crate::stats::{Counters, Stats};
@@ -69,6 +70,7 @@ pub(crate) struct Inner {
     pub(crate) collections: HashMap<String, Arc<TableCollection>>,
     commands: mpsc::Sender<Command>,
     pub(crate) assembler: Mutex<Assembler>,
+    pub(crate) pipeline: Mutex<Pipeline>,
     pub(crate) visibility: Visibility,
     pub(crate) counters: Counters,
     /// One look at the triggers at a time, so that the last one counts.
@@ -278,6 +280,7 @@ impl DbBuilder {
             collections,
             commands,
             assembler: Mutex::new(assembler),
+            pipeline: Mutex::default(),
             visibility,
             counters: Counters::default(),
             looking: tokio::sync::Mutex::default(),

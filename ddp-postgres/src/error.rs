@@ -54,6 +54,8 @@ enum Kind {
     SessionAttributes(&'static str),
     #[error("the triggers of collection {0:?} send by another feed")]
     Deaf(String),
+    #[error("too many keys for one SELECT")]
+    TooManyKeys,
     #[error("committed changes are not visible yet")]
     TooEarly,
     #[error("a bug in this library made a task panic")]
@@ -142,6 +144,10 @@ impl Error {
 
     pub(crate) fn deaf(layout: &Layout) -> Self {
         Kind::Deaf(layout.collection().to_string()).into()
+    }
+
+    pub(crate) fn too_many_keys() -> Self {
+        Kind::TooManyKeys.into()
     }
 
     pub(crate) fn too_early() -> Self {

@@ -72,6 +72,7 @@ mod feed;
 mod live_row;
 mod load;
 pub mod notification;
+mod pipeline;
 mod replication;
 pub mod row;
 pub mod schema;

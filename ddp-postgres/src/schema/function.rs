@@ -60,8 +60,11 @@ END
     pub(super) fn emit(&self, capture: Capture) -> String {
         let state = self.variable('s');
         let (kind, gather) = match capture {
+            Capture::Insert | Capture::Update if self.sends_keys() => {
+                ("k", self.gather_keys("ddp_new"))
+            }
             Capture::Insert | Capture::Update => ("u", self.gather_rows()),
-            Capture::Delete => ("d", self.gather_keys()),
+            Capture::Delete => ("d", self.gather_keys("ddp_old")),
             Capture::Truncate | Capture::Key => ("t", "    body := '';\n".to_owned()),
         };
         let moved = if capture == Capture::Update { self.send_moved_keys() } else { String::new() };
@@ -149,7 +152,7 @@ END
         )
     }
 
-    fn gather_keys(&self) -> String {
+    fn gather_keys(&self, rows: &str) -> String {
         let rows_max = self.rows_max;
         let probe = u64::from(rows_max) + 1;
         let key = self.key_json_sql("ddp_some");
@@ -158,7 +161,7 @@ END
             "    SELECT pg_catalog.count(*), CASE WHEN pg_catalog.int8le(pg_catalog.count(*), {rows_max})
         THEN pg_catalog.string_agg({key}, ',') END
         INTO touched, body
-        FROM (SELECT ddp_old.{column} FROM ddp_old LIMIT {probe}) AS ddp_some;
+        FROM (SELECT {rows}.{column} FROM {rows} LIMIT {probe}) AS ddp_some;
 {NOTHING_TOUCHED}"
         )
     }
@@ -170,7 +173,7 @@ END
         let (gather, forget) = if self.partitioned {
             let (old, new) = (self.key_json_sql("ddp_old"), self.key_json_sql("ddp_new"));
             let gather = format!(
-                "    IF pg_catalog.texteq(kind, 'u') THEN
+                "    IF pg_catalog.textne(kind, 'r') THEN
         moved := (SELECT pg_catalog.string_agg(ddp_moved.key, ',') FROM
             (SELECT {old} AS key FROM ddp_old EXCEPT SELECT {new} FROM ddp_new) AS ddp_moved);
     END IF;\n"
@@ -187,7 +190,7 @@ END
 {forget}        IF pg_catalog.texteq(moved, '!') OR pg_catalog.int4gt(pg_catalog.octet_length(moved), {MOVED_BYTES_MAX}) THEN
             kind := 'r';
             body := '';
-        ELSIF pg_catalog.texteq(kind, 'u') THEN
+        ELSIF pg_catalog.textne(kind, 'r') THEN
             state := pg_catalog.int8pl(state, 64);
             PERFORM {send};
             PERFORM pg_catalog.set_config({state}, state::pg_catalog.text, true);

@@ -112,6 +112,7 @@ pub struct Layout {
     pub(super) channel: String,
     pub(super) relation: String,
     pub(super) feed: Feed,
+    pub(super) keys_only: bool,
 }
 
 /// What [`Layout::new`] needs besides the columns.
@@ -147,6 +148,7 @@ impl Layout {
             relation: format!("{}.{}", quoted(schema), quoted(table)),
             hash,
             feed: Feed::default(),
+            keys_only: false,
         }
     }
 

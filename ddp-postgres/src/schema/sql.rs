@@ -64,6 +64,22 @@ impl Layout {
         format!("pg_catalog.to_json({})::pg_catalog.text", self.key().sql(alias))
     }
 
+    /// The SELECT of rows by their keys, one JSON text each. The parameters are arrays of text, one
+    /// for each column of the key.
+    pub(crate) fn select_by_key_sql(&self) -> String {
+        let (row, relation) = (self.row_json_sql("t"), &self.relation);
+        let key = self.key();
+        let (column, cast) = (quoted(&key.name), &key.cast);
+        let (values, value) = match key.expression {
+            Expression::Base64 => ("$1::pg_catalog.text[]".to_owned(), key.sql("t")),
+            _ => (format!("$1::pg_catalog.text[]::{cast}[]"), format!("t.{column}")),
+        };
+        format!(
+            "SELECT {row} FROM ROWS FROM (pg_catalog.unnest({values})) AS ddp_key (key1)
+            JOIN {relation} AS t ON {value} = ddp_key.key1"
+        )
+    }
+
     /// What differs for two rows if and only if their documents have different ids. `1.0` equals
     /// `1.00` in SQL, and `a` may equal `A`.
     fn key_identity_sql(&self, alias: &str) -> String {
