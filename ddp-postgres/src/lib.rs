@@ -75,6 +75,8 @@ pub mod schema;
 mod snapshot;
 mod sql;
 pub mod table;
+#[doc(hidden)]
+pub mod testing;
 mod tls;
 mod tokens;
 mod transaction;
