@@ -24,9 +24,9 @@ pub(crate) async fn run(db: Arc<Inner>, collection: Arc<TableCollection>, mut lo
         match reading.unwrap_or_else(|_| Err(Error::panicked())) {
             Ok((documents, snapshot)) => {
                 let has_seen = |transaction| snapshot.has_seen(transaction);
-                match collection.multiplexer.finish_load(load, documents, has_seen) {
-                    Some(repeat) => load = repeat,
-                    None => return,
+                match collection.multiplexer.finish_load(load, documents, has_seen).await {
+                    Ok(Some(repeat)) => load = repeat,
+                    Ok(None) | Err(_) => return,
                 }
             }
             Err(error) if error.is_transient() && !db.is_closed() => {

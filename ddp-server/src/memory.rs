@@ -172,7 +172,11 @@ impl Store {
             rows_read.map(|row| (DocumentId::from_string(&row.id), Arc::clone(row))).collect();
         let seen = rows.transaction;
         let repeat = self.multiplexer.finish_load(load, rows_read, |other| other <= seen);
-        debug_assert!(repeat.is_none(), "nothing happens while the rows are locked");
+        let repeat = repeat.now_or_never();
+        debug_assert!(
+            matches!(repeat, Some(Ok(None))),
+            "nothing happens while the rows are locked"
+        );
     }
 }
 

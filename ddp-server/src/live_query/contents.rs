@@ -65,6 +65,9 @@ impl Contents {
                 (Self::Window(window), None) => window.remove(&change.id),
             }
         }
+        if let Self::Window(window) = self {
+            window.trim();
+        }
         is_certain
     }
 

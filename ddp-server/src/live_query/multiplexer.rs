@@ -8,7 +8,7 @@ use futures::channel::oneshot;
 use parking_lot::Mutex;
 
 use super::contents::Contents;
-use super::queries::{Phase, State};
+use super::queries::{Phase, Published, State};
 use super::window::BUFFER;
 use super::{Batch, Observation, Observer, Row};
 use crate::query::{Predicate, Query, SortKey, Value};
@@ -116,6 +116,7 @@ impl<R: Row> Multiplexer<R> {
             }
         }
         if batch.requery {
+            state.must_catch_up();
             return (0..state.slots.len()).filter_map(|slot| state.reload_if_live(slot)).collect();
         }
         if !batch.truncated && batch.changes.is_empty() {
@@ -130,40 +131,44 @@ impl<R: Row> Multiplexer<R> {
     #[must_use]
     pub fn reload_all(&self) -> Vec<Load> {
         let mut state = self.state.lock();
-        (0..state.slots.len()).filter_map(|slot| state.reload(slot)).collect()
+        let loads = (0..state.slots.len()).filter_map(|slot| state.reload(slot)).collect();
+        state.must_catch_up();
+        loads
     }
 
     /// Ends a load. `rows` is all that the query gives, of a query with `skip` or `limit` the first
     /// [`Load::rows_max`] in their order, at a point of which `has_seen` tells which transactions it
-    /// includes. Observers are sent the difference. If what happened meanwhile
-    /// can't be told from the changes, the answer is another load; there is progress even if
-    /// something happens during each.
-    #[must_use]
+    /// includes. No transaction that it includes may be [applied](Self::apply) after this.
+    ///
+    /// Observers are sent the difference at once or, after [`reload_all`](Self::reload_all) and the
+    /// like, when all queries have caught up: in between, a document could be older in one query
+    /// than in another. Then the answer is done. If what happened meanwhile can't be told from the
+    /// changes, it is another load; there is progress even if something happens during each. It is
+    /// cancelled if nobody wants the load any more.
     pub fn finish_load(
         &self,
         load: Load,
         rows: Vec<(DocumentId, R)>,
         has_seen: impl Fn(u64) -> bool,
-    ) -> Option<Load> {
-        let mut contents = Contents::read(&load, rows);
+    ) -> oneshot::Receiver<Option<Load>> {
+        let contents = Contents::read(&load, rows);
+        let (done, repeat) = oneshot::channel();
         let mut state = self.state.lock();
-        let mut loading = state.take_loading(&load)?;
-        let mut must_repeat = loading.must_repeat;
-        for batch in loading.buffer.iter().filter(|batch| !has_seen(batch.transaction)) {
-            must_repeat |= batch.requery || !contents.fold(&load, batch);
-        }
-        must_repeat |= contents.is_short();
-        state.publish_load(&self.collection, load.slot, contents);
-        let repeat = must_repeat.then(|| state.reload(load.slot)).flatten();
-        if let Some(repeat) = &repeat
-            && let Some(next) = state.loading(repeat.slot)
-        {
-            next.inherited = std::mem::take(&mut loading.writes);
-        }
-        // The writes that this load has seen are released last, when all has been handed over.
+        state.park(load, contents, has_seen, done);
+        let over = state.publish_parked(&self.collection);
         drop(state);
-        drop(loading);
+        Self::tell(over);
         repeat
+    }
+
+    /// Ends what is over, outside the lock. The writes that its reads have seen are released last,
+    /// when all has been handed over.
+    fn tell(over: Vec<Published<R>>) {
+        for Published { done, repeat, writes } in over {
+            // Whoever waited may be gone.
+            let _ = done.send(repeat);
+            drop(writes);
+        }
     }
 
     /// Ends a load that the source refuses for good. Its subscriptions end with the error.
@@ -175,8 +180,10 @@ impl<R: Row> Multiplexer<R> {
             None => Default::default(),
         };
         state.end(load.slot);
+        let over = state.publish_parked(&self.collection);
         drop(state);
         drop(loading);
+        Self::tell(over);
         for (_, observer) in observers {
             observer.fail(error.clone());
         }
@@ -215,7 +222,7 @@ impl<R: Row> Multiplexer<R> {
 
     fn leave(&self, slot: usize, key: u64) {
         let mut state = self.state.lock();
-        let mut writes = None;
+        let (mut writes, mut over) = (None, Vec::new());
         if let Some(live) = &mut state.slots[slot] {
             let before = live.observers.len() + live.joining.len();
             live.observers.retain(|(other, _)| *other != key);
@@ -223,10 +230,12 @@ impl<R: Row> Multiplexer<R> {
             let after = live.observers.len() + live.joining.len();
             if before > after && after == 0 {
                 writes = state.end(slot);
+                over = state.publish_parked(&self.collection);
             }
         }
         drop(state);
         drop(writes);
+        Self::tell(over);
     }
 }
 

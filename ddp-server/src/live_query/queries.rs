@@ -26,6 +26,11 @@ pub(super) struct State<R> {
     pub(super) router: Router,
     /// Queries that are reading.
     pub(super) loading: BTreeSet<usize>,
+    /// Those of them that were behind the others and have not caught up. Until they have, the loads
+    /// that are done wait, and are published together.
+    pub(super) catching_up: BTreeSet<usize>,
+    /// Queries whose loads wait.
+    pub(super) parked: BTreeSet<usize>,
     /// The live queries that hold each document.
     pub(super) holders: Holders,
     pub(super) last_key: u64,
@@ -51,7 +56,7 @@ pub(super) type Ready = oneshot::Sender<Result<(), DdpError>>;
 
 pub(super) enum Phase<R> {
     Live,
-    Loading(Loading<R>),
+    Loading(Box<Loading<R>>),
 }
 
 pub(super) struct Loading<R> {
@@ -61,10 +66,28 @@ pub(super) struct Loading<R> {
     pub(super) buffered_changes: usize,
     /// What happened can't be made up for by the buffer.
     pub(super) must_repeat: bool,
+    /// That is so because all queries missed it.
+    pub(super) is_behind: bool,
     /// Writes that were over while this load was under way; it may or may not see them.
     pub(super) writes: Vec<Arc<Write>>,
     /// Writes that were over before this load began, so that it sees them.
     pub(super) inherited: Vec<Arc<Write>>,
+    /// What was read, brought up to now, until it can be published.
+    pub(super) parked: Option<Parked>,
+}
+
+pub(super) struct Parked {
+    load: Load,
+    contents: Contents,
+    done: oneshot::Sender<Option<Load>>,
+}
+
+/// A load that is over.
+pub(super) struct Published<R> {
+    pub(super) done: oneshot::Sender<Option<Load>>,
+    /// What must be read again.
+    pub(super) repeat: Option<Load>,
+    pub(super) writes: Box<Loading<R>>,
 }
 
 impl<R: Row> State<R> {
@@ -76,6 +99,8 @@ impl<R: Row> State<R> {
             by_query: HashMap::new(),
             router: Router::default(),
             loading: BTreeSet::new(),
+            catching_up: BTreeSet::new(),
+            parked: BTreeSet::new(),
             holders: HashMap::new(),
             last_key: 0,
         }
@@ -112,7 +137,9 @@ impl<R: Row> State<R> {
         let live = self.slots[slot].take()?;
         self.free.push(slot);
         self.by_query.remove(&live.query);
-        self.loading.remove(&slot);
+        for slots in [&mut self.loading, &mut self.catching_up, &mut self.parked] {
+            slots.remove(&slot);
+        }
         self.router.remove(slot, live.plan.keys.as_ref());
         live.release_all(slot, &mut self.holders);
         match live.phase {
@@ -129,15 +156,18 @@ impl<R: Row> State<R> {
             Phase::Live => Vec::new(),
             Phase::Loading(loading) => loading.into_writes(),
         };
-        live.phase = Phase::Loading(Loading {
+        live.phase = Phase::Loading(Box::new(Loading {
             generation,
             buffer: Vec::new(),
             buffered_changes: 0,
             must_repeat: false,
+            is_behind: false,
+            parked: None,
             writes: Vec::new(),
             inherited,
-        });
+        }));
         self.loading.insert(slot);
+        self.parked.remove(&slot);
         Some(Load { slot, generation, query: live.query.clone(), plan: live.plan.clone() })
     }
 
@@ -153,7 +183,7 @@ impl<R: Row> State<R> {
     }
 
     /// Makes the query live if this load of it still counts.
-    pub(super) fn take_loading(&mut self, load: &Load) -> Option<Loading<R>> {
+    pub(super) fn take_loading(&mut self, load: &Load) -> Option<Box<Loading<R>>> {
         let live = self.slots.get_mut(load.slot)?.as_mut()?;
         match std::mem::replace(&mut live.phase, Phase::Live) {
             Phase::Loading(loading) if loading.generation == load.generation => {
@@ -165,6 +195,66 @@ impl<R: Row> State<R> {
                 None
             }
         }
+    }
+
+    /// All queries have missed something, and are to be published together when they have read.
+    pub(super) fn must_catch_up(&mut self) {
+        let slots = self.slots.iter().enumerate().filter(|(_, live)| live.is_some());
+        self.catching_up = slots.map(|(slot, _)| slot).collect();
+        // These will have to read once more, but not before the others.
+        self.catching_up.retain(|slot| !self.parked.contains(slot));
+    }
+
+    /// Takes what a load read until it can be published, if the load still counts.
+    pub(super) fn park(
+        &mut self,
+        load: Load,
+        mut contents: Contents,
+        has_seen: impl Fn(u64) -> bool,
+        done: oneshot::Sender<Option<Load>>,
+    ) {
+        let slot = load.slot;
+        let Some(loading) = self.loading(slot) else { return };
+        if loading.generation != load.generation || loading.parked.is_some() {
+            return;
+        }
+        let buffer = std::mem::take(&mut loading.buffer);
+        for batch in buffer.iter().filter(|batch| !has_seen(batch.transaction)) {
+            loading.is_behind |= batch.requery;
+            loading.must_repeat |= !contents.fold(&load, batch);
+        }
+        loading.parked = Some(Parked { load, contents, done });
+        self.catching_up.remove(&slot);
+        self.parked.insert(slot);
+    }
+
+    /// Publishes what has been read, unless some queries have yet to catch up.
+    pub(super) fn publish_parked(&mut self, collection: &CollectionName) -> Vec<Published<R>> {
+        let mut over = Vec::new();
+        if !self.catching_up.is_empty() {
+            return over;
+        }
+        for slot in std::mem::take(&mut self.parked) {
+            let Some(Parked { load, contents, done }) =
+                self.loading(slot).and_then(|loading| loading.parked.take())
+            else {
+                continue;
+            };
+            let Some(mut loading) = self.take_loading(&load) else { continue };
+            let must_repeat = loading.must_repeat || loading.is_behind || contents.is_short();
+            self.publish_load(collection, slot, contents);
+            let repeat = must_repeat.then(|| self.reload(slot)).flatten();
+            if repeat.is_some()
+                && let Some(next) = self.loading(slot)
+            {
+                next.inherited = std::mem::take(&mut loading.writes);
+                if loading.is_behind {
+                    self.catching_up.insert(slot);
+                }
+            }
+            over.push(Published { done, repeat, writes: loading });
+        }
+        over
     }
 
     /// Gives a query what was read, and its observers the difference.
@@ -385,7 +475,7 @@ impl<R> LiveQuery<R> {
     }
 }
 
-impl<R> Loading<R> {
+impl<R: Row> Loading<R> {
     fn into_writes(self) -> Vec<Arc<Write>> {
         let mut writes = self.inherited;
         writes.extend(self.writes);
@@ -393,6 +483,11 @@ impl<R> Loading<R> {
     }
 
     pub(super) fn remember(&mut self, batch: &Arc<Batch<R>>) {
+        if let Some(parked) = &mut self.parked {
+            self.is_behind |= batch.requery;
+            self.must_repeat |= !parked.contents.fold(&parked.load, batch);
+            return;
+        }
         self.buffered_changes += batch.changes.len() + 1;
         if self.buffered_changes > BUFFERED_CHANGES_MAX {
             self.must_repeat = true;

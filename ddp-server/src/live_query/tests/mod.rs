@@ -10,6 +10,7 @@ use std::task::{Context, Waker};
 use ddp_core::merge_box::Source;
 use ddp_core::{Document, DocumentId, FieldName, Session, SubscriptionKey};
 use futures::FutureExt;
+use futures::channel::oneshot;
 
 use super::*;
 use crate::mailbox::{Mail, Mailbox};
@@ -22,6 +23,67 @@ struct Task {
     key: u8,
     list: u8,
     rank: u8,
+}
+
+/// A subscription's first read and those after a gap.
+#[test]
+fn after_a_gap_all_queries_are_published_together() {
+    let multiplexer = Multiplexer::new("tasks");
+    let task = |key, rank| Task { key, list: 1, rank };
+    let mut rows = BTreeMap::from([(1, task(1, 1)), (2, task(2, 1))]);
+    let (all, low) = (Predicate::All, field("rank").lt(5));
+    let (mut first, load) = subscribe(&multiplexer, &all);
+    assert!(finish(&multiplexer, load.unwrap(), &rows, |_| true).is_none());
+    let (mut second, load) = subscribe(&multiplexer, &low);
+    assert!(finish(&multiplexer, load.unwrap(), &rows, |_| true).is_none());
+    let old = select(&rows, &all);
+
+    let mut loads = multiplexer.reload_all();
+    rows.insert(1, task(1, 9));
+    let mut early = begin_finish(&multiplexer, loads.remove(0), &rows, |_| true);
+    let (mut third, load) = subscribe(&multiplexer, &field("rank").gte(5));
+    let mut joined = begin_finish(&multiplexer, load.unwrap(), &rows, |_| true);
+    // What comes meanwhile is seen by what waits and by what is still shown.
+    rows.insert(2, task(2, 7));
+    assert!(multiplexer.apply(batch(5, &[(2, Some(task(2, 7)))])).is_empty());
+    for subscriber in [&mut first, &mut second, &mut third] {
+        subscriber.receive();
+    }
+    assert_eq!(first.documents[&id(1)], old[&id(1)], "the other query is still behind");
+    assert_eq!(second.documents, BTreeMap::from([(id(1), old[&id(1)].clone())]));
+    assert!(third.documents.is_empty() && (&mut third.ready).now_or_never().is_none());
+    assert!((&mut early).now_or_never().is_none() && (&mut joined).now_or_never().is_none());
+
+    let last = begin_finish(&multiplexer, loads.remove(0), &rows, |xid| xid != 5);
+    for done in [early, joined, last] {
+        assert!(matches!(done.now_or_never(), Some(Ok(None))));
+    }
+    for (subscriber, predicate) in
+        [(&mut first, all), (&mut second, low), (&mut third, field("rank").gte(5))]
+    {
+        subscriber.receive();
+        assert_eq!(subscriber.documents, select(&rows, &predicate));
+    }
+}
+
+#[test]
+fn nobody_waits_for_a_query_that_has_ended() {
+    let multiplexer = Multiplexer::new("tasks");
+    let rows = BTreeMap::new();
+    let (_first, load) = subscribe(&multiplexer, &Predicate::All);
+    assert!(finish(&multiplexer, load.unwrap(), &rows, |_| true).is_none());
+    let (second, load) = subscribe(&multiplexer, &field("rank").lt(5));
+    assert!(finish(&multiplexer, load.unwrap(), &rows, |_| true).is_none());
+    let (_third, load) = subscribe(&multiplexer, &field("rank").lt(6));
+    assert!(finish(&multiplexer, load.unwrap(), &rows, |_| true).is_none());
+    let mut loads = multiplexer.reload_all();
+    let mut waiting = begin_finish(&multiplexer, loads.remove(0), &rows, |_| true);
+    multiplexer.fail_load(&loads.pop().unwrap(), &ddp_core::DdpError::internal());
+    assert!((&mut waiting).now_or_never().is_none());
+    drop(second);
+    assert!(matches!(waiting.now_or_never(), Some(Ok(None))));
+    let void = begin_finish(&multiplexer, loads.pop().unwrap(), &rows, |_| true);
+    assert!(matches!(void.now_or_never(), Some(Err(_))));
 }
 
 impl Row for Task {
@@ -139,15 +201,26 @@ fn read(rows: &BTreeMap<u8, Task>, query: &Query) -> Vec<(u8, Task)> {
     wanted
 }
 
+fn begin_finish(
+    multiplexer: &Multiplexer<Task>,
+    load: Load,
+    rows: &BTreeMap<u8, Task>,
+    has_seen: impl Fn(u64) -> bool,
+) -> oneshot::Receiver<Option<Load>> {
+    let rows = read(rows, &load.query).into_iter().take(load.rows_max().unwrap_or(usize::MAX));
+    let rows = rows.map(|(key, row)| (id(key), row)).collect();
+    multiplexer.finish_load(load, rows, has_seen)
+}
+
+/// Ends a load that is published at once, or is void.
 fn finish(
     multiplexer: &Multiplexer<Task>,
     load: Load,
     rows: &BTreeMap<u8, Task>,
     has_seen: impl Fn(u64) -> bool,
 ) -> Option<Load> {
-    let rows = read(rows, &load.query).into_iter().take(load.rows_max().unwrap_or(usize::MAX));
-    let rows = rows.map(|(key, row)| (id(key), row)).collect();
-    multiplexer.finish_load(load, rows, has_seen)
+    let repeat = begin_finish(multiplexer, load, rows, has_seen);
+    repeat.now_or_never().expect("published at once").ok().flatten()
 }
 
 fn given(rows: &BTreeMap<u8, Task>, query: &Query) -> BTreeMap<DocumentId, Arc<Document>> {
