@@ -41,8 +41,12 @@ fn ask_scalar(column: &Column, is: &Is, sql: &mut String, params: &mut Vec<Param
             // What is left as a float is no integer or whole day, and equals none.
             let is_float = |value: &&Value| matches!(value, Value::Float(_));
             let is_whole = matches!(column.comparable(), Comparable::Integer | Comparable::Date);
-            let values = values.iter().filter(|value| !(is_whole && is_float(value)));
-            let texts = values.map(|value| text(column.comparable(), value)).collect();
+            let whole = values.iter().filter(|value| !(is_whole && is_float(value)));
+            let texts: Vec<_> = whole.map(|value| text(column.comparable(), value)).collect();
+            // Nothing at all is false even for NULL.
+            if texts.is_empty() && !values.is_empty() {
+                return push(sql, format_args!("({name} IS NULL AND NULL)"));
+            }
             let (number, cast) = (many(params, texts), cast(column, &Value::Null));
             push(sql, format_args!("{name} = ANY (${number}::text[]::{cast}[])"));
         }
