@@ -43,6 +43,9 @@ pub struct Batch {
     pub xid: u64,
     /// One change for each row, in the order in which the rows were first changed.
     pub changes: Vec<Change>,
+    /// The keys, as JSON, of rows that are among the changes as gone, but of which it is only known
+    /// that they were changed: they are to be read.
+    pub unread: Vec<String>,
     /// Whether every row that is not among the changes is gone.
     pub truncated: bool,
     /// Whether the collection must be read again, because more changed than was told. There are
@@ -144,6 +147,11 @@ impl Assembler {
         if self.open == Some(xid) {
             self.finish(true);
         }
+    }
+
+    /// Says that the transaction whose payloads came last has been delivered completely.
+    pub fn end_open_transaction(&mut self) {
+        self.finish(true);
     }
 
     /// Says that nothing more is there to be fed at present. What is complete is put out.

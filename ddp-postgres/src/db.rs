@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use ddp_server::live_query::{Batch, Change, Driver, Load, Multiplexer};
+use ddp_server::live_query::{Driver, Load, Multiplexer};
 use ddp_server::{Collection, Cursor, Write, WriteFence};
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod};
 use futures::channel::oneshot;
@@ -14,16 +14,20 @@ use parking_lot::Mutex;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::assembler::{Assembled, Assembler};
+use crate::assembler::Assembler;
+use crate::deafness::Deafness;
 use crate::error::Error;
-use crate::feed::{Command, Feed};
+use crate::feed::{Command, Feed, Task};
 use crate::live_row::LiveRow;
-use crate::row::RowError;
+use crate::pipeline::Pipeline;
 use crate::schema::{self, Layout};
+use crate::snapshot::TransactionSnapshot;
+use crate::stats::{Counters, Stats};
 use crate::table::Table;
 use crate::tls;
 use crate::tokens::Tokens;
 use crate::transaction::Transaction;
+use crate::visibility::Visibility;
 
 /// What a transaction may tell of a collection before the collection is read again instead.
 const TRANSACTION_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -33,6 +37,9 @@ const POOL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How many commands may wait for the feed; those who send more wait themselves.
 const COMMANDS_MAX: usize = 64;
+
+/// How long the `wal` feed may take to begin before that is left to a time when nobody waits.
+const BEGIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long to wait before trying again to reach a database that is out of reach.
 pub(crate) const RETRY_AFTER: Duration = Duration::from_millis(250);
@@ -50,6 +57,7 @@ pub struct DbBuilder {
     tables: Vec<Table>,
     tls: Option<rustls::ClientConfig>,
     connections_max: usize,
+    feed: Feed,
     install: bool,
 }
 
@@ -61,7 +69,12 @@ pub(crate) struct Inner {
     pub(crate) tokens: Tokens,
     pub(crate) collections: HashMap<String, Arc<TableCollection>>,
     commands: mpsc::Sender<Command>,
-    assembler: Mutex<Assembler>,
+    pub(crate) assembler: Mutex<Assembler>,
+    pub(crate) pipeline: Mutex<Pipeline>,
+    pub(crate) visibility: Visibility,
+    pub(crate) counters: Counters,
+    /// One look at the triggers at a time, so that the last one counts.
+    pub(crate) looking: tokio::sync::Mutex<()>,
     is_closed: AtomicBool,
     weak: Weak<Self>,
 }
@@ -70,6 +83,7 @@ pub(crate) struct Inner {
 pub(crate) struct TableCollection {
     pub(crate) layout: Arc<Layout>,
     pub(crate) multiplexer: Arc<Multiplexer<LiveRow>>,
+    pub(crate) deafness: Deafness,
 }
 
 impl Db {
@@ -82,6 +96,7 @@ impl Db {
             tables: Vec::new(),
             tls: None,
             connections_max: 16,
+            feed: Feed::default(),
             install: true,
         }
     }
@@ -111,6 +126,12 @@ impl Db {
         let _ = self.0.commands.send(Command::Close).await;
         self.0.pool.close();
         self.0.tokens.clear();
+    }
+
+    /// What the feed and the live queries have done so far.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.0.counters.stats()
     }
 
     /// The pool of connections, for reads and for writes that no client waits for. Its sessions, as
@@ -145,6 +166,14 @@ impl DbBuilder {
         self
     }
 
+    /// How changes come from the database; [`Feed::Notify`] unless set. All servers of a table must
+    /// be told the same: one that is told otherwise installs triggers that the others do not hear.
+    #[must_use]
+    pub fn feed(mut self, feed: Feed) -> Self {
+        self.feed = feed;
+        self
+    }
+
     /// Leaves the triggers alone: another role has installed them.
     #[must_use]
     pub fn without_install(mut self) -> Self {
@@ -157,7 +186,8 @@ impl DbBuilder {
     ///
     /// # Errors
     /// A database that is out of reach, a table that is not there or has no usable key, a role that
-    /// may not install triggers, two tables for one collection.
+    /// may not install triggers, two tables for one collection; triggers that others have installed
+    /// for another feed; with [`Feed::Wal`], a server or a role without what that needs.
     pub async fn connect(self) -> Result<Db, Error> {
         let mut config: tokio_postgres::Config = self.url.parse().map_err(Error::url)?;
         if config.get_application_name().is_none() {
@@ -191,25 +221,37 @@ impl DbBuilder {
         let mut client = pool.get().await?;
         let mut layouts = Vec::new();
         for table in &self.tables {
-            layouts.push(schema::describe(&client, table).await?);
+            layouts.push(schema::describe(&client, table).await?.with_feed(self.feed));
+        }
+        if self.feed == Feed::Wal {
+            check_wal_level(&client).await?;
         }
         if self.install {
             schema::install(&mut client, &layouts).await?;
+        } else {
+            schema::check_feed(&client, &layouts).await?;
         }
         drop(client);
         let loads = Semaphore::new((self.connections_max / 2).max(1));
-        Self::start(config, tls, pool, loads, layouts)
+        let (db, begun) = Self::start(self.feed, config, tls, pool, loads, layouts)?;
+        if self.feed == Feed::Wal {
+            // PostgreSQL may wait for others, who may take their time.
+            let begun = tokio::time::timeout(BEGIN_TIMEOUT, begun).await;
+            begun.unwrap_or(Ok(Ok(()))).unwrap_or_else(|_| Err(Error::closed()))?;
+        }
+        Ok(db)
     }
 }
 
 impl DbBuilder {
     fn start(
+        feed: Feed,
         mut config: tokio_postgres::Config,
         tls: MakeRustlsConnect,
         pool: Pool,
         loads: Semaphore,
         layouts: Vec<Layout>,
-    ) -> Result<Db, Error> {
+    ) -> Result<(Db, oneshot::Receiver<Result<(), Error>>), Error> {
         let mut collections = HashMap::new();
         let mut assembler = Assembler::new(TRANSACTION_BYTES_MAX);
         for layout in layouts {
@@ -217,7 +259,8 @@ impl DbBuilder {
             let layout = Arc::new(layout);
             assembler.listen(Arc::clone(&layout));
             let multiplexer = Multiplexer::new(name.as_str());
-            let collection = Arc::new(TableCollection { layout, multiplexer });
+            let collection =
+                Arc::new(TableCollection { layout, multiplexer, deafness: Deafness::default() });
             if collections.insert(name.clone(), collection).is_some() {
                 return Err(Error::duplicate_collection(&name));
             }
@@ -226,85 +269,44 @@ impl DbBuilder {
         let name = config.get_application_name().unwrap_or("ddp");
         config.application_name(format!("{name} feed"));
         let (commands, receiver) = mpsc::channel(COMMANDS_MAX);
+        // What is notified is visible when it comes.
+        let channels = collections.values().filter(|_| feed == Feed::Wal);
+        let channels = channels.map(|collection| collection.layout.channel().to_owned());
+        let visibility = Visibility::new(channels);
         let inner = Arc::new_cyclic(|weak| Inner {
             pool,
             loads,
-            tokens: Tokens::new(),
+            tokens: Tokens::new(feed),
             collections,
             commands,
             assembler: Mutex::new(assembler),
+            pipeline: Mutex::default(),
+            visibility,
+            counters: Counters::default(),
+            looking: tokio::sync::Mutex::default(),
             is_closed: AtomicBool::new(false),
             weak: weak.clone(),
         });
-        let feed = Feed {
+        let (begun, has_begun) = oneshot::channel();
+        let task = Task {
+            feed,
             db: Arc::downgrade(&inner),
             config,
             tls,
             commands: receiver,
             channels: HashSet::new(),
             confirmed: HashSet::new(),
+            is_first: true,
+            // Listening is tried until it works.
+            begun: (feed == Feed::Wal).then_some(begun),
         };
-        tokio::spawn(feed.run());
-        Ok(Db(inner))
+        tokio::spawn(task.run());
+        Ok((Db(inner), has_begun))
     }
 }
 
 impl Inner {
-    /// A notification came from the feed, in the order of commits.
-    pub(crate) fn handle_notification(&self, channel: &str, payload: &str) {
-        if channel == self.tokens.channel {
-            // Whatever the token's transaction changed has come before it.
-            self.handle_drained();
-            let write = payload.parse().ok().and_then(|token| self.tokens.arrived(token));
-            if let Some(write) = write {
-                for collection in self.collections.values() {
-                    collection.multiplexer.hold(&write);
-                }
-            }
-            return;
-        }
-        let mut assembler = self.assembler.lock();
-        assembler.feed(channel, payload);
-        self.apply_assembled(&mut assembler);
-    }
-
-    /// Nothing more of the current transaction is on its way.
-    pub(crate) fn handle_drained(&self) {
-        let mut assembler = self.assembler.lock();
-        assembler.end_of_burst();
-        self.apply_assembled(&mut assembler);
-    }
-
-    fn apply_assembled(&self, assembler: &mut Assembler) {
-        while let Some(assembled) = assembler.poll() {
-            let name = match &assembled {
-                Assembled::Batch(batch) => &batch.collection,
-                Assembled::Gap(gap) => &gap.collection,
-            };
-            let Some(collection) = self.collections.get(&**name) else { continue };
-            let collection = Arc::clone(collection);
-            let loads = collection.multiplexer.apply(live_batch(&collection.layout, assembled));
-            self.spawn_loads(&collection, loads);
-        }
-    }
-
-    /// The feed begins, perhaps again: whatever happened before may have been missed.
-    pub(crate) fn handle_gap(&self) {
-        self.assembler.lock().reset();
-        for collection in self.collections.values() {
-            let loads = collection.multiplexer.reload_all();
-            if !loads.is_empty() {
-                let collection_name = collection.layout.collection();
-                tracing::info!("reading {} live queries of {collection_name} again", loads.len());
-            }
-            self.spawn_loads(collection, loads);
-        }
-        for write in self.tokens.lose_all() {
-            self.notify_again(write);
-        }
-    }
-
-    fn spawn_loads(&self, collection: &Arc<TableCollection>, loads: Vec<Load>) {
+    pub(crate) fn spawn_loads(&self, collection: &Arc<TableCollection>, loads: Vec<Load>) {
         for load in loads {
             self.spawn_load(collection, load);
         }
@@ -337,8 +339,9 @@ impl Inner {
 
     async fn notify(&self, token: u64) -> Result<(), Error> {
         let client = self.pool.get().await?;
-        let channel = &self.tokens.channel;
-        let sql = format!("SELECT pg_catalog.pg_notify('{channel}', '{token}')");
+        // What has not been written to disk is not streamed.
+        let send = self.tokens.send_sql(token);
+        let sql = format!("BEGIN; SET LOCAL synchronous_commit = local; {send}; COMMIT");
         Ok(client.batch_execute(&sql).await?)
     }
 
@@ -350,8 +353,32 @@ impl Inner {
         self.weak.clone()
     }
 
-    /// Has the feed listen on a channel; done when it does.
-    pub(crate) async fn listen(&self, channel: &str) -> Result<(), Error> {
+    /// Finds out what has become visible of what was streamed.
+    pub(crate) fn look_around(&self) {
+        let Some(db) = self.weak.upgrade() else { return };
+        tokio::spawn(async move {
+            while !db.is_closed() {
+                let read = db.visibility.begin_read();
+                match db.snapshot().await {
+                    Ok(snapshot) => return read.forget(&snapshot),
+                    Err(error) => {
+                        tracing::debug!("what is visible could not be read: {error}");
+                        drop(read);
+                        tokio::time::sleep(RETRY_AFTER).await;
+                    }
+                }
+            }
+        });
+    }
+
+    async fn snapshot(&self) -> Result<TransactionSnapshot, Error> {
+        let client = self.pool.get().await?;
+        let row = client.query_one("SELECT pg_catalog.pg_current_snapshot()::text", &[]).await?;
+        TransactionSnapshot::parse(row.try_get(0)?)
+    }
+
+    /// Has the feed listen on a channel; done when it does. The answer is how far the feed has come.
+    pub(crate) async fn listen(&self, channel: &str) -> Result<u64, Error> {
         let (done, is_listening) = oneshot::channel();
         let command = Command::Listen(channel.to_owned(), done);
         self.commands.send(command).await.map_err(|_| Error::closed())?;
@@ -373,40 +400,11 @@ impl Inner {
     }
 }
 
-/// A transaction's changes as live queries take them. What can't be told from them is read again.
-fn live_batch(layout: &Arc<Layout>, assembled: Assembled) -> Batch<LiveRow> {
-    let requery =
-        |transaction| Batch { transaction, truncated: false, requery: true, changes: Vec::new() };
-    let batch = match assembled {
-        Assembled::Batch(batch) if !batch.requery => batch,
-        Assembled::Batch(batch) => return requery(batch.xid),
-        Assembled::Gap(gap) => {
-            tracing::warn!(
-                "changes of {} were lost ({:?}): reading again",
-                gap.collection,
-                gap.reason
-            );
-            // No snapshot has seen it for sure.
-            return requery(u64::MAX);
-        }
-    };
-    let changes = batch.changes.into_iter().map(|change| {
-        let row = change.row.map(|row| LiveRow::new(layout, row)).transpose()?;
-        Ok(Change { id: change.id, row })
-    });
-    match changes.collect::<Result<_, RowError>>() {
-        Ok(changes) => {
-            let (transaction, truncated) = (batch.xid, batch.truncated);
-            Batch { transaction, truncated, requery: false, changes }
-        }
-        Err(error) => {
-            tracing::warn!(
-                "a change of {} is unreadable: {error}; reading again",
-                batch.collection
-            );
-            requery(batch.xid)
-        }
-    }
+/// Says so early if the server has not been set up for the `wal` feed.
+async fn check_wal_level(client: &tokio_postgres::Client) -> Result<(), Error> {
+    let row = client.query_one("SELECT pg_catalog.current_setting('wal_level')", &[]).await?;
+    let level: String = row.try_get(0)?;
+    if level == "logical" { Ok(()) } else { Err(Error::wal_level(level)) }
 }
 
 /// Runs SQL commands in a database, before there is a [`Db`]: to make its tables, for example.
@@ -434,23 +432,5 @@ impl fmt::Debug for DbBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Not the URL: it may hold a password.
         f.debug_struct("DbBuilder").field("tables", &self.tables).finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::assembler::{Gap, GapReason};
-    use crate::schema::fixture;
-    use crate::snapshot::TransactionSnapshot;
-    use crate::value::ValueKind;
-
-    #[test]
-    fn no_read_makes_up_for_a_gap_that_came_while_it_ran() {
-        let layout = Arc::new(fixture::layout(&[("id", ValueKind::Text)], false));
-        let gap = Gap { collection: Arc::clone(layout.collection()), reason: GapReason::Part };
-        let batch = live_batch(&layout, Assembled::Gap(gap));
-        let snapshot = TransactionSnapshot::parse("1000:9223372036854775807:").unwrap();
-        assert!(batch.requery && !snapshot.has_seen(batch.transaction));
     }
 }

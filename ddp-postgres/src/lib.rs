@@ -64,16 +64,21 @@
 pub mod assembler;
 mod compare;
 mod db;
+mod deafness;
+mod dispatch;
 mod driver;
 mod error;
 mod feed;
 mod live_row;
 mod load;
 pub mod notification;
+mod pipeline;
+mod replication;
 pub mod row;
 pub mod schema;
 mod snapshot;
 mod sql;
+mod stats;
 pub mod table;
 #[doc(hidden)]
 pub mod testing;
@@ -81,8 +86,11 @@ mod tls;
 mod tokens;
 mod transaction;
 pub mod value;
+mod visibility;
 
 pub use db::{Db, DbBuilder, execute};
 pub use error::Error;
+pub use feed::Feed;
+pub use stats::Stats;
 pub use table::Table;
 pub use transaction::Transaction;

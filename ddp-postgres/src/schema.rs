@@ -27,12 +27,14 @@ mod function;
 mod install;
 mod layout;
 mod name;
+mod send;
 mod sql;
 
 pub use describe::describe;
 pub use error::Error;
-pub use install::{install, uninstall};
+pub use install::{check_feed, install, uninstall};
 pub use layout::{Column, Layout};
+pub(crate) use send::{INSTALLED_CHANNEL, PUBLICATION};
 pub use sql::SESSION_OPTIONS;
 
 #[cfg(test)]

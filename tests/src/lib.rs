@@ -3,7 +3,9 @@
 pub mod client;
 pub mod database;
 pub mod dice;
+mod feeds;
 pub mod peer;
+pub mod proxy;
 
 pub use client::Client;
 pub use dice::Dice;

@@ -75,7 +75,9 @@ fn layout(
         utf8: found.utf8,
     };
     let names = (table.schema.as_str(), table.name.as_str());
-    Ok(Layout::new(table.collection_name(), names, columns, key_index, traits))
+    let mut layout = Layout::new(table.collection_name(), names, columns, key_index, traits);
+    layout.keys_only = table.keys_only;
+    Ok(layout)
 }
 
 fn find_key<'a>(

@@ -6,10 +6,6 @@ use super::sql::Capture;
 
 /// A statement's rows are not broadcast beyond this.
 const BODY_BYTES_MAX: u32 = 1 << 20;
-/// `NOTIFY` takes 7,999 bytes. The header needs less than 64.
-const PART_BYTES_MAX: u32 = 7_900;
-/// The same, measured in UTF-8, for databases whose own encoding may need a third more.
-const PART_BYTES_MAX_OTHER_ENCODING: u32 = 5_900;
 /// Old keys that fit into one message.
 const MOVED_BYTES_MAX: u32 = 7_800;
 /// So many rows are made to JSON without counting them first.
@@ -24,7 +20,7 @@ const NOTHING_TOUCHED: &str = "    IF pg_catalog.int8eq(touched, 0) THEN
 impl Layout {
     /// Transaction-local settings hold what a function must remember until the next statement.
     /// Rolling back to a savepoint reverts them along with the notifications.
-    fn variable(&self, letter: char) -> String {
+    pub(super) fn variable(&self, letter: char) -> String {
         format!("'ddp.{letter}_{}'", self.hash)
     }
 
@@ -63,14 +59,16 @@ END
     /// takes some 100.
     pub(super) fn emit(&self, capture: Capture) -> String {
         let state = self.variable('s');
-        let channel = literal(&self.channel);
         let (kind, gather) = match capture {
+            Capture::Insert | Capture::Update if self.sends_keys() => {
+                ("k", self.gather_keys("ddp_new"))
+            }
             Capture::Insert | Capture::Update => ("u", self.gather_rows()),
-            Capture::Delete => ("d", self.gather_keys()),
+            Capture::Delete => ("d", self.gather_keys("ddp_old")),
             Capture::Truncate | Capture::Key => ("t", "    body := '';\n".to_owned()),
         };
         let moved = if capture == Capture::Update { self.send_moved_keys() } else { String::new() };
-        let send_parts = self.send_parts();
+        let (send_body, send_requery) = (self.send_body(), self.send("' 1 1 r '"));
         let advance = "state := pg_catalog.int8pl(pg_catalog.int8mul(pg_catalog.int8div(state, 64), 64), pg_catalog.int8pl(64, \
             LEAST(pg_catalog.pg_trigger_depth(), 63)));";
         let relation = literal(&self.relation);
@@ -100,20 +98,13 @@ BEGIN
         body := '';
     END IF;
 {moved}    {advance}
-    IF pg_catalog.int4le(pg_catalog.octet_length(body), {PART_BYTES_MAX}) THEN
-        sent := pg_catalog.concat(pg_catalog.set_config({state}, state::pg_catalog.text, true),
-            pg_catalog.pg_notify({channel}, pg_catalog.concat(pg_catalog.pg_current_xact_id(), ' ',
-                pg_catalog.int8div(state, 64), ' 1 1 ', kind, ' ', body)));
-        RETURN NULL;
-    END IF;
-{send_parts}    RETURN NULL;
+{send_body}    RETURN NULL;
 EXCEPTION WHEN OTHERS THEN
     RAISE LOG 'changes of % are told without their rows: %', {relation}, SQLERRM;
 {forget}    state := pg_catalog.concat('0', pg_catalog.current_setting({state}, true));
     {advance}
     PERFORM pg_catalog.set_config({state}, state::pg_catalog.text, true);
-    PERFORM pg_catalog.pg_notify({channel}, pg_catalog.concat(pg_catalog.pg_current_xact_id(), ' ',
-        pg_catalog.int8div(state, 64), ' 1 1 r '));
+    PERFORM {send_requery};
     RETURN NULL;
 END
 "
@@ -161,7 +152,7 @@ END
         )
     }
 
-    fn gather_keys(&self) -> String {
+    fn gather_keys(&self, rows: &str) -> String {
         let rows_max = self.rows_max;
         let probe = u64::from(rows_max) + 1;
         let key = self.key_json_sql("ddp_some");
@@ -170,7 +161,7 @@ END
             "    SELECT pg_catalog.count(*), CASE WHEN pg_catalog.int8le(pg_catalog.count(*), {rows_max})
         THEN pg_catalog.string_agg({key}, ',') END
         INTO touched, body
-        FROM (SELECT ddp_old.{column} FROM ddp_old LIMIT {probe}) AS ddp_some;
+        FROM (SELECT {rows}.{column} FROM {rows} LIMIT {probe}) AS ddp_some;
 {NOTHING_TOUCHED}"
         )
     }
@@ -178,11 +169,11 @@ END
     /// Sends the old keys of rows whose key was changed as deleted, before the rows.
     fn send_moved_keys(&self) -> String {
         let (moved, state) = (self.variable('k'), self.variable('s'));
-        let channel = literal(&self.channel);
+        let send = self.send("' 1 1 d ', moved");
         let (gather, forget) = if self.partitioned {
             let (old, new) = (self.key_json_sql("ddp_old"), self.key_json_sql("ddp_new"));
             let gather = format!(
-                "    IF pg_catalog.texteq(kind, 'u') THEN
+                "    IF pg_catalog.textne(kind, 'r') THEN
         moved := (SELECT pg_catalog.string_agg(ddp_moved.key, ',') FROM
             (SELECT {old} AS key FROM ddp_old EXCEPT SELECT {new} FROM ddp_new) AS ddp_moved);
     END IF;\n"
@@ -199,38 +190,12 @@ END
 {forget}        IF pg_catalog.texteq(moved, '!') OR pg_catalog.int4gt(pg_catalog.octet_length(moved), {MOVED_BYTES_MAX}) THEN
             kind := 'r';
             body := '';
-        ELSIF pg_catalog.texteq(kind, 'u') THEN
+        ELSIF pg_catalog.textne(kind, 'r') THEN
             state := pg_catalog.int8pl(state, 64);
-            PERFORM pg_catalog.pg_notify({channel}, pg_catalog.concat(pg_catalog.pg_current_xact_id(), ' ',
-                pg_catalog.int8div(state, 64), ' 1 1 d ', moved));
+            PERFORM {send};
             PERFORM pg_catalog.set_config({state}, state::pg_catalog.text, true);
         END IF;
     END IF;
-"
-        )
-    }
-
-    /// Cuts a long body between characters, and sends the parts.
-    fn send_parts(&self) -> String {
-        let part_bytes_max = if self.utf8 { PART_BYTES_MAX } else { PART_BYTES_MAX_OTHER_ENCODING };
-        let (state, channel) = (self.variable('s'), literal(&self.channel));
-        format!(
-            "    bytes := pg_catalog.convert_to(body, 'UTF8');
-    WHILE pg_catalog.int4le(first, pg_catalog.octet_length(bytes)) LOOP
-        last := LEAST(pg_catalog.int4pl(first, {part_bytes_max}), pg_catalog.int4pl(pg_catalog.octet_length(bytes), 1));
-        WHILE pg_catalog.int4le(last, pg_catalog.octet_length(bytes)) AND pg_catalog.int4eq(pg_catalog.int4and(
-            pg_catalog.get_byte(bytes, pg_catalog.int4mi(last, 1)), 192), 128) LOOP
-            last := pg_catalog.int4mi(last, 1);
-        END LOOP;
-        parts := pg_catalog.array_append(parts, pg_catalog.convert_from(
-            pg_catalog.substring(bytes, first, pg_catalog.int4mi(last, first)), 'UTF8'));
-        first := last;
-    END LOOP;
-    PERFORM pg_catalog.set_config({state}, state::pg_catalog.text, true);
-    FOR part IN 1 .. pg_catalog.cardinality(parts) LOOP
-        PERFORM pg_catalog.pg_notify({channel}, pg_catalog.concat(pg_catalog.pg_current_xact_id(), ' ',
-            pg_catalog.int8div(state, 64), ' ', part, ' ', pg_catalog.cardinality(parts), ' ', kind, ' ', parts[part]));
-    END LOOP;
 "
         )
     }

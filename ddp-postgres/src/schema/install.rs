@@ -7,6 +7,7 @@ use tokio_postgres::{Client, GenericClient};
 
 use super::name::{hash, literal};
 use super::{Error, Layout};
+use crate::feed::Feed;
 
 /// All servers take this lock before they change anything: the first 63 bits of a hash.
 const ADVISORY_LOCK: i64 = 0x6464_7020_696e_7374;
@@ -39,6 +40,55 @@ pub async fn install(client: &mut Client, layouts: &[Layout]) -> Result<(), Erro
         }
     }
     Ok(())
+}
+
+/// Checks that triggers which another role has installed send by the feed of the layouts, since
+/// otherwise nothing would ever be heard.
+///
+/// # Errors
+///
+/// If a table has no triggers, or they send by another feed, or the database does not answer.
+pub async fn check_feed(
+    client: &Client,
+    layouts: impl IntoIterator<Item = &Layout>,
+) -> Result<(), Error> {
+    for layout in layouts {
+        let relation = || layout.relation().to_owned();
+        match installed_feed(client, layout).await? {
+            None => return Err(Error::NotInstalled { relation: relation() }),
+            Some(feed) if feed == layout.feed => {}
+            Some(installed) => {
+                let (relation, configured) = (relation(), layout.feed);
+                return Err(Error::OtherFeed { relation, installed, configured });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The feed by which a table's triggers send, as the comment of their functions tells.
+async fn installed_feed(client: &Client, layout: &Layout) -> Result<Option<Feed>, Error> {
+    let names: Vec<String> =
+        layout.captures().iter().map(|capture| layout.trigger_name(*capture)).collect();
+    let row = client
+        .query_opt(
+            "SELECT pg_catalog.obj_description(t.tgfoid, 'pg_proc')
+            FROM pg_catalog.pg_trigger t
+                JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid
+                JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+            WHERE n.nspname = $1 AND c.relname = $2 AND t.tgname = ANY ($3) LIMIT 1",
+            &[&layout.schema, &layout.table, &names],
+        )
+        .await?;
+    let Some(row) = row else { return Ok(None) };
+    let comment: Option<String> = row.try_get(0)?;
+    let is_wal = comment.is_some_and(|comment| comment.contains(&by(Feed::Wal)));
+    Ok(Some(if is_wal { Feed::Wal } else { Feed::Notify }))
+}
+
+/// How a function's comment tells its feed.
+fn by(feed: Feed) -> String {
+    format!(" by the {} feed", feed.name())
 }
 
 /// Takes the triggers away again. Does nothing for tables that have none.
@@ -103,6 +153,7 @@ async fn attempt(
                 .map(|function| format!("COMMENT ON FUNCTION ddp.{function}() IS {fingerprint};\n"))
                 .collect();
             transaction.batch_execute(&(layout.install_sql() + &comments)).await?;
+            transaction.batch_execute(&layout.tell_installation_sql()).await?;
         }
         Action::Uninstall => transaction.batch_execute(&layout.uninstall_sql()).await?,
     }
@@ -135,6 +186,7 @@ impl Layout {
     /// The comment of the functions, which tells whether they are what would be installed.
     fn fingerprint(&self) -> String {
         let table = format!("{} as {}", self.relation(), self.collection());
-        format!("Tells the changes of {table} ({})", hash(&[&self.install_sql()]))
+        let (by, hash) = (by(self.feed), hash(&[&self.install_sql()]));
+        format!("Tells the changes of {table}{by} ({hash})")
     }
 }

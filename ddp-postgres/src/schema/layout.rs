@@ -6,6 +6,7 @@ use ddp_core::FieldName;
 
 use super::name::{fitting, hash, quoted};
 use crate::compare::Comparable;
+use crate::feed::Feed;
 use crate::value::ValueKind;
 
 /// How the row's SQL reads a column.
@@ -110,6 +111,8 @@ pub struct Layout {
     pub(super) hash: String,
     pub(super) channel: String,
     pub(super) relation: String,
+    pub(super) feed: Feed,
+    pub(super) keys_only: bool,
 }
 
 /// What [`Layout::new`] needs besides the columns.
@@ -144,7 +147,16 @@ impl Layout {
             channel: fitting(&format!("ddp_{collection}"), &format!("_{hash}")),
             relation: format!("{}.{}", quoted(schema), quoted(table)),
             hash,
+            feed: Feed::default(),
+            keys_only: false,
         }
+    }
+
+    /// The same with triggers that send by this feed.
+    #[must_use]
+    pub fn with_feed(mut self, feed: Feed) -> Self {
+        self.feed = feed;
+        self
     }
 
     /// The name of the collection.

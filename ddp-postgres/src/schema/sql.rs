@@ -8,6 +8,8 @@
 
 use super::layout::{Column, Expression, Layout};
 use super::name::{fitting, quoted};
+use super::send;
+use crate::feed::Feed;
 use crate::value::ValueKind;
 
 /// What a session that selects rows by [`Layout::row_json_sql`] must be set to, so that they read
@@ -60,6 +62,22 @@ impl Layout {
     #[must_use]
     pub fn key_json_sql(&self, alias: &str) -> String {
         format!("pg_catalog.to_json({})::pg_catalog.text", self.key().sql(alias))
+    }
+
+    /// The SELECT of rows by their keys, one JSON text each. The parameters are arrays of text, one
+    /// for each column of the key.
+    pub(crate) fn select_by_key_sql(&self) -> String {
+        let (row, relation) = (self.row_json_sql("t"), &self.relation);
+        let key = self.key();
+        let (column, cast) = (quoted(&key.name), &key.cast);
+        let (values, value) = match key.expression {
+            Expression::Base64 => ("$1::pg_catalog.text[]".to_owned(), key.sql("t")),
+            _ => (format!("$1::pg_catalog.text[]::{cast}[]"), format!("t.{column}")),
+        };
+        format!(
+            "SELECT {row} FROM ROWS FROM (pg_catalog.unnest({values})) AS ddp_key (key1)
+            JOIN {relation} AS t ON {value} = ddp_key.key1"
+        )
     }
 
     /// What differs for two rows if and only if their documents have different ids. `1.0` equals
@@ -118,6 +136,9 @@ impl Layout {
     #[must_use]
     pub fn install_sql(&self) -> String {
         let mut sql = "CREATE SCHEMA IF NOT EXISTS ddp;\n".to_owned();
+        if self.feed == Feed::Wal {
+            sql.push_str(&send::publication_sql());
+        }
         for capture in self.captures() {
             sql.push_str(&self.function_sql(*capture));
             sql.push_str(&self.trigger_sql(*capture));
