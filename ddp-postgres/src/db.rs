@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use ddp_server::live_query::{Batch, Change, Driver, Load, Multiplexer};
+use ddp_server::live_query::{Driver, Load};
 use ddp_server::{Collection, Cursor, Write, WriteFence};
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod};
 use futures::channel::oneshot;
@@ -17,13 +17,13 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use crate::assembler::{Assembled, Assembler};
 use crate::error::Error;
 use crate::feed::{Command, Feed};
-use crate::live_row::LiveRow;
-use crate::row::RowError;
-use crate::schema::{self, Layout};
+use crate::schema;
 use crate::table::Table;
+use crate::table_collection::TableCollection;
 use crate::tls;
 use crate::tokens::Tokens;
 use crate::transaction::Transaction;
+use crate::watch;
 
 /// What a transaction may tell of a collection before the collection is read again instead.
 const TRANSACTION_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -34,6 +34,9 @@ const POOL_TIMEOUT: Duration = Duration::from_secs(30);
 /// How many commands may wait for the feed; those who send more wait themselves.
 const COMMANDS_MAX: usize = 64;
 
+/// How often to look whether tables or triggers were altered.
+const CHECK_EVERY: Duration = Duration::from_secs(2);
+
 /// How long to wait before trying again to reach a database that is out of reach.
 pub(crate) const RETRY_AFTER: Duration = Duration::from_millis(250);
 
@@ -42,15 +45,16 @@ pub(crate) const RETRY_AFTER: Duration = Duration::from_millis(250);
 ///
 /// Dropping the last clone ends the feed.
 #[derive(Clone)]
-pub struct Db(Arc<Inner>);
+pub struct Db(pub(crate) Arc<Inner>);
 
 /// Says which database, and which of its tables.
 pub struct DbBuilder {
     url: String,
-    tables: Vec<Table>,
+    pub(crate) tables: Vec<Table>,
     tls: Option<rustls::ClientConfig>,
     connections_max: usize,
-    install: bool,
+    pub(crate) install: bool,
+    check_every: Duration,
 }
 
 pub(crate) struct Inner {
@@ -61,15 +65,13 @@ pub(crate) struct Inner {
     pub(crate) tokens: Tokens,
     pub(crate) collections: HashMap<String, Arc<TableCollection>>,
     commands: mpsc::Sender<Command>,
-    assembler: Mutex<Assembler>,
+    pub(crate) assembler: Mutex<Assembler>,
+    /// Whether triggers may be installed while the server runs.
+    pub(crate) install: bool,
+    /// Held by whoever compares the tables with what they were.
+    pub(crate) checking: tokio::sync::Mutex<()>,
     is_closed: AtomicBool,
     weak: Weak<Self>,
-}
-
-/// One registered table.
-pub(crate) struct TableCollection {
-    pub(crate) layout: Arc<Layout>,
-    pub(crate) multiplexer: Arc<Multiplexer<LiveRow>>,
 }
 
 impl Db {
@@ -83,6 +85,7 @@ impl Db {
             tls: None,
             connections_max: 16,
             install: true,
+            check_every: CHECK_EVERY,
         }
     }
 
@@ -145,10 +148,20 @@ impl DbBuilder {
         self
     }
 
-    /// Leaves the triggers alone: another role has installed them.
+    /// Leaves the triggers alone: another role installs them, by
+    /// [`install_sql`](Self::install_sql) for example. [`connect`](Self::connect) fails if they are
+    /// not there, and so do queries when they disappear.
     #[must_use]
     pub fn without_install(mut self) -> Self {
         self.install = false;
+        self
+    }
+
+    /// How often to look whether tables or triggers were altered; 2 seconds. One query over the
+    /// catalogs answers for all tables.
+    #[must_use]
+    pub fn check_every(mut self, check_every: Duration) -> Self {
+        self.check_every = check_every.max(Duration::from_millis(10));
         self
     }
 
@@ -157,8 +170,18 @@ impl DbBuilder {
     ///
     /// # Errors
     /// A database that is out of reach, a table that is not there or has no usable key, a role that
-    /// may not install triggers, two tables for one collection.
+    /// may not install triggers or may not see all rows of a table, triggers of a newer version of
+    /// this library, two tables for one collection.
     pub async fn connect(self) -> Result<Db, Error> {
+        let (config, tls, pool) = self.pool()?;
+        let mut client = pool.get().await?;
+        let collections = self.collections(&mut client).await?;
+        drop(client);
+        self.start(config, tls, pool, collections)
+    }
+
+    /// How to connect, and a pool that does.
+    pub(crate) fn pool(&self) -> Result<(tokio_postgres::Config, MakeRustlsConnect, Pool), Error> {
         let mut config: tokio_postgres::Config = self.url.parse().map_err(Error::url)?;
         if config.get_application_name().is_none() {
             config.application_name("ddp");
@@ -174,8 +197,8 @@ impl DbBuilder {
         config.keepalives_interval(Duration::from_secs(5));
         config.keepalives_retries(3);
         config.tcp_user_timeout(Duration::from_secs(25));
-        let tls = match self.tls {
-            Some(config) => MakeRustlsConnect::new(config),
+        let tls = match &self.tls {
+            Some(config) => MakeRustlsConnect::new(config.clone()),
             None => tls::system()?,
         };
         let recycling_method = RecyclingMethod::Fast;
@@ -187,38 +210,22 @@ impl DbBuilder {
             .max_size(self.connections_max)
             .build()
             .map_err(Error::build)?;
-
-        let mut client = pool.get().await?;
-        let mut layouts = Vec::new();
-        for table in &self.tables {
-            layouts.push(schema::describe(&client, table).await?);
-        }
-        if self.install {
-            schema::install(&mut client, &layouts).await?;
-        }
-        drop(client);
-        let loads = Semaphore::new((self.connections_max / 2).max(1));
-        Self::start(config, tls, pool, loads, layouts)
+        Ok((config, tls, pool))
     }
-}
 
-impl DbBuilder {
     fn start(
+        self,
         mut config: tokio_postgres::Config,
         tls: MakeRustlsConnect,
         pool: Pool,
-        loads: Semaphore,
-        layouts: Vec<Layout>,
+        found: Vec<TableCollection>,
     ) -> Result<Db, Error> {
         let mut collections = HashMap::new();
         let mut assembler = Assembler::new(TRANSACTION_BYTES_MAX);
-        for layout in layouts {
-            let name = layout.collection().to_string();
-            let layout = Arc::new(layout);
-            assembler.listen(Arc::clone(&layout));
-            let multiplexer = Multiplexer::new(name.as_str());
-            let collection = Arc::new(TableCollection { layout, multiplexer });
-            if collections.insert(name.clone(), collection).is_some() {
+        for collection in found {
+            let name = collection.table.collection_name().to_owned();
+            assembler.listen(collection.layout());
+            if collections.insert(name.clone(), Arc::new(collection)).is_some() {
                 return Err(Error::duplicate_collection(&name));
             }
         }
@@ -228,11 +235,13 @@ impl DbBuilder {
         let (commands, receiver) = mpsc::channel(COMMANDS_MAX);
         let inner = Arc::new_cyclic(|weak| Inner {
             pool,
-            loads,
+            loads: Semaphore::new((self.connections_max / 2).max(1)),
             tokens: Tokens::new(),
             collections,
             commands,
             assembler: Mutex::new(assembler),
+            install: self.install,
+            checking: tokio::sync::Mutex::default(),
             is_closed: AtomicBool::new(false),
             weak: weak.clone(),
         });
@@ -245,6 +254,7 @@ impl DbBuilder {
             confirmed: HashSet::new(),
         };
         tokio::spawn(feed.run());
+        tokio::spawn(watch::run(Arc::downgrade(&inner), self.check_every));
         Ok(Db(inner))
     }
 }
@@ -283,7 +293,8 @@ impl Inner {
             };
             let Some(collection) = self.collections.get(&**name) else { continue };
             let collection = Arc::clone(collection);
-            let loads = collection.multiplexer.apply(live_batch(&collection.layout, assembled));
+            let Some(batch) = collection.live_batch(assembled) else { continue };
+            let loads = collection.multiplexer.apply(batch);
             self.spawn_loads(&collection, loads);
         }
     }
@@ -294,7 +305,7 @@ impl Inner {
         for collection in self.collections.values() {
             let loads = collection.multiplexer.reload_all();
             if !loads.is_empty() {
-                let collection_name = collection.layout.collection();
+                let collection_name = collection.table.collection_name();
                 tracing::info!("reading {} live queries of {collection_name} again", loads.len());
             }
             self.spawn_loads(collection, loads);
@@ -304,7 +315,16 @@ impl Inner {
         }
     }
 
-    fn spawn_loads(&self, collection: &Arc<TableCollection>, loads: Vec<Load>) {
+    /// Plans the queries of a collection anew by what its table is now.
+    pub(crate) fn replan(&self, collection: &Arc<TableCollection>) {
+        let loads = {
+            let _assembler = self.assembler.lock();
+            collection.replace(collection.current())
+        };
+        self.spawn_loads(collection, loads);
+    }
+
+    pub(crate) fn spawn_loads(&self, collection: &Arc<TableCollection>, loads: Vec<Load>) {
         for load in loads {
             self.spawn_load(collection, load);
         }
@@ -368,44 +388,8 @@ impl Inner {
 
     pub(crate) fn is_idle(&self, channel: &str) -> bool {
         let mut collections = self.collections.values();
-        let collection = collections.find(|collection| collection.layout.channel() == channel);
+        let collection = collections.find(|collection| collection.channel == channel);
         collection.is_none_or(|collection| collection.multiplexer.is_idle())
-    }
-}
-
-/// A transaction's changes as live queries take them. What can't be told from them is read again.
-fn live_batch(layout: &Arc<Layout>, assembled: Assembled) -> Batch<LiveRow> {
-    let requery =
-        |transaction| Batch { transaction, truncated: false, requery: true, changes: Vec::new() };
-    let batch = match assembled {
-        Assembled::Batch(batch) if !batch.requery => batch,
-        Assembled::Batch(batch) => return requery(batch.xid),
-        Assembled::Gap(gap) => {
-            tracing::warn!(
-                "changes of {} were lost ({:?}): reading again",
-                gap.collection,
-                gap.reason
-            );
-            // No snapshot has seen it for sure.
-            return requery(u64::MAX);
-        }
-    };
-    let changes = batch.changes.into_iter().map(|change| {
-        let row = change.row.map(|row| LiveRow::new(layout, row)).transpose()?;
-        Ok(Change { id: change.id, row })
-    });
-    match changes.collect::<Result<_, RowError>>() {
-        Ok(changes) => {
-            let (transaction, truncated) = (batch.xid, batch.truncated);
-            Batch { transaction, truncated, requery: false, changes }
-        }
-        Err(error) => {
-            tracing::warn!(
-                "a change of {} is unreadable: {error}; reading again",
-                batch.collection
-            );
-            requery(batch.xid)
-        }
     }
 }
 
@@ -434,23 +418,5 @@ impl fmt::Debug for DbBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Not the URL: it may hold a password.
         f.debug_struct("DbBuilder").field("tables", &self.tables).finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::assembler::{Gap, GapReason};
-    use crate::schema::fixture;
-    use crate::snapshot::TransactionSnapshot;
-    use crate::value::ValueKind;
-
-    #[test]
-    fn no_read_makes_up_for_a_gap_that_came_while_it_ran() {
-        let layout = Arc::new(fixture::layout(&[("id", ValueKind::Text)], false));
-        let gap = Gap { collection: Arc::clone(layout.collection()), reason: GapReason::Part };
-        let batch = live_batch(&layout, Assembled::Gap(gap));
-        let snapshot = TransactionSnapshot::parse("1000:9223372036854775807:").unwrap();
-        assert!(batch.requery && !snapshot.has_seen(batch.transaction));
     }
 }

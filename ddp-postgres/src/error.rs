@@ -42,6 +42,10 @@ enum Kind {
     DuplicateCollection(String),
     #[error("collection {collection:?} has no published field {field:?}")]
     NoSuchField { collection: String, field: String },
+    #[error(
+        "the _id of collection {collection:?} is made up of the fields {fields}: filter on them instead"
+    )]
+    CompositeKey { collection: String, fields: String },
     #[error("field {field:?} of collection {collection:?} does not compare with {value:?}")]
     WrongType { collection: String, field: String, value: Value },
 }
@@ -92,6 +96,12 @@ impl Error {
         Kind::NoSuchField { collection, field }.into()
     }
 
+    pub(crate) fn composite_key(layout: &Layout) -> Self {
+        let fields: Vec<&str> = layout.key_columns().map(|column| &**column.field()).collect();
+        let (collection, fields) = (layout.collection().to_string(), fields.join(", "));
+        Kind::CompositeKey { collection, fields }.into()
+    }
+
     pub(crate) fn wrong_type(layout: &Layout, field: &str, value: &Value) -> Self {
         let (collection, field) = (layout.collection().to_string(), field.to_owned());
         Kind::WrongType { collection, field, value: value.clone() }.into()
@@ -113,6 +123,15 @@ impl Error {
             }
             _ => self.postgres().is_some_and(is_transient),
         }
+    }
+
+    /// Whether a statement or a row did not fit the table (class 42 of PostgreSQL's codes, or a plan
+    /// that has become invalid).
+    pub(crate) fn is_of_schema(&self) -> bool {
+        matches!(&*self.0, Kind::Row(_))
+            || self
+                .code()
+                .is_some_and(|code| code.code().starts_with("42") || code.code() == "0A000")
     }
 
     fn postgres(&self) -> Option<&tokio_postgres::Error> {

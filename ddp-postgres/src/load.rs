@@ -11,16 +11,31 @@ use futures::channel::oneshot;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
-use crate::db::{Inner, RETRY_AFTER, TableCollection};
+use crate::db::{Inner, RETRY_AFTER};
 use crate::error::Error;
 use crate::live_row::LiveRow;
 use crate::schema::Layout;
 use crate::snapshot::TransactionSnapshot;
 use crate::sql;
+use crate::table_collection::{Standing, TableCollection};
 
 /// Carries out a load, until it is done or nobody wants it. A database out of reach is tried again.
 pub(crate) async fn run(db: Arc<Inner>, collection: Arc<TableCollection>, mut load: Load) {
+    let mut has_checked = false;
     while collection.multiplexer.wants(&load) {
+        match collection.current().standing {
+            Standing::Live | Standing::Unreadable => {}
+            Standing::Gone => {
+                match collection.multiplexer.finish_load(load, Documents::new(), |_| true) {
+                    Some(repeat) => load = repeat,
+                    None => return,
+                }
+                continue;
+            }
+            Standing::Unavailable => {
+                return collection.multiplexer.fail_load(&load, &collection.unavailable());
+            }
+        }
         let reading = AssertUnwindSafe(read(&db, &collection, &load)).catch_unwind().await;
         match reading.unwrap_or_else(|_| Err(Error::panicked())) {
             Ok((documents, snapshot)) => {
@@ -33,6 +48,13 @@ pub(crate) async fn run(db: Arc<Inner>, collection: Arc<TableCollection>, mut lo
             Err(error) if error.is_transient() && !db.is_closed() => {
                 tracing::debug!("{}: {error}; trying again", load.query.collection);
                 tokio::time::sleep(RETRY_AFTER).await;
+            }
+            // The table may have been altered, and nobody has noticed yet. Then this load is void.
+            Err(error) if error.is_of_schema() && !has_checked => {
+                has_checked = db.check_tables().await.is_ok();
+                if !has_checked {
+                    tokio::time::sleep(RETRY_AFTER).await;
+                }
             }
             Err(error) => {
                 tracing::error!("a live query of {} failed: {error}", load.query.collection);
@@ -55,7 +77,7 @@ async fn read(
     collection: &TableCollection,
     load: &Load,
 ) -> Result<(Documents, TransactionSnapshot), Error> {
-    let layout = &collection.layout;
+    let layout = &collection.layout();
     db.listen(layout.channel()).await?;
     if !collection.multiplexer.wants(load) {
         // While this waited for the feed, the feed began anew and so did the load.

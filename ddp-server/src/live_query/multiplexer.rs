@@ -116,6 +116,32 @@ impl<R: Row> Multiplexer<R> {
         (0..state.slots.len()).filter_map(|slot| state.reload(slot)).collect()
     }
 
+    /// Plans every live query anew and makes it read again, since the shape of the collection has
+    /// changed. Loads that are under way are void. Queries that cannot be planned any more end with
+    /// the error. To be called while no batch is applied.
+    #[must_use]
+    pub fn replan(&self, plan: impl Fn(&Query) -> Result<Plan, DdpError>) -> Vec<Load> {
+        let (mut loads, mut failed) = (Vec::new(), Vec::new());
+        let mut state = self.state.lock();
+        for slot in 0..state.slots.len() {
+            let Some(query) = state.slots[slot].as_ref().map(|live| live.query.clone()) else {
+                continue;
+            };
+            match plan(&query) {
+                Ok(plan) => {
+                    state.set_plan(slot, plan);
+                    loads.extend(state.reload(slot));
+                }
+                Err(error) => failed.extend(state.reload(slot).map(|load| (load, error))),
+            }
+        }
+        drop(state);
+        for (load, error) in failed {
+            self.fail_load(&load, &error);
+        }
+        loads
+    }
+
     /// Ends a load. `documents` is all that the query gives at a point of which `has_seen` tells
     /// which transactions it includes. Observers are sent the difference. If what happened meanwhile
     /// can't be told from the changes, the answer is another load; there is progress even if

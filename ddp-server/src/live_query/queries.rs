@@ -90,11 +90,7 @@ impl<R: Row> State<R> {
             self.slots.len() - 1
         });
         self.by_query.insert(query.clone(), slot);
-        if plan.exact {
-            self.router.insert(slot, plan.keys.as_ref());
-        } else {
-            self.inexact.push(slot);
-        }
+        self.route_to(slot, &plan);
         self.slots[slot] = Some(LiveQuery {
             query: query.clone(),
             plan,
@@ -105,6 +101,25 @@ impl<R: Row> State<R> {
             joining: Vec::new(),
         });
         (slot, self.reload(slot))
+    }
+
+    fn route_to(&mut self, slot: usize, plan: &Plan) {
+        if plan.exact {
+            self.router.insert(slot, plan.keys.as_ref());
+        } else {
+            self.inexact.push(slot);
+        }
+    }
+
+    /// Gives a live query another plan. It has to read again.
+    pub(super) fn set_plan(&mut self, slot: usize, plan: Plan) {
+        let Some(live) = &mut self.slots[slot] else { return };
+        let old = std::mem::replace(&mut live.plan, plan.clone());
+        self.inexact.retain(|other| *other != slot);
+        if old.exact {
+            self.router.remove(slot, old.keys.as_ref());
+        }
+        self.route_to(slot, &plan);
     }
 
     /// Forgets a live query. The writes that waited for it are the answer: they must be dropped

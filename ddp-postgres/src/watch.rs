@@ -1,0 +1,143 @@
+//! Notices what is done to tables and triggers while the server runs.
+//!
+//! No trigger tells of an `ALTER TABLE`, of a partition that was attached, or of a trigger that
+//! somebody dropped. One cheap query over the catalogs does, every few seconds: if its answer for a
+//! table is another than before, the table is described anew, its triggers are installed again if
+//! need be, and its live queries are planned anew and read again.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use deadpool_postgres::Object;
+
+use crate::db::Inner;
+use crate::error::Error;
+use crate::schema::{self, Layout, Readiness};
+use crate::table_collection::{Current, Standing, TableCollection};
+
+/// How often a table is looked at again at once, if it changes while it is looked at.
+const ROUNDS: usize = 3;
+
+/// Looks at the tables again and again, until the database handle is gone.
+pub(crate) async fn run(db: Weak<Inner>, every: Duration) {
+    let mut has_failed = false;
+    loop {
+        tokio::time::sleep(every).await;
+        let Some(db) = db.upgrade().filter(|db| !db.is_closed()) else { return };
+        match db.check_tables().await {
+            Ok(()) => has_failed = false,
+            // The feed says so, too, when the database is out of reach.
+            Err(error) if has_failed || error.is_transient() => {
+                tracing::debug!("the tables could not be checked: {error}");
+            }
+            Err(error) => {
+                tracing::error!("the tables could not be checked: {error}");
+                has_failed = true;
+            }
+        }
+    }
+}
+
+impl Inner {
+    /// Compares the tables with what they were, and acts on what has changed.
+    pub(crate) async fn check_tables(&self) -> Result<(), Error> {
+        let _checking = self.checking.lock().await;
+        let mut client = self.pool.get().await?;
+        let collections: Vec<_> = self.collections.values().collect();
+        let layouts: Vec<Arc<Layout>> = collections.iter().map(|c| c.layout()).collect();
+        let digests = schema::digests(&client, layouts.iter().map(|layout| &**layout)).await?;
+        for (collection, digest) in collections.into_iter().zip(digests) {
+            if *collection.digest.lock() != digest {
+                self.check_table(&mut client, collection, digest).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn check_table(
+        &self,
+        client: &mut Object,
+        collection: &Arc<TableCollection>,
+        mut digest: String,
+    ) -> Result<(), Error> {
+        let mut current = collection.current();
+        for _ in 0..ROUNDS {
+            current = self.look_at(client, collection).await?;
+            let now = schema::digests(client, std::iter::once(&*current.layout)).await?;
+            let is_settled = now.first() == Some(&digest);
+            digest = now.into_iter().next().unwrap_or_default();
+            if is_settled {
+                break;
+            }
+        }
+        let name = collection.table.collection_name();
+        tracing::info!("the table of {name} has changed: {:?}", current.standing);
+        let loads = {
+            // The feed applies changes under this lock.
+            let mut assembler = self.assembler.lock();
+            assembler.listen(Arc::clone(&current.layout));
+            collection.replace(current)
+        };
+        *collection.digest.lock() = digest;
+        self.spawn_loads(collection, loads);
+        Ok(())
+    }
+
+    /// Describes the table, and gives it its triggers if they are not right.
+    async fn look_at(
+        &self,
+        client: &mut Object,
+        collection: &TableCollection,
+    ) -> Result<Current, Error> {
+        let before = collection.layout();
+        let name = collection.table.collection_name();
+        let unavailable = |layout, error: &dyn std::fmt::Display| {
+            tracing::error!("collection {name} is unavailable: {error}");
+            Current { layout, standing: Standing::Unavailable }
+        };
+        let layout = match schema::describe(client, &collection.table).await {
+            Ok(layout) => Arc::new(layout),
+            Err(schema::Error::NoTable { relation }) => {
+                tracing::warn!(
+                    "table {relation} is gone: {name} has no documents until it is back"
+                );
+                return Ok(Current { layout: before, standing: Standing::Gone });
+            }
+            Err(error @ schema::Error::Database(_)) => return Err(error.into()),
+            Err(error) => return Ok(unavailable(before, &error)),
+        };
+        if let Err(error) = layout.check_row_security() {
+            return Ok(unavailable(layout, &error));
+        }
+        let has_changed = *layout != *before;
+        let mut readiness = schema::readiness(client, &layout).await?;
+        // What another server has installed for the same table is left to it, or two servers would
+        // take turns.
+        if self.install && (has_changed || readiness == Readiness::Incomplete) {
+            match schema::install(client, std::slice::from_ref(&*layout)).await {
+                Ok(()) => readiness = schema::readiness(client, &layout).await?,
+                Err(schema::Error::NewerFormat { .. }) => {}
+                Err(schema::Error::Database(error)) if error.code().is_none() => {
+                    return Err(error.into());
+                }
+                Err(error) => return Ok(unavailable(layout, &error)),
+            }
+        }
+        let relation = layout.relation();
+        let standing = match readiness {
+            Readiness::Ready => Standing::Live,
+            Readiness::Unreadable => {
+                tracing::warn!(
+                    "another server has installed other triggers on {relation}: reading {name} \
+                     again after each change"
+                );
+                Standing::Unreadable
+            }
+            Readiness::Incomplete => {
+                let relation = relation.to_owned();
+                return Ok(unavailable(layout, &schema::Error::NotInstalled { relation }));
+            }
+        };
+        Ok(Current { layout, standing })
+    }
+}
