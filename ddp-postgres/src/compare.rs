@@ -1,6 +1,6 @@
 //! Comparison of columns with constants, in memory as in PostgreSQL.
 
-use ddp_server::query::{Comparison, Value};
+use ddp_server::query::{Comparison, Is, Test, Truth, Value};
 
 /// How a column's values compare.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +36,34 @@ impl Comparable {
             Self::Other => false,
             Self::Text | Self::Enum => equality,
             _ => true,
+        }
+    }
+
+    /// A test with its constants in the form of this column's values.
+    ///
+    /// # Errors
+    /// A constant that never compares with them.
+    pub(crate) fn test(self, test: &Test) -> Result<Test, Value> {
+        let constant = |value: &Value| self.constant(value).ok_or_else(|| value.clone());
+        let is = match &test.is {
+            Is::Null => Is::Null,
+            Is::Compare(comparison, value) => Is::Compare(*comparison, constant(value)?),
+            Is::In(values) => Is::In(values.iter().map(constant).collect::<Result<_, _>>()?),
+        };
+        Ok(Test { field: test.field.clone(), is })
+    }
+
+    /// The answer to a test for a value that PostgreSQL wrote as this JSON text.
+    pub(crate) fn answer(self, test: &Test, json: &str) -> Truth {
+        let comparison = match &test.is {
+            Is::Null => return (json == "null").into(),
+            Is::Compare(comparison, _) => *comparison,
+            Is::In(_) => Comparison::Eq,
+        };
+        if self.is_exact(Some(comparison)) {
+            test.is.test(&self.value(json))
+        } else {
+            Truth::Undecided
         }
     }
 

@@ -4,7 +4,7 @@ use std::sync::{Arc, Weak};
 
 use ddp_server::Error as HandlerError;
 use ddp_server::live_query::{Driver, Observation, Observer, Plan};
-use ddp_server::query::{Comparison, Query};
+use ddp_server::query::{Comparison, Query, SortKey, ascending};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
@@ -60,17 +60,29 @@ pub(crate) fn plan(layout: &Layout, query: &Query) -> Result<Plan, Error> {
             named(field)?;
         }
     }
-    let predicate = query.predicate.try_map_values(&|field, value| {
-        let column = named(field)?;
-        let constant = column.comparable().constant(value);
-        constant.ok_or_else(|| Error::wrong_type(layout, field, value))
+    let predicate = query.predicate.try_map_tests(&|test| {
+        let comparable = named(&test.field)?.comparable();
+        comparable.test(test).map_err(|value| Error::wrong_type(layout, &test.field, &value))
     })?;
-    let is_exact = |field: &str, comparison| {
-        layout.column_named(field).is_some_and(|column| column.comparable().is_exact(comparison))
+    let is_routable = |field: &str| {
+        named(field).is_ok_and(|column| column.comparable().is_exact(Some(Comparison::Eq)))
     };
-    let exact = predicate.all_comparisons(&is_exact);
-    let keys = predicate.equality_keys(&|field| is_exact(field, Some(Comparison::Eq)));
-    Ok(Plan { predicate, exact, keys })
+    let keys = predicate.equality_keys(&is_routable);
+    let mut order = Vec::new();
+    for key in &query.sort {
+        if &*key.field != "_id" {
+            named(&key.field)?;
+        }
+        order.push(key.clone());
+    }
+    order.push(ascending("_id"));
+    let is_ordered = |key: &SortKey| {
+        &*key.field == "_id"
+            || named(&key.field)
+                .is_ok_and(|column| column.comparable().is_exact(Some(Comparison::Lt)))
+    };
+    let order = (query.has_window() && order.iter().all(is_ordered)).then(|| order.into());
+    Ok(Plan { predicate, keys, order })
 }
 
 /// Stops listening when the last query of a collection has ended. Dropped after its observation.
@@ -89,25 +101,22 @@ impl Drop for End {
 
 #[cfg(test)]
 mod tests {
-    use ddp_server::query::{Predicate, Value};
+    use ddp_server::field;
 
     use super::*;
     use crate::schema::fixture;
     use crate::value::ValueKind;
 
-    fn query(field: &str) -> Query {
-        let predicate = Predicate::Compare(field.into(), Comparison::Eq, Value::from("a"));
-        Query { collection: "tasks".into(), predicate, fields: None }
-    }
-
     #[test]
     fn the_id_of_several_columns_is_nothing_to_filter_on() {
         let columns = [("list", ValueKind::Text), ("name", ValueKind::Text)];
         let layout = fixture::composite(&columns);
+        let query = |name| Query { predicate: field(name).eq("a"), ..Query::all("tasks") };
         let error = plan(&layout, &query("_id")).unwrap_err().to_string();
         assert!(error.contains("made up of the fields list, name: filter on them"), "{error}");
         assert!(plan(&layout, &query("name")).is_ok());
         let fields = Some(["_id".into(), "name".into()].into());
-        assert!(plan(&layout, &Query { fields, ..query("list") }).is_ok());
+        let sort = vec![ascending("_id")];
+        assert!(plan(&layout, &Query { fields, sort, ..query("list") }).is_ok());
     }
 }

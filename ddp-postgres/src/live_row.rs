@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use ddp_core::{Document, FieldName};
 use ddp_server::live_query;
-use ddp_server::query::Value;
+use ddp_server::query::{Test, Truth, Value};
 
+use crate::compare::Comparable;
 use crate::row::{Row, RowError};
 use crate::schema::Layout;
 
@@ -30,9 +31,24 @@ impl LiveRow {
 
 impl live_query::Row for LiveRow {
     fn value(&self, field: &str) -> Value {
-        let Some(index) = self.layout.column_of_field(field) else { return Value::Null };
+        let Some(index) = self.layout.column_of_field(field) else {
+            // A key of several columns is ordered by its text, too.
+            return if field == "_id" { Value::from(self.id().as_str()) } else { Value::Null };
+        };
         let json = self.row.value(index).unwrap_or("null");
-        self.layout.columns()[index].comparable().value(json)
+        match self.layout.columns()[index].comparable() {
+            // Keys that only PostgreSQL compares are ordered by their text.
+            Comparable::Other | Comparable::Enum if Some(index) == self.layout.id_column() => {
+                Value::from(json)
+            }
+            comparable => comparable.value(json),
+        }
+    }
+
+    fn test(&self, test: &Test) -> Truth {
+        let Some(index) = self.layout.column_of_field(&test.field) else { return Truth::Undecided };
+        let comparable = self.layout.columns()[index].comparable();
+        comparable.answer(test, self.row.value(index).unwrap_or("null"))
     }
 
     fn document(&self, fields: Option<&[FieldName]>) -> Arc<Document> {

@@ -1,11 +1,10 @@
 //! Reading a live query's documents, and the handoff to the feed.
 
-use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use ddp_core::{DdpError, Document, DocumentId};
-use ddp_server::live_query::{Load, Row as _};
+use ddp_core::{DdpError, DocumentId};
+use ddp_server::live_query::Load;
 use futures::FutureExt;
 use futures::channel::oneshot;
 use tokio_postgres::Row;
@@ -26,9 +25,9 @@ pub(crate) async fn run(db: Arc<Inner>, collection: Arc<TableCollection>, mut lo
         match collection.current().standing {
             Standing::Live | Standing::Unreadable => {}
             Standing::Gone => {
-                match collection.multiplexer.finish_load(load, Documents::new(), |_| true) {
-                    Some(repeat) => load = repeat,
-                    None => return,
+                match collection.multiplexer.finish_load(load, Rows::new(), |_| true).await {
+                    Ok(Some(repeat)) => load = repeat,
+                    Ok(None) | Err(_) => return,
                 }
                 continue;
             }
@@ -40,9 +39,9 @@ pub(crate) async fn run(db: Arc<Inner>, collection: Arc<TableCollection>, mut lo
         match reading.unwrap_or_else(|_| Err(Error::panicked())) {
             Ok((documents, snapshot)) => {
                 let has_seen = |transaction| snapshot.has_seen(transaction);
-                match collection.multiplexer.finish_load(load, documents, has_seen) {
-                    Some(repeat) => load = repeat,
-                    None => return,
+                match collection.multiplexer.finish_load(load, documents, has_seen).await {
+                    Ok(Some(repeat)) => load = repeat,
+                    Ok(None) | Err(_) => return,
                 }
             }
             Err(error) if error.is_transient() && !db.is_closed() => {
@@ -64,7 +63,7 @@ pub(crate) async fn run(db: Arc<Inner>, collection: Arc<TableCollection>, mut lo
     }
 }
 
-type Documents = BTreeMap<DocumentId, Arc<Document>>;
+type Rows = Vec<(DocumentId, LiveRow)>;
 
 /// Reads the documents with the snapshot that they are of.
 ///
@@ -76,14 +75,14 @@ async fn read(
     db: &Inner,
     collection: &TableCollection,
     load: &Load,
-) -> Result<(Documents, TransactionSnapshot), Error> {
+) -> Result<(Rows, TransactionSnapshot), Error> {
     let layout = &collection.layout();
     db.listen(layout.channel()).await?;
     if !collection.multiplexer.wants(load) {
         // While this waited for the feed, the feed began anew and so did the load.
         return Err(Error::interrupted());
     }
-    let select = sql::select(layout, &load.plan.predicate);
+    let select = sql::select(layout, load);
     let permit = db.loads.acquire().await.map_err(|_| Error::closed())?;
     let client = db.pool.get().await?;
     let result = select_rows(db, layout, &client, &select).await;
@@ -97,11 +96,10 @@ async fn read(
     };
     drop((client, permit));
     let snapshot = TransactionSnapshot::parse(snapshot.try_get(0)?)?;
-    let fields = load.query.fields.as_deref();
-    let mut documents = Documents::new();
+    let mut documents = Rows::with_capacity(rows.len());
     for row in &rows {
         let row = LiveRow::new(layout, layout.parse_row(row.try_get(0)?)?)?;
-        documents.insert(row.id().clone(), row.document(fields));
+        documents.push((row.id().clone(), row));
     }
     has_arrived.await.map_err(|_| Error::interrupted())?;
     Ok((documents, snapshot))

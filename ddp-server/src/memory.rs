@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::live_query::{
     Batch, Change, Cursor, Driver, Load, Multiplexer, Observation, Observer, Plan, Row,
 };
-use crate::query::{Query, Truth, Value};
+use crate::query::{Position, Query, Truth, Value, ascending};
 use crate::random;
 
 /// A collection that lives in this process and is live like one of a database.
@@ -158,16 +158,25 @@ impl Store {
     }
 
     fn load(&self, rows: &Rows, load: Load) {
-        let wanted = rows
+        let mut wanted: Vec<_> = rows
             .rows
             .values()
-            .filter(|row| load.plan.predicate.evaluate(&|field| row.value(field)) == Truth::True);
-        let fields = load.query.fields.as_deref();
-        let documents =
-            wanted.map(|row| (DocumentId::from_string(&row.id), row.document(fields))).collect();
+            .filter(|row| load.plan.predicate.evaluate(&|test| row.test(test)) == Truth::True)
+            .collect();
+        if let Some(order) = &load.plan.order {
+            wanted.sort_by_cached_key(|row| Position::new(order, |field| row.value(field)));
+        }
+        wanted.truncate(load.rows_max().unwrap_or(usize::MAX));
+        let rows_read = wanted.into_iter();
+        let rows_read =
+            rows_read.map(|row| (DocumentId::from_string(&row.id), Arc::clone(row))).collect();
         let seen = rows.transaction;
-        let repeat = self.multiplexer.finish_load(load, documents, |other| other <= seen);
-        debug_assert!(repeat.is_none(), "nothing happens while the rows are locked");
+        let repeat = self.multiplexer.finish_load(load, rows_read, |other| other <= seen);
+        let repeat = repeat.now_or_never();
+        debug_assert!(
+            matches!(repeat, Some(Ok(None))),
+            "nothing happens while the rows are locked"
+        );
     }
 }
 
@@ -179,7 +188,9 @@ impl Driver for Store {
     ) -> BoxFuture<'a, Result<Observation, Error>> {
         let predicate = query.predicate.clone();
         let keys = predicate.equality_keys(&|_| true);
-        let plan = Plan { predicate, exact: true, keys };
+        let id = ascending("_id");
+        let order = query.has_window().then(|| query.sort.iter().cloned().chain([id]).collect());
+        let plan = Plan { predicate, keys, order };
         let joined = self.multiplexer.observe(query, plan, observer);
         if let Some(load) = joined.load {
             self.load(&self.rows.lock(), load);

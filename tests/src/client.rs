@@ -125,6 +125,19 @@ impl Client {
         }
     }
 
+    /// Reads for this time, at most so many bytes a second.
+    pub async fn read_slowly(&mut self, bytes_per_second: u32, time: Duration) {
+        let deadline = tokio::time::Instant::now() + time;
+        while let Ok(text) = tokio::time::timeout_at(deadline, self.next()).await {
+            self.handle(&text).await;
+            let cost = Duration::from_secs(1) * u32::try_from(text.len()).unwrap_or(u32::MAX);
+            tokio::time::sleep_until(
+                deadline.min(tokio::time::Instant::now() + cost / bytes_per_second),
+            )
+            .await;
+        }
+    }
+
     /// Subscribes and waits for `ready`. The answer is the subscription's id.
     pub async fn subscribe(&mut self, name: &str, params: Value) -> String {
         let id = self.send_sub(name, params).await;

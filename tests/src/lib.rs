@@ -4,6 +4,7 @@ pub mod client;
 pub mod database;
 pub mod dice;
 pub mod peer;
+pub mod proxy;
 
 pub use client::Client;
 pub use dice::Dice;

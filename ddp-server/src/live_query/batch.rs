@@ -4,12 +4,19 @@ use std::sync::Arc;
 
 use ddp_core::{Document, DocumentId, FieldName};
 
-use crate::query::Value;
+use crate::query::{Test, Truth, Value};
 
 /// A row of a data source, from which documents and comparisons are made.
 pub trait Row: Send + Sync + 'static {
-    /// The value of a field, in the form in which predicates compare it; NULL if there is none.
+    /// The value of a field, to route by if the plan has keys and to order by if it has an order;
+    /// NULL if there is none.
     fn value(&self, field: &str) -> Value;
+
+    /// The answer to a test of the plan's predicate; [`Truth::Undecided`] if it may not be what the
+    /// source itself would say. The queries for which it counts are then read again.
+    fn test(&self, test: &Test) -> Truth {
+        test.is.test(&self.value(&test.field))
+    }
 
     /// The row as a document of these fields, or of all.
     fn document(&self, fields: Option<&[FieldName]>) -> Arc<Document>;

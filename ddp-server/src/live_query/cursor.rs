@@ -8,7 +8,7 @@ use ddp_core::FieldName;
 
 use super::Driver;
 use crate::collection::Collection;
-use crate::query::{Predicate, Query};
+use crate::query::{Predicate, Query, SortKey};
 
 /// A query on a collection of a data source, not yet run. A publication that returns it publishes
 /// its documents live, as a publish function that returns a cursor does in Meteor.
@@ -47,6 +47,28 @@ impl<T> Cursor<T> {
         fields.sort();
         fields.dedup();
         self.inner.query.fields = Some(fields.into());
+        self
+    }
+
+    /// In the order of these keys, of which the first counts most. It tells which documents are
+    /// within [`limit`](Self::limit) and [`skip`](Self::skip); clients sort for themselves.
+    #[must_use]
+    pub fn sort(mut self, keys: impl IntoIterator<Item = SortKey>) -> Self {
+        self.inner.query.sort = keys.into_iter().collect();
+        self
+    }
+
+    /// At most so many of the documents. 0 gives none, as in SQL and unlike in Mongo.
+    #[must_use]
+    pub fn limit(mut self, documents: u32) -> Self {
+        self.inner.query.limit = Some(documents);
+        self
+    }
+
+    /// Without so many of the first documents. They are held in memory as well.
+    #[must_use]
+    pub fn skip(mut self, documents: u32) -> Self {
+        self.inner.query.skip = documents;
         self
     }
 

@@ -6,6 +6,7 @@
 //! [`Delta`] to all its observers.
 
 mod batch;
+mod contents;
 mod cursor;
 mod multiplexer;
 mod observer;
@@ -13,6 +14,7 @@ mod queries;
 pub(crate) mod router;
 #[cfg(test)]
 mod tests;
+mod window;
 
 pub use batch::{Batch, Change, Row};
 pub use cursor::{AnyCursor, Cursor};

@@ -1,16 +1,17 @@
 //! One observer of the data source for all live queries of a collection.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use ddp_core::{CollectionName, DdpError, Document, DocumentId, FieldName};
+use ddp_core::{CollectionName, DdpError, DocumentId, FieldName};
 use futures::channel::oneshot;
 use parking_lot::Mutex;
 
-use super::queries::{Phase, State, fold};
+use super::contents::Contents;
+use super::queries::{Phase, Published, State};
+use super::window::BUFFER;
 use super::{Batch, Observation, Observer, Row};
-use crate::query::{Predicate, Query, Value};
+use crate::query::{Predicate, Query, SortKey, Value};
 use crate::write_fence::Write;
 
 /// The live queries of one collection of a data source.
@@ -25,13 +26,13 @@ pub struct Multiplexer<R> {
 /// How a data source evaluates a query.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// The predicate, with constants in the form in which [`Row::value`] answers.
+    /// The predicate, with constants in the form in which [`Row::test`] and [`Row::value`] answer.
     pub predicate: Predicate,
-    /// Whether the predicate, evaluated on a row here, always says what the source itself would
-    /// say. If not, the query reads again after every change of the collection.
-    pub exact: bool,
     /// An equality that the predicate demands, to route changes by.
     pub keys: Option<(FieldName, Vec<Value>)>,
+    /// The order of a query with `skip` or `limit`: its keys, and such that no two rows are equal by
+    /// all of them. `None` if only the source can tell which comes first.
+    pub order: Option<Arc<[SortKey]>>,
 }
 
 /// The source is to read the documents of a query and to hand them to
@@ -46,6 +47,16 @@ pub struct Load {
     pub query: Query,
     /// The query as the source planned it.
     pub plan: Plan,
+}
+
+impl Load {
+    /// How many of the first rows are to be read: what is wanted, what is skipped, and some more for
+    /// later. `None` if all are.
+    #[must_use]
+    pub fn rows_max(&self) -> Option<usize> {
+        let limit = self.query.limit? as usize;
+        Some(limit.saturating_add(self.query.skip as usize).saturating_add(BUFFER))
+    }
 }
 
 /// The answer to [`Multiplexer::observe`].
@@ -68,6 +79,14 @@ impl<R: Row> Multiplexer<R> {
 
     /// Adds an observer to the live query, which begins with its first.
     pub fn observe(self: &Arc<Self>, query: &Query, plan: Plan, observer: Observer) -> Joined {
+        // Without a window the order means nothing, and must not keep queries from being shared.
+        let unordered;
+        let query = if query.has_window() || query.sort.is_empty() {
+            query
+        } else {
+            unordered = Query { sort: Vec::new(), ..query.clone() };
+            &unordered
+        };
         let mut state = self.state.lock();
         let key = state.next_key();
         let (slot, load) = match state.by_query.get(query) {
@@ -97,15 +116,14 @@ impl<R: Row> Multiplexer<R> {
             }
         }
         if batch.requery {
+            state.must_catch_up();
             return (0..state.slots.len()).filter_map(|slot| state.reload_if_live(slot)).collect();
         }
         if !batch.truncated && batch.changes.is_empty() {
             return Vec::new();
         }
-        let inexact = state.inexact.clone();
-        let loads = inexact.into_iter().filter_map(|slot| state.reload_if_live(slot)).collect();
-        state.apply_to_live(&self.collection, &batch);
-        loads
+        let unsure = state.apply_to_live(&self.collection, &batch);
+        unsure.into_iter().filter_map(|slot| state.reload_if_live(slot)).collect()
     }
 
     /// Makes every live query read again, since changes may have been missed. Loads that are under
@@ -113,7 +131,9 @@ impl<R: Row> Multiplexer<R> {
     #[must_use]
     pub fn reload_all(&self) -> Vec<Load> {
         let mut state = self.state.lock();
-        (0..state.slots.len()).filter_map(|slot| state.reload(slot)).collect()
+        let loads = (0..state.slots.len()).filter_map(|slot| state.reload(slot)).collect();
+        state.must_catch_up();
+        loads
     }
 
     /// Plans every live query anew and makes it read again, since the shape of the collection has
@@ -135,6 +155,7 @@ impl<R: Row> Multiplexer<R> {
                 Err(error) => failed.extend(state.reload(slot).map(|load| (load, error))),
             }
         }
+        state.must_catch_up();
         drop(state);
         for (load, error) in failed {
             self.fail_load(&load, &error);
@@ -142,37 +163,39 @@ impl<R: Row> Multiplexer<R> {
         loads
     }
 
-    /// Ends a load. `documents` is all that the query gives at a point of which `has_seen` tells
-    /// which transactions it includes. Observers are sent the difference. If what happened meanwhile
-    /// can't be told from the changes, the answer is another load; there is progress even if
-    /// something happens during each.
-    #[must_use]
+    /// Ends a load. `rows` is all that the query gives, of a query with `skip` or `limit` the first
+    /// [`Load::rows_max`] in their order, at a point of which `has_seen` tells which transactions it
+    /// includes. No transaction that it includes may be [applied](Self::apply) after this.
+    ///
+    /// Observers are sent the difference at once or, after [`reload_all`](Self::reload_all) and the
+    /// like, when all queries have caught up: in between, a document could be older in one query
+    /// than in another. Then the answer is done. If what happened meanwhile can't be told from the
+    /// changes, it is another load; there is progress even if something happens during each. It is
+    /// cancelled if nobody wants the load any more.
     pub fn finish_load(
         &self,
         load: Load,
-        documents: BTreeMap<DocumentId, Arc<Document>>,
+        rows: Vec<(DocumentId, R)>,
         has_seen: impl Fn(u64) -> bool,
-    ) -> Option<Load> {
+    ) -> oneshot::Receiver<Option<Load>> {
+        let contents = Contents::read(&load, rows);
+        let (done, repeat) = oneshot::channel();
         let mut state = self.state.lock();
-        let mut loading = state.take_loading(&load)?;
-        let unseen = || loading.buffer.iter().filter(|batch| !has_seen(batch.transaction));
-        let inexact = !load.plan.exact && unseen().next().is_some();
-        let must_repeat = loading.must_repeat || inexact || unseen().any(|batch| batch.requery);
-        let mut documents = documents;
-        for batch in unseen() {
-            fold(&mut documents, &load, batch);
-        }
-        state.publish_load(&self.collection, load.slot, documents);
-        let repeat = must_repeat.then(|| state.reload(load.slot)).flatten();
-        if let Some(repeat) = &repeat
-            && let Some(next) = state.loading(repeat.slot)
-        {
-            next.inherited = std::mem::take(&mut loading.writes);
-        }
-        // The writes that this load has seen are released last, when all has been handed over.
+        state.park(load, contents, has_seen, done);
+        let over = state.publish_parked(&self.collection);
         drop(state);
-        drop(loading);
+        Self::tell(over);
         repeat
+    }
+
+    /// Ends what is over, outside the lock. The writes that its reads have seen are released last,
+    /// when all has been handed over.
+    fn tell(over: Vec<Published<R>>) {
+        for Published { done, repeat, writes } in over {
+            // Whoever waited may be gone.
+            let _ = done.send(repeat);
+            drop(writes);
+        }
     }
 
     /// Ends a load that the source refuses for good. Its subscriptions end with the error.
@@ -184,8 +207,10 @@ impl<R: Row> Multiplexer<R> {
             None => Default::default(),
         };
         state.end(load.slot);
+        let over = state.publish_parked(&self.collection);
         drop(state);
         drop(loading);
+        Self::tell(over);
         for (_, observer) in observers {
             observer.fail(error.clone());
         }
@@ -224,7 +249,7 @@ impl<R: Row> Multiplexer<R> {
 
     fn leave(&self, slot: usize, key: u64) {
         let mut state = self.state.lock();
-        let mut writes = None;
+        let (mut writes, mut over) = (None, Vec::new());
         if let Some(live) = &mut state.slots[slot] {
             let before = live.observers.len() + live.joining.len();
             live.observers.retain(|(other, _)| *other != key);
@@ -232,10 +257,12 @@ impl<R: Row> Multiplexer<R> {
             let after = live.observers.len() + live.joining.len();
             if before > after && after == 0 {
                 writes = state.end(slot);
+                over = state.publish_parked(&self.collection);
             }
         }
         drop(state);
         drop(writes);
+        Self::tell(over);
     }
 }
 

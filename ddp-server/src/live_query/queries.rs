@@ -6,8 +6,10 @@ use std::sync::Arc;
 use ddp_core::{CollectionName, DdpError, Delta, Document, DocumentId, FieldName, Snapshot};
 use futures::channel::oneshot;
 
+use super::contents::{Contents, judge};
 use super::multiplexer::{Load, Plan};
 use super::router::Router;
+use super::window::Window;
 use super::{Batch, Change, Observer, Row};
 use crate::query::{Query, Truth};
 use crate::write_fence::Write;
@@ -22,12 +24,15 @@ pub(super) struct State<R> {
     pub(super) free: Vec<usize>,
     pub(super) by_query: HashMap<Query, usize>,
     pub(super) router: Router,
-    /// Queries that are not exact.
-    pub(super) inexact: Vec<usize>,
     /// Queries that are reading.
     pub(super) loading: BTreeSet<usize>,
-    /// The live queries that show each document.
-    pub(super) holders: HashMap<DocumentId, Vec<usize>>,
+    /// Those of them that were behind the others and have not caught up. Until they have, the loads
+    /// that are done wait, and are published together.
+    pub(super) catching_up: BTreeSet<usize>,
+    /// Queries whose loads wait.
+    pub(super) parked: BTreeSet<usize>,
+    /// The live queries that hold each document.
+    pub(super) holders: Holders,
     pub(super) last_key: u64,
 }
 
@@ -35,7 +40,10 @@ pub(super) struct LiveQuery<R> {
     pub(super) query: Query,
     pub(super) plan: Plan,
     pub(super) phase: Phase<R>,
+    /// What the observers are shown.
     pub(super) snapshot: Snapshot,
+    /// What is held besides, of a query with `skip` or `limit` that has been read.
+    pub(super) window: Option<Window>,
     /// The step from nothing to the snapshot, while it is current and somebody asked for it.
     pub(super) initial: Option<Arc<Delta>>,
     pub(super) observers: Vec<(u64, Observer)>,
@@ -48,7 +56,7 @@ pub(super) type Ready = oneshot::Sender<Result<(), DdpError>>;
 
 pub(super) enum Phase<R> {
     Live,
-    Loading(Loading<R>),
+    Loading(Box<Loading<R>>),
 }
 
 pub(super) struct Loading<R> {
@@ -58,10 +66,28 @@ pub(super) struct Loading<R> {
     pub(super) buffered_changes: usize,
     /// What happened can't be made up for by the buffer.
     pub(super) must_repeat: bool,
+    /// That is so because all queries missed it.
+    pub(super) is_behind: bool,
     /// Writes that were over while this load was under way; it may or may not see them.
     pub(super) writes: Vec<Arc<Write>>,
     /// Writes that were over before this load began, so that it sees them.
     pub(super) inherited: Vec<Arc<Write>>,
+    /// What was read, brought up to now, until it can be published.
+    pub(super) parked: Option<Parked>,
+}
+
+pub(super) struct Parked {
+    load: Load,
+    contents: Contents,
+    done: oneshot::Sender<Option<Load>>,
+}
+
+/// A load that is over.
+pub(super) struct Published<R> {
+    pub(super) done: oneshot::Sender<Option<Load>>,
+    /// What must be read again.
+    pub(super) repeat: Option<Load>,
+    pub(super) writes: Box<Loading<R>>,
 }
 
 impl<R: Row> State<R> {
@@ -72,8 +98,9 @@ impl<R: Row> State<R> {
             free: Vec::new(),
             by_query: HashMap::new(),
             router: Router::default(),
-            inexact: Vec::new(),
             loading: BTreeSet::new(),
+            catching_up: BTreeSet::new(),
+            parked: BTreeSet::new(),
             holders: HashMap::new(),
             last_key: 0,
         }
@@ -90,12 +117,13 @@ impl<R: Row> State<R> {
             self.slots.len() - 1
         });
         self.by_query.insert(query.clone(), slot);
-        self.route_to(slot, &plan);
+        self.router.insert(slot, plan.keys.as_ref());
         self.slots[slot] = Some(LiveQuery {
             query: query.clone(),
             plan,
             phase: Phase::Live,
             snapshot: Snapshot::default(),
+            window: None,
             initial: None,
             observers: Vec::new(),
             joining: Vec::new(),
@@ -103,23 +131,12 @@ impl<R: Row> State<R> {
         (slot, self.reload(slot))
     }
 
-    fn route_to(&mut self, slot: usize, plan: &Plan) {
-        if plan.exact {
-            self.router.insert(slot, plan.keys.as_ref());
-        } else {
-            self.inexact.push(slot);
-        }
-    }
-
     /// Gives a live query another plan. It has to read again.
     pub(super) fn set_plan(&mut self, slot: usize, plan: Plan) {
         let Some(live) = &mut self.slots[slot] else { return };
-        let old = std::mem::replace(&mut live.plan, plan.clone());
-        self.inexact.retain(|other| *other != slot);
-        if old.exact {
-            self.router.remove(slot, old.keys.as_ref());
-        }
-        self.route_to(slot, &plan);
+        self.router.remove(slot, live.plan.keys.as_ref());
+        self.router.insert(slot, plan.keys.as_ref());
+        live.plan = plan;
     }
 
     /// Forgets a live query. The writes that waited for it are the answer: they must be dropped
@@ -128,14 +145,11 @@ impl<R: Row> State<R> {
         let live = self.slots[slot].take()?;
         self.free.push(slot);
         self.by_query.remove(&live.query);
-        self.inexact.retain(|other| *other != slot);
-        self.loading.remove(&slot);
-        if live.plan.exact {
-            self.router.remove(slot, live.plan.keys.as_ref());
+        for slots in [&mut self.loading, &mut self.catching_up, &mut self.parked] {
+            slots.remove(&slot);
         }
-        for (id, _) in live.snapshot.iter() {
-            release(&mut self.holders, id, slot);
-        }
+        self.router.remove(slot, live.plan.keys.as_ref());
+        live.release_all(slot, &mut self.holders);
         match live.phase {
             Phase::Live => None,
             Phase::Loading(loading) => Some(loading.into_writes()),
@@ -150,15 +164,18 @@ impl<R: Row> State<R> {
             Phase::Live => Vec::new(),
             Phase::Loading(loading) => loading.into_writes(),
         };
-        live.phase = Phase::Loading(Loading {
+        live.phase = Phase::Loading(Box::new(Loading {
             generation,
             buffer: Vec::new(),
             buffered_changes: 0,
             must_repeat: false,
+            is_behind: false,
+            parked: None,
             writes: Vec::new(),
             inherited,
-        });
+        }));
         self.loading.insert(slot);
+        self.parked.remove(&slot);
         Some(Load { slot, generation, query: live.query.clone(), plan: live.plan.clone() })
     }
 
@@ -174,7 +191,7 @@ impl<R: Row> State<R> {
     }
 
     /// Makes the query live if this load of it still counts.
-    pub(super) fn take_loading(&mut self, load: &Load) -> Option<Loading<R>> {
+    pub(super) fn take_loading(&mut self, load: &Load) -> Option<Box<Loading<R>>> {
         let live = self.slots.get_mut(load.slot)?.as_mut()?;
         match std::mem::replace(&mut live.phase, Phase::Live) {
             Phase::Loading(loading) if loading.generation == load.generation => {
@@ -188,25 +205,100 @@ impl<R: Row> State<R> {
         }
     }
 
-    /// Gives a query the documents that were read, and its observers the difference.
+    /// All queries have missed something, and are to be published together when they have read.
+    pub(super) fn must_catch_up(&mut self) {
+        let slots = self.slots.iter().enumerate().filter(|(_, live)| live.is_some());
+        self.catching_up = slots.map(|(slot, _)| slot).collect();
+        // These will have to read once more, but not before the others.
+        self.catching_up.retain(|slot| !self.parked.contains(slot));
+    }
+
+    /// Takes what a load read until it can be published, if the load still counts.
+    pub(super) fn park(
+        &mut self,
+        load: Load,
+        mut contents: Contents,
+        has_seen: impl Fn(u64) -> bool,
+        done: oneshot::Sender<Option<Load>>,
+    ) {
+        let slot = load.slot;
+        let Some(loading) = self.loading(slot) else { return };
+        if loading.generation != load.generation || loading.parked.is_some() {
+            return;
+        }
+        let buffer = std::mem::take(&mut loading.buffer);
+        for batch in buffer.iter().filter(|batch| !has_seen(batch.transaction)) {
+            loading.is_behind |= batch.requery;
+            loading.must_repeat |= !contents.fold(&load, batch);
+        }
+        loading.parked = Some(Parked { load, contents, done });
+        self.catching_up.remove(&slot);
+        self.parked.insert(slot);
+    }
+
+    /// Publishes what has been read, unless some queries have yet to catch up.
+    pub(super) fn publish_parked(&mut self, collection: &CollectionName) -> Vec<Published<R>> {
+        let mut over = Vec::new();
+        if !self.catching_up.is_empty() {
+            return over;
+        }
+        for slot in std::mem::take(&mut self.parked) {
+            let Some(Parked { load, contents, done }) =
+                self.loading(slot).and_then(|loading| loading.parked.take())
+            else {
+                continue;
+            };
+            let Some(mut loading) = self.take_loading(&load) else { continue };
+            let must_repeat = loading.must_repeat || loading.is_behind || contents.is_short();
+            self.publish_load(collection, slot, contents);
+            let repeat = must_repeat.then(|| self.reload(slot)).flatten();
+            if repeat.is_some()
+                && let Some(next) = self.loading(slot)
+            {
+                next.inherited = std::mem::take(&mut loading.writes);
+                if loading.is_behind {
+                    self.catching_up.insert(slot);
+                }
+            }
+            over.push(Published { done, repeat, writes: loading });
+        }
+        over
+    }
+
+    /// Gives a query what was read, and its observers the difference.
     pub(super) fn publish_load(
         &mut self,
         collection: &CollectionName,
         slot: usize,
-        documents: BTreeMap<DocumentId, Arc<Document>>,
+        contents: Contents,
     ) {
         let Self { slots, holders, .. } = self;
         let Some(live) = &mut slots[slot] else { return };
+        let documents = match contents {
+            Contents::All(documents) => documents,
+            Contents::Window(window) => {
+                live.release_all(slot, holders);
+                for id in window.ids() {
+                    holders.entry(id.clone()).or_default().push(slot);
+                }
+                live.window.insert(window).shown()
+            }
+        };
         if let Some(delta) = live.snapshot.replace(collection, documents) {
             live.publish(slot, &delta, holders);
         }
         live.welcome(collection);
     }
 
-    /// Brings the live queries that a batch concerns to their next snapshots.
-    pub(super) fn apply_to_live(&mut self, collection: &CollectionName, batch: &Batch<R>) {
-        let mut steps: BTreeMap<usize, BTreeMap<DocumentId, Option<Arc<Document>>>> =
-            BTreeMap::new();
+    /// Brings the live queries that a batch concerns to their next snapshots. The answer is those
+    /// that must read again, since only the source can tell what they give.
+    pub(super) fn apply_to_live(
+        &mut self,
+        collection: &CollectionName,
+        batch: &Batch<R>,
+    ) -> BTreeSet<usize> {
+        let mut unsure = BTreeSet::new();
+        let mut steps: BTreeMap<usize, Step<'_, R>> = BTreeMap::new();
         if batch.truncated {
             for (id, slots) in &self.holders {
                 for slot in slots {
@@ -215,7 +307,7 @@ impl<R: Row> State<R> {
             }
         }
         for change in &batch.changes {
-            self.route(change, &mut steps);
+            self.route(change, &mut steps, &mut unsure);
         }
         let Self { slots, holders, .. } = self;
         for (slot, step) in steps {
@@ -224,73 +316,147 @@ impl<R: Row> State<R> {
             // is older in one query than in another. Before its first read there is nothing to
             // change.
             let has_documents = matches!(live.phase, Phase::Live) || !live.observers.is_empty();
-            if has_documents && let Some(delta) = live.snapshot.advance(collection, step) {
+            if !has_documents {
+                continue;
+            }
+            let delta = if live.window.is_some() {
+                if !live.advance_window(slot, step, batch.truncated, holders) {
+                    unsure.insert(slot);
+                }
+                let documents = live.window.as_ref().map(Window::shown).unwrap_or_default();
+                live.snapshot.replace(collection, documents)
+            } else {
+                let step = step.into_iter().map(|(id, wanted)| (id, wanted.map(|(_, doc)| doc)));
+                live.snapshot.advance(collection, step.collect())
+            };
+            if let Some(delta) = delta {
                 live.publish(slot, &delta, holders);
             }
         }
+        unsure
     }
 
     /// Adds to each query's step what a change means to it.
-    fn route(
+    fn route<'a>(
         &self,
-        change: &Change<R>,
-        steps: &mut BTreeMap<usize, BTreeMap<DocumentId, Option<Arc<Document>>>>,
+        change: &'a Change<R>,
+        steps: &mut BTreeMap<usize, Step<'a, R>>,
+        unsure: &mut BTreeSet<usize>,
     ) {
-        let mut documents = Projections { row: change.row.as_ref(), made: Vec::new() };
+        let mut documents = Projections { made: Vec::new() };
+        let mut take = |slot: usize, before: Option<&Arc<Document>>, live: &'_ LiveQuery<R>| {
+            let wanted = match &change.row {
+                None => None,
+                Some(row) => match judge(&live.plan, before, row) {
+                    Truth::True => Some((row, documents.get(live.query.fields.as_ref(), row))),
+                    Truth::False | Truth::Unknown => None,
+                    // It is shown as it was: nobody knows whether it may be seen as it is.
+                    Truth::Undecided => {
+                        unsure.insert(slot);
+                        return;
+                    }
+                },
+            };
+            if before.is_some() || wanted.is_some() {
+                steps.entry(slot).or_default().insert(change.id.clone(), wanted);
+            }
+        };
         for slot in self.holders.get(&change.id).into_iter().flatten() {
             let Some(live) = &self.slots[*slot] else { continue };
-            let document = match (live.plan.exact, &change.row) {
-                (true, _) | (false, None) => None,
-                // Whether the query still wants the document may be for its next read to say; until
-                // then it is shown as it was, since nobody knows whether it may be seen as it is.
-                (false, Some(row)) => {
-                    let shown = live.snapshot.get(&change.id);
-                    if !shown.is_some_and(|shown| is_wanted_as_before(&live.plan, shown, row)) {
-                        continue;
-                    }
-                    documents.get(live)
-                }
-            };
-            steps.entry(*slot).or_default().insert(change.id.clone(), document);
+            take(*slot, live.held(&change.id), live);
         }
         let Some(row) = &change.row else { return };
         for slot in self.router.candidates(row) {
             let Some(live) = &self.slots[slot] else { continue };
-            if live.plan.predicate.evaluate(&|field| row.value(field)) == Truth::True {
-                let document = documents.get(live);
-                steps.entry(slot).or_default().insert(change.id.clone(), document);
+            if live.held(&change.id).is_none() {
+                take(slot, None, live);
             }
         }
     }
 }
 
+/// What a batch means to a live query: the rows that it wants, with their documents, and `None` for
+/// those that it does not.
+type Step<'a, R> = BTreeMap<DocumentId, Option<(&'a R, Arc<Document>)>>;
+
 /// The documents that a row becomes, one for each projection.
-struct Projections<'a, R> {
-    row: Option<&'a R>,
-    made: Vec<(Option<&'a [FieldName]>, Arc<Document>)>,
+type Fields = Option<Arc<[FieldName]>>;
+
+struct Projections {
+    made: Vec<(Fields, Arc<Document>)>,
 }
 
-impl<'a, R: Row> Projections<'a, R> {
-    fn get(&mut self, live: &'a LiveQuery<R>) -> Option<Arc<Document>> {
-        let fields = live.query.fields.as_deref();
-        if let Some((_, document)) = self.made.iter().find(|(other, _)| *other == fields) {
-            return Some(Arc::clone(document));
+impl Projections {
+    fn get<R: Row>(&mut self, fields: Option<&Arc<[FieldName]>>, row: &R) -> Arc<Document> {
+        if let Some((_, document)) = self.made.iter().find(|(other, _)| other.as_ref() == fields) {
+            return Arc::clone(document);
         }
-        let document = self.row?.document(fields);
-        self.made.push((fields, Arc::clone(&document)));
-        Some(document)
+        let document = row.document(fields.map(|fields| &**fields));
+        self.made.push((fields.cloned(), Arc::clone(&document)));
+        document
     }
 }
 
-impl<R> LiveQuery<R> {
-    fn publish(
+impl<R: Row> LiveQuery<R> {
+    /// Takes a step of a query with `skip` or `limit`. False if only the source can tell what is
+    /// within them now.
+    fn advance_window(
         &mut self,
         slot: usize,
-        delta: &Arc<Delta>,
-        holders: &mut HashMap<DocumentId, Vec<usize>>,
-    ) {
+        step: Step<'_, R>,
+        truncated: bool,
+        holders: &mut Holders,
+    ) -> bool {
+        let Some(window) = &mut self.window else { return false };
+        if truncated {
+            for id in window.ids() {
+                release(holders, id, slot);
+            }
+            window.clear();
+        }
+        let mut is_certain = true;
+        for (id, wanted) in step {
+            let was_held = window.get(&id).is_some();
+            match wanted {
+                Some((row, document)) => is_certain &= window.insert(&id, row, &document),
+                None => window.remove(&id),
+            }
+            match (was_held, window.get(&id).is_some()) {
+                (false, true) => holders.entry(id).or_default().push(slot),
+                (true, false) => release(holders, &id, slot),
+                _ => {}
+            }
+        }
+        for id in window.trim() {
+            release(holders, &id, slot);
+        }
+        is_certain && !window.is_short()
+    }
+}
+
+type Holders = HashMap<DocumentId, Vec<usize>>;
+
+impl<R> LiveQuery<R> {
+    /// The document that the query holds, shown or not.
+    fn held(&self, id: &DocumentId) -> Option<&Arc<Document>> {
+        match &self.window {
+            Some(window) => window.get(id),
+            None => self.snapshot.get(id),
+        }
+    }
+
+    fn release_all(&self, slot: usize, holders: &mut Holders) {
+        match &self.window {
+            Some(window) => window.ids().for_each(|id| release(holders, id, slot)),
+            None => self.snapshot.iter().for_each(|(id, _)| release(holders, id, slot)),
+        }
+    }
+
+    fn publish(&mut self, slot: usize, delta: &Arc<Delta>, holders: &mut Holders) {
         self.initial = None;
-        for change in delta.changes() {
+        // Of a window more is held than shown.
+        let changes = if self.window.is_some() { &[] } else { delta.changes() };
+        for change in changes {
             match (&change.before, &change.after) {
                 (None, Some(_)) => holders.entry(change.id.clone()).or_default().push(slot),
                 (Some(_), None) => release(holders, &change.id, slot),
@@ -317,7 +483,7 @@ impl<R> LiveQuery<R> {
     }
 }
 
-impl<R> Loading<R> {
+impl<R: Row> Loading<R> {
     fn into_writes(self) -> Vec<Arc<Write>> {
         let mut writes = self.inherited;
         writes.extend(self.writes);
@@ -325,6 +491,11 @@ impl<R> Loading<R> {
     }
 
     pub(super) fn remember(&mut self, batch: &Arc<Batch<R>>) {
+        if let Some(parked) = &mut self.parked {
+            self.is_behind |= batch.requery;
+            self.must_repeat |= !parked.contents.fold(&parked.load, batch);
+            return;
+        }
         self.buffered_changes += batch.changes.len() + 1;
         if self.buffered_changes > BUFFERED_CHANGES_MAX {
             self.must_repeat = true;
@@ -335,49 +506,7 @@ impl<R> Loading<R> {
     }
 }
 
-/// Whether a query must want a row because it wanted the document that the row was: nothing that the
-/// predicate looks at has changed.
-fn is_wanted_as_before<R: Row>(plan: &Plan, before: &Document, row: &R) -> bool {
-    let now = row.document(None);
-    plan.predicate.all_fields(&mut |field| {
-        field == "_id" || before.get(field).is_some_and(|text| now.get(field) == Some(text))
-    })
-}
-
-/// Brings documents that were read up to a batch that they do not include. Of a query that is not
-/// exact only those change of which it is certain that they are still wanted.
-pub(super) fn fold<R: Row>(
-    documents: &mut BTreeMap<DocumentId, Arc<Document>>,
-    load: &Load,
-    batch: &Batch<R>,
-) {
-    if batch.truncated {
-        documents.clear();
-    }
-    for Change { id, row } in &batch.changes {
-        if !load.plan.exact
-            && let Some(row) = row
-        {
-            if documents.get(id).is_some_and(|read| is_wanted_as_before(&load.plan, read, row)) {
-                documents.insert(id.clone(), row.document(load.query.fields.as_deref()));
-            }
-            continue;
-        }
-        let wanted = row
-            .as_ref()
-            .filter(|row| load.plan.predicate.evaluate(&|field| row.value(field)) == Truth::True);
-        match wanted {
-            Some(row) => {
-                documents.insert(id.clone(), row.document(load.query.fields.as_deref()));
-            }
-            None => {
-                documents.remove(id);
-            }
-        }
-    }
-}
-
-fn release(holders: &mut HashMap<DocumentId, Vec<usize>>, id: &DocumentId, slot: usize) {
+fn release(holders: &mut Holders, id: &DocumentId, slot: usize) {
     if let Some(slots) = holders.get_mut(id) {
         slots.retain(|other| *other != slot);
         if slots.is_empty() {

@@ -1,9 +1,11 @@
 //! What a live query asks for: a collection, a predicate, a projection.
 
 mod predicate;
+mod sort;
 mod value;
 
-pub use predicate::{Comparison, Field, Predicate, Truth, field};
+pub use predicate::{Comparison, Field, Is, Predicate, Test, Truth, field};
+pub use sort::{Direction, Nulls, Position, SortKey, ascending, descending};
 pub use value::Value;
 
 use std::sync::Arc;
@@ -19,12 +21,33 @@ pub struct Query {
     pub predicate: Predicate,
     /// Which of their fields, besides `_id`, in the order of their names; all if `None`.
     pub fields: Option<Arc<[FieldName]>>,
+    /// In which order the documents come, of which only some are wanted. Without effect unless there
+    /// is a limit or some are skipped: clients sort for themselves. What is equal by all keys comes
+    /// in the order of the ids, as does everything if there are none.
+    pub sort: Vec<SortKey>,
+    /// How many of the first documents are not wanted.
+    pub skip: u32,
+    /// How many are wanted at most.
+    pub limit: Option<u32>,
 }
 
 impl Query {
     /// All documents of a collection.
     #[must_use]
     pub fn all(collection: impl Into<CollectionName>) -> Self {
-        Self { collection: collection.into(), predicate: Predicate::All, fields: None }
+        Self {
+            collection: collection.into(),
+            predicate: Predicate::All,
+            fields: None,
+            sort: Vec::new(),
+            skip: 0,
+            limit: None,
+        }
+    }
+
+    /// Whether only a window of the documents in their order is wanted.
+    #[must_use]
+    pub fn has_window(&self) -> bool {
+        self.skip > 0 || self.limit.is_some()
     }
 }

@@ -50,18 +50,34 @@ impl Comparison {
 pub enum Predicate {
     /// Every document.
     All,
-    /// A field compared with a constant.
-    Compare(FieldName, Comparison, Value),
-    /// A field equal to one of several constants.
-    In(FieldName, Vec<Value>),
-    /// A field that is NULL.
-    IsNull(FieldName),
+    /// A question about one field.
+    Test(Test),
     /// All of these.
     And(Vec<Self>),
     /// Any of these.
     Or(Vec<Self>),
     /// Not this.
     Not(Box<Self>),
+}
+
+/// A question about one field of a document.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Test {
+    /// The field.
+    pub field: FieldName,
+    /// What it is asked.
+    pub is: Is,
+}
+
+/// What a field is asked.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Is {
+    /// Whether it is NULL.
+    Null,
+    /// How it compares with a constant.
+    Compare(Comparison, Value),
+    /// Whether it equals one of several constants.
+    In(Vec<Value>),
 }
 
 /// The answer of a predicate.
@@ -73,11 +89,30 @@ pub enum Truth {
     False,
     /// A NULL is involved; the document is not wanted, nor by the negation.
     Unknown,
+    /// Only the data source itself can tell.
+    Undecided,
 }
 
 impl From<bool> for Truth {
     fn from(value: bool) -> Self {
         if value { Self::True } else { Self::False }
+    }
+}
+
+impl Is {
+    /// The answer for a value that compares as [`Value`] says.
+    #[must_use]
+    pub fn test(&self, value: &Value) -> Truth {
+        match self {
+            Self::Null => value.is_null().into(),
+            Self::Compare(comparison, constant) => match value.compare(constant) {
+                Some(ordering) => comparison.holds(ordering).into(),
+                None => Truth::Unknown,
+            },
+            Self::In(constants) => any(constants.iter().map(|constant| {
+                value.compare(constant).map_or(Truth::Unknown, |order| order.is_eq().into())
+            })),
+        }
     }
 }
 
@@ -92,8 +127,12 @@ pub fn field(name: &str) -> Field {
 }
 
 impl Field {
+    fn is(self, is: Is) -> Predicate {
+        Predicate::Test(Test { field: self.0, is })
+    }
+
     fn compare(self, comparison: Comparison, value: impl Into<Value>) -> Predicate {
-        Predicate::Compare(self.0, comparison, value.into())
+        self.is(Is::Compare(comparison, value.into()))
     }
 
     /// `=`
@@ -135,13 +174,13 @@ impl Field {
     /// `IN`: equal to one of these; never true for an empty list.
     #[must_use]
     pub fn is_in<V: Into<Value>>(self, values: impl IntoIterator<Item = V>) -> Predicate {
-        Predicate::In(self.0, values.into_iter().map(Into::into).collect())
+        self.is(Is::In(values.into_iter().map(Into::into).collect()))
     }
 
     /// `IS NULL`
     #[must_use]
     pub fn is_null(self) -> Predicate {
-        Predicate::IsNull(self.0)
+        self.is(Is::Null)
     }
 }
 
@@ -179,25 +218,14 @@ impl Predicate {
         Self::Not(Box::new(self))
     }
 
-    /// Evaluates for a row whose field values `value` looks up.
-    pub fn evaluate(&self, value: &impl Fn(&str) -> Value) -> Truth {
+    /// Evaluates by the answers to its tests.
+    pub fn evaluate(&self, test: &impl Fn(&Test) -> Truth) -> Truth {
         match self {
             Self::All => Truth::True,
-            Self::Compare(field, comparison, constant) => match value(field).compare(constant) {
-                Some(ordering) => comparison.holds(ordering).into(),
-                None => Truth::Unknown,
-            },
-            Self::In(field, constants) => {
-                let value = value(field);
-                let equal = |constant: &Value| value.compare(constant).map(Ordering::is_eq);
-                any(constants
-                    .iter()
-                    .map(|constant| equal(constant).map_or(Truth::Unknown, Into::into)))
-            }
-            Self::IsNull(field) => value(field).is_null().into(),
-            Self::And(all) => negate(any(all.iter().map(|one| negate(one.evaluate(value))))),
-            Self::Or(all) => any(all.iter().map(|one| one.evaluate(value))),
-            Self::Not(one) => negate(one.evaluate(value)),
+            Self::Test(one) => test(one),
+            Self::And(all) => negate(any(all.iter().map(|one| negate(one.evaluate(test))))),
+            Self::Or(all) => any(all.iter().map(|one| one.evaluate(test))),
+            Self::Not(one) => negate(one.evaluate(test)),
         }
     }
 
@@ -208,10 +236,11 @@ impl Predicate {
         indexable: &impl Fn(&str) -> bool,
     ) -> Option<(FieldName, Vec<Value>)> {
         match self {
-            Self::Compare(field, Comparison::Eq, value) if indexable(field) => {
-                Some((field.clone(), vec![value.clone()]))
-            }
-            Self::In(field, values) if indexable(field) => Some((field.clone(), values.clone())),
+            Self::Test(Test { field, is }) if indexable(field) => match is {
+                Is::Compare(Comparison::Eq, value) => Some((field.clone(), vec![value.clone()])),
+                Is::In(values) => Some((field.clone(), values.clone())),
+                _ => None,
+            },
             Self::And(all) => all
                 .iter()
                 .filter_map(|one| one.equality_keys(indexable))
@@ -220,56 +249,31 @@ impl Predicate {
         }
     }
 
-    /// Hands each comparison's field and constant to `convert`, to bring the constants into the form
-    /// in which the data source gives its rows' values.
+    /// Hands each test to `convert`, to bring the constants into the form in which the data source
+    /// gives its rows' values.
     ///
     /// # Errors
     /// The first error of `convert`.
-    pub fn try_map_values<E>(
-        &self,
-        convert: &impl Fn(&str, &Value) -> Result<Value, E>,
-    ) -> Result<Self, E> {
+    pub fn try_map_tests<E>(&self, convert: &impl Fn(&Test) -> Result<Test, E>) -> Result<Self, E> {
         let each = |all: &[Self]| -> Result<Vec<Self>, E> {
-            all.iter().map(|one| one.try_map_values(convert)).collect()
+            all.iter().map(|one| one.try_map_tests(convert)).collect()
         };
         Ok(match self {
             Self::All => Self::All,
-            Self::Compare(field, comparison, value) => {
-                Self::Compare(field.clone(), *comparison, convert(field, value)?)
-            }
-            Self::In(field, values) => {
-                let values = values.iter().map(|value| convert(field, value));
-                Self::In(field.clone(), values.collect::<Result<_, E>>()?)
-            }
-            Self::IsNull(field) => {
-                convert(field, &Value::Null)?;
-                Self::IsNull(field.clone())
-            }
+            Self::Test(test) => Self::Test(convert(test)?),
             Self::And(all) => Self::And(each(all)?),
             Self::Or(all) => Self::Or(each(all)?),
-            Self::Not(one) => Self::Not(Box::new(one.try_map_values(convert)?)),
+            Self::Not(one) => Self::Not(Box::new(one.try_map_tests(convert)?)),
         })
     }
 
-    /// Whether `test` holds for every field that the predicate looks at.
-    pub fn all_fields(&self, test: &mut impl FnMut(&str) -> bool) -> bool {
+    /// Whether `holds` does for every test in the predicate.
+    pub fn all_tests(&self, holds: &mut impl FnMut(&Test) -> bool) -> bool {
         match self {
             Self::All => true,
-            Self::Compare(field, ..) | Self::In(field, _) | Self::IsNull(field) => test(field),
-            Self::And(all) | Self::Or(all) => all.iter().all(|one| one.all_fields(test)),
-            Self::Not(one) => one.all_fields(test),
-        }
-    }
-
-    /// Whether `test` holds for every comparison in the predicate; `None` stands for `IS NULL`.
-    pub fn all_comparisons(&self, test: &impl Fn(&str, Option<Comparison>) -> bool) -> bool {
-        match self {
-            Self::All => true,
-            Self::IsNull(field) => test(field, None),
-            Self::Compare(field, comparison, _) => test(field, Some(*comparison)),
-            Self::In(field, _) => test(field, Some(Comparison::Eq)),
-            Self::And(all) | Self::Or(all) => all.iter().all(|one| one.all_comparisons(test)),
-            Self::Not(one) => one.all_comparisons(test),
+            Self::Test(test) => holds(test),
+            Self::And(all) | Self::Or(all) => all.iter().all(|one| one.all_tests(holds)),
+            Self::Not(one) => one.all_tests(holds),
         }
     }
 }
@@ -278,7 +282,7 @@ fn negate(truth: Truth) -> Truth {
     match truth {
         Truth::True => Truth::False,
         Truth::False => Truth::True,
-        Truth::Unknown => Truth::Unknown,
+        Truth::Unknown | Truth::Undecided => truth,
     }
 }
 
@@ -287,8 +291,9 @@ fn any(truths: impl Iterator<Item = Truth>) -> Truth {
     for truth in truths {
         match truth {
             Truth::True => return Truth::True,
-            Truth::Unknown => answer = Truth::Unknown,
-            Truth::False => {}
+            Truth::Undecided => answer = Truth::Undecided,
+            Truth::Unknown if answer == Truth::False => answer = Truth::Unknown,
+            Truth::Unknown | Truth::False => {}
         }
     }
     answer
@@ -299,16 +304,17 @@ mod tests {
     use super::*;
 
     fn evaluate(predicate: &Predicate) -> Truth {
-        predicate.evaluate(&|field| match field {
-            "one" => Value::Int(1),
-            "text" => Value::from("b"),
-            _ => Value::Null,
+        predicate.evaluate(&|test| match &*test.field {
+            "one" => test.is.test(&Value::Int(1)),
+            "text" => test.is.test(&Value::from("b")),
+            "opaque" => Truth::Undecided,
+            _ => test.is.test(&Value::Null),
         })
     }
 
     #[test]
     fn three_valued_logic() {
-        use Truth::{False, True, Unknown};
+        use Truth::{False, True, Undecided, Unknown};
         let null = || field("null").eq(1);
         let yes = || field("one").eq(1);
         let no = || field("one").ne(1);
@@ -331,6 +337,13 @@ mod tests {
             (field("text").gte("b").and(field("text").lt("c")), True),
             (field("text").lte("a").or(field("text").gt("b")), False),
             (field("one").lt(1.5), True),
+            (field("opaque").eq(1), Undecided),
+            (field("opaque").eq(1).not(), Undecided),
+            (field("opaque").eq(1).and(no()), False),
+            (field("opaque").eq(1).and(yes()), Undecided),
+            (null().and(field("opaque").eq(1)), Undecided),
+            (field("opaque").eq(1).or(yes()), True),
+            (field("opaque").eq(1).or(null()).or(no()), Undecided),
         ] {
             assert_eq!(evaluate(&predicate), truth, "{predicate:?}");
         }

@@ -46,6 +46,18 @@ impl Value {
         }
     }
 
+    /// Orders values that don't compare.
+    pub(super) fn kind(&self) -> u8 {
+        match self {
+            Self::Null => 0,
+            Self::Bool(_) => 1,
+            Self::Int(_) | Self::Float(_) => 2,
+            Self::Text(_) => 3,
+            Self::Time(_) => 4,
+            Self::Binary(_) => 5,
+        }
+    }
+
     /// Whether this is SQL's NULL.
     #[must_use]
     pub fn is_null(&self) -> bool {

@@ -4,6 +4,7 @@ A request is {"id", "do", "params"}; its answer is {"id", "result"} or {"id", "e
 """
 
 import json
+import logging
 import sys
 import threading
 from datetime import datetime
@@ -39,6 +40,15 @@ class Client(MeteorClient):
             return subscribe(name, params, called)
 
         self.ddp_client.subscribe = remembering
+        # The library notes that it connects again after it has done so: a server that has answered by then is taken
+        # for the first one, and neither the login nor the subscriptions are repeated.
+        init_socket = self.ddp_client._init_socket
+
+        def init_again():
+            self.ddp_client._is_reconnecting = not self.ddp_client._retry_new_version
+            init_socket()
+
+        self.ddp_client._init_socket = init_again
 
     def _reconnected(self):
         # Without a login the library forgets this, and then waits for it in the thread that would set it.
@@ -89,6 +99,8 @@ class Bridge:
         answer(None, self.client.connected is True)
 
     def close(self, answer, code):
+        # From here on the socket's thread may find it closed while it reads, and complains of it.
+        logging.getLogger("ws4py").setLevel(logging.CRITICAL)
         # The library's own `close` drops the connection without a word. When a server says no code,
         # its socket answers with 1005, which must never be sent.
         self.client.ddp_client.auto_reconnect = False

@@ -1,0 +1,98 @@
+//! The documents that a live query holds, and what a change does to them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ddp_core::{Document, DocumentId};
+
+use super::multiplexer::{Load, Plan};
+use super::window::Window;
+use super::{Batch, Row};
+use crate::query::Truth;
+
+/// What a query was found to give.
+pub(super) enum Contents {
+    All(BTreeMap<DocumentId, Arc<Document>>),
+    Window(Window),
+}
+
+impl Contents {
+    pub(super) fn read<R: Row>(load: &Load, rows: Vec<(DocumentId, R)>) -> Self {
+        if load.query.has_window() {
+            return Self::Window(Window::read(load, rows));
+        }
+        let fields = load.query.fields.as_deref();
+        Self::All(rows.into_iter().map(|(id, row)| (id, row.document(fields))).collect())
+    }
+
+    /// Brings what was read up to a batch that it does not include. False if only the source can
+    /// tell all that the batch changes; then what is certain of it has been done.
+    pub(super) fn fold<R: Row>(&mut self, load: &Load, batch: &Batch<R>) -> bool {
+        if batch.truncated {
+            match self {
+                Self::All(documents) => documents.clear(),
+                Self::Window(window) => window.clear(),
+            }
+        }
+        let mut is_certain = true;
+        for change in &batch.changes {
+            let before = match self {
+                Self::All(documents) => documents.get(&change.id),
+                Self::Window(window) => window.get(&change.id),
+            };
+            let wanted = match &change.row {
+                None => None,
+                Some(row) => match judge(&load.plan, before, row) {
+                    Truth::True => Some(row),
+                    Truth::False | Truth::Unknown => None,
+                    Truth::Undecided => {
+                        is_certain = false;
+                        continue;
+                    }
+                },
+            };
+            let wanted = wanted.map(|row| (row, row.document(load.query.fields.as_deref())));
+            match (&mut *self, wanted) {
+                (Self::All(documents), Some((_, document))) => {
+                    documents.insert(change.id.clone(), document);
+                }
+                (Self::All(documents), None) => {
+                    documents.remove(&change.id);
+                }
+                (Self::Window(window), Some((row, document))) => {
+                    is_certain &= window.insert(&change.id, row, &document);
+                }
+                (Self::Window(window), None) => window.remove(&change.id),
+            }
+        }
+        if let Self::Window(window) = self {
+            window.trim();
+        }
+        is_certain
+    }
+
+    /// Whether documents are missing that the query may give.
+    pub(super) fn is_short(&self) -> bool {
+        matches!(self, Self::Window(window) if window.is_short())
+    }
+}
+
+/// Whether a query wants a row, of which it held this document before.
+///
+/// What its predicate can't tell here may be certain all the same: if nothing that the predicate
+/// looks at has changed, then a row that was wanted is wanted.
+pub(super) fn judge<R: Row>(plan: &Plan, before: Option<&Arc<Document>>, row: &R) -> Truth {
+    let truth = plan.predicate.evaluate(&|test| row.test(test));
+    match (truth, before) {
+        (Truth::Undecided, Some(before)) if is_same_for(plan, before, row) => Truth::True,
+        _ => truth,
+    }
+}
+
+fn is_same_for<R: Row>(plan: &Plan, before: &Document, row: &R) -> bool {
+    let now = row.document(None);
+    plan.predicate.all_tests(&mut |test| {
+        let field = &*test.field;
+        field == "_id" || before.get(field).is_some_and(|text| now.get(field) == Some(text))
+    })
+}

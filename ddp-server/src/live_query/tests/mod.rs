@@ -1,0 +1,475 @@
+//! The multiplexer against a table that is read by hand.
+
+mod property;
+mod window;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::task::{Context, Waker};
+
+use ddp_core::merge_box::Source;
+use ddp_core::{Document, DocumentId, FieldName, Session, SubscriptionKey};
+use futures::FutureExt;
+use futures::channel::oneshot;
+
+use super::*;
+use crate::mailbox::{Mail, Mailbox};
+use crate::query::{Is, Position, Predicate, Test, Truth, Value, ascending, field};
+use crate::write_fence::WriteFence;
+
+/// A row with a list and a rank.
+#[derive(Clone, Debug, PartialEq)]
+struct Task {
+    key: u8,
+    list: u8,
+    rank: u8,
+}
+
+/// A subscription's first read and those after a gap.
+#[test]
+fn after_a_gap_all_queries_are_published_together() {
+    let multiplexer = Multiplexer::new("tasks");
+    let task = |key, rank| Task { key, list: 1, rank };
+    let mut rows = BTreeMap::from([(1, task(1, 1)), (2, task(2, 1))]);
+    let (all, low) = (Predicate::All, field("rank").lt(5));
+    let (mut first, load) = subscribe(&multiplexer, &all);
+    assert!(finish(&multiplexer, load.unwrap(), &rows, |_| true).is_none());
+    let (mut second, load) = subscribe(&multiplexer, &low);
+    assert!(finish(&multiplexer, load.unwrap(), &rows, |_| true).is_none());
+    let old = select(&rows, &all);
+
+    let mut loads = multiplexer.reload_all();
+    rows.insert(1, task(1, 9));
+    let mut early = begin_finish(&multiplexer, loads.remove(0), &rows, |_| true);
+    let (mut third, load) = subscribe(&multiplexer, &field("rank").gte(5));
+    let mut joined = begin_finish(&multiplexer, load.unwrap(), &rows, |_| true);
+    // What comes meanwhile is seen by what waits and by what is still shown.
+    rows.insert(2, task(2, 7));
+    assert!(multiplexer.apply(batch(5, &[(2, Some(task(2, 7)))])).is_empty());
+    for subscriber in [&mut first, &mut second, &mut third] {
+        subscriber.receive();
+    }
+    assert_eq!(first.documents[&id(1)], old[&id(1)], "the other query is still behind");
+    assert_eq!(second.documents, BTreeMap::from([(id(1), old[&id(1)].clone())]));
+    assert!(third.documents.is_empty() && (&mut third.ready).now_or_never().is_none());
+    assert!((&mut early).now_or_never().is_none() && (&mut joined).now_or_never().is_none());
+
+    let last = begin_finish(&multiplexer, loads.remove(0), &rows, |xid| xid != 5);
+    for done in [early, joined, last] {
+        assert!(matches!(done.now_or_never(), Some(Ok(None))));
+    }
+    for (subscriber, predicate) in
+        [(&mut first, all), (&mut second, low), (&mut third, field("rank").gte(5))]
+    {
+        subscriber.receive();
+        assert_eq!(subscriber.documents, select(&rows, &predicate));
+    }
+}
+
+#[test]
+fn nobody_waits_for_a_query_that_has_ended() {
+    let multiplexer = Multiplexer::new("tasks");
+    let rows = BTreeMap::new();
+    let (_first, load) = subscribe(&multiplexer, &Predicate::All);
+    assert!(finish(&multiplexer, load.unwrap(), &rows, |_| true).is_none());
+    let (second, load) = subscribe(&multiplexer, &field("rank").lt(5));
+    assert!(finish(&multiplexer, load.unwrap(), &rows, |_| true).is_none());
+    let (_third, load) = subscribe(&multiplexer, &field("rank").lt(6));
+    assert!(finish(&multiplexer, load.unwrap(), &rows, |_| true).is_none());
+    let mut loads = multiplexer.reload_all();
+    let mut waiting = begin_finish(&multiplexer, loads.remove(0), &rows, |_| true);
+    multiplexer.fail_load(&loads.pop().unwrap(), &ddp_core::DdpError::internal());
+    assert!((&mut waiting).now_or_never().is_none());
+    drop(second);
+    assert!(matches!(waiting.now_or_never(), Some(Ok(None))));
+    let void = begin_finish(&multiplexer, loads.pop().unwrap(), &rows, |_| true);
+    assert!(matches!(void.now_or_never(), Some(Err(_))));
+}
+
+impl Row for Task {
+    fn value(&self, field: &str) -> Value {
+        match field {
+            "list" => self.list.into(),
+            "rank" => self.rank.into(),
+            "_id" => self.key.into(),
+            _ => Value::Null,
+        }
+    }
+
+    /// What is compared with a fraction only the table itself can tell.
+    fn test(&self, test: &Test) -> Truth {
+        match &test.is {
+            Is::Compare(_, Value::Float(_)) => Truth::Undecided,
+            is => is.test(&self.value(&test.field)),
+        }
+    }
+
+    fn document(&self, _: Option<&[FieldName]>) -> Arc<Document> {
+        let texts = [("list", self.list.to_string()), ("rank", self.rank.to_string())];
+        let fields = texts.iter().map(|(name, text)| (FieldName::from(*name), text.as_str()));
+        Arc::new(Document::from_fields(fields).unwrap())
+    }
+}
+
+/// A subscription's key, as sessions make them.
+fn key() -> SubscriptionKey {
+    use ddp_core::session::{Event, Input, Output};
+    let now = std::time::Instant::now();
+    let mut session = Session::new(String::new(), Default::default(), now);
+    let connect = r#"{"msg":"connect","version":"1","support":["1"]}"#;
+    session.handle_input(Input::Message(now, connect));
+    session.handle_input(Input::Message(now, r#"{"msg":"sub","id":"1","name":"x"}"#));
+    loop {
+        if let Output::Event(Event::Subscribe { subscription, .. }) = session.poll_output() {
+            return subscription;
+        }
+    }
+}
+
+/// A subscriber that applies deltas as a session does.
+struct Subscriber {
+    mailbox: Arc<Mailbox>,
+    version: u64,
+    documents: BTreeMap<DocumentId, Arc<Document>>,
+    observation: Option<Observation>,
+    ready: futures::channel::oneshot::Receiver<Result<(), ddp_core::DdpError>>,
+    query: Query,
+}
+
+impl Subscriber {
+    fn receive(&mut self) {
+        let mut mail = VecDeque::new();
+        let _ = self.mailbox.poll_take(&Context::from_waker(Waker::noop()), &mut mail);
+        for mail in mail {
+            let Mail::Delta(_, _, delta) = mail else { panic!("unexpected {mail:?}") };
+            assert_eq!(delta.from(), self.version, "steps follow each other");
+            self.version = delta.to();
+            for change in delta.changes() {
+                let before = match &change.after {
+                    Some(document) => self.documents.insert(change.id.clone(), document.clone()),
+                    None => self.documents.remove(&change.id),
+                };
+                assert_eq!(before, change.before);
+            }
+        }
+    }
+}
+
+fn subscribe(
+    multiplexer: &Arc<Multiplexer<Task>>,
+    predicate: &Predicate,
+) -> (Subscriber, Option<Load>) {
+    observe(multiplexer, Query { predicate: predicate.clone(), ..Query::all("tasks") })
+}
+
+/// Of an order that begins with the list only the table itself can tell it.
+fn observe(multiplexer: &Arc<Multiplexer<Task>>, query: Query) -> (Subscriber, Option<Load>) {
+    let mailbox = Arc::new(Mailbox::new(1_000_000, 8));
+    let predicate = query.predicate.clone();
+    let keys = predicate.equality_keys(&|_| true);
+    let is_opaque = query.sort.first().is_some_and(|key| &*key.field == "list");
+    let order = (query.has_window() && !is_opaque).then(|| order(&query));
+    let observer = Observer::new(Arc::clone(&mailbox), key(), Source::Cursor);
+    let joined = multiplexer.observe(&query, Plan { predicate, keys, order }, observer);
+    let subscriber = Subscriber {
+        mailbox,
+        version: 0,
+        documents: BTreeMap::new(),
+        observation: Some(joined.observation),
+        ready: joined.ready,
+        query,
+    };
+    (subscriber, joined.load)
+}
+
+fn order(query: &Query) -> Arc<[crate::query::SortKey]> {
+    query.sort.iter().cloned().chain([ascending("_id")]).collect()
+}
+
+fn id(id: u8) -> DocumentId {
+    DocumentId::from_integer(id.into())
+}
+
+/// What the table itself gives, in order.
+fn read(rows: &BTreeMap<u8, Task>, query: &Query) -> Vec<(u8, Task)> {
+    let truth =
+        |row: &Task| query.predicate.evaluate(&|test| test.is.test(&row.value(&test.field)));
+    let mut wanted: Vec<(u8, Task)> = rows.clone().into_iter().collect();
+    wanted.retain(|(_, row)| truth(row) == Truth::True);
+    let order = order(query);
+    wanted.sort_by_cached_key(|(_, row)| Position::new(&order, |field| row.value(field)));
+    wanted
+}
+
+fn begin_finish(
+    multiplexer: &Multiplexer<Task>,
+    load: Load,
+    rows: &BTreeMap<u8, Task>,
+    has_seen: impl Fn(u64) -> bool,
+) -> oneshot::Receiver<Option<Load>> {
+    let rows = read(rows, &load.query).into_iter().take(load.rows_max().unwrap_or(usize::MAX));
+    let rows = rows.map(|(key, row)| (id(key), row)).collect();
+    multiplexer.finish_load(load, rows, has_seen)
+}
+
+/// Ends a load that is published at once, or is void.
+fn finish(
+    multiplexer: &Multiplexer<Task>,
+    load: Load,
+    rows: &BTreeMap<u8, Task>,
+    has_seen: impl Fn(u64) -> bool,
+) -> Option<Load> {
+    let repeat = begin_finish(multiplexer, load, rows, has_seen);
+    repeat.now_or_never().expect("published at once").ok().flatten()
+}
+
+fn given(rows: &BTreeMap<u8, Task>, query: &Query) -> BTreeMap<DocumentId, Arc<Document>> {
+    let (skip, limit) = (query.skip as usize, query.limit.unwrap_or(u32::MAX) as usize);
+    let shown = read(rows, query).into_iter().skip(skip).take(limit);
+    shown.map(|(key, row)| (id(key), row.document(None))).collect()
+}
+
+fn select(rows: &BTreeMap<u8, Task>, predicate: &Predicate) -> BTreeMap<DocumentId, Arc<Document>> {
+    given(rows, &Query { predicate: predicate.clone(), ..Query::all("tasks") })
+}
+
+fn batch(transaction: u64, changes: &[(u8, Option<Task>)]) -> Batch<Task> {
+    let changes = changes.iter().map(|(key, row)| Change { id: id(*key), row: row.clone() });
+    Batch { transaction, truncated: false, requery: false, changes: changes.collect() }
+}
+
+#[test]
+fn equal_queries_share_one_load_and_one_initial_delta() {
+    let multiplexer = Multiplexer::new("tasks");
+    let all = Predicate::All;
+    let (mut first, load) = subscribe(&multiplexer, &all);
+    let (mut second, none) = subscribe(&multiplexer, &all);
+    assert!(none.is_none(), "the second waits for the first one's load");
+    assert_eq!((&mut first.ready).now_or_never(), None);
+    let rows = BTreeMap::from([(1, Task { key: 1, list: 1, rank: 1 })]);
+    assert!(finish(&multiplexer, load.unwrap(), &rows, |_| true).is_none());
+    let (mut third, none) = subscribe(&multiplexer, &all);
+    assert!(none.is_none());
+    for subscriber in [&mut first, &mut second, &mut third] {
+        assert_eq!((&mut subscriber.ready).now_or_never(), Some(Ok(Ok(()))));
+        subscriber.receive();
+        assert_eq!(subscriber.documents, select(&rows, &all));
+    }
+    assert!(!multiplexer.is_idle());
+    drop((first, second, third));
+    assert!(multiplexer.is_idle(), "the last to leave ends the query");
+}
+
+#[test]
+fn what_the_read_has_not_seen_is_applied_and_what_it_has_is_not() {
+    let multiplexer = Multiplexer::new("tasks");
+    let all = Predicate::All;
+    let (mut subscriber, load) = subscribe(&multiplexer, &all);
+    let (old, new) = (Task { key: 1, list: 1, rank: 1 }, Task { key: 1, list: 1, rank: 2 });
+    // Transaction 5 wrote the old rank and 7 deleted row 2, before the read; 6 came after it.
+    assert!(multiplexer.apply(batch(5, &[(1, Some(old.clone()))])).is_empty());
+    assert!(multiplexer.apply(batch(7, &[(2, None)])).is_empty());
+    assert!(
+        multiplexer.apply(batch(6, &[(1, Some(new.clone())), (2, Some(old.clone()))])).is_empty()
+    );
+    let read = BTreeMap::from([(1, Task { key: 1, list: 9, rank: 9 })]);
+    let load = load.unwrap();
+    assert!(finish(&multiplexer, load, &read, |xid| xid != 6).is_none());
+    subscriber.receive();
+    let rows = BTreeMap::from([(1, new), (2, old)]);
+    assert_eq!(subscriber.documents, select(&rows, &all));
+    assert_eq!(subscriber.version, 1, "in one step");
+}
+
+#[test]
+fn a_gap_reads_again_and_sends_the_difference_only() {
+    let multiplexer = Multiplexer::new("tasks");
+    let all = Predicate::All;
+    let (mut subscriber, load) = subscribe(&multiplexer, &all);
+    let mut rows = BTreeMap::from([
+        (1, Task { key: 1, list: 1, rank: 1 }),
+        (2, Task { key: 1, list: 1, rank: 2 }),
+    ]);
+    let load = load.unwrap();
+    assert!(finish(&multiplexer, load, &rows, |_| true).is_none());
+    subscriber.receive();
+    let first = multiplexer.reload_all();
+    let second = multiplexer.reload_all();
+    let (first, second) = (first.into_iter().next().unwrap(), second.into_iter().next().unwrap());
+    assert!(!multiplexer.wants(&first) && multiplexer.wants(&second));
+    assert!(finish(&multiplexer, first, &BTreeMap::new(), |_| true).is_none(), "void");
+    subscriber.receive();
+    assert_eq!(subscriber.documents.len(), 2);
+    rows.remove(&1);
+    rows.insert(3, Task { key: 1, list: 2, rank: 3 });
+    assert!(finish(&multiplexer, second, &rows, |_| true).is_none());
+    subscriber.receive();
+    assert_eq!(subscriber.documents, select(&rows, &all));
+    assert_eq!(subscriber.version, 2);
+}
+
+#[test]
+fn a_query_reads_again_after_changes_that_cannot_be_decided_here() {
+    let multiplexer = Multiplexer::new("tasks");
+    let predicate = field("rank").gt(1.5).and(field("list").eq(1));
+    let (mut subscriber, load) = subscribe(&multiplexer, &predicate);
+    assert!(finish(&multiplexer, load.unwrap(), &BTreeMap::new(), |_| true).is_none());
+    let task = |list, rank| Task { key: 1, list, rank };
+    let mut rows = BTreeMap::from([(1, task(1, 5))]);
+    let load = multiplexer.apply(batch(1, &[(1, Some(task(1, 5)))])).pop().unwrap();
+    // Another one during the load makes it repeat, unless the read has seen it.
+    assert!(multiplexer.apply(batch(2, &[(1, Some(task(1, 6)))])).is_empty());
+    let load = finish(&multiplexer, load, &rows, |xid| xid < 2).unwrap();
+    rows.insert(1, task(1, 7));
+    assert!(multiplexer.apply(batch(3, &[(1, Some(task(1, 7)))])).is_empty());
+    assert!(finish(&multiplexer, load, &rows, |_| true).is_none());
+    subscriber.receive();
+    assert_eq!(subscriber.documents, select(&rows, &predicate));
+    // These are certain: the rank is the same, the list another, the row gone.
+    rows.insert(1, task(1, 7));
+    assert!(multiplexer.apply(batch(4, &[(1, Some(task(1, 7)))])).is_empty());
+    assert!(multiplexer.apply(batch(5, &[(2, Some(task(2, 9)))])).is_empty());
+    subscriber.receive();
+    assert_eq!(subscriber.documents, select(&rows, &predicate));
+    assert!(multiplexer.apply(batch(6, &[(1, None)])).is_empty());
+    subscriber.receive();
+    assert_eq!(subscriber.documents.len(), 0);
+}
+
+#[test]
+fn a_refused_load_fails_its_subscribers() {
+    let multiplexer = Multiplexer::<Task>::new("tasks");
+    let (mut subscriber, load) = subscribe(&multiplexer, &Predicate::All);
+    multiplexer.fail_load(&load.unwrap(), &ddp_core::DdpError::internal());
+    assert!(matches!((&mut subscriber.ready).now_or_never(), Some(Ok(Err(_)))));
+    assert!(multiplexer.is_idle());
+    // The next one tries anew.
+    let (_, load) = subscribe(&multiplexer, &Predicate::All);
+    assert!(load.is_some());
+}
+
+#[test]
+fn too_much_during_a_load_repeats_it() {
+    let multiplexer = Multiplexer::new("tasks");
+    let (_subscriber, load) = subscribe(&multiplexer, &Predicate::All);
+    for transaction in 0..6_000 {
+        let _ = multiplexer.apply(batch(transaction, &[(1, None)]));
+    }
+    let repeat = finish(&multiplexer, load.unwrap(), &BTreeMap::new(), |_| false);
+    assert!(finish(&multiplexer, repeat.unwrap(), &BTreeMap::new(), |_| true).is_none());
+}
+
+#[test]
+fn a_write_is_held_until_queries_that_read_again_have_sent_it() {
+    let multiplexer = Multiplexer::new("tasks");
+    let (mut subscriber, load) = subscribe(&multiplexer, &Predicate::All);
+    let write = Arc::new(WriteFence::detached().begin_write());
+    multiplexer.hold(&write);
+    assert_eq!(Arc::strong_count(&write), 1, "nobody was sent anything yet");
+    assert!(finish(&multiplexer, load.unwrap(), &BTreeMap::new(), |_| true).is_none());
+    multiplexer.hold(&write);
+    assert_eq!(Arc::strong_count(&write), 1, "all have been sent everything");
+    let load = multiplexer.reload_all().pop().unwrap();
+    multiplexer.hold(&write);
+    assert_eq!(Arc::strong_count(&write), 2);
+    let requery = Batch { requery: true, ..batch(9, &[]) };
+    assert!(multiplexer.apply(requery).is_empty());
+    let load = finish(&multiplexer, load, &BTreeMap::new(), |_| false).unwrap();
+    assert_eq!(Arc::strong_count(&write), 2, "the read may not have seen it");
+    let requery = Batch { requery: true, ..batch(10, &[]) };
+    assert!(multiplexer.apply(requery).is_empty());
+    let load = finish(&multiplexer, load, &BTreeMap::new(), |_| false).unwrap();
+    assert_eq!(Arc::strong_count(&write), 1, "this one has, even if it is repeated again");
+    multiplexer.hold(&write);
+    assert!(finish(&multiplexer, load, &BTreeMap::new(), |_| true).is_none());
+    assert_eq!(Arc::strong_count(&write), 1);
+
+    let load = multiplexer.reload_all();
+    multiplexer.hold(&write);
+    subscriber.observation = None;
+    assert_eq!(Arc::strong_count(&write), 1, "nobody is left to wait for");
+    drop(load);
+}
+
+#[test]
+fn a_query_that_is_not_exact_makes_progress_under_constant_writes() {
+    let multiplexer = Multiplexer::new("tasks");
+    let predicate = field("rank").gt(1.5);
+    let (mut subscriber, load) = subscribe(&multiplexer, &predicate);
+    let mut load = load.unwrap();
+    for transaction in 1..10 {
+        let rows = BTreeMap::from([(1, Task { key: 1, list: 1, rank: transaction + 1 })]);
+        let change = [(1, Some(Task { key: 1, list: 1, rank: transaction + 2 }))];
+        assert!(multiplexer.apply(batch(transaction.into(), &change)).is_empty());
+        load = finish(&multiplexer, load, &rows, |_| false).expect("a repetition");
+        subscriber.receive();
+        assert!(transaction > 1 || (&mut subscriber.ready).now_or_never().is_some());
+        let rank = subscriber.documents[&id(1)].get("rank").map(str::to_owned);
+        assert_eq!(rank, Some((transaction + 1).to_string()), "what was read");
+    }
+}
+
+#[test]
+fn while_a_query_reads_again_documents_that_it_must_still_want_stay_new() {
+    let multiplexer = Multiplexer::new("tasks");
+    let inexact = field("list").gt(0.5);
+    let (mut slow, load) = subscribe(&multiplexer, &inexact);
+    let rows = BTreeMap::from([(1, Task { key: 1, list: 1, rank: 1 })]);
+    let load = load.unwrap();
+    assert!(finish(&multiplexer, load, &rows, |_| true).is_none());
+    let rank = |subscriber: &mut Subscriber| {
+        subscriber.receive();
+        subscriber.documents[&id(1)].get("rank").map(str::to_owned)
+    };
+    assert_eq!(rank(&mut slow).as_deref(), Some("1"));
+    assert!(
+        multiplexer.apply(batch(1, &[(1, Some(Task { key: 1, list: 1, rank: 2 }))])).is_empty()
+    );
+    assert_eq!(rank(&mut slow).as_deref(), Some("2"), "the list is the same");
+    let load = multiplexer.reload_all().pop();
+    assert!(
+        multiplexer.apply(batch(2, &[(1, Some(Task { key: 1, list: 1, rank: 3 }))])).is_empty()
+    );
+    assert_eq!(rank(&mut slow).as_deref(), Some("3"), "while it reads again, too");
+    assert!(
+        multiplexer.apply(batch(3, &[(1, Some(Task { key: 1, list: 2, rank: 4 }))])).is_empty()
+    );
+    assert_eq!(rank(&mut slow).as_deref(), Some("3"), "perhaps it is not to be seen any more");
+    let read = BTreeMap::from([(1, Task { key: 1, list: 1, rank: 2 })]);
+    let load = finish(&multiplexer, load.unwrap(), &read, |xid| xid < 2);
+    assert_eq!(rank(&mut slow).as_deref(), Some("3"), "though it read an older one");
+    let read = BTreeMap::from([(1, Task { key: 1, list: 2, rank: 4 })]);
+    let none = finish(&multiplexer, load.unwrap(), &read, |_| true);
+    assert_eq!(rank(&mut slow).as_deref(), Some("4"));
+    assert!(none.is_none());
+}
+
+#[test]
+fn a_gap_keeps_the_writes_that_wait_for_a_read() {
+    let multiplexer = Multiplexer::new("tasks");
+    let (_subscriber, load) = subscribe(&multiplexer, &Predicate::All);
+    assert!(finish(&multiplexer, load.unwrap(), &BTreeMap::new(), |_| true).is_none());
+    let void = multiplexer.reload_all().pop().unwrap();
+    let write = Arc::new(WriteFence::detached().begin_write());
+    multiplexer.hold(&write);
+    let load = multiplexer.reload_all().pop().unwrap();
+    assert_eq!(Arc::strong_count(&write), 2, "the load that it waited for is void");
+    assert!(finish(&multiplexer, void, &BTreeMap::new(), |_| true).is_none());
+    assert_eq!(Arc::strong_count(&write), 2);
+    assert!(finish(&multiplexer, load, &BTreeMap::new(), |_| true).is_none());
+    assert_eq!(Arc::strong_count(&write), 1);
+}
+
+/// What a row became is not shown to a query that no longer has the row, whoever decides it.
+#[test]
+fn a_query_decided_by_the_source_shows_no_row_that_left_it() {
+    let multiplexer = Multiplexer::new("tasks");
+    let public = field("rank").lt(1.5);
+    let (mut subscriber, load) = subscribe(&multiplexer, &public);
+    let (open, secret) = (Task { key: 1, list: 0, rank: 1 }, Task { key: 1, list: 99, rank: 3 });
+    let _ = multiplexer.apply(batch(7, &[(1, Some(secret.clone()))]));
+    let repeat = finish(&multiplexer, load.unwrap(), &BTreeMap::from([(1, open)]), |_| false);
+    assert!(repeat.is_some());
+    subscriber.receive();
+    assert_ne!(subscriber.documents.get(&id(1)), Some(&secret.document(None)));
+}

@@ -1,0 +1,174 @@
+//! Any order of events, against the table as it was at each point.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::query::descending;
+
+#[derive(Clone, Debug)]
+enum Operation {
+    Change(Vec<(u8, Option<(u8, u8)>)>),
+    Truncate,
+    Requery,
+    Gap,
+    Subscribe(u8),
+    Unsubscribe(u8),
+    /// Finishes the oldest load, which had read so many transactions ago.
+    Load(u8),
+}
+
+fn operation() -> impl Strategy<Value = Operation> {
+    let row = proptest::option::weighted(0.7, (0..3u8, 0..4u8));
+    prop_oneof![
+        8 => proptest::collection::vec((0..9u8, row), 1..4).prop_map(Operation::Change),
+        1 => Just(Operation::Truncate),
+        1 => Just(Operation::Requery),
+        1 => Just(Operation::Gap),
+        3 => (0..144u8).prop_map(Operation::Subscribe),
+        1 => any::<u8>().prop_map(Operation::Unsubscribe),
+        12 => (0..3u8).prop_map(Operation::Load),
+    ]
+}
+
+fn query(number: u8) -> Query {
+    let predicate = match number % 6 {
+        0 => Predicate::All,
+        1 => field("list").eq(1),
+        2 => field("list").is_in([0, 2]),
+        // Only the table itself can tell.
+        3 => field("list").eq(1).and(field("rank").gt(1.5)),
+        4 => field("rank").lt(1.5),
+        _ => field("rank").lt(2).or(field("list").eq(2).not()),
+    };
+    let sort = match number / 6 % 4 {
+        0 => vec![],
+        1 => vec![ascending("rank")],
+        2 => vec![descending("rank"), ascending("list")],
+        _ => vec![descending("list")],
+    };
+    let (skip, limit) = match number / 24 {
+        0 => (0, None),
+        1 => (0, Some(1)),
+        2 => (0, Some(2)),
+        3 => (1, Some(2)),
+        4 => (2, None),
+        _ => (0, Some(0)),
+    };
+    Query { predicate, sort, skip, limit, ..Query::all("tasks") }
+}
+
+/// No document is older in one query than in another, but for queries that only the table itself can
+/// tell, and the row of which a transaction told that it is to be read again.
+fn check_age(subscribers: &[Subscriber]) -> Result<(), TestCaseError> {
+    let mut seen: BTreeMap<&DocumentId, &Arc<Document>> = BTreeMap::new();
+    for subscriber in subscribers {
+        let query = &subscriber.query;
+        let is_opaque = !query
+            .predicate
+            .all_tests(&mut |test| !matches!(test.is, Is::Compare(_, Value::Float(_))));
+        if is_opaque || query.sort.first().is_some_and(|key| &*key.field == "list") {
+            continue;
+        }
+        for (key, document) in subscriber.documents.iter().filter(|(key, _)| **key != id(0)) {
+            prop_assert_eq!(*seen.entry(key).or_insert(document), document, "{:?}", query);
+        }
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1024))]
+    /// Whatever the order of changes, loads, gaps and subscriptions: at rest every subscriber has
+    /// what the query gives, and got there by steps that fit.
+    #[test]
+    fn subscribers_converge(operations in proptest::collection::vec(operation(), 1..80)) {
+        let multiplexer = Multiplexer::new("tasks");
+        let table = (0..9).map(|key| (key, Task { key, list: key % 3, rank: key % 4 }));
+        let mut history: Vec<BTreeMap<u8, Task>> = vec![table.collect()];
+        let mut loads: VecDeque<(Load, usize)> = VecDeque::new();
+        let mut subscribers: Vec<Subscriber> = Vec::new();
+        let mut waiting: Vec<oneshot::Receiver<Option<Load>>> = Vec::new();
+        let finish = |loads: &mut VecDeque<(Load, usize)>, waiting: &mut Vec<_>, history: &[BTreeMap<u8, Task>], ago: usize| {
+            let Some((load, begun)) = loads.pop_front() else { return };
+            // A read sees any point since it began, and is told when the feed has come so far.
+            let seen = (history.len() - 1).saturating_sub(ago).max(begun);
+            waiting.push(begin_finish(&multiplexer, load, &history[seen], |xid| xid <= seen as u64));
+            waiting.retain_mut(|repeat| match repeat.now_or_never() {
+                Some(repeat) => {
+                    let repeat = repeat.ok().flatten();
+                    loads.extend(repeat.map(|load| (load, history.len() - 1)));
+                    false
+                }
+                None => true,
+            });
+        };
+        for operation in operations {
+            let mut rows = history[history.len() - 1].clone();
+            let transaction = history.len() as u64;
+            let mut made = Vec::new();
+            match operation {
+                Operation::Change(changes) => {
+                    let mut last = BTreeMap::new();
+                    for (key, row) in changes {
+                        last.insert(key, row.map(|(list, rank)| Task { key, list, rank }));
+                    }
+                    for (key, row) in &last {
+                        match row {
+                            Some(row) => rows.insert(*key, row.clone()),
+                            None => rows.remove(key),
+                        };
+                    }
+                    history.push(rows);
+                    let changes: Vec<_> = last.into_iter().collect();
+                    made = multiplexer.apply(batch(transaction, &changes));
+                }
+                Operation::Truncate => {
+                    let row = Task { key: 4, list: 1, rank: 1 };
+                    history.push(BTreeMap::from([(4, row.clone())]));
+                    let batch = batch(transaction, &[(4, Some(row))]);
+                    made = multiplexer.apply(Batch { truncated: true, ..batch });
+                }
+                Operation::Requery => {
+                    rows.insert(0, Task { key: 0, list: 2, rank: 3 });
+                    history.push(rows);
+                    made = multiplexer.apply(Batch { requery: true, ..batch(transaction, &[]) });
+                }
+                Operation::Gap => {
+                    rows.remove(&1);
+                    rows.insert(2, Task { key: 2, list: 1, rank: (transaction % 4) as u8 });
+                    history.push(rows);
+                    made = multiplexer.reload_all();
+                }
+                Operation::Subscribe(number) => {
+                    let (subscriber, load) = observe(&multiplexer, query(number));
+                    subscribers.push(subscriber);
+                    made.extend(load);
+                }
+                Operation::Unsubscribe(number) if !subscribers.is_empty() => {
+                    let index = usize::from(number) % subscribers.len();
+                    drop(subscribers.swap_remove(index));
+                }
+                Operation::Unsubscribe(_) => {}
+                Operation::Load(ago) => finish(&mut loads, &mut waiting, &history, ago.into()),
+            }
+            loads.extend(made.into_iter().map(|load| (load, history.len() - 1)));
+            for subscriber in &mut subscribers {
+                subscriber.receive();
+            }
+            check_age(&subscribers)?;
+        }
+        while !loads.is_empty() {
+            finish(&mut loads, &mut waiting, &history, 0);
+        }
+        for subscriber in &mut subscribers {
+            subscriber.receive();
+            prop_assert_eq!(
+                &subscriber.documents,
+                &given(&history[history.len() - 1], &subscriber.query)
+            );
+        }
+        prop_assert!(waiting.is_empty());
+        drop(subscribers);
+        prop_assert!(multiplexer.is_idle());
+    }
+}

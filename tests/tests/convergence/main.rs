@@ -1,0 +1,158 @@
+//! Random writers, clients that come and go and log in as others, three servers on one database, and
+//! faults: at rest every client has what SQL gives; on the way no message fails to fit what the client
+//! has, no document goes back in the order of commits, and who calls a method has seen its effect when
+//! `updated` comes.
+//!
+//! `CONVERGENCE_SECONDS` says how long the faults last, and `SEED` repeats a run's choices.
+
+mod faults;
+mod publications;
+mod servers;
+mod subscribers;
+mod writers;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use ddp_tests::{Dice, database};
+use tokio_postgres::NoTls;
+
+use self::servers::ServerProcess;
+
+const SERVERS: usize = 3;
+const CLIENTS: usize = 20;
+const RUST_WRITERS: usize = 2;
+
+const SETUP: &str = "
+    CREATE TABLE tasks (
+        id text PRIMARY KEY,
+        list_id text NOT NULL,
+        text text,
+        checked boolean NOT NULL DEFAULT false,
+        rank integer NOT NULL DEFAULT 0,
+        created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+        revision bigint
+    );
+    CREATE SEQUENCE revisions;
+    CREATE FUNCTION revise() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN NEW.revision := nextval('revisions'); RETURN NEW; END $$;
+    CREATE TRIGGER revise BEFORE INSERT OR UPDATE ON tasks
+        FOR EACH ROW EXECUTE FUNCTION revise();
+    CREATE TABLE lists (id integer PRIMARY KEY, title text NOT NULL);
+    CREATE TABLE unpublished (id integer PRIMARY KEY, note text);
+";
+
+/// What all who take part share.
+#[derive(Default)]
+pub(crate) struct Run {
+    over: AtomicBool,
+    pub(crate) transactions: AtomicUsize,
+    pub(crate) messages: AtomicUsize,
+    pub(crate) puts: AtomicUsize,
+}
+
+impl Run {
+    pub(crate) fn is_over(&self) -> bool {
+        self.over.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn count(&self, counter: &AtomicUsize) {
+        self.count_many(counter, 1);
+    }
+
+    pub(crate) fn count_many(&self, counter: &AtomicUsize, number: usize) {
+        counter.fetch_add(number, Ordering::SeqCst);
+    }
+}
+
+fn seconds() -> u64 {
+    let seconds = std::env::var("CONVERGENCE_SECONDS").ok().and_then(|text| text.parse().ok());
+    seconds.unwrap_or(60)
+}
+
+async fn converge(test: &str, has_faults: bool, seconds: u64) {
+    let seed = Dice::seed(test);
+    let cluster = database::start_cluster();
+    cluster.psql("postgres", SETUP).unwrap();
+    let url = cluster.url();
+    let psql = cluster.psql_command().split(' ').next().unwrap_or("psql").to_owned();
+    let port = SocketAddr::from((Ipv4Addr::LOCALHOST, cluster.port()));
+    let mut servers = Vec::new();
+    for _ in 0..SERVERS {
+        servers.push(ServerProcess::start(port).await);
+    }
+    let addresses: Arc<[SocketAddr]> = servers.iter().map(|server| server.address).collect();
+    let run = Arc::new(Run::default());
+
+    let mut writers = Vec::new();
+    for number in 0..RUST_WRITERS {
+        let dice = Dice::new(&seed, &format!("writer {number}"));
+        writers.push(tokio::spawn(writers::write(url.clone(), dice, Arc::clone(&run))));
+    }
+    let (for_psql, psql_url) = (Arc::clone(&run), url.clone());
+    let dice = Dice::new(&seed, "psql");
+    writers.push(tokio::task::spawn_blocking(move || {
+        writers::write_by_psql(&psql, &psql_url, dice, &for_psql);
+    }));
+    match writers::python() {
+        Some(python) => {
+            let (run, url, seed) = (Arc::clone(&run), url.clone(), seed.clone());
+            writers.push(tokio::task::spawn_blocking(move || {
+                writers::write_by_python(&python, &url, &seed, &run);
+            }));
+        }
+        None => println!("{test}: without a writer in Python, for there is no psycopg"),
+    }
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|number| {
+            let dice = Dice::new(&seed, &format!("client {number}"));
+            tokio::spawn(subscribers::subscribe(
+                Arc::clone(&addresses),
+                number,
+                dice,
+                Arc::clone(&run),
+            ))
+        })
+        .collect();
+    let for_faults = Arc::clone(&run);
+    let dice = Dice::new(&seed, "faults");
+    let faults = tokio::task::spawn_blocking(move || {
+        let cluster =
+            if has_faults { faults::make(cluster, &servers, dice, &for_faults) } else { cluster };
+        (cluster, servers)
+    });
+
+    tokio::time::sleep(Duration::from_secs(seconds)).await;
+    run.over.store(true, Ordering::SeqCst);
+    let (cluster, mut servers) = faults.await.unwrap();
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    let (sql, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
+    tokio::spawn(connection);
+    let mut documents = 0;
+    for client in clients {
+        documents += client.await.unwrap().compare(&sql).await;
+    }
+    servers.iter_mut().for_each(ServerProcess::check);
+    let [transactions, messages, puts] =
+        [&run.transactions, &run.messages, &run.puts].map(|counter| counter.load(Ordering::SeqCst));
+    println!(
+        "{test}: {seconds} s, {transactions} transactions, {messages} messages, {puts} methods \
+         whose effect was seen, {documents} documents at rest"
+    );
+    assert!(transactions > 100 && messages > 1000 && puts > 10 && documents > 0);
+    drop(cluster);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_converge() {
+    converge("convergence", false, seconds() / 4).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_converge_through_faults() {
+    converge("convergence_faults", true, seconds()).await;
+}

@@ -1,0 +1,66 @@
+"""Writes to the tables of the convergence test as a Django application would, until its input ends."""
+
+import random
+import select
+import sys
+import time
+
+import psycopg
+
+url, seed = sys.argv[1:]
+chance = random.Random(seed)
+
+
+def change(cursor):
+    task, other, rank = f"t{chance.randrange(60)}", f"t{chance.randrange(60)}", chance.randrange(6)
+    text = chance.choice([None, "Zürich", "abc", "Mm", "d'Artagnan", "x" * chance.randrange(9000)])
+    match chance.randrange(7):
+        case 0 | 1:
+            cursor.execute("UPDATE tasks SET text = %s, rank = %s WHERE id = %s", (text, rank, task))
+            if cursor.rowcount == 0:
+                insert = "INSERT INTO tasks (id, list_id, text, rank) VALUES (%s, %s, %s, %s)"
+                cursor.execute(insert, (task, chance.choice("abc"), text, rank))
+        case 2:
+            cursor.execute("SELECT id FROM tasks WHERE id IN (%s, %s) ORDER BY id FOR UPDATE", (task, other))
+            for (id,) in cursor.fetchall():
+                cursor.execute("UPDATE tasks SET checked = NOT checked WHERE id = %s", (id,))
+        case 3:
+            cursor.execute("DELETE FROM tasks WHERE id = ANY (%s)", ([task, other],))
+        case 4:
+            cursor.executemany("UPDATE tasks SET rank = %s WHERE id = %s", [(rank, task), (rank + 1, other)])
+        case 5:
+            upsert = "INSERT INTO lists VALUES (%s, %s) ON CONFLICT (id) DO UPDATE SET title = EXCLUDED.title"
+            cursor.execute(upsert, (chance.randrange(8), text or "untitled"))
+        case 6:
+            with cursor.copy("COPY lists (id, title) FROM STDIN") as copy:
+                copy.write_row((100 + chance.randrange(20), text or ""))
+
+
+def transaction(connection):
+    """An atomic block with blocks inside, of which some are rolled back."""
+    with connection.transaction():
+        for _ in range(chance.randrange(1, 4)):
+            try:
+                with connection.transaction(), connection.cursor() as cursor:
+                    change(cursor)
+                    if chance.random() < 0.2:
+                        raise psycopg.Rollback
+            except psycopg.errors.IntegrityError:
+                pass
+        if chance.random() < 0.1:
+            raise psycopg.Rollback
+
+
+count = 0
+while not select.select([sys.stdin], [], [], 0)[0]:
+    try:
+        with psycopg.connect(url, autocommit=True) as connection:
+            while not select.select([sys.stdin], [], [], chance.random() / 100)[0]:
+                try:
+                    transaction(connection)
+                    count += 1
+                except psycopg.errors.DeadlockDetected:
+                    pass
+    except psycopg.OperationalError:
+        time.sleep(0.02)  # The database is being restarted.
+print(count)

@@ -1,0 +1,140 @@
+//! Writers of all kinds, which know nothing of the server.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ddp_tests::Dice;
+use tokio_postgres::NoTls;
+
+use super::Run;
+
+/// One random statement.
+fn statement(dice: &mut Dice) -> String {
+    let id = format!("t{}", dice.below(60));
+    let other = format!("t{}", dice.below(60));
+    let list = *dice.pick(&["a", "b", "c"]);
+    let rank = dice.below(6);
+    let text = if dice.one_in(5) { "NULL".to_owned() } else { format!("'{}'", dice.text()) };
+    let number = dice.below(8);
+    match dice.below(14) {
+        0..=3 => format!(
+            "INSERT INTO tasks (id, list_id, text, rank) VALUES ('{id}', '{list}', {text}, {rank}) \
+             ON CONFLICT (id) DO UPDATE SET text = EXCLUDED.text, rank = EXCLUDED.rank"
+        ),
+        4 => format!("UPDATE tasks SET list_id = '{list}', text = {text} WHERE id = '{id}'"),
+        5 => format!("UPDATE tasks SET checked = NOT checked WHERE id = '{id}'"),
+        6 => format!("UPDATE tasks SET rank = (rank + 1) % 6 WHERE list_id = '{list}'"),
+        7 => format!("DELETE FROM tasks WHERE id IN ('{id}', '{other}')"),
+        8 => format!("UPDATE tasks SET id = '{other}' WHERE id = '{id}'"),
+        9 => format!(
+            "INSERT INTO tasks (id, list_id, text) SELECT 't' || n, '{list}', {text} \
+             FROM generate_series({number}, {number} + 4) AS n ON CONFLICT DO NOTHING"
+        ),
+        10 => format!(
+            "INSERT INTO lists VALUES ({number}, {}) ON CONFLICT (id) DO UPDATE SET title = EXCLUDED.title",
+            if text == "NULL" { "'untitled'" } else { &text }
+        ),
+        11 => format!("DELETE FROM lists WHERE id = {number}"),
+        12 if dice.one_in(6) => "TRUNCATE lists".to_owned(),
+        // Rows that nobody writes again: what is lost of them stays lost.
+        12 if dice.one_in(8) => format!(
+            "INSERT INTO tasks (id, list_id, text, rank) \
+             VALUES ('once ' || gen_random_uuid(), '{list}', {text}, 9)"
+        ),
+        12 => format!("UPDATE tasks SET text = {text} WHERE rank = {rank}"),
+        _ => format!("INSERT INTO unpublished VALUES ({number}, {text}) ON CONFLICT DO NOTHING"),
+    }
+}
+
+/// One random transaction as a script.
+fn transaction(dice: &mut Dice) -> String {
+    if dice.one_in(2) {
+        return statement(dice);
+    }
+    let mut script = "BEGIN; ".to_owned();
+    for _ in 0..=dice.below(4) {
+        match dice.below(5) {
+            0 => script += &format!("SAVEPOINT s; {}; ROLLBACK TO s; ", statement(dice)),
+            1 => script += &format!("SAVEPOINT s; {}; RELEASE s; ", statement(dice)),
+            _ => script += &format!("{}; ", statement(dice)),
+        }
+    }
+    script + if dice.one_in(4) { "ROLLBACK" } else { "COMMIT" }
+}
+
+/// Writes by a Rust driver.
+pub(crate) async fn write(url: String, mut dice: Dice, run: Arc<Run>) {
+    while !run.is_over() {
+        let Ok((client, connection)) = tokio_postgres::connect(&url, NoTls).await else {
+            // The database is being restarted.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            continue;
+        };
+        let connection = tokio::spawn(connection);
+        while !run.is_over() && !client.is_closed() {
+            // Statements fail by conflicts of keys and deadlocks, too; the transaction is over then.
+            if client.batch_execute(&transaction(&mut dice)).await.is_err() {
+                let _ = client.batch_execute("ROLLBACK").await;
+            }
+            run.count(&run.transactions);
+            tokio::time::sleep(Duration::from_millis(dice.below(4) as u64)).await;
+        }
+        connection.abort();
+    }
+}
+
+/// Writes by psql, a process for every few transactions.
+pub(crate) fn write_by_psql(psql: &str, url: &str, mut dice: Dice, run: &Run) {
+    while !run.is_over() {
+        let mut child = Command::new(psql)
+            .args(["-Xq", "-f", "-", url])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("psql is installed");
+        let mut input = child.stdin.take().expect("it is piped");
+        for _ in 0..10 {
+            // It ends early if its connection is killed.
+            if writeln!(input, "{};", transaction(&mut dice)).is_err() {
+                break;
+            }
+            run.count(&run.transactions);
+        }
+        drop(input);
+        child.wait().expect("psql ends");
+    }
+}
+
+/// A Python with psycopg, if there is one: `PYTHON`, or the one that the tests' script has made.
+pub(crate) fn python() -> Option<PathBuf> {
+    let made = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.cache/python/bin/python"));
+    let python = std::env::var_os("PYTHON").map_or(made, PathBuf::from);
+    let status =
+        Command::new(&python).args(["-c", "import psycopg"]).stderr(Stdio::null()).status();
+    status.is_ok_and(|status| status.success()).then_some(python)
+}
+
+/// Writes by psycopg as Django does: transactions with savepoints, parameters, one connection.
+pub(crate) fn write_by_python(python: &PathBuf, url: &str, seed: &str, run: &Run) {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/convergence/writer.py");
+    let mut child = Command::new(python)
+        .args([script, url, seed])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("Python starts");
+    while !run.is_over() {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    // It ends with its input.
+    drop(child.stdin.take());
+    let output = child.wait_with_output().expect("Python ends");
+    assert!(output.status.success(), "the writer in Python failed");
+    let count: usize = String::from_utf8_lossy(&output.stdout).trim().parse().expect("a number");
+    println!("{count} transactions by psycopg");
+    assert!(count > 10, "the writer in Python writes");
+}
