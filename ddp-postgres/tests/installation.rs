@@ -240,3 +240,23 @@ async fn a_role_without_rights_is_told_so() {
     assert!(error.contains("permission denied"), "{error}");
     assert!(cluster().is_owner());
 }
+
+/// Which triggers see as NULL.
+#[tokio::test]
+async fn virtual_generated_columns_are_refused() {
+    let database = Database::new().await;
+    let version = "SELECT current_setting('server_version_num')::int";
+    let version: i32 = database.client.query_one(version, &[]).await.unwrap().get(0);
+    let sql = "CREATE TABLE tasks (id int PRIMARY KEY, n int GENERATED ALWAYS AS (id * 2) VIRTUAL)";
+    let created = database.client.batch_execute(sql).await;
+    if version < 180_000 {
+        let error = created.unwrap_err();
+        assert_eq!(error.code(), Some(&tokio_postgres::error::SqlState::SYNTAX_ERROR));
+        return;
+    }
+    created.unwrap();
+    let error = describe(&database.client, &Table::new("tasks")).await.unwrap_err().to_string();
+    assert!(error.contains("virtual generated column"), "{error}");
+    let few = Table::new("tasks").columns(["id"]);
+    assert!(describe(&database.client, &few).await.is_ok());
+}
