@@ -146,6 +146,11 @@ impl Assembler {
         }
     }
 
+    /// Says that the transaction whose payloads came last has been delivered completely.
+    pub fn end_open_transaction(&mut self) {
+        self.finish(true);
+    }
+
     /// Says that nothing more is there to be fed at present. What is complete is put out.
     pub fn end_of_burst(&mut self) {
         self.finish(false);

@@ -11,18 +11,21 @@ use ddp_server::{Collection, Cursor, Write, WriteFence};
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod};
 use futures::channel::oneshot;
 use parking_lot::Mutex;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::assembler::{Assembled, Assembler};
+use crate::assembler::Assembler;
 use crate::error::Error;
-use crate::feed::{Command, Feed};
+use crate::feed::{Command, Feed, Task};
 use crate::schema;
+use crate::snapshot::TransactionSnapshot;
+use crate::stats::{Counters, Stats};
 use crate::table::Table;
 use crate::table_collection::TableCollection;
 use crate::tls;
 use crate::tokens::Tokens;
 use crate::transaction::Transaction;
+use crate::visibility::Visibility;
 use crate::watch;
 
 /// What a transaction may tell of a collection before the collection is read again instead.
@@ -33,6 +36,9 @@ const POOL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How many commands may wait for the feed; those who send more wait themselves.
 const COMMANDS_MAX: usize = 64;
+
+/// How long the `wal` feed may take to begin before that is left to a time when nobody waits.
+const BEGIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How often to look whether tables or triggers were altered.
 const CHECK_EVERY: Duration = Duration::from_secs(2);
@@ -53,6 +59,7 @@ pub struct DbBuilder {
     pub(crate) tables: Vec<Table>,
     tls: Option<rustls::ClientConfig>,
     connections_max: usize,
+    pub(crate) feed: Feed,
     pub(crate) install: bool,
     check_every: Duration,
 }
@@ -66,10 +73,14 @@ pub(crate) struct Inner {
     pub(crate) collections: HashMap<String, Arc<TableCollection>>,
     commands: mpsc::Sender<Command>,
     pub(crate) assembler: Mutex<Assembler>,
+    pub(crate) visibility: Visibility,
+    pub(crate) counters: Counters,
     /// Whether triggers may be installed while the server runs.
     pub(crate) install: bool,
     /// Held by whoever compares the tables with what they were.
     pub(crate) checking: tokio::sync::Mutex<()>,
+    /// Told when the tables are to be looked at.
+    pub(crate) must_check: Arc<Notify>,
     is_closed: AtomicBool,
     weak: Weak<Self>,
 }
@@ -84,6 +95,7 @@ impl Db {
             tables: Vec::new(),
             tls: None,
             connections_max: 16,
+            feed: Feed::default(),
             install: true,
             check_every: CHECK_EVERY,
         }
@@ -114,6 +126,12 @@ impl Db {
         let _ = self.0.commands.send(Command::Close).await;
         self.0.pool.close();
         self.0.tokens.clear();
+    }
+
+    /// What the feed and the live queries have done so far.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.0.counters.stats()
     }
 
     /// The pool of connections, for reads and for writes that no client waits for. Its sessions, as
@@ -148,6 +166,14 @@ impl DbBuilder {
         self
     }
 
+    /// How changes come from the database; [`Feed::Notify`] unless set. All servers of a table must
+    /// be told the same: one that is told otherwise installs triggers that the others do not hear.
+    #[must_use]
+    pub fn feed(mut self, feed: Feed) -> Self {
+        self.feed = feed;
+        self
+    }
+
     /// Leaves the triggers alone: another role installs them, by
     /// [`install_sql`](Self::install_sql) for example. [`connect`](Self::connect) fails if they are
     /// not there, and so do queries when they disappear.
@@ -170,14 +196,24 @@ impl DbBuilder {
     ///
     /// # Errors
     /// A database that is out of reach, a table that is not there or has no usable key, a role that
-    /// may not install triggers or may not see all rows of a table, triggers of a newer version of
-    /// this library, two tables for one collection.
+    /// may not install triggers or may not see all rows of a table, two tables for one collection;
+    /// triggers of a newer version of this library, or installed by others for another feed; with [`Feed::Wal`], a server or a role without what that needs.
     pub async fn connect(self) -> Result<Db, Error> {
         let (config, tls, pool) = self.pool()?;
         let mut client = pool.get().await?;
+        if self.feed == Feed::Wal {
+            check_wal_level(&client).await?;
+        }
         let collections = self.collections(&mut client).await?;
         drop(client);
-        self.start(config, tls, pool, collections)
+        let feed = self.feed;
+        let (db, begun) = self.start(config, tls, pool, collections)?;
+        if feed == Feed::Wal {
+            // PostgreSQL may wait for others, who may take their time.
+            let begun = tokio::time::timeout(BEGIN_TIMEOUT, begun).await;
+            begun.unwrap_or(Ok(Ok(()))).unwrap_or_else(|_| Err(Error::closed()))?;
+        }
+        Ok(db)
     }
 
     /// How to connect, and a pool that does.
@@ -219,7 +255,8 @@ impl DbBuilder {
         tls: MakeRustlsConnect,
         pool: Pool,
         found: Vec<TableCollection>,
-    ) -> Result<Db, Error> {
+    ) -> Result<(Db, oneshot::Receiver<Result<(), Error>>), Error> {
+        let feed = self.feed;
         let mut collections = HashMap::new();
         let mut assembler = Assembler::new(TRANSACTION_BYTES_MAX);
         for collection in found {
@@ -233,88 +270,45 @@ impl DbBuilder {
         let name = config.get_application_name().unwrap_or("ddp");
         config.application_name(format!("{name} feed"));
         let (commands, receiver) = mpsc::channel(COMMANDS_MAX);
+        // What is notified is visible when it comes.
+        let channels = collections.values().filter(|_| feed == Feed::Wal);
+        let channels = channels.map(|collection| collection.channel.clone());
+        let visibility = Visibility::new(channels);
         let inner = Arc::new_cyclic(|weak| Inner {
             pool,
             loads: Semaphore::new((self.connections_max / 2).max(1)),
-            tokens: Tokens::new(),
+            tokens: Tokens::new(feed),
             collections,
             commands,
             assembler: Mutex::new(assembler),
+            visibility,
+            counters: Counters::default(),
             install: self.install,
             checking: tokio::sync::Mutex::default(),
+            must_check: Arc::default(),
             is_closed: AtomicBool::new(false),
             weak: weak.clone(),
         });
-        let feed = Feed {
+        let (begun, has_begun) = oneshot::channel();
+        let task = Task {
+            feed,
             db: Arc::downgrade(&inner),
             config,
             tls,
             commands: receiver,
             channels: HashSet::new(),
             confirmed: HashSet::new(),
+            is_first: true,
+            // Listening is tried until it works.
+            begun: (feed == Feed::Wal).then_some(begun),
         };
-        tokio::spawn(feed.run());
+        tokio::spawn(task.run());
         tokio::spawn(watch::run(Arc::downgrade(&inner), self.check_every));
-        Ok(Db(inner))
+        Ok((Db(inner), has_begun))
     }
 }
 
 impl Inner {
-    /// A notification came from the feed, in the order of commits.
-    pub(crate) fn handle_notification(&self, channel: &str, payload: &str) {
-        if channel == self.tokens.channel {
-            // Whatever the token's transaction changed has come before it.
-            self.handle_drained();
-            let write = payload.parse().ok().and_then(|token| self.tokens.arrived(token));
-            if let Some(write) = write {
-                for collection in self.collections.values() {
-                    collection.multiplexer.hold(&write);
-                }
-            }
-            return;
-        }
-        let mut assembler = self.assembler.lock();
-        assembler.feed(channel, payload);
-        self.apply_assembled(&mut assembler);
-    }
-
-    /// Nothing more of the current transaction is on its way.
-    pub(crate) fn handle_drained(&self) {
-        let mut assembler = self.assembler.lock();
-        assembler.end_of_burst();
-        self.apply_assembled(&mut assembler);
-    }
-
-    fn apply_assembled(&self, assembler: &mut Assembler) {
-        while let Some(assembled) = assembler.poll() {
-            let name = match &assembled {
-                Assembled::Batch(batch) => &batch.collection,
-                Assembled::Gap(gap) => &gap.collection,
-            };
-            let Some(collection) = self.collections.get(&**name) else { continue };
-            let collection = Arc::clone(collection);
-            let Some(batch) = collection.live_batch(assembled) else { continue };
-            let loads = collection.multiplexer.apply(batch);
-            self.spawn_loads(&collection, loads);
-        }
-    }
-
-    /// The feed begins, perhaps again: whatever happened before may have been missed.
-    pub(crate) fn handle_gap(&self) {
-        self.assembler.lock().reset();
-        for collection in self.collections.values() {
-            let loads = collection.multiplexer.reload_all();
-            if !loads.is_empty() {
-                let collection_name = collection.table.collection_name();
-                tracing::info!("reading {} live queries of {collection_name} again", loads.len());
-            }
-            self.spawn_loads(collection, loads);
-        }
-        for write in self.tokens.lose_all() {
-            self.notify_again(write);
-        }
-    }
-
     /// Plans the queries of a collection anew by what its table is now.
     pub(crate) fn replan(&self, collection: &Arc<TableCollection>) {
         let loads = {
@@ -357,8 +351,9 @@ impl Inner {
 
     async fn notify(&self, token: u64) -> Result<(), Error> {
         let client = self.pool.get().await?;
-        let channel = &self.tokens.channel;
-        let sql = format!("SELECT pg_catalog.pg_notify('{channel}', '{token}')");
+        // What has not been written to disk is not streamed.
+        let send = self.tokens.send_sql(token);
+        let sql = format!("BEGIN; SET LOCAL synchronous_commit = local; {send}; COMMIT");
         Ok(client.batch_execute(&sql).await?)
     }
 
@@ -370,8 +365,32 @@ impl Inner {
         self.weak.clone()
     }
 
-    /// Has the feed listen on a channel; done when it does.
-    pub(crate) async fn listen(&self, channel: &str) -> Result<(), Error> {
+    /// Finds out what has become visible of what was streamed.
+    pub(crate) fn look_around(&self) {
+        let Some(db) = self.weak.upgrade() else { return };
+        tokio::spawn(async move {
+            while !db.is_closed() {
+                let read = db.visibility.begin_read();
+                match db.snapshot().await {
+                    Ok(snapshot) => return read.forget(&snapshot),
+                    Err(error) => {
+                        tracing::debug!("what is visible could not be read: {error}");
+                        drop(read);
+                        tokio::time::sleep(RETRY_AFTER).await;
+                    }
+                }
+            }
+        });
+    }
+
+    async fn snapshot(&self) -> Result<TransactionSnapshot, Error> {
+        let client = self.pool.get().await?;
+        let row = client.query_one("SELECT pg_catalog.pg_current_snapshot()::text", &[]).await?;
+        TransactionSnapshot::parse(row.try_get(0)?)
+    }
+
+    /// Has the feed listen on a channel; done when it does. The answer is how far the feed has come.
+    pub(crate) async fn listen(&self, channel: &str) -> Result<u64, Error> {
         let (done, is_listening) = oneshot::channel();
         let command = Command::Listen(channel.to_owned(), done);
         self.commands.send(command).await.map_err(|_| Error::closed())?;
@@ -391,6 +410,13 @@ impl Inner {
         let collection = collections.find(|collection| collection.channel == channel);
         collection.is_none_or(|collection| collection.multiplexer.is_idle())
     }
+}
+
+/// Says so early if the server has not been set up for the `wal` feed.
+async fn check_wal_level(client: &tokio_postgres::Client) -> Result<(), Error> {
+    let row = client.query_one("SELECT pg_catalog.current_setting('wal_level')", &[]).await?;
+    let level: String = row.try_get(0)?;
+    if level == "logical" { Ok(()) } else { Err(Error::wal_level(level)) }
 }
 
 /// Runs SQL commands in a database, before there is a [`Db`]: to make its tables, for example.

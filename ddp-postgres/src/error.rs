@@ -3,6 +3,7 @@
 use std::fmt;
 
 use ddp_server::query::Value;
+use pgwire_replication::protocol::ErrorFields;
 
 use crate::row::RowError;
 use crate::schema::{self, Layout};
@@ -30,6 +31,29 @@ enum Kind {
     Closed,
     #[error("the database gives no sign of life")]
     Silent,
+    #[error("replication connection: {0}")]
+    Replication(#[source] pgwire_replication::PgWireError),
+    #[error("replication connection: {message} ({code})")]
+    ReplicationRefused { message: String, code: String },
+    #[error(
+        "the wal feed needs the setting wal_level = logical, and the server has {0}: change it and \
+         restart PostgreSQL, or use the notify feed"
+    )]
+    WalLevel(String),
+    #[error(
+        "the wal feed needs a role that may replicate: ALTER ROLE … REPLICATION, or use the notify \
+         feed: {0}"
+    )]
+    MayNotReplicate(String),
+    #[error(
+        "the wal feed needs a free replication slot and WAL sender: raise max_replication_slots and \
+         max_wal_senders, or use the notify feed: {0}"
+    )]
+    NoSlot(String),
+    #[error("the host is {0}, and target_session_attrs demands another")]
+    SessionAttributes(&'static str),
+    #[error("committed changes are not visible yet")]
+    TooEarly,
     #[error("a bug in this library made a task panic")]
     Panicked,
     #[error("the change feed was interrupted")]
@@ -83,6 +107,50 @@ impl Error {
         Kind::Malformed(text.chars().take(100).collect()).into()
     }
 
+    pub(crate) fn replication(error: pgwire_replication::PgWireError) -> Self {
+        Kind::Replication(error).into()
+    }
+
+    pub(crate) fn replication_refused(fields: &ErrorFields) -> Self {
+        let message = fields.message.clone().unwrap_or_default();
+        let code = fields.code.clone().unwrap_or_default();
+        match code.as_str() {
+            // Insufficient privilege.
+            "42501" => Kind::MayNotReplicate(message),
+            // Configuration limit exceeded, too many connections.
+            "53400" | "53300" => Kind::NoSlot(message),
+            _ => Kind::ReplicationRefused { message, code },
+        }
+        .into()
+    }
+
+    /// What a server says to one that connects in order to replicate.
+    pub(crate) fn replication_handshake(error: tokio_postgres::Error) -> Self {
+        let text = describe(&error);
+        match error.code().map(tokio_postgres::error::SqlState::code) {
+            Some("42501") => Kind::MayNotReplicate(text).into(),
+            Some("53300") => Kind::NoSlot(text).into(),
+            _ => error.into(),
+        }
+    }
+
+    pub(crate) fn wal_level(level: String) -> Self {
+        Kind::WalLevel(level).into()
+    }
+
+    pub(crate) fn wrong_session_attributes(is_read_only: bool) -> Self {
+        Kind::SessionAttributes(if is_read_only { "read-only" } else { "writable" }).into()
+    }
+
+    pub(crate) fn too_early() -> Self {
+        Kind::TooEarly.into()
+    }
+
+    /// Whether reading again soon is all that it takes.
+    pub(crate) fn is_too_early(&self) -> bool {
+        matches!(&*self.0, Kind::TooEarly)
+    }
+
     pub(crate) fn no_such_collection(collection: &str) -> Self {
         Kind::NoSuchCollection(collection.to_owned()).into()
     }
@@ -118,9 +186,12 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         use deadpool_postgres::PoolError;
         match &*self.0 {
-            Kind::Closed | Kind::Silent | Kind::Interrupted | Kind::Pool(PoolError::Timeout(_)) => {
-                true
-            }
+            Kind::Closed
+            | Kind::Silent
+            | Kind::Interrupted
+            | Kind::TooEarly
+            | Kind::Pool(PoolError::Timeout(_)) => true,
+            Kind::Replication(error) => error.is_transient(),
             _ => self.postgres().is_some_and(is_transient),
         }
     }

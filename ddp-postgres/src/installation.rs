@@ -21,7 +21,7 @@ impl DbBuilder {
         let client = self.pool()?.2.get().await?;
         let mut layouts = Vec::new();
         for table in &self.tables {
-            layouts.push(schema::describe(&client, table).await?);
+            layouts.push(schema::describe(&client, table).await?.with_feed(self.feed));
         }
         Ok(schema::install_sql(&client, &layouts).await?)
     }
@@ -66,7 +66,7 @@ impl DbBuilder {
     async fn prepare(&self, client: &mut Object) -> Result<Vec<Layout>, Error> {
         let mut layouts = Vec::new();
         for table in &self.tables {
-            let layout = schema::describe(client, table).await?;
+            let layout = schema::describe(client, table).await?.with_feed(self.feed);
             layout.check_row_security()?;
             layouts.push(layout);
         }
@@ -75,10 +75,14 @@ impl DbBuilder {
             return Ok(layouts);
         }
         for layout in &layouts {
-            if schema::readiness(client, layout).await? != Readiness::Ready {
-                schema::check_format(client, layout).await?;
-                let relation = layout.relation().to_owned();
-                return Err(schema::Error::NotInstalled { relation }.into());
+            match schema::readiness(client, layout).await? {
+                Readiness::Ready => {}
+                Readiness::Unheard => return Err(layout.unheard().into()),
+                Readiness::Unreadable | Readiness::Incomplete => {
+                    schema::check_format(client, layout).await?;
+                    let relation = layout.relation().to_owned();
+                    return Err(schema::Error::NotInstalled { relation }.into());
+                }
             }
         }
         Ok(layouts)

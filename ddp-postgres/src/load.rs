@@ -2,6 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ddp_core::{DdpError, DocumentId};
 use ddp_server::live_query::Load;
@@ -18,15 +19,21 @@ use crate::snapshot::TransactionSnapshot;
 use crate::sql;
 use crate::table_collection::{Standing, TableCollection};
 
+/// How long, at first, until another look at what has committed but is not visible yet.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(1);
+
 /// Carries out a load, until it is done or nobody wants it. A database out of reach is tried again.
 pub(crate) async fn run(db: Arc<Inner>, collection: Arc<TableCollection>, mut load: Load) {
     let mut has_checked = false;
+    // How far the feed had come when it began to tell this load all.
+    let mut position = None;
+    let mut wait = LOOK_AGAIN_AFTER;
     while collection.multiplexer.wants(&load) {
         match collection.current().standing {
             Standing::Live | Standing::Unreadable => {}
             Standing::Gone => {
                 match collection.multiplexer.finish_load(load, Rows::new(), |_| true).await {
-                    Ok(Some(repeat)) => load = repeat,
+                    Ok(Some(repeat)) => (load, position) = (repeat, None),
                     Ok(None) | Err(_) => return,
                 }
                 continue;
@@ -35,14 +42,20 @@ pub(crate) async fn run(db: Arc<Inner>, collection: Arc<TableCollection>, mut lo
                 return collection.multiplexer.fail_load(&load, &collection.unavailable());
             }
         }
-        let reading = AssertUnwindSafe(read(&db, &collection, &load)).catch_unwind().await;
+        let reading = read(&db, &collection, &load, &mut position);
+        let reading = AssertUnwindSafe(reading).catch_unwind().await;
         match reading.unwrap_or_else(|_| Err(Error::panicked())) {
             Ok((documents, snapshot)) => {
+                db.counters.loads.add(1);
                 let has_seen = |transaction| snapshot.has_seen(transaction);
                 match collection.multiplexer.finish_load(load, documents, has_seen).await {
-                    Ok(Some(repeat)) => load = repeat,
+                    Ok(Some(repeat)) => (load, position) = (repeat, None),
                     Ok(None) | Err(_) => return,
                 }
+            }
+            Err(error) if error.is_too_early() => {
+                tokio::time::sleep(wait).await;
+                wait = (wait * 2).min(RETRY_AFTER);
             }
             Err(error) if error.is_transient() && !db.is_closed() => {
                 tracing::debug!("{}: {error}; trying again", load.query.collection);
@@ -75,9 +88,11 @@ async fn read(
     db: &Inner,
     collection: &TableCollection,
     load: &Load,
+    position: &mut Option<u64>,
 ) -> Result<(Rows, TransactionSnapshot), Error> {
     let layout = &collection.layout();
-    db.listen(layout.channel()).await?;
+    let has_come_to = db.listen(layout.channel()).await?;
+    let position = *position.get_or_insert(has_come_to);
     if !collection.multiplexer.wants(load) {
         // While this waited for the feed, the feed began anew and so did the load.
         return Err(Error::interrupted());
@@ -85,6 +100,7 @@ async fn read(
     let select = sql::select(layout, load);
     let permit = db.loads.acquire().await.map_err(|_| Error::closed())?;
     let client = db.pool.get().await?;
+    let visible = db.visibility.begin_read();
     let result = select_rows(db, layout, &client, &select).await;
     let (snapshot, rows, has_arrived) = match result {
         Ok(result) => result,
@@ -96,6 +112,11 @@ async fn read(
     };
     drop((client, permit));
     let snapshot = TransactionSnapshot::parse(snapshot.try_get(0)?)?;
+    if !visible.is_complete(layout.channel(), &snapshot, position) {
+        return Err(Error::too_early());
+    }
+    visible.forget(&snapshot);
+    drop(visible);
     let mut documents = Rows::with_capacity(rows.len());
     for row in &rows {
         let row = LiveRow::new(layout, layout.parse_row(row.try_get(0)?)?)?;
@@ -123,8 +144,9 @@ async fn select_rows(
         "BEGIN ISOLATION LEVEL REPEATABLE READ; LOCK TABLE {relation} IN ACCESS SHARE MODE"
     );
     let (token, has_arrived) = db.tokens.position();
-    let channel = &db.tokens.channel;
-    let commit = format!("SELECT pg_catalog.pg_notify('{channel}', '{token}'); COMMIT");
+    // What has not been written to disk is not streamed.
+    let send = db.tokens.send_sql(token);
+    let commit = format!("SET LOCAL synchronous_commit = local; {send}; COMMIT");
     // Polled in this order, so that all four go out in one round trip.
     let result = futures::try_join!(
         client.batch_execute(&begin),

@@ -27,6 +27,7 @@ mod inspect;
 mod install;
 mod layout;
 mod name;
+mod send;
 mod sql;
 
 pub use describe::describe;
@@ -35,6 +36,7 @@ pub use error::Error;
 pub(crate) use inspect::{Readiness, check_format, readiness};
 pub use install::{install, install_sql, uninstall};
 pub use layout::{Column, Layout};
+pub(crate) use send::{INSTALLED_CHANNEL, PUBLICATION};
 pub use sql::SESSION_OPTIONS;
 
 #[cfg(test)]

@@ -33,6 +33,12 @@ impl TransactionSnapshot {
     pub(crate) fn has_seen(&self, xid: u64) -> bool {
         xid < self.xmin || (xid < self.xmax && !self.in_progress.contains(&xid))
     }
+
+    /// Whether everything that another read has seen was part of this one, too.
+    pub(crate) fn includes(&self, other: &Self) -> bool {
+        let unseen = self.in_progress.iter().copied().chain(self.xmax..other.xmax);
+        !unseen.into_iter().any(|xid| other.has_seen(xid))
+    }
 }
 
 #[cfg(test)]

@@ -10,11 +10,14 @@ use ddp_server::Write;
 use futures::channel::oneshot;
 use parking_lot::Mutex;
 
+use crate::feed::Feed;
+
 /// The tokens under way.
 #[derive(Debug)]
 pub(crate) struct Tokens {
     /// The channel on which they travel, of this server alone.
     pub(crate) channel: String,
+    feed: Feed,
     open: Mutex<Open>,
 }
 
@@ -33,9 +36,18 @@ enum Token {
 }
 
 impl Tokens {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(feed: Feed) -> Self {
         let channel = format!("ddp server {}", ddp_server::random::id());
-        Self { channel, open: Mutex::default() }
+        Self { channel, feed, open: Mutex::default() }
+    }
+
+    /// The statement that sends a token when its transaction commits.
+    pub(crate) fn send_sql(&self, token: u64) -> String {
+        let function = match self.feed {
+            Feed::Notify => "pg_notify(",
+            Feed::Wal => "pg_logical_emit_message(true, ",
+        };
+        format!("SELECT pg_catalog.{function}'{}', '{token}')", self.channel)
     }
 
     /// A token that answers when it arrives; dropped if the feed was interrupted.
@@ -139,7 +151,7 @@ mod tests {
 
     #[test]
     fn a_write_is_over_when_its_token_arrives() {
-        let tokens = Tokens::new();
+        let tokens = Tokens::new(Feed::Notify);
         let id = tokens.write(write(), false);
         assert!(tokens.committed(id).is_none());
         assert!(tokens.arrived(id).is_some());
@@ -152,7 +164,7 @@ mod tests {
 
     #[test]
     fn lost_tokens_are_made_anew_once_the_transaction_has_committed() {
-        let tokens = Tokens::new();
+        let tokens = Tokens::new(Feed::Notify);
         let committed = tokens.write(write(), true);
         let running = tokens.write(write(), false);
         let (_, mut position) = tokens.position();

@@ -95,14 +95,11 @@ impl Transaction {
         let Some(write) = self.write.take() else { return Ok(()) };
         let token = self.db.tokens.write(Arc::clone(&write), false);
         self.in_doubt = Some((token, write));
-        let channel = &self.db.tokens.channel;
+        let send = self.db.tokens.send_sql(token);
         // One round trip. What deferred triggers change must come before the token. In a transaction
         // that has failed the first statement fails, so that PostgreSQL can't turn the COMMIT into
         // a ROLLBACK unnoticed.
-        let sql = format!(
-            "SET CONSTRAINTS ALL IMMEDIATE; \
-             SELECT pg_catalog.pg_notify('{channel}', '{token}'); COMMIT"
-        );
+        let sql = format!("SET CONSTRAINTS ALL IMMEDIATE; {send}; COMMIT");
         match self.client().batch_execute(&sql).await {
             Ok(()) => {
                 self.in_doubt = None;

@@ -22,7 +22,10 @@ const ROUNDS: usize = 3;
 pub(crate) async fn run(db: Weak<Inner>, every: Duration) {
     let mut has_failed = false;
     loop {
-        tokio::time::sleep(every).await;
+        // Both this task and whoever else holds the database may be the last.
+        let Some(must_check) = db.upgrade().map(|db| Arc::clone(&db.must_check)) else { return };
+        // Until it is time, or somebody says so.
+        let _ = tokio::time::timeout(every, must_check.notified()).await;
         let Some(db) = db.upgrade().filter(|db| !db.is_closed()) else { return };
         match db.check_tables().await {
             Ok(()) => has_failed = false,
@@ -39,6 +42,11 @@ pub(crate) async fn run(db: Weak<Inner>, every: Duration) {
 }
 
 impl Inner {
+    /// Looks at the tables now, rather than when it is time.
+    pub(crate) fn check_soon(&self) {
+        self.must_check.notify_one();
+    }
+
     /// Compares the tables with what they were, and acts on what has changed.
     pub(crate) async fn check_tables(&self) -> Result<(), Error> {
         let _checking = self.checking.lock().await;
@@ -96,7 +104,7 @@ impl Inner {
             Current { layout, standing: Standing::Unavailable }
         };
         let layout = match schema::describe(client, &collection.table).await {
-            Ok(layout) => Arc::new(layout),
+            Ok(layout) => Arc::new(layout.with_feed(before.feed())),
             Err(schema::Error::NoTable { relation }) => {
                 tracing::warn!(
                     "table {relation} is gone: {name} has no documents until it is back"
@@ -113,7 +121,12 @@ impl Inner {
         let mut readiness = schema::readiness(client, &layout).await?;
         // What another server has installed for the same table is left to it, or two servers would
         // take turns.
-        if self.install && (has_changed || readiness == Readiness::Incomplete) {
+        let must_install = match readiness {
+            Readiness::Ready | Readiness::Unreadable => has_changed,
+            Readiness::Unheard => false,
+            Readiness::Incomplete => true,
+        };
+        if self.install && must_install {
             match schema::install(client, std::slice::from_ref(&*layout)).await {
                 Ok(()) => readiness = schema::readiness(client, &layout).await?,
                 Err(schema::Error::NewerFormat { .. }) => {}
@@ -133,6 +146,7 @@ impl Inner {
                 );
                 Standing::Unreadable
             }
+            Readiness::Unheard => return Ok(unavailable(Arc::clone(&layout), &layout.unheard())),
             Readiness::Incomplete => {
                 let relation = relation.to_owned();
                 return Ok(unavailable(layout, &schema::Error::NotInstalled { relation }));

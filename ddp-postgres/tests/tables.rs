@@ -25,7 +25,6 @@ async fn tells(
     }
 }
 
-#[tokio::test]
 async fn keys_of_several_columns() {
     let setup = "CREATE TABLE tasks (title text, name text, list int, PRIMARY KEY (list, name))";
     let mut all = published(setup, Table::new("tasks").columns(["title"])).await;
@@ -52,7 +51,6 @@ async fn keys_of_several_columns() {
     tells(&mut all, last).await;
 }
 
-#[tokio::test]
 async fn different_keys_of_several_columns_are_different_ids() {
     let setup = "CREATE TABLE tasks (a text, b text, c numeric, d timestamptz, e bytea, f bool,
         PRIMARY KEY (a, b, c, d, e, f))";
@@ -77,7 +75,6 @@ async fn different_keys_of_several_columns_are_different_ids() {
     assert_eq!(layout.key().len(), 6);
 }
 
-#[tokio::test]
 async fn partitions_of_all_levels() {
     let setup = "CREATE TABLE tasks (id int PRIMARY KEY, title text) PARTITION BY RANGE (id);
         CREATE TABLE low PARTITION OF tasks FOR VALUES FROM (0) TO (10);
@@ -107,7 +104,6 @@ async fn partitions_of_all_levels() {
     assert!(partition.unwrap_err().to_string().contains("is a partition"));
 }
 
-#[tokio::test]
 async fn a_partition_attached_later_is_covered_and_one_detached_is_not() {
     let setup = "CREATE TABLE tasks (id int PRIMARY KEY, title text) PARTITION BY RANGE (id);
         CREATE TABLE low PARTITION OF tasks FOR VALUES FROM (0) TO (10)";
@@ -123,7 +119,6 @@ async fn a_partition_attached_later_is_covered_and_one_detached_is_not() {
     assert_eq!(all.2.batches().await.len(), 0);
 }
 
-#[tokio::test]
 async fn rows_of_children_are_rows_of_the_table() {
     let setup = "CREATE TABLE tasks (id int PRIMARY KEY, title text);
         CREATE TABLE urgent (due date, PRIMARY KEY (id)) INHERITS (tasks);
@@ -148,7 +143,6 @@ async fn rows_of_children_are_rows_of_the_table() {
     tells(&mut all, &[("INSERT INTO late VALUES (5, 'e')", r#"~5="e""#)]).await;
 }
 
-#[tokio::test]
 async fn changes_made_through_a_parent_are_told() {
     let setup = "CREATE TABLE tasks (id int PRIMARY KEY, title text);
         CREATE TABLE urgent (PRIMARY KEY (id)) INHERITS (tasks);
@@ -167,7 +161,6 @@ async fn changes_made_through_a_parent_are_told() {
     .await;
 }
 
-#[tokio::test]
 async fn a_table_that_was_renamed_is_not_taken_for_its_successor() {
     let setup = "CREATE TABLE tasks (id int PRIMARY KEY, title text);
         CREATE TABLE next (id int PRIMARY KEY, title text)";
@@ -179,7 +172,6 @@ async fn a_table_that_was_renamed_is_not_taken_for_its_successor() {
     tells(&mut all, &[("INSERT INTO tasks VALUES (3, 'b')", r#"~3="b""#)]).await;
 }
 
-#[tokio::test]
 async fn generated_columns_upserts_and_cascades() {
     let setup = "CREATE TABLE lists (id int PRIMARY KEY, name text);
         CREATE TABLE tasks (id int PRIMARY KEY, title text,
@@ -212,3 +204,14 @@ async fn generated_columns_upserts_and_cascades() {
     )
     .await;
 }
+
+over_both_feeds!(
+    keys_of_several_columns,
+    different_keys_of_several_columns_are_different_ids,
+    partitions_of_all_levels,
+    a_partition_attached_later_is_covered_and_one_detached_is_not,
+    rows_of_children_are_rows_of_the_table,
+    changes_made_through_a_parent_are_told,
+    a_table_that_was_renamed_is_not_taken_for_its_successor,
+    generated_columns_upserts_and_cascades,
+);

@@ -38,7 +38,7 @@ pub struct Client {
     pub revisions_rise: bool,
     /// The newest `revision` seen of each document that is there.
     revisions: HashMap<String, i64>,
-    /// The last messages, for error messages.
+    /// The last messages either way, for error messages.
     recent: Vec<String>,
     last_id: usize,
 }
@@ -91,7 +91,15 @@ impl Client {
 
     /// Sends any text.
     pub async fn send_text(&mut self, text: String) {
+        self.remember(format!("> {text}"));
         self.socket.send(Message::text(text)).await.expect("the socket is open");
+    }
+
+    fn remember(&mut self, text: String) {
+        if self.recent.len() >= 30 {
+            self.recent.remove(0);
+        }
+        self.recent.push(text);
     }
 
     /// The text of the next message, whatever it is. Does not look at it.
@@ -191,10 +199,7 @@ impl Client {
     /// Applies a message as minimongo does, and fails if it does not fit.
     pub async fn handle(&mut self, text: &str) {
         self.messages += 1;
-        if self.recent.len() >= 30 {
-            self.recent.remove(0);
-        }
-        self.recent.push(text.chars().take(300).collect());
+        self.remember(text.chars().take(300).collect());
         let message: Value = serde_json::from_str(text).expect("messages are JSON");
         let id = message["id"].as_str().unwrap_or_default().to_owned();
         match message["msg"].as_str().expect("messages have a msg") {

@@ -3,6 +3,7 @@
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use ddp_examples::{Cluster, ClusterOptions};
+use ddp_postgres::Feed;
 
 /// The cluster that the tests of one program share, started by the first.
 ///
@@ -21,10 +22,21 @@ pub fn shared_cluster() -> &'static Mutex<Cluster> {
 pub fn start_cluster() -> Cluster {
     let options = ClusterOptions::temporary()
         .without_durability()
+        // Without a wait for the disk, but for the log: what is not in it does not reach the wal feed.
+        .setting("synchronous_commit", "on")
         .setting("max_connections", "200")
+        .setting("wal_level", "logical")
+        .setting("max_wal_senders", "100")
+        .setting("max_replication_slots", "100")
         .setting("shared_preload_libraries", "pg_stat_statements")
         .setting("pg_stat_statements.track", "all");
     Cluster::start(options).expect("PostgreSQL is installed and starts")
+}
+
+/// The name of the database of a test that is run over each feed.
+#[must_use]
+pub fn name(test: &str, feed: Feed) -> String {
+    format!("{test}_{feed:?}").to_lowercase()
 }
 
 /// Makes a database on the shared cluster; the answer is its URL.

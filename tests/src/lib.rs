@@ -3,6 +3,7 @@
 pub mod client;
 pub mod database;
 pub mod dice;
+mod feeds;
 pub mod peer;
 pub mod proxy;
 

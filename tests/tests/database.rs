@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use ddp_postgres::{Db, Table};
+use ddp_postgres::{Db, Feed, Table};
 use ddp_server::extract::{Params, State};
 use ddp_server::{Collection, Error, Server, WriteFence};
 use ddp_tests::{Client, database};
@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 const TASKS: Collection<Value> = Collection::new("tasks");
 const PATIENCE: Duration = Duration::from_secs(40);
 
-async fn serve(url: &str, table: Table) -> (SocketAddr, Db) {
-    let db = Db::builder(url).table(table).connect().await.unwrap();
+async fn serve(url: &str, feed: Feed, table: Table) -> (SocketAddr, Db) {
+    let db = Db::builder(url).feed(feed).table(table).connect().await.unwrap();
     let server = Server::builder()
         .publish("tasks", async |State(db): State<Db>| db.find(&TASKS))
         .method("insert", insert)
@@ -65,10 +65,10 @@ fn deferred(seconds: &str) -> String {
     )
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_deferred_triggers_change_precedes_updated() {
-    let url = database::create_database("database_deferred", &deferred("0"));
-    let (address, _db) = serve(&url, Table::new("tasks")).await;
+async fn what_deferred_triggers_change_precedes_updated(feed: Feed) {
+    let name = database::name("database_deferred", feed);
+    let url = database::create_database(&name, &deferred("0"));
+    let (address, _db) = serve(&url, feed, Table::new("tasks")).await;
     let mut client = Client::connect(address).await;
     client.subscribe("tasks", json!([])).await;
     for number in 0..50 {
@@ -78,10 +78,10 @@ async fn what_deferred_triggers_change_precedes_updated() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_commit_that_nobody_waits_for_is_waited_for_by_updated() {
-    let url = database::create_database("database_impatient", &deferred("0.5"));
-    let (address, _db) = serve(&url, Table::new("tasks")).await;
+async fn a_commit_that_nobody_waits_for_is_waited_for_by_updated(feed: Feed) {
+    let name = database::name("database_impatient", feed);
+    let url = database::create_database(&name, &deferred("0.5"));
+    let (address, _db) = serve(&url, feed, Table::new("tasks")).await;
     let mut client = Client::connect(address).await;
     client.subscribe("tasks", json!([])).await;
     client.call("insert.impatiently", json!(["a"])).await;
@@ -89,24 +89,25 @@ async fn a_commit_that_nobody_waits_for_is_waited_for_by_updated() {
     assert!(tasks.contains_key("a") && tasks.contains_key("log a"), "{tasks:?}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_subscription_begun_during_a_migration_sees_all_rows() {
+async fn a_subscription_begun_during_a_migration_sees_all_rows(feed: Feed) {
     let setup = "CREATE TABLE tasks (id text PRIMARY KEY, text text, rank int);
                  INSERT INTO tasks SELECT 't' || n, 'zebra', n FROM generate_series(1, 10) AS n;";
-    let url = database::create_database("database_migration", setup);
-    let (address, _db) = serve(&url, Table::new("tasks").columns(["text"])).await;
+    let name = database::name("database_migration", feed);
+    let url = database::create_database(&name, setup);
+    let (address, _db) = serve(&url, feed, Table::new("tasks").columns(["text"])).await;
     // The statement is prepared from now on, and so is not planned anew behind the lock.
     let mut client = Client::connect(address).await;
     client.subscribe("tasks", json!([])).await;
     client.close().await;
-    let migration = std::thread::spawn(|| {
+    let migrated = name.clone();
+    let migration = std::thread::spawn(move || {
         let sql = "BEGIN; ALTER TABLE tasks ALTER COLUMN rank TYPE bigint; \
                    SELECT pg_sleep(1); COMMIT";
-        database::psql_alone("database_migration", sql)
+        database::psql_alone(&migrated, sql)
     });
     let locked = "SELECT count(*) FROM pg_locks WHERE relation = 'tasks'::regclass AND granted \
                   AND mode = 'AccessExclusiveLock'";
-    while database::psql_alone("database_migration", locked).trim() == "0" {
+    while database::psql_alone(&name, locked).trim() == "0" {
         assert!(!migration.is_finished(), "it was over before anybody saw its lock");
     }
     let mut client = Client::connect(address).await;
@@ -115,11 +116,10 @@ async fn a_subscription_begun_during_a_migration_sees_all_rows() {
     migration.join().unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_subscription_after_the_end_is_refused() {
-    let url =
-        database::create_database("database_closed", "CREATE TABLE tasks (id text PRIMARY KEY)");
-    let (address, db) = serve(&url, Table::new("tasks")).await;
+async fn a_subscription_after_the_end_is_refused(feed: Feed) {
+    let name = database::name("database_closed", feed);
+    let url = database::create_database(&name, "CREATE TABLE tasks (id text PRIMARY KEY)");
+    let (address, db) = serve(&url, feed, Table::new("tasks")).await;
     db.close().await;
     let mut client = Client::connect(address).await;
     let id = client.send_sub("tasks", json!([])).await;
@@ -128,24 +128,32 @@ async fn a_subscription_after_the_end_is_refused() {
 }
 
 /// The backend of the feed hangs, while its socket looks well.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_feed_that_says_nothing_is_replaced() {
+async fn a_feed_that_says_nothing_is_replaced(feed: Feed) {
     let setup = "CREATE TABLE tasks (id text PRIMARY KEY, text text)";
-    let url = database::create_database("database_silent", setup);
-    let (address, _db) = serve(&url, Table::new("tasks")).await;
+    let name = database::name("database_silent", feed);
+    let url = database::create_database(&name, setup);
+    let (address, _db) = serve(&url, feed, Table::new("tasks")).await;
     let mut client = Client::connect(address).await;
     client.subscribe("tasks", json!([])).await;
     let backend = "SELECT pid FROM pg_stat_activity WHERE application_name = 'ddp feed' \
                    AND datname = current_database()";
-    let pid = database::psql("database_silent", backend).trim().to_owned();
+    let pid = database::psql(&name, backend).trim().to_owned();
     let signal = |name: &str| {
         let status = std::process::Command::new("kill").args([name, &pid]).status().unwrap();
         assert!(status.success());
     };
     signal("-STOP");
-    database::psql("database_silent", "INSERT INTO tasks VALUES ('a')");
+    database::psql(&name, "INSERT INTO tasks VALUES ('a')");
     let arrives = client.until("the row", |client| client.documents("tasks").contains_key("a"));
     let arrived = tokio::time::timeout(PATIENCE, arrives).await;
     signal("-CONT");
     arrived.expect("another connection takes its place");
 }
+
+ddp_tests::over_both_feeds!(
+    what_deferred_triggers_change_precedes_updated,
+    a_commit_that_nobody_waits_for_is_waited_for_by_updated,
+    a_subscription_begun_during_a_migration_sees_all_rows,
+    a_subscription_after_the_end_is_refused,
+    a_feed_that_says_nothing_is_replaced,
+);

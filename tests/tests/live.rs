@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use ddp_postgres::{Db, Table};
+use ddp_postgres::{Db, Feed, Table};
 use ddp_server::extract::{Invocation, Params, State, UserId};
 use ddp_server::{Collection, Cursor, Error, Server, WriteFence, field};
 use ddp_tests::{Client, database};
@@ -26,12 +26,13 @@ struct Fixture {
 }
 
 impl Fixture {
-    async fn start(name: &str) -> Self {
+    async fn start(name: &str, feed: Feed) -> Self {
+        let name = database::name(name, feed);
         let (database, role) = (format!("live_{name}"), format!("server_{name}"));
         let setup = format!("{SETUP} CREATE ROLE {role} LOGIN SUPERUSER;");
         let url = database::create_database(&database, &setup);
         let url = url.replace("postgres://postgres@", &format!("postgres://{role}@"));
-        let (address, db) = serve(&url).await;
+        let (address, db) = serve(&url, feed).await;
         Self { database, role, address, _db: db }
     }
 
@@ -60,8 +61,9 @@ impl Fixture {
     }
 }
 
-async fn serve(url: &str) -> (SocketAddr, Db) {
-    let db = Db::builder(url).table(Table::new("tasks").camel_case()).connect().await.unwrap();
+async fn serve(url: &str, feed: Feed) -> (SocketAddr, Db) {
+    let table = Table::new("tasks").camel_case();
+    let db = Db::builder(url).feed(feed).table(table).connect().await.unwrap();
     let server = Server::builder()
         .publish("tasks", async |State(db): State<Db>| db.find(&TASKS))
         .publish("tasks.byList", by_list)
@@ -150,9 +152,8 @@ async fn insert_while_the_feed_is_down(
     Ok(transaction.commit().await?)
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_committed_while_the_feed_is_down_arrives() {
-    let fixture = Fixture::start("deaf").await;
+async fn what_is_committed_while_the_feed_is_down_arrives(feed: Feed) {
+    let fixture = Fixture::start("deaf", feed).await;
     let mut client = Client::connect(fixture.address).await;
     client.subscribe("tasks", json!([])).await;
     client.subscribe("tasks.byList", json!(["l1"])).await;
@@ -178,9 +179,8 @@ async fn what_is_committed_while_the_feed_is_down_arrives() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_fence_whose_token_got_lost_fires_after_the_requery() {
-    let fixture = Fixture::start("lost_token").await;
+async fn a_fence_whose_token_got_lost_fires_after_the_requery(feed: Feed) {
+    let fixture = Fixture::start("lost_token", feed).await;
     let mut client = Client::connect(fixture.address).await;
     client.subscribe("tasks", json!([])).await;
     for round in 0..5 {
@@ -192,9 +192,8 @@ async fn a_fence_whose_token_got_lost_fires_after_the_requery() {
 
 /// A read that is ahead of the feed waits for it: otherwise what it has seen already would come once
 /// more, and documents would go back.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_read_is_shown_when_the_feed_has_come_so_far() {
-    let fixture = Fixture::start("ahead").await;
+async fn a_read_is_shown_when_the_feed_has_come_so_far(feed: Feed) {
+    let fixture = Fixture::start("ahead", feed).await;
     let mut first = Client::connect(fixture.address).await;
     first.subscribe("tasks.byList", json!(["l1"])).await;
     let pid = fixture.psql(
@@ -219,9 +218,8 @@ async fn a_read_is_shown_when_the_feed_has_come_so_far() {
 }
 
 /// A read of many rows takes so long that much is committed between its snapshot and its end.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_committed_during_a_read_is_neither_lost_nor_doubled() {
-    let fixture = Fixture::start("handoff").await;
+async fn what_is_committed_during_a_read_is_neither_lost_nor_doubled(feed: Feed) {
+    let fixture = Fixture::start("handoff", feed).await;
     fixture.psql(
         "INSERT INTO tasks SELECT 'b' || n, 'l0', n, 'x' FROM generate_series(1, 20000) AS n",
     );
@@ -255,9 +253,8 @@ async fn what_is_committed_during_a_read_is_neither_lost_nor_doubled() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_change_costs_the_server_no_statement() {
-    let fixture = Fixture::start("free").await;
+async fn a_change_costs_the_server_no_statement(feed: Feed) {
+    let fixture = Fixture::start("free", feed).await;
     let mut clients = Vec::new();
     for _ in 0..5 {
         let mut client = Client::connect(fixture.address).await;
@@ -280,9 +277,8 @@ async fn a_change_costs_the_server_no_statement() {
     assert_eq!(fixture.statements(), []);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_hundred_subscribers_cost_one_select() {
-    let fixture = Fixture::start("storm").await;
+async fn two_hundred_subscribers_cost_one_select(feed: Feed) {
+    let fixture = Fixture::start("storm", feed).await;
     fixture.reset();
     let subscribe = |_| async {
         let mut client = Client::connect(fixture.address).await;
@@ -298,9 +294,8 @@ async fn two_hundred_subscribers_cost_one_select() {
     assert_eq!(selects[0].1, 1, "{statements:?}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_methods_changes_precede_its_updated() {
-    let fixture = Fixture::start("fence").await;
+async fn a_methods_changes_precede_its_updated(feed: Feed) {
+    let fixture = Fixture::start("fence", feed).await;
     let mut client = Client::connect(fixture.address).await;
     client.subscribe("tasks", json!([])).await;
     // A query that reads again after each change is waited for, too.
@@ -315,9 +310,8 @@ async fn a_methods_changes_precede_its_updated() {
     assert_eq!(client.documents("tasks").len(), before + 1000, "all parts, before `updated`");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn queries_that_read_again_have_sent_before_updated() {
-    let fixture = Fixture::start("reread").await;
+async fn queries_that_read_again_have_sent_before_updated(feed: Feed) {
+    let fixture = Fixture::start("reread", feed).await;
     let mut client = Client::connect(fixture.address).await;
     client.subscribe("tasks.byText", json!(["y"])).await;
     for round in 0..20 {
@@ -329,9 +323,8 @@ async fn queries_that_read_again_have_sent_before_updated() {
 
 /// A query that the database alone decides reads again after each change. With changes all the time
 /// it is ready, and methods are updated, all the same.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn constant_writes_starve_nobody() {
-    let fixture = Fixture::start("busy").await;
+async fn constant_writes_starve_nobody(feed: Feed) {
+    let fixture = Fixture::start("busy", feed).await;
     fixture.psql(
         "INSERT INTO tasks SELECT 'many' || n, 'l', n, 'z' FROM generate_series(1, 20000) AS n",
     );
@@ -358,9 +351,8 @@ async fn constant_writes_starve_nobody() {
     assert!(writer.await.unwrap() > 0);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_method_that_writes_and_then_fails_leaves_nothing_and_hangs_nothing() {
-    let fixture = Fixture::start("fail").await;
+async fn a_method_that_writes_and_then_fails_leaves_nothing_and_hangs_nothing(feed: Feed) {
+    let fixture = Fixture::start("fail", feed).await;
     let mut client = Client::connect(fixture.address).await;
     client.subscribe("tasks", json!([])).await;
     let result = client.call("insert.fail", json!([])).await;
@@ -372,9 +364,8 @@ async fn a_method_that_writes_and_then_fails_leaves_nothing_and_hangs_nothing() 
     assert!(tasks.contains_key("after") && !tasks.contains_key("ghost"));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn several_saves_in_one_transaction_end_on_the_last() {
-    let fixture = Fixture::start("saves").await;
+async fn several_saves_in_one_transaction_end_on_the_last(feed: Feed) {
+    let fixture = Fixture::start("saves", feed).await;
     let mut client = Client::connect(fixture.address).await;
     client.subscribe("tasks", json!([])).await;
     fixture.psql(
@@ -397,12 +388,11 @@ async fn several_saves_in_one_transaction_end_on_the_last() {
     assert_eq!(client.messages, messages + 3, "added, result, updated");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_peer_sees_what_a_method_of_another_server_wrote() {
-    let fixture = Fixture::start("peers").await;
-    let url = database::create_database("live_peers_other", "");
-    let url = url.replace("live_peers_other", &fixture.database);
-    let (peer, _db) = serve(&url).await;
+async fn a_peer_sees_what_a_method_of_another_server_wrote(feed: Feed) {
+    let fixture = Fixture::start("peers", feed).await;
+    let other = database::name("live_peers_other", feed);
+    let url = database::create_database(&other, "").replace(&other, &fixture.database);
+    let (peer, _db) = serve(&url, feed).await;
     let (mut one, mut other) =
         (Client::connect(fixture.address).await, Client::connect(peer).await);
     other.subscribe("tasks", json!([])).await;
@@ -411,9 +401,8 @@ async fn a_peer_sees_what_a_method_of_another_server_wrote() {
     other.until("the document", |client| client.collections["tasks"].contains_key("shared")).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_cannot_be_published_is_refused() {
-    let fixture = Fixture::start("refused").await;
+async fn what_cannot_be_published_is_refused(feed: Feed) {
+    let fixture = Fixture::start("refused", feed).await;
     let mut client = Client::connect(fixture.address).await;
     for name in ["tasks.wrong", "tasks.nowhere", "tasks.twice", "unregistered"] {
         let id = client.send_sub(name, json!([])).await;
@@ -426,7 +415,7 @@ async fn what_cannot_be_published_is_refused() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_server_listens_only_while_somebody_subscribes() {
-    let fixture = Fixture::start("listen").await;
+    let fixture = Fixture::start("listen", Feed::Notify).await;
     let mut client = Client::connect(fixture.address).await;
     let id = client.subscribe("tasks", json!([])).await;
     client.subscribe("tasks.byList", json!(["l1"])).await;
@@ -459,9 +448,8 @@ async fn the_server_listens_only_while_somebody_subscribes() {
     }
 }
 
-#[tokio::test]
-async fn another_user_costs_a_read_for_what_nobody_observes_yet() {
-    let fixture = Fixture::start("user").await;
+async fn another_user_costs_a_read_for_what_nobody_observes_yet(feed: Feed) {
+    let fixture = Fixture::start("user", feed).await;
     let mut client = Client::connect(fixture.address).await;
     client.subscribe("tasks.byText", json!(["task 9"])).await;
     client.subscribe("tasks.ofUser", json!([])).await;
@@ -482,3 +470,20 @@ async fn another_user_costs_a_read_for_what_nobody_observes_yet() {
     client.until("the change", |client| client.documents("tasks")["t4"]["text"] == "new").await;
     assert!(!client.documents("tasks").contains_key("t3"));
 }
+
+ddp_tests::over_both_feeds!(
+    what_is_committed_while_the_feed_is_down_arrives,
+    a_fence_whose_token_got_lost_fires_after_the_requery,
+    a_read_is_shown_when_the_feed_has_come_so_far,
+    what_is_committed_during_a_read_is_neither_lost_nor_doubled,
+    a_change_costs_the_server_no_statement,
+    two_hundred_subscribers_cost_one_select,
+    a_methods_changes_precede_its_updated,
+    queries_that_read_again_have_sent_before_updated,
+    constant_writes_starve_nobody,
+    a_method_that_writes_and_then_fails_leaves_nothing_and_hangs_nothing,
+    several_saves_in_one_transaction_end_on_the_last,
+    a_peer_sees_what_a_method_of_another_server_wrote,
+    what_cannot_be_published_is_refused,
+    another_user_costs_a_read_for_what_nobody_observes_yet,
+);

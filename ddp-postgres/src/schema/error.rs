@@ -1,5 +1,7 @@
 //! Why a table cannot be published.
 
+use crate::feed::Feed;
+
 /// Why a table could not be described, or its triggers not be installed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -127,6 +129,21 @@ pub enum Error {
         relation: String,
         /// The field.
         field: String,
+    },
+    /// The table's triggers send by another feed than this server hears.
+    #[error(
+        "the triggers of table {relation} send by the {} feed, and this server is to hear the {} \
+         feed: choose the same, or install the triggers anew",
+        installed.name(),
+        configured.name()
+    )]
+    OtherFeed {
+        /// The table's quoted name.
+        relation: String,
+        /// The feed that the triggers send by.
+        installed: Feed,
+        /// The feed that was asked for.
+        configured: Feed,
     },
     /// Long transactions kept the table locked.
     #[error(

@@ -10,11 +10,13 @@ use super::name::hash;
 pub(super) const FORMAT: u32 = 1;
 
 /// What the installed functions of a collection tell.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Fingerprint {
     /// The table and the collection, for people.
     title: String,
     pub(super) format: u32,
+    /// By which feed they send.
+    pub(super) feed: String,
     /// How the key is written.
     key: String,
     /// How each column is written.
@@ -33,6 +35,7 @@ impl Layout {
         Fingerprint {
             title: format!("{} as {}", self.relation(), self.collection()),
             format: FORMAT,
+            feed: self.feed.name().to_owned(),
             key: short(&[&self.key_json_sql("t")]),
             columns: self.columns().iter().map(column).collect(),
             definition: hash(&[&self.definition()]),
@@ -49,12 +52,12 @@ impl Fingerprint {
         let format = part("format")?.parse().ok()?;
         // What follows may be different in another format.
         if format != FORMAT {
-            let (key, columns, definition) = (String::new(), Vec::new(), String::new());
-            return Some(Self { title: title.to_owned(), format, key, columns, definition });
+            return Some(Self { title: title.to_owned(), format, ..Self::default() });
         }
         Some(Self {
             title: title.to_owned(),
             format,
+            feed: part("feed")?.to_owned(),
             key: part("key")?.to_owned(),
             columns: part("columns")?.split(' ').map(str::to_owned).collect(),
             definition: part("definition")?.to_owned(),
@@ -64,6 +67,7 @@ impl Fingerprint {
     /// Whether somebody who would have installed `self` can read what `other` tells.
     pub(super) fn reads(&self, other: &Self) -> bool {
         self.format == other.format
+            && self.feed == other.feed
             && self.key == other.key
             && self.columns.iter().all(|column| other.columns.contains(column))
     }
@@ -71,11 +75,11 @@ impl Fingerprint {
 
 impl fmt::Display for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { title, format, key, columns, definition } = self;
+        let Self { title, format, feed, key, columns, definition } = self;
         let columns = columns.join(" ");
         write!(
             f,
-            "Tells the changes of {title} (format {format}, key {key}, columns {columns}, \
+            "Tells the changes of {title} (format {format}, feed {feed}, key {key}, columns {columns}, \
              definition {definition})"
         )
     }
@@ -98,7 +102,7 @@ mod tests {
         }
         assert!(few.reads(&few) && few.reads(&more));
         assert!(!more.reads(&few) && !more.reads(&other) && !other.reads(&more));
-        let newer = more.to_string().replace("(format 1, key", "(format 2, whatever");
+        let newer = more.to_string().replace("(format 1, feed", "(format 2, whatever");
         let newer = Fingerprint::parse(&newer).unwrap();
         assert!(newer.format == 2 && !few.reads(&newer));
         for comment in

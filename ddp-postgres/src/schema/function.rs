@@ -6,10 +6,6 @@ use super::sql::Capture;
 
 /// A statement's rows are not broadcast beyond this.
 const BODY_BYTES_MAX: u32 = 1 << 20;
-/// `NOTIFY` takes 7,999 bytes. The header needs less than 64.
-const PART_BYTES_MAX: u32 = 7_900;
-/// The same, measured in UTF-8, for databases whose own encoding may need a third more.
-const PART_BYTES_MAX_OTHER_ENCODING: u32 = 5_900;
 /// Old keys that fit into one message.
 const MOVED_BYTES_MAX: u32 = 7_800;
 /// So many rows are made to JSON without counting them first.
@@ -24,7 +20,7 @@ const NOTHING_TOUCHED: &str = "    IF pg_catalog.int8eq(touched, 0) THEN
 impl Layout {
     /// Transaction-local settings hold what a function must remember until the next statement.
     /// Rolling back to a savepoint reverts them along with the notifications.
-    fn variable(&self, letter: char) -> String {
+    pub(super) fn variable(&self, letter: char) -> String {
         format!("'ddp.{letter}_{}'", self.hash)
     }
 
@@ -41,7 +37,6 @@ impl Layout {
     /// takes some 100.
     pub(super) fn emit(&self, capture: Capture) -> String {
         let state = self.variable('s');
-        let channel = literal(&self.channel);
         let (kind, gather) = match capture {
             Capture::Insert | Capture::Update => ("u", self.gather_rows()),
             Capture::Delete => ("d", self.gather_keys()),
@@ -53,7 +48,7 @@ impl Layout {
         };
         let gather = gather + &self.doubt(capture);
         let moved = if capture == Capture::Update { self.send_moved_keys() } else { String::new() };
-        let send_parts = self.send_parts();
+        let (send_body, send_requery) = (self.send_body(), self.send("' 1 1 r '"));
         let advance = "state := pg_catalog.int8pl(pg_catalog.int8mul(pg_catalog.int8div(state, 64), 64), pg_catalog.int8pl(64, \
             LEAST(pg_catalog.pg_trigger_depth(), 63)));";
         let relation = literal(&self.relation);
@@ -78,20 +73,13 @@ BEGIN
         body := '';
     END IF;
 {moved}    {advance}
-    IF pg_catalog.int4le(pg_catalog.octet_length(body), {PART_BYTES_MAX}) THEN
-        sent := pg_catalog.concat(pg_catalog.set_config({state}, state::pg_catalog.text, true),
-            pg_catalog.pg_notify({channel}, pg_catalog.concat(pg_catalog.pg_current_xact_id(), ' ',
-                pg_catalog.int8div(state, 64), ' 1 1 ', kind, ' ', body)));
-        RETURN NULL;
-    END IF;
-{send_parts}    RETURN NULL;
+{send_body}    RETURN NULL;
 EXCEPTION WHEN OTHERS THEN
     RAISE LOG 'changes of % are told without their rows: %', {relation}, SQLERRM;
     state := pg_catalog.concat('0', pg_catalog.current_setting({state}, true));
     {advance}
     PERFORM pg_catalog.set_config({state}, state::pg_catalog.text, true);
-    PERFORM pg_catalog.pg_notify({channel}, pg_catalog.concat(pg_catalog.pg_current_xact_id(), ' ',
-        pg_catalog.int8div(state, 64), ' 1 1 r '));
+    PERFORM {send_requery};
     RETURN NULL;
 END
 "
@@ -183,7 +171,7 @@ END
     /// trigger could tell them more cheaply, but its condition would keep the key's column from
     /// being altered.
     fn send_moved_keys(&self) -> String {
-        let (state, channel) = (self.variable('s'), literal(&self.channel));
+        let (state, send) = (self.variable('s'), self.send("' 1 1 d ', moved"));
         let (old, new) = (self.key_json_sql("ddp_old"), self.key_json_sql("ddp_new"));
         format!(
             "    IF pg_catalog.texteq(kind, 'u') THEN
@@ -198,36 +186,10 @@ END
             body := '';
         ELSIF pg_catalog.int4gt(pg_catalog.octet_length(moved), 0) THEN
             state := pg_catalog.int8pl(state, 64);
-            PERFORM pg_catalog.pg_notify({channel}, pg_catalog.concat(pg_catalog.pg_current_xact_id(), ' ',
-                pg_catalog.int8div(state, 64), ' 1 1 d ', moved));
+            PERFORM {send};
             PERFORM pg_catalog.set_config({state}, state::pg_catalog.text, true);
         END IF;
     END IF;
-"
-        )
-    }
-
-    /// Cuts a long body between characters, and sends the parts.
-    fn send_parts(&self) -> String {
-        let part_bytes_max = if self.utf8 { PART_BYTES_MAX } else { PART_BYTES_MAX_OTHER_ENCODING };
-        let (state, channel) = (self.variable('s'), literal(&self.channel));
-        format!(
-            "    bytes := pg_catalog.convert_to(body, 'UTF8');
-    WHILE pg_catalog.int4le(first, pg_catalog.octet_length(bytes)) LOOP
-        last := LEAST(pg_catalog.int4pl(first, {part_bytes_max}), pg_catalog.int4pl(pg_catalog.octet_length(bytes), 1));
-        WHILE pg_catalog.int4le(last, pg_catalog.octet_length(bytes)) AND pg_catalog.int4eq(pg_catalog.int4and(
-            pg_catalog.get_byte(bytes, pg_catalog.int4mi(last, 1)), 192), 128) LOOP
-            last := pg_catalog.int4mi(last, 1);
-        END LOOP;
-        parts := pg_catalog.array_append(parts, pg_catalog.convert_from(
-            pg_catalog.substring(bytes, first, pg_catalog.int4mi(last, first)), 'UTF8'));
-        first := last;
-    END LOOP;
-    PERFORM pg_catalog.set_config({state}, state::pg_catalog.text, true);
-    FOR part IN 1 .. pg_catalog.cardinality(parts) LOOP
-        PERFORM pg_catalog.pg_notify({channel}, pg_catalog.concat(pg_catalog.pg_current_xact_id(), ' ',
-            pg_catalog.int8div(state, 64), ' ', part, ' ', pg_catalog.cardinality(parts), ' ', kind, ' ', parts[part]));
-    END LOOP;
 "
         )
     }

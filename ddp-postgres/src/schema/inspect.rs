@@ -68,6 +68,8 @@ pub(crate) enum Readiness {
     Ready,
     /// Every change is told, by functions that another server installed: not what it is.
     Unreadable,
+    /// Every change is told, by the other feed.
+    Unheard,
     /// Changes may happen unnoticed.
     Incomplete,
 }
@@ -81,6 +83,7 @@ pub(crate) async fn readiness(client: &Client, layout: &Layout) -> Result<Readin
     Ok(match found.functions {
         Functions::Right => Readiness::Ready,
         Functions::Other(other) if layout.fingerprint().reads(&other) => Readiness::Ready,
+        Functions::Other(other) if other.feed == layout.other_feed().name() => Readiness::Unheard,
         Functions::Other(_) => Readiness::Unreadable,
         Functions::Incomplete => Readiness::Incomplete,
     })

@@ -6,7 +6,9 @@ use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
 use super::inspect::{Functions, Inspection, inspect};
+use super::send;
 use super::{Error, Layout};
+use crate::feed::Feed;
 
 /// All servers take this lock before they change anything: the first 63 bits of a hash.
 const ADVISORY_LOCK: i64 = 0x6464_7020_696e_7374;
@@ -65,7 +67,7 @@ pub async fn uninstall(client: &mut Client, layouts: &[Layout]) -> Result<(), Er
     }
     let row = client.query_one(IS_EMPTY, &[]).await?;
     if row.try_get(0)? {
-        client.batch_execute("DROP SCHEMA ddp").await?;
+        client.batch_execute(&format!("DROP SCHEMA ddp; {}", send::drop_publication_sql())).await?;
     }
     Ok(())
 }
@@ -86,6 +88,7 @@ pub async fn install_sql(client: &Client, layouts: &[Layout]) -> Result<String, 
         sql.push_str(&format!("\n-- {title}\nBEGIN;\n{}\n", prepare_sql()));
         sql.push_str(&layout.install_sql());
         sql.push_str(&drop_triggers_sql(&found.strays));
+        sql.push_str(&layout.tell_installation_sql());
         sql.push_str("COMMIT;\n");
     }
     Ok(sql)
@@ -138,7 +141,12 @@ async fn attempt(client: &mut Client, layout: &Layout, action: Action) -> Result
             // Even to say that the schema exists takes a privilege on the database.
             let row = transaction.query_one(HAS_SCHEMA, &[]).await?;
             let schema = if row.try_get(0)? { "" } else { "CREATE SCHEMA ddp;\n" };
-            format!("{schema}{}", install_missing_sql(layout, &found))
+            let publication = match layout.feed {
+                Feed::Notify => String::new(),
+                Feed::Wal => send::publication_sql(),
+            };
+            let missing = install_missing_sql(layout, &found);
+            format!("{schema}{publication}{missing}{}", layout.tell_installation_sql())
         }
         Action::Uninstall => {
             let drop = |name: &String| format!("DROP FUNCTION ddp.{name}();\n");

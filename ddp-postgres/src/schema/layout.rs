@@ -8,6 +8,7 @@ use super::Error;
 use super::catalog::Family;
 use super::name::{fitting, hash, qualified};
 use crate::compare::Comparable;
+use crate::feed::Feed;
 use crate::table::Table;
 use crate::value::ValueKind;
 
@@ -118,6 +119,7 @@ pub struct Layout {
     pub(super) relation: String,
     /// The tables besides this one whose changes may be changes of its rows.
     pub(super) family: Family,
+    pub(super) feed: Feed,
 }
 
 /// What [`Layout::new`] needs besides the columns.
@@ -155,6 +157,7 @@ impl Layout {
             relation: qualified(schema, table),
             hash,
             family: Family::default(),
+            feed: Feed::default(),
         }
     }
 
@@ -168,6 +171,32 @@ impl Layout {
 
     pub(super) fn with_family(self, family: Family) -> Self {
         Self { family, ..self }
+    }
+
+    /// The feed by which the triggers send.
+    pub(crate) fn feed(&self) -> Feed {
+        self.feed
+    }
+
+    /// By which feed nobody hears the table's changes.
+    pub(super) fn other_feed(&self) -> Feed {
+        match self.feed {
+            Feed::Notify => Feed::Wal,
+            Feed::Wal => Feed::Notify,
+        }
+    }
+
+    /// What is wrong with triggers that send by the other feed.
+    pub(crate) fn unheard(&self) -> Error {
+        let (installed, configured) = (self.other_feed(), self.feed);
+        Error::OtherFeed { relation: self.relation.clone(), installed, configured }
+    }
+
+    /// The same with triggers that send by this feed.
+    #[must_use]
+    pub fn with_feed(mut self, feed: Feed) -> Self {
+        self.feed = feed;
+        self
     }
 
     /// The name of the collection.

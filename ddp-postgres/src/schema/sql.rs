@@ -8,6 +8,8 @@
 
 use super::layout::{Column, Expression, Layout};
 use super::name::{fitting, literal, quoted};
+use super::send;
+use crate::feed::Feed;
 
 /// What a session that selects rows by [`Layout::row_json_sql`] must be set to, so that they read
 /// like those of the triggers. For the `options` of a connection.
@@ -136,6 +138,9 @@ impl Layout {
     #[must_use]
     pub fn install_sql(&self) -> String {
         let mut sql = "CREATE SCHEMA IF NOT EXISTS ddp;\n".to_owned();
+        if self.feed == Feed::Wal {
+            sql.push_str(&send::publication_sql());
+        }
         sql.push_str(&self.functions_sql());
         for (relation, capture) in self.triggers() {
             sql.push_str(&self.trigger_sql(relation, capture));

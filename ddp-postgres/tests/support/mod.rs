@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use ddp_examples::{Cluster, ClusterOptions};
+use ddp_postgres::Feed;
 use ddp_postgres::assembler::{Assembled, Assembler, Batch};
 use ddp_postgres::schema::{self, Layout, SESSION_OPTIONS};
 use ddp_postgres::table::Table;
@@ -13,11 +14,45 @@ use tokio_postgres::{AsyncMessage, Client, Config, NoTls};
 
 const FENCE: &str = "ddp_test_fence";
 
+tokio::task_local! {
+    /// The feed that a test is about.
+    pub static FEED: Feed;
+}
+
+/// Makes two tests of each function: one for each change feed.
+#[macro_export]
+macro_rules! over_both_feeds {
+    ($($test:ident),* $(,)?) => {
+        $crate::over_both_feeds!(@ over_notify, Notify, $($test),*);
+        $crate::over_both_feeds!(@ over_wal, Wal, $($test),*);
+    };
+    (@ $module:ident, $feed:ident, $($test:ident),*) => {
+        mod $module {
+            $(
+                #[tokio::test]
+                async fn $test() {
+                    let feed = ::ddp_postgres::Feed::$feed;
+                    $crate::support::FEED.scope(feed, super::$test()).await;
+                }
+            )*
+        }
+    };
+}
+
+/// The feed of this test; `notify` if it is not about one.
+pub fn feed() -> Feed {
+    FEED.try_with(|feed| *feed).unwrap_or_default()
+}
+
 pub fn cluster() -> &'static Cluster {
     static CLUSTER: OnceLock<Cluster> = OnceLock::new();
     CLUSTER.get_or_init(|| {
         let options = ClusterOptions::temporary()
             .without_durability()
+            .setting("synchronous_commit", "on")
+            .setting("wal_level", "logical")
+            .setting("max_wal_senders", "100")
+            .setting("max_replication_slots", "100")
             .setting("log_statement", "all")
             .setting("max_connections", "200");
         Cluster::start(options).unwrap_or_else(|error| panic!("{error}"))
@@ -54,7 +89,7 @@ impl Database {
     }
 
     pub async fn publish(&mut self, table: &Table) -> Layout {
-        let layout = schema::describe(&self.client, table).await.unwrap();
+        let layout = schema::describe(&self.client, table).await.unwrap().with_feed(feed());
         let layouts = std::slice::from_ref(&layout);
         schema::install(&mut self.client, layouts).await.unwrap_or_else(|e| panic!("{e}"));
         layout
@@ -86,16 +121,21 @@ pub async fn connect(database: &str, options: &str) -> Client {
     client
 }
 
-/// A connection that listens, and the assembler behind it.
+/// What the triggers send, and the assembler behind it.
 pub struct Listener {
-    client: Client,
-    messages: mpsc::UnboundedReceiver<(String, String)>,
+    source: Source,
     assembler: Assembler,
     pub payloads: Vec<String>,
 }
 
-impl Listener {
-    async fn new(database: &str, layouts: &[&Layout]) -> Self {
+enum Source {
+    Notify(Client, mpsc::UnboundedReceiver<(String, String)>),
+    /// A session with a temporary slot.
+    Wal(Client),
+}
+
+impl Source {
+    async fn notify(database: &str, layouts: &[&Layout]) -> Self {
         let config: Config = cluster().database_url(database).parse().unwrap();
         let (client, mut connection) = config.connect(NoTls).await.unwrap();
         let (sender, messages) = mpsc::unbounded_channel();
@@ -108,24 +148,72 @@ impl Listener {
                 }
             }
         });
-        let mut assembler = Assembler::new(8 << 20);
         run(&client, &format!("LISTEN {FENCE}")).await;
         for layout in layouts {
-            assembler.listen(Arc::new((*layout).clone()));
             run(&client, &format!("LISTEN \"{}\"", layout.channel().replace('"', "\"\""))).await;
         }
-        Self { client, messages, assembler, payloads: Vec::new() }
+        Self::Notify(client, messages)
+    }
+
+    async fn wal(database: &str) -> Self {
+        let client = connect(database, "").await;
+        let slot = format!("listener_{}", ddp_server::random::id().to_lowercase());
+        let sql = "SELECT pg_create_logical_replication_slot($1, 'pgoutput', true)";
+        client.query(sql, &[&slot]).await.unwrap();
+        run(&client, &format!("SET ddp_test.slot = '{slot}'")).await;
+        Self::Wal(client)
+    }
+
+    /// The channels and payloads of everything that was committed before this call.
+    async fn payloads(&mut self) -> Vec<(String, String)> {
+        let mut payloads = Vec::new();
+        match self {
+            Self::Notify(client, messages) => {
+                run(client, &format!("NOTIFY {FENCE}")).await;
+                loop {
+                    let payload = messages.recv().await.unwrap();
+                    if payload.0 == FENCE {
+                        return payloads;
+                    }
+                    payloads.push(payload);
+                }
+            }
+            Self::Wal(client) => {
+                let sql = "SELECT data FROM pg_logical_slot_get_binary_changes(
+                    current_setting('ddp_test.slot'), NULL, NULL,
+                    'proto_version', '1', 'publication_names', 'ddp', 'messages', 'true')";
+                for row in client.query(sql, &[]).await.unwrap() {
+                    let data: &[u8] = row.get(0);
+                    // A letter, flags, the position; the prefix; the length; the content.
+                    if data[0] == b'M' {
+                        let end = 10 + data[10..].iter().position(|byte| *byte == 0).unwrap();
+                        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+                        payloads.push((text(&data[10..end]), text(&data[end + 5..])));
+                    }
+                }
+                payloads
+            }
+        }
+    }
+}
+
+impl Listener {
+    async fn new(database: &str, layouts: &[&Layout]) -> Self {
+        let source = match feed() {
+            Feed::Notify => Source::notify(database, layouts).await,
+            Feed::Wal => Source::wal(database).await,
+        };
+        let mut assembler = Assembler::new(8 << 20);
+        for layout in layouts {
+            assembler.listen(Arc::new((*layout).clone()));
+        }
+        Self { source, assembler, payloads: Vec::new() }
     }
 
     /// Everything that was committed before this call.
     pub async fn assembled(&mut self) -> Vec<Assembled> {
         self.payloads.clear();
-        run(&self.client, &format!("NOTIFY {FENCE}")).await;
-        loop {
-            let (channel, payload) = self.messages.recv().await.unwrap();
-            if channel == FENCE {
-                break;
-            }
+        for (channel, payload) in self.source.payloads().await {
             self.assembler.feed(&channel, &payload);
             self.payloads.push(payload);
         }

@@ -1,6 +1,6 @@
 //! What is done to tables and triggers while the server runs.
 
-use ddp_postgres::Table;
+use ddp_postgres::{Feed, Table};
 use ddp_tests::Client;
 use serde_json::json;
 
@@ -9,8 +9,13 @@ use super::{Fixture, sees};
 const SETUP: &str = "CREATE TABLE tasks (id int PRIMARY KEY, title text, n int);
     INSERT INTO tasks VALUES (1, 'a', 1)";
 
-async fn start(name: &str) -> (Fixture, Client) {
-    let fixture = Fixture::start(&format!("alter_{name}"), SETUP, Table::new("tasks")).await;
+async fn fixture(name: &str, setup: &str, feed: Feed) -> Fixture {
+    let name = ddp_tests::database::name(&format!("alter_{name}"), feed);
+    Fixture::over(&name, setup, Table::new("tasks"), feed).await
+}
+
+async fn start(name: &str, feed: Feed) -> (Fixture, Client) {
+    let fixture = fixture(name, SETUP, feed).await;
     let client = fixture.client().await;
     (fixture, client)
 }
@@ -23,9 +28,8 @@ async fn goes_on(fixture: &Fixture, client: &mut Client, before: &str, insert: &
     sees(client, &format!("{before}{separator}{row}")).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn columns_that_are_added_renamed_retyped_and_dropped() {
-    let (fixture, mut client) = start("columns").await;
+async fn columns_that_are_added_renamed_retyped_and_dropped(feed: Feed) {
+    let (fixture, mut client) = start("columns", feed).await;
     fixture.psql("ALTER TABLE tasks ADD COLUMN due date DEFAULT '2024-02-29'");
     let before = r#"~1 due:"2024-02-29",n:1,title:"a""#;
     let row = r#"~2 due:null,n:2,title:"b""#;
@@ -49,9 +53,8 @@ async fn columns_that_are_added_renamed_retyped_and_dropped() {
     sees(&mut client, r#"~1 due:"2024-02-29",text:"A"; ~2 due:null,text:"B""#).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_key_that_is_retyped_or_renamed() {
-    let (fixture, mut client) = start("retyped").await;
+async fn a_key_that_is_retyped_or_renamed(feed: Feed) {
+    let (fixture, mut client) = start("retyped", feed).await;
     fixture.psql("ALTER TABLE tasks ALTER COLUMN id TYPE bigint");
     let before = r#"~1 n:1,title:"a""#;
     let (insert, row) = ("(9007199254740993, 'b', 2)", r#"9007199254740993 n:2,title:"b""#);
@@ -68,9 +71,8 @@ async fn a_key_that_is_retyped_or_renamed() {
     sees(&mut client, r#"1 n:1,title:"a"; d n:2,title:"b""#).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_query_on_a_column_that_is_gone_ends_and_comes_back() {
-    let (fixture, mut all) = start("gone_column").await;
+async fn a_query_on_a_column_that_is_gone_ends_and_comes_back(feed: Feed) {
+    let (fixture, mut all) = start("gone_column", feed).await;
     let mut client = Client::connect(fixture.address).await;
     let id = client.subscribe("tasks.where", json!(["n", 1])).await;
     fixture.psql("ALTER TABLE tasks DROP COLUMN n");
@@ -85,9 +87,8 @@ async fn a_query_on_a_column_that_is_gone_ends_and_comes_back() {
     sees(&mut client, r#"~1 n:"x",title:"a""#).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_table_that_is_dropped_and_made_anew() {
-    let (fixture, mut client) = start("recreated").await;
+async fn a_table_that_is_dropped_and_made_anew(feed: Feed) {
+    let (fixture, mut client) = start("recreated", feed).await;
     fixture.psql(
         "BEGIN; DROP TABLE tasks; CREATE TABLE tasks (id int PRIMARY KEY, title text, n int);
         INSERT INTO tasks VALUES (3, 'c', 3); COMMIT",
@@ -104,9 +105,8 @@ async fn a_table_that_is_dropped_and_made_anew() {
     sees(&mut later, r#"~1 n:1,title:"a"; ~2 n:2,title:"b""#).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_table_that_takes_the_place_of_another() {
-    let (fixture, mut client) = start("swapped").await;
+async fn a_table_that_takes_the_place_of_another(feed: Feed) {
+    let (fixture, mut client) = start("swapped", feed).await;
     fixture.psql("CREATE TABLE next (id int PRIMARY KEY, title text, n int)");
     fixture
         .psql("BEGIN; ALTER TABLE tasks RENAME TO old; ALTER TABLE next RENAME TO tasks; COMMIT");
@@ -116,9 +116,8 @@ async fn a_table_that_takes_the_place_of_another() {
     assert!(!client.documents("tasks").contains_key("~5"));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn triggers_that_somebody_disables_or_drops_are_repaired() {
-    let (fixture, mut client) = start("triggers").await;
+async fn triggers_that_somebody_disables_or_drops_are_repaired(feed: Feed) {
+    let (fixture, mut client) = start("triggers", feed).await;
     for (number, damage) in [
         r#"ALTER TABLE tasks DISABLE TRIGGER "0_ddp_tasks_insert""#,
         r#"DROP TRIGGER "0_ddp_tasks_insert" ON tasks"#,
@@ -140,12 +139,11 @@ async fn triggers_that_somebody_disables_or_drops_are_repaired() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn partitions_that_are_attached_and_detached() {
+async fn partitions_that_are_attached_and_detached(feed: Feed) {
     let setup = "CREATE TABLE tasks (id int PRIMARY KEY, title text) PARTITION BY RANGE (id);
         CREATE TABLE low PARTITION OF tasks FOR VALUES FROM (0) TO (10);
         CREATE TABLE high (id int PRIMARY KEY, title text); INSERT INTO high VALUES (11, 'h')";
-    let fixture = Fixture::start("alter_partitions", setup, Table::new("tasks")).await;
+    let fixture = fixture("partitions", setup, feed).await;
     let mut client = fixture.client().await;
     fixture.psql("ALTER TABLE tasks ATTACH PARTITION high FOR VALUES FROM (10) TO (20)");
     sees(&mut client, r#"~11 title:"h""#).await;
@@ -157,9 +155,8 @@ async fn partitions_that_are_attached_and_detached() {
     sees(&mut client, r#"~1 title:"k""#).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_key_that_becomes_another() {
-    let (fixture, mut client) = start("key").await;
+async fn a_key_that_becomes_another(feed: Feed) {
+    let (fixture, mut client) = start("key", feed).await;
     fixture.psql(
         "ALTER TABLE tasks DROP CONSTRAINT tasks_pkey; ALTER TABLE tasks ADD PRIMARY KEY (id, title)",
     );
@@ -181,13 +178,24 @@ async fn a_key_that_becomes_another() {
     sees(&mut client, r#"~1 n:1,title:"a""#).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_enum_label_that_is_renamed() {
+async fn an_enum_label_that_is_renamed(feed: Feed) {
     let setup = "CREATE TYPE mood AS ENUM ('sad', 'ok');
         CREATE TABLE tasks (id int PRIMARY KEY, mood mood); INSERT INTO tasks VALUES (1, 'ok')";
-    let fixture = Fixture::start("alter_enum", setup, Table::new("tasks")).await;
+    let fixture = fixture("enum", setup, feed).await;
     let mut client = fixture.client().await;
     sees(&mut client, r#"~1 mood:"ok""#).await;
     fixture.psql("ALTER TYPE mood RENAME VALUE 'ok' TO 'fine'");
     sees(&mut client, r#"~1 mood:"fine""#).await;
 }
+
+ddp_tests::over_both_feeds!(
+    columns_that_are_added_renamed_retyped_and_dropped,
+    a_key_that_is_retyped_or_renamed,
+    a_query_on_a_column_that_is_gone_ends_and_comes_back,
+    a_table_that_is_dropped_and_made_anew,
+    a_table_that_takes_the_place_of_another,
+    triggers_that_somebody_disables_or_drops_are_repaired,
+    partitions_that_are_attached_and_detached,
+    a_key_that_becomes_another,
+    an_enum_label_that_is_renamed,
+);

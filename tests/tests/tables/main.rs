@@ -7,7 +7,7 @@ mod several;
 
 use std::net::SocketAddr;
 
-use ddp_postgres::{Db, DbBuilder, Table};
+use ddp_postgres::{Db, DbBuilder, Feed, Table};
 use ddp_server::extract::{Params, State};
 use ddp_server::query::Value as Constant;
 use ddp_server::{Collection, Cursor, Server, field};
@@ -25,9 +25,13 @@ struct Fixture {
 
 impl Fixture {
     async fn start(name: &str, setup: &str, table: Table) -> Self {
+        Self::over(name, setup, table, Feed::default()).await
+    }
+
+    async fn over(name: &str, setup: &str, table: Table, feed: Feed) -> Self {
         let database = format!("tables_{name}");
         let url = database::create_database(&database, setup);
-        let (address, db) = serve(builder(&url).table(table)).await;
+        let (address, db) = serve(builder(&url).table(table).feed(feed)).await;
         Self { database, address, db }
     }
 

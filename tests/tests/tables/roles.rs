@@ -1,6 +1,6 @@
 //! Installation by one role and operation by another; row-level security; other versions.
 
-use ddp_postgres::{Db, Table};
+use ddp_postgres::{Db, Feed, Table};
 use ddp_tests::{Client, database};
 use serde_json::json;
 
@@ -18,6 +18,7 @@ fn left(database: &str) -> String {
         database,
         "SELECT nspname FROM pg_namespace WHERE nspname = 'ddp'
         UNION ALL SELECT proname FROM pg_proc WHERE proname LIKE '%tasks%'
+        UNION ALL SELECT pubname FROM pg_publication
         UNION ALL SELECT tgname FROM pg_trigger WHERE tgname LIKE '0_ddp%'",
     )
 }
@@ -68,7 +69,10 @@ async fn uninstallation_leaves_nothing_behind() {
     let name = "tables_uninstalled";
     let setup = format!("{SETUP}; CREATE TABLE others (id int PRIMARY KEY)");
     let url = database::create_database(name, &setup);
-    let both = || builder(&url).table(Table::new("tasks")).table(Table::new("others"));
+    let both = || {
+        let builder = builder(&url).feed(Feed::Wal);
+        builder.table(Table::new("tasks")).table(Table::new("others"))
+    };
     let db = both().connect().await.unwrap();
     assert_ne!(left(name), "");
     builder(&url).table(Table::new("others")).uninstall().await.unwrap();

@@ -1,57 +1,22 @@
-//! The `notify` feed: one connection that listens, and is made anew when it is lost.
+//! The `notify` feed: one connection that listens.
 
-use std::collections::HashSet;
 use std::future::poll_fn;
-use std::panic::AssertUnwindSafe;
 use std::pin::pin;
-use std::sync::Weak;
 use std::task::Poll;
-use std::time::Duration;
 
-use futures::channel::oneshot;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 use futures::{FutureExt, select_biased};
-use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior};
 use tokio_postgres::{AsyncMessage, Client, Connection, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::{ALIVE_EVERY, ALIVE_WITHIN, Command, Task};
 use crate::db::Inner;
 use crate::error::Error;
-
-/// How long to wait before the first and, at most, before later attempts to connect again.
-const RECONNECT_AFTER: Duration = Duration::from_millis(50);
-const RECONNECT_AFTER_MAX: Duration = Duration::from_secs(2);
-
-/// How often the server at the other end is asked for a sign of life, and how long it may take.
-const ALIVE_EVERY: Duration = Duration::from_secs(10);
-const ALIVE_WITHIN: Duration = Duration::from_secs(10);
+use crate::schema::INSTALLED_CHANNEL;
 
 type Stream = <MakeRustlsConnect as tokio_postgres::tls::MakeTlsConnect<Socket>>::Stream;
-
-/// What others want of the feed.
-#[derive(Debug)]
-pub(crate) enum Command {
-    /// Listen on a channel, and say when it is so.
-    Listen(String, oneshot::Sender<()>),
-    /// Nobody needs this channel, unless somebody began to meanwhile.
-    Unlisten(String),
-    /// End the feed.
-    Close,
-}
-
-/// The task of the feed. It ends when its [`Inner`] is gone.
-pub(crate) struct Feed {
-    pub(crate) db: Weak<Inner>,
-    pub(crate) config: tokio_postgres::Config,
-    pub(crate) tls: MakeRustlsConnect,
-    pub(crate) commands: mpsc::Receiver<Command>,
-    /// The channels of collections, to be listened on again after an interruption.
-    pub(crate) channels: HashSet<String>,
-    /// Those of them on which PostgreSQL has confirmed that the connection listens.
-    pub(crate) confirmed: HashSet<String>,
-}
 
 /// A statement under way on the feed's connection; the channel that it confirms.
 type Running<'a> = FuturesUnordered<BoxFuture<'a, Result<Option<String>, Error>>>;
@@ -68,29 +33,10 @@ enum Next {
     Lost(Option<tokio_postgres::Error>),
 }
 
-impl Feed {
-    pub(crate) async fn run(mut self) {
-        let mut wait = RECONNECT_AFTER;
-        while self.db.upgrade().is_some_and(|db| !db.is_closed()) {
-            // A bug in here must not leave every client stale: it is an interruption like others.
-            let listened = AssertUnwindSafe(self.listen()).catch_unwind().await;
-            match listened.unwrap_or_else(|_| Err((false, Error::panicked()))) {
-                Ok(()) => return,
-                Err((was_connected, error)) => {
-                    tracing::warn!("change feed interrupted: {error}");
-                    if was_connected {
-                        wait = RECONNECT_AFTER;
-                    }
-                }
-            }
-            tokio::time::sleep(wait).await;
-            wait = (wait * 2).min(RECONNECT_AFTER_MAX);
-        }
-    }
-
+impl Task {
     /// Connects and listens until the connection is lost (an error, with whether there was one) or
     /// nobody needs the feed any more.
-    async fn listen(&mut self) -> Result<(), (bool, Error)> {
+    pub(super) async fn listen(&mut self) -> Result<(), (bool, Error)> {
         let connected = self.config.connect(self.tls.clone()).await;
         let (client, mut connection) = connected.map_err(|error| (false, error.into()))?;
         let begun = tokio::time::timeout(ALIVE_WITHIN, self.begin(&client, &mut connection)).await;
@@ -144,6 +90,7 @@ impl Feed {
         self.confirmed.clear();
         let Some(db) = self.db.upgrade() else { return Ok(()) };
         let mut sql = format!("LISTEN {}", quote(&db.tokens.channel));
+        sql.push_str(&format!("; LISTEN {}", quote(INSTALLED_CHANNEL)));
         for channel in &self.channels {
             sql.push_str("; LISTEN ");
             sql.push_str(&quote(channel));
@@ -163,7 +110,7 @@ impl Feed {
             }
         }
         self.confirmed.clone_from(&self.channels);
-        db.handle_gap();
+        self.has_begun(&db);
         Ok(())
     }
 
@@ -210,7 +157,7 @@ impl Feed {
         match command {
             Command::Listen(channel, done) if self.confirmed.contains(&channel) => {
                 // Whoever asked may have given up.
-                let _ = done.send(());
+                let _ = done.send(0);
             }
             Command::Listen(channel, done) => {
                 // Perhaps for the second time: the answer then comes after the first one's.
@@ -219,7 +166,7 @@ impl Feed {
                 running.push(
                     async move {
                         client.batch_execute(&sql).await?;
-                        let _ = done.send(());
+                        let _ = done.send(0);
                         Ok(Some(channel))
                     }
                     .boxed(),

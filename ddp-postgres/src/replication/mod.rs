@@ -1,0 +1,145 @@
+//! A replication connection that reads logical messages by way of a temporary slot.
+//!
+//! [`handshake`] connects as `tokio-postgres` does, with its TLS and authentication, since neither it
+//! nor the client of `pgwire-replication` has both that and replication; what is said from there on
+//! is framed by the latter's protocol layer.
+
+mod handshake;
+mod message;
+
+use std::time::SystemTime;
+
+use pgwire_replication::Lsn;
+use pgwire_replication::protocol::ErrorFields;
+use pgwire_replication::protocol::framing::{self, BackendMessage, MessageReader};
+use pgwire_replication::protocol::replication::{
+    PG_EPOCH_MICROS, ReplicationCopyData, encode_standby_status_update, parse_copy_data,
+};
+use tokio::io::BufReader;
+use tokio_postgres::Config;
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use crate::error::Error;
+use crate::schema::PUBLICATION;
+use crate::snapshot::TransactionSnapshot;
+use handshake::Lent;
+pub(crate) use message::Message;
+
+/// What a message may take. The triggers send a MiB at most; other programs may send more, and are
+/// not for us.
+const MESSAGE_BYTES_MAX: usize = 1 << 30;
+
+const READ_BYTES: usize = 64 * 1024;
+
+/// A connection in replication mode.
+pub(crate) struct Replication {
+    stream: BufReader<Lent>,
+    reader: MessageReader,
+    slot: String,
+}
+
+/// What the server says while it streams.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// A message of the output plugin.
+    Message(Message),
+    /// Nothing is left of the WAL up to here. The server may want an answer.
+    KeepAlive { end: Lsn, answer: bool },
+}
+
+impl Replication {
+    /// Connects to the first host that is there and is what the configuration's
+    /// `target_session_attrs` demands.
+    pub(crate) async fn connect(config: &Config, tls: &MakeRustlsConnect) -> Result<Self, Error> {
+        let stream = handshake::connect(config, tls).await?;
+        let slot = format!("ddp_{}", ddp_server::random::id().to_ascii_lowercase());
+        Ok(Self {
+            stream: BufReader::with_capacity(READ_BYTES, stream),
+            reader: MessageReader::new().with_max_message_size(MESSAGE_BYTES_MAX),
+            slot,
+        })
+    }
+
+    /// Makes the slot, which ends with the connection. The answer is which transactions had
+    /// committed before it: all later ones are streamed.
+    ///
+    /// PostgreSQL waits here for the transactions that are writing at this time.
+    pub(crate) async fn create_slot(&mut self) -> Result<TransactionSnapshot, Error> {
+        let create = format!(
+            "CREATE_REPLICATION_SLOT {} TEMPORARY LOGICAL pgoutput USE_SNAPSHOT",
+            self.slot
+        );
+        self.query("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+        self.query(&create).await?;
+        let snapshot = self.query("SELECT pg_catalog.pg_current_snapshot()").await?;
+        self.query("COMMIT").await?;
+        TransactionSnapshot::parse(&snapshot.unwrap_or_default())
+    }
+
+    /// Begins to stream what commits after the slot was made.
+    pub(crate) async fn start(&mut self) -> Result<(), Error> {
+        let sql = format!(
+            "START_REPLICATION SLOT {} LOGICAL 0/0 \
+             (proto_version '1', publication_names '{PUBLICATION}', messages 'true')",
+            self.slot
+        );
+        framing::write_query(&mut self.stream, &sql).await.map_err(Error::replication)?;
+        loop {
+            let message = self.read().await?;
+            if message.is_copy_both_response() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// What the server says next. Nothing is lost if this is dropped.
+    pub(crate) async fn next(&mut self) -> Result<Event, Error> {
+        loop {
+            let message = self.read().await?;
+            if !message.is_copy_data() {
+                if matches!(message.tag, b'c' | b'C') {
+                    return Err(Error::closed());
+                }
+                continue;
+            }
+            match parse_copy_data(message.payload).map_err(Error::replication)? {
+                ReplicationCopyData::KeepAlive { wal_end, reply_requested, .. } => {
+                    return Ok(Event::KeepAlive { end: wal_end, answer: reply_requested });
+                }
+                ReplicationCopyData::XLogData { data, .. } => {
+                    return Ok(Event::Message(Message::parse(data)?));
+                }
+            }
+        }
+    }
+
+    /// Says that the WAL up to here is not needed any more, and asks for a sign of life if need be.
+    pub(crate) async fn confirm(&mut self, position: Lsn, answer: bool) -> Result<(), Error> {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let now = i64::try_from(now.as_micros()).unwrap_or_default() - PG_EPOCH_MICROS;
+        let status = encode_standby_status_update(position, now, answer);
+        framing::write_copy_data(&mut self.stream, &status).await.map_err(Error::replication)
+    }
+
+    /// Runs a command; the answer is the first column of its first row.
+    async fn query(&mut self, sql: &str) -> Result<Option<String>, Error> {
+        framing::write_query(&mut self.stream, sql).await.map_err(Error::replication)?;
+        let mut value = None;
+        loop {
+            let message = self.read().await?;
+            match message.tag {
+                b'D' if value.is_none() => value = message::first_column(&message.payload)?,
+                b'Z' => return Ok(value),
+                _ => {}
+            }
+        }
+    }
+
+    async fn read(&mut self) -> Result<BackendMessage, Error> {
+        let message = self.reader.read(&mut self.stream).await.map_err(Error::replication)?;
+        if message.is_error() {
+            return Err(Error::replication_refused(&ErrorFields::parse(&message.payload)));
+        }
+        Ok(message)
+    }
+}

@@ -1,0 +1,124 @@
+//! How triggers' functions send what they have to say, by either feed.
+
+use super::layout::Layout;
+use super::name::literal;
+use crate::feed::Feed;
+
+/// The publication that logical decoding wants to be named. It has no tables.
+pub(crate) const PUBLICATION: &str = "ddp";
+
+/// Where installations are told, by both feeds. The payload is the table's channel.
+pub(crate) const INSTALLED_CHANNEL: &str = "ddp installed";
+
+/// `NOTIFY` takes 7,999 bytes. The header needs less than 64.
+const PART_BYTES_MAX: u32 = 7_900;
+/// The same, measured in UTF-8, for databases whose own encoding may need a third more.
+const PART_BYTES_MAX_OTHER_ENCODING: u32 = 5_900;
+
+/// Makes the publication, which has no `IF NOT EXISTS`.
+pub(super) fn publication_sql() -> String {
+    format!(
+        "DO $ddp$ BEGIN
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_publication WHERE pubname OPERATOR(pg_catalog.=) '{PUBLICATION}') THEN
+        CREATE PUBLICATION {PUBLICATION};
+    END IF;
+END $ddp$;
+"
+    )
+}
+
+/// Drops the publication, if the role may and nobody has given it tables.
+pub(super) fn drop_publication_sql() -> String {
+    format!(
+        "DO $ddp$ BEGIN
+    IF EXISTS (SELECT FROM pg_catalog.pg_publication p
+        WHERE p.pubname OPERATOR(pg_catalog.=) '{PUBLICATION}' AND NOT p.puballtables
+            AND pg_catalog.pg_has_role(p.pubowner, 'USAGE')
+            AND NOT EXISTS (SELECT FROM pg_catalog.pg_publication_rel r
+                WHERE r.prpubid OPERATOR(pg_catalog.=) p.oid)) THEN
+        DROP PUBLICATION {PUBLICATION};
+    END IF;
+END $ddp$"
+    )
+}
+
+impl Layout {
+    /// Tells servers that the triggers have just been installed.
+    pub(super) fn tell_installation_sql(&self) -> String {
+        let channel = literal(&self.channel);
+        format!(
+            "SELECT pg_catalog.pg_notify('{INSTALLED_CHANNEL}', {channel});
+            SELECT pg_catalog.pg_logical_emit_message(true, '{INSTALLED_CHANNEL}', {channel});
+"
+        )
+    }
+
+    /// The call that sends one payload: the transaction, the sequence number, and then the rest as
+    /// arguments of `concat`.
+    pub(super) fn send(&self, rest: &str) -> String {
+        let channel = literal(&self.channel);
+        let payload = format!(
+            "pg_catalog.concat(pg_catalog.pg_current_xact_id(), ' ', pg_catalog.int8div(state, 64), {rest})"
+        );
+        match self.feed {
+            Feed::Notify => format!("pg_catalog.pg_notify({channel}, {payload})"),
+            Feed::Wal if self.utf8 => {
+                format!("pg_catalog.pg_logical_emit_message(true, {channel}, {payload})")
+            }
+            // Unlike other text its bytes are sent as they are.
+            Feed::Wal => format!(
+                "pg_catalog.pg_logical_emit_message(true, {channel}, pg_catalog.convert_to({payload}, 'UTF8'))"
+            ),
+        }
+    }
+
+    /// Sends the body, in parts if it must.
+    pub(super) fn send_body(&self) -> String {
+        let state = self.variable('s');
+        let whole = self.send("' 1 1 ', kind, ' ', body");
+        let sent = format!(
+            "sent := pg_catalog.concat(pg_catalog.set_config({state}, state::pg_catalog.text, true),
+            {whole});"
+        );
+        match self.feed {
+            // A body is never longer than one message may be.
+            Feed::Wal => format!("    {sent}\n"),
+            Feed::Notify => {
+                let send_parts = self.send_parts();
+                format!(
+                    "    IF pg_catalog.int4le(pg_catalog.octet_length(body), {PART_BYTES_MAX}) THEN
+        {sent}
+        RETURN NULL;
+    END IF;
+{send_parts}"
+                )
+            }
+        }
+    }
+
+    /// Cuts a long body between characters, and sends the parts.
+    fn send_parts(&self) -> String {
+        let part_bytes_max = if self.utf8 { PART_BYTES_MAX } else { PART_BYTES_MAX_OTHER_ENCODING };
+        let state = self.variable('s');
+        let send =
+            self.send("' ', part, ' ', pg_catalog.cardinality(parts), ' ', kind, ' ', parts[part]");
+        format!(
+            "    bytes := pg_catalog.convert_to(body, 'UTF8');
+    WHILE pg_catalog.int4le(first, pg_catalog.octet_length(bytes)) LOOP
+        last := LEAST(pg_catalog.int4pl(first, {part_bytes_max}), pg_catalog.int4pl(pg_catalog.octet_length(bytes), 1));
+        WHILE pg_catalog.int4le(last, pg_catalog.octet_length(bytes)) AND pg_catalog.int4eq(pg_catalog.int4and(
+            pg_catalog.get_byte(bytes, pg_catalog.int4mi(last, 1)), 192), 128) LOOP
+            last := pg_catalog.int4mi(last, 1);
+        END LOOP;
+        parts := pg_catalog.array_append(parts, pg_catalog.convert_from(
+            pg_catalog.substring(bytes, first, pg_catalog.int4mi(last, first)), 'UTF8'));
+        first := last;
+    END LOOP;
+    PERFORM pg_catalog.set_config({state}, state::pg_catalog.text, true);
+    FOR part IN 1 .. pg_catalog.cardinality(parts) LOOP
+        PERFORM {send};
+    END LOOP;
+"
+        )
+    }
+}

@@ -1,0 +1,240 @@
+//! The two change feeds: what each needs, and how both make up for what they miss.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use ddp_examples::cluster::ShutdownMode;
+use ddp_examples::{Cluster, ClusterOptions};
+use ddp_postgres::{Db, Feed, Stats, Table};
+use ddp_server::extract::State;
+use ddp_server::{Collection, Server};
+use ddp_tests::{Client, database};
+use serde_json::{Value, json};
+
+const TASKS: Collection<Value> = Collection::new("tasks");
+const SETUP: &str = "CREATE TABLE tasks (id text PRIMARY KEY, text text)";
+const ROWS_MAX: u32 = 100;
+/// How long something may take that happens soon unless it is broken.
+const PATIENCE: Duration = Duration::from_secs(40);
+
+async fn connect(url: &str, feed: Feed) -> Result<Db, ddp_postgres::Error> {
+    Db::builder(url).feed(feed).table(Table::new("tasks").rows_max(ROWS_MAX)).connect().await
+}
+
+async fn serve(db: &Db) -> SocketAddr {
+    let server = Server::builder()
+        .publish("tasks", async |State(db): State<Db>| db.find(&TASKS))
+        .with_state(db.clone());
+    ddp_tests::peer::serve(&server).await
+}
+
+/// A client that is subscribed to all tasks.
+async fn subscriber(db: &Db) -> Client {
+    let mut client = Client::connect(serve(db).await).await;
+    client.subscribe("tasks", json!([])).await;
+    client
+}
+
+async fn until_there(client: &mut Client, id: &str) {
+    client.until(id, |client| client.documents("tasks").contains_key(id)).await;
+}
+
+/// Waits until the counters are as they should be.
+async fn until_counted(db: &Db, is_right: impl Fn(&Stats) -> bool) {
+    let waiting = async {
+        while !is_right(&db.stats()) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let counted = tokio::time::timeout(PATIENCE, waiting).await;
+    counted.unwrap_or_else(|_| panic!("{:?}", db.stats()));
+}
+
+#[tokio::test]
+async fn a_server_without_wal_level_logical_says_what_is_missing() {
+    let mut cluster = Cluster::start(ClusterOptions::temporary().without_durability()).unwrap();
+    cluster.psql("postgres", SETUP).unwrap();
+    let error = connect(&cluster.url(), Feed::Wal).await.unwrap_err().to_string();
+    for word in ["wal_level = logical", "replica", "notify"] {
+        assert!(error.contains(word), "{error}");
+    }
+    cluster.psql("postgres", "ALTER SYSTEM SET wal_level = logical").unwrap();
+    cluster.psql("postgres", "ALTER SYSTEM SET max_replication_slots = 1").unwrap();
+    cluster.restart(ShutdownMode::Fast).unwrap();
+    let db = connect(&cluster.url(), Feed::Wal).await.unwrap();
+    let error = connect(&cluster.url(), Feed::Wal).await.unwrap_err().to_string();
+    for word in ["max_replication_slots", "max_wal_senders", "notify"] {
+        assert!(error.contains(word), "{error}");
+    }
+    db.close().await;
+}
+
+#[tokio::test]
+async fn a_role_that_may_not_replicate_is_told_so() {
+    let setup =
+        format!("{SETUP}; CREATE ROLE feeds_reader LOGIN; ALTER TABLE tasks OWNER TO feeds_reader");
+    let url = database::create_database("feeds_role", &setup);
+    // The triggers and the publication by one who may.
+    connect(&url, Feed::Wal).await.unwrap().close().await;
+    let url = url.replace("postgres://postgres@", "postgres://feeds_reader@");
+    let db = Db::builder(&url)
+        .feed(Feed::Wal)
+        .table(Table::new("tasks").rows_max(ROWS_MAX))
+        .without_install();
+    let error = db.connect().await.unwrap_err().to_string();
+    for word in ["REPLICATION", "notify"] {
+        assert!(error.contains(word), "{error}");
+    }
+    database::psql("feeds_role", "ALTER ROLE feeds_reader REPLICATION");
+    let db = Db::builder(&url)
+        .feed(Feed::Wal)
+        .table(Table::new("tasks").rows_max(ROWS_MAX))
+        .without_install();
+    let db = db.connect().await.unwrap();
+    let mut client = subscriber(&db).await;
+    database::psql("feeds_role", "INSERT INTO tasks VALUES ('a')");
+    until_there(&mut client, "a").await;
+}
+
+#[tokio::test]
+async fn a_server_that_may_not_install_refuses_the_triggers_of_another_feed() {
+    let url = database::create_database("feeds_other", SETUP);
+    let without_install = |feed| {
+        let builder = Db::builder(&url)
+            .feed(feed)
+            .table(Table::new("tasks").rows_max(ROWS_MAX))
+            .without_install();
+        async { builder.connect().await.map(drop).map_err(|error| error.to_string()) }
+    };
+    let error = without_install(Feed::Notify).await.unwrap_err();
+    assert!(error.contains("lacks the right triggers"), "{error}");
+    for (installed, other) in [(Feed::Wal, Feed::Notify), (Feed::Notify, Feed::Wal)] {
+        connect(&url, installed).await.unwrap();
+        without_install(installed).await.unwrap();
+        let error = without_install(other).await.unwrap_err();
+        let said = format!("send by the {installed:?} feed").to_lowercase();
+        assert!(error.contains(&said), "{error}");
+    }
+}
+
+/// The last to install decides by which feed a table is told; whoever hears the other one must not
+/// go on as if nothing happened any more.
+#[tokio::test]
+async fn subscriptions_end_when_another_server_installs_for_another_feed() {
+    for (ours, theirs) in [(Feed::Notify, Feed::Wal), (Feed::Wal, Feed::Notify)] {
+        let name = database::name("feeds_deaf", ours);
+        let url = database::create_database(&name, SETUP);
+        let db = connect(&url, ours).await.unwrap();
+        let address = serve(&db).await;
+        let mut client = Client::connect(address).await;
+        let id = client.subscribe("tasks", json!([])).await;
+        let other = connect(&url, theirs).await.unwrap();
+        client.until("the end", |client| client.nosub.contains_key(&id)).await;
+        assert_eq!(client.nosub[&id]["error"], "collection-unavailable");
+        let id = client.send_sub("tasks", json!([])).await;
+        client.until("a refusal", |client| client.nosub.contains_key(&id)).await;
+        let mut theirs = subscriber(&other).await;
+        database::psql(&name, "INSERT INTO tasks VALUES ('a')");
+        until_there(&mut theirs, "a").await;
+
+        // Installed for ours again, it works again, and the other one does not.
+        let _again = connect(&url, ours).await.unwrap();
+        theirs.until("the end", |client| !client.nosub.is_empty()).await;
+        let deadline = std::time::Instant::now() + PATIENCE;
+        loop {
+            // Word of the installation may still be on its way.
+            let id = client.send_sub("tasks", json!([])).await;
+            let is_answered =
+                |client: &Client| client.nosub.contains_key(&id) || client.ready.contains(&id);
+            client.until("an answer", is_answered).await;
+            if client.ready.contains(&id) {
+                break;
+            }
+            assert!(std::time::Instant::now() < deadline, "still deaf");
+        }
+        database::psql(&name, "INSERT INTO tasks VALUES ('b')");
+        until_there(&mut client, "b").await;
+    }
+}
+
+async fn a_lost_connection_is_counted_and_made_up_for(feed: Feed) {
+    let name = database::name("feeds_lost", feed);
+    let db = connect(&database::create_database(&name, SETUP), feed).await.unwrap();
+    let mut client = subscriber(&db).await;
+    assert_eq!((db.stats().connections, db.stats().gaps_connection, db.stats().loads), (1, 0, 1));
+    database::psql(
+        &name,
+        "BEGIN; SELECT pg_terminate_backend(pid), pg_sleep(0.015) FROM pg_stat_activity \
+         WHERE datname = current_database() AND application_name = 'ddp feed'; \
+         INSERT INTO tasks VALUES ('missed'); COMMIT",
+    );
+    until_there(&mut client, "missed").await;
+    until_counted(&db, |stats| stats.gaps_connection == 1 && stats.connections == 2).await;
+    assert!(db.stats().loads >= 2);
+    database::psql(&name, "INSERT INTO tasks VALUES ('heard')");
+    until_there(&mut client, "heard").await;
+}
+
+async fn a_hole_in_the_sequence_is_counted_and_made_up_for(feed: Feed) {
+    let name = database::name("feeds_hole", feed);
+    let db = connect(&database::create_database(&name, SETUP), feed).await.unwrap();
+    let mut client = subscriber(&db).await;
+    // What the triggers of a collection remember from one statement of a transaction to the next.
+    let setting = "SELECT substring(prosrc from '''(ddp[.]s_[0-9a-f]+)''') FROM pg_proc \
+                   WHERE pronamespace = 'ddp'::regnamespace AND proname LIKE 'tasks_insert%'";
+    let setting = database::psql(&name, setting).trim().to_owned();
+    database::psql(
+        &name,
+        &format!(
+            "BEGIN; INSERT INTO tasks VALUES ('one'); SET LOCAL {setting} = 320; \
+             INSERT INTO tasks VALUES ('two'); COMMIT"
+        ),
+    );
+    until_there(&mut client, "two").await;
+    until_there(&mut client, "one").await;
+    until_counted(&db, |stats| stats.gaps_sequence == 1 && stats.loads >= 2).await;
+    let stats = db.stats();
+    assert_eq!((stats.gaps_part, stats.gaps_malformed, stats.gaps_connection), (0, 0, 0));
+    database::psql(&name, "INSERT INTO tasks VALUES ('three')");
+    until_there(&mut client, "three").await;
+}
+
+async fn payloads_that_no_trigger_sends_are_counted_and_made_up_for(feed: Feed) {
+    let name = database::name("feeds_forged", feed);
+    let db = connect(&database::create_database(&name, SETUP), feed).await.unwrap();
+    let mut client = subscriber(&db).await;
+    let send = match feed {
+        Feed::Notify => "pg_notify(",
+        Feed::Wal => "pg_logical_emit_message(true, ",
+    };
+    let channel = "SELECT substring(prosrc from '''(ddp_tasks_[0-9a-f]+)''') FROM pg_proc \
+                   WHERE pronamespace = 'ddp'::regnamespace AND proname LIKE 'tasks_insert%'";
+    let channel = database::psql(&name, channel).trim().to_owned();
+    for payload in ["nonsense", "1 1 2 2 u {}", "7 1 1 1 u nonsense"] {
+        database::psql(&name, &format!("SELECT {send}'{channel}', '{payload}')"));
+    }
+    database::psql(&name, "INSERT INTO tasks VALUES ('a')");
+    until_there(&mut client, "a").await;
+    until_counted(&db, |stats| stats.gaps_malformed == 2 && stats.gaps_part == 1).await;
+}
+
+async fn large_statements_ask_for_a_requery(feed: Feed) {
+    let name = database::name("feeds_large", feed);
+    let db = connect(&database::create_database(&name, SETUP), feed).await.unwrap();
+    let mut client = subscriber(&db).await;
+    database::psql(&name, "INSERT INTO tasks SELECT n::text FROM generate_series(0, 100) AS n");
+    client.until("all", |client| client.documents("tasks").len() == 101).await;
+    let stats = db.stats();
+    assert_eq!((stats.requeries, stats.batches, stats.changes), (1, 0, 0));
+    database::psql(&name, "INSERT INTO tasks VALUES ('a'), ('b')");
+    until_there(&mut client, "a").await;
+    let stats = db.stats();
+    assert_eq!((stats.requeries, stats.batches, stats.changes), (1, 1, 2));
+}
+
+ddp_tests::over_both_feeds!(
+    a_lost_connection_is_counted_and_made_up_for,
+    a_hole_in_the_sequence_is_counted_and_made_up_for,
+    payloads_that_no_trigger_sends_are_counted_and_made_up_for,
+    large_statements_ask_for_a_requery,
+);
