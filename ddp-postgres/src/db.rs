@@ -17,6 +17,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use crate::assembler::Assembler;
 use crate::error::Error;
 use crate::feed::{Command, Feed, Task};
+use crate::pipeline::Pipeline;
 use crate::schema;
 use crate::snapshot::TransactionSnapshot;
 use crate::stats::{Counters, Stats};
@@ -73,6 +74,7 @@ pub(crate) struct Inner {
     pub(crate) collections: HashMap<String, Arc<TableCollection>>,
     commands: mpsc::Sender<Command>,
     pub(crate) assembler: Mutex<Assembler>,
+    pub(crate) pipeline: Mutex<Pipeline>,
     pub(crate) visibility: Visibility,
     pub(crate) counters: Counters,
     /// Whether triggers may be installed while the server runs.
@@ -281,6 +283,7 @@ impl DbBuilder {
             collections,
             commands,
             assembler: Mutex::new(assembler),
+            pipeline: Mutex::default(),
             visibility,
             counters: Counters::default(),
             install: self.install,
@@ -309,15 +312,6 @@ impl DbBuilder {
 }
 
 impl Inner {
-    /// Plans the queries of a collection anew by what its table is now.
-    pub(crate) fn replan(&self, collection: &Arc<TableCollection>) {
-        let loads = {
-            let _assembler = self.assembler.lock();
-            collection.replace(collection.current())
-        };
-        self.spawn_loads(collection, loads);
-    }
-
     pub(crate) fn spawn_loads(&self, collection: &Arc<TableCollection>, loads: Vec<Load>) {
         for load in loads {
             self.spawn_load(collection, load);

@@ -7,6 +7,7 @@ use ddp_server::live_query::{Batch, Change};
 use crate::assembler::{Assembled, Assembler, GapReason};
 use crate::db::Inner;
 use crate::live_row::LiveRow;
+use crate::pipeline::Item;
 use crate::row::RowError;
 use crate::schema::{INSTALLED_CHANNEL, Layout};
 use crate::stats::Counters;
@@ -18,11 +19,8 @@ impl Inner {
         if channel == self.tokens.channel {
             // Whatever the token's transaction changed has come before it.
             self.handle_drained();
-            let write = payload.parse().ok().and_then(|token| self.tokens.arrived(token));
-            if let Some(write) = write {
-                for collection in self.collections.values() {
-                    collection.multiplexer.hold(&write);
-                }
+            if let Ok(token) = payload.parse() {
+                self.submit(Item::Token(token));
             }
             return;
         }
@@ -54,32 +52,51 @@ impl Inner {
 
     fn apply_assembled(&self, assembler: &mut Assembler) {
         while let Some(assembled) = assembler.poll() {
-            let name = match &assembled {
-                Assembled::Batch(batch) => &batch.collection,
-                Assembled::Gap(gap) => &gap.collection,
-            };
-            let Some(collection) = self.collections.get(&**name) else { continue };
-            let collection = Arc::clone(collection);
-            let Current { layout, standing } = collection.current();
-            let batch = match standing {
-                Standing::Live => live_batch(&layout, assembled, &self.counters),
-                Standing::Unreadable => {
-                    self.counters.requeries.add(1);
-                    requery(match assembled {
-                        Assembled::Batch(batch) => batch.xid,
-                        Assembled::Gap(_) => u64::MAX,
-                    })
+            self.submit(Item::Assembled(assembled));
+        }
+    }
+
+    /// Brings the live queries, or a token's owner, up to date.
+    pub(crate) fn deliver(&self, item: Item) {
+        match item {
+            Item::Token(token) => {
+                let Some(write) = self.tokens.arrived(token) else { return };
+                for collection in self.collections.values() {
+                    collection.multiplexer.hold(&write);
                 }
-                Standing::Gone | Standing::Unavailable => continue,
-            };
-            let loads = collection.multiplexer.apply(batch);
-            self.spawn_loads(&collection, loads);
+            }
+            Item::Assembled(assembled) => {
+                let name = match &assembled {
+                    Assembled::Batch(batch) => &batch.collection,
+                    Assembled::Gap(gap) => &gap.collection,
+                };
+                let Some(collection) = self.collections.get(&**name) else { return };
+                let Current { layout, standing } = collection.current();
+                let batch = match standing {
+                    Standing::Live => live_batch(&layout, assembled, &self.counters),
+                    Standing::Unreadable => {
+                        self.counters.requeries.add(1);
+                        requery(match assembled {
+                            Assembled::Batch(batch) => batch.xid,
+                            Assembled::Gap(_) => u64::MAX,
+                        })
+                    }
+                    Standing::Gone | Standing::Unavailable => return,
+                };
+                let loads = collection.multiplexer.apply(batch);
+                self.spawn_loads(collection, loads);
+            }
         }
     }
 
     /// The feed begins, perhaps again: whatever happened before may have been missed.
     pub(crate) fn handle_gap(&self) {
         self.assembler.lock().reset();
+        self.pipeline.lock().interrupt();
+        self.read_everything_again();
+    }
+
+    pub(crate) fn read_everything_again(&self) {
         for collection in self.collections.values() {
             let loads = collection.multiplexer.reload_all();
             if !loads.is_empty() {

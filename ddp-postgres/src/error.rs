@@ -52,6 +52,8 @@ enum Kind {
     NoSlot(String),
     #[error("the host is {0}, and target_session_attrs demands another")]
     SessionAttributes(&'static str),
+    #[error("too many keys for one SELECT")]
+    TooManyKeys,
     #[error("committed changes are not visible yet")]
     TooEarly,
     #[error("a bug in this library made a task panic")]
@@ -72,6 +74,8 @@ enum Kind {
     CompositeKey { collection: String, fields: String },
     #[error("field {field:?} of collection {collection:?} does not compare with {value:?}")]
     WrongType { collection: String, field: String, value: Value },
+    #[error("field {field:?} of collection {collection:?} {why}")]
+    Unsuited { collection: String, field: String, why: &'static str },
 }
 
 impl Error {
@@ -142,6 +146,10 @@ impl Error {
         Kind::SessionAttributes(if is_read_only { "read-only" } else { "writable" }).into()
     }
 
+    pub(crate) fn too_many_keys() -> Self {
+        Kind::TooManyKeys.into()
+    }
+
     pub(crate) fn too_early() -> Self {
         Kind::TooEarly.into()
     }
@@ -173,6 +181,12 @@ impl Error {
     pub(crate) fn wrong_type(layout: &Layout, field: &str, value: &Value) -> Self {
         let (collection, field) = (layout.collection().to_string(), field.to_owned());
         Kind::WrongType { collection, field, value: value.clone() }.into()
+    }
+
+    /// The field cannot be asked what the query asks; `why` goes on after its name.
+    pub(crate) fn unsuited(layout: &Layout, field: &str, why: &'static str) -> Self {
+        let (collection, field) = (layout.collection().to_string(), field.to_owned());
+        Kind::Unsuited { collection, field, why }.into()
     }
 
     /// PostgreSQL's error code, if the error is PostgreSQL's.

@@ -72,6 +72,7 @@ mod installation;
 mod live_row;
 mod load;
 pub mod notification;
+mod pipeline;
 mod replication;
 pub mod row;
 pub mod schema;
@@ -80,6 +81,8 @@ mod sql;
 mod stats;
 pub mod table;
 mod table_collection;
+#[doc(hidden)]
+pub mod testing;
 mod tls;
 mod tokens;
 mod transaction;

@@ -6,6 +6,7 @@
 //! sequence  = 1, 2, … for each operation on the collection within the transaction
 //! part      = 1, 2, … parts; the bodies of all parts make up the operation's
 //! operation = 'u' upsert: rows as JSON objects, separated by commas
+//!           | 'k' keys: of rows that were upserted, as for 'd'; the rows are to be read
 //!           | 'd' delete: keys as JSON values, separated by commas
 //!           | 't' truncate: no body
 //!           | 'r' requery: no body; rows changed, too many to say which
@@ -20,6 +21,8 @@ use serde_json::value::RawValue;
 pub enum OperationKind {
     /// Rows were inserted or updated.
     Upsert,
+    /// Rows were inserted or updated, of which only the keys are told.
+    Keys,
     /// Rows were deleted, or their key was changed to another.
     Delete,
     /// All rows were removed at once.
@@ -32,6 +35,7 @@ impl OperationKind {
     fn letter(self) -> char {
         match self {
             Self::Upsert => 'u',
+            Self::Keys => 'k',
             Self::Delete => 'd',
             Self::Truncate => 't',
             Self::Requery => 'r',
@@ -41,6 +45,7 @@ impl OperationKind {
     fn from_letter(letter: &str) -> Option<Self> {
         match letter {
             "u" => Some(Self::Upsert),
+            "k" => Some(Self::Keys),
             "d" => Some(Self::Delete),
             "t" => Some(Self::Truncate),
             "r" => Some(Self::Requery),
@@ -120,6 +125,8 @@ fn number<N: std::str::FromStr>(
 pub enum Operation<'a> {
     /// The new rows, each as the text of a JSON object.
     Upsert(Vec<&'a str>),
+    /// The keys of rows that are new or changed, each as the text of a JSON value.
+    Keys(Vec<&'a str>),
     /// The keys of the rows that are gone, each as the text of a JSON value.
     Delete(Vec<&'a str>),
     /// All rows are gone.
@@ -137,6 +144,7 @@ impl<'a> Operation<'a> {
     pub fn parse(kind: OperationKind, body: &'a str) -> Result<Self, MalformedNotification> {
         match kind {
             OperationKind::Upsert => Ok(Self::Upsert(values(body)?)),
+            OperationKind::Keys => Ok(Self::Keys(values(body)?)),
             OperationKind::Delete => Ok(Self::Delete(values(body)?)),
             OperationKind::Truncate => Ok(Self::Truncate),
             OperationKind::Requery => Ok(Self::Requery),

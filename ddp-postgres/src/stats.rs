@@ -37,6 +37,9 @@ counters! {
     gaps_part,
     /// Payloads that no trigger sends.
     gaps_malformed,
+    /// Times that more changes waited for rows to be read (see
+    /// [`Table::keys_only`](crate::Table::keys_only)) than may wait. All live queries read again.
+    gaps_overflow,
     /// Transactions' changes to a collection that were handed to live queries.
     batches,
     /// Rows in them.
@@ -47,6 +50,8 @@ counters! {
     /// Times that a live query read its documents: when it began, after a gap, and after changes that
     /// cannot be decided outside of PostgreSQL.
     loads,
+    /// SELECTs for rows of which only the keys were told.
+    key_reads,
 }
 
 #[derive(Debug, Default)]

@@ -31,6 +31,7 @@ pub struct Table {
     pub(crate) string_ids: bool,
     pub(crate) date_columns_as_dates: bool,
     pub(crate) rows_max: u32,
+    pub(crate) keys_only: bool,
 }
 
 impl Table {
@@ -50,6 +51,7 @@ impl Table {
             string_ids: false,
             date_columns_as_dates: false,
             rows_max: ROWS_MAX,
+            keys_only: false,
         }
     }
 
@@ -129,6 +131,18 @@ impl Table {
     /// the collection again instead. 10,000 unless set.
     pub fn rows_max(mut self, rows: u32) -> Self {
         self.rows_max = rows;
+        self
+    }
+
+    /// Broadcasts only the keys of rows that were inserted or updated, for tables whose rows not
+    /// every role that can connect may see: any of them can listen. Each server reads the rows
+    /// itself, by one SELECT for each transaction that changes the table while somebody observes it.
+    /// A row is shown as it is when it is read, perhaps newer than the transaction left it.
+    ///
+    /// The [`wal`](crate::Feed::Wal) feed sends rows all the same: only roles that may replicate can
+    /// read along there.
+    pub fn keys_only(mut self) -> Self {
+        self.keys_only = true;
         self
     }
 

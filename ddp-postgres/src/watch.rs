@@ -80,15 +80,28 @@ impl Inner {
         }
         let name = collection.table.collection_name();
         tracing::info!("the table of {name} has changed: {:?}", current.standing);
-        let loads = {
-            // The feed applies changes under this lock.
-            let mut assembler = self.assembler.lock();
-            assembler.listen(Arc::clone(&current.layout));
-            collection.replace(current)
-        };
+        self.replace(collection, Some(current));
         *collection.digest.lock() = digest;
-        self.spawn_loads(collection, loads);
         Ok(())
+    }
+
+    /// Goes over to what a table is now; or plans its queries anew for what was found last.
+    pub(crate) fn replace(&self, collection: &Arc<TableCollection>, current: Option<Current>) {
+        // Changes are applied under these locks, and belong to a layout.
+        let mut assembler = self.assembler.lock();
+        let mut pipeline = self.pipeline.lock();
+        let current = current.unwrap_or_else(|| collection.current());
+        assembler.listen(Arc::clone(&current.layout));
+        let is_reading = pipeline.is_reading();
+        if is_reading {
+            pipeline.interrupt();
+        }
+        let loads = collection.replace(current);
+        drop((assembler, pipeline));
+        self.spawn_loads(collection, loads);
+        if is_reading {
+            self.read_everything_again();
+        }
     }
 
     /// Describes the table, and gives it its triggers if they are not right.

@@ -22,8 +22,6 @@ pub fn shared_cluster() -> &'static Mutex<Cluster> {
 pub fn start_cluster() -> Cluster {
     let options = ClusterOptions::temporary()
         .without_durability()
-        // Without a wait for the disk, but for the log: what is not in it does not reach the wal feed.
-        .setting("synchronous_commit", "on")
         .setting("max_connections", "200")
         .setting("wal_level", "logical")
         .setting("max_wal_senders", "100")

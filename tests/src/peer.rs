@@ -7,6 +7,7 @@ use futures::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::handshake::client::Request;
 use tokio_tungstenite::tungstenite::http::{HeaderName, HeaderValue};
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
@@ -36,13 +37,24 @@ impl Peer {
             let value = HeaderValue::from_str(value).unwrap();
             request.headers_mut().append(HeaderName::from_static(name), value);
         }
-        let (socket, _) = connect_async(request).await.expect("the server accepts connections");
-        let mut peer = Self { socket, session: String::new() };
-        assert_eq!(peer.recv().await, json!({"server_id": "0"}));
+        let mut peer = Self::open_with(request).await;
         peer.send(json!({"msg": "connect", "version": "1", "support": ["1"]})).await;
         let connected = peer.recv().await;
         assert_eq!(connected["msg"], "connected", "{connected}");
         connected["session"].as_str().unwrap().clone_into(&mut peer.session);
+        peer
+    }
+
+    /// Connects by raw WebSocket, and leaves `connect` to the test.
+    pub async fn open(address: SocketAddr) -> Self {
+        let request = format!("ws://{address}/websocket").into_client_request().unwrap();
+        Self::open_with(request).await
+    }
+
+    async fn open_with(request: Request) -> Self {
+        let (socket, _) = connect_async(request).await.expect("the server accepts connections");
+        let mut peer = Self { socket, session: String::new() };
+        assert_eq!(peer.recv().await, json!({"server_id": "0"}));
         peer
     }
 

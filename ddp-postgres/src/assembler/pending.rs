@@ -34,6 +34,8 @@ pub(super) struct Pending {
     given_up: bool,
     partial: Option<Partial>,
     changes: Vec<Change>,
+    /// The keys of rows that are to be read.
+    unread: HashMap<DocumentId, String>,
     positions: HashMap<DocumentId, usize>,
     bytes: usize,
     truncated: bool,
@@ -49,6 +51,7 @@ impl Pending {
             given_up: false,
             partial: None,
             changes: Vec::new(),
+            unread: HashMap::new(),
             positions: HashMap::new(),
             bytes: 0,
             truncated: false,
@@ -113,6 +116,7 @@ impl Pending {
         let batch = Batch {
             collection: self.layout.collection().clone(),
             xid,
+            unread: self.take_unread(),
             changes: std::mem::take(&mut self.changes),
             truncated: std::mem::take(&mut self.truncated),
             requery: std::mem::take(&mut self.requery),
@@ -155,8 +159,20 @@ impl Pending {
             Operation::Delete(keys) => self.apply_each(&keys, bytes_max, |layout, key| {
                 Ok(Change { id: layout.document_id(key)?, row: None })
             }),
+            Operation::Keys(keys) => {
+                self.apply_each(&keys, bytes_max, |layout, key| {
+                    Ok(Change { id: layout.document_id(key)?, row: None })
+                });
+                if !self.requery {
+                    let layout = &self.layout;
+                    let read =
+                        |key: &&str| Some((layout.document_id(key).ok()?, (*key).to_owned()));
+                    self.unread.extend(keys.iter().filter_map(read));
+                }
+            }
             Operation::Truncate => {
                 self.changes.clear();
+                self.unread.clear();
                 self.positions.clear();
                 self.bytes = 0;
                 self.truncated = true;
@@ -191,8 +207,18 @@ impl Pending {
         }
     }
 
+    /// The keys in the order of the changes.
+    fn take_unread(&mut self) -> Vec<String> {
+        let mut unread = std::mem::take(&mut self.unread);
+        if unread.is_empty() {
+            return Vec::new();
+        }
+        self.changes.iter().filter_map(|change| unread.remove(&change.id)).collect()
+    }
+
     /// Replaces what is known of the row.
     fn record(&mut self, change: Change) {
+        self.unread.remove(&change.id);
         self.bytes += bytes(change.row.as_ref());
         match self.positions.entry(change.id.clone()) {
             Entry::Vacant(entry) => {
@@ -211,6 +237,7 @@ impl Pending {
         self.requery = true;
         self.truncated = false;
         self.changes = Vec::new();
+        self.unread = HashMap::new();
         self.positions = HashMap::new();
         self.bytes = 0;
     }

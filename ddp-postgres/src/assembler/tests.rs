@@ -64,6 +64,26 @@ fn a_transaction_becomes_its_net_effect() {
 }
 
 #[test]
+fn rows_told_by_keys_are_to_be_read_unless_they_are_gone_or_told_later() {
+    let (mut assembler, channel) = assembler();
+    for payload in ["7 1 1 1 k 1,2,3", "7 2 1 1 d 2", &format!("7 3 1 1 u {}", row(3, "c"))] {
+        assembler.feed(&channel, payload);
+    }
+    assembler.feed(&channel, "7 4 1 1 k 4");
+    assembler.end_of_burst();
+    let done = batches(drain(&mut assembler));
+    assert_eq!(done[0].unread, ["1", "4"]);
+    let net_of_all = [("~1", None), ("~2", None), ("~3", Some("\"c\"")), ("~4", None)];
+    assert_eq!(net(&done[0]), net_of_all);
+    for payload in ["8 1 1 1 k 1", "8 2 1 1 t ", "8 3 1 1 k 2"] {
+        assembler.feed(&channel, payload);
+    }
+    assembler.end_of_burst();
+    let done = batches(drain(&mut assembler));
+    assert_eq!((done[0].truncated, &done[0].unread[..]), (true, &["2".to_owned()][..]));
+}
+
+#[test]
 fn truncation_forgets_what_was_before() {
     let (mut assembler, channel) = assembler();
     for payload in [&format!("7 1 1 1 u {}", row(1, "a")), "7 2 1 1 t ", "7 3 1 1 d 5"] {

@@ -4,9 +4,9 @@ use tokio_postgres::Client;
 
 use super::Error;
 use super::catalog::{self, ColumnEntry, Family, IndexEntry, RelationEntry, TypeEntry, Types};
+use super::comparable::Comparables;
 use super::layout::{Column, Expression, Layout, Measure, Traits};
 use super::name::{qualified, quoted};
-use crate::compare::Comparable;
 use crate::table::Table;
 use crate::value::ValueKind;
 
@@ -46,7 +46,9 @@ pub async fn describe(client: &Client, table: &Table) -> Result<Layout, Error> {
         return Err(Error::VirtualColumn { relation, column: column.name.clone() });
     }
     let types = Types::of(client, &published).await?;
-    layout(table, relation, (&found, family), &published, &types, &key)
+    let comparables =
+        Comparables { lowering: catalog::lowering(client, &published).await?, is_utf8: found.utf8 };
+    layout(table, relation, (&found, family), &published, (&types, &comparables), &key)
 }
 
 fn layout(
@@ -54,7 +56,7 @@ fn layout(
     relation: String,
     (found, family): (&RelationEntry, Family),
     published: &[ColumnEntry],
-    types: &Types,
+    (types, comparables): (&Types, &Comparables),
     key: &[String],
 ) -> Result<Layout, Error> {
     let mut columns: Vec<Column> = Vec::with_capacity(published.len());
@@ -70,7 +72,7 @@ fn layout(
         if is_taken || (key.len() > 1 && field == "_id") {
             return Err(Error::DuplicateField { relation, field });
         }
-        columns.push(column(table, &relation, entry, types, field)?);
+        columns.push(column(table, &relation, entry, (types, comparables), field)?);
     }
     let number = |name: &String| columns.iter().position(|column| column.name == *name);
     let numbers: Vec<usize> = key.iter().filter_map(number).collect();
@@ -88,7 +90,10 @@ fn layout(
         row_security: found.has_row_security,
     };
     let names = (table.schema.as_str(), table.name.as_str());
-    Ok(Layout::new(table.collection_name(), names, columns, numbers, traits).with_family(family))
+    let mut layout = Layout::new(table.collection_name(), names, columns, numbers, traits);
+    layout.keys_only = table.keys_only;
+    layout.family = family;
+    Ok(layout)
 }
 
 /// The names of the columns that make up the key, in its order.
@@ -143,7 +148,7 @@ fn column(
     table: &Table,
     relation: &str,
     entry: &ColumnEntry,
-    types: &Types,
+    (types, comparable): (&Types, &Comparables),
     field: String,
 ) -> Result<Column, Error> {
     let resolved = types.resolve(entry.type_oid);
@@ -179,30 +184,12 @@ fn column(
         nullable: !entry.not_null,
         needs_settings: expression == Expression::Plain
             && needs_settings(types, entry.type_oid, false, 0),
-        comparable: comparable(entry, resolved),
+        comparable: comparable.of(entry, types),
         cast: resolved.map_or_else(|| "pg_catalog.text".to_owned(), |found| found.sql_name.clone()),
         kind,
         expression,
         measure,
     })
-}
-
-fn comparable(entry: &ColumnEntry, resolved: Option<&TypeEntry>) -> Comparable {
-    match resolved {
-        Some(found) if found.kind == "e" => Comparable::Enum,
-        Some(found) if found.is_built_in => match found.name.as_str() {
-            "bool" => Comparable::Boolean,
-            "int2" | "int4" | "int8" => Comparable::Integer,
-            "float4" => Comparable::Real,
-            "float8" => Comparable::Double,
-            "text" | "varchar" if entry.is_deterministic => Comparable::Text,
-            "uuid" => Comparable::Uuid,
-            "timestamp" => Comparable::Timestamp,
-            "timestamptz" => Comparable::TimestampTz,
-            _ => Comparable::Other,
-        },
-        _ => Comparable::Other,
-    }
 }
 
 fn is_built_in(found: &TypeEntry, names: &[&str]) -> bool {

@@ -52,7 +52,8 @@ pub enum Error {
     /// The current role may see only some of the rows.
     #[error(
         "row-level security hides rows of table {relation} from this server's role, but broadcasts \
-         carry all rows; exempt the role from the table's policies"
+         carry all rows; exempt the role from the table's policies, or have keys only told by \
+         .keys_only() and the notify feed"
     )]
     RowSecurity {
         /// The table's quoted name.

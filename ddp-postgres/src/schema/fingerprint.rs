@@ -9,6 +9,9 @@ use super::name::hash;
 /// by an earlier one.
 pub(super) const FORMAT: u32 = 1;
 
+/// Stands for the columns where rows are told by their keys.
+const KEYS_ONLY: &str = "keys";
+
 /// What the installed functions of a collection tell.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Fingerprint {
@@ -19,7 +22,7 @@ pub(super) struct Fingerprint {
     pub(super) feed: String,
     /// How the key is written.
     key: String,
-    /// How each column is written.
+    /// How each column is written, or that only keys are told.
     columns: Vec<String>,
     /// Everything else about functions and triggers.
     definition: String,
@@ -37,7 +40,11 @@ impl Layout {
             format: FORMAT,
             feed: self.feed.name().to_owned(),
             key: short(&[&self.key_json_sql("t")]),
-            columns: self.columns().iter().map(column).collect(),
+            columns: if self.sends_keys() {
+                vec![KEYS_ONLY.to_owned()]
+            } else {
+                self.columns().iter().map(column).collect()
+            },
             definition: hash(&[&self.definition()]),
         }
     }
@@ -64,12 +71,14 @@ impl Fingerprint {
         })
     }
 
-    /// Whether somebody who would have installed `self` can read what `other` tells.
+    /// Whether somebody who would have installed `self` can read what `other` tells. Rows that are
+    /// told by their key are read by everybody; who asked for that wants no others.
     pub(super) fn reads(&self, other: &Self) -> bool {
         self.format == other.format
             && self.feed == other.feed
             && self.key == other.key
-            && self.columns.iter().all(|column| other.columns.contains(column))
+            && (other.columns == [KEYS_ONLY]
+                || self.columns.iter().all(|column| other.columns.contains(column)))
     }
 }
 
@@ -102,6 +111,10 @@ mod tests {
         }
         assert!(few.reads(&few) && few.reads(&more));
         assert!(!more.reads(&few) && !more.reads(&other) && !other.reads(&more));
+        let mut keys = layout(&[("id", ValueKind::Integer)], false);
+        keys.keys_only = true;
+        let keys = keys.fingerprint();
+        assert!(more.reads(&keys) && !keys.reads(&more));
         let newer = more.to_string().replace("(format 1, feed", "(format 2, whatever");
         let newer = Fingerprint::parse(&newer).unwrap();
         assert!(newer.format == 2 && !few.reads(&newer));

@@ -38,8 +38,11 @@ impl Layout {
     pub(super) fn emit(&self, capture: Capture) -> String {
         let state = self.variable('s');
         let (kind, gather) = match capture {
+            Capture::Insert | Capture::Update if self.sends_keys() => {
+                ("k", self.gather_keys("ddp_new"))
+            }
             Capture::Insert | Capture::Update => ("u", self.gather_rows()),
-            Capture::Delete => ("d", self.gather_keys()),
+            Capture::Delete => ("d", self.gather_keys("ddp_old")),
             Capture::ParentUpdate => ("r", touched("ddp_new")),
             Capture::ParentDelete => ("r", touched("ddp_old")),
             // Some of the rows may be in other tables.
@@ -152,17 +155,17 @@ END
         )
     }
 
-    fn gather_keys(&self) -> String {
+    fn gather_keys(&self, rows: &str) -> String {
         let rows_max = self.rows_max;
         let probe = u64::from(rows_max) + 1;
         let key = self.key_json_sql("ddp_some");
-        let columns = self.key_columns().map(|column| format!("ddp_old.{}", quoted(&column.name)));
+        let columns = self.key_columns().map(|column| format!("{rows}.{}", quoted(&column.name)));
         let columns = columns.collect::<Vec<_>>().join(", ");
         format!(
             "    SELECT pg_catalog.count(*), CASE WHEN pg_catalog.int8le(pg_catalog.count(*), {rows_max})
         THEN pg_catalog.string_agg({key}, ',') END
         INTO touched, body
-        FROM (SELECT {columns} FROM ddp_old LIMIT {probe}) AS ddp_some;
+        FROM (SELECT {columns} FROM {rows} LIMIT {probe}) AS ddp_some;
 {NOTHING_TOUCHED}"
         )
     }
@@ -174,7 +177,7 @@ END
         let (state, send) = (self.variable('s'), self.send("' 1 1 d ', moved"));
         let (old, new) = (self.key_json_sql("ddp_old"), self.key_json_sql("ddp_new"));
         format!(
-            "    IF pg_catalog.texteq(kind, 'u') THEN
+            "    IF pg_catalog.textne(kind, 'r') THEN
         IF pg_catalog.int8eq(touched, 1) THEN
             moved := (SELECT {old} FROM ddp_old WHERE pg_catalog.textne({old}, (SELECT {new} FROM ddp_new)));
         ELSE

@@ -85,8 +85,8 @@ impl Column {
 
 impl Column {
     /// How the column's values compare.
-    pub(crate) fn comparable(&self) -> Comparable {
-        self.comparable
+    pub(crate) fn comparable(&self) -> &Comparable {
+        &self.comparable
     }
 
     /// The type that a constant is cast to in order to be compared, as SQL writes it.
@@ -120,6 +120,7 @@ pub struct Layout {
     /// The tables besides this one whose changes may be changes of its rows.
     pub(super) family: Family,
     pub(super) feed: Feed,
+    pub(super) keys_only: bool,
 }
 
 /// What [`Layout::new`] needs besides the columns.
@@ -158,6 +159,7 @@ impl Layout {
             hash,
             family: Family::default(),
             feed: Feed::default(),
+            keys_only: false,
         }
     }
 
@@ -167,10 +169,6 @@ impl Layout {
             Traits { string_ids: false, rows_max: 0, tree: false, utf8: true, row_security: false };
         let names = (table.schema.as_str(), table.name.as_str());
         Self::new(table.collection_name(), names, Vec::new(), Vec::new(), traits)
-    }
-
-    pub(super) fn with_family(self, family: Family) -> Self {
-        Self { family, ..self }
     }
 
     /// The feed by which the triggers send.
@@ -259,9 +257,10 @@ impl Layout {
         self.row_security
     }
 
-    /// Refuses a table of which a broadcast may carry rows that this role may not see.
+    /// Refuses a table of which a broadcast may carry rows that this role may not see. Where keys
+    /// only are told, this server reads the rows itself.
     pub(crate) fn check_row_security(&self) -> Result<(), Error> {
-        if self.row_security {
+        if self.row_security && !self.sends_keys() {
             return Err(Error::RowSecurity { relation: self.relation.clone() });
         }
         Ok(())

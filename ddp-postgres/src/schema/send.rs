@@ -72,6 +72,11 @@ impl Layout {
         }
     }
 
+    /// Whether rows that were inserted or updated are told by their keys only.
+    pub(super) fn sends_keys(&self) -> bool {
+        self.keys_only && self.feed == Feed::Notify
+    }
+
     /// Sends the body, in parts if it must.
     pub(super) fn send_body(&self) -> String {
         let state = self.variable('s');

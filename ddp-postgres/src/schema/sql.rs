@@ -81,6 +81,33 @@ impl Layout {
         }
     }
 
+    /// The SELECT of rows by their keys, one JSON text each. The parameters are arrays of text, one
+    /// for each column of the key.
+    pub(crate) fn select_by_key_sql(&self) -> String {
+        let (row, relation) = (self.row_json_sql("t"), &self.relation);
+        let (mut values, mut names, mut matches) = (Vec::new(), Vec::new(), Vec::new());
+        for (index, key) in self.key_columns().enumerate() {
+            let (number, cast) = (index + 1, &key.cast);
+            let value = match key.expression {
+                Expression::Base64 => {
+                    values.push(format!("${number}::pg_catalog.text[]"));
+                    key.sql("t")
+                }
+                _ => {
+                    values.push(format!("${number}::pg_catalog.text[]::{cast}[]"));
+                    format!("t.{}", quoted(&key.name))
+                }
+            };
+            names.push(format!("key{number}"));
+            matches.push(format!("{value} = ddp_key.key{number}"));
+        }
+        let (values, names, matches) = (values.join(", "), names.join(", "), matches.join(" AND "));
+        format!(
+            "SELECT {row} FROM ROWS FROM (pg_catalog.unnest({values})) AS ddp_key ({names})
+            JOIN {relation} AS t ON {matches}"
+        )
+    }
+
     pub(super) fn column_list(&self, alias: &str) -> String {
         let columns: Vec<String> = self
             .columns

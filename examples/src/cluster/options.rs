@@ -39,8 +39,6 @@ impl ClusterOptions {
 
     /// Gives up safety against a crash of the operating system for speed, as tests want it.
     pub fn without_durability(self) -> Self {
-        self.setting("fsync", "off")
-            .setting("synchronous_commit", "off")
-            .setting("full_page_writes", "off")
+        self.setting("fsync", "off").setting("full_page_writes", "off")
     }
 }

@@ -1,7 +1,7 @@
-//! A server of the convergence test, of which several share a database: `DATABASE_URL`. It prints its
-//! address.
+//! A server of the convergence test, of which several share a database: `DATABASE_URL`, heard by `FEED`
+//! (`notify` or `wal`). It prints its address.
 
-use ddp_postgres::{Db, Table};
+use ddp_postgres::{Db, Feed, Table};
 use ddp_server::extract::{Invocation, Params, State, UserId};
 use ddp_server::query::{ascending, descending};
 use ddp_server::{Collection, Cursor, Error, Server, WriteFence, field};
@@ -104,7 +104,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let level = tracing::Level::ERROR;
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(level).init();
     let url = std::env::var("DATABASE_URL")?;
+    let feed = match std::env::var("FEED").as_deref() {
+        Ok("wal") => Feed::Wal,
+        _ => Feed::Notify,
+    };
     let db = Db::builder(url)
+        .feed(feed)
         .table(Table::new("tasks").camel_case())
         .table(Table::new("lists"))
         .connect()

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use ddp_postgres::Feed;
 use ddp_tests::{Dice, database};
 use tokio_postgres::NoTls;
 
@@ -72,7 +73,8 @@ fn seconds() -> u64 {
     seconds.unwrap_or(60)
 }
 
-async fn converge(test: &str, has_faults: bool, seconds: u64) {
+async fn converge(test: &str, feed: Feed, has_faults: bool, seconds: u64) {
+    let test = &database::name(test, feed);
     let seed = Dice::seed(test);
     let cluster = database::start_cluster();
     cluster.psql("postgres", SETUP).unwrap();
@@ -81,7 +83,7 @@ async fn converge(test: &str, has_faults: bool, seconds: u64) {
     let port = SocketAddr::from((Ipv4Addr::LOCALHOST, cluster.port()));
     let mut servers = Vec::new();
     for _ in 0..SERVERS {
-        servers.push(ServerProcess::start(port).await);
+        servers.push(ServerProcess::start(port, feed).await);
     }
     let addresses: Arc<[SocketAddr]> = servers.iter().map(|server| server.address).collect();
     let run = Arc::new(Run::default());
@@ -132,9 +134,14 @@ async fn converge(test: &str, has_faults: bool, seconds: u64) {
     }
     let (sql, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
     tokio::spawn(connection);
-    let mut documents = 0;
+    // Only when all have come to rest, for they write as well.
+    let mut at_rest = Vec::new();
     for client in clients {
-        documents += client.await.unwrap().compare(&sql).await;
+        at_rest.push(client.await.unwrap());
+    }
+    let mut documents = 0;
+    for client in &mut at_rest {
+        documents += client.compare(&sql).await;
     }
     servers.iter_mut().for_each(ServerProcess::check);
     let [transactions, messages, puts] =
@@ -147,12 +154,12 @@ async fn converge(test: &str, has_faults: bool, seconds: u64) {
     drop(cluster);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn clients_converge() {
-    converge("convergence", false, seconds() / 4).await;
+async fn clients_converge(feed: Feed) {
+    converge("convergence", feed, false, seconds() / 4).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn clients_converge_through_faults() {
-    converge("convergence_faults", true, seconds()).await;
+async fn clients_converge_through_faults(feed: Feed) {
+    converge("convergence_faults", feed, true, seconds()).await;
 }
+
+ddp_tests::over_both_feeds!(clients_converge, clients_converge_through_faults);

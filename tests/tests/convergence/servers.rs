@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::process::Stdio;
 use std::time::Duration;
 
+use ddp_postgres::Feed;
 use ddp_tests::proxy::Proxy;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
@@ -15,10 +16,11 @@ pub(crate) struct ServerProcess {
 }
 
 impl ServerProcess {
-    pub(crate) async fn start(database: SocketAddr) -> Self {
+    pub(crate) async fn start(database: SocketAddr, feed: Feed) -> Self {
         let network = Proxy::start(database).await;
         let mut child = Command::new(env!("CARGO_BIN_EXE_ddp-converge"))
             .env("DATABASE_URL", format!("postgres://postgres@{}/postgres", network.address()))
+            .env("FEED", format!("{feed:?}").to_lowercase())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()

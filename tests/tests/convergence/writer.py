@@ -61,6 +61,6 @@ while not select.select([sys.stdin], [], [], 0)[0]:
                     count += 1
                 except psycopg.errors.DeadlockDetected:
                     pass
-    except psycopg.OperationalError:
-        time.sleep(0.02)  # The database is being restarted.
+    except (psycopg.OperationalError, psycopg.Rollback):
+        time.sleep(0.02)  # The database is being restarted, perhaps during a rollback.
 print(count)

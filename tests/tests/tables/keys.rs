@@ -35,11 +35,19 @@ async fn keys_of_each_type_become_ids() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keys_of_several_columns_become_one_id() {
+    several_columns("composite", Table::new("tasks")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_of_several_columns_without_their_rows() {
+    several_columns("composite_keys", Table::new("tasks").keys_only()).await;
+}
+
+async fn several_columns(name: &str, table: Table) {
     let setup = "CREATE TABLE tasks (title text, name text, list_id int,
             CONSTRAINT k PRIMARY KEY (list_id, name));
         INSERT INTO tasks VALUES ('x', 'a', 1)";
-    let table = Table::new("tasks").camel_case();
-    let fixture = Fixture::start("composite", setup, table).await;
+    let fixture = Fixture::start(name, setup, table.camel_case()).await;
     let mut all = fixture.client().await;
     let mut one = Client::connect(fixture.address).await;
     one.subscribe("tasks.where", json!(["listId", 1])).await;

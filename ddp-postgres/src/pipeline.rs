@@ -1,0 +1,196 @@
+//! The stage between the assembler and the live queries, in which rows are read that were told by
+//! their keys only.
+//!
+//! Whatever comes while a read is under way waits behind it, in order: other batches, and tokens.
+//! When too much waits, all of it is dropped and every live query reads again.
+
+use std::collections::VecDeque;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures::FutureExt;
+use serde_json::value::RawValue;
+use tokio_postgres::types::ToSql;
+
+use crate::assembler::{Assembled, Batch};
+use crate::db::Inner;
+use crate::error::Error;
+use crate::row::Row;
+use crate::schema::Layout;
+use crate::table_collection::TableCollection;
+
+/// What may wait behind a read, roughly.
+const WAITING_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// What a batch or a token takes besides its rows, and a change besides its row.
+const OVERHEAD_BYTES: usize = 200;
+/// More keys of one transaction than this are not looked up one by one.
+const KEYS_MAX: usize = 10_000;
+
+/// What comes from the feed, in its order.
+#[derive(Debug)]
+pub(crate) enum Item {
+    Assembled(Assembled),
+    Token(u64),
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Pipeline {
+    waiting: VecDeque<Item>,
+    waiting_bytes: usize,
+    /// Whether a task reads rows, and takes what waits afterwards.
+    is_reading: bool,
+    /// Counts interruptions, so that what was read before one is not taken for news after it.
+    generation: u64,
+}
+
+impl Pipeline {
+    /// Whether anything is being read, and other things may wait.
+    pub(crate) fn is_reading(&self) -> bool {
+        self.is_reading
+    }
+
+    /// Drops what waits, and what is being read.
+    pub(crate) fn interrupt(&mut self) {
+        self.waiting.clear();
+        self.waiting_bytes = 0;
+        self.generation += 1;
+    }
+}
+
+impl Item {
+    fn bytes(&self) -> usize {
+        let rows = match self {
+            Self::Assembled(Assembled::Batch(batch)) => {
+                let row = |row: Option<&Row>| row.map_or(0, |row| row.text().len());
+                let changes = batch.changes.iter();
+                changes.map(|change| OVERHEAD_BYTES + row(change.row.as_ref())).sum()
+            }
+            _ => 0,
+        };
+        OVERHEAD_BYTES + rows
+    }
+
+    fn has_unread_rows(&self) -> bool {
+        matches!(self, Self::Assembled(Assembled::Batch(batch)) if !batch.unread.is_empty())
+    }
+}
+
+impl Inner {
+    /// Hands over what has come, behind what came before.
+    pub(crate) fn submit(&self, item: Item) {
+        let mut pipeline = self.pipeline.lock();
+        if !pipeline.is_reading {
+            if !item.has_unread_rows() {
+                return self.deliver(item);
+            }
+            let Some(db) = self.weak().upgrade() else { return };
+            pipeline.is_reading = true;
+            let generation = pipeline.generation;
+            tokio::spawn(db.read_and_deliver(item, generation));
+            return;
+        }
+        pipeline.waiting_bytes += item.bytes();
+        if pipeline.waiting_bytes <= WAITING_BYTES_MAX {
+            return pipeline.waiting.push_back(item);
+        }
+        pipeline.interrupt();
+        self.counters.gaps_overflow.add(1);
+        tracing::warn!("more changes came than rows could be read: reading everything again");
+        self.read_everything_again();
+    }
+
+    /// Reads the rows of a batch, then goes on with what came meanwhile.
+    async fn read_and_deliver(self: Arc<Self>, mut item: Item, mut generation: u64) {
+        loop {
+            if let Item::Assembled(Assembled::Batch(batch)) = &mut item
+                && !batch.unread.is_empty()
+            {
+                self.read_rows(batch).await;
+            }
+            let mut pipeline = self.pipeline.lock();
+            if pipeline.generation == generation {
+                self.deliver(item);
+            }
+            let Some(next) = pipeline.waiting.pop_front() else {
+                pipeline.is_reading = false;
+                return;
+            };
+            pipeline.waiting_bytes -= next.bytes();
+            (item, generation) = (next, pipeline.generation);
+        }
+    }
+
+    /// Reads the rows that a batch only names. If that fails, live queries read for themselves.
+    async fn read_rows(&self, batch: &mut Batch) {
+        let keys = std::mem::take(&mut batch.unread);
+        let Some(collection) = self.collections.get(&*batch.collection) else { return };
+        if collection.multiplexer.is_idle() {
+            // Nobody needs them: whoever comes later reads what there is then.
+            batch.changes.clear();
+            return;
+        }
+        let read = AssertUnwindSafe(self.select_keys(collection, &keys)).catch_unwind().await;
+        match read.unwrap_or_else(|_| Err(Error::panicked())) {
+            Ok(rows) => {
+                let mut rows: std::collections::HashMap<_, _> =
+                    rows.into_iter().map(|row| (row.id().clone(), row)).collect();
+                for change in &mut batch.changes {
+                    if change.row.is_none() {
+                        change.row = rows.remove(&change.id);
+                    }
+                }
+            }
+            Err(error) => {
+                tracing::warn!("rows of {} could not be read: {error}", batch.collection);
+                batch.changes.clear();
+                batch.requery = true;
+            }
+        }
+    }
+
+    async fn select_keys(
+        &self,
+        collection: &TableCollection,
+        keys: &[String],
+    ) -> Result<Vec<Row>, Error> {
+        let layout = &collection.layout();
+        if keys.len() > KEYS_MAX {
+            return Err(Error::too_many_keys());
+        }
+        let params = columns_of_keys(layout, keys)?;
+        let client = self.pool.get().await?;
+        self.counters.key_reads.add(1);
+        let statement = client.prepare_cached(&layout.select_by_key_sql()).await?;
+        let params: Vec<_> = params.iter().map(|texts| texts as &(dyn ToSql + Sync)).collect();
+        let rows = client.query(&statement, &params).await?;
+        rows.iter().map(|row| Ok(layout.parse_row(row.try_get(0)?)?)).collect()
+    }
+}
+
+/// The text of each key's columns, for one parameter per column.
+fn columns_of_keys(layout: &Layout, keys: &[String]) -> Result<Vec<Vec<String>>, Error> {
+    let malformed = || Error::malformed(layout.collection());
+    let mut columns = vec![Vec::with_capacity(keys.len()); layout.key().len()];
+    for key in keys {
+        let several: Vec<&RawValue>;
+        let values = match layout.id_column() {
+            Some(_) => vec![key.as_str()],
+            None => {
+                several = serde_json::from_str(key).map_err(|_| malformed())?;
+                several.iter().map(|value| value.get()).collect()
+            }
+        };
+        if values.len() != columns.len() {
+            return Err(malformed());
+        }
+        for (column, value) in columns.iter_mut().zip(values) {
+            column.push(key_text(value).ok_or_else(malformed)?);
+        }
+    }
+    Ok(columns)
+}
+
+/// A JSON value as PostgreSQL reads it.
+fn key_text(json: &str) -> Option<String> {
+    if json.starts_with('"') { serde_json::from_str(json).ok() } else { Some(json.to_owned()) }
+}
