@@ -81,8 +81,8 @@ impl Layout {
         }
     }
 
-    /// The SELECT of rows by their keys, one JSON text each. The parameters are arrays of text, one
-    /// for each column of the key.
+    /// The SELECT of rows by their keys, one JSON text each, after its snapshot. The parameters are
+    /// arrays of text, one for each column of the key.
     pub(crate) fn select_by_key_sql(&self) -> String {
         let (row, relation) = (self.row_json_sql("t"), &self.relation);
         let (mut values, mut names, mut matches) = (Vec::new(), Vec::new(), Vec::new());
@@ -103,7 +103,8 @@ impl Layout {
         }
         let (values, names, matches) = (values.join(", "), names.join(", "), matches.join(" AND "));
         format!(
-            "SELECT {row} FROM ROWS FROM (pg_catalog.unnest({values})) AS ddp_key ({names})
+            "SELECT pg_catalog.pg_current_snapshot()::pg_catalog.text
+            UNION ALL SELECT {row} FROM ROWS FROM (pg_catalog.unnest({values})) AS ddp_key ({names})
             JOIN {relation} AS t ON {matches}"
         )
     }

@@ -42,7 +42,7 @@ pub(crate) fn pattern(dice: &mut Dice) -> String {
         match dice.below(5) {
             0 => pattern.push('%'),
             1 => pattern.push('_'),
-            2 => pattern.push_str(dice.pick(&["\\\\", "\\%", "\\_", "\\a", "\\Ä"])),
+            2 => pattern.push_str(dice.pick::<&str>(&["\\\\", "\\%", "\\_", "\\a", "\\Ä"])),
             _ => pattern.push_str(&text(dice, 1).replace('\\', "\\\\")),
         }
     }

@@ -202,7 +202,7 @@ impl Values {
             | Self::Days(values)
             | Self::Opaque(values) => (*dice.pick(values)).to_owned(),
             Self::Binary => (0..dice.below(3))
-                .fold("\\x".to_owned(), |hex, _| hex + *dice.pick(&["00", "7f", "ff"])),
+                .fold("\\x".to_owned(), |hex, _| hex + dice.pick::<&str>(&["00", "7f", "ff"])),
             Self::Json => json(dice, 0).to_string(),
             Self::Array(element) => array(*element, dice),
         }
