@@ -6,28 +6,28 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use ddp_server::live_query::{Driver, Load, Multiplexer};
+use ddp_server::live_query::{Driver, Load};
 use ddp_server::{Collection, Cursor, Write, WriteFence};
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod};
 use futures::channel::oneshot;
 use parking_lot::Mutex;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::assembler::Assembler;
-use crate::deafness::Deafness;
 use crate::error::Error;
 use crate::feed::{Command, Feed, Task};
-use crate::live_row::LiveRow;
 use crate::pipeline::Pipeline;
-use crate::schema::{self, Layout};
+use crate::schema;
 use crate::snapshot::TransactionSnapshot;
 use crate::stats::{Counters, Stats};
 use crate::table::Table;
+use crate::table_collection::TableCollection;
 use crate::tls;
 use crate::tokens::Tokens;
 use crate::transaction::Transaction;
 use crate::visibility::Visibility;
+use crate::watch;
 
 /// What a transaction may tell of a collection before the collection is read again instead.
 const TRANSACTION_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -41,6 +41,9 @@ const COMMANDS_MAX: usize = 64;
 /// How long the `wal` feed may take to begin before that is left to a time when nobody waits.
 const BEGIN_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How often to look whether tables or triggers were altered.
+const CHECK_EVERY: Duration = Duration::from_secs(2);
+
 /// How long to wait before trying again to reach a database that is out of reach.
 pub(crate) const RETRY_AFTER: Duration = Duration::from_millis(250);
 
@@ -49,16 +52,17 @@ pub(crate) const RETRY_AFTER: Duration = Duration::from_millis(250);
 ///
 /// Dropping the last clone ends the feed.
 #[derive(Clone)]
-pub struct Db(Arc<Inner>);
+pub struct Db(pub(crate) Arc<Inner>);
 
 /// Says which database, and which of its tables.
 pub struct DbBuilder {
     url: String,
-    tables: Vec<Table>,
+    pub(crate) tables: Vec<Table>,
     tls: Option<rustls::ClientConfig>,
     connections_max: usize,
-    feed: Feed,
-    install: bool,
+    pub(crate) feed: Feed,
+    pub(crate) install: bool,
+    check_every: Duration,
 }
 
 pub(crate) struct Inner {
@@ -73,17 +77,14 @@ pub(crate) struct Inner {
     pub(crate) pipeline: Mutex<Pipeline>,
     pub(crate) visibility: Visibility,
     pub(crate) counters: Counters,
-    /// One look at the triggers at a time, so that the last one counts.
-    pub(crate) looking: tokio::sync::Mutex<()>,
+    /// Whether triggers may be installed while the server runs.
+    pub(crate) install: bool,
+    /// Held by whoever compares the tables with what they were.
+    pub(crate) checking: tokio::sync::Mutex<()>,
+    /// Told when the tables are to be looked at.
+    pub(crate) must_check: Arc<Notify>,
     is_closed: AtomicBool,
     weak: Weak<Self>,
-}
-
-/// One registered table.
-pub(crate) struct TableCollection {
-    pub(crate) layout: Arc<Layout>,
-    pub(crate) multiplexer: Arc<Multiplexer<LiveRow>>,
-    pub(crate) deafness: Deafness,
 }
 
 impl Db {
@@ -98,6 +99,7 @@ impl Db {
             connections_max: 16,
             feed: Feed::default(),
             install: true,
+            check_every: CHECK_EVERY,
         }
     }
 
@@ -174,10 +176,20 @@ impl DbBuilder {
         self
     }
 
-    /// Leaves the triggers alone: another role has installed them.
+    /// Leaves the triggers alone: another role installs them, by
+    /// [`install_sql`](Self::install_sql) for example. [`connect`](Self::connect) fails if they are
+    /// not there, and so do queries when they disappear.
     #[must_use]
     pub fn without_install(mut self) -> Self {
         self.install = false;
+        self
+    }
+
+    /// How often to look whether tables or triggers were altered; 2 seconds. One query over the
+    /// catalogs answers for all tables.
+    #[must_use]
+    pub fn check_every(mut self, check_every: Duration) -> Self {
+        self.check_every = check_every.max(Duration::from_millis(10));
         self
     }
 
@@ -186,9 +198,28 @@ impl DbBuilder {
     ///
     /// # Errors
     /// A database that is out of reach, a table that is not there or has no usable key, a role that
-    /// may not install triggers, two tables for one collection; triggers that others have installed
-    /// for another feed; with [`Feed::Wal`], a server or a role without what that needs.
+    /// may not install triggers or may not see all rows of a table, two tables for one collection;
+    /// triggers of a newer version of this library, or installed by others for another feed; with [`Feed::Wal`], a server or a role without what that needs.
     pub async fn connect(self) -> Result<Db, Error> {
+        let (config, tls, pool) = self.pool()?;
+        let mut client = pool.get().await?;
+        if self.feed == Feed::Wal {
+            check_wal_level(&client).await?;
+        }
+        let collections = self.collections(&mut client).await?;
+        drop(client);
+        let feed = self.feed;
+        let (db, begun) = self.start(config, tls, pool, collections)?;
+        if feed == Feed::Wal {
+            // PostgreSQL may wait for others, who may take their time.
+            let begun = tokio::time::timeout(BEGIN_TIMEOUT, begun).await;
+            begun.unwrap_or(Ok(Ok(()))).unwrap_or_else(|_| Err(Error::closed()))?;
+        }
+        Ok(db)
+    }
+
+    /// How to connect, and a pool that does.
+    pub(crate) fn pool(&self) -> Result<(tokio_postgres::Config, MakeRustlsConnect, Pool), Error> {
         let mut config: tokio_postgres::Config = self.url.parse().map_err(Error::url)?;
         if config.get_application_name().is_none() {
             config.application_name("ddp");
@@ -204,8 +235,8 @@ impl DbBuilder {
         config.keepalives_interval(Duration::from_secs(5));
         config.keepalives_retries(3);
         config.tcp_user_timeout(Duration::from_secs(25));
-        let tls = match self.tls {
-            Some(config) => MakeRustlsConnect::new(config),
+        let tls = match &self.tls {
+            Some(config) => MakeRustlsConnect::new(config.clone()),
             None => tls::system()?,
         };
         let recycling_method = RecyclingMethod::Fast;
@@ -217,51 +248,23 @@ impl DbBuilder {
             .max_size(self.connections_max)
             .build()
             .map_err(Error::build)?;
-
-        let mut client = pool.get().await?;
-        let mut layouts = Vec::new();
-        for table in &self.tables {
-            layouts.push(schema::describe(&client, table).await?.with_feed(self.feed));
-        }
-        if self.feed == Feed::Wal {
-            check_wal_level(&client).await?;
-        }
-        if self.install {
-            schema::install(&mut client, &layouts).await?;
-        } else {
-            schema::check_feed(&client, &layouts).await?;
-        }
-        drop(client);
-        let loads = Semaphore::new((self.connections_max / 2).max(1));
-        let (db, begun) = Self::start(self.feed, config, tls, pool, loads, layouts)?;
-        if self.feed == Feed::Wal {
-            // PostgreSQL may wait for others, who may take their time.
-            let begun = tokio::time::timeout(BEGIN_TIMEOUT, begun).await;
-            begun.unwrap_or(Ok(Ok(()))).unwrap_or_else(|_| Err(Error::closed()))?;
-        }
-        Ok(db)
+        Ok((config, tls, pool))
     }
-}
 
-impl DbBuilder {
     fn start(
-        feed: Feed,
+        self,
         mut config: tokio_postgres::Config,
         tls: MakeRustlsConnect,
         pool: Pool,
-        loads: Semaphore,
-        layouts: Vec<Layout>,
+        found: Vec<TableCollection>,
     ) -> Result<(Db, oneshot::Receiver<Result<(), Error>>), Error> {
+        let feed = self.feed;
         let mut collections = HashMap::new();
         let mut assembler = Assembler::new(TRANSACTION_BYTES_MAX);
-        for layout in layouts {
-            let name = layout.collection().to_string();
-            let layout = Arc::new(layout);
-            assembler.listen(Arc::clone(&layout));
-            let multiplexer = Multiplexer::new(name.as_str());
-            let collection =
-                Arc::new(TableCollection { layout, multiplexer, deafness: Deafness::default() });
-            if collections.insert(name.clone(), collection).is_some() {
+        for collection in found {
+            let name = collection.table.collection_name().to_owned();
+            assembler.listen(collection.layout());
+            if collections.insert(name.clone(), Arc::new(collection)).is_some() {
                 return Err(Error::duplicate_collection(&name));
             }
         }
@@ -271,11 +274,11 @@ impl DbBuilder {
         let (commands, receiver) = mpsc::channel(COMMANDS_MAX);
         // What is notified is visible when it comes.
         let channels = collections.values().filter(|_| feed == Feed::Wal);
-        let channels = channels.map(|collection| collection.layout.channel().to_owned());
+        let channels = channels.map(|collection| collection.channel.clone());
         let visibility = Visibility::new(channels);
         let inner = Arc::new_cyclic(|weak| Inner {
             pool,
-            loads,
+            loads: Semaphore::new((self.connections_max / 2).max(1)),
             tokens: Tokens::new(feed),
             collections,
             commands,
@@ -283,7 +286,9 @@ impl DbBuilder {
             pipeline: Mutex::default(),
             visibility,
             counters: Counters::default(),
-            looking: tokio::sync::Mutex::default(),
+            install: self.install,
+            checking: tokio::sync::Mutex::default(),
+            must_check: Arc::default(),
             is_closed: AtomicBool::new(false),
             weak: weak.clone(),
         });
@@ -301,6 +306,7 @@ impl DbBuilder {
             begun: (feed == Feed::Wal).then_some(begun),
         };
         tokio::spawn(task.run());
+        tokio::spawn(watch::run(Arc::downgrade(&inner), self.check_every));
         Ok((Db(inner), has_begun))
     }
 }
@@ -395,7 +401,7 @@ impl Inner {
 
     pub(crate) fn is_idle(&self, channel: &str) -> bool {
         let mut collections = self.collections.values();
-        let collection = collections.find(|collection| collection.layout.channel() == channel);
+        let collection = collections.find(|collection| collection.channel == channel);
         collection.is_none_or(|collection| collection.multiplexer.is_idle())
     }
 }

@@ -12,6 +12,7 @@ use crate::row::RowError;
 use crate::schema::{INSTALLED_CHANNEL, Layout};
 use crate::snapshot::AT_POINT;
 use crate::stats::Counters;
+use crate::table_collection::{Current, Standing};
 
 impl Inner {
     /// A notification came from the feed, in the order of commits.
@@ -25,7 +26,7 @@ impl Inner {
             return;
         }
         if channel == INSTALLED_CHANNEL {
-            return self.check_installed();
+            return self.check_soon();
         }
         let mut assembler = self.assembler.lock();
         assembler.feed(channel, payload);
@@ -78,7 +79,18 @@ impl Inner {
             Assembled::Gap(gap) => &gap.collection,
         };
         let Some(collection) = self.collections.get(&**name) else { return };
-        let mut batch = live_batch(&collection.layout, assembled, &self.counters);
+        let Current { layout, standing } = collection.current();
+        let mut batch = match standing {
+            Standing::Live => live_batch(&layout, assembled, &self.counters),
+            Standing::Unreadable => {
+                self.counters.requeries.add(1);
+                requery(match assembled {
+                    Assembled::Batch(batch) => batch.xid,
+                    Assembled::Gap(_) => u64::MAX,
+                })
+            }
+            Standing::Gone | Standing::Unavailable => return,
+        };
         batch.transaction = transaction.unwrap_or(batch.transaction);
         let loads = collection.multiplexer.apply(batch);
         self.spawn_loads(collection, loads);
@@ -95,7 +107,7 @@ impl Inner {
         for collection in self.collections.values() {
             let loads = collection.multiplexer.reload_all();
             if !loads.is_empty() {
-                let collection_name = collection.layout.collection();
+                let collection_name = collection.table.collection_name();
                 tracing::info!("reading {} live queries of {collection_name} again", loads.len());
             }
             self.spawn_loads(collection, loads);
@@ -106,10 +118,13 @@ impl Inner {
     }
 }
 
+/// Asks for all to be read again.
+fn requery(transaction: u64) -> Batch<LiveRow> {
+    Batch { transaction, truncated: false, requery: true, changes: Vec::new() }
+}
+
 /// A transaction's changes as live queries take them. What can't be told from them is read again.
 fn live_batch(layout: &Arc<Layout>, assembled: Assembled, counters: &Counters) -> Batch<LiveRow> {
-    let requery =
-        |transaction| Batch { transaction, truncated: false, requery: true, changes: Vec::new() };
     let batch = match assembled {
         Assembled::Batch(batch) if !batch.requery => batch,
         Assembled::Batch(batch) => {

@@ -9,9 +9,10 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use crate::compare::{Comparable, Refusal, split};
-use crate::db::{Inner, TableCollection};
+use crate::db::Inner;
 use crate::error::Error;
 use crate::schema::Layout;
+use crate::table_collection::{Current, Standing, TableCollection};
 
 impl Driver for Inner {
     fn observe<'a>(
@@ -24,12 +25,20 @@ impl Driver for Inner {
                 .collections
                 .get(&*query.collection)
                 .ok_or_else(|| Error::no_such_collection(&query.collection))?;
-            let plan = plan(&collection.layout, query)?;
+            let Current { layout, standing } = collection.current();
+            if standing == Standing::Unavailable {
+                return Err(collection.unavailable().into());
+            }
+            let plan = plan(&layout, query)?;
             let joined = collection.multiplexer.observe(query, plan, observer);
             let end = End { db: self.weak(), collection: Arc::clone(collection) };
             let observation = Observation::new((joined.observation, end));
             if let Some(load) = joined.load {
                 self.spawn_load(collection, load);
+            }
+            if !Arc::ptr_eq(&layout, &collection.layout()) {
+                // The table changed just now, and this query was planned for what it was.
+                self.replace(collection, None);
             }
             joined.ready.await.map_err(|_| Error::closed())??;
             Ok(observation)
@@ -40,11 +49,18 @@ impl Driver for Inner {
 
 /// How a query is evaluated on changes.
 pub(crate) fn plan(layout: &Layout, query: &Query) -> Result<Plan, Error> {
+    let column = |field: &str| {
+        layout.column_named(field).ok_or_else(|| match layout.id_column() {
+            None if field == "_id" => Error::composite_key(layout),
+            _ => Error::no_such_field(layout, field),
+        })
+    };
     for field in query.fields.iter().flat_map(|fields| fields.iter()) {
-        layout.column_named(field).ok_or_else(|| Error::no_such_field(layout, field))?;
+        // The id is always there.
+        if &**field != "_id" {
+            column(field)?;
+        }
     }
-    let column =
-        |field: &str| layout.column_named(field).ok_or_else(|| Error::no_such_field(layout, field));
     let predicate = query.predicate.try_map_tests(&|test| {
         let comparable = column(split(&test.field).0)?.comparable();
         comparable.test(test).map_err(|refusal| match refusal {
@@ -59,6 +75,10 @@ pub(crate) fn plan(layout: &Layout, query: &Query) -> Result<Plan, Error> {
     let keys = predicate.equality_keys(&is_routable);
     let mut order = Vec::new();
     for key in &query.sort {
+        if &*key.field == "_id" {
+            order.push(key.clone());
+            continue;
+        }
         let (name, path) = split(&key.field);
         let comparable = column(name)?.comparable();
         if path.is_some() {
@@ -72,8 +92,8 @@ pub(crate) fn plan(layout: &Layout, query: &Query) -> Result<Plan, Error> {
     }
     order.push(ascending("_id"));
     let is_ordered = |key: &SortKey| {
-        column(&key.field)
-            .is_ok_and(|column| &*key.field == "_id" || column.comparable().has_order())
+        &*key.field == "_id"
+            || column(&key.field).is_ok_and(|column| column.comparable().has_order())
     };
     let order = (query.has_window() && order.iter().all(is_ordered)).then(|| order.into());
     Ok(Plan { predicate, keys, order })
@@ -88,7 +108,29 @@ struct End {
 impl Drop for End {
     fn drop(&mut self) {
         if let Some(db) = self.db.upgrade() {
-            db.unlisten_if_idle(self.collection.layout.channel());
+            db.unlisten_if_idle(&self.collection.channel);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ddp_server::field;
+
+    use super::*;
+    use crate::schema::fixture;
+    use crate::value::ValueKind;
+
+    #[test]
+    fn the_id_of_several_columns_is_nothing_to_filter_on() {
+        let columns = [("list", ValueKind::Text), ("name", ValueKind::Text)];
+        let layout = fixture::composite(&columns);
+        let query = |name| Query { predicate: field(name).eq("a"), ..Query::all("tasks") };
+        let error = plan(&layout, &query("_id")).unwrap_err().to_string();
+        assert!(error.contains("made up of the fields list, name: filter on them"), "{error}");
+        assert!(plan(&layout, &query("name")).is_ok());
+        let fields = Some(["_id".into(), "name".into()].into());
+        let sort = vec![ascending("_id")];
+        assert!(plan(&layout, &Query { fields, sort, ..query("list") }).is_ok());
     }
 }

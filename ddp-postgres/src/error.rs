@@ -52,8 +52,6 @@ enum Kind {
     NoSlot(String),
     #[error("the host is {0}, and target_session_attrs demands another")]
     SessionAttributes(&'static str),
-    #[error("the triggers of collection {0:?} send by another feed")]
-    Deaf(String),
     #[error("too many keys for one SELECT")]
     TooManyKeys,
     #[error("committed changes are not visible yet")]
@@ -70,6 +68,10 @@ enum Kind {
     DuplicateCollection(String),
     #[error("collection {collection:?} has no published field {field:?}")]
     NoSuchField { collection: String, field: String },
+    #[error(
+        "the _id of collection {collection:?} is made up of the fields {fields}: filter on them instead"
+    )]
+    CompositeKey { collection: String, fields: String },
     #[error("field {field:?} of collection {collection:?} does not compare with {value:?}")]
     WrongType { collection: String, field: String, value: Value },
     #[error("field {field:?} of collection {collection:?} {why}")]
@@ -144,10 +146,6 @@ impl Error {
         Kind::SessionAttributes(if is_read_only { "read-only" } else { "writable" }).into()
     }
 
-    pub(crate) fn deaf(layout: &Layout) -> Self {
-        Kind::Deaf(layout.collection().to_string()).into()
-    }
-
     pub(crate) fn too_many_keys() -> Self {
         Kind::TooManyKeys.into()
     }
@@ -172,6 +170,12 @@ impl Error {
     pub(crate) fn no_such_field(layout: &Layout, field: &str) -> Self {
         let (collection, field) = (layout.collection().to_string(), field.to_owned());
         Kind::NoSuchField { collection, field }.into()
+    }
+
+    pub(crate) fn composite_key(layout: &Layout) -> Self {
+        let fields: Vec<&str> = layout.key_columns().map(|column| &**column.field()).collect();
+        let (collection, fields) = (layout.collection().to_string(), fields.join(", "));
+        Kind::CompositeKey { collection, fields }.into()
     }
 
     pub(crate) fn wrong_type(layout: &Layout, field: &str, value: &Value) -> Self {
@@ -204,6 +208,15 @@ impl Error {
             Kind::Replication(error) => error.is_transient(),
             _ => self.postgres().is_some_and(is_transient),
         }
+    }
+
+    /// Whether a statement or a row did not fit the table (class 42 of PostgreSQL's codes, or a plan
+    /// that has become invalid).
+    pub(crate) fn is_of_schema(&self) -> bool {
+        matches!(&*self.0, Kind::Row(_))
+            || self
+                .code()
+                .is_some_and(|code| code.code().starts_with("42") || code.code() == "0A000")
     }
 
     fn postgres(&self) -> Option<&tokio_postgres::Error> {

@@ -64,11 +64,11 @@
 pub mod assembler;
 mod compare;
 mod db;
-mod deafness;
 mod dispatch;
 mod driver;
 mod error;
 mod feed;
+mod installation;
 mod live_row;
 mod load;
 pub mod notification;
@@ -80,6 +80,7 @@ mod snapshot;
 mod sql;
 mod stats;
 pub mod table;
+mod table_collection;
 #[doc(hidden)]
 pub mod testing;
 mod tls;
@@ -87,6 +88,7 @@ mod tokens;
 mod transaction;
 pub mod value;
 mod visibility;
+mod watch;
 
 pub use db::{Db, DbBuilder, execute};
 pub use error::Error;

@@ -32,11 +32,14 @@ impl LiveRow {
 impl live_query::Row for LiveRow {
     fn value(&self, field: &str) -> Value {
         let (name, path) = split(field);
-        let Some(index) = self.layout.column_of_field(name) else { return Value::Null };
+        let Some(index) = self.layout.column_of_field(name) else {
+            // A key of several columns is ordered by its text, too.
+            return if field == "_id" { Value::from(self.id().as_str()) } else { Value::Null };
+        };
         let json = self.row.value(index).unwrap_or("null");
         let comparable = self.layout.columns()[index].comparable();
         // Keys that only PostgreSQL compares are ordered by their text.
-        let is_text = index == self.layout.key_index() && !comparable.is_ordered_as_key();
+        let is_text = Some(index) == self.layout.id_column() && !comparable.is_ordered_as_key();
         if is_text { Value::from(json) } else { comparable.value_or_null(path, json) }
     }
 

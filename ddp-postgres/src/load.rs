@@ -11,22 +11,37 @@ use futures::channel::oneshot;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
-use crate::db::{Inner, RETRY_AFTER, TableCollection};
+use crate::db::{Inner, RETRY_AFTER};
 use crate::error::Error;
 use crate::live_row::LiveRow;
 use crate::schema::Layout;
 use crate::snapshot::TransactionSnapshot;
 use crate::sql;
+use crate::table_collection::{Standing, TableCollection};
 
 /// How long, at first, until another look at what has committed but is not visible yet.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(1);
 
 /// Carries out a load, until it is done or nobody wants it. A database out of reach is tried again.
 pub(crate) async fn run(db: Arc<Inner>, collection: Arc<TableCollection>, mut load: Load) {
+    let mut has_checked = false;
     // How far the feed had come when it began to tell this load all.
     let mut position = None;
     let mut wait = LOOK_AGAIN_AFTER;
     while collection.multiplexer.wants(&load) {
+        match collection.current().standing {
+            Standing::Live | Standing::Unreadable => {}
+            Standing::Gone => {
+                match collection.multiplexer.finish_load(load, Rows::new(), |_| true).await {
+                    Ok(Some(repeat)) => (load, position) = (repeat, None),
+                    Ok(None) | Err(_) => return,
+                }
+                continue;
+            }
+            Standing::Unavailable => {
+                return collection.multiplexer.fail_load(&load, &collection.unavailable());
+            }
+        }
         let reading = read(&db, &collection, &load, &mut position);
         let reading = AssertUnwindSafe(reading).catch_unwind().await;
         match reading.unwrap_or_else(|_| Err(Error::panicked())) {
@@ -45,6 +60,13 @@ pub(crate) async fn run(db: Arc<Inner>, collection: Arc<TableCollection>, mut lo
             Err(error) if error.is_transient() && !db.is_closed() => {
                 tracing::debug!("{}: {error}; trying again", load.query.collection);
                 tokio::time::sleep(RETRY_AFTER).await;
+            }
+            // The table may have been altered, and nobody has noticed yet. Then this load is void.
+            Err(error) if error.is_of_schema() && !has_checked => {
+                has_checked = db.check_tables().await.is_ok();
+                if !has_checked {
+                    tokio::time::sleep(RETRY_AFTER).await;
+                }
             }
             Err(error) => {
                 tracing::error!("a live query of {} failed: {error}", load.query.collection);
@@ -68,10 +90,7 @@ async fn read(
     load: &Load,
     position: &mut Option<u64>,
 ) -> Result<(Rows, TransactionSnapshot), Error> {
-    let layout = &collection.layout;
-    if collection.deafness.is_deaf() {
-        return Err(Error::deaf(layout));
-    }
+    let layout = &collection.layout();
     let has_come_to = db.listen(layout.channel()).await?;
     let position = *position.get_or_insert(has_come_to);
     if !collection.multiplexer.wants(load) {

@@ -9,14 +9,16 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures::FutureExt;
+use serde_json::value::RawValue;
 use tokio_postgres::types::ToSql;
 
 use crate::assembler::{Assembled, Batch};
-use crate::db::{Inner, TableCollection};
+use crate::db::Inner;
 use crate::error::Error;
 use crate::row::Row;
 use crate::schema::Layout;
 use crate::snapshot::TransactionSnapshot;
+use crate::table_collection::TableCollection;
 
 /// What may wait behind a read, roughly.
 const WAITING_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -46,6 +48,11 @@ pub(crate) struct Pipeline {
 }
 
 impl Pipeline {
+    /// Whether anything is being read, and other things may wait.
+    pub(crate) fn is_reading(&self) -> bool {
+        self.is_reading
+    }
+
     /// Drops what waits, and what is being read.
     pub(crate) fn interrupt(&mut self) {
         self.waiting.clear();
@@ -152,7 +159,7 @@ impl Inner {
         collection: &TableCollection,
         keys: &[String],
     ) -> Result<(Vec<Row>, u64), Error> {
-        let layout = &collection.layout;
+        let layout = &collection.layout();
         if keys.len() > KEYS_MAX {
             return Err(Error::too_many_keys());
         }
@@ -175,9 +182,23 @@ impl Inner {
 
 /// The text of each key's columns, for one parameter per column.
 fn columns_of_keys(layout: &Layout, keys: &[String]) -> Result<Vec<Vec<String>>, Error> {
-    let mut columns = vec![Vec::with_capacity(keys.len())];
+    let malformed = || Error::malformed(layout.collection());
+    let mut columns = vec![Vec::with_capacity(keys.len()); layout.key().len()];
     for key in keys {
-        columns[0].push(key_text(key).ok_or_else(|| Error::malformed(layout.collection()))?);
+        let several: Vec<&RawValue>;
+        let values = match layout.id_column() {
+            Some(_) => vec![key.as_str()],
+            None => {
+                several = serde_json::from_str(key).map_err(|_| malformed())?;
+                several.iter().map(|value| value.get()).collect()
+            }
+        };
+        if values.len() != columns.len() {
+            return Err(malformed());
+        }
+        for (column, value) in columns.iter_mut().zip(values) {
+            column.push(key_text(value).ok_or_else(malformed)?);
+        }
     }
     Ok(columns)
 }

@@ -104,17 +104,35 @@ impl Layout {
         for (range, column) in found.into_iter().zip(self.columns()) {
             values.push(range.ok_or_else(|| RowError::MissingColumn(column.name().to_owned()))?);
         }
-        let key = values.get(self.key_index()).ok_or(RowError::Key)?;
-        let id = self.document_id(&json[key.start as usize..key.end as usize])?;
+        let text = |number: &usize| {
+            let range: &Range<u32> = values.get(*number).ok_or(RowError::Key)?;
+            Ok(&json[range.start as usize..range.end as usize])
+        };
+        let id = match self.key() {
+            [number] => self.document_id(text(number)?)?,
+            several => {
+                let keys = several.iter().map(text).collect::<Result<Vec<_>, _>>()?;
+                if keys.contains(&"null") {
+                    return Err(RowError::Key);
+                }
+                self.document_id(&format!("[{}]", keys.join(",")))?
+            }
+        };
         Ok(Row { id, text: json.into(), values: values.into() })
     }
 
-    /// The id of the document whose key has this JSON text.
+    /// The id of the document whose key has this JSON text, as
+    /// [`key_json_sql`](Layout::key_json_sql) or a trigger wrote it. A key of several columns is an
+    /// array, whose text is the id.
     ///
     /// # Errors
     ///
-    /// If it is null, an array or an object.
+    /// If it is null or an object, or an array although the key is a single column.
     pub fn document_id(&self, key: &str) -> Result<DocumentId, RowError> {
+        let Some(number) = self.id_column() else {
+            let is_array = key.starts_with('[') && key.ends_with(']');
+            return is_array.then(|| DocumentId::from_string(key)).ok_or(RowError::Key);
+        };
         if key.starts_with('"') {
             let text: String = serde_json::from_str(key).map_err(|_| RowError::Key)?;
             return Ok(DocumentId::from_string(&text));
@@ -124,7 +142,8 @@ impl Layout {
             Some(b't' | b'f') => return Ok(DocumentId::from_string(key)),
             _ => return Err(RowError::Key),
         }
-        let integer = matches!(self.key().kind(), ValueKind::Integer | ValueKind::BigInteger);
+        let integer =
+            matches!(self.columns()[number].kind(), ValueKind::Integer | ValueKind::BigInteger);
         // A number that JavaScript rounds would be another document's id.
         let exact = key.parse::<i64>().is_ok_and(|key| key.unsigned_abs() <= SAFE_INTEGER_MAX);
         Ok(if integer && exact && !self.string_ids() {
@@ -134,8 +153,8 @@ impl Layout {
         })
     }
 
-    /// The document of a row: the given columns as fields, or all of them. The key is the `_id`
-    /// and never a field.
+    /// The document of a row: the given columns as fields, or all of them. A key of one column is
+    /// the `_id` and never a field.
     ///
     /// # Errors
     ///
@@ -151,7 +170,7 @@ impl Layout {
             fields.push((column.field().clone(), start..text.len()));
             Ok(())
         };
-        let published = |index: &usize| *index != self.key_index();
+        let published = |index: &usize| Some(*index) != self.id_column();
         match columns {
             None => {
                 for (index, column) in self.columns().iter().enumerate() {

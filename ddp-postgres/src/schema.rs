@@ -7,8 +7,6 @@
 //! [`notification`](crate::notification) describes, within the writer's transaction. A statement
 //! that touches no row sends nothing. What the messages do not tell:
 //!
-//! - Rows changed directly in a partition or in a child table, since statement triggers fire only
-//!   for the table that the statement names.
 //! - The right order of two statements on the same rows, one of which runs inside a *function*
 //!   that the other one calls; inside a trigger it is noticed, and the table is read again.
 //! - Changes that are made while triggers are off, as by `session_replication_role = replica`.
@@ -22,8 +20,11 @@
 mod catalog;
 mod comparable;
 mod describe;
+mod digest;
 mod error;
+mod fingerprint;
 mod function;
+mod inspect;
 mod install;
 mod layout;
 mod name;
@@ -31,8 +32,10 @@ mod send;
 mod sql;
 
 pub use describe::describe;
+pub(crate) use digest::digests;
 pub use error::Error;
-pub use install::{check_feed, install, uninstall};
+pub(crate) use inspect::{Readiness, check_format, readiness};
+pub use install::{install, install_sql, uninstall};
 pub use layout::{Column, Layout};
 pub(crate) use send::{INSTALLED_CHANNEL, PUBLICATION};
 pub use sql::SESSION_OPTIONS;

@@ -72,11 +72,12 @@ fn order(layout: &Layout, keys: &[SortKey], sql: &mut String) {
         push(sql, format_args!("{column} {direction} NULLS {nulls}, "));
     }
     let by_id = keys.iter().find(|key| &*key.field == "_id");
-    let key = match layout.key().comparable() {
-        Comparable::Text(_) | Comparable::Padded(_) => {
-            format!("{} COLLATE \"C\"", quoted(layout.key()))
+    let column = layout.id_column().map(|number| &layout.columns()[number]);
+    let key = match column.map(|column| (column.comparable(), column)) {
+        Some((Comparable::Text(_) | Comparable::Padded(_), column)) => {
+            format!("{} COLLATE \"C\"", quoted(column))
         }
-        comparable if comparable.is_ordered_as_key() => quoted(layout.key()),
+        Some((comparable, column)) if comparable.is_ordered_as_key() => quoted(column),
         // As rows are ordered in memory.
         _ => format!("{} COLLATE \"C\"", layout.key_json_sql("t")),
     };

@@ -23,7 +23,7 @@ pub struct Table {
     pub(crate) schema: String,
     pub(crate) name: String,
     pub(crate) collection: Option<String>,
-    pub(crate) key: Option<String>,
+    pub(crate) key: Option<Vec<String>>,
     pub(crate) columns: Option<Vec<String>>,
     pub(crate) camel_case: bool,
     pub(crate) renamed: Vec<(String, String)>,
@@ -69,8 +69,18 @@ impl Table {
 
     /// The column that becomes `_id`, if it is not the primary key. It must be `NOT NULL` and
     /// have a unique index of its own.
-    pub fn key(mut self, column: impl Into<String>) -> Self {
-        self.key = Some(column.into());
+    pub fn key(self, column: impl Into<String>) -> Self {
+        self.key_columns([column])
+    }
+
+    /// The columns that make up the key, if they are not the primary key. They must be `NOT NULL`
+    /// and have a unique index of their own.
+    ///
+    /// The `_id` of a key of several columns is the text of a JSON array of their values, in this
+    /// order, or in the primary key's: `[1,"a"]`. The columns are fields as well, for queries to
+    /// filter on; `_id` is none.
+    pub fn key_columns(mut self, columns: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.key = Some(columns.into_iter().map(Into::into).collect());
         self
     }
 

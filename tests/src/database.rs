@@ -49,6 +49,30 @@ pub fn create_database(name: &str, setup: &str) -> String {
     cluster.database_url(name)
 }
 
+/// The URL of a database of the shared cluster.
+#[must_use]
+pub fn database_url(name: &str) -> String {
+    shared_cluster().lock().unwrap_or_else(PoisonError::into_inner).database_url(name)
+}
+
+/// Runs a file of commands by `psql`, as it is.
+///
+/// # Panics
+/// If it fails.
+pub fn psql_script(database: &str, script: &str) {
+    use std::io::Write;
+    let mut child = std::process::Command::new("psql")
+        .args(["-Xq", &database_url(database)])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .expect("psql is installed");
+    let mut input = child.stdin.take().expect("its input is a pipe");
+    input.write_all(script.as_bytes()).expect("psql reads");
+    drop(input);
+    assert!(child.wait().expect("psql ends").success(), "{script}");
+}
+
 /// Runs SQL in a database of the shared cluster by a separate `psql` process.
 ///
 /// # Panics

@@ -107,7 +107,7 @@ async fn a_server_that_may_not_install_refuses_the_triggers_of_another_feed() {
         async { builder.connect().await.map(drop).map_err(|error| error.to_string()) }
     };
     let error = without_install(Feed::Notify).await.unwrap_err();
-    assert!(error.contains("has no triggers"), "{error}");
+    assert!(error.contains("lacks the right triggers"), "{error}");
     for (installed, other) in [(Feed::Wal, Feed::Notify), (Feed::Notify, Feed::Wal)] {
         connect(&url, installed).await.unwrap();
         without_install(installed).await.unwrap();
@@ -130,7 +130,7 @@ async fn subscriptions_end_when_another_server_installs_for_another_feed() {
         let id = client.subscribe("tasks", json!([])).await;
         let other = connect(&url, theirs).await.unwrap();
         client.until("the end", |client| client.nosub.contains_key(&id)).await;
-        assert_eq!(client.nosub[&id]["error"], 500);
+        assert_eq!(client.nosub[&id]["error"], "collection-unavailable");
         let id = client.send_sub("tasks", json!([])).await;
         client.until("a refusal", |client| client.nosub.contains_key(&id)).await;
         let mut theirs = subscriber(&other).await;

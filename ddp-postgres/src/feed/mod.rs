@@ -118,7 +118,7 @@ impl Task {
         db.counters.connections.add(1);
         if !std::mem::take(&mut self.is_first) {
             db.counters.gaps_connection.add(1);
-            db.check_installed();
+            db.check_soon();
         }
         db.handle_gap();
     }

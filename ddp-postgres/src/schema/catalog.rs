@@ -4,19 +4,20 @@ use std::collections::{HashMap, HashSet};
 
 use tokio_postgres::Client;
 
-/// The kind of relation, its partitions and the database's encoding.
+use super::name::qualified;
+
+/// The kind of relation, whether the current role sees only what policies let it see, and the
+/// database's encoding.
 const RELATION: &str = "
-SELECT c.oid, c.relkind::text, c.relispartition,
+SELECT c.oid, c.relkind::text, c.relispartition, c.relpersistence = 't',
+    pg_catalog.row_security_active(c.oid),
     pg_catalog.current_setting('server_encoding') = 'UTF8'
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = $1 AND c.relname = $2";
 
-/// The columns, and for each whether it is the primary key by itself, and whether it is a key
-/// that another index keeps unique at the end of each statement.
 const COLUMNS: &str = "
 SELECT a.attname::text, a.atttypid, pg_catalog.format_type(a.atttypid, a.atttypmod), a.attnotnull,
-    COALESCE(i.is_primary, false), COALESCE(i.is_unique, false),
-    COALESCE(l.collisdeterministic, true), COALESCE(l.sql_name, ''),
+    a.attgenerated = 'v', COALESCE(l.collisdeterministic, true), COALESCE(l.sql_name, ''),
     COALESCE(l.provider = 'b' OR l.provider = 'c' AND l.collate IN ('C', 'POSIX'), false),
     COALESCE(l.provider = 'b' AND l.locale = 'C'
         OR l.provider = 'c' AND l.ctype IN ('C', 'POSIX'), false)
@@ -35,14 +36,37 @@ FROM pg_catalog.pg_attribute a LEFT JOIN LATERAL (
         LATERAL (SELECT x.collprovider = 'd' AS is_default) e
     WHERE x.oid = a.attcollation
 ) l ON true
-LEFT JOIN LATERAL (
-    SELECT bool_or(x.indisprimary) AS is_primary, bool_or(x.indimmediate) AS is_unique
-    FROM pg_catalog.pg_index x
-    WHERE x.indrelid = a.attrelid AND x.indisunique AND x.indisvalid AND x.indnkeyatts = 1
-        AND x.indkey[0] = a.attnum AND x.indpred IS NULL
-) i ON true
 WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY a.attnum";
+
+/// The indexes that keep all rows apart by columns alone: whether each is the primary key, whether
+/// it does so at the end of each statement, and its columns in order.
+const UNIQUE_INDEXES: &str = "
+SELECT x.indisprimary, x.indimmediate, ARRAY(
+    SELECT a.attname::text FROM unnest(x.indkey::int2[]) WITH ORDINALITY AS k (attnum, number)
+        JOIN pg_catalog.pg_attribute a ON a.attrelid = x.indrelid AND a.attnum = k.attnum
+    WHERE k.number <= x.indnkeyatts ORDER BY k.number)
+FROM pg_catalog.pg_index x
+WHERE x.indrelid = $1 AND x.indisunique AND x.indisvalid AND x.indpred IS NULL
+    AND x.indexprs IS NULL";
+
+/// The tables whose rows are also this one's, of all levels, and those whose rows this one's are.
+/// Temporary tables of other sessions are out of everybody's reach.
+const FAMILY: &str = "
+WITH RECURSIVE below (oid) AS (
+    SELECT i.inhrelid FROM pg_catalog.pg_inherits i WHERE i.inhparent = $1
+    UNION
+    SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN below ON i.inhparent = below.oid
+), above (oid) AS (
+    SELECT i.inhparent FROM pg_catalog.pg_inherits i WHERE i.inhrelid = $1
+    UNION
+    SELECT i.inhparent FROM pg_catalog.pg_inherits i JOIN above ON i.inhrelid = above.oid
+), member (oid, is_below) AS (SELECT oid, true FROM below UNION ALL SELECT oid, false FROM above)
+SELECT member.is_below, c.relkind::text, n.nspname::text, c.relname::text
+FROM member JOIN pg_catalog.pg_class c ON c.oid = member.oid
+    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relpersistence <> 't'
+ORDER BY 3, 4";
 
 /// Every type that the given ones lead to, by each way that leads from a type to another.
 const TYPES: &str = "
@@ -79,7 +103,27 @@ pub(super) struct RelationEntry {
     /// PostgreSQL's letter: `r` is a table, `p` a partitioned one.
     pub(super) kind: String,
     pub(super) is_partition: bool,
+    pub(super) is_temporary: bool,
+    /// Whether policies may hide rows from the current role.
+    pub(super) has_row_security: bool,
     pub(super) utf8: bool,
+}
+
+/// A unique index.
+#[derive(Debug)]
+pub(super) struct IndexEntry {
+    pub(super) is_primary: bool,
+    pub(super) is_immediate: bool,
+    pub(super) columns: Vec<String>,
+}
+
+/// The partitions and other children of a table, and its parents, by their quoted names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Family {
+    pub(super) below: Vec<String>,
+    pub(super) above: Vec<String>,
+    /// A partition or child whose rows are elsewhere.
+    pub(super) foreign: Option<String>,
 }
 
 #[derive(Debug)]
@@ -88,8 +132,8 @@ pub(super) struct ColumnEntry {
     pub(super) type_oid: u32,
     pub(super) type_name: String,
     pub(super) not_null: bool,
-    pub(super) is_primary: bool,
-    pub(super) is_unique: bool,
+    /// Computed when it is read, so that no trigger sees it.
+    pub(super) is_virtual: bool,
     /// Whether only equal texts are equal by the column's collation.
     pub(super) is_deterministic: bool,
     /// The collation as SQL names it; empty if there is none.
@@ -128,7 +172,9 @@ pub(super) async fn relation(
             oid: row.try_get(0)?,
             kind: row.try_get(1)?,
             is_partition: row.try_get(2)?,
-            utf8: row.try_get(3)?,
+            is_temporary: row.try_get(3)?,
+            has_row_security: row.try_get(4)?,
+            utf8: row.try_get(5)?,
         })
     })
     .transpose()
@@ -146,15 +192,48 @@ pub(super) async fn columns(
                 type_oid: row.try_get(1)?,
                 type_name: row.try_get(2)?,
                 not_null: row.try_get(3)?,
-                is_primary: row.try_get(4)?,
-                is_unique: row.try_get(5)?,
-                is_deterministic: row.try_get(6)?,
-                collation: row.try_get(7)?,
-                is_bytewise: row.try_get(8)?,
-                lowers_ascii_only: row.try_get(9)?,
+                is_virtual: row.try_get(4)?,
+                is_deterministic: row.try_get(5)?,
+                collation: row.try_get(6)?,
+                is_bytewise: row.try_get(7)?,
+                lowers_ascii_only: row.try_get(8)?,
             })
         })
         .collect()
+}
+
+pub(super) async fn unique_indexes(
+    client: &Client,
+    relation: u32,
+) -> Result<Vec<IndexEntry>, tokio_postgres::Error> {
+    let rows = client.query(UNIQUE_INDEXES, &[&relation]).await?;
+    let index = |row: &tokio_postgres::Row| {
+        Ok(IndexEntry {
+            is_primary: row.try_get(0)?,
+            is_immediate: row.try_get(1)?,
+            columns: row.try_get(2)?,
+        })
+    };
+    rows.iter().map(index).collect()
+}
+
+pub(super) async fn family(
+    client: &Client,
+    relation: u32,
+) -> Result<Family, tokio_postgres::Error> {
+    let mut family = Family::default();
+    for row in client.query(FAMILY, &[&relation]).await? {
+        let (is_below, kind): (bool, String) = (row.try_get(0)?, row.try_get(1)?);
+        let name = qualified(row.try_get(2)?, row.try_get(3)?);
+        if is_below && kind == "f" {
+            family.foreign = Some(name);
+        } else if is_below {
+            family.below.push(name);
+        } else {
+            family.above.push(name);
+        }
+    }
+    Ok(family)
 }
 
 /// Those of the columns' collations whose `lower` makes A to Z into a to z. In Turkish it does not,

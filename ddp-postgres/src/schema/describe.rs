@@ -2,11 +2,11 @@
 
 use tokio_postgres::Client;
 
-use super::catalog::{self, ColumnEntry, TypeEntry, Types};
+use super::Error;
+use super::catalog::{self, ColumnEntry, Family, IndexEntry, RelationEntry, TypeEntry, Types};
 use super::comparable::Comparables;
 use super::layout::{Column, Expression, Layout, Measure, Traits};
-use super::name::quoted;
-use super::{Error, catalog::RelationEntry};
+use super::name::{qualified, quoted};
 use crate::table::Table;
 use crate::value::ValueKind;
 
@@ -19,84 +19,117 @@ const TYPE_DEPTH_MAX: u32 = 16;
 ///
 /// If there is no such table, or it cannot be published as it is said to be.
 pub async fn describe(client: &Client, table: &Table) -> Result<Layout, Error> {
-    let relation = format!("{}.{}", quoted(&table.schema), quoted(&table.name));
+    let relation = qualified(&table.schema, &table.name);
     let found = catalog::relation(client, &table.schema, &table.name).await?;
     let Some(found) = found else { return Err(Error::NoTable { relation }) };
     let all = match found.kind.as_str() {
         _ if found.is_partition => return Err(Error::Partition { relation }),
+        _ if found.is_temporary => return Err(Error::Temporary { relation }),
         "r" | "p" => catalog::columns(client, found.oid).await?,
         _ => return Err(Error::NotATable { relation }),
     };
-    let key = find_key(table, &relation, &all)?.name.clone();
+    let mut family = catalog::family(client, found.oid).await?;
+    if let Some(member) = family.foreign.take() {
+        return Err(Error::ForeignPart { relation, member });
+    }
+    let indexes = catalog::unique_indexes(client, found.oid).await?;
+    let key = find_key(table, &relation, &all, &indexes)?;
     check_names(table, &relation, &all)?;
     let published: Vec<ColumnEntry> = all
         .into_iter()
         .filter(|column| match &table.columns {
-            Some(published) => column.name == key || published.contains(&column.name),
+            Some(published) => key.contains(&column.name) || published.contains(&column.name),
             None => true,
         })
         .collect();
+    if let Some(column) = published.iter().find(|column| column.is_virtual) {
+        return Err(Error::VirtualColumn { relation, column: column.name.clone() });
+    }
     let types = Types::of(client, &published).await?;
     let comparables =
         Comparables { lowering: catalog::lowering(client, &published).await?, is_utf8: found.utf8 };
-    layout(table, relation, &found, &published, (&types, &comparables), &key)
+    layout(table, relation, (&found, family), &published, (&types, &comparables), &key)
 }
 
 fn layout(
     table: &Table,
     relation: String,
-    found: &RelationEntry,
+    (found, family): (&RelationEntry, Family),
     published: &[ColumnEntry],
     (types, comparables): (&Types, &Comparables),
-    key: &str,
+    key: &[String],
 ) -> Result<Layout, Error> {
     let mut columns: Vec<Column> = Vec::with_capacity(published.len());
-    let mut key_index = 0;
-    for (index, entry) in published.iter().enumerate() {
-        let field = if entry.name == key {
-            key_index = index;
-            "_id".to_owned()
-        } else {
-            table.field_name(&entry.name)
-        };
+    for entry in published {
+        // A key of several columns is not any of them.
+        let is_id = key == [entry.name.as_str()];
+        let field = if is_id { "_id".to_owned() } else { table.field_name(&entry.name) };
         // Minimongo refuses these, and DDP has its own use for `_id`.
         if field.is_empty() || field.starts_with('$') || field.contains(['.', '\0']) {
             return Err(Error::FieldName { relation, field });
         }
-        if columns.iter().any(|column| *column.field == *field) {
+        let is_taken = columns.iter().any(|column| *column.field == *field);
+        if is_taken || (key.len() > 1 && field == "_id") {
             return Err(Error::DuplicateField { relation, field });
         }
         columns.push(column(table, &relation, entry, (types, comparables), field)?);
     }
+    let number = |name: &String| columns.iter().position(|column| column.name == *name);
+    let numbers: Vec<usize> = key.iter().filter_map(number).collect();
+    let is_unsuitable = |number: &usize| {
+        matches!(columns[*number].kind, ValueKind::Array(_) | ValueKind::Json | ValueKind::Ejson)
+    };
+    if numbers.iter().any(is_unsuitable) {
+        return Err(unsuitable_key(&relation, key));
+    }
     let traits = Traits {
         string_ids: table.string_ids,
         rows_max: table.rows_max,
-        partitioned: found.kind == "p",
+        tree: found.kind == "p" || !family.below.is_empty(),
         utf8: found.utf8,
+        row_security: found.has_row_security,
     };
     let names = (table.schema.as_str(), table.name.as_str());
-    let mut layout = Layout::new(table.collection_name(), names, columns, key_index, traits);
+    let mut layout = Layout::new(table.collection_name(), names, columns, numbers, traits);
     layout.keys_only = table.keys_only;
+    layout.family = family;
     Ok(layout)
 }
 
-fn find_key<'a>(
+/// The names of the columns that make up the key, in its order.
+fn find_key(
     table: &Table,
     relation: &str,
-    columns: &'a [ColumnEntry],
-) -> Result<&'a ColumnEntry, Error> {
-    let relation = || relation.to_owned();
-    let Some(name) = &table.key else {
-        let primary = columns.iter().find(|column| column.is_primary);
-        return primary.ok_or_else(|| Error::NoKey { relation: relation() });
+    columns: &[ColumnEntry],
+    indexes: &[IndexEntry],
+) -> Result<Vec<String>, Error> {
+    let Some(names) = &table.key else {
+        let primary = indexes.iter().find(|index| index.is_primary);
+        let primary = primary.ok_or_else(|| Error::NoKey { relation: relation.to_owned() })?;
+        return Ok(primary.columns.clone());
     };
-    let Some(key) = columns.iter().find(|column| column.name == *name) else {
-        return Err(Error::NoColumn { relation: relation(), column: name.clone() });
-    };
-    if !key.not_null || !(key.is_unique || key.is_primary) {
-        return Err(Error::UnsuitableKey { relation: relation(), column: name.clone() });
+    for name in names {
+        let Some(column) = columns.iter().find(|column| column.name == *name) else {
+            return Err(Error::NoColumn { relation: relation.to_owned(), column: name.clone() });
+        };
+        if !column.not_null {
+            return Err(unsuitable_key(relation, names));
+        }
     }
-    Ok(key)
+    let is_unique = |index: &IndexEntry| {
+        (index.is_immediate || index.is_primary)
+            && index.columns.len() == names.len()
+            && index.columns.iter().all(|column| names.contains(column))
+    };
+    if !indexes.iter().any(is_unique) {
+        return Err(unsuitable_key(relation, names));
+    }
+    Ok(names.clone())
+}
+
+fn unsuitable_key(relation: &str, key: &[String]) -> Error {
+    let names: Vec<String> = key.iter().map(|name| quoted(name)).collect();
+    Error::UnsuitableKey { relation: relation.to_owned(), key: names.join(", ") }
 }
 
 /// Refuses columns that do not exist: a misspelt name would silently stay unpublished.

@@ -35,22 +35,77 @@ pub enum Error {
         /// The missing column.
         column: String,
     },
-    /// There is no primary key of one column, and no key was named.
-    #[error("table {relation} has no primary key of a single column; name a unique one by .key(…)")]
+    /// It is a temporary table, which only its own session sees.
+    #[error("{relation} is a temporary table, which other sessions do not see")]
+    Temporary {
+        /// The table's quoted name.
+        relation: String,
+    },
+    /// A partition or child is a foreign table, whose changes cannot be seen.
+    #[error("{member}, a part of table {relation}, is a foreign table: its changes cannot be seen")]
+    ForeignPart {
+        /// The table's quoted name.
+        relation: String,
+        /// The partition's or child's quoted name.
+        member: String,
+    },
+    /// The current role may see only some of the rows.
+    #[error(
+        "row-level security hides rows of table {relation} from this server's role, but broadcasts \
+         carry all rows; exempt the role from the table's policies, or have keys only told by \
+         .keys_only() and the notify feed"
+    )]
+    RowSecurity {
+        /// The table's quoted name.
+        relation: String,
+    },
+    /// There is no primary key, and no key was named.
+    #[error("table {relation} has no primary key; name unique columns by .key(…)")]
     NoKey {
         /// The table's quoted name.
         relation: String,
     },
     /// The key may be null, or two rows may share one.
     #[error(
-        "column {column:?} of table {relation} cannot be the key: it must be NOT NULL and have a \
-         unique index of its own"
+        "table {relation} cannot have the key {key}: its columns must be NOT NULL, be no arrays or \
+         JSON, and have a unique index of their own"
     )]
     UnsuitableKey {
         /// The table's quoted name.
         relation: String,
+        /// The columns.
+        key: String,
+    },
+    /// A published column is computed only when it is read.
+    #[error(
+        "column {column:?} of table {relation} is a virtual generated column, which triggers do not \
+         see: leave it out by .columns(…), or make it STORED"
+    )]
+    VirtualColumn {
+        /// The table's quoted name.
+        relation: String,
         /// The column.
         column: String,
+    },
+    /// A later version of this library has installed triggers whose messages this one cannot read.
+    #[error(
+        "the triggers of table {relation} are of a newer version of this library (format {format}); \
+         upgrade this server"
+    )]
+    NewerFormat {
+        /// The table's quoted name.
+        relation: String,
+        /// The format of the newer version's messages.
+        format: u32,
+    },
+    /// The triggers are not there, or not all of them, or disabled, or not those that are needed.
+    #[error(
+        "table {relation} lacks the right triggers; a role that may install them has to run \
+         DbBuilder::install_sql"
+    )]
+    NotInstalled {
+        /// The table's quoted name.
+        relation: String,
     },
     /// A column was marked as EJSON that holds no JSON.
     #[error("column {column:?} of table {relation} is marked as EJSON, but is not json or jsonb")]
@@ -75,12 +130,6 @@ pub enum Error {
         relation: String,
         /// The field.
         field: String,
-    },
-    /// Nobody has installed the table's triggers.
-    #[error("table {relation} has no triggers; install them by a role that may")]
-    NotInstalled {
-        /// The table's quoted name.
-        relation: String,
     },
     /// The table's triggers send by another feed than this server hears.
     #[error(

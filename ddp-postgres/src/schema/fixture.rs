@@ -18,6 +18,16 @@ pub(crate) fn layout(columns: &[(&str, ValueKind)], string_ids: bool) -> Layout 
         needs_settings: false,
     };
     let columns = columns.iter().enumerate().map(column).collect();
-    let traits = Traits { string_ids, rows_max: 100, partitioned: false, utf8: true };
-    Layout::new("tasks", ("public", "tasks"), columns, 0, traits)
+    let traits = Traits { string_ids, rows_max: 100, tree: false, utf8: true, row_security: false };
+    Layout::new("tasks", ("public", "tasks"), columns, vec![0], traits)
+}
+
+/// The same, with all columns for a key.
+pub(crate) fn composite(columns: &[(&str, ValueKind)]) -> Layout {
+    let mut layout = layout(columns, false);
+    layout.key = (0..columns.len()).collect();
+    for column in &mut layout.columns {
+        column.field = column.name.as_str().into();
+    }
+    layout
 }

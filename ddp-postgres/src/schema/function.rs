@@ -24,28 +24,6 @@ impl Layout {
         format!("'ddp.{letter}_{}'", self.hash)
     }
 
-    pub(super) fn note_moved_key(&self) -> String {
-        let (moved, key) = (self.variable('k'), self.key_json_sql("OLD"));
-        format!(
-            "DECLARE
-    moved pg_catalog.text := pg_catalog.current_setting({moved}, true);
-    key pg_catalog.text;
-BEGIN
-    key := {key};
-    PERFORM pg_catalog.set_config({moved}, CASE
-        WHEN pg_catalog.texteq(moved, '!') THEN '!'
-        WHEN pg_catalog.int4gt(pg_catalog.octet_length(pg_catalog.concat(moved, key)), {MOVED_BYTES_MAX}) THEN '!'
-        WHEN pg_catalog.int4gt(pg_catalog.octet_length(moved), 0) THEN pg_catalog.concat(moved, ',', key)
-        ELSE key END, true);
-    RETURN NULL;
-EXCEPTION WHEN OTHERS THEN
-    PERFORM pg_catalog.set_config({moved}, '!', true);
-    RETURN NULL;
-END
-"
-        )
-    }
-
     /// The body of a statement trigger's function.
     ///
     /// `state` is `64 * sequence + depth` of the collection's last message in the transaction. A
@@ -65,18 +43,18 @@ END
             }
             Capture::Insert | Capture::Update => ("u", self.gather_rows()),
             Capture::Delete => ("d", self.gather_keys("ddp_old")),
-            Capture::Truncate | Capture::Key => ("t", "    body := '';\n".to_owned()),
+            Capture::ParentUpdate => ("r", touched("ddp_new")),
+            Capture::ParentDelete => ("r", touched("ddp_old")),
+            // Some of the rows may be in other tables.
+            Capture::Truncate if self.tree => ("r", "    body := '';\n".to_owned()),
+            Capture::Truncate => ("t", "    body := '';\n".to_owned()),
         };
+        let gather = gather + &self.doubt(capture);
         let moved = if capture == Capture::Update { self.send_moved_keys() } else { String::new() };
         let (send_body, send_requery) = (self.send_body(), self.send("' 1 1 r '"));
         let advance = "state := pg_catalog.int8pl(pg_catalog.int8mul(pg_catalog.int8div(state, 64), 64), pg_catalog.int8pl(64, \
             LEAST(pg_catalog.pg_trigger_depth(), 63)));";
         let relation = literal(&self.relation);
-        let forget = if capture == Capture::Update && !self.partitioned {
-            format!("    PERFORM pg_catalog.set_config({}, '', true);\n", self.variable('k'))
-        } else {
-            String::new()
-        };
         format!(
             "DECLARE
     kind pg_catalog.text := '{kind}';
@@ -101,7 +79,7 @@ BEGIN
 {send_body}    RETURN NULL;
 EXCEPTION WHEN OTHERS THEN
     RAISE LOG 'changes of % are told without their rows: %', {relation}, SQLERRM;
-{forget}    state := pg_catalog.concat('0', pg_catalog.current_setting({state}, true));
+    state := pg_catalog.concat('0', pg_catalog.current_setting({state}, true));
     {advance}
     PERFORM pg_catalog.set_config({state}, state::pg_catalog.text, true);
     PERFORM {send_requery};
@@ -152,45 +130,64 @@ END
         )
     }
 
+    /// A table that was renamed or detached keeps its triggers until they are taken away. Its rows
+    /// are no longer those of the collection, which is told to be read again then.
+    fn doubt(&self, capture: Capture) -> String {
+        if matches!(capture, Capture::ParentUpdate | Capture::ParentDelete) {
+            return String::new();
+        }
+        let (name, schema) = (literal(&self.table), literal(&self.schema));
+        let is_part = if self.tree {
+            let relation = literal(&self.relation);
+            format!(
+                " AND NOT EXISTS (WITH RECURSIVE ddp_part (oid) AS (SELECT TG_RELID
+            UNION SELECT i.inhparent FROM pg_catalog.pg_inherits i JOIN ddp_part ON i.inhrelid OPERATOR(pg_catalog.=) ddp_part.oid)
+            SELECT FROM ddp_part WHERE ddp_part.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass({relation}))"
+            )
+        } else {
+            String::new()
+        };
+        format!(
+            "    IF (pg_catalog.namene(TG_TABLE_NAME, {name}) OR pg_catalog.namene(TG_TABLE_SCHEMA, {schema})){is_part} THEN
+        body := NULL;
+    END IF;
+"
+        )
+    }
+
     fn gather_keys(&self, rows: &str) -> String {
         let rows_max = self.rows_max;
         let probe = u64::from(rows_max) + 1;
         let key = self.key_json_sql("ddp_some");
-        let column = quoted(&self.key().name);
+        let columns = self.key_columns().map(|column| format!("{rows}.{}", quoted(&column.name)));
+        let columns = columns.collect::<Vec<_>>().join(", ");
         format!(
             "    SELECT pg_catalog.count(*), CASE WHEN pg_catalog.int8le(pg_catalog.count(*), {rows_max})
         THEN pg_catalog.string_agg({key}, ',') END
         INTO touched, body
-        FROM (SELECT {rows}.{column} FROM {rows} LIMIT {probe}) AS ddp_some;
+        FROM (SELECT {columns} FROM {rows} LIMIT {probe}) AS ddp_some;
 {NOTHING_TOUCHED}"
         )
     }
 
-    /// Sends the old keys of rows whose key was changed as deleted, before the rows.
+    /// Sends the old keys of rows whose key was changed as deleted, before the rows. A row's
+    /// trigger could tell them more cheaply, but its condition would keep the key's column from
+    /// being altered.
     fn send_moved_keys(&self) -> String {
-        let (moved, state) = (self.variable('k'), self.variable('s'));
-        let send = self.send("' 1 1 d ', moved");
-        let (gather, forget) = if self.partitioned {
-            let (old, new) = (self.key_json_sql("ddp_old"), self.key_json_sql("ddp_new"));
-            let gather = format!(
-                "    IF pg_catalog.textne(kind, 'r') THEN
-        moved := (SELECT pg_catalog.string_agg(ddp_moved.key, ',') FROM
-            (SELECT {old} AS key FROM ddp_old EXCEPT SELECT {new} FROM ddp_new) AS ddp_moved);
-    END IF;\n"
-            );
-            (gather, String::new())
-        } else {
-            (
-                format!("    moved := pg_catalog.current_setting({moved}, true);\n"),
-                format!("        PERFORM pg_catalog.set_config({moved}, '', true);\n"),
-            )
-        };
+        let (state, send) = (self.variable('s'), self.send("' 1 1 d ', moved"));
+        let (old, new) = (self.key_json_sql("ddp_old"), self.key_json_sql("ddp_new"));
         format!(
-            "{gather}    IF pg_catalog.int4gt(pg_catalog.octet_length(moved), 0) THEN
-{forget}        IF pg_catalog.texteq(moved, '!') OR pg_catalog.int4gt(pg_catalog.octet_length(moved), {MOVED_BYTES_MAX}) THEN
+            "    IF pg_catalog.textne(kind, 'r') THEN
+        IF pg_catalog.int8eq(touched, 1) THEN
+            moved := (SELECT {old} FROM ddp_old WHERE pg_catalog.textne({old}, (SELECT {new} FROM ddp_new)));
+        ELSE
+            moved := (SELECT pg_catalog.string_agg(ddp_moved.key, ',') FROM
+                (SELECT {old} AS key FROM ddp_old EXCEPT SELECT {new} FROM ddp_new) AS ddp_moved);
+        END IF;
+        IF pg_catalog.int4gt(pg_catalog.octet_length(moved), {MOVED_BYTES_MAX}) THEN
             kind := 'r';
             body := '';
-        ELSIF pg_catalog.textne(kind, 'r') THEN
+        ELSIF pg_catalog.int4gt(pg_catalog.octet_length(moved), 0) THEN
             state := pg_catalog.int8pl(state, 64);
             PERFORM {send};
             PERFORM pg_catalog.set_config({state}, state::pg_catalog.text, true);
@@ -199,6 +196,15 @@ END
 "
         )
     }
+}
+
+/// For tables of which nothing is told but that they were changed.
+fn touched(rows: &str) -> String {
+    format!(
+        "    touched := (SELECT pg_catalog.count(*) FROM (SELECT FROM {rows} LIMIT 1) AS ddp_some);
+{NOTHING_TOUCHED}    body := '';
+"
+    )
 }
 
 impl Column {

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, GenericClient};
 
-use super::name::{hash, literal};
+use super::inspect::{Functions, Inspection, inspect};
+use super::send;
 use super::{Error, Layout};
 use crate::feed::Feed;
 
@@ -20,78 +21,42 @@ const ATTEMPTS: u32 = 6;
 /// Writers that queued up get their turn before the next attempt.
 const PAUSE: Duration = Duration::from_millis(250);
 
+const HAS_SCHEMA: &str = "SELECT pg_catalog.to_regnamespace('ddp') IS NOT NULL";
+
+/// Whether the schema is there, holds nothing, and may be dropped by this role.
+const IS_EMPTY: &str = "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace n
+WHERE n.nspname = 'ddp' AND pg_catalog.pg_has_role(n.nspowner, 'USAGE') AND NOT EXISTS (
+    SELECT FROM pg_catalog.pg_depend d
+    WHERE d.refclassid = 'pg_catalog.pg_namespace'::regclass AND d.refobjid = n.oid))";
+
 /// Gives tables their triggers, so that changes to them are told.
 ///
 /// A table whose triggers are the right ones already is neither changed nor locked. Any number of
 /// servers may do this at the same time. Otherwise the table is locked against writers for a few
-/// milliseconds, each table in a transaction of its own: a deadlock would take two.
+/// milliseconds, each table in a transaction of its own: a deadlock would take two. The triggers of
+/// partitions, of tables that inherit from this one, and of tables that it inherits from, belong to
+/// the table's.
 ///
 /// The database role must own the tables, or have the `TRIGGER` privilege on them, and be allowed
 /// to create the schema `ddp` or objects in it.
 ///
 /// # Errors
 ///
-/// If the database refuses, or a long transaction keeps a table locked. Tables before that one
-/// have their triggers then.
+/// If the database refuses, a long transaction keeps a table locked, or a newer version of this
+/// library has installed its triggers. Tables before that one have their triggers then.
 pub async fn install(client: &mut Client, layouts: &[Layout]) -> Result<(), Error> {
     for layout in layouts {
-        if !is_installed(client, layout).await? {
+        let found = inspect(client, layout).await?;
+        found.check_format(layout)?;
+        if !found.is_right() {
             with_retries(client, layout, Action::Install).await?;
         }
     }
     Ok(())
 }
 
-/// Checks that triggers which another role has installed send by the feed of the layouts, since
-/// otherwise nothing would ever be heard.
-///
-/// # Errors
-///
-/// If a table has no triggers, or they send by another feed, or the database does not answer.
-pub async fn check_feed(
-    client: &Client,
-    layouts: impl IntoIterator<Item = &Layout>,
-) -> Result<(), Error> {
-    for layout in layouts {
-        let relation = || layout.relation().to_owned();
-        match installed_feed(client, layout).await? {
-            None => return Err(Error::NotInstalled { relation: relation() }),
-            Some(feed) if feed == layout.feed => {}
-            Some(installed) => {
-                let (relation, configured) = (relation(), layout.feed);
-                return Err(Error::OtherFeed { relation, installed, configured });
-            }
-        }
-    }
-    Ok(())
-}
-
-/// The feed by which a table's triggers send, as the comment of their functions tells.
-async fn installed_feed(client: &Client, layout: &Layout) -> Result<Option<Feed>, Error> {
-    let names: Vec<String> =
-        layout.captures().iter().map(|capture| layout.trigger_name(*capture)).collect();
-    let row = client
-        .query_opt(
-            "SELECT pg_catalog.obj_description(t.tgfoid, 'pg_proc')
-            FROM pg_catalog.pg_trigger t
-                JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid
-                JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-            WHERE n.nspname = $1 AND c.relname = $2 AND t.tgname = ANY ($3) LIMIT 1",
-            &[&layout.schema, &layout.table, &names],
-        )
-        .await?;
-    let Some(row) = row else { return Ok(None) };
-    let comment: Option<String> = row.try_get(0)?;
-    let is_wal = comment.is_some_and(|comment| comment.contains(&by(Feed::Wal)));
-    Ok(Some(if is_wal { Feed::Wal } else { Feed::Notify }))
-}
-
-/// How a function's comment tells its feed.
-fn by(feed: Feed) -> String {
-    format!(" by the {} feed", feed.name())
-}
-
-/// Takes the triggers away again. Does nothing for tables that have none.
+/// Takes the triggers away again, and the schema `ddp` when nothing is left in it. Does nothing for
+/// tables that have none.
 ///
 /// # Errors
 ///
@@ -100,7 +65,33 @@ pub async fn uninstall(client: &mut Client, layouts: &[Layout]) -> Result<(), Er
     for layout in layouts {
         with_retries(client, layout, Action::Uninstall).await?;
     }
+    let row = client.query_one(IS_EMPTY, &[]).await?;
+    if row.try_get(0)? {
+        client.batch_execute(&format!("DROP SCHEMA ddp; {}", send::drop_publication_sql())).await?;
+    }
     Ok(())
+}
+
+/// What [`install`] would do at most, as commands for `psql`: it may be run again, and by any role
+/// with the privileges.
+///
+/// # Errors
+///
+/// If the database does not answer, or a newer version of this library has installed its triggers.
+pub async fn install_sql(client: &Client, layouts: &[Layout]) -> Result<String, Error> {
+    let mut sql = "\\set ON_ERROR_STOP on\n".to_owned();
+    for layout in layouts {
+        let found = inspect(client, layout).await?;
+        found.check_format(layout)?;
+        let (relation, collection) = (layout.relation(), layout.collection());
+        let title = format!("{relation} as the collection {collection}").replace(['\n', '\r'], " ");
+        sql.push_str(&format!("\n-- {title}\nBEGIN;\n{}\n", prepare_sql()));
+        sql.push_str(&layout.install_sql());
+        sql.push_str(&drop_triggers_sql(&found.strays));
+        sql.push_str(&layout.tell_installation_sql());
+        sql.push_str("COMMIT;\n");
+    }
+    Ok(sql)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -112,16 +103,15 @@ enum Action {
 async fn with_retries(client: &mut Client, layout: &Layout, action: Action) -> Result<(), Error> {
     for _ in 1..ATTEMPTS {
         match attempt(client, layout, action).await {
-            Err(error) if is_busy(&error) => tokio::time::sleep(PAUSE).await,
-            outcome => return Ok(outcome?),
+            Err(Error::Database(error)) if is_busy(&error) => tokio::time::sleep(PAUSE).await,
+            outcome => return outcome,
         }
     }
-    attempt(client, layout, action).await.map_err(|error| {
-        if is_busy(&error) {
+    attempt(client, layout, action).await.map_err(|error| match error {
+        Error::Database(error) if is_busy(&error) => {
             Error::Busy { relation: layout.relation().to_owned() }
-        } else {
-            error.into()
         }
+        error => error,
     })
 }
 
@@ -129,64 +119,65 @@ fn is_busy(error: &tokio_postgres::Error) -> bool {
     matches!(error.code(), Some(&(SqlState::LOCK_NOT_AVAILABLE | SqlState::T_R_DEADLOCK_DETECTED)))
 }
 
-async fn attempt(
-    client: &mut Client,
-    layout: &Layout,
-    action: Action,
-) -> Result<(), tokio_postgres::Error> {
+/// Locks out other servers. Operators in a trigger's condition are looked up now, for good.
+fn prepare_sql() -> String {
+    format!(
+        "SET LOCAL search_path = pg_catalog;
+SET LOCAL lock_timeout = '{INSTALLATION_TIMEOUT}';
+SET LOCAL client_min_messages = warning;
+SELECT pg_catalog.pg_advisory_xact_lock({ADVISORY_LOCK});
+SET LOCAL lock_timeout = '{TABLE_LOCK_TIMEOUT}';"
+    )
+}
+
+async fn attempt(client: &mut Client, layout: &Layout, action: Action) -> Result<(), Error> {
     let transaction = client.transaction().await?;
-    // Operators in a trigger's condition are looked up now, for good.
-    let prepare = format!(
-        "SET LOCAL search_path = pg_catalog; SET LOCAL lock_timeout = '{INSTALLATION_TIMEOUT}';
-         SET LOCAL client_min_messages = warning;
-         SELECT pg_catalog.pg_advisory_xact_lock({ADVISORY_LOCK});
-         SET LOCAL lock_timeout = '{TABLE_LOCK_TIMEOUT}'"
-    );
-    transaction.batch_execute(&prepare).await?;
-    match action {
-        // Another server may have been first.
-        Action::Install if is_installed(&transaction, layout).await? => {}
+    transaction.batch_execute(&prepare_sql()).await?;
+    // Another server may have been first.
+    let found = inspect(&transaction, layout).await?;
+    let sql = match action {
         Action::Install => {
-            let fingerprint = literal(&layout.fingerprint());
-            let comments: String = layout
-                .functions()
-                .map(|function| format!("COMMENT ON FUNCTION ddp.{function}() IS {fingerprint};\n"))
-                .collect();
-            transaction.batch_execute(&(layout.install_sql() + &comments)).await?;
-            transaction.batch_execute(&layout.tell_installation_sql()).await?;
+            found.check_format(layout)?;
+            // Even to say that the schema exists takes a privilege on the database.
+            let row = transaction.query_one(HAS_SCHEMA, &[]).await?;
+            let schema = if row.try_get(0)? { "" } else { "CREATE SCHEMA ddp;\n" };
+            let publication = match layout.feed {
+                Feed::Notify => String::new(),
+                Feed::Wal => send::publication_sql(),
+            };
+            let missing = install_missing_sql(layout, &found);
+            format!("{schema}{publication}{missing}{}", layout.tell_installation_sql())
         }
-        Action::Uninstall => transaction.batch_execute(&layout.uninstall_sql()).await?,
-    }
-    transaction.commit().await
+        Action::Uninstall => {
+            let drop = |name: &String| format!("DROP FUNCTION ddp.{name}();\n");
+            let functions: String = found.present.iter().map(drop).collect();
+            drop_triggers_sql(&found.triggers) + &functions
+        }
+    };
+    transaction.batch_execute(&sql).await?;
+    Ok(transaction.commit().await?)
 }
 
-/// Whether the table has exactly these triggers, enabled, by these functions.
-async fn is_installed(
-    client: &impl GenericClient,
-    layout: &Layout,
-) -> Result<bool, tokio_postgres::Error> {
-    let names: Vec<String> =
-        layout.captures().iter().map(|capture| layout.trigger_name(*capture)).collect();
-    let row = client
-        .query_one(
-            "SELECT pg_catalog.count(*)
-            FROM pg_catalog.pg_trigger t
-                JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid
-                JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-            WHERE n.nspname = $1 AND c.relname = $2 AND t.tgname = ANY ($3) AND t.tgenabled <> 'D'
-                AND pg_catalog.obj_description(t.tgfoid, 'pg_proc') = $4",
-            &[&layout.schema, &layout.table, &names, &layout.fingerprint()],
-        )
-        .await?;
-    let installed: i64 = row.try_get(0)?;
-    Ok(usize::try_from(installed) == Ok(names.len()))
+/// What is missing, and of the tables no more than that is locked.
+fn install_missing_sql(layout: &Layout, found: &Inspection) -> String {
+    let mut sql = String::new();
+    if found.functions == Functions::Right {
+        for (relation, capture) in &found.missing {
+            sql.push_str(&layout.trigger_sql(relation, *capture));
+        }
+    } else {
+        sql.push_str(&layout.functions_sql());
+        for (relation, capture) in layout.triggers() {
+            sql.push_str(&layout.trigger_sql(relation, capture));
+        }
+    }
+    sql.push_str(&drop_triggers_sql(&found.strays));
+    sql
 }
 
-impl Layout {
-    /// The comment of the functions, which tells whether they are what would be installed.
-    fn fingerprint(&self) -> String {
-        let table = format!("{} as {}", self.relation(), self.collection());
-        let (by, hash) = (by(self.feed), hash(&[&self.install_sql()]));
-        format!("Tells the changes of {table}{by} ({hash})")
-    }
+fn drop_triggers_sql(triggers: &[(String, String)]) -> String {
+    let drop = |(name, relation): &(String, String)| {
+        format!("DROP TRIGGER IF EXISTS {name} ON {relation};\n")
+    };
+    triggers.iter().map(drop).collect()
 }

@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use ddp_core::FieldName;
 
-use super::name::{fitting, hash, quoted};
+use super::Error;
+use super::catalog::Family;
+use super::name::{fitting, hash, qualified};
 use crate::compare::Comparable;
 use crate::feed::Feed;
+use crate::table::Table;
 use crate::value::ValueKind;
 
 /// How the row's SQL reads a column.
@@ -32,7 +35,7 @@ pub(super) enum Measure {
 }
 
 /// A published column of a table.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Column {
     pub(super) name: String,
     pub(super) field: FieldName,
@@ -55,7 +58,7 @@ impl Column {
         &self.name
     }
 
-    /// The name of the document's field: `_id` for the key.
+    /// The name of the document's field: `_id` for a key of one column.
     #[must_use]
     pub fn field(&self) -> &FieldName {
         &self.field
@@ -95,22 +98,27 @@ impl Column {
 /// A published table: its columns, and the names of everything that is installed for it.
 ///
 /// [`describe`](super::describe()) makes one.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
     pub(super) collection: Arc<str>,
     pub(super) schema: String,
     pub(super) table: String,
     pub(super) columns: Vec<Column>,
-    pub(super) key: usize,
+    /// The numbers of the columns that make up the key, in its order.
+    pub(super) key: Vec<usize>,
     pub(super) string_ids: bool,
     pub(super) rows_max: u32,
-    /// Whether rows may move between partitions, which row triggers see as something else.
-    pub(super) partitioned: bool,
+    /// Whether the rows are in several tables: partitions, or children.
+    pub(super) tree: bool,
     /// Whether the database stores text as UTF-8.
     pub(super) utf8: bool,
+    /// Whether policies may hide rows from the role that described the table.
+    pub(super) row_security: bool,
     pub(super) hash: String,
     pub(super) channel: String,
     pub(super) relation: String,
+    /// The tables besides this one whose changes may be changes of its rows.
+    pub(super) family: Family,
     pub(super) feed: Feed,
     pub(super) keys_only: bool,
 }
@@ -119,21 +127,22 @@ pub struct Layout {
 pub(super) struct Traits {
     pub(super) string_ids: bool,
     pub(super) rows_max: u32,
-    pub(super) partitioned: bool,
+    pub(super) tree: bool,
     pub(super) utf8: bool,
+    pub(super) row_security: bool,
 }
 
 impl Layout {
-    /// The caller has checked that there is a column of the key's number.
+    /// The caller has checked that the key is not empty, and that there are columns of its numbers.
     pub(super) fn new(
         collection: &str,
         (schema, table): (&str, &str),
         columns: Vec<Column>,
-        key: usize,
+        key: Vec<usize>,
         traits: Traits,
     ) -> Self {
         let hash = hash(&[schema, table, collection]);
-        let Traits { string_ids, rows_max, partitioned, utf8 } = traits;
+        let Traits { string_ids, rows_max, tree, utf8, row_security } = traits;
         Self {
             collection: collection.into(),
             schema: schema.to_owned(),
@@ -142,14 +151,43 @@ impl Layout {
             key,
             string_ids,
             rows_max,
-            partitioned,
+            tree,
             utf8,
+            row_security,
             channel: fitting(&format!("ddp_{collection}"), &format!("_{hash}")),
-            relation: format!("{}.{}", quoted(schema), quoted(table)),
+            relation: qualified(schema, table),
             hash,
+            family: Family::default(),
             feed: Feed::default(),
             keys_only: false,
         }
+    }
+
+    /// The names of what is installed for a table, and nothing of the table itself.
+    pub(crate) fn of_names(table: &Table) -> Self {
+        let traits =
+            Traits { string_ids: false, rows_max: 0, tree: false, utf8: true, row_security: false };
+        let names = (table.schema.as_str(), table.name.as_str());
+        Self::new(table.collection_name(), names, Vec::new(), Vec::new(), traits)
+    }
+
+    /// The feed by which the triggers send.
+    pub(crate) fn feed(&self) -> Feed {
+        self.feed
+    }
+
+    /// By which feed nobody hears the table's changes.
+    pub(super) fn other_feed(&self) -> Feed {
+        match self.feed {
+            Feed::Notify => Feed::Wal,
+            Feed::Wal => Feed::Notify,
+        }
+    }
+
+    /// What is wrong with triggers that send by the other feed.
+    pub(crate) fn unheard(&self) -> Error {
+        let (installed, configured) = (self.other_feed(), self.feed);
+        Error::OtherFeed { relation: self.relation.clone(), installed, configured }
     }
 
     /// The same with triggers that send by this feed.
@@ -183,16 +221,22 @@ impl Layout {
         &self.columns
     }
 
-    /// Which of the columns is the key.
+    /// Which of the columns make up the key, in its order; at least one.
     #[must_use]
-    pub fn key_index(&self) -> usize {
-        self.key
+    pub fn key(&self) -> &[usize] {
+        &self.key
     }
 
-    /// The key.
+    /// The columns that make up the key, in its order.
+    pub fn key_columns(&self) -> impl Iterator<Item = &Column> {
+        self.key.iter().map(|number| &self.columns[*number])
+    }
+
+    /// The number of the column that is the key by itself, and so no field but the `_id`. `None`
+    /// if the key has several columns.
     #[must_use]
-    pub fn key(&self) -> &Column {
-        &self.columns[self.key]
+    pub fn id_column(&self) -> Option<usize> {
+        if let [number] = self.key[..] { Some(number) } else { None }
     }
 
     /// The number of the column that becomes this field.
@@ -204,6 +248,22 @@ impl Layout {
     /// The column that becomes this field.
     pub(crate) fn column_named(&self, field: &str) -> Option<&Column> {
         self.columns.iter().find(|column| &*column.field == field)
+    }
+
+    /// Whether policies may hide rows of the table from the role that described it. Broadcasts carry
+    /// all rows.
+    #[must_use]
+    pub fn has_row_security(&self) -> bool {
+        self.row_security
+    }
+
+    /// Refuses a table of which a broadcast may carry rows that this role may not see. Where keys
+    /// only are told, this server reads the rows itself.
+    pub(crate) fn check_row_security(&self) -> Result<(), Error> {
+        if self.row_security && !self.sends_keys() {
+            return Err(Error::RowSecurity { relation: self.relation.clone() });
+        }
+        Ok(())
     }
 
     /// Whether integer keys travel as strings.

@@ -10,6 +10,11 @@ pub(super) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
+/// The name of a relation with its schema's.
+pub(super) fn qualified(schema: &str, name: &str) -> String {
+    format!("{}.{}", quoted(schema), quoted(name))
+}
+
 /// A text as SQL's string constant, whatever `standard_conforming_strings` says.
 pub(super) fn literal(text: &str) -> String {
     let escape = if text.contains('\\') { " E" } else { "" };

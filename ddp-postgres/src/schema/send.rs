@@ -27,6 +27,21 @@ END $ddp$;
     )
 }
 
+/// Drops the publication, if the role may and nobody has given it tables.
+pub(super) fn drop_publication_sql() -> String {
+    format!(
+        "DO $ddp$ BEGIN
+    IF EXISTS (SELECT FROM pg_catalog.pg_publication p
+        WHERE p.pubname OPERATOR(pg_catalog.=) '{PUBLICATION}' AND NOT p.puballtables
+            AND pg_catalog.pg_has_role(p.pubowner, 'USAGE')
+            AND NOT EXISTS (SELECT FROM pg_catalog.pg_publication_rel r
+                WHERE r.prpubid OPERATOR(pg_catalog.=) p.oid)) THEN
+        DROP PUBLICATION {PUBLICATION};
+    END IF;
+END $ddp$"
+    )
+}
+
 impl Layout {
     /// Tells servers that the triggers have just been installed.
     pub(super) fn tell_installation_sql(&self) -> String {

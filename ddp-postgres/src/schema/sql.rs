@@ -7,10 +7,9 @@
 //! statement's own rows.
 
 use super::layout::{Column, Expression, Layout};
-use super::name::{fitting, quoted};
+use super::name::{fitting, literal, quoted};
 use super::send;
 use crate::feed::Feed;
-use crate::value::ValueKind;
 
 /// What a session that selects rows by [`Layout::row_json_sql`] must be set to, so that they read
 /// like those of the triggers. For the `options` of a connection.
@@ -28,18 +27,30 @@ pub(super) enum Capture {
     Update,
     Delete,
     Truncate,
-    /// A row's key was changed: notes the old key for the statement's `Update`.
-    Key,
+    /// Rows of a table that this one inherits from were updated, perhaps some of this one.
+    ParentUpdate,
+    /// The same for deletion.
+    ParentDelete,
 }
 
 impl Capture {
+    pub(super) const ALL: [Self; 6] = [
+        Self::Insert,
+        Self::Update,
+        Self::Delete,
+        Self::Truncate,
+        Self::ParentUpdate,
+        Self::ParentDelete,
+    ];
+
     fn name(self) -> &'static str {
         match self {
             Self::Insert => "insert",
             Self::Update => "update",
             Self::Delete => "delete",
             Self::Truncate => "truncate",
-            Self::Key => "key",
+            Self::ParentUpdate => "parent_update",
+            Self::ParentDelete => "parent_delete",
         }
     }
 }
@@ -57,39 +68,45 @@ impl Layout {
         )
     }
 
-    /// The SQL expression for a row's key as JSON text, as it is within
-    /// [`row_json_sql`](Self::row_json_sql).
+    /// The SQL expression for a row's key as JSON text: the column's as it is within
+    /// [`row_json_sql`](Self::row_json_sql), or an array of several columns'.
     #[must_use]
     pub fn key_json_sql(&self, alias: &str) -> String {
-        format!("pg_catalog.to_json({})::pg_catalog.text", self.key().sql(alias))
+        let text =
+            |column: &Column| format!("pg_catalog.to_json({})::pg_catalog.text", column.sql(alias));
+        let texts: Vec<String> = self.key_columns().map(text).collect();
+        match texts.as_slice() {
+            [text] => text.clone(),
+            texts => format!("pg_catalog.concat('[', {}, ']')", texts.join(", ',', ")),
+        }
     }
 
-    /// The SELECT of rows by their keys, one JSON text each, along with its snapshot. The parameters are arrays of text, one
-    /// for each column of the key.
+    /// The SELECT of rows by their keys, one JSON text each, after its snapshot. The parameters are
+    /// arrays of text, one for each column of the key.
     pub(crate) fn select_by_key_sql(&self) -> String {
         let (row, relation) = (self.row_json_sql("t"), &self.relation);
-        let key = self.key();
-        let (column, cast) = (quoted(&key.name), &key.cast);
-        let (values, value) = match key.expression {
-            Expression::Base64 => ("$1::pg_catalog.text[]".to_owned(), key.sql("t")),
-            _ => (format!("$1::pg_catalog.text[]::{cast}[]"), format!("t.{column}")),
-        };
+        let (mut values, mut names, mut matches) = (Vec::new(), Vec::new(), Vec::new());
+        for (index, key) in self.key_columns().enumerate() {
+            let (number, cast) = (index + 1, &key.cast);
+            let value = match key.expression {
+                Expression::Base64 => {
+                    values.push(format!("${number}::pg_catalog.text[]"));
+                    key.sql("t")
+                }
+                _ => {
+                    values.push(format!("${number}::pg_catalog.text[]::{cast}[]"));
+                    format!("t.{}", quoted(&key.name))
+                }
+            };
+            names.push(format!("key{number}"));
+            matches.push(format!("{value} = ddp_key.key{number}"));
+        }
+        let (values, names, matches) = (values.join(", "), names.join(", "), matches.join(" AND "));
         format!(
             "SELECT pg_catalog.pg_current_snapshot()::pg_catalog.text
-            UNION ALL SELECT {row} FROM ROWS FROM (pg_catalog.unnest({values})) AS ddp_key (key1)
-            JOIN {relation} AS t ON {value} = ddp_key.key1"
+            UNION ALL SELECT {row} FROM ROWS FROM (pg_catalog.unnest({values})) AS ddp_key ({names})
+            JOIN {relation} AS t ON {matches}"
         )
-    }
-
-    /// What differs for two rows if and only if their documents have different ids. `1.0` equals
-    /// `1.00` in SQL, and `a` may equal `A`.
-    fn key_identity_sql(&self, alias: &str) -> String {
-        match self.key().kind {
-            ValueKind::Boolean | ValueKind::Integer | ValueKind::BigInteger => {
-                self.key().sql(alias)
-            }
-            _ => self.key_json_sql(alias),
-        }
     }
 
     pub(super) fn column_list(&self, alias: &str) -> String {
@@ -101,14 +118,30 @@ impl Layout {
         columns.join(", ")
     }
 
-    /// The triggers that the table has.
+    /// The triggers that the table has, and each of its partitions and children.
     pub(super) fn captures(&self) -> &'static [Capture] {
-        use Capture::{Delete, Insert, Key, Truncate, Update};
-        if self.partitioned {
-            &[Insert, Update, Delete, Truncate]
+        &[Capture::Insert, Capture::Update, Capture::Delete, Capture::Truncate]
+    }
+
+    /// The triggers that each of the table's parents has.
+    pub(super) fn parent_captures(&self) -> &'static [Capture] {
+        if self.family.above.is_empty() {
+            &[]
         } else {
-            &[Insert, Update, Delete, Truncate, Key]
+            &[Capture::ParentUpdate, Capture::ParentDelete]
         }
+    }
+
+    /// Every trigger, with the quoted name of its table.
+    pub(super) fn triggers(&self) -> impl Iterator<Item = (&str, Capture)> {
+        let each = |relation, captures: &'static [Capture]| {
+            captures.iter().map(move |capture| (relation, *capture))
+        };
+        // Parents before children, as statements that name a parent lock them.
+        let below = std::iter::once(&self.relation).chain(&self.family.below);
+        let above = self.family.above.iter();
+        let above = above.flat_map(move |relation| each(relation.as_str(), self.parent_captures()));
+        above.chain(below.flat_map(move |relation| each(relation.as_str(), self.captures())))
     }
 
     /// The name of a trigger. Triggers fire in the order of their names: these come before those
@@ -127,62 +160,58 @@ impl Layout {
         fitting(&self.collection, &suffix)
     }
 
-    /// The quoted names of the functions, within the schema `ddp`.
-    pub(super) fn functions(&self) -> impl Iterator<Item = String> {
-        self.captures().iter().map(|capture| quoted(&self.function_name(*capture)))
-    }
-
-    /// Creates or replaces the triggers and their functions. Safe to run again, but see
-    /// [`install`](super::install()), which does nothing if nothing has changed.
+    /// Creates or replaces everything: the schema, the functions with their comments, and the
+    /// triggers. Safe to run again, but see [`install`](super::install()), which does nothing if
+    /// nothing has changed.
     #[must_use]
     pub fn install_sql(&self) -> String {
         let mut sql = "CREATE SCHEMA IF NOT EXISTS ddp;\n".to_owned();
         if self.feed == Feed::Wal {
             sql.push_str(&send::publication_sql());
         }
-        for capture in self.captures() {
+        sql.push_str(&self.functions_sql());
+        for (relation, capture) in self.triggers() {
+            sql.push_str(&self.trigger_sql(relation, capture));
+        }
+        sql
+    }
+
+    /// Creates or replaces the functions, with the comments that tell what they are.
+    pub(super) fn functions_sql(&self) -> String {
+        let comment = literal(&self.fingerprint().to_string());
+        let captures = self.captures().iter().chain(self.parent_captures());
+        captures.fold(String::new(), |mut sql, capture| {
+            let function = quoted(&self.function_name(*capture));
             sql.push_str(&self.function_sql(*capture));
-            sql.push_str(&self.trigger_sql(*capture));
-        }
-        sql
+            sql.push_str(&format!("COMMENT ON FUNCTION ddp.{function}() IS {comment};\n"));
+            sql
+        })
     }
 
-    /// Removes the triggers and their functions.
-    #[must_use]
-    pub fn uninstall_sql(&self) -> String {
-        use Capture::{Delete, Insert, Key, Truncate, Update};
-        let mut sql = String::new();
-        for capture in [Insert, Update, Delete, Truncate, Key] {
-            let trigger = quoted(&self.trigger_name(capture));
-            let function = quoted(&self.function_name(capture));
-            sql.push_str(&format!(
-                "DROP TRIGGER IF EXISTS {trigger} ON {};\nDROP FUNCTION IF EXISTS ddp.{function}();\n",
-                self.relation
-            ));
-        }
-        sql
+    /// All that decides what the triggers tell, and when.
+    pub(super) fn definition(&self) -> String {
+        let captures = self.captures().iter().chain(self.parent_captures());
+        captures.fold(String::new(), |mut sql, capture| {
+            sql.push_str(&self.function_sql(*capture));
+            sql.push_str(&self.trigger_sql(&self.relation, *capture));
+            sql
+        })
     }
 
-    fn trigger_sql(&self, capture: Capture) -> String {
+    pub(super) fn trigger_sql(&self, relation: &str, capture: Capture) -> String {
         let name = quoted(&self.trigger_name(capture));
         let function = quoted(&self.function_name(capture));
-        let relation = &self.relation;
-        let (old, new) = (self.key_identity_sql("OLD"), self.key_identity_sql("NEW"));
+        let new = "REFERENCING NEW TABLE AS ddp_new";
+        let old = "REFERENCING OLD TABLE AS ddp_old";
         let event = match capture {
-            Capture::Insert => format!("INSERT ON {relation} REFERENCING NEW TABLE AS ddp_new"),
-            Capture::Update if self.partitioned => format!(
-                "UPDATE ON {relation} REFERENCING OLD TABLE AS ddp_old NEW TABLE AS ddp_new"
-            ),
-            Capture::Update => format!("UPDATE ON {relation} REFERENCING NEW TABLE AS ddp_new"),
-            Capture::Delete => format!("DELETE ON {relation} REFERENCING OLD TABLE AS ddp_old"),
+            Capture::Insert => format!("INSERT ON {relation} {new}"),
+            Capture::Update => format!("UPDATE ON {relation} {old} NEW TABLE AS ddp_new"),
+            Capture::ParentUpdate => format!("UPDATE ON {relation} {new}"),
+            Capture::Delete | Capture::ParentDelete => format!("DELETE ON {relation} {old}"),
             Capture::Truncate => format!("TRUNCATE ON {relation}"),
-            Capture::Key => {
-                format!("UPDATE ON {relation} FOR EACH ROW WHEN ({old} IS DISTINCT FROM {new})")
-            }
         };
-        let each = if capture == Capture::Key { "" } else { " FOR EACH STATEMENT" };
         format!(
-            "CREATE OR REPLACE TRIGGER {name} AFTER {event}{each} EXECUTE FUNCTION ddp.{function}();\n"
+            "CREATE OR REPLACE TRIGGER {name} AFTER {event} FOR EACH STATEMENT EXECUTE FUNCTION ddp.{function}();\n"
         )
     }
 
@@ -190,14 +219,11 @@ impl Layout {
         let name = quoted(&self.function_name(capture));
         let settings = match capture {
             Capture::Insert | Capture::Update => self.columns.iter().any(|c| c.needs_settings),
-            Capture::Delete | Capture::Key => self.key().needs_settings,
-            Capture::Truncate => false,
+            Capture::Delete => self.key_columns().any(|c| c.needs_settings),
+            Capture::Truncate | Capture::ParentUpdate | Capture::ParentDelete => false,
         };
         let settings = if settings { FUNCTION_SETTINGS } else { "" };
-        let body = match capture {
-            Capture::Key => self.note_moved_key(),
-            _ => self.emit(capture),
-        };
+        let body = self.emit(capture);
         // A dollar quote ends only at its own tag, which no name can contain unnoticed: the tag
         // has the hash of the names in it.
         let tag = format!("$ddp_{}$", self.hash);

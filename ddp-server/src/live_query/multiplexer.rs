@@ -137,6 +137,33 @@ impl<R: Row> Multiplexer<R> {
         loads
     }
 
+    /// Plans every live query anew and makes it read again, since the shape of the collection has
+    /// changed. Loads that are under way are void. Queries that cannot be planned any more end with
+    /// the error. To be called while no batch is applied.
+    #[must_use]
+    pub fn replan(&self, plan: impl Fn(&Query) -> Result<Plan, DdpError>) -> Vec<Load> {
+        let (mut loads, mut failed) = (Vec::new(), Vec::new());
+        let mut state = self.state.lock();
+        for slot in 0..state.slots.len() {
+            let Some(query) = state.slots[slot].as_ref().map(|live| live.query.clone()) else {
+                continue;
+            };
+            match plan(&query) {
+                Ok(plan) => {
+                    state.set_plan(slot, plan);
+                    loads.extend(state.reload(slot));
+                }
+                Err(error) => failed.extend(state.reload(slot).map(|load| (load, error))),
+            }
+        }
+        state.must_catch_up();
+        drop(state);
+        for (load, error) in failed {
+            self.fail_load(&load, &error);
+        }
+        loads
+    }
+
     /// Ends a load. `rows` is all that the query gives, of a query with `skip` or `limit` the first
     /// [`Load::rows_max`] in their order, at a point of which `has_seen` tells which transactions it
     /// includes. No transaction that it includes may be [applied](Self::apply) after this.

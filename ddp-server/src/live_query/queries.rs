@@ -125,6 +125,14 @@ impl<R: Row> State<R> {
         (slot, self.reload(slot))
     }
 
+    /// Gives a live query another plan. It has to read again.
+    pub(super) fn set_plan(&mut self, slot: usize, plan: Plan) {
+        let Some(live) = &mut self.slots[slot] else { return };
+        self.router.remove(slot, live.plan.keys.as_ref());
+        self.router.insert(slot, plan.keys.as_ref());
+        live.plan = plan;
+    }
+
     /// Forgets a live query. The writes that waited for it are the answer: they must be dropped
     /// outside the lock.
     pub(super) fn end(&mut self, slot: usize) -> Option<Vec<Arc<Write>>> {

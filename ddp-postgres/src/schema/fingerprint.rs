@@ -1,0 +1,127 @@
+//! The comments of the installed functions, which tell what their messages are.
+
+use std::fmt;
+
+use super::Layout;
+use super::name::hash;
+
+/// The version of the messages' format. To be raised when this version's messages would be misread
+/// by an earlier one.
+pub(super) const FORMAT: u32 = 1;
+
+/// Stands for the columns where rows are told by their keys.
+const KEYS_ONLY: &str = "keys";
+
+/// What the installed functions of a collection tell.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Fingerprint {
+    /// The table and the collection, for people.
+    title: String,
+    pub(super) format: u32,
+    /// By which feed they send.
+    pub(super) feed: String,
+    /// How the key is written.
+    key: String,
+    /// How each column is written, or that only keys are told.
+    columns: Vec<String>,
+    /// Everything else about functions and triggers.
+    definition: String,
+}
+
+impl Layout {
+    pub(super) fn fingerprint(&self) -> Fingerprint {
+        let short = |parts: &[&str]| hash(parts)[..8].to_owned();
+        let column = |column: &super::Column| {
+            let settings = if column.needs_settings { "settings" } else { "" };
+            short(&[&column.name, &column.sql("t"), settings])
+        };
+        Fingerprint {
+            title: format!("{} as {}", self.relation(), self.collection()),
+            format: FORMAT,
+            feed: self.feed.name().to_owned(),
+            key: short(&[&self.key_json_sql("t")]),
+            columns: if self.sends_keys() {
+                vec![KEYS_ONLY.to_owned()]
+            } else {
+                self.columns().iter().map(column).collect()
+            },
+            definition: hash(&[&self.definition()]),
+        }
+    }
+}
+
+impl Fingerprint {
+    /// Reads a comment; `None` if it is none of ours.
+    pub(super) fn parse(comment: &str) -> Option<Self> {
+        let (title, rest) = comment.strip_prefix("Tells the changes of ")?.rsplit_once(" (")?;
+        let mut parts = rest.strip_suffix(')')?.split(", ");
+        let mut part = |name: &str| parts.next()?.strip_prefix(name)?.strip_prefix(' ');
+        let format = part("format")?.parse().ok()?;
+        // What follows may be different in another format.
+        if format != FORMAT {
+            return Some(Self { title: title.to_owned(), format, ..Self::default() });
+        }
+        Some(Self {
+            title: title.to_owned(),
+            format,
+            feed: part("feed")?.to_owned(),
+            key: part("key")?.to_owned(),
+            columns: part("columns")?.split(' ').map(str::to_owned).collect(),
+            definition: part("definition")?.to_owned(),
+        })
+    }
+
+    /// Whether somebody who would have installed `self` can read what `other` tells. Rows that are
+    /// told by their key are read by everybody; who asked for that wants no others.
+    pub(super) fn reads(&self, other: &Self) -> bool {
+        self.format == other.format
+            && self.feed == other.feed
+            && self.key == other.key
+            && (other.columns == [KEYS_ONLY]
+                || self.columns.iter().all(|column| other.columns.contains(column)))
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { title, format, feed, key, columns, definition } = self;
+        let columns = columns.join(" ");
+        write!(
+            f,
+            "Tells the changes of {title} (format {format}, feed {feed}, key {key}, columns {columns}, \
+             definition {definition})"
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::fixture::layout;
+    use crate::value::ValueKind;
+
+    #[test]
+    fn comments_survive_and_tell_who_can_read_whose_messages() {
+        let id = ("id", ValueKind::Integer);
+        let few = layout(std::slice::from_ref(&id), false).fingerprint();
+        let more = layout(&[id, ("a", ValueKind::Text)], false).fingerprint();
+        let other = layout(&[("a", ValueKind::Text)], false).fingerprint();
+        for fingerprint in [&few, &more, &other] {
+            assert_eq!(Fingerprint::parse(&fingerprint.to_string()).as_ref(), Some(fingerprint));
+        }
+        assert!(few.reads(&few) && few.reads(&more));
+        assert!(!more.reads(&few) && !more.reads(&other) && !other.reads(&more));
+        let mut keys = layout(&[("id", ValueKind::Integer)], false);
+        keys.keys_only = true;
+        let keys = keys.fingerprint();
+        assert!(more.reads(&keys) && !keys.reads(&more));
+        let newer = more.to_string().replace("(format 1, feed", "(format 2, whatever");
+        let newer = Fingerprint::parse(&newer).unwrap();
+        assert!(newer.format == 2 && !few.reads(&newer));
+        for comment in
+            ["", "Tells the changes of a (format)", "Tells the changes of a (format x, key)"]
+        {
+            assert_eq!(Fingerprint::parse(comment), None, "{comment}");
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! What is installed of what a table needs.
+
+use tokio_postgres::{Client, GenericClient};
+
+use super::fingerprint::{FORMAT, Fingerprint};
+use super::name::{qualified, quoted};
+use super::sql::Capture;
+use super::{Error, Layout};
+
+/// The functions of a collection, each with the triggers that run it.
+const INSTALLED: &str = "
+SELECT p.proname::text, pg_catalog.obj_description(p.oid, 'pg_proc'), t.tgname::text,
+    n.nspname::text, c.relname::text, t.tgenabled IN ('O', 'A')
+FROM pg_catalog.pg_proc p
+    JOIN pg_catalog.pg_namespace s ON s.oid = p.pronamespace
+    LEFT JOIN pg_catalog.pg_trigger t ON t.tgfoid = p.oid
+    LEFT JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid
+    LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE s.nspname = 'ddp' AND p.proname::text = ANY ($1)";
+
+/// What the functions that are there tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Functions {
+    /// What this version would have installed.
+    Right,
+    /// None, or not all of them, or they are not alike.
+    Incomplete,
+    /// What another server installed.
+    Other(Fingerprint),
+}
+
+/// What is there.
+#[derive(Debug)]
+pub(super) struct Inspection {
+    pub(super) functions: Functions,
+    /// Triggers that are missing or disabled, each with the quoted name of its table.
+    pub(super) missing: Vec<(String, Capture)>,
+    /// Triggers where they should not be, as quoted names of trigger and table.
+    pub(super) strays: Vec<(String, String)>,
+    /// All triggers that are there, needed or not, as quoted names of trigger and table.
+    pub(super) triggers: Vec<(String, String)>,
+    /// The quoted names of all functions that are there, needed or not.
+    pub(super) present: Vec<String>,
+}
+
+impl Inspection {
+    /// Whether a table has exactly what it needs.
+    pub(super) fn is_right(&self) -> bool {
+        self.functions == Functions::Right && self.missing.is_empty() && self.strays.is_empty()
+    }
+
+    /// Refuses to touch what a newer version has installed.
+    pub(super) fn check_format(&self, layout: &Layout) -> Result<(), Error> {
+        match &self.functions {
+            Functions::Other(other) if other.format > FORMAT => Err(Error::NewerFormat {
+                relation: layout.relation().to_owned(),
+                format: other.format,
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whether the messages of the installed triggers can be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Readiness {
+    /// Every change is told, and can be read.
+    Ready,
+    /// Every change is told, by functions that another server installed: not what it is.
+    Unreadable,
+    /// Every change is told, by the other feed.
+    Unheard,
+    /// Changes may happen unnoticed.
+    Incomplete,
+}
+
+/// Finds out whether a table's changes are told in a way that this version reads.
+pub(crate) async fn readiness(client: &Client, layout: &Layout) -> Result<Readiness, Error> {
+    let found = inspect(client, layout).await?;
+    if !found.missing.is_empty() {
+        return Ok(Readiness::Incomplete);
+    }
+    Ok(match found.functions {
+        Functions::Right => Readiness::Ready,
+        Functions::Other(other) if layout.fingerprint().reads(&other) => Readiness::Ready,
+        Functions::Other(other) if other.feed == layout.other_feed().name() => Readiness::Unheard,
+        Functions::Other(_) => Readiness::Unreadable,
+        Functions::Incomplete => Readiness::Incomplete,
+    })
+}
+
+/// Refuses what a newer version has installed.
+pub(crate) async fn check_format(client: &Client, layout: &Layout) -> Result<(), Error> {
+    inspect(client, layout).await?.check_format(layout)
+}
+
+pub(super) async fn inspect(
+    client: &impl GenericClient,
+    layout: &Layout,
+) -> Result<Inspection, tokio_postgres::Error> {
+    let names: Vec<String> = Capture::ALL.iter().map(|c| layout.function_name(*c)).collect();
+    let rows = client.query(INSTALLED, &[&names]).await?;
+    let (mut comments, mut enabled) = (Vec::new(), Vec::new());
+    let mut found = Inspection {
+        functions: Functions::Incomplete,
+        missing: Vec::new(),
+        strays: Vec::new(),
+        triggers: Vec::new(),
+        present: Vec::new(),
+    };
+    for row in &rows {
+        let (function, comment): (String, Option<String>) = (row.try_get(0)?, row.try_get(1)?);
+        let capture = Capture::ALL.into_iter().find(|c| layout.function_name(*c) == function);
+        let Some(capture) = capture else { continue };
+        let name = quoted(&function);
+        if !found.present.contains(&name) {
+            found.present.push(name);
+            comments.push((capture, comment));
+        }
+        let Some(trigger): Option<String> = row.try_get(2)? else { continue };
+        let relation = qualified(row.try_get(3)?, row.try_get(4)?);
+        found.triggers.push((quoted(&trigger), relation.clone()));
+        let is_needed = trigger == layout.trigger_name(capture)
+            && layout.triggers().any(|needed| needed == (relation.as_str(), capture));
+        if !is_needed {
+            found.strays.push((quoted(&trigger), relation));
+        } else if row.try_get(5)? {
+            enabled.push((relation, capture));
+        }
+    }
+    let is_missing = |(relation, capture): &(&str, Capture)| {
+        !enabled.iter().any(|(other, installed)| other == relation && installed == capture)
+    };
+    let missing = layout.triggers().filter(is_missing);
+    found.missing = missing.map(|(relation, capture)| (relation.to_owned(), capture)).collect();
+    found.functions = functions(layout, &comments);
+    Ok(found)
+}
+
+/// What the functions tell, which all of them must agree on.
+fn functions(layout: &Layout, comments: &[(Capture, Option<String>)]) -> Functions {
+    let mut needed = layout.captures().iter().chain(layout.parent_captures());
+    let comment_of =
+        |capture: Capture| comments.iter().find(|(other, _)| *other == capture)?.1.as_deref();
+    let parsed = comments.iter().filter_map(|(_, comment)| Fingerprint::parse(comment.as_deref()?));
+    if let Some(newer) = parsed.max_by_key(|other| other.format).filter(|o| o.format > FORMAT) {
+        return Functions::Other(newer);
+    }
+    let Some(first) = layout.captures().first().and_then(|capture| comment_of(*capture)) else {
+        return Functions::Incomplete;
+    };
+    if !needed.all(|capture| comment_of(*capture) == Some(first)) {
+        return Functions::Incomplete;
+    }
+    match Fingerprint::parse(first) {
+        Some(installed) if installed == layout.fingerprint() => Functions::Right,
+        Some(installed) => Functions::Other(installed),
+        None => Functions::Incomplete,
+    }
+}

@@ -1,0 +1,182 @@
+//! Installation by one role and operation by another; row-level security; other versions.
+
+use ddp_postgres::{Db, Feed, Table};
+use ddp_tests::{Client, database};
+use serde_json::json;
+
+use super::{Fixture, builder, sees, serve};
+
+const SETUP: &str = "CREATE TABLE tasks (id int PRIMARY KEY, title text)";
+
+fn as_role(url: &str, role: &str) -> String {
+    url.replace("postgres://postgres@", &format!("postgres://{role}@"))
+}
+
+/// Everything of ours in the database.
+fn left(database: &str) -> String {
+    database::psql(
+        database,
+        "SELECT nspname FROM pg_namespace WHERE nspname = 'ddp'
+        UNION ALL SELECT proname FROM pg_proc WHERE proname LIKE '%tasks%'
+        UNION ALL SELECT pubname FROM pg_publication
+        UNION ALL SELECT tgname FROM pg_trigger WHERE tgname LIKE '0_ddp%'",
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_role_installs_by_psql_and_a_lesser_one_runs() {
+    let setup = format!(
+        "{SETUP}; INSERT INTO tasks VALUES (1, 'a'); CREATE ROLE owner; CREATE ROLE app LOGIN;
+        ALTER TABLE tasks OWNER TO owner;
+        REVOKE ALL ON DATABASE tables_lesser FROM PUBLIC; REVOKE ALL ON SCHEMA public FROM PUBLIC;
+        GRANT CONNECT ON DATABASE tables_lesser TO app;
+        GRANT USAGE ON SCHEMA public TO app;
+        GRANT SELECT ON tasks TO app;"
+    );
+    let url = database::create_database("tables_lesser", &setup);
+    let lesser = || builder(&as_role(&url, "app")).table(Table::new("tasks")).without_install();
+    let error = lesser().connect().await.unwrap_err().to_string();
+    assert!(error.contains("lacks the right triggers"), "{error}");
+    let may_not = builder(&as_role(&url, "app")).table(Table::new("tasks"));
+    let error = may_not.connect().await.unwrap_err().to_string();
+    assert!(error.contains("permission denied"), "{error}");
+
+    let sql = builder(&url).table(Table::new("tasks")).install_sql().await.unwrap();
+    assert_eq!(left("tables_lesser"), "", "nothing is changed by asking");
+    let grants =
+        "GRANT CREATE ON DATABASE tables_lesser TO owner; GRANT USAGE ON SCHEMA public TO owner";
+    database::psql("tables_lesser", grants);
+    for _ in 0..2 {
+        let script = format!("SET ROLE owner;\n{sql}");
+        database::psql_script("tables_lesser", &script);
+    }
+    let (address, db) = serve(lesser()).await;
+    let mut client = Client::connect(address).await;
+    client.subscribe("tasks", json!([])).await;
+    sees(&mut client, r#"~1 title:"a""#).await;
+    database::psql("tables_lesser", "UPDATE tasks SET title = 'b'");
+    sees(&mut client, r#"~1 title:"b""#).await;
+
+    // What it cannot repair it does not hide.
+    database::psql("tables_lesser", "ALTER TABLE tasks DISABLE TRIGGER ALL");
+    client.until("nosub", |client| !client.nosub.is_empty()).await;
+    assert_eq!(client.nosub.values().next().unwrap()["error"], "collection-unavailable");
+    db.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn uninstallation_leaves_nothing_behind() {
+    let name = "tables_uninstalled";
+    let setup = format!("{SETUP}; CREATE TABLE others (id int PRIMARY KEY)");
+    let url = database::create_database(name, &setup);
+    let both = || {
+        let builder = builder(&url).feed(Feed::Wal);
+        builder.table(Table::new("tasks")).table(Table::new("others"))
+    };
+    let db = both().connect().await.unwrap();
+    assert_ne!(left(name), "");
+    builder(&url).table(Table::new("others")).uninstall().await.unwrap();
+    assert!(left(name).contains("ddp"), "a schema that is in use stays");
+    db.uninstall().await.unwrap();
+    assert_eq!(left(name), "");
+    assert_eq!(database::psql(name, "INSERT INTO tasks VALUES (1)"), "");
+
+    // Even if the table is no longer what it was.
+    both().connect().await.unwrap().close().await;
+    database::psql(name, "ALTER TABLE tasks DROP COLUMN id; ALTER TABLE others RENAME TO old");
+    both().uninstall().await.unwrap();
+    both().uninstall().await.unwrap();
+    assert_eq!(left(name), "");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_that_policies_hide_from_the_server_are_never_shown() {
+    let setup = format!(
+        "{SETUP}; INSERT INTO tasks VALUES (1, 'a'), (2, 'b'); CREATE ROLE guarded LOGIN;
+        GRANT CREATE ON DATABASE tables_policies TO guarded; ALTER TABLE tasks OWNER TO guarded;
+        ALTER TABLE tasks ENABLE ROW LEVEL SECURITY;
+        CREATE POLICY first ON tasks USING (id = 1)"
+    );
+    let url = database::create_database("tables_policies", &setup);
+    let guarded = || builder(&as_role(&url, "guarded")).table(Table::new("tasks"));
+    // The owner is exempt, unless it is forced.
+    let (address, _db) = serve(guarded()).await;
+    let mut client = Client::connect(address).await;
+    client.subscribe("tasks", json!([])).await;
+    sees(&mut client, r#"~1 title:"a"; ~2 title:"b""#).await;
+    database::psql("tables_policies", "ALTER TABLE tasks FORCE ROW LEVEL SECURITY");
+    client.until("nosub", |client| !client.nosub.is_empty()).await;
+    sees(&mut client, "").await;
+    let error = guarded().connect().await.unwrap_err().to_string();
+    assert!(error.contains("row-level security"), "{error}");
+
+    // Told by keys only, the server reads the rows, and sees what it may see.
+    let keys = builder(&as_role(&url, "guarded")).table(Table::new("tasks").keys_only());
+    let (address, _db) = serve(keys).await;
+    let mut client = Client::connect(address).await;
+    client.subscribe("tasks", json!([])).await;
+    sees(&mut client, r#"~1 title:"a""#).await;
+    database::psql("tables_policies", "UPDATE tasks SET title = 'c'");
+    sees(&mut client, r#"~1 title:"c""#).await;
+    database::psql("tables_policies", "UPDATE tasks SET id = 3 WHERE id = 1");
+    sees(&mut client, "").await;
+}
+
+/// What a version of the future might have installed.
+fn pretend_newer(fixture: &Fixture) {
+    fixture.psql(
+        r"DO $$ DECLARE f record; BEGIN
+            FOR f IN SELECT p.oid::regprocedure AS name, obj_description(p.oid) AS comment
+                FROM pg_proc p WHERE pronamespace = 'ddp'::regnamespace LOOP
+                EXECUTE format('ALTER FUNCTION %s STABLE', f.name);
+                EXECUTE format('COMMENT ON FUNCTION %s IS %L', f.name,
+                    regexp_replace(f.comment, 'format \d+.*', 'format 99, new)'));
+            END LOOP; END $$",
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn triggers_of_a_newer_version_are_left_alone() {
+    let fixture = Fixture::start("newer", SETUP, Table::new("tasks")).await;
+    let mut client = fixture.client().await;
+    fixture.psql("INSERT INTO tasks VALUES (1, 'a')");
+    sees(&mut client, r#"~1 title:"a""#).await;
+    pretend_newer(&fixture);
+    let url = database::database_url(&fixture.database);
+    for install in [true, false] {
+        let newer = Db::builder(&url).table(Table::new("tasks"));
+        let newer = if install { newer } else { newer.without_install() };
+        let error = newer.connect().await.unwrap_err().to_string();
+        assert!(error.contains("newer version") && error.contains("format 99"), "{error}");
+    }
+    // The server that runs reads again, whatever the messages say.
+    fixture.psql("INSERT INTO tasks VALUES (2, 'b')");
+    sees(&mut client, r#"~1 title:"a"; ~2 title:"b""#).await;
+    fixture.db.check().await.unwrap();
+    fixture.psql("UPDATE tasks SET title = 'c'");
+    sees(&mut client, r#"~1 title:"c"; ~2 title:"c""#).await;
+    let comments =
+        fixture.psql("SELECT obj_description(oid) FROM pg_proc WHERE proname LIKE 'tasks%'");
+    assert!(comments.contains("format 99") && !comments.contains("format 1,"), "{comments}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn servers_that_publish_different_columns_do_not_fight() {
+    let setup = "CREATE TABLE tasks (id int PRIMARY KEY, title text, n int)";
+    let fixture = Fixture::start("columns", setup, Table::new("tasks")).await;
+    let mut client = fixture.client().await;
+    let url = database::database_url(&fixture.database);
+    let (address, db) = serve(builder(&url).table(Table::new("tasks").columns(["n"]))).await;
+    let mut other = Client::connect(address).await;
+    other.subscribe("tasks", json!([])).await;
+    let triggers = || fixture.psql("SELECT xmin, oid FROM pg_proc WHERE proname LIKE 'tasks%'");
+    let before = triggers();
+    for number in 1..4 {
+        fixture.db.check().await.unwrap();
+        db.check().await.unwrap();
+        fixture.psql(&format!("DELETE FROM tasks; INSERT INTO tasks VALUES ({number}, 'a', 1)"));
+        sees(&mut client, &format!(r#"~{number} n:1,title:"a""#)).await;
+        sees(&mut other, &format!("~{number} n:1")).await;
+    }
+    assert_eq!(triggers(), before, "the last server to start has the last word");
+}
