@@ -1,9 +1,16 @@
 //! Comparison of columns with constants, in memory as in PostgreSQL.
 
-use ddp_server::query::{Comparison, Is, Test, Truth, Value};
+mod constant;
+mod path;
+mod value;
+
+use ddp_server::query::{Comparison, Is, Test, Truth, Value, is_like};
+
+pub(crate) use constant::Refusal;
+pub(crate) use path::split;
 
 /// How a column's values compare.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Comparable {
     /// `boolean`.
     Boolean,
@@ -13,176 +20,199 @@ pub(crate) enum Comparable {
     Real,
     /// `double precision`.
     Double,
-    /// `text` and `varchar` whose collation takes only equal bytes for equal. How they are ordered
-    /// depends on the collation, so that is left to PostgreSQL.
-    Text,
+    /// `numeric`.
+    Numeric,
+    /// `text` and `varchar` whose collation takes only equal bytes for equal.
+    Text(Collation),
+    /// The same of `char(n)`, of which spaces at the end mean nothing in comparisons.
+    Padded(Collation),
     /// An enum: equal if its labels are; its order is PostgreSQL's.
     Enum,
     /// `uuid`, which is ordered as its canonical text is.
     Uuid,
+    /// `date`, as the number of days since 1970.
+    Date,
+    /// `time`, as microseconds since midnight.
+    Time,
     /// `timestamp`, read as UTC.
     Timestamp,
     /// `timestamptz`.
     TimestampTz,
+    /// `bytea`.
+    Binary,
+    /// `jsonb` or `json`, and what is within.
+    Json(Json),
+    /// An array of one of the types above.
+    Array(Box<Element>),
+    /// Text whose case does not count, of the extension `citext`. PostgreSQL alone compares it.
+    CiText,
     /// Anything else is compared by PostgreSQL alone.
     Other,
 }
 
+/// What a column's collation does to text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Collation {
+    /// Whether the order is that of the bytes, which is that of the code points.
+    pub(crate) is_bytewise: bool,
+    /// What `lower` does, and `ILIKE` with it.
+    pub(crate) lower: Lower,
+    /// Whether the database takes characters for what they are here.
+    pub(crate) is_utf8: bool,
+}
+
+/// What `lower` does to text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lower {
+    /// Only A to Z become a to z.
+    AsciiOnly,
+    /// A to Z become a to z. What becomes of others is not known here.
+    AsciiToo,
+    /// Not even that: in Turkish I becomes ı.
+    Unknown,
+}
+
+/// A column with JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Json {
+    /// Whether it is `jsonb`.
+    pub(crate) is_binary: bool,
+    /// Whether the database takes characters for what they are here.
+    pub(crate) is_utf8: bool,
+}
+
+/// What an array is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Element {
+    pub(crate) comparable: Comparable,
+    /// Bytes, negative if it varies.
+    pub(crate) length: i32,
+}
+
 impl Comparable {
-    /// Whether a comparison done here always agrees with PostgreSQL's. `None` asks for `IS NULL`.
-    pub(crate) fn is_exact(self, comparison: Option<Comparison>) -> bool {
-        let equality = matches!(comparison, None | Some(Comparison::Eq | Comparison::Ne));
+    /// Whether equality decided here always agrees with PostgreSQL's.
+    pub(crate) fn has_equality(&self) -> bool {
+        !matches!(self, Self::Other | Self::CiText | Self::Array(_))
+    }
+
+    /// Whether the order of any two values that is decided here always agrees with PostgreSQL's.
+    pub(crate) fn has_order(&self) -> bool {
         match self {
-            Self::Other => false,
-            Self::Text | Self::Enum => equality,
-            _ => true,
+            Self::Text(collation) | Self::Padded(collation) => collation.is_bytewise,
+            _ => self.is_ordered_as_key(),
         }
     }
 
-    /// A test with its constants in the form of this column's values.
-    ///
-    /// # Errors
-    /// A constant that never compares with them.
-    pub(crate) fn test(self, test: &Test) -> Result<Test, Value> {
-        let constant = |value: &Value| self.constant(value).ok_or_else(|| value.clone());
-        let is = match &test.is {
-            Is::Null => Is::Null,
-            Is::Compare(comparison, value) => Is::Compare(*comparison, constant(value)?),
-            Is::In(values) => Is::In(values.iter().map(constant).collect::<Result<_, _>>()?),
-        };
-        Ok(Test { field: test.field.clone(), is })
+    /// Whether a key is ordered by its values, text by its bytes, and not by its JSON.
+    pub(crate) fn is_ordered_as_key(&self) -> bool {
+        !matches!(self, Self::Other | Self::CiText | Self::Enum | Self::Json(_) | Self::Array(_))
+    }
+
+    /// Whether changes can be routed by what this field equals, `path` being the way into it.
+    pub(crate) fn is_routable(&self, path: Option<&str>, is_key: bool) -> bool {
+        match self {
+            // What is not readable here would be routed nowhere.
+            Self::Json(json) => json.is_binary,
+            _ => path.is_none() && self.has_equality() && (!is_key || self.is_ordered_as_key()),
+        }
     }
 
     /// The answer to a test for a value that PostgreSQL wrote as this JSON text.
-    pub(crate) fn answer(self, test: &Test, json: &str) -> Truth {
-        let comparison = match &test.is {
-            Is::Null => return (json == "null").into(),
-            Is::Compare(comparison, _) => *comparison,
-            Is::In(_) => Comparison::Eq,
-        };
-        if self.is_exact(Some(comparison)) {
-            test.is.test(&self.value(json))
-        } else {
-            Truth::Undecided
+    pub(crate) fn answer(&self, test: &Test, json: &str) -> Truth {
+        let Some(value) = self.value(split(&test.field).1, json) else { return Truth::Undecided };
+        // Every operator is strict: with NULL there is nothing to decide.
+        if value.is_null() {
+            return test.is.test(&value);
+        }
+        match &test.is {
+            Is::ILike(pattern) => match (self.lower(), &value) {
+                (_, Value::Text(text)) if self.folds(pattern, text) => {
+                    is_like(&text.to_ascii_lowercase(), &pattern.to_ascii_lowercase()).into()
+                }
+                (_, Value::Text(_)) | (None, _) => Truth::Undecided,
+                _ => Truth::Unknown,
+            },
+            is if self.decides(is, &value) => is.test(&self.matched(is, value)),
+            _ => Truth::Undecided,
         }
     }
 
-    /// A constant in the form of this column's values; `None` if the two never compare.
-    pub(crate) fn constant(self, value: &Value) -> Option<Value> {
-        Some(match (self, value) {
-            (_, Value::Null) => Value::Null,
-            // PostgreSQL's text holds no NUL, and refuses a query that has one.
-            (_, Value::Text(text)) if text.contains('\0') => return None,
-            // An integer that came as a double is that integer.
-            (Self::Integer, Value::Float(float)) => integer(*float).unwrap_or(value.clone()),
-            (Self::Boolean, Value::Bool(_))
-            | (Self::Integer, Value::Int(_))
-            | (Self::Text | Self::Enum, Value::Text(_))
-            | (Self::Timestamp | Self::TimestampTz, Value::Time(_))
-            | (Self::Real | Self::Double, Value::Float(_)) => value.clone(),
-            (Self::Real | Self::Double, Value::Int(integer)) => Value::from(*integer as f64),
-            (Self::Uuid, Value::Text(text)) => Value::from(canonical_uuid(text)?),
-            (Self::Other, Value::Binary(_)) => return None,
-            (Self::Other, _) => value.clone(),
-            _ => return None,
-        })
-    }
-
-    /// The value of a column from the JSON text that PostgreSQL wrote; NULL if it is unreadable,
-    /// which it cannot be, or is not compared here.
-    pub(crate) fn value(self, json: &str) -> Value {
-        let value = match self {
-            Self::Boolean => json.parse().ok().map(Value::Bool),
-            Self::Integer => json.parse().ok().map(Value::Int),
-            Self::Real => number(json).map(|number| Value::from(f64::from(number as f32))),
-            Self::Double => number(json).map(Value::from),
-            Self::Text | Self::Enum | Self::Uuid => {
-                serde_json::from_str::<String>(json).ok().map(Value::from)
+    fn decides(&self, is: &Is, value: &Value) -> bool {
+        match is {
+            Is::Null => true,
+            Is::Compare(comparison, constant) => {
+                constant.is_null()
+                    || (if comparison.is_equality() {
+                        self.has_equality()
+                    } else {
+                        self.orders(value)
+                    })
             }
-            Self::Timestamp | Self::TimestampTz => time(json).map(Value::Time),
-            Self::Other => None,
+            Is::In(_) => self.has_equality(),
+            Is::Like(_) | Is::StartsWith(_) => match self {
+                Self::Text(_) | Self::Padded(_) | Self::Json(_) => self.knows_characters(value),
+                _ => false,
+            },
+            Is::ILike(_) => false,
+            Is::ContainsAll(_) | Is::Overlaps(_) => match self {
+                Self::Json(_) => true,
+                Self::Array(element) => element.comparable.has_equality(),
+                _ => false,
+            },
+        }
+    }
+
+    fn orders(&self, value: &Value) -> bool {
+        match self {
+            Self::Json(_) => self.knows_characters(value),
+            _ => self.has_order(),
+        }
+    }
+
+    /// Spaces at the end of `char(n)` are there for `LIKE`, and for nothing else.
+    fn matched(&self, is: &Is, value: Value) -> Value {
+        match (self, &value) {
+            (Self::Padded(_), Value::Text(text)) if !matches!(is, Is::Like(_)) => {
+                Value::from(text.trim_end_matches(' '))
+            }
+            _ => value,
+        }
+    }
+
+    fn knows_characters(&self, value: &Value) -> bool {
+        let is_utf8 = match self {
+            Self::Text(collation) | Self::Padded(collation) => collation.is_utf8,
+            Self::Json(json) => json.is_utf8,
+            _ => false,
         };
-        value.unwrap_or(Value::Null)
+        is_utf8 || !matches!(value, Value::Text(text) if !text.is_ascii())
     }
-}
 
-/// The integer that a double is, if it is one of 64 bits.
-fn integer(float: f64) -> Option<Value> {
-    const BEYOND: f64 = 9_223_372_036_854_775_808.0;
-    let is_integer = float.fract() == 0.0 && (-BEYOND..BEYOND).contains(&float);
-    is_integer.then_some(Value::Int(float as i64))
-}
-
-/// A number, or one of the strings that stand for what JSON has no number for.
-fn number(json: &str) -> Option<f64> {
-    match json {
-        "\"NaN\"" => Some(f64::NAN),
-        "\"Infinity\"" => Some(f64::INFINITY),
-        "\"-Infinity\"" => Some(f64::NEG_INFINITY),
-        _ => json.parse().ok(),
+    fn lower(&self) -> Option<Lower> {
+        match self {
+            Self::Text(collation) | Self::Padded(collation) => Some(collation.lower),
+            // It is compared with the collation `C`.
+            Self::Json(_) => Some(Lower::AsciiOnly),
+            _ => None,
+        }
     }
-}
 
-/// Microseconds since 1970. Infinity is beyond every other time.
-fn time(json: &str) -> Option<i64> {
-    match json {
-        "\"infinity\"" => Some(i64::MAX),
-        "\"-infinity\"" => Some(i64::MIN),
-        _ => crate::value::microseconds(json),
+    /// Whether lower case for `ILIKE` is known of these texts.
+    fn folds(&self, pattern: &str, text: &str) -> bool {
+        let is_ascii = pattern.is_ascii() && text.is_ascii();
+        match self.lower() {
+            Some(Lower::AsciiOnly) => is_ascii || self.knows_characters(&Value::from(text)),
+            Some(Lower::AsciiToo) => is_ascii,
+            Some(Lower::Unknown) | None => false,
+        }
     }
-}
 
-/// Lower case with hyphens, as PostgreSQL writes it, from any form that clients use.
-fn canonical_uuid(text: &str) -> Option<String> {
-    let digits: String = text.chars().filter(|character| *character != '-').collect();
-    let is_uuid = digits.len() == 32 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
-    let lower = is_uuid.then(|| digits.to_ascii_lowercase())?;
-    let parts = [&lower[..8], &lower[8..12], &lower[12..16], &lower[16..20], &lower[20..]];
-    Some(parts.join("-"))
+    /// The value of a column to route and to place rows by; NULL if it is not known here.
+    pub(crate) fn value_or_null(&self, path: Option<&str>, json: &str) -> Value {
+        let value = self.value(path, json).unwrap_or(Value::Null);
+        self.matched(&Is::Compare(Comparison::Eq, Value::Null), value)
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn values_and_constants_take_the_same_form() {
-        for (comparable, json, constant) in [
-            (Comparable::Boolean, "true", Value::Bool(true)),
-            (Comparable::Integer, "9007199254740993", Value::Int(9_007_199_254_740_993)),
-            (Comparable::Integer, "5", Value::Float(5.0)),
-            (Comparable::Integer, "9007199254740994", Value::Float(9_007_199_254_740_994.0)),
-            (Comparable::Double, "5", Value::Int(5)),
-            (Comparable::Double, "\"NaN\"", Value::Float(f64::NAN)),
-            (Comparable::Double, "1e+20", Value::Float(1e20)),
-            (Comparable::Real, "0.1", Value::Float(f64::from(0.1_f32))),
-            (Comparable::Text, "\"a\\u0001\"", Value::from("a\u{1}")),
-            (
-                Comparable::Uuid,
-                "\"a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11\"",
-                Value::from("A0EEBC999C0B4EF8BB6D6BB9BD380A11"),
-            ),
-            (Comparable::TimestampTz, "\"1970-01-01T01:00:00.000001+01:00\"", Value::Time(1)),
-            (Comparable::Timestamp, "\"1969-12-31T23:59:59.999999\"", Value::Time(-1)),
-            (Comparable::Timestamp, "\"infinity\"", Value::Time(i64::MAX)),
-            (Comparable::Text, "null", Value::Null),
-        ] {
-            let constant = comparable.constant(&constant).unwrap();
-            assert_eq!(comparable.value(json), constant, "{json}");
-        }
-    }
-
-    #[test]
-    fn what_never_compares_is_refused() {
-        for (comparable, value) in [
-            (Comparable::Integer, Value::from("1")),
-            (Comparable::Text, Value::Int(1)),
-            (Comparable::Text, Value::from("a\0b")),
-            (Comparable::Uuid, Value::from("a0eebc99")),
-            (Comparable::TimestampTz, Value::from("2024-01-01")),
-            (Comparable::Boolean, Value::Int(1)),
-        ] {
-            assert_eq!(comparable.constant(&value), None, "{comparable:?} {value:?}");
-        }
-    }
-}
+mod tests;

@@ -4,10 +4,11 @@ use std::sync::{Arc, Weak};
 
 use ddp_server::Error as HandlerError;
 use ddp_server::live_query::{Driver, Observation, Observer, Plan};
-use ddp_server::query::{Comparison, Query, SortKey, ascending};
+use ddp_server::query::{Query, SortKey, ascending};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
+use crate::compare::{Comparable, Refusal, split};
 use crate::db::{Inner, TableCollection};
 use crate::error::Error;
 use crate::schema::Layout;
@@ -38,30 +39,41 @@ impl Driver for Inner {
 }
 
 /// How a query is evaluated on changes.
-fn plan(layout: &Layout, query: &Query) -> Result<Plan, Error> {
+pub(crate) fn plan(layout: &Layout, query: &Query) -> Result<Plan, Error> {
     for field in query.fields.iter().flat_map(|fields| fields.iter()) {
         layout.column_named(field).ok_or_else(|| Error::no_such_field(layout, field))?;
     }
     let column =
         |field: &str| layout.column_named(field).ok_or_else(|| Error::no_such_field(layout, field));
     let predicate = query.predicate.try_map_tests(&|test| {
-        let comparable = column(&test.field)?.comparable();
-        comparable.test(test).map_err(|value| Error::wrong_type(layout, &test.field, &value))
+        let comparable = column(split(&test.field).0)?.comparable();
+        comparable.test(test).map_err(|refusal| match refusal {
+            Refusal::Constant(value) => Error::wrong_type(layout, &test.field, &value),
+            Refusal::Question(why) => Error::unsuited(layout, &test.field, why),
+        })
     })?;
     let is_routable = |field: &str| {
-        column(field).is_ok_and(|column| column.comparable().is_exact(Some(Comparison::Eq)))
+        let (name, path) = split(field);
+        column(name).is_ok_and(|column| column.comparable().is_routable(path, name == "_id"))
     };
     let keys = predicate.equality_keys(&is_routable);
     let mut order = Vec::new();
     for key in &query.sort {
-        column(&key.field)?;
+        let (name, path) = split(&key.field);
+        let comparable = column(name)?.comparable();
+        if path.is_some() {
+            let why = "is within a column, by which nothing can be sorted";
+            return Err(Error::unsuited(layout, &key.field, why));
+        }
+        if matches!(comparable, Comparable::Json(json) if !json.is_binary) {
+            return Err(Error::unsuited(layout, name, "is json, which has no order; jsonb has"));
+        }
         order.push(key.clone());
     }
     order.push(ascending("_id"));
     let is_ordered = |key: &SortKey| {
-        column(&key.field).is_ok_and(|column| {
-            &*key.field == "_id" || column.comparable().is_exact(Some(Comparison::Lt))
-        })
+        column(&key.field)
+            .is_ok_and(|column| &*key.field == "_id" || column.comparable().has_order())
     };
     let order = (query.has_window() && order.iter().all(is_ordered)).then(|| order.into());
     Ok(Plan { predicate, keys, order })

@@ -72,6 +72,8 @@ enum Kind {
     NoSuchField { collection: String, field: String },
     #[error("field {field:?} of collection {collection:?} does not compare with {value:?}")]
     WrongType { collection: String, field: String, value: Value },
+    #[error("field {field:?} of collection {collection:?} {why}")]
+    Unsuited { collection: String, field: String, why: &'static str },
 }
 
 impl Error {
@@ -175,6 +177,12 @@ impl Error {
     pub(crate) fn wrong_type(layout: &Layout, field: &str, value: &Value) -> Self {
         let (collection, field) = (layout.collection().to_string(), field.to_owned());
         Kind::WrongType { collection, field, value: value.clone() }.into()
+    }
+
+    /// The field cannot be asked what the query asks; `why` goes on after its name.
+    pub(crate) fn unsuited(layout: &Layout, field: &str, why: &'static str) -> Self {
+        let (collection, field) = (layout.collection().to_string(), field.to_owned());
+        Kind::Unsuited { collection, field, why }.into()
     }
 
     /// PostgreSQL's error code, if the error is PostgreSQL's.

@@ -80,6 +80,8 @@ mod snapshot;
 mod sql;
 mod stats;
 pub mod table;
+#[doc(hidden)]
+pub mod testing;
 mod tls;
 mod tokens;
 mod transaction;

@@ -6,7 +6,7 @@ use ddp_core::{Document, FieldName};
 use ddp_server::live_query;
 use ddp_server::query::{Test, Truth, Value};
 
-use crate::compare::Comparable;
+use crate::compare::split;
 use crate::row::{Row, RowError};
 use crate::schema::Layout;
 
@@ -31,19 +31,19 @@ impl LiveRow {
 
 impl live_query::Row for LiveRow {
     fn value(&self, field: &str) -> Value {
-        let Some(index) = self.layout.column_of_field(field) else { return Value::Null };
+        let (name, path) = split(field);
+        let Some(index) = self.layout.column_of_field(name) else { return Value::Null };
         let json = self.row.value(index).unwrap_or("null");
-        match self.layout.columns()[index].comparable() {
-            // Keys that only PostgreSQL compares are ordered by their text.
-            Comparable::Other | Comparable::Enum if index == self.layout.key_index() => {
-                Value::from(json)
-            }
-            comparable => comparable.value(json),
-        }
+        let comparable = self.layout.columns()[index].comparable();
+        // Keys that only PostgreSQL compares are ordered by their text.
+        let is_text = index == self.layout.key_index() && !comparable.is_ordered_as_key();
+        if is_text { Value::from(json) } else { comparable.value_or_null(path, json) }
     }
 
     fn test(&self, test: &Test) -> Truth {
-        let Some(index) = self.layout.column_of_field(&test.field) else { return Truth::Undecided };
+        let Some(index) = self.layout.column_of_field(test.top_field()) else {
+            return Truth::Undecided;
+        };
         let comparable = self.layout.columns()[index].comparable();
         comparable.answer(test, self.row.value(index).unwrap_or("null"))
     }

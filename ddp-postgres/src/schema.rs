@@ -20,6 +20,7 @@
 //! A transaction that has sent messages cannot be prepared for two-phase commit.
 
 mod catalog;
+mod comparable;
 mod describe;
 mod error;
 mod function;

@@ -1,13 +1,15 @@
 //! Predicates as SQL.
 
+mod test;
+
 use std::fmt::Write;
 
 use ddp_server::live_query::Load;
-use ddp_server::query::{Comparison, Direction, Is, Nulls, Predicate, SortKey, Value};
+use ddp_server::query::{Direction, Nulls, Predicate, Query, SortKey};
 
 use tokio_postgres::types::ToSql;
 
-use crate::compare::Comparable;
+use crate::compare::{Comparable, split};
 use crate::schema::{Column, Layout};
 
 /// A parameterised SELECT. Every parameter is text, cast to the column's type by the statement.
@@ -35,14 +37,24 @@ impl Param {
 
 /// The statement that reads the rows of a query, as it was planned, one JSON text each.
 pub(crate) fn select(layout: &Layout, load: &Load) -> Select {
+    select_rows(layout, &load.query, &load.plan.predicate, load.rows_max())
+}
+
+/// The statement that reads the first rows of a query, with the predicate as it was planned.
+pub(crate) fn select_rows(
+    layout: &Layout,
+    query: &Query,
+    predicate: &Predicate,
+    rows_max: Option<usize>,
+) -> Select {
     let mut params = Vec::new();
     let mut sql =
         format!("SELECT {} FROM {} AS t WHERE ", layout.row_json_sql("t"), layout.relation());
-    condition(layout, &load.plan.predicate, &mut sql, &mut params);
-    if load.query.has_window() {
-        order(layout, &load.query.sort, &mut sql);
+    condition(layout, predicate, &mut sql, &mut params);
+    if query.has_window() {
+        order(layout, &query.sort, &mut sql);
     }
-    if let Some(rows) = load.rows_max() {
+    if let Some(rows) = rows_max {
         params.push(Param::One(Some(rows.to_string())));
         push(&mut sql, format_args!(" LIMIT ${}::text::pg_catalog.int8", params.len()));
     }
@@ -61,12 +73,12 @@ fn order(layout: &Layout, keys: &[SortKey], sql: &mut String) {
     }
     let by_id = keys.iter().find(|key| &*key.field == "_id");
     let key = match layout.key().comparable() {
-        Comparable::Text => format!("{} COLLATE \"C\"", quoted(layout.key())),
-        // As rows are ordered in memory.
-        Comparable::Other | Comparable::Enum => {
-            format!("{} COLLATE \"C\"", layout.key_json_sql("t"))
+        Comparable::Text(_) | Comparable::Padded(_) => {
+            format!("{} COLLATE \"C\"", quoted(layout.key()))
         }
-        _ => quoted(layout.key()),
+        comparable if comparable.is_ordered_as_key() => quoted(layout.key()),
+        // As rows are ordered in memory.
+        _ => format!("{} COLLATE \"C\"", layout.key_json_sql("t")),
     };
     let direction = direction(by_id.map_or(Direction::Ascending, |key| key.direction));
     push(sql, format_args!("{key} {direction}"));
@@ -79,14 +91,21 @@ fn direction(direction: Direction) -> &'static str {
     }
 }
 
-fn condition(layout: &Layout, predicate: &Predicate, sql: &mut String, params: &mut Vec<Param>) {
+/// A predicate as it was planned.
+pub(crate) fn condition(
+    layout: &Layout,
+    predicate: &Predicate,
+    sql: &mut String,
+    params: &mut Vec<Param>,
+) {
     match predicate {
         Predicate::All => sql.push_str("true"),
         Predicate::Test(test) => {
-            let Some(column) = layout.column_named(&test.field) else {
-                return sql.push_str("NULL");
-            };
-            ask(column, &test.is, sql, params);
+            let (field, path) = split(&test.field);
+            match layout.column_named(field) {
+                Some(column) => test::ask(column, path, &test.is, sql, params),
+                None => sql.push_str("NULL"),
+            }
         }
         Predicate::And(all) => join(layout, all, " AND ", "true", sql, params),
         Predicate::Or(all) => join(layout, all, " OR ", "false", sql, params),
@@ -94,27 +113,6 @@ fn condition(layout: &Layout, predicate: &Predicate, sql: &mut String, params: &
             sql.push_str("NOT (");
             condition(layout, one, sql, params);
             sql.push(')');
-        }
-    }
-}
-
-fn ask(column: &Column, is: &Is, sql: &mut String, params: &mut Vec<Param>) {
-    match is {
-        Is::Null => push(sql, format_args!("{} IS NULL", quoted(column))),
-        Is::Compare(comparison, value) => {
-            params.push(Param::One(text(value)));
-            let (number, cast) = (params.len(), cast(column, value));
-            let operator = operator(*comparison);
-            push(sql, format_args!("{} {operator} ${number}::text::{cast}", quoted(column)));
-        }
-        Is::In(values) => {
-            // What is left as a float is no integer, and equals none.
-            let is_float = |value: &&Value| matches!(value, Value::Float(_));
-            let is_integer_column = column.comparable() == Comparable::Integer;
-            let values = values.iter().filter(|value| !(is_integer_column && is_float(value)));
-            params.push(Param::Many(values.map(text).collect()));
-            let (number, cast) = (params.len(), cast(column, &Value::Null));
-            push(sql, format_args!("{} = ANY (${number}::text[]::{cast}[])", quoted(column)));
         }
     }
 }
@@ -144,44 +142,4 @@ fn push(sql: &mut String, arguments: std::fmt::Arguments<'_>) {
 
 fn quoted(column: &Column) -> String {
     format!("t.\"{}\"", column.name().replace('"', "\"\""))
-}
-
-fn operator(comparison: Comparison) -> &'static str {
-    match comparison {
-        Comparison::Eq => "=",
-        Comparison::Ne => "<>",
-        Comparison::Lt => "<",
-        Comparison::Lte => "<=",
-        Comparison::Gt => ">",
-        Comparison::Gte => ">=",
-    }
-}
-
-/// The type that a constant is cast to. Numbers keep their width, so that a constant beyond the
-/// column's range is compared and not refused.
-fn cast<'a>(column: &'a Column, value: &Value) -> &'a str {
-    match (column.comparable(), value) {
-        (Comparable::Integer, Value::Float(_)) | (Comparable::Real | Comparable::Double, _) => {
-            "pg_catalog.float8"
-        }
-        (Comparable::Integer, _) => "pg_catalog.int8",
-        _ => column.cast(),
-    }
-}
-
-/// A constant as PostgreSQL reads it.
-fn text(value: &Value) -> Option<String> {
-    Some(match value {
-        Value::Null => return None,
-        Value::Bool(value) => value.to_string(),
-        Value::Int(value) => value.to_string(),
-        Value::Time(microseconds) => crate::value::timestamp_text(*microseconds),
-        Value::Float(value) if value.is_infinite() => {
-            if *value > 0.0 { "Infinity" } else { "-Infinity" }.to_owned()
-        }
-        Value::Float(value) => value.to_string(),
-        Value::Text(value) => value.to_string(),
-        // Refused by `Comparable::constant`.
-        Value::Binary(_) => return None,
-    })
 }

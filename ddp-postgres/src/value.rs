@@ -30,7 +30,10 @@ mod array;
 mod number;
 mod time;
 
-pub(crate) use time::{microseconds, timestamp_text};
+pub(crate) use time::{
+    date_days, date_text, microseconds, time_microseconds, time_text, timestamp_text,
+    within_calendar,
+};
 
 use ddp_core::ejson;
 
@@ -149,20 +152,29 @@ fn binary(raw: &str, out: &mut String) -> Option<()> {
     Some(())
 }
 
+/// The bytes of a `bytea`, whichever way they are written.
+pub(crate) fn bytes(raw: &str) -> Option<Vec<u8>> {
+    use base64::Engine as _;
+    if raw.contains('\\') {
+        return hex_bytes(raw);
+    }
+    base64::engine::general_purpose::STANDARD.decode(plain_string(raw)?).ok()
+}
+
 fn binary_hex(raw: &str, out: &mut String) -> Option<()> {
     use base64::Engine as _;
+    push_binary(&base64::engine::general_purpose::STANDARD.encode(hex_bytes(raw)?), out);
+    Some(())
+}
+
+fn hex_bytes(raw: &str) -> Option<Vec<u8>> {
     let hex = raw.strip_prefix(r#""\\x"#)?.strip_suffix('"')?;
     if !hex.len().is_multiple_of(2) {
         return None;
     }
     let nibble = |digit: u8| char::from(digit).to_digit(16).and_then(|n| u8::try_from(n).ok());
-    let bytes: Option<Vec<u8>> = hex
-        .as_bytes()
-        .chunks_exact(2)
-        .map(|pair| Some(nibble(pair[0])? << 4 | nibble(pair[1])?))
-        .collect();
-    push_binary(&base64::engine::general_purpose::STANDARD.encode(bytes?), out);
-    Some(())
+    let pairs = hex.as_bytes().chunks_exact(2);
+    pairs.map(|pair| Some(nibble(pair[0])? << 4 | nibble(pair[1])?)).collect()
 }
 
 fn push_binary(base64: &str, out: &mut String) {

@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::live_query::{
     Batch, Change, Cursor, Driver, Load, Multiplexer, Observation, Observer, Plan, Row,
 };
-use crate::query::{Position, Query, Truth, Value, ascending};
+use crate::query::{Is, Position, Query, Test, Truth, Value, ascending, is_pattern};
 use crate::random;
 
 /// A collection that lives in this process and is live like one of a database.
@@ -186,7 +186,10 @@ impl Driver for Store {
         query: &'a Query,
         observer: Observer,
     ) -> BoxFuture<'a, Result<Observation, Error>> {
-        let predicate = query.predicate.clone();
+        let predicate = match query.predicate.try_map_tests(&as_documents_have_it) {
+            Ok(predicate) => predicate,
+            Err(error) => return futures::future::ready(Err(error)).boxed(),
+        };
         let keys = predicate.equality_keys(&|_| true);
         let id = ascending("_id");
         let order = query.has_window().then(|| query.sort.iter().cloned().chain([id]).collect());
@@ -201,6 +204,31 @@ impl Driver for Store {
         }
         .boxed()
     }
+}
+
+/// A test with its constants in the form of documents' values: numbers are doubles there.
+fn as_documents_have_it(test: &Test) -> Result<Test, Error> {
+    if let Is::Like(pattern) | Is::ILike(pattern) = &test.is
+        && !is_pattern(pattern)
+    {
+        let field = &test.field;
+        return Err(Error::internal(format!("the pattern for {field:?} ends with a backslash")));
+    }
+    let is = test.is.try_map(|constant| {
+        Ok::<_, Error>(match constant {
+            Value::Int(integer) => Value::from(*integer as f64),
+            Value::Decimal(decimal) => decimal.to_string().parse().map_or(Value::Null, f64::into),
+            other => other.clone(),
+        })
+    })?;
+    Ok(Test { field: test.field.clone(), is })
+}
+
+/// The number that a path's step is of an array of this length; negative ones count from its end.
+fn index(step: &str, length: usize) -> Option<usize> {
+    let number: i64 = step.parse().ok()?;
+    let length = i64::try_from(length).ok()?;
+    usize::try_from(if number < 0 { number + length } else { number }).ok()
 }
 
 impl MemoryRow {
@@ -230,7 +258,16 @@ impl Row for Arc<MemoryRow> {
         if field == "_id" {
             return Value::from(self.id.as_str());
         }
-        self.fields.get(field).and_then(Value::from_ejson).unwrap_or(Value::Null)
+        let mut names = field.split('.');
+        let mut value = names.next().and_then(|name| self.fields.get(name));
+        for name in names {
+            value = value.and_then(|value| match value {
+                Ejson::Object(fields) => fields.get(name),
+                Ejson::Array(elements) => elements.get(index(name, elements.len())?),
+                _ => None,
+            });
+        }
+        value.map_or(Value::Null, Value::of_document)
     }
 
     fn document(&self, fields: Option<&[FieldName]>) -> Arc<Document> {

@@ -16,8 +16,25 @@ WHERE n.nspname = $1 AND c.relname = $2";
 const COLUMNS: &str = "
 SELECT a.attname::text, a.atttypid, pg_catalog.format_type(a.atttypid, a.atttypmod), a.attnotnull,
     COALESCE(i.is_primary, false), COALESCE(i.is_unique, false),
-    COALESCE(l.collisdeterministic, true)
-FROM pg_catalog.pg_attribute a LEFT JOIN pg_catalog.pg_collation l ON l.oid = a.attcollation
+    COALESCE(l.collisdeterministic, true), COALESCE(l.sql_name, ''),
+    COALESCE(l.provider = 'b' OR l.provider = 'c' AND l.collate IN ('C', 'POSIX'), false),
+    COALESCE(l.provider = 'b' AND l.locale = 'C'
+        OR l.provider = 'c' AND l.ctype IN ('C', 'POSIX'), false)
+FROM pg_catalog.pg_attribute a LEFT JOIN LATERAL (
+    SELECT x.collisdeterministic,
+        pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(x.collname) AS sql_name,
+        CASE WHEN is_default THEN COALESCE(d.row->>'datlocprovider', 'c')
+            ELSE x.collprovider::text END AS provider,
+        CASE WHEN is_default THEN d.row->>'datcollate' ELSE x.collcollate END AS collate,
+        CASE WHEN is_default THEN d.row->>'datctype' ELSE x.collctype END AS ctype,
+        CASE WHEN is_default THEN d.row->>'datlocale'
+            ELSE pg_catalog.to_jsonb(x)->>'colllocale' END AS locale
+    FROM pg_catalog.pg_collation x JOIN pg_catalog.pg_namespace n ON n.oid = x.collnamespace,
+        LATERAL (SELECT pg_catalog.to_jsonb(b) AS row FROM pg_catalog.pg_database b
+            WHERE b.datname = pg_catalog.current_database()) d,
+        LATERAL (SELECT x.collprovider = 'd' AS is_default) e
+    WHERE x.oid = a.attcollation
+) l ON true
 LEFT JOIN LATERAL (
     SELECT bool_or(x.indisprimary) AS is_primary, bool_or(x.indimmediate) AS is_unique
     FROM pg_catalog.pg_index x
@@ -75,6 +92,12 @@ pub(super) struct ColumnEntry {
     pub(super) is_unique: bool,
     /// Whether only equal texts are equal by the column's collation.
     pub(super) is_deterministic: bool,
+    /// The collation as SQL names it; empty if there is none.
+    pub(super) collation: String,
+    /// Whether text is ordered by its bytes.
+    pub(super) is_bytewise: bool,
+    /// Whether only A to Z are changed by `lower`.
+    pub(super) lowers_ascii_only: bool,
 }
 
 /// A data type. Oids of other types are 0 where it has none.
@@ -126,9 +149,36 @@ pub(super) async fn columns(
                 is_primary: row.try_get(4)?,
                 is_unique: row.try_get(5)?,
                 is_deterministic: row.try_get(6)?,
+                collation: row.try_get(7)?,
+                is_bytewise: row.try_get(8)?,
+                lowers_ascii_only: row.try_get(9)?,
             })
         })
         .collect()
+}
+
+/// Those of the columns' collations whose `lower` makes A to Z into a to z. In Turkish it does not,
+/// and no catalog says so.
+pub(super) async fn lowering(
+    client: &Client,
+    columns: &[ColumnEntry],
+) -> Result<HashSet<String>, tokio_postgres::Error> {
+    let names: HashSet<&str> = columns.iter().map(|column| &*column.collation).collect();
+    let names: Vec<&str> = names.into_iter().filter(|name| !name.is_empty()).collect();
+    if names.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let lower = |name: &&str| format!("pg_catalog.lower($1::text COLLATE {name})");
+    let sql = format!("SELECT {}", names.iter().map(lower).collect::<Vec<_>>().join(", "));
+    let alphabet: String = ('A'..='Z').collect();
+    let row = client.query_one(&sql, &[&alphabet]).await?;
+    let mut lowering = HashSet::new();
+    for (index, name) in names.into_iter().enumerate() {
+        if row.try_get::<_, String>(index)? == alphabet.to_ascii_lowercase() {
+            lowering.insert(name.to_owned());
+        }
+    }
+    Ok(lowering)
 }
 
 /// Types by their oids.
@@ -158,6 +208,11 @@ impl Types {
             Ok((row.try_get(0)?, entry))
         });
         Ok(Self(types.collect::<Result<_, tokio_postgres::Error>>()?))
+    }
+
+    /// A type itself, be it a domain.
+    pub(super) fn get(&self, oid: u32) -> Option<&TypeEntry> {
+        self.0.get(&oid)
     }
 
     /// The type that a domain is based on, through all domains; any other type itself.

@@ -3,10 +3,10 @@
 use tokio_postgres::Client;
 
 use super::catalog::{self, ColumnEntry, TypeEntry, Types};
+use super::comparable::Comparables;
 use super::layout::{Column, Expression, Layout, Measure, Traits};
 use super::name::quoted;
 use super::{Error, catalog::RelationEntry};
-use crate::compare::Comparable;
 use crate::table::Table;
 use crate::value::ValueKind;
 
@@ -37,7 +37,9 @@ pub async fn describe(client: &Client, table: &Table) -> Result<Layout, Error> {
         })
         .collect();
     let types = Types::of(client, &published).await?;
-    layout(table, relation, &found, &published, &types, &key)
+    let comparables =
+        Comparables { lowering: catalog::lowering(client, &published).await?, is_utf8: found.utf8 };
+    layout(table, relation, &found, &published, (&types, &comparables), &key)
 }
 
 fn layout(
@@ -45,7 +47,7 @@ fn layout(
     relation: String,
     found: &RelationEntry,
     published: &[ColumnEntry],
-    types: &Types,
+    (types, comparables): (&Types, &Comparables),
     key: &str,
 ) -> Result<Layout, Error> {
     let mut columns: Vec<Column> = Vec::with_capacity(published.len());
@@ -64,7 +66,7 @@ fn layout(
         if columns.iter().any(|column| *column.field == *field) {
             return Err(Error::DuplicateField { relation, field });
         }
-        columns.push(column(table, &relation, entry, types, field)?);
+        columns.push(column(table, &relation, entry, (types, comparables), field)?);
     }
     let traits = Traits {
         string_ids: table.string_ids,
@@ -113,7 +115,7 @@ fn column(
     table: &Table,
     relation: &str,
     entry: &ColumnEntry,
-    types: &Types,
+    (types, comparable): (&Types, &Comparables),
     field: String,
 ) -> Result<Column, Error> {
     let resolved = types.resolve(entry.type_oid);
@@ -149,30 +151,12 @@ fn column(
         nullable: !entry.not_null,
         needs_settings: expression == Expression::Plain
             && needs_settings(types, entry.type_oid, false, 0),
-        comparable: comparable(entry, resolved),
+        comparable: comparable.of(entry, types),
         cast: resolved.map_or_else(|| "pg_catalog.text".to_owned(), |found| found.sql_name.clone()),
         kind,
         expression,
         measure,
     })
-}
-
-fn comparable(entry: &ColumnEntry, resolved: Option<&TypeEntry>) -> Comparable {
-    match resolved {
-        Some(found) if found.kind == "e" => Comparable::Enum,
-        Some(found) if found.is_built_in => match found.name.as_str() {
-            "bool" => Comparable::Boolean,
-            "int2" | "int4" | "int8" => Comparable::Integer,
-            "float4" => Comparable::Real,
-            "float8" => Comparable::Double,
-            "text" | "varchar" if entry.is_deterministic => Comparable::Text,
-            "uuid" => Comparable::Uuid,
-            "timestamp" => Comparable::Timestamp,
-            "timestamptz" => Comparable::TimestampTz,
-            _ => Comparable::Other,
-        },
-        _ => Comparable::Other,
-    }
 }
 
 fn is_built_in(found: &TypeEntry, names: &[&str]) -> bool {

@@ -82,8 +82,8 @@ impl Column {
 
 impl Column {
     /// How the column's values compare.
-    pub(crate) fn comparable(&self) -> Comparable {
-        self.comparable
+    pub(crate) fn comparable(&self) -> &Comparable {
+        &self.comparable
     }
 
     /// The type that a constant is cast to in order to be compared, as SQL writes it.

@@ -8,6 +8,10 @@ use super::plain_string;
 /// The range of JavaScript's `Date`, either way from 1970.
 const JAVASCRIPT_MILLISECONDS_MAX: u64 = 8_640_000_000_000_000;
 const DAY_SECONDS: i64 = 86_400;
+/// 4712 BC, the first whole year of PostgreSQL's calendar and the one after.
+const YEAR_MIN: i64 = -4711;
+/// PostgreSQL's `date`, from 4714-11-24 BC to 5874897-12-31, in days since 1970.
+const DATE_DAYS: std::ops::Range<i64> = -2_440_588..2_145_042_906;
 
 /// Writes a date or timestamp as a `$date`.
 pub(super) fn instant(raw: &str, out: &mut String) -> Option<()> {
@@ -45,13 +49,66 @@ pub(crate) fn timestamp_text(microseconds: i64) -> String {
     if microseconds == i64::MAX {
         return "infinity".to_owned();
     }
-    if year < -4711 {
+    if year < YEAR_MIN {
         return "-infinity".to_owned();
     }
     let (year, era) = if year > 0 { (year, "") } else { (1 - year, " BC") };
     let (hour, minute, second) = (clock / 3600, clock / 60 % 60, clock % 60);
     let fraction = microseconds.rem_euclid(1_000_000);
     format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}.{fraction:06}{era}")
+}
+
+/// The infinite past of what is before PostgreSQL's calendar, as in [`timestamp_text`].
+pub(crate) fn within_calendar(microseconds: i64) -> i64 {
+    let days = microseconds.div_euclid(1_000_000).div_euclid(DAY_SECONDS);
+    if date_of(days).0 < YEAR_MIN { i64::MIN } else { microseconds }
+}
+
+/// Days since 1970 of a date as PostgreSQL writes it, infinity beyond every other.
+pub(crate) fn date_days(text: &str) -> Option<i64> {
+    match text {
+        "infinity" => return Some(i64::MAX),
+        "-infinity" => return Some(i64::MIN),
+        _ => {}
+    }
+    if text.contains('T') {
+        return None;
+    }
+    let days = parse(text)?.0 / DAY_SECONDS;
+    let is_written_so = DATE_DAYS.contains(&days) && date_text(days) == text;
+    is_written_so.then_some(days)
+}
+
+/// A date of so many days after 1970-01-01, as PostgreSQL reads and writes it.
+pub(crate) fn date_text(days: i64) -> String {
+    match days {
+        i64::MAX => "infinity".to_owned(),
+        i64::MIN => "-infinity".to_owned(),
+        _ => {
+            let (year, month, day) = date_of(days);
+            let (year, era) = if year > 0 { (year, "") } else { (1 - year, " BC") };
+            format!("{year:04}-{month:02}-{day:02}{era}")
+        }
+    }
+}
+
+/// Microseconds since midnight of `12:30`, `12:30:15` or `12:30:15.123456`.
+pub(crate) fn time_microseconds(text: &str) -> Option<i64> {
+    let (clock, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let is_exact = fraction.len() <= 6 && (clock.len() == 5 || clock.len() == 8);
+    let mut parts = clock.split(':').skip(1);
+    let are_sixtieths =
+        parts.all(|part| part.parse::<i64>().is_ok_and(|number| (0..60).contains(&number)));
+    let microseconds = clock_seconds(clock)? * 1_000_000 + fraction_microseconds(fraction)?;
+    let is_time = is_exact && are_sixtieths && microseconds <= DAY_SECONDS * 1_000_000;
+    is_time.then_some(microseconds)
+}
+
+/// A time so many microseconds after midnight, as PostgreSQL reads it.
+pub(crate) fn time_text(microseconds: i64) -> String {
+    let (seconds, fraction) = (microseconds / 1_000_000, microseconds % 1_000_000);
+    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    format!("{hour:02}:{minute:02}:{second:02}.{fraction:06}")
 }
 
 /// Seconds since 1970, and microseconds, of `2024-02-29T12:30:00.123456+05:45` and its like: the time, its

@@ -92,7 +92,7 @@ pub(super) fn judge<R: Row>(plan: &Plan, before: Option<&Arc<Document>>, row: &R
 fn is_same_for<R: Row>(plan: &Plan, before: &Document, row: &R) -> bool {
     let now = row.document(None);
     plan.predicate.all_tests(&mut |test| {
-        let field = &*test.field;
+        let field = test.top_field();
         field == "_id" || before.get(field).is_some_and(|text| now.get(field) == Some(text))
     })
 }

@@ -5,7 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use ddp_core::merge_box::Source;
-use ddp_core::{DdpError, Delta, SubscriptionKey};
+use ddp_core::session::{Event, Input, Output};
+use ddp_core::{DdpError, Delta, Session, SubscriptionKey};
 
 use crate::mailbox::{Mail, Mailbox};
 
@@ -24,6 +25,27 @@ impl Observer {
         source: Source,
     ) -> Self {
         Self { mailbox, subscription, source }
+    }
+
+    /// An observer whose documents nobody reads, for benchmarks.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn detached() -> Option<Self> {
+        let now = std::time::Instant::now();
+        let mut session = Session::new(String::new(), Default::default(), now);
+        let connect = r#"{"msg":"connect","version":"1","support":["1"]}"#;
+        session.handle_input(Input::Message(now, connect));
+        session.handle_input(Input::Message(now, r#"{"msg":"sub","id":"1","name":"detached"}"#));
+        loop {
+            match session.poll_output() {
+                Output::Event(Event::Subscribe { subscription, .. }) => {
+                    let mailbox = Arc::new(Mailbox::new(1, 1));
+                    return Some(Self::new(mailbox, subscription, Source::Cursor));
+                }
+                Output::Timeout(_) => return None,
+                _ => {}
+            }
+        }
     }
 
     /// Hands over the next step of the documents. Never blocks: a session that lags loses steps,

@@ -1,10 +1,18 @@
 //! What a live query asks for: a collection, a predicate, a projection.
 
+mod builder;
+mod decimal;
+mod is;
+mod pattern;
 mod predicate;
 mod sort;
 mod value;
 
-pub use predicate::{Comparison, Field, Is, Predicate, Test, Truth, field};
+pub use builder::{Field, field};
+pub use decimal::{Decimal, ParseDecimalError};
+pub use is::{Comparison, Is};
+pub use pattern::{is_like, is_pattern};
+pub use predicate::{Predicate, Test, Truth};
 pub use sort::{Direction, Nulls, Position, SortKey, ascending, descending};
 pub use value::Value;
 

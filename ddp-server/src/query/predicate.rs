@@ -1,42 +1,11 @@
 //! Predicates with SQL's three-valued logic.
 
-use std::cmp::Ordering;
-
 use ddp_core::FieldName;
 
+use super::is::{Comparison, Is};
 use super::value::Value;
 
-/// How a field is compared with a constant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Comparison {
-    /// `=`
-    Eq,
-    /// `<>`
-    Ne,
-    /// `<`
-    Lt,
-    /// `<=`
-    Lte,
-    /// `>`
-    Gt,
-    /// `>=`
-    Gte,
-}
-
-impl Comparison {
-    fn holds(self, ordering: Ordering) -> bool {
-        match self {
-            Self::Eq => ordering.is_eq(),
-            Self::Ne => ordering.is_ne(),
-            Self::Lt => ordering.is_lt(),
-            Self::Lte => ordering.is_le(),
-            Self::Gt => ordering.is_gt(),
-            Self::Gte => ordering.is_ge(),
-        }
-    }
-}
-
-/// Which documents a query wants. Built from [`field`]:
+/// Which documents a query wants. Built from [`field`](super::field):
 ///
 /// ```
 /// use ddp_server::query::field;
@@ -45,7 +14,7 @@ impl Comparison {
 /// ```
 ///
 /// NULL follows SQL, not Mongo: a comparison with NULL is neither true nor false, and so is its
-/// negation. Use [`Field::is_null`].
+/// negation. Use [`Field::is_null`](super::Field::is_null).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Predicate {
     /// Every document.
@@ -60,24 +29,13 @@ pub enum Predicate {
     Not(Box<Self>),
 }
 
-/// A question about one field of a document.
+/// A question about one field of a document, or about what is within it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Test {
-    /// The field.
+    /// The field, with the path into it if there are dots, see [`field`](super::field).
     pub field: FieldName,
     /// What it is asked.
     pub is: Is,
-}
-
-/// What a field is asked.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Is {
-    /// Whether it is NULL.
-    Null,
-    /// How it compares with a constant.
-    Compare(Comparison, Value),
-    /// Whether it equals one of several constants.
-    In(Vec<Value>),
 }
 
 /// The answer of a predicate.
@@ -99,89 +57,17 @@ impl From<bool> for Truth {
     }
 }
 
-impl Is {
-    /// The answer for a value that compares as [`Value`] says.
+impl Test {
+    /// The name of the document's field, without the path into it.
     #[must_use]
-    pub fn test(&self, value: &Value) -> Truth {
-        match self {
-            Self::Null => value.is_null().into(),
-            Self::Compare(comparison, constant) => match value.compare(constant) {
-                Some(ordering) => comparison.holds(ordering).into(),
-                None => Truth::Unknown,
-            },
-            Self::In(constants) => any(constants.iter().map(|constant| {
-                value.compare(constant).map_or(Truth::Unknown, |order| order.is_eq().into())
-            })),
-        }
+    pub fn top_field(&self) -> &str {
+        top_field(&self.field)
     }
 }
 
-/// A field of a document, to build a [`Predicate`] from. Nested fields are not reached.
-#[derive(Clone, Debug)]
-pub struct Field(FieldName);
-
-/// The field with this name, as clients see it; `_id` is the document's id.
-#[must_use]
-pub fn field(name: &str) -> Field {
-    Field(name.into())
-}
-
-impl Field {
-    fn is(self, is: Is) -> Predicate {
-        Predicate::Test(Test { field: self.0, is })
-    }
-
-    fn compare(self, comparison: Comparison, value: impl Into<Value>) -> Predicate {
-        self.is(Is::Compare(comparison, value.into()))
-    }
-
-    /// `=`
-    #[must_use]
-    pub fn eq(self, value: impl Into<Value>) -> Predicate {
-        self.compare(Comparison::Eq, value)
-    }
-
-    /// `<>`
-    #[must_use]
-    pub fn ne(self, value: impl Into<Value>) -> Predicate {
-        self.compare(Comparison::Ne, value)
-    }
-
-    /// `<`
-    #[must_use]
-    pub fn lt(self, value: impl Into<Value>) -> Predicate {
-        self.compare(Comparison::Lt, value)
-    }
-
-    /// `<=`
-    #[must_use]
-    pub fn lte(self, value: impl Into<Value>) -> Predicate {
-        self.compare(Comparison::Lte, value)
-    }
-
-    /// `>`
-    #[must_use]
-    pub fn gt(self, value: impl Into<Value>) -> Predicate {
-        self.compare(Comparison::Gt, value)
-    }
-
-    /// `>=`
-    #[must_use]
-    pub fn gte(self, value: impl Into<Value>) -> Predicate {
-        self.compare(Comparison::Gte, value)
-    }
-
-    /// `IN`: equal to one of these; never true for an empty list.
-    #[must_use]
-    pub fn is_in<V: Into<Value>>(self, values: impl IntoIterator<Item = V>) -> Predicate {
-        self.is(Is::In(values.into_iter().map(Into::into).collect()))
-    }
-
-    /// `IS NULL`
-    #[must_use]
-    pub fn is_null(self) -> Predicate {
-        self.is(Is::Null)
-    }
+/// The field of the document that a dotted name leads into.
+fn top_field(name: &str) -> &str {
+    name.split_once('.').map_or(name, |(field, _)| field)
 }
 
 impl Predicate {
@@ -286,7 +172,7 @@ fn negate(truth: Truth) -> Truth {
     }
 }
 
-fn any(truths: impl Iterator<Item = Truth>) -> Truth {
+pub(super) fn any(truths: impl Iterator<Item = Truth>) -> Truth {
     let mut answer = Truth::False;
     for truth in truths {
         match truth {
@@ -301,6 +187,7 @@ fn any(truths: impl Iterator<Item = Truth>) -> Truth {
 
 #[cfg(test)]
 mod tests {
+    use super::super::field;
     use super::*;
 
     fn evaluate(predicate: &Predicate) -> Truth {

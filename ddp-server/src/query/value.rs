@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use ddp_core::ejson::Ejson;
 
+use super::decimal::Decimal;
+
 /// A value that a predicate compares a field with.
 ///
 /// The kinds are those that both JavaScript and SQL order. Comparison follows PostgreSQL: `Null`
@@ -21,12 +23,18 @@ pub enum Value {
     Int(i64),
     /// A number that is no integer of up to 2^53 in magnitude.
     Float(f64),
+    /// A number with all its digits.
+    Decimal(Decimal),
     /// Text.
     Text(Arc<str>),
     /// A point in time: microseconds since 1970-01-01 UTC.
     Time(i64),
     /// Bytes.
     Binary(Arc<[u8]>),
+    /// An array, of which a predicate asks what it contains. No constant.
+    List(Arc<[Self]>),
+    /// Something else that is not NULL, such as an object. Equals nothing; no constant.
+    Object,
 }
 
 impl Value {
@@ -40,6 +48,12 @@ impl Value {
             // PostgreSQL compares an integer with a double as doubles, too.
             (Self::Int(a), Self::Float(b)) => Some(compare_floats(*a as f64, *b)),
             (Self::Float(a), Self::Int(b)) => Some(compare_floats(*a, *b as f64)),
+            (Self::Decimal(a), Self::Decimal(b)) => Some(a.cmp(b)),
+            (Self::Decimal(a), Self::Int(b)) => Some(a.cmp(&Decimal::from(*b))),
+            (Self::Decimal(a), Self::Float(b)) => Some(a.cmp(&Decimal::from(*b))),
+            (Self::Int(_) | Self::Float(_), Self::Decimal(_)) => {
+                other.compare(self).map(Ordering::reverse)
+            }
             (Self::Text(a), Self::Text(b)) => Some(a.cmp(b)),
             (Self::Binary(a), Self::Binary(b)) => Some(a.cmp(b)),
             _ => None,
@@ -51,10 +65,12 @@ impl Value {
         match self {
             Self::Null => 0,
             Self::Bool(_) => 1,
-            Self::Int(_) | Self::Float(_) => 2,
+            Self::Int(_) | Self::Float(_) | Self::Decimal(_) => 2,
             Self::Text(_) => 3,
             Self::Time(_) => 4,
             Self::Binary(_) => 5,
+            Self::List(_) => 6,
+            Self::Object => 7,
         }
     }
 
@@ -62,6 +78,15 @@ impl Value {
     #[must_use]
     pub fn is_null(&self) -> bool {
         matches!(self, Self::Null)
+    }
+
+    /// The value that a document has: arrays and objects too, which are no constants.
+    #[must_use]
+    pub fn of_document(value: &Ejson) -> Self {
+        match value {
+            Ejson::Array(elements) => Self::List(elements.iter().map(Self::of_document).collect()),
+            other => Self::from_ejson(other).unwrap_or(Self::Object),
+        }
     }
 
     /// The value that EJSON writes, if predicates can compare with it.
@@ -88,7 +113,9 @@ impl PartialEq for Value {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Null, Self::Null) => true,
-            (Self::Int(_), Self::Float(_)) | (Self::Float(_), Self::Int(_)) => false,
+            (Self::List(a), Self::List(b)) => a == b,
+            (Self::Object, Self::Object) => true,
+            _ if std::mem::discriminant(self) != std::mem::discriminant(other) => false,
             _ => self.compare(other) == Some(Ordering::Equal),
         }
     }
@@ -100,7 +127,9 @@ impl Hash for Value {
     fn hash<H: Hasher>(&self, state: &mut H) {
         std::mem::discriminant(self).hash(state);
         match self {
-            Self::Null => {}
+            Self::Null | Self::Object => {}
+            Self::Decimal(value) => value.hash(state),
+            Self::List(values) => values.hash(state),
             Self::Bool(value) => value.hash(state),
             Self::Int(value) | Self::Time(value) => value.hash(state),
             Self::Float(value) if value.is_nan() => f64::NAN.to_bits().hash(state),
@@ -139,6 +168,18 @@ impl From<f64> for Value {
         } else {
             Self::Float(value)
         }
+    }
+}
+
+impl From<Decimal> for Value {
+    fn from(value: Decimal) -> Self {
+        Self::Decimal(value)
+    }
+}
+
+impl From<&[u8]> for Value {
+    fn from(value: &[u8]) -> Self {
+        Self::Binary(value.into())
     }
 }
 
@@ -187,5 +228,10 @@ mod tests {
         assert_eq!(Value::from(3.0), Value::Int(3));
         assert_eq!(Value::from(-0.0), Value::Int(0));
         assert_eq!(Value::Null, Value::Null);
+        let decimal = |text: &str| Value::Decimal(text.parse().unwrap());
+        assert_eq!(decimal("1.50").compare(&Value::Float(1.5)), Some(Ordering::Equal));
+        assert_eq!(Value::Int(2).compare(&decimal("1.99")), Some(Ordering::Greater));
+        assert_ne!(decimal("2"), Value::Int(2), "not the same, though equal");
+        assert_eq!(Value::Object.compare(&Value::Object), None);
     }
 }

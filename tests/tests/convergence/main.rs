@@ -134,9 +134,14 @@ async fn converge(test: &str, feed: Feed, keys_only: bool, has_faults: bool, sec
     }
     let (sql, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
     tokio::spawn(connection);
-    let mut documents = 0;
+    // Only when all have come to rest, for they write as well.
+    let mut at_rest = Vec::new();
     for client in clients {
-        documents += client.await.unwrap().compare(&sql).await;
+        at_rest.push(client.await.unwrap());
+    }
+    let mut documents = 0;
+    for client in &mut at_rest {
+        documents += client.compare(&sql).await;
     }
     servers.iter_mut().for_each(ServerProcess::check);
     let [transactions, messages, puts] =

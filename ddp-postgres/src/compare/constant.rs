@@ -1,0 +1,199 @@
+//! Constants of predicates in the form of a column's values.
+
+use ddp_server::query::{Decimal, Is, Test, Value, is_pattern};
+
+use super::{Comparable, Element, Json, split};
+use crate::value::{date_days, time_microseconds};
+
+/// Why a test makes no sense for a column.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Refusal {
+    /// The constant never compares with the column's values.
+    Constant(Value),
+    /// The column is not of a type that can be asked so, or the question itself is wrong.
+    Question(&'static str),
+}
+
+/// PostgreSQL's `numeric` has so many digits before the decimal point, and so many after it.
+const NUMERIC_DIGITS_MAX: (i64, i64) = (131_072, 16_383);
+
+/// Integers that JSON of 64 bits needs no digits of its own for.
+const INTEGER_BEYOND: f64 = 9_223_372_036_854_775_808.0;
+
+impl Comparable {
+    /// A test with its constants in the form of this column's values.
+    ///
+    /// # Errors
+    /// A question that does not fit the column, or a constant that never compares with its values.
+    pub(crate) fn test(&self, test: &Test) -> Result<Test, Refusal> {
+        if split(&test.field).1.is_some() && !matches!(self, Self::Json(_)) {
+            return Err(Refusal::Question("has no path into it: it is neither jsonb nor json"));
+        }
+        self.check(&test.is).map_err(Refusal::Question)?;
+        let constants = match self {
+            Self::Array(element) => Constants::Elements(element),
+            _ => Constants::Of(self),
+        };
+        let is = test
+            .is
+            .try_map(|value| constants.convert(value).ok_or(Refusal::Constant(value.clone())))?;
+        Ok(Test { field: test.field.clone(), is })
+    }
+
+    fn check(&self, is: &Is) -> Result<(), &'static str> {
+        match (is, self) {
+            (Is::Like(pattern) | Is::ILike(pattern), _) if !is_pattern(pattern) => {
+                Err("is matched with a pattern that ends with a backslash")
+            }
+            // PostgreSQL's text holds no NUL, and refuses a query that has one.
+            (Is::Like(text) | Is::ILike(text) | Is::StartsWith(text), _) if text.contains('\0') => {
+                Err("is matched with a pattern that has a NUL")
+            }
+            (Is::Like(_) | Is::ILike(_) | Is::StartsWith(_), Self::Text(_) | Self::Padded(_))
+            | (Is::Like(_) | Is::ILike(_) | Is::StartsWith(_), Self::CiText | Self::Json(_)) => {
+                Ok(())
+            }
+            (Is::Like(_) | Is::ILike(_) | Is::StartsWith(_), _) => {
+                Err("is no text with a deterministic collation, which alone can be matched")
+            }
+            (Is::ContainsAll(_) | Is::Overlaps(_), Self::Array(_) | Self::Json(_)) => Ok(()),
+            (Is::ContainsAll(_) | Is::Overlaps(_), _) => Err("is no array"),
+            (Is::Compare(..) | Is::In(_), Self::Array(_)) => {
+                Err("is an array, which can be asked what it contains")
+            }
+            (Is::Null | Is::Compare(..) | Is::In(_), _) => Ok(()),
+        }
+    }
+
+    /// A constant in the form of this column's values; `None` if the two never compare.
+    pub(super) fn constant(&self, value: &Value) -> Option<Value> {
+        Some(match (self, value) {
+            (_, Value::List(_) | Value::Object) => return None,
+            (_, Value::Null) => Value::Null,
+            // PostgreSQL's text holds no NUL, and refuses a query that has one.
+            (_, Value::Text(text)) if text.contains('\0') => return None,
+            // An integer that came as a double is that integer.
+            (Self::Integer, Value::Float(float)) => integer(*float).unwrap_or(value.clone()),
+            (Self::Boolean, Value::Bool(_))
+            | (Self::Integer, Value::Int(_))
+            | (Self::Text(_) | Self::Enum, Value::Text(_))
+            | (Self::Real | Self::Double, Value::Float(_))
+            | (Self::Binary, Value::Binary(_)) => value.clone(),
+            (Self::Padded(_), Value::Text(text)) => Value::from(text.trim_end_matches(' ')),
+            (Self::Real | Self::Double, Value::Int(integer)) => Value::from(*integer as f64),
+            (Self::Numeric, _) => Value::Decimal(decimal(value)?),
+            (Self::Uuid, Value::Text(text)) => Value::from(canonical_uuid(text)?),
+            (Self::Date, Value::Text(text)) => Value::Int(date_days(text)?),
+            (Self::Date, Value::Time(microseconds)) => day(*microseconds),
+            (Self::Time, Value::Text(text)) => Value::Int(time_microseconds(text)?),
+            (Self::Timestamp | Self::TimestampTz, Value::Time(time)) => {
+                Value::Time(crate::value::within_calendar(*time))
+            }
+            (Self::Json(json), _) => json.constant(value)?,
+            (Self::Other | Self::CiText, Value::Binary(_)) => return None,
+            (Self::Other | Self::CiText, _) => value.clone(),
+            _ => return None,
+        })
+    }
+}
+
+impl Json {
+    fn constant(self, value: &Value) -> Option<Value> {
+        Some(match value {
+            Value::Text(_) | Value::Bool(_) => value.clone(),
+            // JSON knows neither infinity nor NaN.
+            Value::Int(_) | Value::Float(_) | Value::Decimal(_) => {
+                Value::Decimal(decimal(value).filter(Decimal::is_finite)?)
+            }
+            _ => return None,
+        })
+    }
+}
+
+enum Constants<'a> {
+    Of(&'a Comparable),
+    Elements(&'a Element),
+}
+
+impl Constants<'_> {
+    fn convert(&self, value: &Value) -> Option<Value> {
+        match self {
+            Self::Of(comparable) => comparable.constant(value),
+            Self::Elements(element) => element.constant(value),
+        }
+    }
+}
+
+impl Element {
+    /// Elements are compared as values of the column's own type, not of a wider one.
+    fn constant(&self, value: &Value) -> Option<Value> {
+        let constant = self.comparable.constant(value)?;
+        match (&self.comparable, &constant) {
+            (_, Value::Null) => Some(constant),
+            (Comparable::Integer, Value::Int(integer)) => {
+                let bits = u32::try_from(self.length).ok()? * 8 - 1;
+                let beyond = 1_i128 << bits;
+                (-beyond..beyond).contains(&i128::from(*integer)).then_some(constant)
+            }
+            (Comparable::Integer, _) => None,
+            (Comparable::Real, Value::Float(_) | Value::Int(_)) => {
+                let double = match constant {
+                    Value::Int(integer) => integer as f64,
+                    Value::Float(float) => float,
+                    _ => return None,
+                };
+                let single = f64::from(double as f32);
+                let is_lost = (double.is_finite() && single.is_infinite())
+                    || (double != 0.0 && single == 0.0);
+                (!is_lost).then(|| Value::from(single))
+            }
+            // A time of day is no day.
+            (Comparable::Date, Value::Float(_)) => None,
+            _ => Some(constant),
+        }
+    }
+}
+
+/// A number that PostgreSQL's `numeric` holds.
+fn decimal(value: &Value) -> Option<Decimal> {
+    let decimal = match value {
+        Value::Int(integer) => Decimal::from(*integer),
+        Value::Float(float) => Decimal::from(*float),
+        Value::Decimal(decimal) => decimal.clone(),
+        Value::Text(text) => text.parse().ok()?,
+        _ => return None,
+    };
+    is_numeric(&decimal).then_some(decimal)
+}
+
+pub(super) fn is_numeric(decimal: &Decimal) -> bool {
+    let (whole_max, fraction_max) = NUMERIC_DIGITS_MAX;
+    decimal.extent().is_none_or(|(whole, fraction)| whole <= whole_max && fraction <= fraction_max)
+}
+
+/// The day that begins at this time. Where none does, what lies between two days, as a half: it is
+/// compared with days as the time itself would be.
+fn day(microseconds: i64) -> Value {
+    const DAY: i64 = 86_400_000_000;
+    let microseconds = crate::value::within_calendar(microseconds);
+    if microseconds == i64::MIN || microseconds == i64::MAX {
+        return Value::Int(microseconds);
+    }
+    let day = microseconds.div_euclid(DAY);
+    if microseconds.rem_euclid(DAY) == 0 { Value::Int(day) } else { Value::Float(day as f64 + 0.5) }
+}
+
+/// The integer that a double is, if it is one of 64 bits.
+fn integer(float: f64) -> Option<Value> {
+    let is_integer = float.fract() == 0.0 && (-INTEGER_BEYOND..INTEGER_BEYOND).contains(&float);
+    is_integer.then_some(Value::Int(float as i64))
+}
+
+/// Lower case with hyphens, as PostgreSQL writes it, from any form that clients use.
+fn canonical_uuid(text: &str) -> Option<String> {
+    let digits: String = text.chars().filter(|character| *character != '-').collect();
+    let is_uuid = digits.len() == 32 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+    let lower = is_uuid.then(|| digits.to_ascii_lowercase())?;
+    let parts = [&lower[..8], &lower[8..12], &lower[12..16], &lower[16..20], &lower[20..]];
+    Some(parts.join("-"))
+}

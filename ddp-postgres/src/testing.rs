@@ -1,0 +1,117 @@
+//! What the differential test asks of this crate. No part of its interface.
+
+use std::sync::Arc;
+
+use ddp_server::live_query::{Plan, Row as _};
+use ddp_server::query::{Position, Predicate, Query, Truth};
+use tokio_postgres::types::ToSql;
+
+use crate::error::Error;
+use crate::live_row::LiveRow;
+use crate::row::RowError;
+use crate::schema::Layout;
+use crate::{driver, sql};
+
+/// A query as the driver plans it.
+#[derive(Debug)]
+pub struct Planned {
+    layout: Arc<Layout>,
+    query: Query,
+    plan: Plan,
+}
+
+/// A part of a statement, with its parameters.
+#[derive(Debug, Default)]
+pub struct Statement {
+    /// The text.
+    pub sql: String,
+    params: Vec<sql::Param>,
+}
+
+/// A row as live queries have it.
+#[derive(Debug)]
+pub struct TestRow(LiveRow);
+
+impl Statement {
+    /// The parameters, each a text or an array of texts.
+    #[must_use]
+    pub fn params(&self) -> Vec<&(dyn ToSql + Sync)> {
+        self.params.iter().map(sql::Param::to_sql).collect()
+    }
+
+    /// Appends text as it is.
+    pub fn push(&mut self, sql: &str) {
+        self.sql.push_str(sql);
+    }
+
+    /// Appends the condition of a planned predicate.
+    pub fn push_condition(&mut self, planned: &Planned) {
+        let predicate = &planned.plan.predicate;
+        sql::condition(&planned.layout, predicate, &mut self.sql, &mut self.params);
+    }
+}
+
+impl Planned {
+    /// Plans a query.
+    ///
+    /// # Errors
+    /// What the driver refuses.
+    pub fn new(layout: &Arc<Layout>, query: Query) -> Result<Self, Error> {
+        let plan = driver::plan(layout, &query)?;
+        Ok(Self { layout: Arc::clone(layout), query, plan })
+    }
+
+    /// The same for a predicate alone.
+    ///
+    /// # Errors
+    /// What the driver refuses.
+    pub fn predicate(layout: &Arc<Layout>, predicate: Predicate) -> Result<Self, Error> {
+        let collection = &**layout.collection();
+        Self::new(layout, Query { predicate, ..Query::all(collection) })
+    }
+
+    /// The statement that reads the first rows.
+    #[must_use]
+    pub fn select(&self, rows_max: Option<usize>) -> Statement {
+        let select = sql::select_rows(&self.layout, &self.query, &self.plan.predicate, rows_max);
+        Statement { sql: select.sql, params: select.params }
+    }
+
+    /// What a live query takes a row for.
+    #[must_use]
+    pub fn truth(&self, row: &TestRow) -> Truth {
+        self.plan.predicate.evaluate(&|test| row.0.test(test))
+    }
+
+    /// Whether the router, too, brings the row to the query; true if it routes by nothing.
+    #[must_use]
+    pub fn is_routed(&self, row: &TestRow) -> bool {
+        self.plan.keys.as_ref().is_none_or(|(field, values)| {
+            let value = row.0.value(field);
+            !value.is_null() && values.contains(&value)
+        })
+    }
+
+    /// Where a window places a row; nothing if only the database knows.
+    #[must_use]
+    pub fn position(&self, row: &TestRow) -> Option<Position> {
+        let order = self.plan.order.as_ref()?;
+        Some(Position::new(order, |field| row.0.value(field)))
+    }
+}
+
+impl TestRow {
+    /// A row as PostgreSQL writes it.
+    ///
+    /// # Errors
+    /// If it is none of this table.
+    pub fn new(layout: &Arc<Layout>, json: &str) -> Result<Self, RowError> {
+        Ok(Self(LiveRow::new(layout, layout.parse_row(json)?)?))
+    }
+
+    /// The id of its document.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        self.0.id().as_str()
+    }
+}

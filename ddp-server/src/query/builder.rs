@@ -1,0 +1,139 @@
+//! How predicates are written.
+
+use ddp_core::FieldName;
+
+use super::is::{Comparison, Is};
+use super::predicate::{Predicate, Test};
+use super::value::Value;
+
+/// A field of a document, or what is within it, to build a [`Predicate`] from.
+#[derive(Clone, Debug)]
+pub struct Field(FieldName);
+
+/// The field with this name, as clients see it; `_id` is the document's id.
+///
+/// `profile.age` is the value of `age` within the object that is the field `profile`, and
+/// `tags.0` the first element of an array, as in Mongo; the last one is `tags.-1`. What is missing
+/// there is NULL, and so is a `null`. Keys that have a dot in them are out of reach.
+///
+/// Within objects, values of another kind than a constant are not equal to it, and neither less nor
+/// greater: that is unknown as it is for NULL. Text is ordered by code points there.
+#[must_use]
+pub fn field(name: &str) -> Field {
+    Field(name.into())
+}
+
+impl Field {
+    fn is(self, is: Is) -> Predicate {
+        Predicate::Test(Test { field: self.0, is })
+    }
+
+    fn compare(self, comparison: Comparison, value: impl Into<Value>) -> Predicate {
+        self.is(Is::Compare(comparison, value.into()))
+    }
+
+    /// `=`
+    #[must_use]
+    pub fn eq(self, value: impl Into<Value>) -> Predicate {
+        self.compare(Comparison::Eq, value)
+    }
+
+    /// `<>`
+    #[must_use]
+    pub fn ne(self, value: impl Into<Value>) -> Predicate {
+        self.compare(Comparison::Ne, value)
+    }
+
+    /// `<`
+    #[must_use]
+    pub fn lt(self, value: impl Into<Value>) -> Predicate {
+        self.compare(Comparison::Lt, value)
+    }
+
+    /// `<=`
+    #[must_use]
+    pub fn lte(self, value: impl Into<Value>) -> Predicate {
+        self.compare(Comparison::Lte, value)
+    }
+
+    /// `>`
+    #[must_use]
+    pub fn gt(self, value: impl Into<Value>) -> Predicate {
+        self.compare(Comparison::Gt, value)
+    }
+
+    /// `>=`
+    #[must_use]
+    pub fn gte(self, value: impl Into<Value>) -> Predicate {
+        self.compare(Comparison::Gte, value)
+    }
+
+    /// `BETWEEN`: no less than the one and no greater than the other.
+    #[must_use]
+    pub fn between(self, least: impl Into<Value>, greatest: impl Into<Value>) -> Predicate {
+        self.clone().gte(least).and(self.lte(greatest))
+    }
+
+    /// `IN`: equal to one of these; never true for an empty list.
+    #[must_use]
+    pub fn is_in<V: Into<Value>>(self, values: impl IntoIterator<Item = V>) -> Predicate {
+        self.is(Is::In(values.into_iter().map(Into::into).collect()))
+    }
+
+    /// `NOT IN`: equal to none of these; always true for an empty list, never with a NULL in it.
+    #[must_use]
+    pub fn not_in<V: Into<Value>>(self, values: impl IntoIterator<Item = V>) -> Predicate {
+        self.is_in(values).not()
+    }
+
+    /// `IS NULL`
+    #[must_use]
+    pub fn is_null(self) -> Predicate {
+        self.is(Is::Null)
+    }
+
+    /// `IS NOT NULL`
+    #[must_use]
+    pub fn is_not_null(self) -> Predicate {
+        self.is_null().not()
+    }
+
+    /// `LIKE`: text that the whole pattern matches. `%` is any text, `_` any one character, and a
+    /// backslash takes the next character as it is. A pattern that ends in a backslash which takes
+    /// nothing is refused when the query is run.
+    #[must_use]
+    pub fn like(self, pattern: impl AsRef<str>) -> Predicate {
+        self.is(Is::Like(pattern.as_ref().into()))
+    }
+
+    /// `ILIKE`: the same without regard to case, as the data source knows it. Within JSON of
+    /// PostgreSQL only the letters of ASCII have two cases.
+    #[must_use]
+    pub fn ilike(self, pattern: impl AsRef<str>) -> Predicate {
+        self.is(Is::ILike(pattern.as_ref().into()))
+    }
+
+    /// Text that starts with exactly this. No character of it has a meaning of its own.
+    #[must_use]
+    pub fn starts_with(self, start: impl AsRef<str>) -> Predicate {
+        self.is(Is::StartsWith(start.as_ref().into()))
+    }
+
+    /// An array that has this element. NULL is an element of no array.
+    #[must_use]
+    pub fn contains(self, element: impl Into<Value>) -> Predicate {
+        self.contains_all([element])
+    }
+
+    /// `@>`: an array that has all these elements, in any order and number.
+    #[must_use]
+    pub fn contains_all<V: Into<Value>>(self, elements: impl IntoIterator<Item = V>) -> Predicate {
+        self.is(Is::ContainsAll(elements.into_iter().map(Into::into).collect()))
+    }
+
+    /// `&&`: an array that has at least one of these elements.
+    #[must_use]
+    pub fn overlaps<V: Into<Value>>(self, elements: impl IntoIterator<Item = V>) -> Predicate {
+        self.is(Is::Overlaps(elements.into_iter().map(Into::into).collect()))
+    }
+}

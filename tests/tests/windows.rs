@@ -1,0 +1,247 @@
+//! Queries with `sort`, `skip` and `limit` over PostgreSQL: always what SQL gives, and read again
+//! only when the reserve beyond the window is used up.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use ddp_postgres::{Db, Table};
+use ddp_server::extract::{Params, State};
+use ddp_server::query::{ascending, descending};
+use ddp_server::{Collection, Cursor, Error, Server, WriteFence, field};
+use ddp_tests::{Client, Dice, database};
+use serde_json::{Value, json};
+use tokio_postgres::NoTls;
+
+const SCORES: Collection<Value> = Collection::new("scores");
+
+const SETUP: &str = "
+    CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
+    CREATE TABLE scores (
+        id text PRIMARY KEY, score integer, price numeric, name text, data jsonb,
+        active boolean NOT NULL DEFAULT true
+    );
+    INSERT INTO scores SELECT 'r' || n, n, n / 7.0, 'name ' || n % 17, jsonb_build_object('n', n % 5)
+        FROM generate_series(1, 500) AS n;
+";
+
+/// How many documents beyond a window are kept.
+const RESERVE: usize = 64;
+
+/// The windows, each with the SQL that tells what is in it.
+const WINDOWS: [(&str, &str); 7] = [
+    ("top", "ORDER BY score DESC NULLS LAST, id COLLATE \"C\" LIMIT 10"),
+    ("page", "ORDER BY score NULLS FIRST, id COLLATE \"C\" DESC LIMIT 10 OFFSET 5"),
+    ("cheap", "WHERE active ORDER BY price, score DESC, id COLLATE \"C\" LIMIT 7 OFFSET 2"),
+    ("within", "WHERE (data->>'n')::int = 3 ORDER BY score DESC, id COLLATE \"C\" LIMIT 5"),
+    ("names", "ORDER BY name DESC, id COLLATE \"C\" LIMIT 6"),
+    ("any", "ORDER BY id COLLATE \"C\" LIMIT 12"),
+    ("rest", "WHERE score > 480 ORDER BY score, id COLLATE \"C\" OFFSET 3"),
+];
+
+fn window(db: &Db, name: &str) -> Option<Cursor<Value>> {
+    let all = db.find(&SCORES);
+    Some(match name {
+        "top" => all.sort([descending("score").nulls_last()]).limit(10),
+        "page" => all.sort([ascending("score").nulls_first(), descending("_id")]).limit(10).skip(5),
+        "cheap" => all
+            .filter(field("active").eq(true))
+            .sort([ascending("price"), descending("score")])
+            .limit(7)
+            .skip(2),
+        "within" => all.filter(field("data.n").eq(3)).sort([descending("score")]).limit(5),
+        "names" => all.sort([descending("name")]).limit(6),
+        "any" => all.limit(12),
+        "rest" => all.filter(field("score").gt(480)).sort([ascending("score")]).skip(3),
+        _ => return None,
+    })
+}
+
+async fn scores(
+    State(db): State<Db>,
+    Params((name,)): Params<(String,)>,
+) -> Result<Cursor<Value>, Error> {
+    window(&db, &name).ok_or_else(|| Error::client(404, "no such window"))
+}
+
+async fn barrier(State(db): State<Db>, fence: WriteFence) -> Result<(), Error> {
+    Ok(db.begin(&fence).await?.commit().await?)
+}
+
+struct Fixture {
+    database: String,
+    role: String,
+    url: String,
+    address: SocketAddr,
+    _db: Db,
+}
+
+impl Fixture {
+    async fn start(name: &str) -> Self {
+        let (database, role) = (format!("windows_{name}"), format!("windows_{name}_server"));
+        let setup = format!("{SETUP} CREATE ROLE {role} LOGIN SUPERUSER;");
+        let url = database::create_database(&database, &setup);
+        let of_role = url.replace("postgres://postgres@", &format!("postgres://{role}@"));
+        let db = Db::builder(of_role).table(Table::new("scores")).connect().await.unwrap();
+        let server = Server::builder()
+            .publish("scores", scores)
+            .method("barrier", barrier)
+            .with_state(db.clone());
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move { server.serve(listener).await });
+        Self { database, role, url, address, _db: db }
+    }
+
+    fn psql(&self, sql: &str) -> String {
+        database::psql(&self.database, sql)
+    }
+
+    /// How many times the server has read rows since the last reset.
+    fn reads(&self) -> u64 {
+        let sql = format!(
+            "SELECT COALESCE(sum(calls), 0) FROM pg_stat_statements WHERE query LIKE '%to_json%' \
+             AND query NOT LIKE '%pg_stat_statements%' AND userid = '{}'::regrole",
+            self.role
+        );
+        self.psql(&sql).trim().parse().unwrap()
+    }
+
+    fn expected(&self, window: &str) -> BTreeMap<String, String> {
+        let sql = format!("SELECT id || ' ' || COALESCE(score::text, 'null') FROM scores {window}");
+        let pair = |line: &str| {
+            let (id, score) = line.split_once(' ').unwrap();
+            (id.to_owned(), score.to_owned())
+        };
+        self.psql(&sql).lines().map(pair).collect()
+    }
+}
+
+fn shown(client: &Client) -> BTreeMap<String, String> {
+    let documents = client.documents("scores").into_iter();
+    documents.map(|(id, fields)| (id, fields["score"].to_string())).collect()
+}
+
+/// Inserts, changes and deletes where it matters, one to four rows in a transaction.
+async fn write(url: String, mut dice: Dice, number: usize, stop: Arc<AtomicBool>) -> usize {
+    let (mut client, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
+    tokio::spawn(connection);
+    let mut transactions = 0;
+    while !stop.load(Ordering::SeqCst) {
+        let transaction = client.transaction().await.unwrap();
+        for step in 0..=dice.below(4) {
+            let sql = match dice.below(7) {
+                0 => format!(
+                    "INSERT INTO scores VALUES ('w{number}-{transactions}-{step}', {}, {}, 'name {}', '{{\"n\": 3}}')",
+                    dice.below(600),
+                    dice.below(90),
+                    dice.below(30)
+                ),
+                1 => "DELETE FROM scores WHERE id = (SELECT id FROM scores \
+                      ORDER BY score DESC NULLS LAST LIMIT 1)"
+                    .to_owned(),
+                2 => format!(
+                    "DELETE FROM scores WHERE score BETWEEN {0} AND {0} + 1",
+                    dice.below(500)
+                ),
+                3 => format!("UPDATE scores SET score = NULL WHERE score = {}", dice.below(60)),
+                4 => format!(
+                    "UPDATE scores SET active = NOT active, price = price + 1 WHERE price < {}",
+                    dice.below(5)
+                ),
+                5 => format!(
+                    "UPDATE scores SET data = '{{\"n\": {}}}' WHERE score > {}",
+                    dice.below(5),
+                    480 + dice.below(100)
+                ),
+                _ => format!(
+                    "UPDATE scores SET score = {}, name = 'name {}' WHERE id = 'r{}'",
+                    dice.below(600),
+                    dice.below(30),
+                    dice.below(501)
+                ),
+            };
+            // Two writers in each other's way: the transaction is given up.
+            if transaction.batch_execute(&sql).await.is_err() {
+                break;
+            }
+        }
+        // Rolled back, if it was given up.
+        transaction.commit().await.unwrap();
+        transactions += 1;
+    }
+    transactions
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn windows_under_concurrent_writers_end_as_sql_says() {
+    let seed = Dice::seed("windows");
+    let fixture = Fixture::start("busy").await;
+    let mut clients = Vec::new();
+    for (name, _) in WINDOWS {
+        let mut client = Client::connect(fixture.address).await;
+        client.subscribe("scores", json!([name])).await;
+        clients.push(client);
+    }
+    for round in 0..3 {
+        let stop = Arc::new(AtomicBool::new(false));
+        let writers: Vec<_> = (0..4)
+            .map(|number| {
+                let dice = Dice::new(&seed, &format!("writer {number} in {round}"));
+                let number = round * 4 + number;
+                tokio::spawn(write(fixture.url.clone(), dice, number, Arc::clone(&stop)))
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        stop.store(true, Ordering::SeqCst);
+        let mut transactions = 0;
+        for writer in writers {
+            transactions += writer.await.unwrap();
+        }
+        assert!(transactions > 50, "{transactions}");
+        let mut documents = 0;
+        for (client, (name, sql)) in clients.iter_mut().zip(WINDOWS) {
+            assert_eq!(client.call("barrier", json!([])).await.get("error"), None);
+            assert_eq!(shown(client), fixture.expected(sql), "{name}");
+            documents += shown(client).len();
+        }
+        println!("windows: {transactions} transactions, {documents} documents at rest");
+        assert!(documents > 20);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_window_reads_again_only_when_its_reserve_has_run_dry() {
+    let fixture = Fixture::start("reserve").await;
+    fixture.psql("SELECT pg_stat_statements_reset()");
+    let mut client = Client::connect(fixture.address).await;
+    client.subscribe("scores", json!(["top"])).await;
+    assert_eq!(fixture.reads(), 1);
+    let sql = WINDOWS[0].1;
+    let mut check = async |changes: &[String], reads: u64, what: &str| {
+        for change in changes {
+            fixture.psql(change);
+        }
+        assert_eq!(client.call("barrier", json!([])).await.get("error"), None);
+        assert_eq!(shown(&client), fixture.expected(sql), "{what}");
+        assert_eq!(fixture.reads(), reads, "{what}");
+    };
+    let delete_top = "DELETE FROM scores WHERE score = (SELECT max(score) FROM scores)".to_owned();
+    let beyond: Vec<String> =
+        (0..20).map(|n| format!("UPDATE scores SET score = {n} WHERE id = 'r{}'", n + 1)).collect();
+    check(&beyond, 1, "changes far below the window").await;
+    let within: Vec<String> = (0..20)
+        .map(|n| format!("UPDATE scores SET score = {} WHERE id = 'r{}'", 1000 + n, 100 + n))
+        .collect();
+    check(&within, 1, "rows that move to the top").await;
+    // Those took twenty places in the window and its reserve, and are held besides.
+    check(&vec![delete_top.clone(); RESERVE + 20], 1, "the reserve is just enough").await;
+    check(std::slice::from_ref(&delete_top), 2, "the reserve has run dry").await;
+    check(&vec![delete_top.clone(); RESERVE], 2, "it was filled again").await;
+    check(&[delete_top], 3, "and has run dry again").await;
+    check(&["TRUNCATE scores".to_owned()], 3, "nothing is left").await;
+    let insert = "INSERT INTO scores SELECT 'n' || n, n FROM generate_series(1, 200) AS n";
+    check(&[insert.to_owned()], 3, "all that is new was seen").await;
+}
