@@ -10,6 +10,7 @@ use crate::live_row::LiveRow;
 use crate::pipeline::Item;
 use crate::row::RowError;
 use crate::schema::{INSTALLED_CHANNEL, Layout};
+use crate::snapshot::AT_POINT;
 use crate::stats::Counters;
 
 impl Inner {
@@ -64,17 +65,23 @@ impl Inner {
                     collection.multiplexer.hold(&write);
                 }
             }
-            Item::Assembled(assembled) => {
-                let name = match &assembled {
-                    Assembled::Batch(batch) => &batch.collection,
-                    Assembled::Gap(gap) => &gap.collection,
-                };
-                let Some(collection) = self.collections.get(&**name) else { return };
-                let batch = live_batch(&collection.layout, assembled, &self.counters);
-                let loads = collection.multiplexer.apply(batch);
-                self.spawn_loads(collection, loads);
+            Item::Read(batch, point) => {
+                self.apply(Assembled::Batch(batch), Some(AT_POINT | point));
             }
+            Item::Assembled(assembled) => self.apply(assembled, None),
         }
+    }
+
+    fn apply(&self, assembled: Assembled, transaction: Option<u64>) {
+        let name = match &assembled {
+            Assembled::Batch(batch) => &batch.collection,
+            Assembled::Gap(gap) => &gap.collection,
+        };
+        let Some(collection) = self.collections.get(&**name) else { return };
+        let mut batch = live_batch(&collection.layout, assembled, &self.counters);
+        batch.transaction = transaction.unwrap_or(batch.transaction);
+        let loads = collection.multiplexer.apply(batch);
+        self.spawn_loads(collection, loads);
     }
 
     /// The feed begins, perhaps again: whatever happened before may have been missed.

@@ -32,7 +32,7 @@ pub(crate) async fn run(db: Arc<Inner>, collection: Arc<TableCollection>, mut lo
         match reading.unwrap_or_else(|_| Err(Error::panicked())) {
             Ok((documents, snapshot)) => {
                 db.counters.loads.add(1);
-                let has_seen = |transaction| snapshot.has_seen(transaction);
+                let has_seen = |transaction| snapshot.has_seen_batch(transaction);
                 match collection.multiplexer.finish_load(load, documents, has_seen).await {
                     Ok(Some(repeat)) => (load, position) = (repeat, None),
                     Ok(None) | Err(_) => return,

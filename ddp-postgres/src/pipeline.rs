@@ -4,7 +4,7 @@
 //! Whatever comes while a read is under way waits behind it, in order: other batches, and tokens.
 //! When too much waits, all of it is dropped and every live query reads again.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
@@ -16,6 +16,7 @@ use crate::db::{Inner, TableCollection};
 use crate::error::Error;
 use crate::row::Row;
 use crate::schema::Layout;
+use crate::snapshot::TransactionSnapshot;
 
 /// What may wait behind a read, roughly.
 const WAITING_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -28,6 +29,9 @@ const KEYS_MAX: usize = 10_000;
 #[derive(Debug)]
 pub(crate) enum Item {
     Assembled(Assembled),
+    /// A batch of which rows have been read, with the point at which they were: see
+    /// [`TransactionSnapshot::point`].
+    Read(Batch, u64),
     Token(u64),
 }
 
@@ -95,10 +99,10 @@ impl Inner {
     /// Reads the rows of a batch, then goes on with what came meanwhile.
     async fn read_and_deliver(self: Arc<Self>, mut item: Item, mut generation: u64) {
         loop {
-            if let Item::Assembled(Assembled::Batch(batch)) = &mut item
-                && !batch.unread.is_empty()
+            if item.has_unread_rows()
+                && let Item::Assembled(Assembled::Batch(batch)) = item
             {
-                self.read_rows(batch).await;
+                item = self.read_rows(batch).await;
             }
             let mut pipeline = self.pipeline.lock();
             if pipeline.generation == generation {
@@ -114,29 +118,31 @@ impl Inner {
     }
 
     /// Reads the rows that a batch only names. If that fails, live queries read for themselves.
-    async fn read_rows(&self, batch: &mut Batch) {
+    async fn read_rows(&self, mut batch: Batch) -> Item {
         let keys = std::mem::take(&mut batch.unread);
-        let Some(collection) = self.collections.get(&*batch.collection) else { return };
-        if collection.multiplexer.is_idle() {
+        let collection = self.collections.get(&*batch.collection);
+        let Some(collection) = collection.filter(|found| !found.multiplexer.is_idle()) else {
             // Nobody needs them: whoever comes later reads what there is then.
             batch.changes.clear();
-            return;
-        }
+            return Item::Assembled(Assembled::Batch(batch));
+        };
         let read = AssertUnwindSafe(self.select_keys(collection, &keys)).catch_unwind().await;
         match read.unwrap_or_else(|_| Err(Error::panicked())) {
-            Ok(rows) => {
-                let mut rows: std::collections::HashMap<_, _> =
+            Ok((rows, point)) => {
+                let mut rows: HashMap<_, _> =
                     rows.into_iter().map(|row| (row.id().clone(), row)).collect();
                 for change in &mut batch.changes {
                     if change.row.is_none() {
                         change.row = rows.remove(&change.id);
                     }
                 }
+                Item::Read(batch, point)
             }
             Err(error) => {
                 tracing::warn!("rows of {} could not be read: {error}", batch.collection);
                 batch.changes.clear();
                 batch.requery = true;
+                Item::Assembled(Assembled::Batch(batch))
             }
         }
     }
@@ -145,7 +151,7 @@ impl Inner {
         &self,
         collection: &TableCollection,
         keys: &[String],
-    ) -> Result<Vec<Row>, Error> {
+    ) -> Result<(Vec<Row>, u64), Error> {
         let layout = &collection.layout;
         if keys.len() > KEYS_MAX {
             return Err(Error::too_many_keys());
@@ -156,7 +162,14 @@ impl Inner {
         let statement = client.prepare_cached(&layout.select_by_key_sql()).await?;
         let params: Vec<_> = params.iter().map(|texts| texts as &(dyn ToSql + Sync)).collect();
         let rows = client.query(&statement, &params).await?;
-        rows.iter().map(|row| Ok(layout.parse_row(row.try_get(0)?)?)).collect()
+        let (mut found, mut point) = (Vec::with_capacity(rows.len()), None);
+        for row in &rows {
+            match row.try_get(0)? {
+                json if str::starts_with(json, '{') => found.push(layout.parse_row(json)?),
+                snapshot => point = Some(TransactionSnapshot::parse(snapshot)?.point()),
+            }
+        }
+        Ok((found, point.ok_or_else(|| Error::malformed("no snapshot"))?))
     }
 }
 

@@ -4,6 +4,10 @@ use std::collections::HashSet;
 
 use crate::error::Error;
 
+/// Marks a batch that shows rows as they were at a [`point`](TransactionSnapshot::point), which may
+/// be after its transaction. No transaction's id is as large.
+pub(crate) const AT_POINT: u64 = 1 << 63;
+
 /// What `pg_current_snapshot()` says: which transactions a read has seen. 64-bit transaction ids.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TransactionSnapshot {
@@ -34,6 +38,22 @@ impl TransactionSnapshot {
         xid < self.xmin || (xid < self.xmax && !self.in_progress.contains(&xid))
     }
 
+    /// A number that rises with every transaction that a later snapshot sees: how many ids of
+    /// transactions are of ended ones. A batch whose rows were read at a point has this one's
+    /// [`AT_POINT`] for a transaction.
+    pub(crate) fn point(&self) -> u64 {
+        self.xmax - u64::try_from(self.in_progress.len()).unwrap_or(0)
+    }
+
+    /// Whether a batch was part of the read.
+    pub(crate) fn has_seen_batch(&self, transaction: u64) -> bool {
+        if transaction != u64::MAX && transaction & AT_POINT != 0 {
+            self.point() >= transaction & !AT_POINT
+        } else {
+            self.has_seen(transaction)
+        }
+    }
+
     /// Whether everything that another read has seen was part of this one, too.
     pub(crate) fn includes(&self, other: &Self) -> bool {
         let unseen = self.in_progress.iter().copied().chain(self.xmax..other.xmax);
@@ -44,6 +64,20 @@ impl TransactionSnapshot {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn points_rise_with_what_is_seen() {
+        let texts = ["10:20:10,15", "15:20:15", "15:21:15", "15:23:15,21", "24:24:"];
+        let snapshots = texts.map(|text| TransactionSnapshot::parse(text).unwrap());
+        for pair in snapshots.windows(2) {
+            assert!(pair[0].point() < pair[1].point(), "{pair:?}");
+            assert!(pair[1].includes(&pair[0]) && !pair[0].includes(&pair[1]), "{pair:?}");
+            let (before, after) = (AT_POINT | pair[0].point(), AT_POINT | pair[1].point());
+            assert!(pair[1].has_seen_batch(before) && pair[1].has_seen_batch(after));
+            assert!(pair[0].has_seen_batch(before) && !pair[0].has_seen_batch(after));
+        }
+        assert!(!snapshots[4].has_seen_batch(u64::MAX), "no read has seen a gap");
+    }
 
     #[test]
     fn only_what_had_committed_was_seen() {

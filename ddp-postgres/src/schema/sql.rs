@@ -64,7 +64,7 @@ impl Layout {
         format!("pg_catalog.to_json({})::pg_catalog.text", self.key().sql(alias))
     }
 
-    /// The SELECT of rows by their keys, one JSON text each. The parameters are arrays of text, one
+    /// The SELECT of rows by their keys, one JSON text each, along with its snapshot. The parameters are arrays of text, one
     /// for each column of the key.
     pub(crate) fn select_by_key_sql(&self) -> String {
         let (row, relation) = (self.row_json_sql("t"), &self.relation);
@@ -75,7 +75,8 @@ impl Layout {
             _ => (format!("$1::pg_catalog.text[]::{cast}[]"), format!("t.{column}")),
         };
         format!(
-            "SELECT {row} FROM ROWS FROM (pg_catalog.unnest({values})) AS ddp_key (key1)
+            "SELECT pg_catalog.pg_current_snapshot()::pg_catalog.text
+            UNION ALL SELECT {row} FROM ROWS FROM (pg_catalog.unnest({values})) AS ddp_key (key1)
             JOIN {relation} AS t ON {value} = ddp_key.key1"
         )
     }

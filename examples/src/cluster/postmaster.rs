@@ -12,6 +12,7 @@ const LOG_TAIL_BYTES: u64 = 3000;
 pub(super) struct PidFile {
     pub(super) pid: u32,
     pub(super) port: u16,
+    /// Whether it accepts connections, perhaps only to read.
     pub(super) ready: bool,
 }
 
@@ -25,7 +26,7 @@ impl PidFile {
         let mut lines = text.lines().map(str::trim);
         let pid = lines.next()?.parse().ok()?;
         let port = lines.nth(2)?.parse().ok()?;
-        let ready = lines.nth(3) == Some("ready");
+        let ready = matches!(lines.nth(3), Some("ready" | "standby"));
         Some(Self { pid, port, ready })
     }
 }

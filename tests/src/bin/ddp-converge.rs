@@ -1,5 +1,5 @@
 //! A server of the convergence test, of which several share a database: `DATABASE_URL`, heard by `FEED`
-//! (`notify` or `wal`). It prints its address.
+//! (`notify` or `wal`, and with `KEYS_ONLY` broadcasts that tell only keys). It prints its address.
 
 use ddp_postgres::{Db, Feed, Table};
 use ddp_server::extract::{Invocation, Params, State, UserId};
@@ -108,12 +108,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         Ok("wal") => Feed::Wal,
         _ => Feed::Notify,
     };
-    let db = Db::builder(url)
-        .feed(feed)
-        .table(Table::new("tasks").camel_case())
-        .table(Table::new("lists"))
-        .connect()
-        .await?;
+    let mut tasks = Table::new("tasks").camel_case();
+    if std::env::var_os("KEYS_ONLY").is_some() {
+        tasks = tasks.keys_only();
+    }
+    let db = Db::builder(url).feed(feed).table(tasks).table(Table::new("lists")).connect().await?;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     println!("{}", listener.local_addr()?);
     server(db).serve(listener).await?;

@@ -73,7 +73,7 @@ fn seconds() -> u64 {
     seconds.unwrap_or(60)
 }
 
-async fn converge(test: &str, feed: Feed, has_faults: bool, seconds: u64) {
+async fn converge(test: &str, feed: Feed, keys_only: bool, has_faults: bool, seconds: u64) {
     let test = &database::name(test, feed);
     let seed = Dice::seed(test);
     let cluster = database::start_cluster();
@@ -83,7 +83,7 @@ async fn converge(test: &str, feed: Feed, has_faults: bool, seconds: u64) {
     let port = SocketAddr::from((Ipv4Addr::LOCALHOST, cluster.port()));
     let mut servers = Vec::new();
     for _ in 0..SERVERS {
-        servers.push(ServerProcess::start(port, feed).await);
+        servers.push(ServerProcess::start(port, feed, keys_only).await);
     }
     let addresses: Arc<[SocketAddr]> = servers.iter().map(|server| server.address).collect();
     let run = Arc::new(Run::default());
@@ -155,11 +155,16 @@ async fn converge(test: &str, feed: Feed, has_faults: bool, seconds: u64) {
 }
 
 async fn clients_converge(feed: Feed) {
-    converge("convergence", feed, false, seconds() / 4).await;
+    converge("convergence", feed, false, false, seconds() / 4).await;
 }
 
 async fn clients_converge_through_faults(feed: Feed) {
-    converge("convergence_faults", feed, true, seconds()).await;
+    converge("convergence_faults", feed, false, true, seconds()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_converge_by_keys() {
+    converge("convergence_keys", Feed::Notify, true, true, seconds() / 2).await;
 }
 
 ddp_tests::over_both_feeds!(clients_converge, clients_converge_through_faults);

@@ -16,9 +16,13 @@ pub(crate) struct ServerProcess {
 }
 
 impl ServerProcess {
-    pub(crate) async fn start(database: SocketAddr, feed: Feed) -> Self {
+    pub(crate) async fn start(database: SocketAddr, feed: Feed, keys_only: bool) -> Self {
         let network = Proxy::start(database).await;
-        let mut child = Command::new(env!("CARGO_BIN_EXE_ddp-converge"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ddp-converge"));
+        if keys_only {
+            command.env("KEYS_ONLY", "yes");
+        }
+        let mut child = command
             .env("DATABASE_URL", format!("postgres://postgres@{}/postgres", network.address()))
             .env("FEED", format!("{feed:?}").to_lowercase())
             .stdout(Stdio::piped())
