@@ -112,7 +112,7 @@ impl Comparable {
     pub(crate) fn is_routable(&self, path: Option<&str>, is_key: bool) -> bool {
         match self {
             // What is not readable here would be routed nowhere.
-            Self::Json(json) => json.is_binary,
+            Self::Json(json) => json.is_binary && !is_key,
             _ => path.is_none() && self.has_equality() && (!is_key || self.is_ordered_as_key()),
         }
     }

@@ -43,7 +43,8 @@
 //! # From a commit to the clients
 //!
 //! [`Db::connect`](DbBuilder::connect) gives each registered [`Table`] its triggers. Every statement
-//! that changes the table, by whatever program, notifies the table's channel within its transaction;
+//! that changes the table, by whatever program, sends a message within its transaction, by the chosen
+//! [`Feed`];
 //! PostgreSQL delivers at commit. The feed listens on the channels of which somebody observes the
 //! table, puts the parts of each transaction together, and hands one batch for each collection and
 //! transaction to the live queries. A change costs the server no SQL.
@@ -52,7 +53,7 @@
 //! transactions that its snapshot does not include. When the feed is interrupted, every live query
 //! reads again and sends the difference: nothing is lost, nothing is sent twice.
 //!
-//! A [`Transaction`] of a method ends with a token that this server notifies to itself. When the
+//! A [`Transaction`] of a method ends with a token that this server sends to itself. When the
 //! token comes back, everything that was committed before has been handed to the sessions, and the
 //! method's `updated` may follow.
 //!

@@ -1,7 +1,7 @@
-//! Tokens: notifications that this server sends to itself, to know how far the feed has come.
+//! Tokens: messages that this server sends to itself by the feed, to know how far that has come.
 //!
-//! A token notified in a transaction arrives after the changes of every transaction that committed
-//! before, since PostgreSQL delivers notifications in the order of commits.
+//! A token sent in a transaction arrives after the changes of every transaction that committed
+//! before, since PostgreSQL delivers messages in the order of commits.
 
 use std::collections::HashMap;
 use std::sync::Arc;

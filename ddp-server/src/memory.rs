@@ -206,7 +206,11 @@ impl Driver for Store {
     }
 }
 
-/// A test with its constants in the form of documents' values: numbers are doubles there.
+/// JavaScript's `Number.MAX_SAFE_INTEGER`.
+const SAFE_INTEGER_MAX: u64 = (1 << 53) - 1;
+
+/// A test with its constants in the form of documents' values: numbers are doubles there, and
+/// integers that doubles cannot tell apart are texts.
 fn as_documents_have_it(test: &Test) -> Result<Test, Error> {
     if let Is::Like(pattern) | Is::ILike(pattern) = &test.is
         && !is_pattern(pattern)
@@ -216,7 +220,9 @@ fn as_documents_have_it(test: &Test) -> Result<Test, Error> {
     }
     let is = test.is.try_map(|constant| {
         Ok::<_, Error>(match constant {
-            Value::Int(integer) => Value::from(*integer as f64),
+            Value::Int(integer) if integer.unsigned_abs() > SAFE_INTEGER_MAX => {
+                Value::from(integer.to_string())
+            }
             Value::Decimal(decimal) => decimal.to_string().parse().map_or(Value::Null, f64::into),
             other => other.clone(),
         })
@@ -292,5 +298,61 @@ impl<T> fmt::Debug for MemoryCollection<T> {
             .field("collection", &self.collection)
             .field("documents", &documents)
             .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::query::{Predicate, field};
+
+    fn truth(row: &Arc<MemoryRow>, predicate: &Predicate) -> Result<Truth, Error> {
+        let predicate = predicate.try_map_tests(&as_documents_have_it)?;
+        let keys = predicate.equality_keys(&|_| true);
+        let truth = predicate.evaluate(&|test| row.test(test));
+        if let Some((field, values)) = keys {
+            assert_eq!(
+                values.contains(&row.value(&field)),
+                truth == Truth::True,
+                "routed as decided"
+            );
+        }
+        Ok(truth)
+    }
+
+    #[test]
+    fn documents_are_asked_as_json_of_a_database_is() {
+        let row = MemoryRow::new(
+            "x",
+            &json!({
+                "n": 1_152_921_504_606_846_976_i64, "owner": {"name": "Ada", "tags": ["a", 2.5, null]},
+                "none": null, "text": "10 % off"
+            }),
+        );
+        let row = row.unwrap();
+        for (predicate, expected) in [
+            (field("n").eq(1_152_921_504_606_846_976_i64), Truth::True),
+            (field("n").ne(1_152_921_504_606_846_977_i64), Truth::True),
+            (field("n").eq("1".parse::<crate::query::Decimal>().unwrap()), Truth::False),
+            (field("owner.name").eq("Ada"), Truth::True),
+            (field("owner.name").ilike("AD_"), Truth::True),
+            (field("owner.name").gt(1), Truth::Unknown),
+            (field("owner.tags").contains_all(["a"]), Truth::True),
+            (field("owner.tags").overlaps([2.5, 3.0]), Truth::True),
+            (field("owner.tags.-2").between(2, 3), Truth::True),
+            (field("owner.tags.2").is_null(), Truth::True),
+            (field("owner.tags.7").is_null(), Truth::True),
+            (field("owner").is_not_null(), Truth::True),
+            (field("none.at.all").ne(1), Truth::Unknown),
+            (field("text").like("10 \\%%"), Truth::True),
+            (field("text").starts_with("10 %"), Truth::True),
+            (field("_id").not_in(["y"]), Truth::True),
+        ] {
+            assert_eq!(truth(&row, &predicate).unwrap(), expected, "{predicate:?}");
+        }
+        let error = truth(&row, &field("text").like("\\")).unwrap_err();
+        assert!(error.to_string().contains("backslash"), "{error}");
     }
 }

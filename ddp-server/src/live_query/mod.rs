@@ -6,6 +6,7 @@
 //! [`Delta`] to all its observers.
 
 mod batch;
+mod catching_up;
 mod contents;
 mod cursor;
 mod multiplexer;

@@ -7,8 +7,9 @@ use ddp_core::{CollectionName, DdpError, DocumentId, FieldName};
 use futures::channel::oneshot;
 use parking_lot::Mutex;
 
+use super::catching_up::Published;
 use super::contents::Contents;
-use super::queries::{Phase, Published, State};
+use super::queries::{Phase, State};
 use super::window::BUFFER;
 use super::{Batch, Observation, Observer, Row};
 use crate::query::{Predicate, Query, SortKey, Value};

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use ddp_core::{CollectionName, DdpError, Delta, Document, DocumentId, FieldName, Snapshot};
 use futures::channel::oneshot;
 
-use super::contents::{Contents, judge};
+use super::catching_up::Parked;
+use super::contents::judge;
 use super::multiplexer::{Load, Plan};
 use super::router::Router;
 use super::window::Window;
@@ -15,8 +16,8 @@ use crate::query::{Query, Truth};
 use crate::write_fence::Write;
 
 /// How many changes a live query remembers while its documents are being read. With more, it reads
-/// again instead.
-const BUFFERED_CHANGES_MAX: usize = 10_000;
+/// again, and may remember four times as many.
+const BUFFERED_CHANGES_MAX: usize = if cfg!(test) { 1_000 } else { 10_000 };
 
 /// The live queries of one collection, and how to find those that a change concerns.
 pub(super) struct State<R> {
@@ -29,6 +30,8 @@ pub(super) struct State<R> {
     /// Those of them that were behind the others and have not caught up. Until they have, the loads
     /// that are done wait, and are published together.
     pub(super) catching_up: BTreeSet<usize>,
+    /// How often in a row they were interrupted.
+    pub(super) interruptions: u32,
     /// Queries whose loads wait.
     pub(super) parked: BTreeSet<usize>,
     /// The live queries that hold each document.
@@ -66,6 +69,10 @@ pub(super) struct Loading<R> {
     pub(super) buffered_changes: usize,
     /// What happened can't be made up for by the buffer.
     pub(super) must_repeat: bool,
+    /// More happened than the buffer takes.
+    pub(super) has_overflowed: bool,
+    /// How often that was so in a row.
+    pub(super) overflows: u32,
     /// That is so because all queries missed it.
     pub(super) is_behind: bool,
     /// Writes that were over while this load was under way; it may or may not see them.
@@ -74,20 +81,6 @@ pub(super) struct Loading<R> {
     pub(super) inherited: Vec<Arc<Write>>,
     /// What was read, brought up to now, until it can be published.
     pub(super) parked: Option<Parked>,
-}
-
-pub(super) struct Parked {
-    load: Load,
-    contents: Contents,
-    done: oneshot::Sender<Option<Load>>,
-}
-
-/// A load that is over.
-pub(super) struct Published<R> {
-    pub(super) done: oneshot::Sender<Option<Load>>,
-    /// What must be read again.
-    pub(super) repeat: Option<Load>,
-    pub(super) writes: Box<Loading<R>>,
 }
 
 impl<R: Row> State<R> {
@@ -100,6 +93,7 @@ impl<R: Row> State<R> {
             router: Router::default(),
             loading: BTreeSet::new(),
             catching_up: BTreeSet::new(),
+            interruptions: 0,
             parked: BTreeSet::new(),
             holders: HashMap::new(),
             last_key: 0,
@@ -169,6 +163,8 @@ impl<R: Row> State<R> {
             buffer: Vec::new(),
             buffered_changes: 0,
             must_repeat: false,
+            has_overflowed: false,
+            overflows: 0,
             is_behind: false,
             parked: None,
             writes: Vec::new(),
@@ -203,91 +199,6 @@ impl<R: Row> State<R> {
                 None
             }
         }
-    }
-
-    /// All queries have missed something, and are to be published together when they have read.
-    pub(super) fn must_catch_up(&mut self) {
-        let slots = self.slots.iter().enumerate().filter(|(_, live)| live.is_some());
-        self.catching_up = slots.map(|(slot, _)| slot).collect();
-        // These will have to read once more, but not before the others.
-        self.catching_up.retain(|slot| !self.parked.contains(slot));
-    }
-
-    /// Takes what a load read until it can be published, if the load still counts.
-    pub(super) fn park(
-        &mut self,
-        load: Load,
-        mut contents: Contents,
-        has_seen: impl Fn(u64) -> bool,
-        done: oneshot::Sender<Option<Load>>,
-    ) {
-        let slot = load.slot;
-        let Some(loading) = self.loading(slot) else { return };
-        if loading.generation != load.generation || loading.parked.is_some() {
-            return;
-        }
-        let buffer = std::mem::take(&mut loading.buffer);
-        for batch in buffer.iter().filter(|batch| !has_seen(batch.transaction)) {
-            loading.is_behind |= batch.requery;
-            loading.must_repeat |= !contents.fold(&load, batch);
-        }
-        loading.parked = Some(Parked { load, contents, done });
-        self.catching_up.remove(&slot);
-        self.parked.insert(slot);
-    }
-
-    /// Publishes what has been read, unless some queries have yet to catch up.
-    pub(super) fn publish_parked(&mut self, collection: &CollectionName) -> Vec<Published<R>> {
-        let mut over = Vec::new();
-        if !self.catching_up.is_empty() {
-            return over;
-        }
-        for slot in std::mem::take(&mut self.parked) {
-            let Some(Parked { load, contents, done }) =
-                self.loading(slot).and_then(|loading| loading.parked.take())
-            else {
-                continue;
-            };
-            let Some(mut loading) = self.take_loading(&load) else { continue };
-            let must_repeat = loading.must_repeat || loading.is_behind || contents.is_short();
-            self.publish_load(collection, slot, contents);
-            let repeat = must_repeat.then(|| self.reload(slot)).flatten();
-            if repeat.is_some()
-                && let Some(next) = self.loading(slot)
-            {
-                next.inherited = std::mem::take(&mut loading.writes);
-                if loading.is_behind {
-                    self.catching_up.insert(slot);
-                }
-            }
-            over.push(Published { done, repeat, writes: loading });
-        }
-        over
-    }
-
-    /// Gives a query what was read, and its observers the difference.
-    pub(super) fn publish_load(
-        &mut self,
-        collection: &CollectionName,
-        slot: usize,
-        contents: Contents,
-    ) {
-        let Self { slots, holders, .. } = self;
-        let Some(live) = &mut slots[slot] else { return };
-        let documents = match contents {
-            Contents::All(documents) => documents,
-            Contents::Window(window) => {
-                live.release_all(slot, holders);
-                for id in window.ids() {
-                    holders.entry(id.clone()).or_default().push(slot);
-                }
-                live.window.insert(window).shown()
-            }
-        };
-        if let Some(delta) = live.snapshot.replace(collection, documents) {
-            live.publish(slot, &delta, holders);
-        }
-        live.welcome(collection);
     }
 
     /// Brings the live queries that a batch concerns to their next snapshots. The answer is those
@@ -445,14 +356,14 @@ impl<R> LiveQuery<R> {
         }
     }
 
-    fn release_all(&self, slot: usize, holders: &mut Holders) {
+    pub(super) fn release_all(&self, slot: usize, holders: &mut Holders) {
         match &self.window {
             Some(window) => window.ids().for_each(|id| release(holders, id, slot)),
             None => self.snapshot.iter().for_each(|(id, _)| release(holders, id, slot)),
         }
     }
 
-    fn publish(&mut self, slot: usize, delta: &Arc<Delta>, holders: &mut Holders) {
+    pub(super) fn publish(&mut self, slot: usize, delta: &Arc<Delta>, holders: &mut Holders) {
         self.initial = None;
         // Of a window more is held than shown.
         let changes = if self.window.is_some() { &[] } else { delta.changes() };
@@ -497,8 +408,9 @@ impl<R: Row> Loading<R> {
             return;
         }
         self.buffered_changes += batch.changes.len() + 1;
-        if self.buffered_changes > BUFFERED_CHANGES_MAX {
+        if self.buffered_changes > BUFFERED_CHANGES_MAX << (2 * self.overflows) {
             self.must_repeat = true;
+            self.has_overflowed = true;
             self.buffer = Vec::new();
         } else {
             self.buffer.push(Arc::clone(batch));

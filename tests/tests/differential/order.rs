@@ -1,7 +1,7 @@
 //! Orders in memory as PostgreSQL's, and the SELECT of windows.
 
 use ddp_postgres::testing::{Planned, TestRow};
-use ddp_server::query::{Predicate, Query, SortKey, ascending, descending};
+use ddp_server::query::{Predicate, Query, SortKey, Truth, ascending, descending};
 use ddp_tests::{Dice, database};
 
 use super::kinds::{Kind, Question, SETUP, kinds};
@@ -110,4 +110,40 @@ async fn sorting_within_json_is_refused() {
     let trailing = ddp_server::field("c0.a").like("a\\");
     let error = plan(Vec::new(), trailing).unwrap_err().to_string();
     assert!(error.contains("backslash"), "{error}");
+}
+
+/// The database's own collation is that of columns that name none.
+#[tokio::test]
+async fn the_collation_of_the_database_counts() {
+    let text = kinds().into_iter().find(|kind| kind.label == "text").unwrap();
+    let template = database::create_database("differential_locale", "");
+    for (name, options, is_ordered, knows_case) in [
+        ("c", "LOCALE 'C'", true, true),
+        ("utf8", "LOCALE 'C.UTF-8'", false, true),
+        // It is in charge, whatever the operating system's locale is.
+        ("turkish", "LOCALE_PROVIDER icu ICU_LOCALE 'tr-TR' LOCALE 'C'", false, false),
+    ] {
+        let create = format!("CREATE DATABASE locale_{name} TEMPLATE template0 {options}");
+        database::psql("differential_locale", &create);
+        let url = template.replace("differential_locale", &format!("locale_{name}"));
+        let client = table::connect(&url).await;
+        let mut dice = Dice::new("locale", name);
+        let table = Table::create(client, "l", vec![text.clone()], 0, &mut dice).await;
+        table.client.batch_execute("INSERT INTO l VALUES (1, 'I'), (2, 'i')").await.unwrap();
+        let query = Query { sort: vec![ascending("c0")], skip: 1, ..Query::all("l") };
+        let planned = Planned::new(&table.layout, query).unwrap();
+        for row in rows(&table, &planned, None).await {
+            assert_eq!(planned.position(&row).is_some(), is_ordered, "{name}");
+        }
+        let planned =
+            Planned::predicate(&table.layout, ddp_server::field("c0").ilike("i")).unwrap();
+        let mut matching = 0;
+        for (row, answers) in super::ask(&table, std::slice::from_ref(&planned)).await {
+            let truth = planned.truth(&row);
+            assert!(!super::is_wrong(truth, answers[0]), "{name}");
+            assert_eq!(truth == Truth::Undecided, !knows_case, "{name}");
+            matching += usize::from(answers[0] == Some(true));
+        }
+        assert_eq!(matching, if knows_case { 2 } else { 1 }, "{name}");
+    }
 }

