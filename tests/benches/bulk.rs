@@ -86,7 +86,9 @@ async fn run(cluster: &Cluster, feed: Feed, rows: u32) {
          CREATE TABLE unpublished AS TABLE large; ALTER TABLE unpublished ADD PRIMARY KEY (id);"
     );
     cluster.psql(&name, &tables).unwrap();
-    cluster.psql(&name, "VACUUM ANALYZE; CHECKPOINT").unwrap();
+    for statement in ["VACUUM ANALYZE", "CHECKPOINT"] {
+        cluster.psql(&name, statement).unwrap();
+    }
     let url = cluster.database_url(&name);
     let tables = Db::builder(&url).feed(feed).table(Table::new("small")).table(Table::new("large"));
     let db = tables.connect().await.unwrap();
