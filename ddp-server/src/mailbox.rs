@@ -97,21 +97,28 @@ impl Mailbox {
     }
 
     pub(crate) fn push(&self, mail: Mail) {
+        self.push_all([mail]);
+    }
+
+    /// Adds mail that is taken together or not at all.
+    pub(crate) fn push_all(&self, mail: impl IntoIterator<Item = Mail>) {
         let mut state = self.state.lock();
         if state.end != End::No {
             return;
         }
-        let kind = mail.kind();
-        state.mail.push_back(mail);
-        match kind {
-            Kind::Delta => state.count_delta(self.deltas_max),
-            Kind::Exact => {
-                state.exact += 1;
-                if state.exact > self.exact_max {
-                    state.end = End::Behind;
+        for mail in mail {
+            let kind = mail.kind();
+            state.mail.push_back(mail);
+            match kind {
+                Kind::Delta => state.count_delta(self.deltas_max),
+                Kind::Exact => {
+                    state.exact += 1;
+                    if state.exact > self.exact_max {
+                        state.end = End::Behind;
+                    }
                 }
+                Kind::Other => {}
             }
-            Kind::Other => {}
         }
         drop(state);
         self.waker.wake();

@@ -10,6 +10,7 @@ use futures::channel::oneshot;
 use super::Row;
 use super::contents::Contents;
 use super::multiplexer::Load;
+use super::observer::Deliveries;
 use super::queries::{Loading, State};
 
 /// How often a query that has observers reads again because it could not remember what changed.
@@ -95,6 +96,7 @@ impl<R: Row> State<R> {
         if !self.catching_up.is_empty() {
             return over;
         }
+        let mut deliveries = Deliveries::default();
         for slot in std::mem::take(&mut self.parked) {
             let Some(Parked { load, contents, done }) =
                 self.loading(slot).and_then(|loading| loading.parked.take())
@@ -103,7 +105,7 @@ impl<R: Row> State<R> {
             };
             let Some(mut loading) = self.take_loading(&load) else { continue };
             let must_repeat = loading.must_repeat || loading.is_behind || contents.is_short();
-            self.publish_load(collection, slot, contents);
+            self.publish_load(collection, slot, contents, &mut deliveries);
             let repeat = must_repeat.then(|| self.reload(slot)).flatten();
             if repeat.is_some()
                 && let Some(next) = self.loading(slot)
@@ -115,15 +117,17 @@ impl<R: Row> State<R> {
             }
             over.push(Published { done, repeat, writes: loading });
         }
+        deliveries.send();
         over
     }
 
     /// Gives a query what was read, and its observers the difference.
-    pub(super) fn publish_load(
+    fn publish_load(
         &mut self,
         collection: &CollectionName,
         slot: usize,
         contents: Contents,
+        deliveries: &mut Deliveries,
     ) {
         let Self { slots, holders, .. } = self;
         let Some(live) = &mut slots[slot] else { return };
@@ -138,7 +142,7 @@ impl<R: Row> State<R> {
             }
         };
         if let Some(delta) = live.snapshot.replace(collection, documents) {
-            live.publish(slot, &delta, holders);
+            live.publish(slot, &delta, holders, deliveries);
         }
         live.welcome(collection);
     }

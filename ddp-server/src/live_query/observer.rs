@@ -51,12 +51,40 @@ impl Observer {
     /// Hands over the next step of the documents. Never blocks: a session that lags loses steps,
     /// not the state that they lead to.
     pub fn handle_delta(&self, delta: &Arc<Delta>) {
-        self.mailbox.push(Mail::Delta(self.subscription, self.source, Arc::clone(delta)));
+        self.mailbox.push(self.mail(delta));
+    }
+
+    fn mail(&self, delta: &Arc<Delta>) -> Mail {
+        Mail::Delta(self.subscription, self.source, Arc::clone(delta))
     }
 
     /// Ends the subscription with an error, since its documents can't be kept up to date any more.
     pub fn fail(&self, error: DdpError) {
         self.mailbox.push(Mail::Stop(self.subscription, Some(error)));
+    }
+}
+
+/// The steps of several queries on their way to sessions, each of which gets all of its own at once.
+///
+/// If it got one first, and its client then unsubscribed from that query, a document that both have
+/// would be shown as it was before in the other.
+#[derive(Default)]
+pub(super) struct Deliveries(Vec<(Observer, Arc<Delta>)>);
+
+impl Deliveries {
+    pub(super) fn add(&mut self, observer: &Observer, delta: &Arc<Delta>) {
+        self.0.push((observer.clone(), Arc::clone(delta)));
+    }
+
+    pub(super) fn send(mut self) {
+        let mailbox = |observer: &Observer| Arc::as_ptr(&observer.mailbox);
+        // Stable: the steps of a session stay in order.
+        self.0.sort_by_key(|(observer, _)| mailbox(observer));
+        for all in self.0.chunk_by(|(a, _), (b, _)| mailbox(a) == mailbox(b)) {
+            if let Some((observer, _)) = all.first() {
+                observer.mailbox.push_all(all.iter().map(|(observer, delta)| observer.mail(delta)));
+            }
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use futures::channel::oneshot;
 use super::catching_up::Parked;
 use super::contents::judge;
 use super::multiplexer::{Load, Plan};
+use super::observer::Deliveries;
 use super::router::Router;
 use super::window::Window;
 use super::{Batch, Change, Observer, Row};
@@ -221,6 +222,7 @@ impl<R: Row> State<R> {
             self.route(change, &mut steps, &mut unsure);
         }
         let Self { slots, holders, .. } = self;
+        let mut deliveries = Deliveries::default();
         for (slot, step) in steps {
             let Some(live) = &mut slots[slot] else { continue };
             // While a query reads again its observers go on seeing changes, so that no document
@@ -241,9 +243,10 @@ impl<R: Row> State<R> {
                 live.snapshot.advance(collection, step.collect())
             };
             if let Some(delta) = delta {
-                live.publish(slot, &delta, holders);
+                live.publish(slot, &delta, holders, &mut deliveries);
             }
         }
+        deliveries.send();
         unsure
     }
 
@@ -363,7 +366,13 @@ impl<R> LiveQuery<R> {
         }
     }
 
-    pub(super) fn publish(&mut self, slot: usize, delta: &Arc<Delta>, holders: &mut Holders) {
+    pub(super) fn publish(
+        &mut self,
+        slot: usize,
+        delta: &Arc<Delta>,
+        holders: &mut Holders,
+        deliveries: &mut Deliveries,
+    ) {
         self.initial = None;
         // Of a window more is held than shown.
         let changes = if self.window.is_some() { &[] } else { delta.changes() };
@@ -375,7 +384,7 @@ impl<R> LiveQuery<R> {
             }
         }
         for (_, observer) in &self.observers {
-            observer.handle_delta(delta);
+            deliveries.add(observer, delta);
         }
     }
 

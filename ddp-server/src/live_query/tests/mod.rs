@@ -370,3 +370,39 @@ fn a_query_decided_by_the_source_shows_no_row_that_left_it() {
     subscriber.receive();
     assert_ne!(subscriber.documents.get(&id(1)), Some(&secret.document(None)));
 }
+
+#[test]
+fn a_session_gets_all_steps_of_a_transaction_at_once() {
+    let multiplexer = Multiplexer::new("tasks");
+    let mailbox = Arc::new(Mailbox::new(1_000_000, 8));
+    let mut observations = Vec::new();
+    for predicate in [Predicate::All, field("rank").gte(0), field("list").eq(1)] {
+        let keys = predicate.equality_keys(&|_| true);
+        let query = Query { predicate: predicate.clone(), ..Query::all("tasks") };
+        let observer = Observer::new(Arc::clone(&mailbox), key(), Source::Cursor);
+        let joined = multiplexer.observe(&query, Plan { predicate, keys, order: None }, observer);
+        assert!(finish(&multiplexer, joined.load.unwrap(), &BTreeMap::new(), |_| true).is_none());
+        observations.push(joined.observation);
+    }
+    let take = || {
+        let mut mail = VecDeque::new();
+        let _ = mailbox.poll_take(&Context::from_waker(Waker::noop()), &mut mail);
+        mail.len()
+    };
+    assert_eq!(take(), 3, "their first documents");
+    let writer = Arc::clone(&multiplexer);
+    let writing = std::thread::spawn(move || {
+        for transaction in 0..20_000_u64 {
+            let task = Task { key: 1, list: 1, rank: (transaction % 100) as u8 };
+            assert!(writer.apply(batch(transaction, &[(1, Some(task))])).is_empty());
+        }
+    });
+    let mut takes = 0;
+    while !writing.is_finished() {
+        let taken = take();
+        assert_eq!(taken % 3, 0, "a part of a transaction");
+        takes += usize::from(taken > 0);
+    }
+    writing.join().unwrap();
+    assert!(takes > 0);
+}
