@@ -301,6 +301,7 @@ impl DbBuilder {
             commands: receiver,
             channels: HashSet::new(),
             confirmed: HashSet::new(),
+            unlistened: 0,
             is_first: true,
             // Listening is tried until it works.
             begun: (feed == Feed::Wal).then_some(begun),

@@ -75,6 +75,8 @@ pub(crate) struct Task {
     pub(crate) channels: HashSet<String>,
     /// Those of them on which PostgreSQL has confirmed that the connection listens.
     pub(crate) confirmed: HashSet<String>,
+    /// How many times this has stopped listening on a channel.
+    pub(crate) unlistened: u64,
     /// Whether there was no connection yet.
     pub(crate) is_first: bool,
     /// Told of the first attempt. If that fails, the task ends.

@@ -18,8 +18,12 @@ use crate::schema::INSTALLED_CHANNEL;
 
 type Stream = <MakeRustlsConnect as tokio_postgres::tls::MakeTlsConnect<Socket>>::Stream;
 
-/// A statement under way on the feed's connection; the channel that it confirms.
-type Running<'a> = FuturesUnordered<BoxFuture<'a, Result<Option<String>, Error>>>;
+/// A channel on which the connection listens, and how many times it had stopped to listen on one when
+/// it was told to.
+type Listening = (String, u64);
+
+/// A statement under way on the feed's connection; what it confirms.
+type Running<'a> = FuturesUnordered<BoxFuture<'a, Result<Option<Listening>, Error>>>;
 
 /// What comes next.
 enum Next {
@@ -29,7 +33,7 @@ enum Next {
     Command(Option<Command>),
     /// It is time for a sign of life.
     Quiet,
-    Done(Result<Option<String>, Error>),
+    Done(Result<Option<Listening>, Error>),
     Lost(Option<tokio_postgres::Error>),
 }
 
@@ -61,7 +65,12 @@ impl Task {
                 Next::Command(Some(command)) => {
                     self.handle_command(&db, &client, command, &running);
                 }
-                Next::Done(Ok(channel)) => self.confirmed.extend(channel),
+                Next::Done(Ok(listening)) => {
+                    // An UNLISTEN may have been sent meanwhile, behind this LISTEN.
+                    let is_so = |(_, unlistened): &Listening| *unlistened == self.unlistened;
+                    let confirmed = listening.filter(is_so).map(|(channel, _)| channel);
+                    self.confirmed.extend(confirmed);
+                }
                 Next::Quiet => {
                     // An empty query: a server that hangs, or a proxy whose far side is dead, does
                     // not answer, though the socket looks well.
@@ -163,11 +172,12 @@ impl Task {
                 // Perhaps for the second time: the answer then comes after the first one's.
                 let sql = format!("LISTEN {}", quote(&channel));
                 self.channels.insert(channel.clone());
+                let unlistened = self.unlistened;
                 running.push(
                     async move {
                         client.batch_execute(&sql).await?;
                         let _ = done.send(0);
-                        Ok(Some(channel))
+                        Ok(Some((channel, unlistened)))
                     }
                     .boxed(),
                 );
@@ -177,6 +187,7 @@ impl Task {
             Command::Unlisten(channel) => {
                 if db.is_idle(&channel) && self.confirmed.remove(&channel) {
                     self.channels.remove(&channel);
+                    self.unlistened += 1;
                     let sql = format!("UNLISTEN {}", quote(&channel));
                     running.push(
                         async move {
