@@ -51,6 +51,11 @@ impl live_query::Row for LiveRow {
         comparable.answer(test, self.row.value(index).unwrap_or("null"))
     }
 
+    fn is_exact(&self, field: &str) -> bool {
+        let column = self.layout.column_of_field(field);
+        column.is_some_and(|index| self.layout.columns()[index].kind().is_exact())
+    }
+
     fn document(&self, fields: Option<&[FieldName]>) -> Arc<Document> {
         let Some(fields) = fields else { return Arc::clone(&self.document) };
         let kept = self.document.iter().filter(|(name, _)| fields.contains(name));

@@ -73,6 +73,17 @@ pub enum ValueKind {
     Array(Box<Self>),
 }
 
+impl ValueKind {
+    /// Whether different values become different EJSON: JavaScript's times have no microseconds.
+    pub(crate) fn is_exact(&self) -> bool {
+        match self {
+            Self::Timestamp => false,
+            Self::Array(element) => element.is_exact(),
+            _ => true,
+        }
+    }
+}
+
 /// A column's JSON text that PostgreSQL does not write for a column of this kind.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unexpected value of a {kind:?} column: {text}")]

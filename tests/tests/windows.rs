@@ -236,3 +236,51 @@ async fn a_window_reads_again_only_when_its_reserve_has_run_dry() {
     let insert = "INSERT INTO scores SELECT 'n' || n, n FROM generate_series(1, 200) AS n";
     check(&[insert.to_owned()], 3, "all that is new was seen").await;
 }
+
+const EVENTS: Collection<Value> = Collection::new("events");
+const WORDS: Collection<Value> = Collection::new("words");
+
+/// 2024-01-01 in microseconds.
+const NEW_YEAR: i64 = 1_704_067_200_000_000;
+
+async fn start(url: &str, table: &str) -> Client {
+    let db = Db::builder(url).table(Table::new(table)).connect().await.unwrap();
+    let server = Server::builder()
+        .publish("latest", async |State(db): State<Db>| {
+            db.find(&EVENTS).sort([ascending("name"), ascending("at")]).limit(1)
+        })
+        .publish("until", async |State(db): State<Db>| {
+            let until = field("at").lte(ddp_server::query::Value::Time(NEW_YEAR));
+            db.find(&EVENTS).filter(field("name").lt("m").or(until))
+        })
+        .publish("first", async |State(db): State<Db>| db.find(&WORDS).limit(1))
+        .method("barrier", barrier)
+        .with_state(db);
+    Client::connect(ddp_tests::peer::serve(&server).await).await
+}
+
+/// Of a time only the milliseconds are in the document, so that it may look the same when it is not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_within_a_millisecond_is_a_change() {
+    let setup = "
+        CREATE TABLE events (id text PRIMARY KEY, name text COLLATE \"en-x-icu\", at timestamptz);
+        INSERT INTO events VALUES
+            ('a', 'x', '2024-01-01 00:00:00.0000+00'), ('b', 'x', '2024-01-01 00:00:00.0002+00')";
+    let url = database::create_database("windows_millisecond", setup);
+    let mut window = start(&url, "events").await;
+    let mut until = start(&url, "events").await;
+    until.subscribe("until", json!([])).await;
+    window.subscribe("latest", json!([])).await;
+    let ids = |client: &Client| client.documents("events").into_keys().collect::<Vec<_>>();
+    assert_eq!(ids(&window), ["a"]);
+    assert_eq!(ids(&until), ["a"]);
+    let later = "UPDATE events SET at = '2024-01-01 00:00:00.0005+00' WHERE id = 'a'";
+    database::psql("windows_millisecond", later);
+    for client in [&mut window, &mut until] {
+        assert_eq!(client.call("barrier", json!([])).await.get("error"), None);
+    }
+    let read = |sql: &str| database::psql("windows_millisecond", sql);
+    assert_eq!(read("SELECT id FROM events ORDER BY name, at LIMIT 1").trim(), "b");
+    assert_eq!(read("SELECT id FROM events WHERE name < 'm' OR at <= '2024-01-01 00:00+00'"), "");
+    assert_eq!((ids(&window), ids(&until)), (vec!["b".to_owned()], vec![]));
+}

@@ -18,6 +18,12 @@ pub trait Row: Send + Sync + 'static {
         test.is.test(&self.value(&test.field))
     }
 
+    /// Whether the document shows any two values of this field as different texts. What may look the
+    /// same is not taken for unchanged.
+    fn is_exact(&self, _field: &str) -> bool {
+        true
+    }
+
     /// The row as a document of these fields, or of all.
     fn document(&self, fields: Option<&[FieldName]>) -> Arc<Document>;
 }

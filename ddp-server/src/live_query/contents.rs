@@ -93,6 +93,8 @@ fn is_same_for<R: Row>(plan: &Plan, before: &Document, row: &R) -> bool {
     let now = row.document(None);
     plan.predicate.all_tests(&mut |test| {
         let field = test.top_field();
-        field == "_id" || before.get(field).is_some_and(|text| now.get(field) == Some(text))
+        field == "_id"
+            || row.is_exact(field)
+                && before.get(field).is_some_and(|text| now.get(field) == Some(text))
     })
 }

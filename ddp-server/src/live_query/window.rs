@@ -126,7 +126,8 @@ impl Window {
                 let Some(before) = self.get(id) else { return false };
                 let is_certain = self.sort.iter().all(|key| {
                     &*key.field == "_id"
-                        || before.get(&key.field).is_some()
+                        || row.is_exact(&key.field)
+                            && before.get(&key.field).is_some()
                             && before.get(&key.field) == document.get(&key.field)
                 });
                 // Until the source has told, the document stays where it was.
