@@ -58,7 +58,12 @@ impl Visibility {
 
     /// A stream begins, of what the snapshot does not include.
     pub(crate) fn begin(&self, start: TransactionSnapshot) {
-        self.state.lock().start = Some(start);
+        let state = &mut *self.state.lock();
+        // What was streamed before had committed before this stream, unless it is lost with a server
+        // that another one has replaced: then nobody ever sees it.
+        state.noted.values_mut().for_each(HashMap::clear);
+        state.count = 0;
+        state.start = Some(start);
     }
 
     /// How far the stream has come.
@@ -170,6 +175,16 @@ mod tests {
         assert!(!read.is_complete("a", &snapshot("10:19:15"), 0));
         assert!(read.is_complete("a", &snapshot("10:20:15"), 0));
         assert!(read.is_complete("a", &snapshot("15:40:15,33"), 0));
+    }
+
+    #[test]
+    fn what_a_server_that_was_replaced_had_streamed_is_not_waited_for() {
+        let visibility = Visibility::new(["a".to_owned()].into_iter());
+        visibility.note("a", "1000 1 1 1 u {}");
+        // The standby had not heard of it when it was promoted.
+        visibility.begin(snapshot("900:900:"));
+        let position = visibility.position();
+        assert!(visibility.begin_read().is_complete("a", &snapshot("905:905:"), position));
     }
 
     #[test]
