@@ -157,6 +157,43 @@ async fn subscriptions_end_when_another_server_installs_for_another_feed() {
     }
 }
 
+/// Nobody heard of an installation before the feed was there.
+#[tokio::test]
+async fn an_installation_before_the_feed_has_begun_is_noticed() {
+    let name = "feeds_early";
+    let setup = format!(
+        "{SETUP}; CREATE ROLE feeds_early LOGIN CONNECTION LIMIT 1; \
+         ALTER TABLE tasks OWNER TO feeds_early; GRANT CREATE ON DATABASE {name} TO feeds_early"
+    );
+    let url = database::create_database(name, &setup);
+    // With one connection the feed has none.
+    let ours = url.replace("postgres://postgres@", "postgres://feeds_early@");
+    let db = connect(&ours, Feed::Notify).await.unwrap();
+    let _theirs = connect(&url, Feed::Wal).await.unwrap();
+    assert_eq!(db.stats().connections, 0);
+    database::psql(name, "ALTER ROLE feeds_early CONNECTION LIMIT 10");
+    until_counted(&db, |stats| stats.connections == 1).await;
+    let mut client = Client::connect(serve(&db).await).await;
+    let id = client.send_sub("tasks", json!([])).await;
+    client.until("the end", |client| client.nosub.contains_key(&id)).await;
+}
+
+/// Any role can send what a trigger does, with any number of a transaction.
+#[tokio::test]
+async fn a_transaction_that_never_was_holds_up_no_subscription() {
+    let name = "feeds_never";
+    let db = connect(&database::create_database(name, SETUP), Feed::Wal).await.unwrap();
+    let channel = "SELECT substring(prosrc from '''(ddp_tasks_[0-9a-f]+)''') FROM pg_proc \
+                   WHERE pronamespace = 'ddp'::regnamespace AND proname LIKE 'tasks_insert%'";
+    let channel = database::psql(name, channel).trim().to_owned();
+    let payload = "9223372036854775807 1 1 1 t ";
+    let forge = format!("SELECT pg_logical_emit_message(true, '{channel}', '{payload}')");
+    database::psql(name, &format!("CREATE ROLE feeds_never; SET ROLE feeds_never; {forge}"));
+    database::psql(name, "INSERT INTO tasks VALUES ('a')");
+    let mut client = subscriber(&db).await;
+    until_there(&mut client, "a").await;
+}
+
 async fn a_lost_connection_is_counted_and_made_up_for(feed: Feed) {
     let name = database::name("feeds_lost", feed);
     let db = connect(&database::create_database(&name, SETUP), feed).await.unwrap();

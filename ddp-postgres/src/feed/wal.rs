@@ -18,7 +18,8 @@ const SLOW: std::time::Duration = std::time::Duration::from_secs(5);
 struct Position {
     /// The WAL up to here is not needed any more.
     done: Lsn,
-    in_transaction: bool,
+    /// The lower half of the id of the transaction that is being received.
+    transaction: Option<u32>,
     heard: Instant,
 }
 
@@ -35,15 +36,14 @@ impl Task {
     /// nobody needs the feed any more.
     pub(super) async fn replicate(&mut self) -> Result<(), (bool, Error)> {
         let mut replication = self.connect().await.map_err(|error| (false, error))?;
-        let mut position =
-            Position { done: Lsn::ZERO, in_transaction: false, heard: Instant::now() };
+        let mut position = Position { done: Lsn::ZERO, transaction: None, heard: Instant::now() };
         let mut tick = interval(ALIVE_EVERY);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let next = tokio::select! {
                 event = replication.next() => Next::Event(event),
                 // Between transactions, so that of each a channel gets all or nothing.
-                command = self.commands.recv(), if !position.in_transaction => {
+                command = self.commands.recv(), if position.transaction.is_none() => {
                     Next::Command(command)
                 }
                 _ = tick.tick() => Next::Tick,
@@ -106,21 +106,23 @@ impl Task {
     fn handle_event(&mut self, db: &Inner, event: Event, position: &mut Position) {
         match event {
             // What is being received may have been sent before the position.
-            Event::KeepAlive { end, .. } if !position.in_transaction => {
+            Event::KeepAlive { end, .. } if position.transaction.is_none() => {
                 position.done = position.done.max(end);
             }
             Event::KeepAlive { .. } => {}
-            Event::Message(Message::Begin) => position.in_transaction = true,
+            Event::Message(Message::Begin { transaction }) => {
+                position.transaction = Some(transaction);
+            }
             Event::Message(Message::Logical { transactional: true, prefix, content }) => {
                 let Ok(payload) = std::str::from_utf8(&content) else { return };
-                let is_change = db.visibility.note(&prefix, payload);
+                let is_change = db.visibility.note(&prefix, payload, position.transaction);
                 if !is_change || self.channels.contains(&prefix) {
                     db.handle_notification(&prefix, payload);
                 }
             }
             Event::Message(Message::Commit { end }) => {
                 db.handle_end_of_transaction();
-                position.in_transaction = false;
+                position.transaction = None;
                 position.done = end;
             }
             Event::Message(_) => {}

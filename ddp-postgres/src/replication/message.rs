@@ -8,8 +8,8 @@ use crate::error::Error;
 /// A message of the output plugin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Message {
-    /// A transaction's messages follow.
-    Begin,
+    /// A transaction's messages follow. The lower half of its id.
+    Begin { transaction: u32 },
     /// What `pg_logical_emit_message` was given.
     Logical { transactional: bool, prefix: String, content: Bytes },
     /// The transaction is complete. The WAL up to this position is not needed any more.
@@ -22,7 +22,11 @@ impl Message {
     pub(crate) fn parse(mut data: Bytes) -> Result<Self, Error> {
         let malformed = || Error::malformed("logical replication message");
         match data.try_get_u8().map_err(|_| malformed())? {
-            b'B' => Ok(Self::Begin),
+            b'B' if data.remaining() >= 20 => {
+                // The position and the time of its commit come first.
+                data.advance(16);
+                Ok(Self::Begin { transaction: data.get_u32() })
+            }
             b'C' if data.remaining() >= 17 => {
                 // Flags and the position of the commit come first.
                 data.advance(9);
@@ -39,7 +43,7 @@ impl Message {
                 }
                 Ok(Self::Logical { transactional, prefix, content: data })
             }
-            b'C' | b'M' => Err(malformed()),
+            b'B' | b'C' | b'M' => Err(malformed()),
             _ => Ok(Self::Other),
         }
     }
@@ -85,7 +89,10 @@ mod tests {
         let commit = b"C\0\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\0\0";
         let message = Message::parse(Bytes::from_static(commit)).unwrap();
         assert_eq!(message, Message::Commit { end: Lsn::from_u64(2) });
-        assert_eq!(Message::parse(Bytes::from_static(b"B")).unwrap(), Message::Begin);
+        let begin = b"B\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\0\0\0\x02\x01";
+        let message = Message::parse(Bytes::from_static(begin)).unwrap();
+        assert_eq!(message, Message::Begin { transaction: 513 });
+        assert!(Message::parse(Bytes::from_static(b"B")).is_err(), "cut off");
         assert_eq!(Message::parse(Bytes::from_static(b"R")).unwrap(), Message::Other);
     }
 
