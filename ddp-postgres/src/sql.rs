@@ -75,14 +75,23 @@ fn order(layout: &Layout, keys: &[SortKey], sql: &mut String) {
     let column = layout.id_column().map(|number| &layout.columns()[number]);
     let key = match column.map(|column| (column.comparable(), column)) {
         Some((Comparable::Text(_) | Comparable::Padded(_), column)) => {
-            format!("{} COLLATE \"C\"", quoted(column))
+            by_code_points(layout, &quoted(column))
         }
         Some((comparable, column)) if comparable.is_ordered_as_key() => quoted(column),
         // As rows are ordered in memory.
-        _ => format!("{} COLLATE \"C\"", layout.key_json_sql("t")),
+        _ => by_code_points(layout, &layout.key_json_sql("t")),
     };
     let direction = direction(by_id.map_or(Direction::Ascending, |key| key.direction));
     push(sql, format_args!("{key} {direction}"));
+}
+
+/// The bytes of other encodings are not in the order of the code points.
+fn by_code_points(layout: &Layout, text: &str) -> String {
+    if layout.is_utf8() {
+        format!("{text} COLLATE \"C\"")
+    } else {
+        format!("pg_catalog.convert_to({text}::pg_catalog.text, 'UTF8')")
+    }
 }
 
 fn direction(direction: Direction) -> &'static str {

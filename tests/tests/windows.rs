@@ -284,3 +284,23 @@ async fn a_change_within_a_millisecond_is_a_change() {
     assert_eq!(read("SELECT id FROM events WHERE name < 'm' OR at <= '2024-01-01 00:00+00'"), "");
     assert_eq!((ids(&window), ids(&until)), (vec!["b".to_owned()], vec![]));
 }
+
+/// Its bytes are in another order there than its code points.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_in_another_encoding_has_one_order() {
+    let name = "windows_encoding";
+    let create = "ENCODING 'WIN1252' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'";
+    database::psql("postgres", &format!("CREATE DATABASE {name} {create}"));
+    let setup = "CREATE TABLE words (id text PRIMARY KEY, number integer);
+        INSERT INTO words SELECT U&'\\20AC' || n FROM generate_series(1, 200) AS n;
+        INSERT INTO words VALUES (U&'\\00E9')";
+    database::psql(name, setup);
+    let url = database::create_database("windows_utf8", "").replace("windows_utf8", name);
+    let mut client = start(&url, "words").await;
+    client.subscribe("first", json!([])).await;
+    let before: Vec<String> = client.documents("words").into_keys().collect();
+    database::psql(name, "UPDATE words SET number = 1 WHERE id = U&'\\00E9'");
+    assert_eq!(client.call("barrier", json!([])).await.get("error"), None);
+    let after: Vec<String> = client.documents("words").into_keys().collect();
+    assert_eq!(before, after, "the number makes no difference to the order");
+}

@@ -245,6 +245,11 @@ impl Layout {
         self.columns.iter().position(|column| &*column.field == field)
     }
 
+    /// Whether the database stores text as UTF-8.
+    pub(crate) fn is_utf8(&self) -> bool {
+        self.utf8
+    }
+
     /// The column that becomes this field.
     pub(crate) fn column_named(&self, field: &str) -> Option<&Column> {
         self.columns.iter().find(|column| &*column.field == field)
