@@ -157,7 +157,15 @@ impl Store {
         }
     }
 
-    fn load(&self, rows: &Rows, load: Load) {
+    fn load(&self, rows: &Rows, mut load: Load) {
+        // Nothing happens while the rows are locked, so that what was missed before is read by the
+        // second time at the latest.
+        while let Some(repeat) = self.read(rows, load) {
+            load = repeat;
+        }
+    }
+
+    fn read(&self, rows: &Rows, load: Load) -> Option<Load> {
         let mut wanted: Vec<_> = rows
             .rows
             .values()
@@ -172,11 +180,7 @@ impl Store {
             rows_read.map(|row| (DocumentId::from_string(&row.id), Arc::clone(row))).collect();
         let seen = rows.transaction;
         let repeat = self.multiplexer.finish_load(load, rows_read, |other| other <= seen);
-        let repeat = repeat.now_or_never();
-        debug_assert!(
-            matches!(repeat, Some(Ok(None))),
-            "nothing happens while the rows are locked"
-        );
+        repeat.now_or_never()?.ok().flatten()
     }
 }
 
@@ -223,6 +227,7 @@ fn as_documents_have_it(test: &Test) -> Result<Test, Error> {
             Value::Int(integer) if integer.unsigned_abs() > SAFE_INTEGER_MAX => {
                 Value::from(integer.to_string())
             }
+            Value::Float(float) => Value::from(*float),
             Value::Decimal(decimal) => decimal.to_string().parse().map_or(Value::Null, f64::into),
             other => other.clone(),
         })
@@ -303,9 +308,15 @@ impl<T> fmt::Debug for MemoryCollection<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
+    use std::task::{Context, Waker};
+
+    use ddp_core::merge_box::Source;
     use serde_json::json;
 
     use super::*;
+    use crate::live_query::tests::key;
+    use crate::mailbox::Mailbox;
     use crate::query::{Predicate, field};
 
     fn truth(row: &Arc<MemoryRow>, predicate: &Predicate) -> Result<Truth, Error> {
@@ -354,5 +365,52 @@ mod tests {
         }
         let error = truth(&row, &field("text").like("\\")).unwrap_err();
         assert!(error.to_string().contains("backslash"), "{error}");
+    }
+
+    const NUMBERS: Collection<Number> = Collection::new("numbers");
+
+    #[derive(serde::Serialize, serde::Deserialize)]
+    struct Number {
+        number: f64,
+    }
+
+    fn observer() -> (Arc<Mailbox>, Observer) {
+        let mailbox = Arc::new(Mailbox::new(1_000_000, 8));
+        (Arc::clone(&mailbox), Observer::new(mailbox, key(), Source::Cursor))
+    }
+
+    fn mail(mailbox: &Mailbox) -> usize {
+        let mut mail = VecDeque::new();
+        let _ = mailbox.poll_take(&Context::from_waker(Waker::noop()), &mut mail);
+        mail.len()
+    }
+
+    #[test]
+    fn a_load_that_missed_too_much_is_repeated() {
+        let numbers = MemoryCollection::new(&NUMBERS);
+        let id = numbers.insert(&Number { number: 0.0 }).unwrap();
+        let query = Query::all("numbers");
+        let plan = Plan { predicate: Predicate::All, keys: None, order: None };
+        // Others write between the beginning of a subscription and its read.
+        let joined = numbers.store.multiplexer.observe(&query, plan, observer().1);
+        for _ in 0..6_000 {
+            assert!(numbers.update(&id, |number| number.number += 1.0).unwrap());
+        }
+        numbers.store.load(&numbers.store.rows.lock(), joined.load.unwrap());
+        assert!(matches!(joined.ready.now_or_never(), Some(Ok(Ok(())))));
+        let second = numbers.store.observe(&query, observer().1).now_or_never();
+        assert!(second.is_some_and(|observed| observed.is_ok()), "it is over");
+    }
+
+    #[test]
+    fn a_whole_number_routes_however_it_is_written() {
+        let numbers = MemoryCollection::new(&NUMBERS);
+        let (mailbox, observer) = observer();
+        let query =
+            Query { predicate: field("number").eq(Value::Float(5.0)), ..Query::all("numbers") };
+        let _observation = numbers.store.observe(&query, observer).now_or_never().unwrap().unwrap();
+        assert_eq!(mail(&mailbox), 1);
+        numbers.insert(&Number { number: 5.0 }).unwrap();
+        assert_eq!(mail(&mailbox), 1, "5 equals 5.0");
     }
 }

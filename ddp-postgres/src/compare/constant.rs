@@ -77,9 +77,9 @@ impl Comparable {
             (Self::Boolean, Value::Bool(_))
             | (Self::Integer, Value::Int(_))
             | (Self::Text(_) | Self::Enum, Value::Text(_))
-            | (Self::Real | Self::Double, Value::Float(_))
             | (Self::Binary, Value::Binary(_)) => value.clone(),
             (Self::Padded(_), Value::Text(text)) => Value::from(text.trim_end_matches(' ')),
+            (Self::Real | Self::Double, Value::Float(float)) => Value::from(*float),
             (Self::Real | Self::Double, Value::Int(integer)) => Value::from(*integer as f64),
             (Self::Numeric, _) => Value::Decimal(decimal(value)?),
             (Self::Uuid, Value::Text(text)) => Value::from(canonical_uuid(text)?),

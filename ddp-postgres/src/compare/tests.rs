@@ -29,6 +29,7 @@ fn values_and_constants_take_the_same_form() {
         (Comparable::Integer, "5", Value::Float(5.0)),
         (Comparable::Integer, "9007199254740994", Value::Float(9_007_199_254_740_994.0)),
         (Comparable::Double, "5", Value::Int(5)),
+        (Comparable::Double, "5", Value::Float(5.0)),
         (Comparable::Double, "\"NaN\"", Value::Float(f64::NAN)),
         (Comparable::Double, "\"-Infinity\"", Value::Float(f64::NEG_INFINITY)),
         (Comparable::Double, "1e+20", Value::Float(1e20)),
@@ -192,4 +193,13 @@ fn arrays_of_any_dimensions_contain_their_elements() {
     assert_eq!(answer(&single, field("a").contains(0.1), "[0.1]"), True);
     let padded = array(Comparable::Padded(ENGLISH), -1);
     assert_eq!(answer(&padded, field("a").contains("a"), "[\"a  \"]"), True);
+}
+
+/// Keys that are not ordered by their values are compared by their JSON text, which no constant is.
+#[test]
+fn nothing_is_routed_by_the_json_text_of_a_key() {
+    for comparable in [JSONB, Comparable::Enum] {
+        assert!(comparable.is_routable(None, false));
+        assert!(!comparable.is_routable(None, true), "{comparable:?}");
+    }
 }

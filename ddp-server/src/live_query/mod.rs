@@ -14,7 +14,7 @@ mod observer;
 mod queries;
 pub(crate) mod router;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod window;
 
 pub use batch::{Batch, Change, Row};

@@ -52,7 +52,7 @@ impl Row for Task {
 }
 
 /// A subscription's key, as sessions make them.
-fn key() -> SubscriptionKey {
+pub(crate) fn key() -> SubscriptionKey {
     use ddp_core::session::{Event, Input, Output};
     let now = std::time::Instant::now();
     let mut session = Session::new(String::new(), Default::default(), now);
