@@ -109,13 +109,17 @@ pub(crate) fn write_by_psql(psql: &str, url: &str, mut dice: Dice, run: &Run) {
     }
 }
 
-/// A Python with psycopg, if there is one: `PYTHON`, or the one that the tests' script has made.
+/// A Python with psycopg: `PYTHON`, which must have it, or else the one that the tests' script has
+/// made, if it has.
 pub(crate) fn python() -> Option<PathBuf> {
     let made = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.cache/python/bin/python"));
-    let python = std::env::var_os("PYTHON").map_or(made, PathBuf::from);
-    let status =
-        Command::new(&python).args(["-c", "import psycopg"]).stderr(Stdio::null()).status();
-    status.is_ok_and(|status| status.success()).then_some(python)
+    let wanted = std::env::var_os("PYTHON").map(PathBuf::from);
+    let is_wanted = wanted.is_some();
+    let python = wanted.unwrap_or(made);
+    let status = Command::new(&python).args(["-c", "import psycopg"]).stderr(Stdio::null()).status();
+    let is_there = status.is_ok_and(|status| status.success());
+    assert!(is_there || !is_wanted, "PYTHON ({}) has no psycopg", python.display());
+    is_there.then_some(python)
 }
 
 /// Writes by psycopg as Django does: transactions with savepoints, parameters, one connection.
