@@ -19,7 +19,7 @@ const OVERFLOWS_MAX: u32 = 3;
 
 /// How often in a row a gap may interrupt queries that make up for a gap, before each is published as
 /// soon as it has read: else nobody would ever see anything of a feed that breaks all the time.
-const INTERRUPTIONS_MAX: u32 = 3;
+const INTERRUPTIONS_MAX: u32 = if cfg!(test) { 3 } else { 10 };
 
 /// What was read, brought up to now.
 pub(super) struct Parked {

@@ -52,6 +52,9 @@ pub(crate) struct Run {
     pub(crate) transactions: AtomicUsize,
     pub(crate) messages: AtomicUsize,
     pub(crate) puts: AtomicUsize,
+    /// Whether rows are told by their keys. One may then be shown as a later transaction left it, and
+    /// go and come back with what that transaction followed.
+    pub(crate) keys_only: bool,
 }
 
 impl Run {
@@ -86,7 +89,7 @@ async fn converge(test: &str, feed: Feed, keys_only: bool, has_faults: bool, sec
         servers.push(ServerProcess::start(port, feed, keys_only).await);
     }
     let addresses: Arc<[SocketAddr]> = servers.iter().map(|server| server.address).collect();
-    let run = Arc::new(Run::default());
+    let run = Arc::new(Run { keys_only, ..Run::default() });
 
     let mut writers = Vec::new();
     for number in 0..RUST_WRITERS {

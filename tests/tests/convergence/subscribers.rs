@@ -24,8 +24,9 @@ pub(crate) struct Subscriber {
 }
 
 impl Subscriber {
-    async fn join(servers: &[SocketAddr], number: usize, dice: &mut Dice) -> Self {
-        let client = Client::connect(*dice.pick(servers)).await;
+    async fn join(servers: &[SocketAddr], number: usize, dice: &mut Dice, run: &Run) -> Self {
+        let mut client = Client::connect(*dice.pick(servers)).await;
+        client.revisions_rise = !run.keys_only;
         let mut subscriber = Self {
             client,
             subscriptions: Vec::new(),
@@ -97,7 +98,7 @@ pub(crate) async fn subscribe(
     mut dice: Dice,
     run: Arc<Run>,
 ) -> Subscriber {
-    let mut subscriber = Subscriber::join(&servers, number, &mut dice).await;
+    let mut subscriber = Subscriber::join(&servers, number, &mut dice, &run).await;
     while !run.is_over() {
         subscriber.client.read_for(Duration::from_millis(dice.below(300) as u64)).await;
         match dice.below(9) {
@@ -105,7 +106,7 @@ pub(crate) async fn subscribe(
                 let own = std::mem::take(&mut subscriber.own);
                 run.count_many(&run.messages, subscriber.client.messages);
                 run.count_many(&run.puts, subscriber.writes);
-                let next = Subscriber::join(&servers, number, &mut dice).await;
+                let next = Subscriber::join(&servers, number, &mut dice, &run).await;
                 std::mem::replace(&mut subscriber, next).client.close().await;
                 subscriber.own = own;
             }
