@@ -4,16 +4,18 @@
 //! came first, and a client that has a document by two of them lost it by that one, it would be shown
 //! the older document of the other.
 
+use std::sync::Arc;
+
 use ddp_core::CollectionName;
 use futures::channel::oneshot;
 
-use super::Row;
 use super::contents::Contents;
 use super::multiplexer::Load;
 use super::observer::Deliveries;
 use super::queries::{Loading, State};
+use super::{Batch, Row};
 
-/// How often a query that has observers reads again because it could not remember what changed.
+/// How often in a row a query that has observers reads again because it missed what changed meanwhile.
 /// After that they are shown what was read, which may be older than what they have.
 const OVERFLOWS_MAX: u32 = 3;
 
@@ -49,6 +51,27 @@ impl<R: Row> State<R> {
         self.catching_up.retain(|slot| !self.parked.contains(slot));
     }
 
+    /// Makes a query read again that may have missed something: at once if it is not reading, or has
+    /// read and waits.
+    pub(super) fn reload_missed(&mut self, slot: usize) -> Option<Load> {
+        if !self.loading.contains(&slot) {
+            self.reload(slot)
+        } else if self.parked.contains(&slot) {
+            self.reload_once_more(slot)
+        } else {
+            None
+        }
+    }
+
+    fn reload_once_more(&mut self, slot: usize) -> Option<Load> {
+        let overflows = self.loading(slot)?.overflows + 1;
+        let repeat = (overflows <= OVERFLOWS_MAX).then(|| self.reload(slot)).flatten()?;
+        if let Some(next) = self.loading(slot) {
+            next.overflows = overflows;
+        }
+        Some(repeat)
+    }
+
     /// Takes what a load read until it can be published, if the load still counts.
     pub(super) fn park(
         &mut self,
@@ -62,19 +85,16 @@ impl<R: Row> State<R> {
         if loading.generation != load.generation || loading.parked.is_some() {
             return;
         }
-        if loading.has_overflowed && loading.overflows < OVERFLOWS_MAX {
-            let overflows = loading.overflows + 1;
-            let has_observers =
-                self.slots[slot].as_ref().is_some_and(|live| !live.observers.is_empty());
-            if has_observers {
-                // What they are shown is newer than what was read.
-                let repeat = self.reload(slot);
-                if let Some(next) = self.loading(slot) {
-                    next.overflows = overflows;
-                }
-                let _ = done.send(repeat);
-                return;
-            }
+        let missed = |batch: &Arc<Batch<R>>| batch.requery && !has_seen(batch.transaction);
+        let has_missed = loading.has_overflowed || loading.buffer.iter().any(missed);
+        if has_missed
+            && self.slots[slot].as_ref().is_some_and(|live| !live.observers.is_empty())
+            && let Some(repeat) = self.reload_once_more(slot)
+        {
+            // What they are shown is newer than what was read, or what others will read is.
+            // Whoever waited may be gone.
+            let _ = done.send(Some(repeat));
+            return;
         }
         let Some(loading) = self.loading(slot) else { return };
         let buffer = std::mem::take(&mut loading.buffer);

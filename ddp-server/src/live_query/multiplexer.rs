@@ -117,8 +117,10 @@ impl<R: Row> Multiplexer<R> {
             }
         }
         if batch.requery {
+            let slots = 0..state.slots.len();
+            let loads = slots.filter_map(|slot| state.reload_missed(slot)).collect();
             state.must_catch_up();
-            return (0..state.slots.len()).filter_map(|slot| state.reload_if_live(slot)).collect();
+            return loads;
         }
         if !batch.truncated && batch.changes.is_empty() {
             return Vec::new();

@@ -157,3 +157,34 @@ fn a_feed_that_breaks_all_the_time_keeps_nobody_waiting() {
     first.receive();
     assert_eq!(first.documents, select(&rows, &Predicate::All));
 }
+
+/// What a transaction changed is not told: a query that has read it must not be published beside one
+/// that has not.
+#[test]
+fn queries_that_missed_a_requery_read_once_more_before_all_are_published() {
+    let multiplexer = Multiplexer::new("tasks");
+    let task = |rank| BTreeMap::from([(1, Task { key: 1, list: 1, rank })]);
+    let (all, low) = (Predicate::All, field("rank").lt(9));
+    let (mut first, load) = subscribe(&multiplexer, &all);
+    assert!(finish(&multiplexer, load.unwrap(), &task(1), |_| true).is_none());
+    let (mut second, load) = subscribe(&multiplexer, &low);
+    assert!(finish(&multiplexer, load.unwrap(), &task(1), |_| true).is_none());
+    let mut loads = multiplexer.reload_all();
+    let parked = begin_finish(&multiplexer, loads.remove(0), &task(2), |_| true);
+    let again = multiplexer.apply(Batch { requery: true, ..batch(7, &[]) });
+    assert!(matches!(parked.now_or_never(), Some(Err(_))), "void");
+    // The second one's read has not seen it either.
+    let repeat = finish(&multiplexer, loads.remove(0), &task(2), |xid| xid < 7).unwrap();
+    let last = begin_finish(&multiplexer, repeat, &task(3), |_| true);
+    for subscriber in [&mut first, &mut second] {
+        subscriber.receive();
+        assert_eq!(subscriber.documents, select(&task(1), &all), "not yet");
+    }
+    let [again] = <[Load; 1]>::try_from(again).unwrap();
+    assert!(finish(&multiplexer, again, &task(3), |_| true).is_none());
+    assert!(matches!(last.now_or_never(), Some(Ok(None))));
+    for subscriber in [&mut first, &mut second] {
+        subscriber.receive();
+        assert_eq!(subscriber.documents, select(&task(3), &all));
+    }
+}
