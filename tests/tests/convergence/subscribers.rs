@@ -26,7 +26,7 @@ pub(crate) struct Subscriber {
 impl Subscriber {
     async fn join(servers: &[SocketAddr], number: usize, dice: &mut Dice, run: &Run) -> Self {
         let mut client = Client::connect(*dice.pick(servers)).await;
-        client.revisions_rise = !run.keys_only;
+        client.revisions_rise = run.revisions_rise;
         let mut subscriber = Self {
             client,
             subscriptions: Vec::new(),
