@@ -1,5 +1,6 @@
 //! What waits for a connection's task: documents, and the results of handlers.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -40,10 +41,10 @@ pub(crate) enum Mail {
 /// A session's mailbox.
 ///
 /// Deltas are bounded by conflation: with too many waiting, each subscription keeps only its newest,
-/// in the place of its oldest. The session then sends the difference from what the client has, and
-/// whatever was to follow a document still follows it. Mail about documents that cannot be left out
-/// is bounded by the connection's end: a client that is so far behind is given up. All other mail is
-/// bounded by the session's own limits on calls and subscriptions.
+/// and all of these take the place of the oldest of all. The session then sends the difference from
+/// what the client has, and whatever was to follow a document still follows it. Mail about documents
+/// that cannot be left out is bounded by the connection's end: a client that is so far behind is
+/// given up. All other mail is bounded by the session's own limits on calls and subscriptions.
 #[derive(Debug)]
 pub(crate) struct Mailbox {
     state: Mutex<State>,
@@ -100,7 +101,8 @@ impl Mailbox {
         self.push_all([mail]);
     }
 
-    /// Adds mail that is taken together or not at all.
+    /// Adds mail that is taken together or not at all. If it is left out for what comes later, that is
+    /// done together, too: a document that several subscriptions share never gets older on the way.
     pub(crate) fn push_all(&self, mail: impl IntoIterator<Item = Mail>) {
         let mut state = self.state.lock();
         if state.end != End::No {
@@ -110,7 +112,7 @@ impl Mailbox {
             let kind = mail.kind();
             state.mail.push_back(mail);
             match kind {
-                Kind::Delta => state.count_delta(self.deltas_max),
+                Kind::Delta => state.deltas += 1,
                 Kind::Exact => {
                     state.exact += 1;
                     if state.exact > self.exact_max {
@@ -120,6 +122,7 @@ impl Mailbox {
                 Kind::Other => {}
             }
         }
+        state.bound_deltas(self.deltas_max);
         drop(state);
         self.waker.wake();
     }
@@ -233,8 +236,7 @@ impl Mail {
 }
 
 impl State {
-    fn count_delta(&mut self, deltas_max: usize) {
-        self.deltas += 1;
+    fn bound_deltas(&mut self, deltas_max: usize) {
         if self.deltas > self.conflate_at {
             self.conflate();
             // With more subscriptions than the limit, conflating anew for each delta would be
@@ -244,21 +246,29 @@ impl State {
     }
 
     fn conflate(&mut self) {
+        let mut newest: Vec<Mail> = Vec::new();
+        let mut of: HashMap<(SubscriptionKey, Source, CollectionName), usize> = HashMap::new();
         let mut kept: VecDeque<Mail> = VecDeque::with_capacity(self.mail.len());
-        let mut first: HashMap<(SubscriptionKey, Source, CollectionName), usize> = HashMap::new();
+        let mut place = None;
         for mail in self.mail.drain(..) {
-            if let Mail::Delta(subscription, source, delta) = &mail {
-                let key = (*subscription, *source, delta.collection().clone());
-                if let Some(&index) = first.get(&key) {
-                    kept[index] = mail;
-                    continue;
+            let Mail::Delta(subscription, source, delta) = &mail else {
+                kept.push_back(mail);
+                continue;
+            };
+            place.get_or_insert(kept.len());
+            match of.entry((*subscription, *source, delta.collection().clone())) {
+                Entry::Occupied(entry) => newest[*entry.get()] = mail,
+                Entry::Vacant(entry) => {
+                    entry.insert(newest.len());
+                    newest.push(mail);
                 }
-                first.insert(key, kept.len());
             }
-            kept.push_back(mail);
         }
+        self.deltas = newest.len();
+        let after = kept.split_off(place.unwrap_or_default());
+        kept.extend(newest);
+        kept.extend(after);
         self.mail = kept;
-        self.deltas = first.len();
     }
 }
 
@@ -319,14 +329,15 @@ mod tests {
     }
 
     #[test]
-    fn with_too_many_deltas_each_subscription_keeps_its_newest_in_the_oldest_place() {
+    fn with_too_many_deltas_each_subscription_keeps_its_newest_in_the_place_of_the_oldest() {
         let (subscriptions, call) = keys();
         let mailbox = Mailbox::new(4, 8);
         let (tasks, lists) = (steps("tasks", 9), steps("lists", 2));
+        mailbox.push(Mail::MethodUnblocked(call));
         mailbox.push(Mail::Delta(subscriptions[0], Source::Cursor, Arc::clone(&tasks[0])));
+        mailbox.push(Mail::Updated(call));
         mailbox.push(Mail::Delta(subscriptions[1], Source::Cursor, Arc::clone(&tasks[0])));
         mailbox.push(Mail::Delta(subscriptions[0], Source::Cursor, Arc::clone(&lists[0])));
-        mailbox.push(Mail::Updated(call));
         mailbox.push(Mail::Delta(subscriptions[0], Source::Cursor, Arc::clone(&lists[1])));
         for delta in &tasks[1..] {
             mailbox.push(Mail::Delta(subscriptions[0], Source::Cursor, Arc::clone(delta)));
@@ -339,13 +350,38 @@ mod tests {
                     format!("{index} {} {}", delta.collection(), delta.to())
                 }
                 Mail::Updated(_) => "updated".to_owned(),
+                Mail::MethodUnblocked(_) => "unblocked".to_owned(),
                 other => panic!("unexpected {other:?}"),
             });
         }
         // Whatever came before `updated` is there before it, at least as new.
-        assert_eq!(seen[..4], ["0 tasks 6", "1 tasks 1", "0 lists 2", "updated"], "{seen:?}");
+        let wanted = ["unblocked", "0 tasks 6", "1 tasks 1", "0 lists 2", "updated"];
+        assert_eq!(seen[..5], wanted, "{seen:?}");
         assert!(seen.len() <= 8, "{seen:?}");
         assert!(take(&mailbox).is_empty());
+    }
+
+    #[test]
+    fn what_subscriptions_share_is_of_one_point_however_much_is_left_out() {
+        let (subscriptions, call) = keys();
+        for deltas_max in 1..12 {
+            let mailbox = Mailbox::new(deltas_max, 8);
+            for step in &steps("tasks", 20) {
+                let delta =
+                    |key: &SubscriptionKey| Mail::Delta(*key, Source::Cursor, Arc::clone(step));
+                mailbox.push_all(subscriptions.iter().map(delta));
+                mailbox.push(Mail::Updated(call));
+            }
+            let mail = take(&mailbox);
+            let is_delta = |mail: &&[Mail]| matches!(mail[0], Mail::Delta(..));
+            let runs = mail.chunk_by(|a, b| matches!((a, b), (Mail::Delta(..), Mail::Delta(..))));
+            for run in runs.filter(is_delta) {
+                let [Mail::Delta(a, _, first), Mail::Delta(b, _, second)] = run else {
+                    panic!("with {deltas_max}: {run:?}")
+                };
+                assert!(a != b && first.to() == second.to(), "with {deltas_max}: {run:?}");
+            }
+        }
     }
 
     #[test]

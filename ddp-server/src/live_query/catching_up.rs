@@ -164,6 +164,6 @@ impl<R: Row> State<R> {
         if let Some(delta) = live.snapshot.replace(collection, documents) {
             live.publish(slot, &delta, holders, deliveries);
         }
-        live.welcome(collection);
+        live.welcome(collection, deliveries);
     }
 }

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 
 use super::catching_up::Published;
 use super::contents::Contents;
+use super::observer::Deliveries;
 use super::queries::{Phase, State};
 use super::window::BUFFER;
 use super::{Batch, Observation, Observer, Row};
@@ -98,7 +99,9 @@ impl<R: Row> Multiplexer<R> {
         if let Some(live) = &mut state.slots[slot] {
             live.joining.push((key, observer, sender));
             if matches!(live.phase, Phase::Live) {
-                live.welcome(&self.collection);
+                let mut deliveries = Deliveries::default();
+                live.welcome(&self.collection, &mut deliveries);
+                deliveries.send();
             }
         }
         drop(state);

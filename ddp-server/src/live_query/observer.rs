@@ -8,6 +8,7 @@ use ddp_core::merge_box::Source;
 use ddp_core::session::{Event, Input, Output};
 use ddp_core::{DdpError, Delta, Session, SubscriptionKey};
 
+use super::queries::Ready;
 use crate::mailbox::{Mail, Mailbox};
 
 /// Where a live query's deltas go: a subscription of a session. Cheap to clone.
@@ -48,12 +49,8 @@ impl Observer {
         }
     }
 
-    /// Hands over the next step of the documents. Never blocks: a session that lags loses steps,
-    /// not the state that they lead to.
-    pub fn handle_delta(&self, delta: &Arc<Delta>) {
-        self.mailbox.push(self.mail(delta));
-    }
-
+    /// The next step of the documents. A session that lags loses steps, not the state that they lead
+    /// to.
     fn mail(&self, delta: &Arc<Delta>) -> Mail {
         Mail::Delta(self.subscription, self.source, Arc::clone(delta))
     }
@@ -69,21 +66,35 @@ impl Observer {
 /// If it got one first, and its client then unsubscribed from that query, a document that both have
 /// would be shown as it was before in the other.
 #[derive(Default)]
-pub(super) struct Deliveries(Vec<(Observer, Arc<Delta>)>);
+pub(super) struct Deliveries {
+    steps: Vec<(Observer, Arc<Delta>)>,
+    /// Subscribers for which these are the first documents.
+    welcomed: Vec<Ready>,
+}
 
 impl Deliveries {
     pub(super) fn add(&mut self, observer: &Observer, delta: &Arc<Delta>) {
-        self.0.push((observer.clone(), Arc::clone(delta)));
+        self.steps.push((observer.clone(), Arc::clone(delta)));
+    }
+
+    /// Adds the first documents of a subscriber, who is told when they have been sent.
+    pub(super) fn welcome(&mut self, observer: &Observer, initial: &Arc<Delta>, ready: Ready) {
+        self.add(observer, initial);
+        self.welcomed.push(ready);
     }
 
     pub(super) fn send(mut self) {
         let mailbox = |observer: &Observer| Arc::as_ptr(&observer.mailbox);
         // Stable: the steps of a session stay in order.
-        self.0.sort_by_key(|(observer, _)| mailbox(observer));
-        for all in self.0.chunk_by(|(a, _), (b, _)| mailbox(a) == mailbox(b)) {
+        self.steps.sort_by_key(|(observer, _)| mailbox(observer));
+        for all in self.steps.chunk_by(|(a, _), (b, _)| mailbox(a) == mailbox(b)) {
             if let Some((observer, _)) = all.first() {
                 observer.mailbox.push_all(all.iter().map(|(observer, delta)| observer.mail(delta)));
             }
+        }
+        for ready in self.welcomed {
+            // A subscriber that has gone meanwhile needs no answer.
+            let _ = ready.send(Ok(()));
         }
     }
 }

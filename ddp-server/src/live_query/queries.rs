@@ -389,16 +389,14 @@ impl<R> LiveQuery<R> {
     }
 
     /// Gives the observers that are joining all documents.
-    pub(super) fn welcome(&mut self, collection: &CollectionName) {
+    pub(super) fn welcome(&mut self, collection: &CollectionName, deliveries: &mut Deliveries) {
         if self.joining.is_empty() {
             return;
         }
         let initial = self.initial.get_or_insert_with(|| self.snapshot.initial(collection));
         for (key, observer, sender) in self.joining.drain(..) {
-            observer.handle_delta(initial);
+            deliveries.welcome(&observer, initial, sender);
             self.observers.push((key, observer));
-            // A subscriber that has gone meanwhile needs no answer.
-            let _ = sender.send(Ok(()));
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Random writers, clients that come and go and log in as others, three servers on one database, and
 //! faults: at rest every client has what SQL gives; on the way no message fails to fit what the client
-//! has, and who calls a method has seen its effect when `updated` comes. Without faults no document
-//! goes back in the order of commits; with them that is looked at if `CONVERGENCE_STRICT` is set.
+//! has, no document goes back in the order of commits, and who calls a method has seen its effect when
+//! `updated` comes.
 //!
 //! `CONVERGENCE_SECONDS` says how long the faults last, and `SEED` repeats a run's choices.
 
@@ -52,8 +52,7 @@ pub(crate) struct Run {
     pub(crate) transactions: AtomicUsize,
     pub(crate) messages: AtomicUsize,
     pub(crate) puts: AtomicUsize,
-    /// Whether a document that goes back is a mistake. Where rows are told by their keys it is not; nor,
-    /// unless `CONVERGENCE_STRICT` is set, under faults, where it is a known one.
+    /// Whether a document that goes back is a mistake. Where rows are told by their keys it is not.
     pub(crate) revisions_rise: bool,
 }
 
@@ -76,10 +75,6 @@ fn seconds() -> u64 {
     seconds.unwrap_or(60)
 }
 
-fn is_strict() -> bool {
-    std::env::var_os("CONVERGENCE_STRICT").is_some()
-}
-
 async fn converge(test: &str, feed: Feed, keys_only: bool, has_faults: bool, seconds: u64) {
     let test = &database::name(test, feed);
     let seed = Dice::seed(test);
@@ -93,8 +88,7 @@ async fn converge(test: &str, feed: Feed, keys_only: bool, has_faults: bool, sec
         servers.push(ServerProcess::start(port, feed, keys_only).await);
     }
     let addresses: Arc<[SocketAddr]> = servers.iter().map(|server| server.address).collect();
-    let revisions_rise = !keys_only && (!has_faults || is_strict());
-    let run = Arc::new(Run { revisions_rise, ..Run::default() });
+    let run = Arc::new(Run { revisions_rise: !keys_only, ..Run::default() });
 
     let mut writers = Vec::new();
     for number in 0..RUST_WRITERS {
