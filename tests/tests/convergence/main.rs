@@ -88,7 +88,7 @@ async fn converge(test: &str, feed: Feed, keys_only: bool, has_faults: bool, sec
         servers.push(ServerProcess::start(port, feed, keys_only).await);
     }
     let addresses: Arc<[SocketAddr]> = servers.iter().map(|server| server.address).collect();
-    let run = Arc::new(Run { revisions_rise: true, ..Run::default() });
+    let run = Arc::new(Run { revisions_rise: !keys_only, ..Run::default() });
 
     let mut writers = Vec::new();
     for number in 0..RUST_WRITERS {
