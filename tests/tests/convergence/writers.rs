@@ -39,10 +39,11 @@ fn statement(dice: &mut Dice) -> String {
         ),
         11 => format!("DELETE FROM lists WHERE id = {number}"),
         12 if dice.one_in(6) => "TRUNCATE lists".to_owned(),
-        // Rows that nobody writes again: what is lost of them stays lost.
-        12 if dice.one_in(8) => format!(
+        // Rows that nobody writes again: what is lost of them stays lost. So few that an hour of them
+        // can still be read at once.
+        12 if dice.one_in(50) => format!(
             "INSERT INTO tasks (id, list_id, text, rank) \
-             VALUES ('once ' || gen_random_uuid(), '{list}', {text}, 9)"
+             VALUES ('once ' || gen_random_uuid(), 'once', {text}, -1)"
         ),
         12 => format!("UPDATE tasks SET text = {text} WHERE rank = {rank}"),
         _ => format!("INSERT INTO unpublished VALUES ({number}, {text}) ON CONFLICT DO NOTHING"),
