@@ -159,6 +159,20 @@ async fn what_comes_behind_a_read_waits_for_it() {
         assert_eq!(tasks[&id]["text"], "by a method", "`updated` came before {id}");
     }
     // A row that is gone before it can be read, and a subscription that begins meanwhile.
+    let held = [fixture.db.pool().get().await.unwrap(), fixture.db.pool().get().await.unwrap()];
+    fixture.psql("INSERT INTO tasks VALUES ('brief', 'gone soon')");
+    fixture.psql("DELETE FROM tasks WHERE id = 'brief'; INSERT INTO tasks VALUES ('last', 'x')");
+    let id = fixture.client.send_sub("notes.none", json!([])).await;
+    drop(held);
+    fixture.client.until("ready", |client| client.ready.contains(&id)).await;
+    fixture.until("last", Some("x")).await;
+    fixture.until("brief", None).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_too_much_waits_for_a_read_everything_is_read_again() {
+    let mut fixture = Fixture::start("overflow").await;
+    fixture.client.subscribe("notes.none", json!([])).await;
     let locker = insert_and_lock(&fixture, "INSERT INTO tasks VALUES ('first', 'x')").await;
     let mut written = 0;
     while fixture.db.stats().gaps_overflow == 0 {
@@ -197,10 +211,10 @@ async fn insert_and_lock(fixture: &Fixture, insert: &str) -> tokio_postgres::Cli
     let (writer, locker) = (fixture.connect().await, fixture.connect().await);
     let watcher = fixture.connect().await;
     writer.batch_execute(&format!("BEGIN; {insert}")).await.unwrap();
-    // Whoever waits for the lock gets it when the writer commits, before the server reads.
-    let lock = locker.batch_execute("BEGIN; LOCK TABLE tasks IN ACCESS EXCLUSIVE MODE");
     let is_waiting = "SELECT EXISTS (SELECT FROM pg_locks JOIN pg_database d ON d.oid = database
                       WHERE NOT granted AND datname = current_database())";
+    // Whoever waits for the lock gets it when the writer commits, before the server reads.
+    let lock = locker.batch_execute("BEGIN; LOCK TABLE tasks IN ACCESS EXCLUSIVE MODE");
     let commit = async {
         until_true(&watcher, is_waiting).await;
         writer.batch_execute("COMMIT").await
