@@ -1,5 +1,6 @@
 //! What the triggers cost those who write: `pgbench` updates single rows of a table without triggers
-//! and of the same table with triggers for each feed, in turns, so that only ratios count.
+//! and of the same table with triggers for each feed, in turns, so that only ratios count. Beside
+//! them are the least triggers that could send a row, with no limits and nothing that they remember.
 //!
 //! `cargo bench --bench triggers`; `ROUNDS` and `SECONDS` say how often and how long each is measured.
 
@@ -22,6 +23,23 @@ const SETUP: &str = "
 
 const SCRIPT: &str =
     "\\set id random(1, 100000)\nUPDATE tasks SET rank = rank + 1 WHERE id = :id;\n";
+
+/// The least trigger, with `$send` for the call that sends.
+const LEAST: &str = "
+    CREATE FUNCTION least() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        PERFORM $send'channel', (SELECT pg_current_xact_id()::text || ' 1 1 1 u '
+            || string_agg(to_json(r)::text, ',') FROM new r));
+        RETURN NULL;
+    END $$;
+    CREATE TRIGGER least AFTER UPDATE ON tasks REFERENCING NEW TABLE AS new
+        FOR EACH STATEMENT EXECUTE FUNCTION least();";
+
+/// What the triggers of a table are.
+enum Triggers {
+    None,
+    Least(&'static str),
+    Ours(Feed),
+}
 
 fn number(name: &str, default: u32) -> u32 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
@@ -60,22 +78,36 @@ async fn main() {
     let cluster = Cluster::start(options).unwrap();
     let script = cluster.folder().join("update.sql");
     std::fs::write(&script, SCRIPT).unwrap();
-    let variants = [("none", None), ("notify", Some(Feed::Notify)), ("wal", Some(Feed::Wal))];
-    for (name, feed) in variants {
+    let variants = [
+        ("none", Triggers::None),
+        ("notify", Triggers::Ours(Feed::Notify)),
+        ("least_notify", Triggers::Least("pg_notify(")),
+        ("wal", Triggers::Ours(Feed::Wal)),
+        ("least_wal", Triggers::Least("pg_logical_emit_message(true, ")),
+    ];
+    for (name, triggers) in &variants {
         cluster.psql("postgres", &format!("CREATE DATABASE triggers_{name}")).unwrap();
         let database = format!("triggers_{name}");
         for statement in SETUP.split(';').filter(|statement| !statement.trim().is_empty()) {
             cluster.psql(&database, statement).unwrap();
         }
-        if let Some(feed) = feed {
-            let db = Db::builder(cluster.database_url(&database)).feed(feed);
-            db.table(Table::new("tasks")).connect().await.unwrap().close().await;
+        match triggers {
+            Triggers::None => {}
+            Triggers::Least(send) => {
+                cluster.psql(&database, &LEAST.replace("$send", send)).unwrap();
+            }
+            Triggers::Ours(feed) => {
+                let db = Db::builder(cluster.database_url(&database)).feed(*feed);
+                db.table(Table::new("tasks")).connect().await.unwrap().close().await;
+            }
         }
     }
     let mut report =
-        "| writers | without triggers, commits/s | notify | wal |\n|---|---|---|---|\n".to_owned();
+        "| writers | without triggers, commits/s | notify | least notify | wal | least wal |\n\
+        |---|---|---|---|---|---|\n"
+            .to_owned();
     for clients in CLIENTS {
-        let mut tps = [const { Vec::new() }; 3];
+        let mut tps = [const { Vec::new() }; 5];
         for _ in 0..rounds {
             for (index, (name, _)) in variants.iter().enumerate() {
                 let url = cluster.database_url(&format!("triggers_{name}"));
@@ -86,8 +118,11 @@ async fn main() {
             let ratios = tps[index].iter().zip(&tps[0]).map(|(with, without)| with / without);
             100.0 * median(ratios.collect())
         };
-        let (notify, wal, plain) = (kept(1), kept(2), median(tps[0].clone()));
-        let _ = writeln!(report, "| {clients} | {plain:.0} | {notify:.0} % | {wal:.0} % |");
+        let _ = write!(report, "| {clients} | {:.0} |", median(tps[0].clone()));
+        for index in 1..variants.len() {
+            let _ = write!(report, " {:.0} % |", kept(index));
+        }
+        report.push('\n');
         eprintln!("{clients} writers: {tps:.0?}");
     }
     println!("{report}");
