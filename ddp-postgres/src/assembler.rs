@@ -43,9 +43,9 @@ pub struct Batch {
     pub xid: u64,
     /// One change for each row, in the order in which the rows were first changed.
     pub changes: Vec<Change>,
-    /// The keys, as JSON, of rows that are among the changes as gone, but of which it is only known
-    /// that they were changed: they are to be read.
-    pub unread: Vec<String>,
+    /// The ids and keys, as JSON, of rows that are among the changes as gone, but of which it is only
+    /// known that they were changed: they are to be read.
+    pub unread: Vec<(DocumentId, String)>,
     /// Whether every row that is not among the changes is gone.
     pub truncated: bool,
     /// Whether the collection must be read again, because more changed than was told. There are

@@ -336,7 +336,11 @@ impl Inner {
                     Ok(()) => return,
                     Err(error) => {
                         tracing::debug!("a write's token could not be sent: {error}");
-                        db.tokens.cancel(token);
+                        // After an interruption another task has taken it over: with both of them
+                        // trying there would be twice as many after each.
+                        if !db.tokens.cancel(token) {
+                            return;
+                        }
                         tokio::time::sleep(RETRY_AFTER).await;
                     }
                 }

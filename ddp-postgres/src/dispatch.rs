@@ -66,8 +66,8 @@ impl Inner {
                     collection.multiplexer.hold(&write);
                 }
             }
-            Item::Read(batch, point) => {
-                self.apply(Assembled::Batch(batch), Some(AT_POINT | point));
+            Item::Read(batch, snapshot, _) => {
+                self.apply(Assembled::Batch(batch), Some(AT_POINT | snapshot.point()));
             }
             Item::Assembled(assembled) => self.apply(assembled, None),
         }

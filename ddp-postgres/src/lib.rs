@@ -74,6 +74,7 @@ mod live_row;
 mod load;
 pub mod notification;
 mod pipeline;
+mod read_ahead;
 mod replication;
 pub mod row;
 pub mod schema;

@@ -8,6 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use ddp_core::DocumentId;
 use futures::FutureExt;
 use serde_json::value::RawValue;
 use tokio_postgres::types::ToSql;
@@ -15,6 +16,7 @@ use tokio_postgres::types::ToSql;
 use crate::assembler::{Assembled, Batch};
 use crate::db::Inner;
 use crate::error::Error;
+use crate::read_ahead::ReadAhead;
 use crate::row::Row;
 use crate::schema::Layout;
 use crate::snapshot::TransactionSnapshot;
@@ -31,9 +33,8 @@ const KEYS_MAX: usize = 10_000;
 #[derive(Debug)]
 pub(crate) enum Item {
     Assembled(Assembled),
-    /// A batch of which rows have been read, with the point at which they were: see
-    /// [`TransactionSnapshot::point`].
-    Read(Batch, u64),
+    /// A batch of which rows have been read, with the snapshot in which they were, and their ids.
+    Read(Batch, TransactionSnapshot, Vec<DocumentId>),
     Token(u64),
 }
 
@@ -43,6 +44,8 @@ pub(crate) struct Pipeline {
     waiting_bytes: usize,
     /// Whether a task reads rows, and takes what waits afterwards.
     is_reading: bool,
+    /// What has been read of what is still to come.
+    ahead: ReadAhead,
     /// Counts interruptions, so that what was read before one is not taken for news after it.
     generation: u64,
 }
@@ -57,7 +60,16 @@ impl Pipeline {
     pub(crate) fn interrupt(&mut self) {
         self.waiting.clear();
         self.waiting_bytes = 0;
+        self.ahead.clear();
         self.generation += 1;
+    }
+
+    /// Leaves out of the next item what has been read already.
+    fn strip(&mut self, mut item: Item) -> Item {
+        if let Item::Assembled(Assembled::Batch(batch)) = &mut item {
+            self.ahead.strip(batch);
+        }
+        item
     }
 }
 
@@ -84,6 +96,7 @@ impl Inner {
     pub(crate) fn submit(&self, item: Item) {
         let mut pipeline = self.pipeline.lock();
         if !pipeline.is_reading {
+            let item = pipeline.strip(item);
             if !item.has_unread_rows() {
                 return self.deliver(item);
             }
@@ -113,6 +126,9 @@ impl Inner {
             }
             let mut pipeline = self.pipeline.lock();
             if pipeline.generation == generation {
+                if let Item::Read(batch, snapshot, ids) = &mut item {
+                    pipeline.ahead.note(&batch.collection, snapshot.clone(), std::mem::take(ids));
+                }
                 self.deliver(item);
             }
             let Some(next) = pipeline.waiting.pop_front() else {
@@ -120,13 +136,13 @@ impl Inner {
                 return;
             };
             pipeline.waiting_bytes -= next.bytes();
-            (item, generation) = (next, pipeline.generation);
+            (item, generation) = (pipeline.strip(next), pipeline.generation);
         }
     }
 
     /// Reads the rows that a batch only names. If that fails, live queries read for themselves.
     async fn read_rows(&self, mut batch: Batch) -> Item {
-        let keys = std::mem::take(&mut batch.unread);
+        let (ids, keys): (Vec<_>, Vec<_>) = std::mem::take(&mut batch.unread).into_iter().unzip();
         let collection = self.collections.get(&*batch.collection);
         let Some(collection) = collection.filter(|found| !found.multiplexer.is_idle()) else {
             // Nobody needs them: whoever comes later reads what there is then.
@@ -135,7 +151,7 @@ impl Inner {
         };
         let read = AssertUnwindSafe(self.select_keys(collection, &keys)).catch_unwind().await;
         match read.unwrap_or_else(|_| Err(Error::panicked())) {
-            Ok((rows, point)) => {
+            Ok((rows, snapshot)) => {
                 let mut rows: HashMap<_, _> =
                     rows.into_iter().map(|row| (row.id().clone(), row)).collect();
                 for change in &mut batch.changes {
@@ -143,7 +159,7 @@ impl Inner {
                         change.row = rows.remove(&change.id);
                     }
                 }
-                Item::Read(batch, point)
+                Item::Read(batch, snapshot, ids)
             }
             Err(error) => {
                 tracing::warn!("rows of {} could not be read: {error}", batch.collection);
@@ -158,7 +174,7 @@ impl Inner {
         &self,
         collection: &TableCollection,
         keys: &[String],
-    ) -> Result<(Vec<Row>, u64), Error> {
+    ) -> Result<(Vec<Row>, TransactionSnapshot), Error> {
         let layout = &collection.layout();
         if keys.len() > KEYS_MAX {
             return Err(Error::too_many_keys());
@@ -169,14 +185,14 @@ impl Inner {
         let statement = client.prepare_cached(&layout.select_by_key_sql()).await?;
         let params: Vec<_> = params.iter().map(|texts| texts as &(dyn ToSql + Sync)).collect();
         let rows = client.query(&statement, &params).await?;
-        let (mut found, mut point) = (Vec::with_capacity(rows.len()), None);
+        let (mut found, mut taken) = (Vec::with_capacity(rows.len()), None);
         for row in &rows {
             match row.try_get(0)? {
                 json if str::starts_with(json, '{') => found.push(layout.parse_row(json)?),
-                snapshot => point = Some(TransactionSnapshot::parse(snapshot)?.point()),
+                snapshot => taken = Some(TransactionSnapshot::parse(snapshot)?),
             }
         }
-        Ok((found, point.ok_or_else(|| Error::malformed("no snapshot"))?))
+        Ok((found, taken.ok_or_else(|| Error::malformed("no snapshot"))?))
     }
 }
 

@@ -38,6 +38,11 @@ impl TransactionSnapshot {
         xid < self.xmin || (xid < self.xmax && !self.in_progress.contains(&xid))
     }
 
+    /// Whether a transaction had not begun when the read took place.
+    pub(crate) fn is_before(&self, xid: u64) -> bool {
+        xid >= self.xmax
+    }
+
     /// A number that rises with every transaction that a later snapshot sees: how many ids of
     /// transactions are of ended ones. A batch whose rows were read at a point has this one's
     /// [`AT_POINT`] for a transaction.

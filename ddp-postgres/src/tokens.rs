@@ -102,10 +102,11 @@ impl Tokens {
         }
     }
 
-    /// Forgets a token that will not be sent.
-    pub(crate) fn cancel(&self, id: u64) {
+    /// Forgets a token that will not be sent. False if it is not open: it has arrived, or was lost and
+    /// is made anew by somebody else.
+    pub(crate) fn cancel(&self, id: u64) -> bool {
         let token = self.open.lock().tokens.remove(&id);
-        drop(token);
+        token.is_some()
     }
 
     /// The feed has ended: no token will arrive any more. Whoever waits for one is told.
@@ -170,6 +171,7 @@ mod tests {
         let (_, mut position) = tokens.position();
         assert_eq!(tokens.lose_all().len(), 1);
         assert!(tokens.arrived(committed).is_none());
+        assert!(!tokens.cancel(committed), "whoever sent it does not try again");
         assert!(position.try_recv().is_err(), "whoever waits is told");
         assert!(tokens.committed(running).is_some());
         assert!(tokens.committed(running).is_none());

@@ -71,6 +71,11 @@ impl Visibility {
         self.state.lock().position
     }
 
+    /// Whether this is a channel of which note is taken.
+    pub(crate) fn has_channel(&self, channel: &str) -> bool {
+        self.state.lock().noted.contains_key(channel)
+    }
+
     /// A message of a transaction, of which this is the lower half of the id, has been streamed. The
     /// answer is whether it is of one of the channels.
     pub(crate) fn note(&self, channel: &str, payload: &str, transaction: Option<u32>) -> bool {

@@ -172,10 +172,9 @@ impl Client {
     pub async fn call(&mut self, method: &str, params: Value) -> Value {
         let id = self.next_id();
         self.send(&json!({"msg": "method", "id": id, "method": method, "params": params})).await;
-        self.until(method, |client| {
-            client.results.contains_key(&id) && client.updated.contains(&id)
-        })
-        .await;
+        let what = format!("the result of {method}");
+        self.until(&what, |client| client.results.contains_key(&id)).await;
+        self.until(&format!("`updated` of {method}"), |client| client.updated.contains(&id)).await;
         self.results.remove(&id).unwrap_or_default()
     }
 

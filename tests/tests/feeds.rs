@@ -194,6 +194,68 @@ async fn a_transaction_that_never_was_holds_up_no_subscription() {
     until_there(&mut client, "a").await;
 }
 
+/// 3 MB of rows in six statements.
+async fn insert_much(sql: &tokio_postgres::Client, prefix: &str) {
+    for first in [0, 50, 100, 150, 200, 250] {
+        let insert = format!(
+            "INSERT INTO tasks SELECT '{prefix}' || n, repeat('x', 10000)
+             FROM generate_series({first}, {first} + 49) AS n"
+        );
+        sql.batch_execute(&insert).await.unwrap();
+    }
+}
+
+/// Waits until so many transactions have come before they ended.
+async fn until_streamed(sql: &tokio_postgres::Client, count: i64) {
+    let select = "SELECT sum(stream_txns)::bigint FROM pg_stat_replication_slots
+                  JOIN pg_replication_slots USING (slot_name) WHERE database = current_database()";
+    let waiting = async {
+        while sql.query_one(select, &[]).await.unwrap().get::<_, Option<i64>>(0) < Some(count) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waiting).await.expect("it is streamed");
+}
+
+#[tokio::test]
+async fn large_transactions_are_streamed_and_count_when_they_commit() {
+    let url = database::create_database("feeds_streamed", SETUP);
+    let db = connect(&url, Feed::Wal).await.unwrap();
+    let mut client = subscriber(&db).await;
+    let (writer, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    let (other, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+
+    writer.batch_execute("BEGIN").await.unwrap();
+    insert_much(&writer, "a").await;
+    until_streamed(&other, 1).await;
+    other.batch_execute("INSERT INTO tasks VALUES ('meanwhile')").await.unwrap();
+    until_there(&mut client, "meanwhile").await;
+    assert_eq!(client.documents("tasks").len(), 1, "nothing of what has not committed");
+    writer.batch_execute("COMMIT").await.unwrap();
+    client.until("all", |client| client.documents("tasks").len() == 301).await;
+    assert_eq!((db.stats().requeries, db.stats().loads, db.stats().changes), (0, 1, 301));
+
+    writer.batch_execute("BEGIN").await.unwrap();
+    insert_much(&writer, "b").await;
+    until_streamed(&other, 2).await;
+    writer.batch_execute("ROLLBACK; DELETE FROM tasks WHERE id LIKE 'a%'").await.unwrap();
+    client.until("deletion", |client| client.documents("tasks").len() == 1).await;
+    // More rows than a statement tells.
+    assert_eq!((db.stats().requeries, db.stats().loads), (1, 2));
+
+    writer.batch_execute("BEGIN; INSERT INTO tasks VALUES ('c'); SAVEPOINT s").await.unwrap();
+    insert_much(&writer, "d").await;
+    until_streamed(&other, 3).await;
+    let end = "ROLLBACK TO s; INSERT INTO tasks VALUES ('e'); COMMIT";
+    writer.batch_execute(end).await.unwrap();
+    until_there(&mut client, "e").await;
+    let ids: Vec<_> = client.documents("tasks").into_keys().collect();
+    assert_eq!(ids, ["c", "e", "meanwhile"]);
+    assert_eq!((db.stats().requeries, db.stats().loads), (2, 3));
+}
+
 async fn a_lost_connection_is_counted_and_made_up_for(feed: Feed) {
     let name = database::name("feeds_lost", feed);
     let db = connect(&database::create_database(&name, SETUP), feed).await.unwrap();

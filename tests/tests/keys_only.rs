@@ -50,6 +50,12 @@ impl Fixture {
         Self { database, url, db, client, subscription }
     }
 
+    async fn connect(&self) -> tokio_postgres::Client {
+        let (client, connection) = tokio_postgres::connect(&self.url, NoTls).await.unwrap();
+        tokio::spawn(connection);
+        client
+    }
+
     fn psql(&self, sql: &str) {
         database::psql(&self.database, sql);
     }
@@ -153,22 +159,7 @@ async fn what_comes_behind_a_read_waits_for_it() {
         assert_eq!(tasks[&id]["text"], "by a method", "`updated` came before {id}");
     }
     // A row that is gone before it can be read, and a subscription that begins meanwhile.
-    let held = [fixture.db.pool().get().await.unwrap(), fixture.db.pool().get().await.unwrap()];
-    fixture.psql("INSERT INTO tasks VALUES ('brief', 'gone soon')");
-    fixture.psql("DELETE FROM tasks WHERE id = 'brief'; INSERT INTO tasks VALUES ('last', 'x')");
-    let id = fixture.client.send_sub("notes.none", json!([])).await;
-    drop(held);
-    fixture.client.until("ready", |client| client.ready.contains(&id)).await;
-    fixture.until("last", Some("x")).await;
-    fixture.until("brief", None).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn when_too_much_waits_for_a_read_everything_is_read_again() {
-    let mut fixture = Fixture::start("overflow").await;
-    fixture.client.subscribe("notes.none", json!([])).await;
-    let held = [fixture.db.pool().get().await.unwrap(), fixture.db.pool().get().await.unwrap()];
-    fixture.psql("INSERT INTO tasks VALUES ('first', 'x')");
+    let locker = insert_and_lock(&fixture, "INSERT INTO tasks VALUES ('first', 'x')").await;
     let mut written = 0;
     while fixture.db.stats().gaps_overflow == 0 {
         assert!(written < 200, "it never overflows");
@@ -176,8 +167,8 @@ async fn when_too_much_waits_for_a_read_everything_is_read_again() {
         fixture.psql(&format!("INSERT INTO notes VALUES ('{written}', repeat('x', 1000000))"));
     }
     assert!(written > 50, "{written} MB");
+    locker.batch_execute("COMMIT").await.unwrap();
     fixture.psql("INSERT INTO tasks VALUES ('second', 'x')");
-    drop(held);
     fixture.until("first", Some("x")).await;
     fixture.until("second", Some("x")).await;
     assert_eq!(fixture.db.stats().gaps_overflow, 1);
@@ -188,20 +179,8 @@ async fn when_too_much_waits_for_a_read_everything_is_read_again() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rows_that_cannot_be_read_make_queries_read_again() {
     let mut fixture = Fixture::start("error").await;
-    let connect = async || {
-        let (client, connection) = tokio_postgres::connect(&fixture.url, NoTls).await.unwrap();
-        tokio::spawn(connection);
-        client
-    };
-    let (writer, locker, watcher) = (connect().await, connect().await, connect().await);
-    // Whoever waits for the lock gets it when the writer commits, before the server reads.
-    writer.batch_execute("BEGIN; INSERT INTO tasks VALUES ('a', 'x')").await.unwrap();
-    let lock = locker.batch_execute("BEGIN; LOCK TABLE tasks IN ACCESS EXCLUSIVE MODE");
-    let commit = async {
-        until_true(&watcher, "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)").await;
-        writer.batch_execute("COMMIT").await
-    };
-    futures::future::try_join(lock, commit).await.unwrap();
+    let locker = insert_and_lock(&fixture, "INSERT INTO tasks VALUES ('a', 'x')").await;
+    let watcher = fixture.connect().await;
     let end_read = "SELECT COALESCE(bool_and(pg_terminate_backend(pid)), false) \
                     FROM pg_stat_activity WHERE datname = current_database() \
                     AND wait_event_type = 'Lock' AND query LIKE '%ddp_key%'";
@@ -210,6 +189,24 @@ async fn rows_that_cannot_be_read_make_queries_read_again() {
     fixture.until("a", Some("x")).await;
     let stats = fixture.db.stats();
     assert_eq!((stats.key_reads, stats.requeries, stats.gaps_connection), (1, 1, 0));
+}
+
+/// Inserts into the tasks, and holds a lock on them before the server can read what was inserted. It
+/// is released when the answer commits.
+async fn insert_and_lock(fixture: &Fixture, insert: &str) -> tokio_postgres::Client {
+    let (writer, locker) = (fixture.connect().await, fixture.connect().await);
+    let watcher = fixture.connect().await;
+    writer.batch_execute(&format!("BEGIN; {insert}")).await.unwrap();
+    // Whoever waits for the lock gets it when the writer commits, before the server reads.
+    let lock = locker.batch_execute("BEGIN; LOCK TABLE tasks IN ACCESS EXCLUSIVE MODE");
+    let is_waiting = "SELECT EXISTS (SELECT FROM pg_locks JOIN pg_database d ON d.oid = database
+                      WHERE NOT granted AND datname = current_database())";
+    let commit = async {
+        until_true(&watcher, is_waiting).await;
+        writer.batch_execute("COMMIT").await
+    };
+    futures::future::try_join(lock, commit).await.unwrap();
+    locker
 }
 
 /// Asks until the answer is yes.

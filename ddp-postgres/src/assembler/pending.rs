@@ -208,12 +208,12 @@ impl Pending {
     }
 
     /// The keys in the order of the changes.
-    fn take_unread(&mut self) -> Vec<String> {
+    fn take_unread(&mut self) -> Vec<(DocumentId, String)> {
         let mut unread = std::mem::take(&mut self.unread);
         if unread.is_empty() {
             return Vec::new();
         }
-        self.changes.iter().filter_map(|change| unread.remove(&change.id)).collect()
+        self.changes.iter().filter_map(|change| unread.remove_entry(&change.id)).collect()
     }
 
     /// Replaces what is known of the row.

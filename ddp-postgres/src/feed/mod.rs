@@ -1,5 +1,6 @@
 //! The change feed: one connection, which is made anew when it is lost.
 
+mod in_progress;
 mod notify;
 mod wal;
 

@@ -5,10 +5,12 @@ use std::time::Instant;
 use pgwire_replication::Lsn;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
+use super::in_progress::{InProgress, Waiting};
 use super::{ALIVE_EVERY, ALIVE_WITHIN, Command, Task};
 use crate::db::Inner;
 use crate::error::Error;
 use crate::replication::{Event, Message, Replication};
+use crate::schema::INSTALLED_CHANNEL;
 use crate::snapshot::TransactionSnapshot;
 
 /// How long PostgreSQL may wait for others before that is told.
@@ -20,6 +22,10 @@ struct Position {
     done: Lsn,
     /// The lower half of the id of the transaction that is being received.
     transaction: Option<u32>,
+    /// What has come of transactions that have not committed.
+    in_progress: InProgress,
+    /// Which of them is being received.
+    streamed: Option<u32>,
     heard: Instant,
 }
 
@@ -36,7 +42,13 @@ impl Task {
     /// nobody needs the feed any more.
     pub(super) async fn replicate(&mut self) -> Result<(), (bool, Error)> {
         let mut replication = self.connect().await.map_err(|error| (false, error))?;
-        let mut position = Position { done: Lsn::ZERO, transaction: None, heard: Instant::now() };
+        let mut position = Position {
+            done: Lsn::ZERO,
+            transaction: None,
+            in_progress: InProgress::default(),
+            streamed: None,
+            heard: Instant::now(),
+        };
         let mut tick = interval(ALIVE_EVERY);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -114,10 +126,20 @@ impl Task {
                 position.transaction = Some(transaction);
             }
             Event::Message(Message::Logical { transactional: true, prefix, content }) => {
-                let Ok(payload) = std::str::from_utf8(&content) else { return };
-                let is_change = db.visibility.note(&prefix, payload, position.transaction);
-                if !is_change || self.channels.contains(&prefix) {
-                    db.handle_notification(&prefix, payload);
+                match (position.streamed, position.transaction) {
+                    (Some(transaction), _) => {
+                        let is_change = db.visibility.has_channel(&prefix);
+                        let is_ours = prefix == db.tokens.channel || prefix == INSTALLED_CHANNEL;
+                        if is_change || is_ours {
+                            let message = Waiting { channel: prefix, payload: content, is_change };
+                            position.in_progress.add(transaction, message);
+                        }
+                    }
+                    (None, Some(transaction)) => {
+                        self.handle_message(db, transaction, &prefix, &content);
+                    }
+                    // Transactional messages are within transactions.
+                    (None, None) => {}
                 }
             }
             Event::Message(Message::Commit { end }) => {
@@ -125,7 +147,30 @@ impl Task {
                 position.transaction = None;
                 position.done = end;
             }
+            Event::Message(Message::StreamStart { transaction }) => {
+                position.streamed = Some(transaction);
+            }
+            Event::Message(Message::StreamStop) => position.streamed = None,
+            Event::Message(Message::StreamAbort { transaction, subtransaction }) => {
+                position.in_progress.roll_back(transaction, subtransaction);
+            }
+            Event::Message(Message::StreamCommit { transaction, end }) => {
+                for message in position.in_progress.take(transaction) {
+                    self.handle_message(db, transaction, &message.channel, &message.payload);
+                }
+                db.handle_end_of_transaction();
+                position.done = end;
+            }
             Event::Message(_) => {}
+        }
+    }
+
+    /// A message of a transaction that has committed.
+    fn handle_message(&self, db: &Inner, transaction: u32, channel: &str, payload: &[u8]) {
+        let Ok(payload) = std::str::from_utf8(payload) else { return };
+        let is_change = db.visibility.note(channel, payload, Some(transaction));
+        if !is_change || self.channels.contains(channel) {
+            db.handle_notification(channel, payload);
         }
     }
 

@@ -14,12 +14,22 @@ pub(crate) enum Message {
     Logical { transactional: bool, prefix: String, content: Bytes },
     /// The transaction is complete. The WAL up to this position is not needed any more.
     Commit { end: Lsn },
+    /// Messages follow of a transaction that is in progress.
+    StreamStart { transaction: u32 },
+    /// No more of them for now.
+    StreamStop,
+    /// The transaction whose messages came while it was in progress has committed.
+    StreamCommit { transaction: u32, end: Lsn },
+    /// It was rolled back, or, if the ids differ, a subtransaction of it.
+    StreamAbort { transaction: u32, subtransaction: u32 },
     /// Of no use here.
     Other,
 }
 
 impl Message {
-    pub(crate) fn parse(mut data: Bytes) -> Result<Self, Error> {
+    /// Parses a message of protocol version 2; `in_stream` is whether it comes between
+    /// [`StreamStart`](Self::StreamStart) and [`StreamStop`](Self::StreamStop).
+    pub(crate) fn parse(mut data: Bytes, in_stream: bool) -> Result<Self, Error> {
         let malformed = || Error::malformed("logical replication message");
         match data.try_get_u8().map_err(|_| malformed())? {
             b'B' if data.remaining() >= 20 => {
@@ -32,7 +42,23 @@ impl Message {
                 data.advance(9);
                 Ok(Self::Commit { end: Lsn::from_u64(data.get_u64()) })
             }
-            b'M' if data.remaining() >= 9 => {
+            b'S' if data.remaining() >= 5 => Ok(Self::StreamStart { transaction: data.get_u32() }),
+            b'E' => Ok(Self::StreamStop),
+            b'c' if data.remaining() >= 21 => {
+                let transaction = data.get_u32();
+                // Flags and the position of the commit come first.
+                data.advance(9);
+                Ok(Self::StreamCommit { transaction, end: Lsn::from_u64(data.get_u64()) })
+            }
+            b'A' if data.remaining() >= 8 => {
+                let transaction = data.get_u32();
+                Ok(Self::StreamAbort { transaction, subtransaction: data.get_u32() })
+            }
+            b'M' if data.remaining() >= if in_stream { 13 } else { 9 } => {
+                if in_stream {
+                    // The transaction, which has been told.
+                    data.advance(4);
+                }
                 let transactional = data.get_u8() & 1 != 0;
                 // Its position.
                 data.advance(8);
@@ -43,7 +69,7 @@ impl Message {
                 }
                 Ok(Self::Logical { transactional, prefix, content: data })
             }
-            b'B' | b'C' | b'M' => Err(malformed()),
+            b'B' | b'C' | b'M' | b'S' | b'c' | b'A' => Err(malformed()),
             _ => Ok(Self::Other),
         }
     }
@@ -75,6 +101,10 @@ mod tests {
 
     use super::*;
 
+    fn parse(data: &'static [u8]) -> Message {
+        Message::parse(Bytes::from_static(data), false).unwrap()
+    }
+
     #[test]
     fn reads_messages() {
         let mut data = b"M\x01\0\0\0\0\0\0\0\x07prefix\0\0\0\0\x02hi".to_vec();
@@ -83,17 +113,35 @@ mod tests {
             prefix: "prefix".to_owned(),
             content: Bytes::from_static(b"hi"),
         };
-        assert_eq!(Message::parse(data.clone().into()).unwrap(), message);
+        assert_eq!(Message::parse(data.clone().into(), false).unwrap(), message);
+        data.splice(1..1, [0, 0, 2, 1]);
+        assert_eq!(Message::parse(data.clone().into(), true).unwrap(), message);
         data.pop();
-        assert!(Message::parse(data.into()).is_err(), "cut off");
+        assert!(Message::parse(data.into(), true).is_err(), "cut off");
         let commit = b"C\0\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\0\0";
-        let message = Message::parse(Bytes::from_static(commit)).unwrap();
-        assert_eq!(message, Message::Commit { end: Lsn::from_u64(2) });
+        assert_eq!(parse(commit), Message::Commit { end: Lsn::from_u64(2) });
         let begin = b"B\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\0\0\0\x02\x01";
-        let message = Message::parse(Bytes::from_static(begin)).unwrap();
-        assert_eq!(message, Message::Begin { transaction: 513 });
-        assert!(Message::parse(Bytes::from_static(b"B")).is_err(), "cut off");
-        assert_eq!(Message::parse(Bytes::from_static(b"R")).unwrap(), Message::Other);
+        assert_eq!(parse(begin), Message::Begin { transaction: 513 });
+        assert_eq!(parse(b"R"), Message::Other);
+    }
+
+    #[test]
+    fn reads_what_is_said_of_transactions_in_progress() {
+        assert_eq!(parse(b"S\0\0\x02\x01\x01"), Message::StreamStart { transaction: 513 });
+        assert_eq!(parse(b"E"), Message::StreamStop);
+        let commit = b"c\0\0\x02\x01\0\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\0\0";
+        let committed = Message::StreamCommit { transaction: 513, end: Lsn::from_u64(2) };
+        assert_eq!(parse(commit), committed);
+        let abort = Message::StreamAbort { transaction: 513, subtransaction: 514 };
+        assert_eq!(parse(b"A\0\0\x02\x01\0\0\x02\x02"), abort);
+    }
+
+    #[test]
+    fn messages_that_are_cut_off_are_refused() {
+        for kind in [b'B', b'C', b'M', b'S', b'c', b'A'] {
+            assert!(Message::parse(vec![kind, 0, 0].into(), false).is_err());
+            assert!(Message::parse(vec![kind, 0, 0].into(), true).is_err());
+        }
     }
 
     #[test]
@@ -107,10 +155,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_panic(bytes: Vec<u8>, kind in prop::sample::select(vec![b'B', b'C', b'M', b'x'])) {
+        fn no_bytes_panic(bytes: Vec<u8>, kind in prop::sample::select(b"BCMScAx".to_vec())) {
             let mut data = vec![kind];
             data.extend_from_slice(&bytes);
-            let _ = Message::parse(data.clone().into());
+            let _ = Message::parse(data.clone().into(), false);
+            let _ = Message::parse(data.clone().into(), true);
             let _ = first_column(&data.into());
         }
     }

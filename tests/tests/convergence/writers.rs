@@ -55,6 +55,10 @@ fn transaction(dice: &mut Dice) -> String {
         return statement(dice);
     }
     let mut script = "BEGIN; ".to_owned();
+    if dice.one_in(12) {
+        // So large that its messages come while it is in progress.
+        script += "SELECT pg_logical_emit_message(true, 'other', repeat('x', 1200000)); ";
+    }
     for _ in 0..=dice.below(4) {
         match dice.below(5) {
             0 => script += &format!("SAVEPOINT s; {}; ROLLBACK TO s; ", statement(dice)),

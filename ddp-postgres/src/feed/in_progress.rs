@@ -1,0 +1,164 @@
+//! Messages of transactions that PostgreSQL streams before they commit, since they are large.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+
+use crate::notification::{Notification, OperationKind};
+
+/// What may be kept of all transactions in progress. Of the one that goes beyond it only the
+/// collections are kept, to be read again.
+const BYTES_MAX: usize = if cfg!(test) { 1_000 } else { 64 * 1024 * 1024 };
+/// What a message takes besides its payload, roughly.
+const OVERHEAD_BYTES: usize = 100;
+
+/// A message that waits for the commit of its transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Waiting {
+    pub(super) channel: String,
+    pub(super) payload: Bytes,
+    /// Whether it tells a collection's changes.
+    pub(super) is_change: bool,
+}
+
+impl Waiting {
+    fn bytes(&self) -> usize {
+        OVERHEAD_BYTES + self.channel.len() + self.payload.len()
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct InProgress {
+    transactions: HashMap<u32, Transaction>,
+    bytes: usize,
+}
+
+#[derive(Debug, Default)]
+struct Transaction {
+    messages: Vec<Waiting>,
+    /// Whether changes are missing, or some of them were rolled back: then there is but one message
+    /// of each collection, which is to be read again.
+    is_unsure: bool,
+}
+
+impl InProgress {
+    /// A message of a transaction came.
+    pub(super) fn add(&mut self, transaction: u32, message: Waiting) {
+        let open = self.transactions.entry(transaction).or_default();
+        self.bytes += open.add(message);
+        if self.bytes > BYTES_MAX {
+            self.bytes -= open.become_unsure();
+        }
+    }
+
+    /// A transaction, or a part of one, was rolled back. Which messages were of that part has not
+    /// been told.
+    pub(super) fn roll_back(&mut self, transaction: u32, subtransaction: u32) {
+        if transaction == subtransaction {
+            self.take(transaction);
+        } else if let Some(open) = self.transactions.get_mut(&transaction) {
+            self.bytes -= open.become_unsure();
+        }
+    }
+
+    /// A transaction has ended: its messages, in order.
+    pub(super) fn take(&mut self, transaction: u32) -> Vec<Waiting> {
+        let messages = self.transactions.remove(&transaction).unwrap_or_default().messages;
+        self.bytes -= messages.iter().map(Waiting::bytes).sum::<usize>();
+        messages
+    }
+}
+
+impl Transaction {
+    /// The answer is how many bytes more there are.
+    fn add(&mut self, mut message: Waiting) -> usize {
+        if self.is_unsure && message.is_change {
+            if self.messages.iter().any(|other| other.channel == message.channel) {
+                return 0;
+            }
+            message.payload = requery(&message.payload);
+        }
+        let bytes = message.bytes();
+        self.messages.push(message);
+        bytes
+    }
+
+    /// The answer is how many bytes fewer there are.
+    fn become_unsure(&mut self) -> usize {
+        self.is_unsure = true;
+        let messages = std::mem::take(&mut self.messages);
+        let before: usize = messages.iter().map(Waiting::bytes).sum();
+        let after: usize = messages.into_iter().map(|message| self.add(message)).sum();
+        before.saturating_sub(after)
+    }
+}
+
+/// What the triggers send in place of changes that are too many. Nothing, which is taken for a gap,
+/// if the payload is not theirs.
+fn requery(payload: &[u8]) -> Bytes {
+    let payload = std::str::from_utf8(payload).ok();
+    let Some(Ok(change)) = payload.map(Notification::parse) else { return Bytes::new() };
+    let kind = OperationKind::Requery;
+    let requery = Notification { sequence: 1, part: 1, parts: 1, kind, body: "", ..change };
+    requery.payload().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change(channel: &str, payload: &str) -> Waiting {
+        let payload = Bytes::copy_from_slice(payload.as_bytes());
+        Waiting { channel: channel.to_owned(), payload, is_change: true }
+    }
+
+    fn token(payload: &str) -> Waiting {
+        Waiting { is_change: false, ..change("token", payload) }
+    }
+
+    #[test]
+    fn messages_wait_for_the_commit_of_their_own_transaction() {
+        let mut open = InProgress::default();
+        let messages = [change("a", "7 1 1 1 u {}"), token("1"), change("a", "7 2 1 1 u {}")];
+        for message in &messages {
+            open.add(7, message.clone());
+            open.add(8, change("b", "8 1 1 1 u {}"));
+        }
+        assert_eq!(open.take(7), messages);
+        assert!(open.take(7).is_empty(), "once");
+        open.roll_back(8, 8);
+        assert!(open.take(8).is_empty());
+        assert_eq!(open.bytes, 0);
+    }
+
+    #[test]
+    fn after_a_part_was_rolled_back_the_collections_are_read_again() {
+        let mut open = InProgress::default();
+        open.roll_back(7, 9);
+        open.add(7, change("a", "7 1 1 1 u {}"));
+        open.add(7, change("a", "7 2 1 1 u {}"));
+        open.add(7, token("1"));
+        open.add(7, change("c", "not ours"));
+        open.roll_back(7, 9);
+        open.add(7, change("a", "7 3 1 1 u {}"));
+        open.add(7, change("b", "7 1 1 2 u {"));
+        let wanted =
+            [change("a", "7 1 1 1 r "), token("1"), change("c", ""), change("b", "7 1 1 1 r ")];
+        assert_eq!(open.take(7), wanted);
+        assert_eq!(open.bytes, 0);
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded() {
+        let mut open = InProgress::default();
+        open.add(8, token("1"));
+        for sequence in 1..1_000 {
+            open.add(7, change("a", &format!("7 {sequence} 1 1 u {{}}")));
+            open.add(7, change("b", &format!("7 {sequence} 1 1 u {{}}")));
+            assert!(open.bytes <= BYTES_MAX);
+        }
+        assert_eq!(open.take(7), [change("a", "7 1 1 1 r "), change("b", "7 1 1 1 r ")]);
+        assert_eq!(open.take(8), [token("1")]);
+        assert_eq!(open.bytes, 0);
+    }
+}

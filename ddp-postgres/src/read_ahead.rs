@@ -1,0 +1,144 @@
+//! Rows that were read as later transactions left them.
+//!
+//! Of a table that tells keys only, a row is read some time after the transaction that changed it, and
+//! shows what others have done to it since. What those tell of the row afterwards is old by then: it
+//! is taken out of their batches, or the row would go back.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+
+use ddp_core::DocumentId;
+
+use crate::assembler::Batch;
+use crate::snapshot::TransactionSnapshot;
+
+/// How many rows are remembered; of more, those that were read first may go back for a moment.
+const ROWS_MAX: usize = if cfg!(test) { 4 } else { 100_000 };
+
+/// The reads that have seen transactions whose batches may still come, in order.
+#[derive(Debug, Default)]
+pub(crate) struct ReadAhead {
+    reads: VecDeque<Read>,
+    rows: usize,
+}
+
+#[derive(Debug)]
+struct Read {
+    collection: Arc<str>,
+    snapshot: TransactionSnapshot,
+    ids: HashSet<DocumentId>,
+}
+
+impl ReadAhead {
+    /// These rows were read, whether they were there or not.
+    pub(crate) fn note(
+        &mut self,
+        collection: &Arc<str>,
+        snapshot: TransactionSnapshot,
+        ids: impl IntoIterator<Item = DocumentId>,
+    ) {
+        let read =
+            Read { collection: Arc::clone(collection), snapshot, ids: ids.into_iter().collect() };
+        self.rows += read.ids.len();
+        self.reads.push_back(read);
+        while self.rows > ROWS_MAX
+            && let Some(oldest) = self.reads.pop_front()
+        {
+            self.rows -= oldest.ids.len();
+        }
+    }
+
+    /// Takes out of the next batch what reads have shown already.
+    pub(crate) fn strip(&mut self, batch: &mut Batch) {
+        // What began after a read comes after everything that the read has seen.
+        while let Some(oldest) = self.reads.front()
+            && oldest.snapshot.is_before(batch.xid)
+        {
+            self.rows -= oldest.ids.len();
+            self.reads.pop_front();
+        }
+        for read in &self.reads {
+            if read.collection != batch.collection || !read.snapshot.has_seen(batch.xid) {
+                continue;
+            }
+            if batch.truncated {
+                // What was read is what came after, and of other rows nothing is known here.
+                batch.truncated = false;
+                batch.requery = true;
+                batch.changes.clear();
+                batch.unread.clear();
+            }
+            batch.unread.retain(|(id, _)| !read.ids.contains(id));
+            batch.changes.retain(|change| !read.ids.contains(&change.id));
+        }
+    }
+
+    /// Forgets everything, since all is read again.
+    pub(crate) fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::assembler::Change;
+
+    fn id(id: &str) -> DocumentId {
+        DocumentId::from_string(id)
+    }
+
+    fn batch(xid: u64, deleted: &[&str]) -> Batch {
+        let changes = deleted.iter().map(|text| Change { id: id(text), row: None }).collect();
+        let unread = deleted.iter().map(|text| (id(text), format!("\"{text}\""))).collect();
+        let (truncated, requery) = (false, false);
+        Batch { collection: "tasks".into(), xid, changes, unread, truncated, requery }
+    }
+
+    fn read(ahead: &mut ReadAhead, snapshot: &str, ids: &[&str]) {
+        let snapshot = TransactionSnapshot::parse(snapshot).unwrap();
+        ahead.note(&"tasks".into(), snapshot, ids.iter().map(|text| id(text)));
+    }
+
+    /// What is left of a batch.
+    fn stripped(ahead: &mut ReadAhead, mut batch: Batch) -> Batch {
+        ahead.strip(&mut batch);
+        batch
+    }
+
+    #[test]
+    fn what_a_read_has_shown_is_not_told_again() {
+        let mut ahead = ReadAhead::default();
+        read(&mut ahead, "10:20:12", &["a", "b"]);
+        assert_eq!(stripped(&mut ahead, batch(15, &["a", "c"])), batch(15, &["c"]));
+        assert_eq!(stripped(&mut ahead, batch(12, &["a"])), batch(12, &["a"]), "not seen");
+        let other = Batch { collection: "lists".into(), ..batch(15, &["a"]) };
+        assert_eq!(stripped(&mut ahead, other.clone()), other, "another collection");
+        assert_eq!(stripped(&mut ahead, batch(20, &["a"])), batch(20, &["a"]), "after it");
+        assert!(ahead.reads.is_empty(), "all that it has seen has come");
+    }
+
+    #[test]
+    fn a_truncation_that_a_read_has_seen_is_a_reason_to_read_again() {
+        let mut ahead = ReadAhead::default();
+        read(&mut ahead, "10:20:", &["a"]);
+        let truncation = Batch { truncated: true, ..batch(15, &["b"]) };
+        let requery = Batch { requery: true, ..batch(15, &[]) };
+        assert_eq!(stripped(&mut ahead, truncation), requery);
+        let later = Batch { truncated: true, ..batch(21, &["b"]) };
+        assert_eq!(stripped(&mut ahead, later.clone()), later);
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let mut ahead = ReadAhead::default();
+        for _ in 0..100 {
+            read(&mut ahead, "10:20:", &["a", "b"]);
+            read(&mut ahead, "10:20:", &["c"]);
+            assert!(ahead.rows <= ROWS_MAX && ahead.reads.len() <= ROWS_MAX);
+        }
+        assert!(stripped(&mut ahead, batch(15, &["a", "c"])).changes.is_empty());
+        ahead.clear();
+        assert_eq!(stripped(&mut ahead, batch(15, &["a"])), batch(15, &["a"]));
+    }
+}
