@@ -33,20 +33,23 @@ pub(super) struct InProgress {
     bytes: usize,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Transaction {
+    /// The lower half of its id.
+    id: u32,
     messages: Vec<Waiting>,
     /// Whether changes are missing, or some of them were rolled back: then there is but one message
-    /// of each collection, which is to be read again.
+    /// of each collection, which is to be read again, and no message twice.
     is_unsure: bool,
 }
 
 impl InProgress {
     /// A message of a transaction came.
     pub(super) fn add(&mut self, transaction: u32, message: Waiting) {
-        let open = self.transactions.entry(transaction).or_default();
+        let open =
+            self.transactions.entry(transaction).or_insert_with(|| Transaction::new(transaction));
         self.bytes += open.add(message);
-        if self.bytes > BYTES_MAX {
+        if self.bytes > BYTES_MAX && !open.is_unsure {
             self.bytes -= open.become_unsure();
         }
     }
@@ -63,20 +66,27 @@ impl InProgress {
 
     /// A transaction has ended: its messages, in order.
     pub(super) fn take(&mut self, transaction: u32) -> Vec<Waiting> {
-        let messages = self.transactions.remove(&transaction).unwrap_or_default().messages;
+        let ended = self.transactions.remove(&transaction);
+        let messages = ended.map(|ended| ended.messages).unwrap_or_default();
         self.bytes -= messages.iter().map(Waiting::bytes).sum::<usize>();
         messages
     }
 }
 
 impl Transaction {
+    fn new(id: u32) -> Self {
+        Self { id, messages: Vec::new(), is_unsure: false }
+    }
+
     /// The answer is how many bytes more there are.
     fn add(&mut self, mut message: Waiting) -> usize {
-        if self.is_unsure && message.is_change {
-            if self.messages.iter().any(|other| other.channel == message.channel) {
+        if self.is_unsure {
+            if message.is_change {
+                message.payload = requery(self.id, &message.payload);
+            }
+            if self.messages.contains(&message) {
                 return 0;
             }
-            message.payload = requery(&message.payload);
         }
         let bytes = message.bytes();
         self.messages.push(message);
@@ -94,10 +104,13 @@ impl Transaction {
 }
 
 /// What the triggers send in place of changes that are too many. Nothing, which is taken for a gap,
-/// if the payload is not theirs.
-fn requery(payload: &[u8]) -> Bytes {
+/// if the payload is not theirs, or names another transaction.
+fn requery(transaction: u32, payload: &[u8]) -> Bytes {
     let payload = std::str::from_utf8(payload).ok();
     let Some(Ok(change)) = payload.map(Notification::parse) else { return Bytes::new() };
+    if u32::try_from(change.xid & 0xffff_ffff) != Ok(transaction) {
+        return Bytes::new();
+    }
     let kind = OperationKind::Requery;
     let requery = Notification { sequence: 1, part: 1, parts: 1, kind, body: "", ..change };
     requery.payload().into()
@@ -160,5 +173,25 @@ mod tests {
         assert_eq!(open.take(7), [change("a", "7 1 1 1 r "), change("b", "7 1 1 1 r ")]);
         assert_eq!(open.take(8), [token("1")]);
         assert_eq!(open.bytes, 0);
+    }
+
+    #[test]
+    fn messages_that_tell_no_changes_are_bounded() {
+        let mut open = InProgress::default();
+        for _ in 0..1_000 {
+            open.add(7, Waiting { is_change: false, ..change("ddp installed", "x") });
+        }
+        assert!(open.bytes <= BYTES_MAX, "{}", open.bytes);
+    }
+
+    #[test]
+    fn a_foreign_payload_does_not_take_the_place_of_the_transactions_own() {
+        let mut open = InProgress::default();
+        open.add(7, change("a", "3 1 1 1 u {}"));
+        open.add(7, change("a", "7 1 1 1 u {}"));
+        open.roll_back(7, 9);
+        let messages = open.take(7);
+        let own = |m: &Waiting| m.payload.starts_with(b"7 ");
+        assert!(messages.iter().any(own), "{messages:?}");
     }
 }

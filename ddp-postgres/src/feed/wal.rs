@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use bytes::Bytes;
 use pgwire_replication::Lsn;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
@@ -131,7 +132,15 @@ impl Task {
                         let is_change = db.visibility.has_channel(&prefix);
                         let is_ours = prefix == db.tokens.channel || prefix == INSTALLED_CHANNEL;
                         if is_change || is_ours {
-                            let message = Waiting { channel: prefix, payload: content, is_change };
+                            // What an installation says is not looked at. What is kept must not
+                            // keep alive what was read along with it.
+                            let is_read = prefix != INSTALLED_CHANNEL;
+                            let payload = if is_read {
+                                Bytes::copy_from_slice(&content)
+                            } else {
+                                Bytes::new()
+                            };
+                            let message = Waiting { channel: prefix, payload, is_change };
                             position.in_progress.add(transaction, message);
                         }
                     }

@@ -15,11 +15,12 @@ use super::observer::Deliveries;
 use super::queries::{Loading, State};
 use super::{Batch, Row};
 
-/// How often in a row a query that has observers reads again because it missed what changed meanwhile.
-/// After that they are shown what was read, which may be older than what they have.
+/// How often in a row a query reads again because more changed meanwhile than it remembers. After that
+/// its observers are shown what was read, which may be older than what they have.
 const OVERFLOWS_MAX: u32 = 3;
 
-/// How often in a row a gap may interrupt queries that make up for a gap, before each is published as
+/// How often in a row a query reads again because something that must be read happened meanwhile, and
+/// how often in a row a gap may interrupt queries that make up for a gap, before each is published as
 /// soon as it has read: else nobody would ever see anything of a feed that breaks all the time.
 const INTERRUPTIONS_MAX: u32 = if cfg!(test) { 3 } else { 10 };
 
@@ -64,10 +65,13 @@ impl<R: Row> State<R> {
     }
 
     fn reload_once_more(&mut self, slot: usize) -> Option<Load> {
-        let overflows = self.loading(slot)?.overflows + 1;
-        let repeat = (overflows <= OVERFLOWS_MAX).then(|| self.reload(slot)).flatten()?;
+        let loading = self.loading(slot)?;
+        let (mut overflows, mut misses) = (loading.overflows, loading.misses);
+        *(if loading.has_overflowed { &mut overflows } else { &mut misses }) += 1;
+        let may_repeat = overflows <= OVERFLOWS_MAX && misses <= INTERRUPTIONS_MAX;
+        let repeat = may_repeat.then(|| self.reload(slot)).flatten()?;
         if let Some(next) = self.loading(slot) {
-            next.overflows = overflows;
+            (next.overflows, next.misses) = (overflows, misses);
         }
         Some(repeat)
     }
@@ -87,10 +91,7 @@ impl<R: Row> State<R> {
         }
         let missed = |batch: &Arc<Batch<R>>| batch.requery && !has_seen(batch.transaction);
         let has_missed = loading.has_overflowed || loading.buffer.iter().any(missed);
-        if has_missed
-            && self.slots[slot].as_ref().is_some_and(|live| !live.observers.is_empty())
-            && let Some(repeat) = self.reload_once_more(slot)
-        {
+        if has_missed && let Some(repeat) = self.reload_once_more(slot) {
             // What they are shown is newer than what was read, or what others will read is.
             // Whoever waited may be gone.
             let _ = done.send(Some(repeat));

@@ -74,6 +74,8 @@ pub(super) struct Loading<R> {
     pub(super) has_overflowed: bool,
     /// How often that was so in a row.
     pub(super) overflows: u32,
+    /// How often in a row something happened that must be read.
+    pub(super) misses: u32,
     /// That is so because all queries missed it.
     pub(super) is_behind: bool,
     /// Writes that were over while this load was under way; it may or may not see them.
@@ -166,6 +168,7 @@ impl<R: Row> State<R> {
             must_repeat: false,
             has_overflowed: false,
             overflows: 0,
+            misses: 0,
             is_behind: false,
             parked: None,
             writes: Vec::new(),

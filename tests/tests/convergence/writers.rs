@@ -39,10 +39,11 @@ fn statement(dice: &mut Dice) -> String {
         ),
         11 => format!("DELETE FROM lists WHERE id = {number}"),
         12 if dice.one_in(6) => "TRUNCATE lists".to_owned(),
-        // Rows that nobody writes again: what is lost of them stays lost.
-        12 if dice.one_in(8) => format!(
+        // Rows that nobody writes again: what is lost of them stays lost. So few that an hour of them
+        // can still be read at once.
+        12 if dice.one_in(50) => format!(
             "INSERT INTO tasks (id, list_id, text, rank) \
-             VALUES ('once ' || gen_random_uuid(), '{list}', {text}, 9)"
+             VALUES ('once ' || gen_random_uuid(), 'once', {text}, -1)"
         ),
         12 => format!("UPDATE tasks SET text = {text} WHERE rank = {rank}"),
         _ => format!("INSERT INTO unpublished VALUES ({number}, {text}) ON CONFLICT DO NOTHING"),
@@ -55,15 +56,18 @@ fn transaction(dice: &mut Dice) -> String {
         return statement(dice);
     }
     let mut script = "BEGIN; ".to_owned();
-    if dice.one_in(12) {
-        // So large that its messages come while it is in progress.
-        script += "SELECT pg_logical_emit_message(true, 'other', repeat('x', 1200000)); ";
-    }
+    let is_large = dice.one_in(40);
     for _ in 0..=dice.below(4) {
+        // So much that what came before it is streamed, though the transaction is in progress.
+        let much = if is_large && dice.one_in(2) {
+            "SELECT pg_logical_emit_message(true, 'other', repeat('x', 1200000)); "
+        } else {
+            ""
+        };
         match dice.below(5) {
-            0 => script += &format!("SAVEPOINT s; {}; ROLLBACK TO s; ", statement(dice)),
-            1 => script += &format!("SAVEPOINT s; {}; RELEASE s; ", statement(dice)),
-            _ => script += &format!("{}; ", statement(dice)),
+            0 => script += &format!("SAVEPOINT s; {}; {much}ROLLBACK TO s; ", statement(dice)),
+            1 => script += &format!("SAVEPOINT s; {}; {much}RELEASE s; ", statement(dice)),
+            _ => script += &format!("{}; {much}", statement(dice)),
         }
     }
     script + if dice.one_in(4) { "ROLLBACK" } else { "COMMIT" }

@@ -188,3 +188,43 @@ fn queries_that_missed_a_requery_read_once_more_before_all_are_published() {
         assert_eq!(subscriber.documents, select(&task(3), &all));
     }
 }
+
+#[test]
+fn a_first_read_that_missed_a_requery_is_not_shown_beside_those_that_have_it() {
+    let multiplexer = Multiplexer::new("tasks");
+    let task = |rank| BTreeMap::from([(1, Task { key: 1, list: 1, rank })]);
+    let (mut first, load) = subscribe(&multiplexer, &Predicate::All);
+    assert!(finish(&multiplexer, load.unwrap(), &task(1), |_| true).is_none());
+    let (mut second, load) = subscribe(&multiplexer, &field("rank").lt(9));
+    let mut again = multiplexer.apply(Batch { requery: true, ..batch(7, &[]) });
+    let _parked = begin_finish(&multiplexer, again.remove(0), &task(2), |_| true);
+    let repeat = begin_finish(&multiplexer, load.unwrap(), &task(1), |xid| xid < 7);
+    assert!((&mut second.ready).now_or_never().is_none());
+    let repeat = repeat.now_or_never().unwrap().unwrap().unwrap();
+    assert!(finish(&multiplexer, repeat, &task(2), |_| true).is_none());
+    for subscriber in [&mut first, &mut second] {
+        subscriber.receive();
+        assert_eq!(subscriber.documents, select(&task(2), &Predicate::All));
+    }
+}
+
+#[test]
+fn a_first_read_during_more_changes_than_are_remembered_is_not_older_than_others() {
+    let multiplexer = Multiplexer::new("tasks");
+    let task = |rank| Task { key: 1, list: 1, rank };
+    let rows = |rank| BTreeMap::from([(1, task(rank))]);
+    let (mut first, load) = subscribe(&multiplexer, &Predicate::All);
+    assert!(finish(&multiplexer, load.unwrap(), &rows(1), |_| true).is_none());
+    let (mut second, load) = subscribe(&multiplexer, &field("rank").lt(9));
+    for transaction in 0..600 {
+        assert!(multiplexer.apply(batch(transaction, &[(1, Some(task(2)))])).is_empty());
+    }
+    let repeat = finish(&multiplexer, load.unwrap(), &rows(1), |_| false).unwrap();
+    second.receive();
+    assert!(second.documents.is_empty());
+    assert!(finish(&multiplexer, repeat, &rows(2), |_| true).is_none());
+    for subscriber in [&mut first, &mut second] {
+        subscriber.receive();
+        assert_eq!(subscriber.documents, select(&rows(2), &Predicate::All));
+    }
+}
