@@ -96,9 +96,9 @@ END
     /// done: each query costs the writer some 10 microseconds, each other statement some 3. What it
     /// does not tell, the rest of the function does.
     ///
-    /// `STRICT` reads two rows at most and fails unless there is exactly one, which spares counting
-    /// them. Nothing is sent within the block that catches
-    /// errors, since a message in the WAL would give the subtransaction an id of its own.
+    /// Two rows at most are read to know whether there is exactly one. Nothing is sent within the
+    /// block that catches errors, since a message in the WAL would give the subtransaction an id of
+    /// its own.
     fn tell_one_row(&self, capture: Capture, kind: &str) -> String {
         // The text of other encodings may fail to become UTF-8, which is caught below only.
         if self.rows_max == 0 || (self.feed == Feed::Wal && !self.utf8) {
@@ -141,7 +141,8 @@ END
         let bytes_max = self.message_bytes_max().min(BODY_BYTES_MAX);
         format!(
             "    BEGIN
-        SELECT {value} INTO STRICT body FROM {source};
+        SELECT pg_catalog.max(ddp_one.value) INTO body FROM (SELECT {value} AS value FROM {source} LIMIT 2) AS ddp_one
+            HAVING pg_catalog.int8eq(pg_catalog.count(*), 1);
     EXCEPTION WHEN OTHERS THEN
         body := NULL;
     END;
