@@ -256,6 +256,31 @@ async fn large_transactions_are_streamed_and_count_when_they_commit() {
     assert_eq!((db.stats().requeries, db.stats().loads), (2, 3));
 }
 
+#[tokio::test]
+async fn a_statement_of_one_row_takes_no_second_transaction_id() {
+    let cluster = database::start_cluster();
+    cluster.psql("postgres", SETUP).unwrap();
+    connect(&cluster.url(), Feed::Wal).await.unwrap().close().await;
+    let connected = tokio_postgres::connect(&cluster.url(), tokio_postgres::NoTls).await;
+    let (sql, connection) = connected.unwrap();
+    tokio::spawn(connection);
+    let xid = "SELECT pg_current_xact_id()::text::bigint";
+    let mut last: i64 = sql.query_one(xid, &[]).await.unwrap().get(0);
+    for (statement, taken) in [
+        ("INSERT INTO tasks VALUES ('a', 'x')", 1),
+        ("UPDATE tasks SET text = 'y'", 1),
+        ("DELETE FROM tasks", 1),
+        // These are told within a block that catches errors, as a subtransaction.
+        ("INSERT INTO tasks VALUES ('a', 'x'), ('b', 'x')", 2),
+        ("UPDATE tasks SET id = 'c' WHERE id = 'a'", 2),
+    ] {
+        sql.batch_execute(statement).await.unwrap();
+        let now: i64 = sql.query_one(xid, &[]).await.unwrap().get(0);
+        assert_eq!(now - last - 1, taken, "{statement}");
+        last = now;
+    }
+}
+
 async fn a_lost_connection_is_counted_and_made_up_for(feed: Feed) {
     let name = database::name("feeds_lost", feed);
     let db = connect(&database::create_database(&name, SETUP), feed).await.unwrap();

@@ -56,10 +56,14 @@ impl Layout {
     /// The call that sends one payload: the transaction, the sequence number, and then the rest as
     /// arguments of `concat`.
     pub(super) fn send(&self, rest: &str) -> String {
+        self.send_numbered("pg_catalog.int8div(state, 64)", rest)
+    }
+
+    /// The same with another expression for the sequence number.
+    pub(super) fn send_numbered(&self, number: &str, rest: &str) -> String {
         let channel = literal(&self.channel);
-        let payload = format!(
-            "pg_catalog.concat(pg_catalog.pg_current_xact_id(), ' ', pg_catalog.int8div(state, 64), {rest})"
-        );
+        let payload =
+            format!("pg_catalog.concat(pg_catalog.pg_current_xact_id(), ' ', {number}, {rest})");
         match self.feed {
             Feed::Notify => format!("pg_catalog.pg_notify({channel}, {payload})"),
             Feed::Wal if self.utf8 => {
@@ -75,6 +79,14 @@ impl Layout {
     /// Whether rows that were inserted or updated are told by their keys only.
     pub(super) fn sends_keys(&self) -> bool {
         self.keys_only && self.feed == Feed::Notify
+    }
+
+    /// How many bytes of a body fit into one message.
+    pub(super) fn message_bytes_max(&self) -> u32 {
+        match self.feed {
+            Feed::Notify => PART_BYTES_MAX,
+            Feed::Wal => u32::MAX,
+        }
     }
 
     /// Sends the body, in parts if it must.

@@ -72,8 +72,17 @@ impl Layout {
     /// [`row_json_sql`](Self::row_json_sql), or an array of several columns'.
     #[must_use]
     pub fn key_json_sql(&self, alias: &str) -> String {
-        let text =
-            |column: &Column| format!("pg_catalog.to_json({})::pg_catalog.text", column.sql(alias));
+        self.key_json(|column| column.sql(alias))
+    }
+
+    /// The same of a row whose columns are expressions already, as [`column_list`](Self::column_list)
+    /// has them.
+    pub(super) fn listed_key_json_sql(&self, alias: &str) -> String {
+        self.key_json(|column| format!("{alias}.{}", quoted(&column.name)))
+    }
+
+    fn key_json(&self, sql: impl Fn(&Column) -> String) -> String {
+        let text = |column| format!("pg_catalog.to_json({})::pg_catalog.text", sql(column));
         let texts: Vec<String> = self.key_columns().map(text).collect();
         match texts.as_slice() {
             [text] => text.clone(),
