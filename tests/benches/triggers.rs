@@ -26,13 +26,13 @@ const SCRIPT: &str =
 
 /// The least trigger, with `$send` for the call that sends.
 const LEAST: &str = "
-    CREATE FUNCTION least() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    CREATE FUNCTION tell_least() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
         PERFORM $send'channel', (SELECT pg_current_xact_id()::text || ' 1 1 1 u '
             || string_agg(to_json(r)::text, ',') FROM new r));
         RETURN NULL;
     END $$;
-    CREATE TRIGGER least AFTER UPDATE ON tasks REFERENCING NEW TABLE AS new
-        FOR EACH STATEMENT EXECUTE FUNCTION least();";
+    CREATE TRIGGER tell_least AFTER UPDATE ON tasks REFERENCING NEW TABLE AS new
+        FOR EACH STATEMENT EXECUTE FUNCTION tell_least();";
 
 /// What the triggers of a table are.
 enum Triggers {
