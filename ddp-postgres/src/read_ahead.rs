@@ -4,7 +4,7 @@
 //! shows what others have done to it since. What those tell of the row afterwards is old by then: it
 //! is taken out of their batches, or the row would go back.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use ddp_core::DocumentId;
@@ -15,18 +15,22 @@ use crate::snapshot::TransactionSnapshot;
 /// How many rows are remembered; of more, those that were read first may go back for a moment.
 const ROWS_MAX: usize = if cfg!(test) { 4 } else { 100_000 };
 
-/// The reads that have seen transactions whose batches may still come, in order.
+/// The reads that have seen transactions whose batches may still come.
 #[derive(Debug, Default)]
 pub(crate) struct ReadAhead {
+    /// In the order of their snapshots.
     reads: VecDeque<Read>,
+    /// How many rows they read, one row several times perhaps.
     rows: usize,
+    /// Of each collection's rows the last snapshot in which they were read.
+    last: HashMap<Arc<str>, HashMap<DocumentId, Arc<TransactionSnapshot>>>,
 }
 
 #[derive(Debug)]
 struct Read {
     collection: Arc<str>,
-    snapshot: TransactionSnapshot,
-    ids: HashSet<DocumentId>,
+    snapshot: Arc<TransactionSnapshot>,
+    ids: Vec<DocumentId>,
 }
 
 impl ReadAhead {
@@ -35,47 +39,56 @@ impl ReadAhead {
         &mut self,
         collection: &Arc<str>,
         snapshot: TransactionSnapshot,
-        ids: impl IntoIterator<Item = DocumentId>,
+        ids: Vec<DocumentId>,
     ) {
-        let read =
-            Read { collection: Arc::clone(collection), snapshot, ids: ids.into_iter().collect() };
-        self.rows += read.ids.len();
-        self.reads.push_back(read);
-        while self.rows > ROWS_MAX
-            && let Some(oldest) = self.reads.pop_front()
-        {
-            self.rows -= oldest.ids.len();
+        let (collection, snapshot) = (Arc::clone(collection), Arc::new(snapshot));
+        let last = self.last.entry(Arc::clone(&collection)).or_default();
+        last.extend(ids.iter().map(|id| (id.clone(), Arc::clone(&snapshot))));
+        self.rows += ids.len();
+        self.reads.push_back(Read { collection, snapshot, ids });
+        while self.rows > ROWS_MAX {
+            self.forget_oldest();
         }
     }
 
     /// Takes out of the next batch what reads have shown already.
     pub(crate) fn strip(&mut self, batch: &mut Batch) {
         // What began after a read comes after everything that the read has seen.
-        while let Some(oldest) = self.reads.front()
-            && oldest.snapshot.is_before(batch.xid)
-        {
-            self.rows -= oldest.ids.len();
-            self.reads.pop_front();
+        while self.reads.front().is_some_and(|oldest| oldest.snapshot.is_before(batch.xid)) {
+            self.forget_oldest();
         }
-        for read in &self.reads {
-            if read.collection != batch.collection || !read.snapshot.has_seen(batch.xid) {
-                continue;
-            }
-            if batch.truncated {
-                // What was read is what came after, and of other rows nothing is known here.
-                batch.truncated = false;
-                batch.requery = true;
-                batch.changes.clear();
-                batch.unread.clear();
-            }
-            batch.unread.retain(|(id, _)| !read.ids.contains(id));
-            batch.changes.retain(|change| !read.ids.contains(&change.id));
+        let Some(last) = self.last.get(&batch.collection) else { return };
+        let has_seen = |snapshot: &Arc<TransactionSnapshot>| snapshot.has_seen(batch.xid);
+        if batch.truncated && last.values().any(has_seen) {
+            // What was read is what came after, and of other rows nothing is known here.
+            batch.truncated = false;
+            batch.requery = true;
+            batch.changes.clear();
+            batch.unread.clear();
         }
+        let is_news = |id: &DocumentId| !last.get(id).is_some_and(has_seen);
+        batch.unread.retain(|(id, _)| is_news(id));
+        batch.changes.retain(|change| is_news(&change.id));
     }
 
     /// Forgets everything, since all is read again.
     pub(crate) fn clear(&mut self) {
         *self = Self::default();
+    }
+
+    fn forget_oldest(&mut self) {
+        let Some(Read { collection, snapshot, ids }) = self.reads.pop_front() else { return };
+        self.rows -= ids.len();
+        let Some(last) = self.last.get_mut(&collection) else { return };
+        for id in ids {
+            // It may have been read again since.
+            if last.get(&id).is_some_and(|last| Arc::ptr_eq(last, &snapshot)) {
+                last.remove(&id);
+            }
+        }
+        if last.is_empty() {
+            self.last.remove(&collection);
+        }
     }
 }
 
@@ -97,7 +110,7 @@ mod tests {
 
     fn read(ahead: &mut ReadAhead, snapshot: &str, ids: &[&str]) {
         let snapshot = TransactionSnapshot::parse(snapshot).unwrap();
-        ahead.note(&"tasks".into(), snapshot, ids.iter().map(|text| id(text)));
+        ahead.note(&"tasks".into(), snapshot, ids.iter().map(|text| id(text)).collect());
     }
 
     /// What is left of a batch.
@@ -115,7 +128,17 @@ mod tests {
         let other = Batch { collection: "lists".into(), ..batch(15, &["a"]) };
         assert_eq!(stripped(&mut ahead, other.clone()), other, "another collection");
         assert_eq!(stripped(&mut ahead, batch(20, &["a"])), batch(20, &["a"]), "after it");
-        assert!(ahead.reads.is_empty(), "all that it has seen has come");
+        assert!(ahead.reads.is_empty() && ahead.last.is_empty(), "all that it has seen has come");
+    }
+
+    #[test]
+    fn of_a_row_that_is_read_again_the_last_read_counts() {
+        let mut ahead = ReadAhead::default();
+        read(&mut ahead, "10:20:", &["a"]);
+        read(&mut ahead, "10:30:", &["a"]);
+        assert_eq!(stripped(&mut ahead, batch(25, &["a", "b"])), batch(25, &["b"]));
+        assert_eq!((ahead.reads.len(), ahead.rows), (1, 1), "the first has seen nothing of it");
+        assert_eq!(stripped(&mut ahead, batch(15, &["a"])), batch(15, &[]));
     }
 
     #[test]

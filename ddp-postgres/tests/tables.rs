@@ -104,6 +104,29 @@ async fn partitions_of_all_levels() {
     assert!(partition.unwrap_err().to_string().contains("is a partition"));
 }
 
+async fn rows_that_a_partition_refuses_are_gone() {
+    let setup = "CREATE TABLE tasks (id int PRIMARY KEY, title text) PARTITION BY RANGE (id);
+        CREATE TABLE low PARTITION OF tasks FOR VALUES FROM (0) TO (10);
+        CREATE TABLE high PARTITION OF tasks FOR VALUES FROM (10) TO (100);
+        CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
+        CREATE TRIGGER refuse BEFORE INSERT ON high FOR EACH ROW EXECUTE FUNCTION refuse();
+        INSERT INTO tasks VALUES (1, 'a'), (2, 'b'), (3, 'c')";
+    let mut all = published(setup, Table::new("tasks")).await;
+    tells(
+        &mut all,
+        &[
+            // No new row is left to tell what became of the old one.
+            ("UPDATE tasks SET id = 11 WHERE id = 1", "requery"),
+            ("UPDATE tasks SET id = id + (id - 2) * 10, title = 'd'", r#"~2="d" ~3=gone"#),
+        ],
+    )
+    .await;
+    all.0.run("UPDATE tasks SET id = 11 WHERE id > 99").await;
+    assert_eq!(all.2.batches().await, [], "nothing was touched");
+    let left = all.0.client.query_one("SELECT array_agg(id) FROM tasks", &[]).await.unwrap();
+    assert_eq!(left.get::<_, Vec<i32>>(0), [2]);
+}
+
 async fn a_partition_attached_later_is_covered_and_one_detached_is_not() {
     let setup = "CREATE TABLE tasks (id int PRIMARY KEY, title text) PARTITION BY RANGE (id);
         CREATE TABLE low PARTITION OF tasks FOR VALUES FROM (0) TO (10)";
@@ -209,6 +232,7 @@ over_both_feeds!(
     keys_of_several_columns,
     different_keys_of_several_columns_are_different_ids,
     partitions_of_all_levels,
+    rows_that_a_partition_refuses_are_gone,
     a_partition_attached_later_is_covered_and_one_detached_is_not,
     rows_of_children_are_rows_of_the_table,
     changes_made_through_a_parent_are_told,

@@ -17,6 +17,13 @@ const NOTHING_TOUCHED: &str = "    IF pg_catalog.int8eq(touched, 0) THEN
         RETURN NULL;
     END IF;
 ";
+/// Where an update leaves no new rows, triggers of the partitions to which it moved the old ones may
+/// have dropped them. They are left without a body then, which is told as "read again".
+const NOTHING_UPDATED: &str =
+    "    IF pg_catalog.int8eq(touched, 0) AND NOT EXISTS (SELECT FROM ddp_old) THEN
+        RETURN NULL;
+    END IF;
+";
 
 impl Layout {
     /// Transaction-local settings hold what a function must remember until the next statement.
@@ -36,14 +43,14 @@ impl Layout {
     /// renamed since, or a row be larger than a text can get.
     pub(super) fn emit(&self, capture: Capture) -> String {
         let state = self.variable('s');
+        let nothing = if capture == Capture::Update { NOTHING_UPDATED } else { NOTHING_TOUCHED };
         let (kind, gather) = match capture {
             Capture::Insert | Capture::Update if self.sends_keys() => {
-                ("k", self.gather_keys("ddp_new"))
+                ("k", self.gather_keys("ddp_new", nothing))
             }
-            Capture::Insert | Capture::Update => ("u", self.gather_rows()),
-            Capture::Delete => ("d", self.gather_keys("ddp_old")),
-            Capture::ParentUpdate => ("r", touched("ddp_new")),
-            Capture::ParentDelete => ("r", touched("ddp_old")),
+            Capture::Insert | Capture::Update => ("u", self.gather_rows(nothing)),
+            Capture::Delete => ("d", self.gather_keys("ddp_old", nothing)),
+            Capture::ParentUpdate | Capture::ParentDelete => ("r", touched("ddp_old")),
             // Some of the rows may be in other tables.
             Capture::Truncate if self.tree => ("r", "    body := '';\n".to_owned()),
             Capture::Truncate => ("t", "    body := '';\n".to_owned()),
@@ -160,7 +167,7 @@ END
     ///
     /// The usual few rows are read once. Before more of them are, they are counted and measured,
     /// never more of them than it takes to know.
-    fn gather_rows(&self) -> String {
+    fn gather_rows(&self, nothing: &str) -> String {
         let rows_max = self.rows_max;
         let probe = u64::from(rows_max) + 1;
         let columns = self.column_list("ddp_new");
@@ -171,7 +178,7 @@ END
                 "    SELECT pg_catalog.count(*), CASE WHEN pg_catalog.int8le(pg_catalog.count(*), {rows_max}) THEN {rows} END
         INTO touched, body
         FROM (SELECT {columns} FROM ddp_new LIMIT {probe}) AS ddp_row;
-{NOTHING_TOUCHED}"
+{nothing}"
             );
         };
         let few = rows_max.min(FEW_ROWS);
@@ -181,7 +188,7 @@ END
             "    SELECT pg_catalog.count(*), pg_catalog.count(*) FILTER (WHERE {small}), {rows} FILTER (WHERE {small})
         INTO touched, complete, body
         FROM (SELECT {columns} FROM ddp_new LIMIT {few_probe}) AS ddp_row;
-{NOTHING_TOUCHED}    IF pg_catalog.int8gt(touched, {few}) OR pg_catalog.int8lt(complete, touched) THEN
+{nothing}    IF pg_catalog.int8gt(touched, {few}) OR pg_catalog.int8lt(complete, touched) THEN
         body := (SELECT CASE WHEN pg_catalog.int8le(ddp_seen.number, {rows_max})
                 AND pg_catalog.int8le(ddp_seen.size, {BODY_BYTES_MAX})
             THEN (SELECT {rows} FROM (SELECT {columns} FROM ddp_new) AS ddp_row) END
@@ -224,7 +231,7 @@ END
         )
     }
 
-    fn gather_keys(&self, rows: &str) -> String {
+    fn gather_keys(&self, rows: &str, nothing: &str) -> String {
         let rows_max = self.rows_max;
         let probe = u64::from(rows_max) + 1;
         let key = self.key_json_sql("ddp_some");
@@ -235,7 +242,7 @@ END
         THEN pg_catalog.string_agg({key}, ',') END
         INTO touched, body
         FROM (SELECT {columns} FROM {rows} LIMIT {probe}) AS ddp_some;
-{NOTHING_TOUCHED}"
+{nothing}"
         )
     }
 

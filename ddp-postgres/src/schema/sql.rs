@@ -215,7 +215,7 @@ impl Layout {
         let event = match capture {
             Capture::Insert => format!("INSERT ON {relation} {new}"),
             Capture::Update => format!("UPDATE ON {relation} {old} NEW TABLE AS ddp_new"),
-            Capture::ParentUpdate => format!("UPDATE ON {relation} {new}"),
+            Capture::ParentUpdate => format!("UPDATE ON {relation} {old}"),
             Capture::Delete | Capture::ParentDelete => format!("DELETE ON {relation} {old}"),
             Capture::Truncate => format!("TRUNCATE ON {relation}"),
         };

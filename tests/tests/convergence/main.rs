@@ -3,7 +3,9 @@
 //! has, no document goes back in the order of commits, and who calls a method has seen its effect when
 //! `updated` comes.
 //!
-//! `CONVERGENCE_SECONDS` says how long the faults last, and `SEED` repeats a run's choices.
+//! `CONVERGENCE_SECONDS` says how long the faults last, `CONVERGENCE_PAUSE` for how many milliseconds
+//! at most a writer pauses between transactions (so that a long run leaves something of the machine to
+//! others), and `SEED` repeats a run's choices.
 
 mod faults;
 mod publications;
@@ -54,6 +56,8 @@ pub(crate) struct Run {
     pub(crate) puts: AtomicUsize,
     /// Whether a document that goes back is a mistake. Where rows are told by their keys it is not.
     pub(crate) revisions_rise: bool,
+    /// A writer's pauses end before this.
+    pub(crate) pause: Duration,
 }
 
 impl Run {
@@ -71,8 +75,12 @@ impl Run {
 }
 
 fn seconds() -> u64 {
-    let seconds = std::env::var("CONVERGENCE_SECONDS").ok().and_then(|text| text.parse().ok());
-    seconds.unwrap_or(60)
+    from_environment("CONVERGENCE_SECONDS").unwrap_or(60)
+}
+
+fn from_environment(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name} is a whole number, not {text}")))
 }
 
 async fn converge(test: &str, feed: Feed, keys_only: bool, has_faults: bool, seconds: u64) {
@@ -88,7 +96,8 @@ async fn converge(test: &str, feed: Feed, keys_only: bool, has_faults: bool, sec
         servers.push(ServerProcess::start(port, feed, keys_only).await);
     }
     let addresses: Arc<[SocketAddr]> = servers.iter().map(|server| server.address).collect();
-    let run = Arc::new(Run { revisions_rise: !keys_only, ..Run::default() });
+    let pause = Duration::from_millis(from_environment("CONVERGENCE_PAUSE").unwrap_or(4));
+    let run = Arc::new(Run { revisions_rise: !keys_only, pause, ..Run::default() });
 
     let mut writers = Vec::new();
     for number in 0..RUST_WRITERS {

@@ -7,7 +7,7 @@ import time
 
 import psycopg
 
-url, seed = sys.argv[1:]
+url, seed, pause = sys.argv[1:]
 chance = random.Random(seed)
 
 
@@ -55,7 +55,7 @@ count = 0
 while not select.select([sys.stdin], [], [], 0)[0]:
     try:
         with psycopg.connect(url, autocommit=True) as connection:
-            while not select.select([sys.stdin], [], [], chance.random() / 100)[0]:
+            while not select.select([sys.stdin], [], [], chance.random() * int(pause) / 500)[0]:
                 try:
                     transaction(connection)
                     count += 1

@@ -76,104 +76,138 @@ fn check_age(subscribers: &[Subscriber]) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+/// The table at each point, and the loads that its queries make.
+struct Run {
+    multiplexer: Arc<Multiplexer<Task>>,
+    history: Vec<BTreeMap<u8, Task>>,
+    /// With the point at which they began.
+    loads: VecDeque<(Load, usize)>,
+    waiting: Vec<oneshot::Receiver<Option<Load>>>,
+    subscribers: Vec<Subscriber>,
+}
+
+impl Run {
+    fn new() -> Self {
+        let table = (0..9).map(|key| (key, Task { key, list: key % 3, rank: key % 4 }));
+        Self {
+            multiplexer: Multiplexer::new("tasks"),
+            history: vec![table.collect()],
+            loads: VecDeque::new(),
+            waiting: Vec::new(),
+            subscribers: Vec::new(),
+        }
+    }
+
+    fn now(&self) -> &BTreeMap<u8, Task> {
+        &self.history[self.history.len() - 1]
+    }
+
+    fn begin(&mut self, loads: impl IntoIterator<Item = Load>) {
+        let point = self.history.len() - 1;
+        self.loads.extend(loads.into_iter().map(|load| (load, point)));
+    }
+
+    /// Finishes the oldest load.
+    fn finish(&mut self, ago: usize) {
+        let Some((load, begun)) = self.loads.pop_front() else { return };
+        // A read sees any point since it began, and is told when the feed has come so far.
+        let seen = (self.history.len() - 1).saturating_sub(ago).max(begun);
+        let rows = &self.history[seen];
+        self.waiting.push(begin_finish(&self.multiplexer, load, rows, |xid| xid <= seen as u64));
+        for mut done in std::mem::take(&mut self.waiting) {
+            match (&mut done).now_or_never() {
+                Some(repeat) => self.begin(repeat.ok().flatten()),
+                None => self.waiting.push(done),
+            }
+        }
+    }
+
+    /// What the transaction makes of the table, and what is told of it.
+    fn apply(&mut self, rows: BTreeMap<u8, Task>, batch: Batch<Task>) {
+        self.history.push(rows);
+        let loads = self.multiplexer.apply(batch);
+        self.begin(loads);
+    }
+
+    fn run(&mut self, operation: Operation) {
+        let mut rows = self.now().clone();
+        let transaction = self.history.len() as u64;
+        match operation {
+            Operation::Change(changes) => {
+                let mut last = BTreeMap::new();
+                for (key, row) in changes {
+                    last.insert(key, row.map(|(list, rank)| Task { key, list, rank }));
+                }
+                for (key, row) in &last {
+                    match row {
+                        Some(row) => rows.insert(*key, row.clone()),
+                        None => rows.remove(key),
+                    };
+                }
+                let changes: Vec<_> = last.into_iter().collect();
+                self.apply(rows, batch(transaction, &changes));
+            }
+            Operation::Truncate => {
+                let row = Task { key: 4, list: 1, rank: 1 };
+                let batch = batch(transaction, &[(4, Some(row.clone()))]);
+                self.apply(BTreeMap::from([(4, row)]), Batch { truncated: true, ..batch });
+            }
+            Operation::Requery => {
+                rows.insert(0, Task { key: 0, list: 2, rank: 3 });
+                self.apply(rows, Batch { requery: true, ..batch(transaction, &[]) });
+            }
+            Operation::Gap => {
+                rows.remove(&1);
+                rows.insert(2, Task { key: 2, list: 1, rank: (transaction % 4) as u8 });
+                self.history.push(rows);
+                let loads = self.multiplexer.reload_all();
+                self.begin(loads);
+            }
+            Operation::Subscribe(number) => {
+                let (subscriber, load) = observe(&self.multiplexer, query(number));
+                self.subscribers.push(subscriber);
+                self.begin(load);
+            }
+            Operation::Unsubscribe(number) if !self.subscribers.is_empty() => {
+                let index = usize::from(number) % self.subscribers.len();
+                drop(self.subscribers.swap_remove(index));
+            }
+            Operation::Unsubscribe(_) => {}
+            Operation::Load(ago) => self.finish(ago.into()),
+        }
+        self.receive();
+    }
+
+    fn receive(&mut self) {
+        self.subscribers.iter_mut().for_each(Subscriber::receive);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1024))]
     /// Whatever the order of changes, loads, gaps and subscriptions: at rest every subscriber has
     /// what the query gives, and got there by steps that fit.
     #[test]
     fn subscribers_converge(operations in proptest::collection::vec(operation(), 1..80)) {
-        let multiplexer = Multiplexer::new("tasks");
-        let table = (0..9).map(|key| (key, Task { key, list: key % 3, rank: key % 4 }));
-        let mut history: Vec<BTreeMap<u8, Task>> = vec![table.collect()];
-        let mut loads: VecDeque<(Load, usize)> = VecDeque::new();
-        let mut subscribers: Vec<Subscriber> = Vec::new();
-        let mut waiting: Vec<oneshot::Receiver<Option<Load>>> = Vec::new();
-        let finish = |loads: &mut VecDeque<(Load, usize)>, waiting: &mut Vec<_>, history: &[BTreeMap<u8, Task>], ago: usize| {
-            let Some((load, begun)) = loads.pop_front() else { return };
-            // A read sees any point since it began, and is told when the feed has come so far.
-            let seen = (history.len() - 1).saturating_sub(ago).max(begun);
-            waiting.push(begin_finish(&multiplexer, load, &history[seen], |xid| xid <= seen as u64));
-            waiting.retain_mut(|repeat| match repeat.now_or_never() {
-                Some(repeat) => {
-                    let repeat = repeat.ok().flatten();
-                    loads.extend(repeat.map(|load| (load, history.len() - 1)));
-                    false
-                }
-                None => true,
-            });
-        };
+        let mut run = Run::new();
         let mut gaps = 0;
         for operation in operations {
             gaps += usize::from(matches!(operation, Operation::Gap | Operation::Requery));
-            let mut rows = history[history.len() - 1].clone();
-            let transaction = history.len() as u64;
-            let mut made = Vec::new();
-            match operation {
-                Operation::Change(changes) => {
-                    let mut last = BTreeMap::new();
-                    for (key, row) in changes {
-                        last.insert(key, row.map(|(list, rank)| Task { key, list, rank }));
-                    }
-                    for (key, row) in &last {
-                        match row {
-                            Some(row) => rows.insert(*key, row.clone()),
-                            None => rows.remove(key),
-                        };
-                    }
-                    history.push(rows);
-                    let changes: Vec<_> = last.into_iter().collect();
-                    made = multiplexer.apply(batch(transaction, &changes));
-                }
-                Operation::Truncate => {
-                    let row = Task { key: 4, list: 1, rank: 1 };
-                    history.push(BTreeMap::from([(4, row.clone())]));
-                    let batch = batch(transaction, &[(4, Some(row))]);
-                    made = multiplexer.apply(Batch { truncated: true, ..batch });
-                }
-                Operation::Requery => {
-                    rows.insert(0, Task { key: 0, list: 2, rank: 3 });
-                    history.push(rows);
-                    made = multiplexer.apply(Batch { requery: true, ..batch(transaction, &[]) });
-                }
-                Operation::Gap => {
-                    rows.remove(&1);
-                    rows.insert(2, Task { key: 2, list: 1, rank: (transaction % 4) as u8 });
-                    history.push(rows);
-                    made = multiplexer.reload_all();
-                }
-                Operation::Subscribe(number) => {
-                    let (subscriber, load) = observe(&multiplexer, query(number));
-                    subscribers.push(subscriber);
-                    made.extend(load);
-                }
-                Operation::Unsubscribe(number) if !subscribers.is_empty() => {
-                    let index = usize::from(number) % subscribers.len();
-                    drop(subscribers.swap_remove(index));
-                }
-                Operation::Unsubscribe(_) => {}
-                Operation::Load(ago) => finish(&mut loads, &mut waiting, &history, ago.into()),
-            }
-            loads.extend(made.into_iter().map(|load| (load, history.len() - 1)));
-            for subscriber in &mut subscribers {
-                subscriber.receive();
-            }
+            run.run(operation);
             // A feed that breaks too often is worse than documents that go back.
             if gaps < 3 {
-                check_age(&subscribers)?;
+                check_age(&run.subscribers)?;
             }
         }
-        while !loads.is_empty() {
-            finish(&mut loads, &mut waiting, &history, 0);
+        while !run.loads.is_empty() {
+            run.finish(0);
         }
-        for subscriber in &mut subscribers {
-            subscriber.receive();
-            prop_assert_eq!(
-                &subscriber.documents,
-                &given(&history[history.len() - 1], &subscriber.query)
-            );
+        run.receive();
+        for subscriber in &run.subscribers {
+            prop_assert_eq!(&subscriber.documents, &given(run.now(), &subscriber.query));
         }
-        prop_assert!(waiting.is_empty());
-        drop(subscribers);
-        prop_assert!(multiplexer.is_idle());
+        prop_assert!(run.waiting.is_empty());
+        run.subscribers.clear();
+        prop_assert!(run.multiplexer.is_idle());
     }
 }

@@ -1,21 +1,22 @@
 //! A session between a strict client and publications and methods that do what they are told.
 
 mod documents;
+mod operation;
 mod protocol;
 mod publications;
 
 use std::time::{Duration, Instant};
 
-use arbitrary::Arbitrary;
 use ddp_core::merge_box::{Outgoing, PublicationStrategies, PublicationStrategy};
 use ddp_core::session::{CallKey, CloseReason, Event, Input, Output, SessionConfig};
 use ddp_core::{DdpError, Session, SubscriptionKey};
 
 use self::documents::Shown;
+pub use self::operation::{FieldBits, Operation, Setup};
 use self::protocol::{Message, Protocol};
 use self::publications::{Mail, PUBLICATIONS, Publications};
 use crate::answer::Answer;
-use crate::client::{Client, Fields};
+use crate::client::Client;
 use crate::trace;
 
 const COLLECTIONS: [&str; 4] = ["merged", "multi", "single", ORDERED];
@@ -27,61 +28,6 @@ const MALFORMED: [(&str, &str); 3] = [
     (r#"{"msg":"sub","id":"s0"}"#, "Malformed subscription"),
     (r#"{"msg":"method","id":"1","method":"m","params":7}"#, "Malformed method invocation"),
 ];
-
-/// How a session is set up.
-#[derive(Arbitrary, Debug)]
-pub struct Setup {
-    multi: bool,
-    single: u8,
-    calls_max: u8,
-    subscriptions_max: u8,
-    queued_messages_max: u8,
-    reports_messages: bool,
-}
-
-/// Fields of a document: two bits for each, of which 3 means none.
-#[derive(Arbitrary, Clone, Copy, Debug)]
-pub struct FieldBits(u8);
-
-impl FieldBits {
-    fn fields(self) -> Fields {
-        let value = |at: u8| (at, self.0 >> (2 * at) & 3);
-        let present = (0..4).map(value).filter(|(_, value)| *value < 3);
-        present.map(|(at, value)| (format!("f{at}"), value.to_string())).collect()
-    }
-}
-
-/// One thing that happens. Subscriptions and calls are picked from those that go on, or, for odd
-/// numbers, from all that there ever were.
-#[derive(Arbitrary, Debug)]
-#[expect(missing_docs, reason = "the names are those of inputs")]
-pub enum Operation {
-    Sub { id: u8, publication: u8 },
-    Unsub(Option<u8>),
-    Method { id: u8 },
-    Ping(Option<u8>),
-    Pong,
-    Connect,
-    Garbage(u8),
-    Malformed(u8),
-    Write { query: u8, id: u8, fields: Option<FieldBits> },
-    ByHand { subscription: u8, collection: u8, id: u8, fields: Option<FieldBits> },
-    Place { subscription: u8, id: u8, fields: Option<FieldBits>, before: Option<u8> },
-    Deliver(u8),
-    Conflate,
-    Ready(u8),
-    Returned(u8),
-    Stop { subscription: u8, has_error: bool },
-    UnblockSubscription(u8),
-    UnblockCall(u8),
-    Result { call: u8, kind: u8 },
-    Updated(u8),
-    Universal(u8),
-    Rerun,
-    Pass { seconds: u8 },
-    EarlyTimeout,
-    Backlogged,
-}
 
 /// Everything around a session.
 pub struct World {

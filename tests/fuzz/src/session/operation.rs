@@ -1,0 +1,60 @@
+//! What the fuzzer's bytes say: how a session is set up, and what happens to it.
+
+use arbitrary::Arbitrary;
+
+use crate::client::Fields;
+
+/// How a session is set up.
+#[derive(Arbitrary, Debug)]
+pub struct Setup {
+    pub(super) multi: bool,
+    pub(super) single: u8,
+    pub(super) calls_max: u8,
+    pub(super) subscriptions_max: u8,
+    pub(super) queued_messages_max: u8,
+    pub(super) reports_messages: bool,
+}
+
+/// Fields of a document: two bits for each, of which 3 means none.
+#[derive(Arbitrary, Clone, Copy, Debug)]
+pub struct FieldBits(u8);
+
+impl FieldBits {
+    pub(super) fn fields(self) -> Fields {
+        let value = |at: u8| (at, self.0 >> (2 * at) & 3);
+        let present = (0..4).map(value).filter(|(_, value)| *value < 3);
+        present.map(|(at, value)| (format!("f{at}"), value.to_string())).collect()
+    }
+}
+
+/// One thing that happens. Subscriptions and calls are picked from those that go on, or, for odd
+/// numbers, from all that there ever were.
+#[derive(Arbitrary, Debug)]
+#[expect(missing_docs, reason = "the names are those of inputs")]
+pub enum Operation {
+    Sub { id: u8, publication: u8 },
+    Unsub(Option<u8>),
+    Method { id: u8 },
+    Ping(Option<u8>),
+    Pong,
+    Connect,
+    Garbage(u8),
+    Malformed(u8),
+    Write { query: u8, id: u8, fields: Option<FieldBits> },
+    ByHand { subscription: u8, collection: u8, id: u8, fields: Option<FieldBits> },
+    Place { subscription: u8, id: u8, fields: Option<FieldBits>, before: Option<u8> },
+    Deliver(u8),
+    Conflate,
+    Ready(u8),
+    Returned(u8),
+    Stop { subscription: u8, has_error: bool },
+    UnblockSubscription(u8),
+    UnblockCall(u8),
+    Result { call: u8, kind: u8 },
+    Updated(u8),
+    Universal(u8),
+    Rerun,
+    Pass { seconds: u8 },
+    EarlyTimeout,
+    Backlogged,
+}
