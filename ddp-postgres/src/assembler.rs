@@ -43,8 +43,8 @@ pub struct Batch {
     pub xid: u64,
     /// One change for each row, in the order in which the rows were first changed.
     pub changes: Vec<Change>,
-    /// The ids and keys, as JSON, of rows that are among the changes as gone, but of which it is only
-    /// known that they were changed: they are to be read.
+    /// The ids and keys, as JSON, of all rows if of any it is only known that it was changed: they
+    /// are to be read, and are among the changes as gone until then.
     pub unread: Vec<(DocumentId, String)>,
     /// Whether every row that is not among the changes is gone.
     pub truncated: bool,

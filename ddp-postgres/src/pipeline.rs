@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 use tokio_postgres::types::ToSql;
 
 use crate::assembler::{Assembled, Batch};
-use crate::db::Inner;
+use crate::db::{Inner, RETRY_AFTER};
 use crate::error::Error;
 use crate::read_ahead::ReadAhead;
 use crate::row::Row;
@@ -122,7 +122,7 @@ impl Inner {
             if item.has_unread_rows()
                 && let Item::Assembled(Assembled::Batch(batch)) = item
             {
-                item = self.read_rows(batch).await;
+                item = self.read_rows(batch, generation).await;
             }
             let mut pipeline = self.pipeline.lock();
             if pipeline.generation == generation {
@@ -140,8 +140,10 @@ impl Inner {
         }
     }
 
-    /// Reads the rows that a batch only names. If that fails, live queries read for themselves.
-    async fn read_rows(&self, mut batch: Batch) -> Item {
+    /// Reads the rows that a batch only names. A database out of reach is tried again until the feed
+    /// is interrupted as well, for then all is read again; if a read fails otherwise, live queries
+    /// read for themselves.
+    async fn read_rows(&self, mut batch: Batch, generation: u64) -> Item {
         let (ids, keys): (Vec<_>, Vec<_>) = std::mem::take(&mut batch.unread).into_iter().unzip();
         let collection = self.collections.get(&*batch.collection);
         let Some(collection) = collection.filter(|found| !found.multiplexer.is_idle()) else {
@@ -149,8 +151,22 @@ impl Inner {
             batch.changes.clear();
             return Item::Assembled(Assembled::Batch(batch));
         };
-        let read = AssertUnwindSafe(self.select_keys(collection, &keys)).catch_unwind().await;
-        match read.unwrap_or_else(|_| Err(Error::panicked())) {
+        let read = loop {
+            let read = AssertUnwindSafe(self.select_keys(collection, &keys)).catch_unwind().await;
+            match read.unwrap_or_else(|_| Err(Error::panicked())) {
+                Err(error)
+                    if error.is_transient()
+                        && !self.is_closed()
+                        && !collection.multiplexer.is_idle()
+                        && self.pipeline.lock().generation == generation =>
+                {
+                    tracing::debug!("rows of {}: {error}; trying again", batch.collection);
+                    tokio::time::sleep(RETRY_AFTER).await;
+                }
+                read => break read,
+            }
+        };
+        match read {
             Ok((rows, snapshot)) => {
                 let mut rows: HashMap<_, _> =
                     rows.into_iter().map(|row| (row.id().clone(), row)).collect();

@@ -45,7 +45,8 @@ counters! {
     /// Rows in them.
     changes,
     /// Batches that told no rows, but that their collection must be read again: a statement beyond
-    /// [`Table::rows_max`](crate::Table::rows_max), or a transaction beyond what is kept of one.
+    /// [`Table::rows_max`](crate::Table::rows_max), a transaction beyond what is kept of one, or rows
+    /// that could not be read by their keys.
     requeries,
     /// Times that a live query read its documents: when it began, after a gap, and after changes that
     /// cannot be decided outside of PostgreSQL.

@@ -191,18 +191,36 @@ async fn when_too_much_waits_for_a_read_everything_is_read_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_read_whose_connection_is_lost_is_tried_again() {
+    let mut fixture = Fixture::start("lost").await;
+    let loads = fixture.db.stats().loads;
+    let locker = insert_and_lock(&fixture, "INSERT INTO tasks VALUES ('a', 'x')").await;
+    end_read(&fixture, "pg_terminate_backend").await;
+    locker.batch_execute("COMMIT").await.unwrap();
+    fixture.until("a", Some("x")).await;
+    let stats = fixture.db.stats();
+    assert_eq!((stats.key_reads, stats.requeries, stats.loads), (2, 0, loads));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rows_that_cannot_be_read_make_queries_read_again() {
     let mut fixture = Fixture::start("error").await;
     let locker = insert_and_lock(&fixture, "INSERT INTO tasks VALUES ('a', 'x')").await;
-    let watcher = fixture.connect().await;
-    let end_read = "SELECT COALESCE(bool_and(pg_terminate_backend(pid)), false) \
-                    FROM pg_stat_activity WHERE datname = current_database() \
-                    AND wait_event_type = 'Lock' AND query LIKE '%ddp_key%'";
-    until_true(&watcher, end_read).await;
+    end_read(&fixture, "pg_cancel_backend").await;
     locker.batch_execute("COMMIT").await.unwrap();
     fixture.until("a", Some("x")).await;
     let stats = fixture.db.stats();
     assert_eq!((stats.key_reads, stats.requeries, stats.gaps_connection), (1, 1, 0));
+}
+
+/// Makes the server's read of rows by their keys, which waits for a lock, fail.
+async fn end_read(fixture: &Fixture, by: &str) {
+    let end_read = format!(
+        "SELECT COALESCE(bool_and({by}(pid)), false) FROM pg_stat_activity \
+         WHERE datname = current_database() AND wait_event_type = 'Lock' \
+         AND query LIKE '%ddp_key%'"
+    );
+    until_true(&fixture.connect().await, &end_read).await;
 }
 
 /// Inserts into the tasks, and holds a lock on them before the server can read what was inserted. It

@@ -34,8 +34,10 @@ pub(super) struct Pending {
     given_up: bool,
     partial: Option<Partial>,
     changes: Vec<Change>,
-    /// The keys of rows that are to be read.
-    unread: HashMap<DocumentId, String>,
+    /// The keys of rows that were told by them, and of those that are gone.
+    keys: HashMap<DocumentId, String>,
+    /// Whether any of the rows is to be read.
+    is_unread: bool,
     positions: HashMap<DocumentId, usize>,
     bytes: usize,
     truncated: bool,
@@ -51,7 +53,8 @@ impl Pending {
             given_up: false,
             partial: None,
             changes: Vec::new(),
-            unread: HashMap::new(),
+            keys: HashMap::new(),
+            is_unread: false,
             positions: HashMap::new(),
             bytes: 0,
             truncated: false,
@@ -111,12 +114,13 @@ impl Pending {
     /// The changes so far. Later ones of the same transaction make another batch.
     pub(super) fn take_batch(&mut self) -> Option<Batch> {
         let xid = self.xid.filter(|_| !self.given_up)?;
+        let unread = self.take_unread();
         self.positions = HashMap::new();
         self.bytes = 0;
         let batch = Batch {
             collection: self.layout.collection().clone(),
             xid,
-            unread: self.take_unread(),
+            unread,
             changes: std::mem::take(&mut self.changes),
             truncated: std::mem::take(&mut self.truncated),
             requery: std::mem::take(&mut self.requery),
@@ -156,23 +160,18 @@ impl Pending {
                 let row = layout.parse_row(text)?;
                 Ok(Change { id: row.id().clone(), row: Some(row) })
             }),
-            Operation::Delete(keys) => self.apply_each(&keys, bytes_max, |layout, key| {
-                Ok(Change { id: layout.document_id(key)?, row: None })
-            }),
+            Operation::Delete(keys) => {
+                let may_be_read = self.layout.sends_keys();
+                self.apply_keys(&keys, bytes_max, may_be_read);
+            }
             Operation::Keys(keys) => {
-                self.apply_each(&keys, bytes_max, |layout, key| {
-                    Ok(Change { id: layout.document_id(key)?, row: None })
-                });
-                if !self.requery {
-                    let layout = &self.layout;
-                    let read =
-                        |key: &&str| Some((layout.document_id(key).ok()?, (*key).to_owned()));
-                    self.unread.extend(keys.iter().filter_map(read));
-                }
+                self.apply_keys(&keys, bytes_max, true);
+                self.is_unread = true;
             }
             Operation::Truncate => {
                 self.changes.clear();
-                self.unread.clear();
+                self.keys.clear();
+                self.is_unread = false;
                 self.positions.clear();
                 self.bytes = 0;
                 self.truncated = true;
@@ -207,18 +206,39 @@ impl Pending {
         }
     }
 
-    /// The keys in the order of the changes.
+    /// Rows that are gone, or of which it will be read what they are if `may_be_read`.
+    fn apply_keys(&mut self, keys: &[&str], bytes_max: usize, may_be_read: bool) {
+        self.apply_each(keys, bytes_max, |layout, key| {
+            Ok(Change { id: layout.document_id(key)?, row: None })
+        });
+        if may_be_read && !self.requery {
+            let layout = &self.layout;
+            let known = |key: &&str| Some((layout.document_id(key).ok()?, (*key).to_owned()));
+            self.keys.extend(keys.iter().filter_map(known));
+        }
+    }
+
+    /// The keys of all rows if any of them is to be read, in the order of the changes: the read may
+    /// see later transactions, and the batch is to show all of its rows at one point.
     fn take_unread(&mut self) -> Vec<(DocumentId, String)> {
-        let mut unread = std::mem::take(&mut self.unread);
-        if unread.is_empty() {
+        let mut keys = std::mem::take(&mut self.keys);
+        if !std::mem::take(&mut self.is_unread) || self.requery {
             return Vec::new();
         }
-        self.changes.iter().filter_map(|change| unread.remove_entry(&change.id)).collect()
+        let unread = self.changes.iter().map_while(|change| keys.remove_entry(&change.id));
+        let unread: Vec<_> = unread.collect();
+        if self.truncated || unread.len() < self.changes.len() {
+            // What others put into the table meanwhile cannot be asked for, nor rows whose keys
+            // were not told.
+            self.give_rows_up();
+            return Vec::new();
+        }
+        unread
     }
 
     /// Replaces what is known of the row.
     fn record(&mut self, change: Change) {
-        self.unread.remove(&change.id);
+        self.keys.remove(&change.id);
         self.bytes += bytes(change.row.as_ref());
         match self.positions.entry(change.id.clone()) {
             Entry::Vacant(entry) => {
@@ -237,7 +257,7 @@ impl Pending {
         self.requery = true;
         self.truncated = false;
         self.changes = Vec::new();
-        self.unread = HashMap::new();
+        self.keys = HashMap::new();
         self.positions = HashMap::new();
         self.bytes = 0;
     }

@@ -4,13 +4,15 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::notification::OperationKind;
-use crate::schema::fixture::layout;
+use crate::schema::fixture::{keys_only, layout};
 use crate::value::ValueKind;
 
 const BYTES_MAX: usize = 100_000;
 
+const COLUMNS: [(&str, ValueKind); 2] = [("id", ValueKind::Integer), ("title", ValueKind::Text)];
+
 fn tasks() -> Arc<Layout> {
-    Arc::new(layout(&[("id", ValueKind::Integer), ("title", ValueKind::Text)], false))
+    Arc::new(layout(&COLUMNS, false))
 }
 
 fn assembler() -> (Assembler, String) {
@@ -69,23 +71,39 @@ fn a_transaction_becomes_its_net_effect() {
 }
 
 #[test]
-fn rows_told_by_keys_are_to_be_read_unless_they_are_gone_or_told_later() {
+fn if_any_row_is_to_be_read_all_of_the_transaction_are() {
+    let mut assembler = Assembler::new(BYTES_MAX);
+    let layout = Arc::new(keys_only(&COLUMNS));
+    assembler.listen(layout.clone());
+    let mut told = |payloads: &[&str]| {
+        for payload in payloads {
+            assembler.feed(layout.channel(), payload);
+        }
+        assembler.end_of_burst();
+        let [batch] = <[Batch; 1]>::try_from(batches(drain(&mut assembler))).unwrap();
+        (batch.truncated, batch.requery, unread(&batch).join(" "), batch.changes.len())
+    };
+    let gone_at_first = told(&["7 1 1 1 k 1,2,3", "7 2 1 1 d 2,5", "7 3 1 1 k 5"]);
+    assert_eq!(gone_at_first, (false, false, "1 2 3 5".to_owned(), 4));
+    assert_eq!(told(&["8 1 1 1 d 1,2"]), (false, false, String::new(), 2), "nothing to read");
+    // What else is in the table when the row is read nobody can tell.
+    assert_eq!(told(&["9 1 1 1 t ", "9 2 1 1 k 2"]), (false, true, String::new(), 0));
+    assert_eq!(told(&["10 1 1 1 k 1", "10 2 1 1 t "]), (true, false, String::new(), 0));
+    let in_full = format!("11 1 1 1 u {}", row(3, "c"));
+    assert_eq!(told(&[&in_full, "11 2 1 1 k 1"]), (false, true, String::new(), 0));
+    assert_eq!(told(&["12 1 1 1 k 3", "12 2 1 1 r "]), (false, true, String::new(), 0));
+}
+
+#[test]
+fn rows_told_by_keys_are_read_whoever_installed_the_triggers() {
     let (mut assembler, channel) = assembler();
-    for payload in ["7 1 1 1 k 1,2,3", "7 2 1 1 d 2", &format!("7 3 1 1 u {}", row(3, "c"))] {
-        assembler.feed(&channel, payload);
-    }
-    assembler.feed(&channel, "7 4 1 1 k 4");
+    assembler.feed(&channel, "7 1 1 1 k 1,2");
+    assembler.feed(&channel, "8 1 1 1 k 1");
+    assembler.feed(&channel, "8 2 1 1 d 2");
     assembler.end_of_burst();
     let done = batches(drain(&mut assembler));
-    assert_eq!(unread(&done[0]), ["1", "4"]);
-    let net_of_all = [("~1", None), ("~2", None), ("~3", Some("\"c\"")), ("~4", None)];
-    assert_eq!(net(&done[0]), net_of_all);
-    for payload in ["8 1 1 1 k 1", "8 2 1 1 t ", "8 3 1 1 k 2"] {
-        assembler.feed(&channel, payload);
-    }
-    assembler.end_of_burst();
-    let done = batches(drain(&mut assembler));
-    assert_eq!((done[0].truncated, unread(&done[0])), (true, vec!["2"]));
+    assert_eq!((unread(&done[0]), done[0].requery), (vec!["1", "2"], false));
+    assert_eq!((unread(&done[1]), done[1].requery), (vec![], true), "2 cannot be read by its id");
 }
 
 #[test]

@@ -22,6 +22,13 @@ pub(crate) fn layout(columns: &[(&str, ValueKind)], string_ids: bool) -> Layout 
     Layout::new("tasks", ("public", "tasks"), columns, vec![0], traits)
 }
 
+/// The same, of which rows are told by their keys.
+pub(crate) fn keys_only(columns: &[(&str, ValueKind)]) -> Layout {
+    let mut layout = layout(columns, false);
+    layout.keys_only = true;
+    layout
+}
+
 /// The same, with all columns for a key.
 pub(crate) fn composite(columns: &[(&str, ValueKind)]) -> Layout {
     let mut layout = layout(columns, false);

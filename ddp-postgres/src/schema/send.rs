@@ -77,7 +77,7 @@ impl Layout {
     }
 
     /// Whether rows that were inserted or updated are told by their keys only.
-    pub(super) fn sends_keys(&self) -> bool {
+    pub(crate) fn sends_keys(&self) -> bool {
         self.keys_only && self.feed == Feed::Notify
     }
 

@@ -54,8 +54,6 @@ pub(crate) struct Run {
     pub(crate) transactions: AtomicUsize,
     pub(crate) messages: AtomicUsize,
     pub(crate) puts: AtomicUsize,
-    /// Whether a document that goes back is a mistake. Where rows are told by their keys it is not.
-    pub(crate) revisions_rise: bool,
     /// A writer's pauses end before this.
     pub(crate) pause: Duration,
 }
@@ -97,7 +95,7 @@ async fn converge(test: &str, feed: Feed, keys_only: bool, has_faults: bool, sec
     }
     let addresses: Arc<[SocketAddr]> = servers.iter().map(|server| server.address).collect();
     let pause = Duration::from_millis(from_environment("CONVERGENCE_PAUSE").unwrap_or(4));
-    let run = Arc::new(Run { revisions_rise: !keys_only, pause, ..Run::default() });
+    let run = Arc::new(Run { pause, ..Run::default() });
 
     let mut writers = Vec::new();
     for number in 0..RUST_WRITERS {

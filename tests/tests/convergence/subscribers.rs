@@ -24,9 +24,9 @@ pub(crate) struct Subscriber {
 }
 
 impl Subscriber {
-    async fn join(servers: &[SocketAddr], number: usize, dice: &mut Dice, run: &Run) -> Self {
+    async fn join(servers: &[SocketAddr], number: usize, dice: &mut Dice) -> Self {
         let mut client = Client::connect(*dice.pick(servers)).await;
-        client.revisions_rise = run.revisions_rise;
+        client.revisions_rise = true;
         let mut subscriber = Self {
             client,
             subscriptions: Vec::new(),
@@ -98,7 +98,7 @@ pub(crate) async fn subscribe(
     mut dice: Dice,
     run: Arc<Run>,
 ) -> Subscriber {
-    let mut subscriber = Subscriber::join(&servers, number, &mut dice, &run).await;
+    let mut subscriber = Subscriber::join(&servers, number, &mut dice).await;
     while !run.is_over() {
         subscriber.client.read_for(Duration::from_millis(dice.below(300) as u64)).await;
         match dice.below(9) {
@@ -106,7 +106,7 @@ pub(crate) async fn subscribe(
                 let own = std::mem::take(&mut subscriber.own);
                 run.count_many(&run.messages, subscriber.client.messages);
                 run.count_many(&run.puts, subscriber.writes);
-                let next = Subscriber::join(&servers, number, &mut dice, &run).await;
+                let next = Subscriber::join(&servers, number, &mut dice).await;
                 std::mem::replace(&mut subscriber, next).client.close().await;
                 subscriber.own = own;
             }
