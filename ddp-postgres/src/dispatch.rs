@@ -99,7 +99,7 @@ impl Inner {
     /// The feed begins, perhaps again: whatever happened before may have been missed.
     pub(crate) fn handle_gap(&self) {
         self.assembler.lock().reset();
-        self.pipeline.lock().interrupt();
+        self.interrupt();
         self.read_everything_again();
     }
 

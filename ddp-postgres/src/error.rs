@@ -210,6 +210,18 @@ impl Error {
         }
     }
 
+    /// Whether the connection was lost, or none could be made.
+    pub(crate) fn is_of_connection(&self) -> bool {
+        let is_io = |error: &tokio_postgres::Error| {
+            let source = std::error::Error::source(error);
+            source.is_some_and(|source| source.is::<std::io::Error>())
+        };
+        self.postgres().is_some_and(|error| match error.code() {
+            Some(code) => ["08", "57P"].iter().any(|class| code.code().starts_with(class)),
+            None => error.is_closed() || is_io(error),
+        })
+    }
+
     /// Whether a statement or a row did not fit the table (class 42 of PostgreSQL's codes, or a plan
     /// that has become invalid).
     pub(crate) fn is_of_schema(&self) -> bool {

@@ -64,6 +64,7 @@
 
 pub mod assembler;
 mod compare;
+mod connection;
 mod db;
 mod dispatch;
 mod driver;

@@ -7,10 +7,10 @@ use std::time::Duration;
 use ddp_core::{DdpError, DocumentId};
 use ddp_server::live_query::Load;
 use futures::FutureExt;
-use futures::channel::oneshot;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
+use crate::connection::Busy;
 use crate::db::{Inner, RETRY_AFTER};
 use crate::error::Error;
 use crate::live_row::LiveRow;
@@ -18,6 +18,7 @@ use crate::schema::Layout;
 use crate::snapshot::TransactionSnapshot;
 use crate::sql;
 use crate::table_collection::{Standing, TableCollection};
+use crate::tokens::Position;
 
 /// How long, at first, until another look at what has committed but is not visible yet.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(1);
@@ -28,7 +29,11 @@ pub(crate) async fn run(db: Arc<Inner>, collection: Arc<TableCollection>, mut lo
     // How far the feed had come when it began to tell this load all.
     let mut position = None;
     let mut wait = LOOK_AGAIN_AFTER;
-    while collection.multiplexer.wants(&load) {
+    loop {
+        let mut interruptions = db.interruptions();
+        if !collection.multiplexer.wants(&load) {
+            return;
+        }
         match collection.current().standing {
             Standing::Live | Standing::Unreadable => {}
             Standing::Gone => {
@@ -42,9 +47,13 @@ pub(crate) async fn run(db: Arc<Inner>, collection: Arc<TableCollection>, mut lo
                 return collection.multiplexer.fail_load(&load, &collection.unavailable());
             }
         }
-        let reading = read(&db, &collection, &load, &mut position);
-        let reading = AssertUnwindSafe(reading).catch_unwind().await;
-        match reading.unwrap_or_else(|_| Err(Error::panicked())) {
+        let reading = AssertUnwindSafe(read(&db, &collection, &load, &mut position)).catch_unwind();
+        let reading = tokio::select! {
+            read = reading => read.unwrap_or_else(|_| Err(Error::panicked())),
+            // This load is void, and might never end: what lost the feed may have lost its connection.
+            _ = interruptions.changed() => Err(Error::interrupted()),
+        };
+        match reading {
             Ok((documents, snapshot)) => {
                 db.counters.loads.add(1);
                 let has_seen = |transaction| snapshot.has_seen_batch(transaction);
@@ -99,18 +108,11 @@ async fn read(
     }
     let select = sql::select(layout, load);
     let permit = db.loads.acquire().await.map_err(|_| Error::closed())?;
-    let client = db.pool.get().await?;
+    let client = Busy::get(&db.pool).await?;
     let visible = db.visibility.begin_read();
-    let result = select_rows(db, layout, &client, &select).await;
-    let (snapshot, rows, has_arrived) = match result {
-        Ok(result) => result,
-        Err(error) => {
-            // Whatever state the connection is in, nobody else should get it.
-            drop(deadpool_postgres::Object::take(client));
-            return Err(error);
-        }
-    };
-    drop((client, permit));
+    let (snapshot, rows, token) = select_rows(db, layout, &client, &select).await?;
+    client.done();
+    drop(permit);
     let snapshot = TransactionSnapshot::parse(snapshot.try_get(0)?)?;
     if !visible.is_complete(layout.channel(), &snapshot, position) {
         return Err(Error::too_early());
@@ -122,17 +124,17 @@ async fn read(
         let row = LiveRow::new(layout, layout.parse_row(row.try_get(0)?)?)?;
         documents.push((row.id().clone(), row));
     }
-    has_arrived.await.map_err(|_| Error::interrupted())?;
+    token.wait().await?;
     Ok((documents, snapshot))
 }
 
 /// Reads the rows in one transaction, along with its snapshot and a token that it notifies.
-async fn select_rows(
-    db: &Inner,
+async fn select_rows<'a>(
+    db: &'a Inner,
     layout: &Layout,
-    client: &deadpool_postgres::Object,
+    client: &Busy,
     select: &sql::Select,
-) -> Result<(Row, Vec<Row>, oneshot::Receiver<()>), Error> {
+) -> Result<(Row, Vec<Row>, Position<'a>), Error> {
     let statement = client.prepare_cached(&select.sql).await?;
     let snapshot_sql = "SELECT pg_catalog.pg_current_snapshot()::text";
     let snapshot_statement = client.prepare_cached(snapshot_sql).await?;
@@ -143,22 +145,16 @@ async fn select_rows(
     let begin = format!(
         "BEGIN ISOLATION LEVEL REPEATABLE READ; LOCK TABLE {relation} IN ACCESS SHARE MODE"
     );
-    let (token, has_arrived) = db.tokens.position();
+    let token = db.tokens.position();
     // What has not been written to disk is not streamed.
-    let send = db.tokens.send_sql(token);
+    let send = db.tokens.send_sql(token.id);
     let commit = format!("SET LOCAL synchronous_commit = local; {send}; COMMIT");
     // Polled in this order, so that all four go out in one round trip.
-    let result = futures::try_join!(
+    let (_, snapshot, rows, _) = futures::try_join!(
         client.batch_execute(&begin),
         client.query_one(&snapshot_statement, &[]),
         client.query(&statement, &params),
         client.batch_execute(&commit),
-    );
-    match result {
-        Ok((_, snapshot, rows, _)) => Ok((snapshot, rows, has_arrived)),
-        Err(error) => {
-            db.tokens.cancel(token);
-            Err(error.into())
-        }
-    }
+    )?;
+    Ok((snapshot, rows, token))
 }

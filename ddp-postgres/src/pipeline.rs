@@ -11,9 +11,11 @@ use std::sync::Arc;
 use ddp_core::DocumentId;
 use futures::FutureExt;
 use serde_json::value::RawValue;
+use tokio::sync::watch;
 use tokio_postgres::types::ToSql;
 
 use crate::assembler::{Assembled, Batch};
+use crate::connection::Busy;
 use crate::db::{Inner, RETRY_AFTER};
 use crate::error::Error;
 use crate::read_ahead::ReadAhead;
@@ -46,8 +48,8 @@ pub(crate) struct Pipeline {
     is_reading: bool,
     /// What has been read of what is still to come.
     ahead: ReadAhead,
-    /// Counts interruptions, so that what was read before one is not taken for news after it.
-    generation: u64,
+    /// Tells of interruptions, so that what was read before one is not taken for news after it.
+    interruptions: watch::Sender<()>,
 }
 
 impl Pipeline {
@@ -61,7 +63,7 @@ impl Pipeline {
         self.waiting.clear();
         self.waiting_bytes = 0;
         self.ahead.clear();
-        self.generation += 1;
+        self.interruptions.send_replace(());
     }
 
     /// Leaves out of the next item what has been read already.
@@ -75,15 +77,13 @@ impl Pipeline {
 
 impl Item {
     fn bytes(&self) -> usize {
-        let rows = match self {
-            Self::Assembled(Assembled::Batch(batch)) => {
-                let row = |row: Option<&Row>| row.map_or(0, |row| row.text().len());
-                let changes = batch.changes.iter();
-                changes.map(|change| OVERHEAD_BYTES + row(change.row.as_ref())).sum()
-            }
-            _ => 0,
-        };
-        OVERHEAD_BYTES + rows
+        let Self::Assembled(Assembled::Batch(batch)) = self else { return OVERHEAD_BYTES };
+        let row = |row: Option<&Row>| row.map_or(0, |row| row.text().len());
+        let changes = batch.changes.iter();
+        let changes = changes
+            .map(|change| OVERHEAD_BYTES + change.id.as_str().len() + row(change.row.as_ref()));
+        let unread = batch.unread.iter().map(|(id, key)| id.as_str().len() + key.len());
+        OVERHEAD_BYTES + changes.sum::<usize>() + unread.sum::<usize>()
     }
 
     fn has_unread_rows(&self) -> bool {
@@ -102,8 +102,8 @@ impl Inner {
             }
             let Some(db) = self.weak().upgrade() else { return };
             pipeline.is_reading = true;
-            let generation = pipeline.generation;
-            tokio::spawn(db.read_and_deliver(item, generation));
+            let interruptions = pipeline.interruptions.subscribe();
+            tokio::spawn(db.read_and_deliver(item, interruptions));
             return;
         }
         pipeline.waiting_bytes += item.bytes();
@@ -116,51 +116,66 @@ impl Inner {
         self.read_everything_again();
     }
 
+    /// The feed is interrupted: whatever waits or is being read will be read again.
+    pub(crate) fn interrupt(&self) {
+        self.pipeline.lock().interrupt();
+    }
+
+    /// Tells of interruptions from now on.
+    pub(crate) fn interruptions(&self) -> watch::Receiver<()> {
+        self.pipeline.lock().interruptions.subscribe()
+    }
+
     /// Reads the rows of a batch, then goes on with what came meanwhile.
-    async fn read_and_deliver(self: Arc<Self>, mut item: Item, mut generation: u64) {
+    async fn read_and_deliver(
+        self: Arc<Self>,
+        mut item: Item,
+        mut interruptions: watch::Receiver<()>,
+    ) {
         loop {
-            if item.has_unread_rows()
-                && let Item::Assembled(Assembled::Batch(batch)) = item
-            {
-                item = self.read_rows(batch, generation).await;
-            }
+            let read = tokio::select! {
+                read = self.read_rows(item) => Some(read),
+                // It might never end: what lost the feed may have lost its connection.
+                _ = interruptions.changed() => None,
+            };
             let mut pipeline = self.pipeline.lock();
-            if pipeline.generation == generation {
-                if let Item::Read(batch, snapshot, ids) = &mut item {
+            if let Some(mut read) = read
+                && interruptions.has_changed().is_ok_and(|has_changed| !has_changed)
+            {
+                if let Item::Read(batch, snapshot, ids) = &mut read {
                     pipeline.ahead.note(&batch.collection, snapshot.clone(), std::mem::take(ids));
                 }
-                self.deliver(item);
+                self.deliver(read);
             }
             let Some(next) = pipeline.waiting.pop_front() else {
                 pipeline.is_reading = false;
                 return;
             };
             pipeline.waiting_bytes -= next.bytes();
-            (item, generation) = (pipeline.strip(next), pipeline.generation);
+            (item, interruptions) = (pipeline.strip(next), pipeline.interruptions.subscribe());
         }
     }
 
-    /// Reads the rows that a batch only names. A database out of reach is tried again until the feed
-    /// is interrupted as well, for then all is read again; if a read fails otherwise, live queries
-    /// read for themselves.
-    async fn read_rows(&self, mut batch: Batch, generation: u64) -> Item {
+    /// Reads the rows that a batch only names, if it does. A lost connection is replaced until the feed is
+    /// interrupted as well, for then all is read again; if a read fails otherwise, live queries read
+    /// for themselves.
+    async fn read_rows(&self, item: Item) -> Item {
+        if !item.has_unread_rows() {
+            return item;
+        }
+        let Item::Assembled(Assembled::Batch(mut batch)) = item else { return item };
         let (ids, keys): (Vec<_>, Vec<_>) = std::mem::take(&mut batch.unread).into_iter().unzip();
         let collection = self.collections.get(&*batch.collection);
-        let Some(collection) = collection.filter(|found| !found.multiplexer.is_idle()) else {
-            // Nobody needs them: whoever comes later reads what there is then.
-            batch.changes.clear();
-            return Item::Assembled(Assembled::Batch(batch));
-        };
         let read = loop {
+            let Some(collection) = collection.filter(|found| !found.multiplexer.is_idle()) else {
+                // Nobody needs them: whoever comes later reads what there is then.
+                batch.changes.clear();
+                return Item::Assembled(Assembled::Batch(batch));
+            };
             let read = AssertUnwindSafe(self.select_keys(collection, &keys)).catch_unwind().await;
             match read.unwrap_or_else(|_| Err(Error::panicked())) {
-                Err(error)
-                    if error.is_transient()
-                        && !self.is_closed()
-                        && !collection.multiplexer.is_idle()
-                        && self.pipeline.lock().generation == generation =>
-                {
-                    tracing::debug!("rows of {}: {error}; trying again", batch.collection);
+                Err(error) if error.is_of_connection() && !self.is_closed() => {
+                    tracing::warn!("rows of {}: {error}; trying again", batch.collection);
                     tokio::time::sleep(RETRY_AFTER).await;
                 }
                 read => break read,
@@ -196,11 +211,12 @@ impl Inner {
             return Err(Error::too_many_keys());
         }
         let params = columns_of_keys(layout, keys)?;
-        let client = self.pool.get().await?;
+        let client = Busy::get(&self.pool).await?;
         self.counters.key_reads.add(1);
         let statement = client.prepare_cached(&layout.select_by_key_sql()).await?;
         let params: Vec<_> = params.iter().map(|texts| texts as &(dyn ToSql + Sync)).collect();
         let rows = client.query(&statement, &params).await?;
+        client.done();
         let (mut found, mut taken) = (Vec::with_capacity(rows.len()), None);
         for row in &rows {
             match row.try_get(0)? {

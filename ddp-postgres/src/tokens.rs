@@ -10,6 +10,7 @@ use ddp_server::Write;
 use futures::channel::oneshot;
 use parking_lot::Mutex;
 
+use crate::error::Error;
 use crate::feed::Feed;
 
 /// The tokens under way.
@@ -35,6 +36,29 @@ enum Token {
     Write { write: Arc<Write>, is_committed: bool, is_lost: bool },
 }
 
+/// A place in the feed, forgotten when this is dropped.
+pub(crate) struct Position<'a> {
+    tokens: &'a Tokens,
+    pub(crate) id: u64,
+    arrival: oneshot::Receiver<()>,
+}
+
+impl Position<'_> {
+    /// Waits until the feed has come there.
+    ///
+    /// # Errors
+    /// If it was interrupted.
+    pub(crate) async fn wait(mut self) -> Result<(), Error> {
+        (&mut self.arrival).await.map_err(|_| Error::interrupted())
+    }
+}
+
+impl Drop for Position<'_> {
+    fn drop(&mut self) {
+        self.tokens.cancel(self.id);
+    }
+}
+
 impl Tokens {
     pub(crate) fn new(feed: Feed) -> Self {
         let channel = format!("ddp server {}", ddp_server::random::id());
@@ -50,10 +74,10 @@ impl Tokens {
         format!("SELECT pg_catalog.{function}'{}', '{token}')", self.channel)
     }
 
-    /// A token that answers when it arrives; dropped if the feed was interrupted.
-    pub(crate) fn position(&self) -> (u64, oneshot::Receiver<()>) {
-        let (sender, receiver) = oneshot::channel();
-        (self.open(Token::Position(sender)), receiver)
+    /// A token that tells when it arrives.
+    pub(crate) fn position(&self) -> Position<'_> {
+        let (sender, arrival) = oneshot::channel();
+        Position { tokens: self, id: self.open(Token::Position(sender)), arrival }
     }
 
     /// A token for a write whose transaction is about to commit, or has committed.
@@ -143,6 +167,7 @@ mod tests {
     use std::sync::Arc;
 
     use ddp_server::WriteFence;
+    use futures::FutureExt;
 
     use super::*;
 
@@ -164,15 +189,28 @@ mod tests {
     }
 
     #[test]
+    fn a_position_is_told_of_or_forgotten() {
+        let tokens = Tokens::new(Feed::Notify);
+        let position = tokens.position();
+        assert!(tokens.arrived(position.id).is_none());
+        position.wait().now_or_never().unwrap().unwrap();
+        let given_up = tokens.position();
+        assert_eq!(tokens.open.lock().tokens.len(), 1);
+        drop(given_up);
+        assert!(tokens.open.lock().tokens.is_empty());
+    }
+
+    #[test]
     fn lost_tokens_are_made_anew_once_the_transaction_has_committed() {
         let tokens = Tokens::new(Feed::Notify);
         let committed = tokens.write(write(), true);
         let running = tokens.write(write(), false);
-        let (_, mut position) = tokens.position();
+        let position = tokens.position();
         assert_eq!(tokens.lose_all().len(), 1);
         assert!(tokens.arrived(committed).is_none());
         assert!(!tokens.cancel(committed), "whoever sent it does not try again");
-        assert!(position.try_recv().is_err(), "whoever waits is told");
+        let told = position.wait().now_or_never().unwrap();
+        assert!(told.is_err_and(|error| error.is_transient()), "whoever waits is told");
         assert!(tokens.committed(running).is_some());
         assert!(tokens.committed(running).is_none());
         assert_eq!(tokens.lose_all().len(), 0);

@@ -8,7 +8,7 @@ use ddp_core::DocumentId;
 
 use super::{Batch, Change, GapReason};
 use crate::notification::{Notification, Operation, OperationKind};
-use crate::row::{Row, RowError};
+use crate::row::RowError;
 use crate::schema::Layout;
 
 /// What a change takes besides the row's text, roughly.
@@ -239,7 +239,7 @@ impl Pending {
     /// Replaces what is known of the row.
     fn record(&mut self, change: Change) {
         self.keys.remove(&change.id);
-        self.bytes += bytes(change.row.as_ref());
+        self.bytes += bytes(&change);
         match self.positions.entry(change.id.clone()) {
             Entry::Vacant(entry) => {
                 entry.insert(self.changes.len());
@@ -247,7 +247,7 @@ impl Pending {
             }
             Entry::Occupied(entry) => {
                 let known = &mut self.changes[*entry.get()];
-                self.bytes -= bytes(known.row.as_ref());
+                self.bytes -= bytes(known);
                 *known = change;
             }
         }
@@ -263,7 +263,9 @@ impl Pending {
     }
 }
 
-/// What a change to a row counts.
-fn bytes(row: Option<&Row>) -> usize {
-    CHANGE_BYTES + row.map_or(0, |row| row.text().len())
+/// What a change to a row counts, with its id and, perhaps, its key.
+fn bytes(change: &Change) -> usize {
+    CHANGE_BYTES
+        + 2 * change.id.as_str().len()
+        + change.row.as_ref().map_or(0, |row| row.text().len())
 }

@@ -102,6 +102,9 @@ impl Task {
                         return;
                     }
                     tracing::warn!("change feed interrupted: {error}");
+                    if let Some(db) = self.db.upgrade() {
+                        db.interrupt();
+                    }
                     if was_connected {
                         wait = RECONNECT_AFTER;
                     }

@@ -40,10 +40,22 @@ pub(super) struct Published<R> {
 }
 
 impl<R: Row> State<R> {
-    /// All queries have missed something, and are to be published together when they have read.
-    pub(super) fn must_catch_up(&mut self) {
-        self.interruptions = if self.catching_up.is_empty() { 0 } else { self.interruptions + 1 };
-        if self.interruptions >= INTERRUPTIONS_MAX {
+    /// All queries have missed something in a gap, and are to be published together when they have
+    /// read.
+    pub(super) fn must_make_up_for_gap(&mut self) {
+        self.gaps = if self.catching_up.is_empty() { 0 } else { self.gaps + 1 };
+        self.must_catch_up(self.gaps);
+    }
+
+    /// The same, since something happened that they must read. However often that is so while they
+    /// make up for a gap, another gap is the first to interrupt them.
+    pub(super) fn must_requery(&mut self) {
+        self.requeries = if self.catching_up.is_empty() { 0 } else { self.requeries + 1 };
+        self.must_catch_up(self.requeries);
+    }
+
+    fn must_catch_up(&mut self, interruptions: u32) {
+        if interruptions >= INTERRUPTIONS_MAX {
             return self.catching_up.clear();
         }
         let slots = self.slots.iter().enumerate().filter(|(_, live)| live.is_some());
@@ -107,7 +119,7 @@ impl<R: Row> State<R> {
         self.catching_up.remove(&slot);
         self.parked.insert(slot);
         if self.catching_up.is_empty() {
-            self.interruptions = 0;
+            (self.gaps, self.requeries) = (0, 0);
         }
     }
 

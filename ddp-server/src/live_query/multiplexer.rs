@@ -122,7 +122,7 @@ impl<R: Row> Multiplexer<R> {
         if batch.requery {
             let slots = 0..state.slots.len();
             let loads = slots.filter_map(|slot| state.reload_missed(slot)).collect();
-            state.must_catch_up();
+            state.must_requery();
             return loads;
         }
         if !batch.truncated && batch.changes.is_empty() {
@@ -138,7 +138,7 @@ impl<R: Row> Multiplexer<R> {
     pub fn reload_all(&self) -> Vec<Load> {
         let mut state = self.state.lock();
         let loads = (0..state.slots.len()).filter_map(|slot| state.reload(slot)).collect();
-        state.must_catch_up();
+        state.must_make_up_for_gap();
         loads
     }
 
@@ -161,7 +161,7 @@ impl<R: Row> Multiplexer<R> {
                 Err(error) => failed.extend(state.reload(slot).map(|load| (load, error))),
             }
         }
-        state.must_catch_up();
+        state.must_make_up_for_gap();
         drop(state);
         for (load, error) in failed {
             self.fail_load(&load, &error);

@@ -31,8 +31,10 @@ pub(super) struct State<R> {
     /// Those of them that were behind the others and have not caught up. Until they have, the loads
     /// that are done wait, and are published together.
     pub(super) catching_up: BTreeSet<usize>,
-    /// How often in a row they were interrupted.
-    pub(super) interruptions: u32,
+    /// How often in a row they were interrupted by a gap.
+    pub(super) gaps: u32,
+    /// How often in a row something happened meanwhile that must be read.
+    pub(super) requeries: u32,
     /// Queries whose loads wait.
     pub(super) parked: BTreeSet<usize>,
     /// The live queries that hold each document.
@@ -96,7 +98,8 @@ impl<R: Row> State<R> {
             router: Router::default(),
             loading: BTreeSet::new(),
             catching_up: BTreeSet::new(),
-            interruptions: 0,
+            gaps: 0,
+            requeries: 0,
             parked: BTreeSet::new(),
             holders: HashMap::new(),
             last_key: 0,

@@ -4,7 +4,7 @@
 //! `updated` comes.
 //!
 //! `CONVERGENCE_SECONDS` says how long the faults last, `CONVERGENCE_PAUSE` for how many milliseconds
-//! at most a writer pauses between transactions (so that a long run leaves something of the machine to
+//! or so a writer pauses at most between transactions (a long run may leave something of the machine to
 //! others), and `SEED` repeats a run's choices.
 
 mod faults;
@@ -54,8 +54,8 @@ pub(crate) struct Run {
     pub(crate) transactions: AtomicUsize,
     pub(crate) messages: AtomicUsize,
     pub(crate) puts: AtomicUsize,
-    /// A writer's pauses end before this.
-    pub(crate) pause: Duration,
+    /// Bounds a writer's pauses, in milliseconds.
+    pub(crate) pause: usize,
 }
 
 impl Run {
@@ -76,7 +76,7 @@ fn seconds() -> u64 {
     from_environment("CONVERGENCE_SECONDS").unwrap_or(60)
 }
 
-fn from_environment(name: &str) -> Option<u64> {
+fn from_environment<T: std::str::FromStr>(name: &str) -> Option<T> {
     let text = std::env::var(name).ok()?;
     Some(text.parse().unwrap_or_else(|_| panic!("{name} is a whole number, not {text}")))
 }
@@ -94,7 +94,7 @@ async fn converge(test: &str, feed: Feed, keys_only: bool, has_faults: bool, sec
         servers.push(ServerProcess::start(port, feed, keys_only).await);
     }
     let addresses: Arc<[SocketAddr]> = servers.iter().map(|server| server.address).collect();
-    let pause = Duration::from_millis(from_environment("CONVERGENCE_PAUSE").unwrap_or(4));
+    let pause = from_environment("CONVERGENCE_PAUSE").unwrap_or(4);
     let run = Arc::new(Run { pause, ..Run::default() });
 
     let mut writers = Vec::new();

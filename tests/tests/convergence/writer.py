@@ -55,7 +55,7 @@ count = 0
 while not select.select([sys.stdin], [], [], 0)[0]:
     try:
         with psycopg.connect(url, autocommit=True) as connection:
-            while not select.select([sys.stdin], [], [], chance.random() * int(pause) / 500)[0]:
+            while not select.select([sys.stdin], [], [], chance.random() * int(pause) / 400)[0]:
                 try:
                     transaction(connection)
                     count += 1

@@ -88,7 +88,7 @@ pub(crate) async fn write(url: String, mut dice: Dice, run: Arc<Run>) {
                 let _ = client.batch_execute("ROLLBACK").await;
             }
             run.count(&run.transactions);
-            tokio::time::sleep(run.pause * dice.below(100) as u32 / 100).await;
+            tokio::time::sleep(Duration::from_millis(dice.below(run.pause.max(1)) as u64)).await;
         }
         connection.abort();
     }
@@ -114,7 +114,7 @@ pub(crate) fn write_by_psql(psql: &str, url: &str, mut dice: Dice, run: &Run) {
         }
         drop(input);
         child.wait().expect("psql ends");
-        std::thread::sleep(run.pause);
+        std::thread::sleep(Duration::from_millis(run.pause as u64));
     }
 }
 
@@ -136,7 +136,7 @@ pub(crate) fn python() -> Option<PathBuf> {
 pub(crate) fn write_by_python(python: &PathBuf, url: &str, seed: &str, run: &Run) {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/convergence/writer.py");
     let mut child = Command::new(python)
-        .args([script, url, seed, &run.pause.as_millis().to_string()])
+        .args([script, url, seed, &run.pause.to_string()])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()

@@ -190,6 +190,29 @@ fn queries_that_missed_a_requery_read_once_more_before_all_are_published() {
 }
 
 #[test]
+fn a_gap_after_many_requeries_is_made_up_for_together_all_the_same() {
+    let multiplexer = Multiplexer::new("tasks");
+    let task = |rank| BTreeMap::from([(1, Task { key: 1, list: 1, rank })]);
+    let (mut first, load) = subscribe(&multiplexer, &Predicate::All);
+    assert!(finish(&multiplexer, load.unwrap(), &task(1), |_| true).is_none());
+    let (_second, load) = subscribe(&multiplexer, &field("rank").lt(9));
+    assert!(finish(&multiplexer, load.unwrap(), &task(1), |_| true).is_none());
+    drop(multiplexer.reload_all());
+    for transaction in [7, 8] {
+        let requery = Batch { requery: true, ..batch(transaction, &[]) };
+        assert!(multiplexer.apply(requery).is_empty(), "both are reading");
+    }
+    let mut loads = multiplexer.reload_all();
+    let mut waiting = begin_finish(&multiplexer, loads.remove(0), &task(2), |_| true);
+    first.receive();
+    assert_eq!(first.documents, select(&task(1), &Predicate::All), "the second has yet to read");
+    assert!((&mut waiting).now_or_never().is_none());
+    assert!(finish(&multiplexer, loads.remove(0), &task(2), |_| true).is_none());
+    first.receive();
+    assert_eq!(first.documents, select(&task(2), &Predicate::All));
+}
+
+#[test]
 fn a_first_read_that_missed_a_requery_is_not_shown_beside_those_that_have_it() {
     let multiplexer = Multiplexer::new("tasks");
     let task = |rank| BTreeMap::from([(1, Task { key: 1, list: 1, rank })]);

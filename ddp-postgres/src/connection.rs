@@ -1,0 +1,38 @@
+//! Connections that go back to the pool only when they have answered.
+
+use std::ops::Deref;
+
+use deadpool_postgres::{Object, Pool};
+
+use crate::error::Error;
+
+/// A connection of the pool, in the middle of something. If that fails or is given up, nobody else
+/// gets the connection: it is closed.
+pub(crate) struct Busy(Option<Object>);
+
+impl Busy {
+    pub(crate) async fn get(pool: &Pool) -> Result<Self, Error> {
+        Ok(Self(Some(pool.get().await?)))
+    }
+
+    /// It has answered everything: others may have it.
+    pub(crate) fn done(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Deref for Busy {
+    type Target = Object;
+
+    fn deref(&self) -> &Object {
+        self.0.as_ref().expect("it is there until it is done")
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        if let Some(client) = self.0.take() {
+            drop(Object::take(client));
+        }
+    }
+}
