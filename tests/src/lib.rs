@@ -4,6 +4,7 @@ pub mod client;
 pub mod database;
 pub mod dice;
 mod feeds;
+pub mod load;
 pub mod peer;
 pub mod proxy;
 

@@ -1,0 +1,77 @@
+//! The server that the load is measured with. It prints its address.
+//!
+//! - `note`: one document, which the method `change` gives another text;
+//! - `notes`: a thousand documents that nobody changes;
+//! - `tasks`: a table of the database at `DATABASE_URL`, if there is one;
+//! - the method `echo` gives back its parameter.
+
+use ddp_postgres::{Db, Feed, Table};
+use ddp_server::extract::{Params, State};
+use ddp_server::{Collection, Cursor, Error, MemoryCollection, Server};
+use serde_json::{Value, json};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const NOTE: Collection<Value> = Collection::new("note");
+const NOTES: Collection<Value> = Collection::new("notes");
+const TASKS: Collection<Value> = Collection::new("tasks");
+
+/// Makes messages of about 200 bytes.
+const TEXT: &str = "The quick brown fox jumps over the lazy dog, while sphinx of black quartz judges \
+    my vow at half past seven";
+
+#[derive(Clone)]
+struct Data {
+    note: MemoryCollection<Value>,
+    notes: MemoryCollection<Value>,
+    db: Option<Db>,
+}
+
+async fn change(
+    State(data): State<Data>,
+    Params((text,)): Params<(String,)>,
+) -> Result<bool, Error> {
+    data.note.update("note", |note| note["text"] = format!("{text} {TEXT}").into())
+}
+
+async fn echo(Params((value,)): Params<(Value,)>) -> Result<Value, Error> {
+    Ok(value)
+}
+
+async fn tasks(State(data): State<Data>) -> Result<Cursor<Value>, Error> {
+    match data.db {
+        Some(db) => Ok(db.find(&TASKS)),
+        None => Err(Error::client(503, "There is no DATABASE_URL")),
+    }
+}
+
+/// `FEED` says how changes are heard.
+fn feed() -> Feed {
+    if std::env::var("FEED").is_ok_and(|feed| feed == "wal") { Feed::Wal } else { Feed::Notify }
+}
+
+#[tokio::main(worker_threads = 2)]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let (note, notes) = (MemoryCollection::new(&NOTE), MemoryCollection::new(&NOTES));
+    note.insert_with_id("note", &json!({"text": TEXT})).expect("a new id");
+    for number in 0..1000 {
+        let note = json!({"number": number, "text": TEXT, "isDone": number % 3 == 0});
+        notes.insert_with_id(&format!("note{number}"), &note).expect("a new id");
+    }
+    let db = match std::env::var("DATABASE_URL") {
+        Ok(url) => Some(Db::builder(&url).feed(feed()).table(Table::new("tasks")).connect().await?),
+        Err(_) => None,
+    };
+    let server = Server::builder()
+        .publish("note", async |State(data): State<Data>| data.note.find())
+        .publish("notes", async |State(data): State<Data>| data.notes.find())
+        .publish("tasks", tasks)
+        .method("change", change)
+        .method("echo", echo)
+        .with_state(Data { note, notes, db });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    println!("{}", listener.local_addr()?);
+    server.serve(listener).await?;
+    Ok(())
+}
