@@ -12,7 +12,8 @@ use ddp_core::DocumentId;
 use crate::assembler::Batch;
 use crate::snapshot::TransactionSnapshot;
 
-/// How many rows are remembered; of more, those that were read first may go back for a moment.
+/// How many rows are remembered. One that is forgotten too early may be taken away for a moment, by a
+/// deletion after which it was there again.
 const ROWS_MAX: usize = if cfg!(test) { 4 } else { 100_000 };
 
 /// The reads that have seen transactions whose batches may still come.

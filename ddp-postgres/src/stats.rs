@@ -45,8 +45,9 @@ counters! {
     /// Rows in them.
     changes,
     /// Batches that told no rows, but that their collection must be read again: a statement beyond
-    /// [`Table::rows_max`](crate::Table::rows_max), a transaction beyond what is kept of one, or rows
-    /// that could not be read by their keys.
+    /// [`Table::rows_max`](crate::Table::rows_max), a transaction beyond what is kept of one, rows that
+    /// could not be read by their keys, or a TRUNCATE and writes in one transaction of a table that
+    /// tells keys only.
     requeries,
     /// Times that a live query read its documents: when it began, after a gap, and after changes that
     /// cannot be decided outside of PostgreSQL.
