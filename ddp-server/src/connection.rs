@@ -389,7 +389,7 @@ impl<T: Transport> Driver<T> {
         mail: &mut VecDeque<Mail>,
     ) -> Poll<Wake> {
         let mail_is_next = std::mem::replace(&mut self.mail_is_next, true);
-        if mail_is_next && self.mailbox.poll_take(cx, mail).is_ready() {
+        if mail_is_next && self.mailbox.take(mail) {
             self.mail_is_next = false;
             return Poll::Ready(Wake::Mail);
         }
@@ -402,7 +402,7 @@ impl<T: Transport> Driver<T> {
                 Err(error) => Wake::Gone(Some(error)),
             });
         }
-        if !mail_is_next && self.mailbox.poll_take(cx, mail).is_ready() {
+        if !mail_is_next && self.mailbox.take(mail) {
             return Poll::Ready(Wake::Mail);
         }
         Poll::Pending

@@ -3,6 +3,7 @@
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use ddp_core::merge_box::{Placement, Source};
@@ -49,6 +50,8 @@ pub(crate) enum Mail {
 pub(crate) struct Mailbox {
     state: Mutex<State>,
     waker: AtomicWaker,
+    /// Set when the state's end is.
+    is_ending: AtomicBool,
     deltas_max: usize,
     exact_max: usize,
 }
@@ -94,7 +97,13 @@ impl Mailbox {
             exact: 0,
             end: End::No,
         };
-        Self { state: Mutex::new(state), waker: AtomicWaker::new(), deltas_max, exact_max }
+        Self {
+            state: Mutex::new(state),
+            waker: AtomicWaker::new(),
+            is_ending: AtomicBool::new(false),
+            deltas_max,
+            exact_max,
+        }
     }
 
     pub(crate) fn push(&self, mail: Mail) {
@@ -117,6 +126,7 @@ impl Mailbox {
                     state.exact += 1;
                     if state.exact > self.exact_max {
                         state.end = End::Behind;
+                        self.is_ending.store(true, Ordering::Release);
                     }
                 }
                 Kind::Other => {}
@@ -127,17 +137,9 @@ impl Mailbox {
         self.waker.wake();
     }
 
-    /// Moves all mail to `into`, which must be empty; pending if there is none.
-    pub(crate) fn poll_take(&self, cx: &Context<'_>, into: &mut VecDeque<Mail>) -> Poll<()> {
-        if self.take(into) {
-            return Poll::Ready(());
-        }
-        self.waker.register(cx.waker());
-        // Mail that came between the look and the registration woke nobody.
-        if self.take(into) { Poll::Ready(()) } else { Poll::Pending }
-    }
-
-    fn take(&self, into: &mut VecDeque<Mail>) -> bool {
+    /// Moves all mail to `into`, which must be empty. False if there is none; whoever polled for the
+    /// [end](Self::poll_end) before is woken when there is.
+    pub(crate) fn take(&self, into: &mut VecDeque<Mail>) -> bool {
         let mut state = self.state.lock();
         std::mem::swap(&mut state.mail, into);
         state.deltas = 0;
@@ -171,14 +173,20 @@ impl Mailbox {
         let mut state = self.state.lock();
         if state.end == End::No {
             state.end = End::Requested;
+            self.is_ending.store(true, Ordering::Release);
         }
         drop(state);
         self.waker.wake();
     }
 
     /// Ready when the connection is to end; the mail that is still to be sent is moved to `into`.
+    /// Pending until then, and until there is any mail.
     pub(crate) fn poll_end(&self, cx: &Context<'_>, into: &mut VecDeque<Mail>) -> Poll<EndReason> {
         self.waker.register(cx.waker());
+        // Most of the time nothing ends, and the mail is looked at next.
+        if !self.is_ending.load(Ordering::Acquire) {
+            return Poll::Pending;
+        }
         let mut state = self.state.lock();
         match state.end {
             End::No => return Poll::Pending,
@@ -192,6 +200,7 @@ impl Mailbox {
     pub(crate) fn close(&self) {
         let mut state = self.state.lock();
         state.end = End::Closed;
+        self.is_ending.store(true, Ordering::Release);
         let mail = std::mem::take(&mut state.mail);
         drop(state);
         drop(mail);
@@ -311,7 +320,7 @@ mod tests {
 
     fn take(mailbox: &Mailbox) -> Vec<Mail> {
         let mut mail = VecDeque::new();
-        let _ = mailbox.poll_take(&Context::from_waker(Waker::noop()), &mut mail);
+        mailbox.take(&mut mail);
         mail.into()
     }
 

@@ -309,7 +309,6 @@ impl<T> fmt::Debug for MemoryCollection<T> {
 #[cfg(test)]
 mod tests {
     use std::collections::VecDeque;
-    use std::task::{Context, Waker};
 
     use ddp_core::merge_box::Source;
     use serde_json::json;
@@ -381,7 +380,7 @@ mod tests {
 
     fn mail(mailbox: &Mailbox) -> usize {
         let mut mail = VecDeque::new();
-        let _ = mailbox.poll_take(&Context::from_waker(Waker::noop()), &mut mail);
+        mailbox.take(&mut mail);
         mail.len()
     }
 

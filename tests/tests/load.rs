@@ -63,7 +63,7 @@ async fn every_message_to_every_client_is_counted() {
         let params = r#"["$mark"]"#.to_owned();
         let mut driver = Driver::method(&raw, "change".to_owned(), params, 1).await.unwrap();
         let time = Duration::from_millis(200);
-        for pace in [Pace::Closed, Pace::Rate(100.0)] {
+        for pace in [Pace::InFlight(1), Pace::InFlight(4), Pace::Rate(100.0)] {
             let before = report.changes;
             drive::run(&swarm, &mut driver, &marks, pace, time, &mut report, |_| {}).await.unwrap();
             assert!(report.changes > before);

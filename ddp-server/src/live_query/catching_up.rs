@@ -150,7 +150,7 @@ impl<R: Row> State<R> {
             }
             over.push(Published { done, repeat, writes: loading });
         }
-        deliveries.send();
+        deliveries.send(&mut self.slots);
         over
     }
 
@@ -177,6 +177,6 @@ impl<R: Row> State<R> {
         if let Some(delta) = live.snapshot.replace(collection, documents) {
             live.publish(slot, &delta, holders, deliveries);
         }
-        live.welcome(collection, deliveries);
+        live.welcome(slot, collection, deliveries);
     }
 }

@@ -96,14 +96,14 @@ impl<R: Row> Multiplexer<R> {
             None => state.begin(query, plan),
         };
         let (sender, ready) = oneshot::channel();
+        let mut deliveries = Deliveries::default();
         if let Some(live) = &mut state.slots[slot] {
             live.joining.push((key, observer, sender));
             if matches!(live.phase, Phase::Live) {
-                let mut deliveries = Deliveries::default();
-                live.welcome(&self.collection, &mut deliveries);
-                deliveries.send();
+                live.welcome(slot, &self.collection, &mut deliveries);
             }
         }
+        deliveries.send(&mut state.slots);
         drop(state);
         let guard = Guard { multiplexer: Arc::clone(self), slot, key };
         Joined { observation: Observation::new(guard), load, ready }

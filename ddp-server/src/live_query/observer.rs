@@ -8,7 +8,7 @@ use ddp_core::merge_box::Source;
 use ddp_core::session::{Event, Input, Output};
 use ddp_core::{DdpError, Delta, Session, SubscriptionKey};
 
-use super::queries::Ready;
+use super::queries::{LiveQuery, Ready};
 use crate::mailbox::{Mail, Mailbox};
 
 /// Where a live query's deltas go: a subscription of a session. Cheap to clone.
@@ -55,6 +55,11 @@ impl Observer {
         Mail::Delta(self.subscription, self.source, Arc::clone(delta))
     }
 
+    /// Tells sessions apart.
+    pub(super) fn session(&self) -> *const Mailbox {
+        Arc::as_ptr(&self.mailbox)
+    }
+
     /// Ends the subscription with an error, since its documents can't be kept up to date any more.
     pub fn fail(&self, error: DdpError) {
         self.mailbox.push(Mail::Stop(self.subscription, Some(error)));
@@ -67,32 +72,50 @@ impl Observer {
 /// would be shown as it was before in the other.
 #[derive(Default)]
 pub(super) struct Deliveries {
-    steps: Vec<(Observer, Arc<Delta>)>,
-    /// Subscribers for which these are the first documents.
-    welcomed: Vec<Ready>,
+    /// The queries, by their slots, whose observers go one step on.
+    steps: Vec<(usize, Arc<Delta>)>,
+    welcomed: Vec<Welcomed>,
+}
+
+/// A subscriber that observes a query from now on.
+pub(super) struct Welcomed {
+    pub(super) slot: usize,
+    pub(super) key: u64,
+    pub(super) observer: Observer,
+    /// Its first documents.
+    pub(super) initial: Arc<Delta>,
+    /// Told when they have been sent.
+    pub(super) ready: Ready,
 }
 
 impl Deliveries {
-    pub(super) fn add(&mut self, observer: &Observer, delta: &Arc<Delta>) {
-        self.steps.push((observer.clone(), Arc::clone(delta)));
+    /// Adds a step for all who observe the query already.
+    pub(super) fn step(&mut self, slot: usize, delta: &Arc<Delta>) {
+        self.steps.push((slot, Arc::clone(delta)));
     }
 
-    /// Adds the first documents of a subscriber, who is told when they have been sent.
-    pub(super) fn welcome(&mut self, observer: &Observer, initial: &Arc<Delta>, ready: Ready) {
-        self.add(observer, initial);
-        self.welcomed.push(ready);
+    pub(super) fn welcome(&mut self, welcomed: Welcomed) {
+        self.welcomed.push(welcomed);
     }
 
-    pub(super) fn send(mut self) {
-        let mailbox = |observer: &Observer| Arc::as_ptr(&observer.mailbox);
-        // Stable: the steps of a session stay in order.
-        self.steps.sort_by_key(|(observer, _)| mailbox(observer));
-        for all in self.steps.chunk_by(|(a, _), (b, _)| mailbox(a) == mailbox(b)) {
-            if let Some((observer, _)) = all.first() {
-                observer.mailbox.push_all(all.iter().map(|(observer, delta)| observer.mail(delta)));
-            }
+    pub(super) fn send<R>(self, slots: &mut [Option<LiveQuery<R>>]) {
+        let mut steps: Vec<(&Observer, &Arc<Delta>)> = Vec::new();
+        for (slot, delta) in &self.steps {
+            let observers = slots[*slot].iter().flat_map(|live| &live.observers);
+            steps.extend(observers.map(|(_, observer)| (observer, delta)));
         }
-        for ready in self.welcomed {
+        steps.extend(self.welcomed.iter().map(|new| (&new.observer, &new.initial)));
+        // Stable: the steps of a session stay in order. Fast, since each query's observers are sorted.
+        steps.sort_by_key(|(observer, _)| observer.session());
+        for all in steps.chunk_by(|(a, _), (b, _)| a.session() == b.session()) {
+            let mail = all.iter().map(|(observer, delta)| observer.mail(delta));
+            all[0].0.mailbox.push_all(mail);
+        }
+        for Welcomed { slot, key, observer, ready, .. } in self.welcomed {
+            if let Some(live) = &mut slots[slot] {
+                live.observers.push((key, observer));
+                live.is_sorted = false;
+            }
             // A subscriber that has gone meanwhile needs no answer.
             let _ = ready.send(Ok(()));
         }

@@ -9,7 +9,7 @@ use futures::channel::oneshot;
 use super::catching_up::Parked;
 use super::contents::judge;
 use super::multiplexer::{Load, Plan};
-use super::observer::Deliveries;
+use super::observer::{Deliveries, Welcomed};
 use super::router::Router;
 use super::window::Window;
 use super::{Batch, Change, Observer, Row};
@@ -53,6 +53,8 @@ pub(super) struct LiveQuery<R> {
     /// The step from nothing to the snapshot, while it is current and somebody asked for it.
     pub(super) initial: Option<Arc<Delta>>,
     pub(super) observers: Vec<(u64, Observer)>,
+    /// Whether they are in the order of their sessions.
+    pub(super) is_sorted: bool,
     /// Observers that have not been given anything yet.
     pub(super) joining: Vec<(u64, Observer, Ready)>,
 }
@@ -126,6 +128,7 @@ impl<R: Row> State<R> {
             window: None,
             initial: None,
             observers: Vec::new(),
+            is_sorted: true,
             joining: Vec::new(),
         });
         (slot, self.reload(slot))
@@ -252,7 +255,7 @@ impl<R: Row> State<R> {
                 live.publish(slot, &delta, holders, &mut deliveries);
             }
         }
-        deliveries.send();
+        deliveries.send(slots);
         unsure
     }
 
@@ -389,20 +392,26 @@ impl<R> LiveQuery<R> {
                 _ => {}
             }
         }
-        for (_, observer) in &self.observers {
-            deliveries.add(observer, delta);
+        if !std::mem::replace(&mut self.is_sorted, true) {
+            self.observers.sort_by_key(|(_, observer)| observer.session());
         }
+        deliveries.step(slot, delta);
     }
 
     /// Gives the observers that are joining all documents.
-    pub(super) fn welcome(&mut self, collection: &CollectionName, deliveries: &mut Deliveries) {
+    pub(super) fn welcome(
+        &mut self,
+        slot: usize,
+        collection: &CollectionName,
+        deliveries: &mut Deliveries,
+    ) {
         if self.joining.is_empty() {
             return;
         }
         let initial = self.initial.get_or_insert_with(|| self.snapshot.initial(collection));
-        for (key, observer, sender) in self.joining.drain(..) {
-            deliveries.welcome(&observer, initial, sender);
-            self.observers.push((key, observer));
+        for (key, observer, ready) in self.joining.drain(..) {
+            let initial = Arc::clone(initial);
+            deliveries.welcome(Welcomed { slot, key, observer, initial, ready });
         }
     }
 }

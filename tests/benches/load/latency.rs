@@ -100,7 +100,9 @@ pub(crate) async fn beside_a_slow_client(clients: usize, rate: f64) -> Result<()
     let server = Server::ours()?;
     let marks = Marks::default();
     let swarm = server.subscribers("note", clients, false, &marks).await?;
-    let mut driver = server.driver(1).await?;
+    // More than the server's queue and the kernel's buffers hold.
+    let params = format!(r#"["$mark {}"]"#, "x".repeat(2_000));
+    let mut driver = Driver::method(&server.target, "change".to_owned(), params, 1).await?;
     let mut report = Report::default();
     let (mut without, mut with) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
@@ -110,7 +112,7 @@ pub(crate) async fn beside_a_slow_client(clients: usize, rate: f64) -> Result<()
         let last = Marks::text(report.changes);
         let seen = tokio::task::spawn_blocking(move || slow.catch_up(&last)).await??;
         let changes = rate * (ROUND * 2).as_secs_f64();
-        assert!((seen as f64) < changes / 2.0, "it was sent {seen} of {changes} changes");
+        assert!((seen as f64) < 0.8 * changes, "it was sent {seen} of {changes} changes");
     }
     let ratio = median(with.iter().zip(&without).map(|(with, without)| with / without));
     let (with, without) = (median(with), median(without));

@@ -26,8 +26,11 @@ async fn main() -> Result<()> {
         std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     let wants = |name: &str| names.is_empty() || names.iter().any(|other| other == name);
     if wants("fan-out") {
-        throughput::fan_out(1_000).await?;
-        throughput::fan_out(5_000).await?;
+        for clients in [1_000, 5_000] {
+            for in_flight in [1, 4] {
+                throughput::fan_out(clients, in_flight).await?;
+            }
+        }
     }
     if wants("bursts") {
         throughput::bursts(1_000).await?;
@@ -43,7 +46,7 @@ async fn main() -> Result<()> {
         latency::beside_listen(1_000, 100.0).await?;
     }
     if wants("slow") {
-        latency::beside_a_slow_client(1_000, 100.0).await?;
+        latency::beside_a_slow_client(1_000, 50.0).await?;
     }
     if wants("storm") {
         memory::storm(5_000).await?;

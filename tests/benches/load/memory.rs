@@ -21,14 +21,27 @@ pub(crate) async fn per_session(clients: usize) -> Result<()> {
         let plan = |count| Plan { subscription: subscription.clone(), ..server.plan(count) };
         let first = Swarm::start(plan(100), &marks)?;
         first.wait_for_ready(100).await?;
-        let before = server.process.memory()?;
+        let before = settled(&server).await?;
         let swarm = Swarm::start(plan(clients), &marks)?;
         swarm.wait_for_ready(clients).await?;
-        let more = server.process.memory()?.saturating_sub(before) as f64;
+        let more = settled(&server).await?.saturating_sub(before) as f64;
         let kilobytes = more / clients as f64 / 1024.0;
         tell(what, &format!("{:.0} MB for {clients}", more / 1_048_576.0), kilobytes, target);
     }
     Ok(())
+}
+
+/// The memory that stays when handshakes are over, and the allocator has given back what they took.
+async fn settled(server: &Server) -> Result<u64> {
+    let mut memory = server.process.memory()?;
+    for _ in 0..20 {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let before = std::mem::replace(&mut memory, server.process.memory()?);
+        if before <= memory + memory / 100 {
+            break;
+        }
+    }
+    Ok(memory)
 }
 
 /// How long they may take.

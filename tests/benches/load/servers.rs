@@ -54,7 +54,7 @@ impl Server {
         Plan {
             target: self.target.clone(),
             connections,
-            at_once: 200,
+            at_once: 100,
             threads: 1,
             deflate: false,
             subscription: None,

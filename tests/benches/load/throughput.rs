@@ -25,9 +25,9 @@ impl Lane {
         Ok(Self { swarm, driver, marks, report, rates, _server: server })
     }
 
-    async fn round(&mut self) -> Result<()> {
+    async fn round(&mut self, in_flight: u32) -> Result<()> {
         let Self { swarm, driver, marks, report, .. } = self;
-        drive::run(swarm, driver, marks, Pace::Closed, ROUND, report, |_| {}).await?;
+        drive::run(swarm, driver, marks, Pace::InFlight(in_flight), ROUND, report, |_| {}).await?;
         self.rates.push(report.messages_per_second);
         Ok(())
     }
@@ -42,25 +42,26 @@ impl Lane {
     }
 }
 
-async fn take_turns(lanes: &mut [Lane]) -> Result<()> {
+async fn take_turns(lanes: &mut [Lane], in_flight: u32) -> Result<()> {
     for _ in 0..ROUNDS {
         for lane in &mut *lanes {
-            lane.round().await?;
+            lane.round(in_flight).await?;
         }
     }
     Ok(())
 }
 
-/// One change to all clients, and the next when all have it.
-pub(crate) async fn fan_out(clients: usize) -> Result<()> {
+/// One change to all clients, with so many changes on their way at a time: with one of them, cores wait
+/// for the last message of each.
+pub(crate) async fn fan_out(clients: usize, in_flight: u32) -> Result<()> {
     let mut lanes = [
         Lane::new(Server::ours()?, "note", clients, false).await?,
         Lane::new(Server::ceiling(1)?, "note", clients, false).await?,
         Lane::new(Server::node_ws(false)?, "note", clients, false).await?,
     ];
-    take_turns(&mut lanes).await?;
+    take_turns(&mut lanes, in_flight).await?;
     let [ours, ceiling, node] = &lanes;
-    let what = format!("fan-out to {clients}");
+    let what = format!("fan-out to {clients}, {in_flight} at a time");
     let figures =
         |other: &str, lane: &Lane| format!("{} beside {} of {other}", ours.rate(), lane.rate());
     tell(&what, &figures("the ceiling", ceiling), ours.ratio(ceiling), "0.8");
@@ -78,7 +79,7 @@ pub(crate) async fn bursts(clients: usize) -> Result<()> {
     let mut joined = Lane::new(joined, "note", clients, false).await?;
     joined.driver = driver;
     let mut lanes = [ours, Lane::new(Server::ceiling(1)?, "note", clients, false).await?, joined];
-    take_turns(&mut lanes).await?;
+    take_turns(&mut lanes, 1).await?;
     let [ours, ceiling, joined] = &lanes;
     let what = format!("bursts of 20 to {clients}");
     let figures = format!("{} beside {} with a write for each", ours.rate(), ceiling.rate());
@@ -94,7 +95,7 @@ pub(crate) async fn compressed(clients: usize) -> Result<()> {
         Lane::new(Server::ours()?, "note", clients, true).await?,
         Lane::new(Server::node_ws(true)?, "note", clients, true).await?,
     ];
-    take_turns(&mut lanes).await?;
+    take_turns(&mut lanes, 1).await?;
     let [ours, node] = &lanes;
     let figures = format!("{} beside {} of Node's ws", ours.rate(), node.rate());
     tell(&format!("compressed to {clients}"), &figures, ours.ratio(node), "20");

@@ -70,7 +70,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .method("change", change)
         .method("echo", echo)
         .with_state(Data { note, notes, db });
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let socket = tokio::net::TcpSocket::new_v4()?;
+    socket.bind("127.0.0.1:0".parse()?)?;
+    // For those who come all at once.
+    let listener = socket.listen(8192)?;
     println!("{}", listener.local_addr()?);
     server.serve(listener).await?;
     Ok(())

@@ -25,7 +25,7 @@ struct Arguments {
     #[arg(short, long, default_value_t = 1000)]
     connections: usize,
     /// How many of them connect at a time.
-    #[arg(long, default_value_t = 200)]
+    #[arg(long, default_value_t = 100)]
     at_once: usize,
     /// In how many threads they are served.
     #[arg(short, long, default_value_t = 1)]
@@ -55,9 +55,12 @@ struct Arguments {
     /// Its parameters, as a JSON array with $mark in it.
     #[arg(long, value_name = "JSON", default_value = r#"["$mark"]"#)]
     method_params: String,
-    /// Transactions or calls in a second; without it, the next follows when all clients have the last.
+    /// Transactions or calls in a second; without it, as fast as it goes.
     #[arg(short, long, value_parser = rate)]
     rate: Option<f64>,
+    /// Without a rate: how many transactions or calls are on their way to the clients at a time.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..))]
+    in_flight: u32,
     /// A method that every client calls all the time, instead of changes.
     #[arg(long, conflicts_with_all = ["sql", "method"])]
     call: Option<String>,
@@ -139,7 +142,7 @@ async fn load(arguments: &Arguments) -> Result<Report, Error> {
     }
     let time = Duration::from_secs_f64(arguments.seconds);
     if let Some(driver) = &mut driver {
-        let pace = arguments.rate.map_or(Pace::Closed, Pace::Rate);
+        let pace = arguments.rate.map_or(Pace::InFlight(arguments.in_flight), Pace::Rate);
         let bar = bar(time.as_millis() as u64, "changes   {wide_bar} {percent} %");
         let progress = |elapsed: Duration| bar.set_position(elapsed.as_millis() as u64);
         drive::run(&swarm, driver, &marks, pace, time, &mut report, progress).await?;

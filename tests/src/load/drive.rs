@@ -152,8 +152,8 @@ impl Driver {
 /// When the next step is due.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Pace {
-    /// When all clients have what the last one made: as fast as it goes.
-    Closed,
+    /// As fast as it goes: when so many steps less one are on their way to clients at most.
+    InFlight(u32),
     /// So many times a second, whether clients keep up or not.
     Rate(f64),
 }
@@ -161,7 +161,8 @@ pub enum Pace {
 /// Makes changes for so long. What the swarm was sent meanwhile, and how late, is added to the report.
 ///
 /// # Errors
-/// If a change cannot be made, a connection fails or, with [`Pace::Closed`], a client lacks a message.
+/// If a change cannot be made, a connection fails or, with [`Pace::InFlight`], a client lacks a
+/// message.
 pub async fn run(
     swarm: &Swarm,
     driver: &mut Driver,
@@ -180,19 +181,24 @@ pub async fn run(
     let mut steps = 0_u32;
     while began.elapsed() < time {
         let due = match pace {
-            Pace::Closed => Instant::now(),
+            Pace::InFlight(_) => Instant::now(),
             Pace::Rate(rate) => began + Duration::from_secs_f64(f64::from(steps) / rate),
         };
         // What a stall of the driver or of the server delays counts as late from here on.
         tokio::time::sleep_until(due.into()).await;
-        let wanted = swarm.messages() + clients * burst;
         driver.step(marks, mark, due).await?;
         (mark, steps) = (mark + burst, steps + 1);
         match pace {
-            Pace::Closed => swarm.wait_for_messages(wanted).await?,
+            Pace::InFlight(window) => {
+                let done = u64::from(steps.saturating_sub(window.saturating_sub(1)));
+                swarm.wait_for_messages(messages + done * clients * burst).await?;
+            }
             Pace::Rate(_) => swarm.check()?,
         }
         progress(began.elapsed());
+    }
+    if matches!(pace, Pace::InFlight(_)) {
+        swarm.wait_for_messages(messages + u64::from(steps) * clients * burst).await?;
     }
     let elapsed = began.elapsed();
     if matches!(pace, Pace::Rate(_)) {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::http::HeaderValue;
+use bytes::{Buf, Bytes};
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -43,6 +44,18 @@ async fn pipelined_messages_come_back_in_order() {
     client.flush().await.expect("an open connection");
     for number in 0..5000 {
         assert_eq!(next_text(&mut client).await, number.to_string());
+    }
+}
+
+#[tokio::test]
+async fn the_handshake_s_buffer_is_given_back() {
+    for rest in [0, 7] {
+        let buffer = Bytes::from(vec![0; 8192]);
+        let mut input = buffer.clone();
+        input.advance(8192 - rest);
+        let (server, _client) = tokio::io::duplex(64);
+        let _socket = WebSocket::new(server, input, 1000);
+        assert!(buffer.is_unique(), "with {rest} bytes beyond the request");
     }
 }
 

@@ -67,9 +67,16 @@ impl Outbox {
         Io: AsyncWrite + Unpin,
     {
         while self.queued_bytes > 0 {
-            let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-            let count = self.fill(&mut slices);
-            let taken = ready!(Pin::new(&mut *io).poll_write_vectored(cx, &slices[..count]))?;
+            let io = Pin::new(&mut *io);
+            let taken = match (self.queue.front(), self.queue.len(), &self.pongs) {
+                // The usual case; a plain write costs the kernel less.
+                (Some(only), 1, None) => ready!(io.poll_write(cx, only))?,
+                _ => {
+                    let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+                    let count = self.fill(&mut slices);
+                    ready!(io.poll_write_vectored(cx, &slices[..count]))?
+                }
+            };
             if taken == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }

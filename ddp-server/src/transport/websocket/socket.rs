@@ -73,7 +73,8 @@ where
         Self {
             io,
             decoder: Decoder::new(message_bytes_max),
-            input,
+            // Be it empty, it would keep the handshake's whole buffer.
+            input: Bytes::copy_from_slice(&input),
             outbox: Outbox::default(),
             phase: Phase::Open,
             deflate: None,
