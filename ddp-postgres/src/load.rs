@@ -50,7 +50,8 @@ pub(crate) async fn run(db: Arc<Inner>, collection: Arc<TableCollection>, mut lo
         let reading = AssertUnwindSafe(read(&db, &collection, &load, &mut position)).catch_unwind();
         let reading = tokio::select! {
             read = reading => read.unwrap_or_else(|_| Err(Error::panicked())),
-            // This load is void, and might never end: what lost the feed may have lost its connection.
+            // What lost the feed may have lost its connection, which it might never be told. The load
+            // is void, or will be when the feed is back.
             _ = interruptions.changed() => Err(Error::interrupted()),
         };
         match reading {

@@ -156,9 +156,9 @@ impl Inner {
         }
     }
 
-    /// Reads the rows that a batch only names, if it does. A lost connection is replaced until the feed is
-    /// interrupted as well, for then all is read again; if a read fails otherwise, live queries read
-    /// for themselves.
+    /// Reads the rows that a batch only names, if it does. A lost connection is replaced until the
+    /// feed is interrupted as well, for then all is read again; if a read fails otherwise, live
+    /// queries read for themselves.
     async fn read_rows(&self, item: Item) -> Item {
         if !item.has_unread_rows() {
             return item;

@@ -29,10 +29,14 @@ struct Fixture {
 
 impl Fixture {
     async fn start(name: &str) -> Self {
+        Self::with_connections(name, 2).await
+    }
+
+    async fn with_connections(name: &str, connections_max: usize) -> Self {
         let database = format!("keys_only_{name}");
         let url = database::create_database(&database, SETUP);
         let db = Db::builder(&url)
-            .connections_max(2)
+            .connections_max(connections_max)
             .table(Table::new("tasks").keys_only())
             .table(Table::new("notes"))
             .connect()
@@ -211,6 +215,26 @@ async fn rows_that_cannot_be_read_make_queries_read_again() {
     fixture.until("a", Some("x")).await;
     let stats = fixture.db.stats();
     assert_eq!((stats.key_reads, stats.requeries, stats.gaps_connection), (1, 1, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_read_that_hangs_holds_nobody_up_once_the_feed_began_anew() {
+    let mut fixture = Fixture::with_connections("hangs", 8).await;
+    let locker = insert_and_lock(&fixture, "INSERT INTO tasks VALUES ('a', 'x')").await;
+    let watcher = fixture.connect().await;
+    let is_hanging = "SELECT EXISTS (SELECT FROM pg_stat_activity \
+                      WHERE datname = current_database() AND wait_event_type = 'Lock' \
+                      AND query LIKE '%ddp_key%')";
+    until_true(&watcher, is_hanging).await;
+    let end_feed = "SELECT count(pg_terminate_backend(pid)) = 1 FROM pg_stat_activity \
+                    WHERE datname = current_database() AND application_name = 'ddp feed'";
+    until_true(&watcher, end_feed).await;
+    // Its token comes behind the read.
+    let id = fixture.client.send_sub("notes.none", json!([])).await;
+    fixture.client.until("ready", |client| client.ready.contains(&id)).await;
+    assert_eq!(fixture.db.stats().gaps_connection, 1);
+    locker.batch_execute("COMMIT").await.unwrap();
+    fixture.until("a", Some("x")).await;
 }
 
 /// Makes the server's read of rows by their keys, which waits for a lock, fail.

@@ -102,10 +102,10 @@ impl Task {
                         return;
                     }
                     tracing::warn!("change feed interrupted: {error}");
-                    if let Some(db) = self.db.upgrade() {
-                        db.interrupt();
-                    }
                     if was_connected {
+                        if let Some(db) = self.db.upgrade() {
+                            db.interrupt();
+                        }
                         wait = RECONNECT_AFTER;
                     }
                 }
