@@ -6,14 +6,15 @@
 //! once, then drain:** after each input, poll the outputs until one says to wait.
 //!
 //! ```
+//! use std::sync::Arc;
 //! use std::time::Instant;
 //!
 //! use ddp_core::Session;
 //! use ddp_core::merge_box::Outgoing;
-//! use ddp_core::session::{Input, Output, SessionConfig};
+//! use ddp_core::session::{Input, Output};
 //!
 //! let now = Instant::now();
-//! let mut session = Session::new("Kc9ZbXWp4n3wCmdyv".to_owned(), SessionConfig::default(), now);
+//! let mut session = Session::new("Kc9ZbXWp4n3wCmdyv".to_owned(), Arc::default(), now);
 //! let connect = r#"{"msg":"connect","version":"1","support":["1"]}"#;
 //! session.handle_input(Input::Message(now, connect));
 //! let mut sent = Vec::new();

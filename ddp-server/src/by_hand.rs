@@ -57,7 +57,8 @@ impl ByHand {
         collection.snapshot.get(&id)?;
         collection.is_ordered = true;
         let before = before.map(DocumentId::from_string);
-        Some(Mail::Placed(key, delta, Placement { collection: name, id, before }))
+        let placement = Placement { collection: name, id, before };
+        Some(Mail::Placed(key, delta, Box::new(placement)))
     }
 
     fn collection(&mut self, name: &str) -> (CollectionName, &mut Collection) {
@@ -104,7 +105,7 @@ pub(crate) fn forgotten_place(
     // What a client is told that has seen nothing else.
     let mut merge_box = MergeBox::default();
     if !is_new {
-        merge_box.apply(key, Source::ByHand, &delta, &mut |_| {});
+        merge_box.apply(key, Source::ByHand, Arc::clone(&delta), &mut |_| {});
     }
     let mut message = None;
     merge_box.place(key, is_new.then_some(&delta), placement, &mut |outgoing| {

@@ -1,29 +1,27 @@
 //! The task that owns a connection: it alone drives the session and the transport.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Instant;
 
-use bytes::Bytes;
-use ddp_core::merge_box::{Outgoing, Source};
+use ddp_core::merge_box::Source;
 use ddp_core::session::{CloseReason, Event, Input, Output};
-use ddp_core::{DdpError, Delta, Session, SubscriptionKey};
+use ddp_core::{DdpError, Session, SubscriptionKey};
 use tokio::time::Sleep;
 
 use crate::callbacks::guard;
 use crate::extract::Connection;
 use crate::mailbox::{EndReason, Mail, Mailbox};
+use crate::outbound::{Outbound, Texts};
 use crate::random;
 use crate::running::Running;
 use crate::server::Server;
-use crate::transport::framing::FrameBuilder;
 use crate::transport::routes::ConnectionInfo;
-use crate::transport::{Framing, Transport, TransportError};
-
-const _: () = assert!(Framing::COUNT <= Delta::FRAMINGS, "a delta caches every framing");
+use crate::transport::{AnyTransport, Transport, TransportError};
 
 /// How many messages are read before what they made is written.
 const MESSAGES_PER_WRITE: usize = 32;
@@ -38,28 +36,43 @@ const CLOSED: (u16, &str) = (1000, "Normal closure");
 const BEHIND: u16 = 3000;
 
 /// Serves one client from its opening to its end.
-pub(crate) async fn run<T: Transport>(server: Server, transport: T, info: ConnectionInfo) {
+pub(crate) async fn run(server: Server, transport: AnyTransport, info: ConnectionInfo) {
     let id = random::id();
     let ConnectionInfo { headers, path, protocol, .. } = &info;
     tracing::debug!(session = id, path, %protocol, user_agent = ?headers.get("user-agent"), "opened");
     let config = server.config();
-    let mailbox = Arc::new(Mailbox::new(config.queued_deltas_max, config.queued_messages_max));
+    let counters = Arc::clone(server.counters());
+    counters.connections.add(1);
+    let (deltas_max, exact_max) = (config.queued_deltas_max, config.queued_messages_max);
+    let mailbox = Arc::new(Mailbox::new(deltas_max, exact_max, counters));
     let connection = Connection::new(&id, info, config.forwarded_count, Arc::clone(&mailbox));
     let _registration = server.sessions().register(&connection);
     let _end = Closed(connection.clone());
     let driver = Driver {
-        session: Session::new(id, config.session.clone(), Instant::now()),
+        session: Session::new(id, server.session_config(), Instant::now()),
         running: Running::new(server.clone(), connection),
         universal_begun: None,
-        mailbox,
-        framing: transport.framing(),
-        transport,
-        backlog: Backlog::default(),
+        mailbox: Arc::clone(&mailbox),
+        mail: VecDeque::new(),
+        outbound: Outbound::new(transport, config.queued_bytes_max),
         messages_since_write: 0,
         mail_is_next: true,
+        deadline: None,
+        closing: None,
+        timer: Box::pin(tokio::time::sleep_until(Instant::now().into())),
+        waker: Waker::noop().clone(),
         server,
     };
-    driver.run().await;
+    *mailbox.driver().lock() = Some(Box::new(driver));
+    let end = poll_fn(|cx| match &mut *mailbox.driver().lock() {
+        Some(driver) => driver.poll(cx),
+        None => Poll::Ready(End::Gone),
+    });
+    let end = end.await;
+    let driver = mailbox.driver().lock().take();
+    if let Some(driver) = driver {
+        driver.end(end).await;
+    }
 }
 
 /// Tells of a connection's end however it comes.
@@ -92,41 +105,38 @@ enum End {
     Stalled,
 }
 
-/// How the client takes what it is sent.
-#[derive(Default)]
-struct Backlog {
-    /// Bytes given to the transport so far.
-    queued_total: u64,
-    /// How many of them the socket had taken when the task last looked.
-    written: u64,
-    /// Since when it has taken nothing although something waits.
-    stalled_since: Option<Instant>,
-    /// Whether since the last timer the client was not read because it did not keep up, or took
-    /// something after it had not.
-    was_behind: bool,
-}
-
-struct Driver<T> {
+/// The session and its transport. The connection's task drives them, and for steps of live queries
+/// whoever [delivers](Mailbox::deliver) these.
+pub(crate) struct Driver {
     session: Session,
-    running: Running,
-    /// How many universal publications have begun; none before the client is connected.
-    universal_begun: Option<usize>,
+    outbound: Outbound,
     mailbox: Arc<Mailbox>,
-    framing: Framing,
-    transport: T,
-    backlog: Backlog,
+    /// What has been taken from the mailbox and not been handled yet.
+    mail: VecDeque<Mail>,
     messages_since_write: usize,
     /// Mail and messages take turns, so that neither waits for the other to end.
     mail_is_next: bool,
+    /// When the session wants to be woken.
+    deadline: Option<Instant>,
+    /// Why the session wants to be closed.
+    closing: Option<CloseReason>,
+    /// Wakes the connection's task.
+    waker: Waker,
+    timer: Pin<Box<Sleep>>,
     server: Server,
+    running: Running,
+    /// How many universal publications have begun; none before the client is connected.
+    universal_begun: Option<usize>,
 }
 
-impl<T: Transport> Driver<T> {
-    async fn run(mut self) {
-        match self.serve().await {
+impl Driver {
+    /// Ends the connection.
+    async fn end(mut self: Box<Self>, end: End) {
+        match end {
             End::Gone => {}
-            End::Close(code, reason) => self.transport.close(code, &reason),
+            End::Close(code, reason) => self.outbound.transport.close(code, &reason),
             End::Stalled => {
+                self.server.counters().disconnected_stalled.add(1);
                 let timeout = self.server.config().write_timeout;
                 let id = self.session.id();
                 return tracing::info!(session = id, "disconnected: took nothing for {timeout:?}");
@@ -134,95 +144,122 @@ impl<T: Transport> Driver<T> {
         }
         // Publications end now, not when the client has answered.
         drop(self.running);
-        let closed = poll_fn(|cx| self.transport.poll_closed(cx));
+        let closed = poll_fn(|cx| self.outbound.transport.poll_closed(cx));
         // A client that does not answer, or a broken socket, is simply dropped.
         let _ = tokio::time::timeout(self.server.config().close_timeout, closed).await;
     }
 
-    async fn serve(&mut self) -> End {
-        let mut timer = Box::pin(tokio::time::sleep_until(Instant::now().into()));
-        let mut mail = VecDeque::new();
+    /// Does all that there is to do until the connection ends.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        self.waker.clone_from(cx.waker());
         loop {
-            let deadline = match self.drain().await {
-                Ok(deadline) => deadline,
-                Err(reason) => {
-                    tracing::debug!(session = self.session.id(), "closing: {reason}");
-                    return End::Close(CLOSED.0, CLOSED.1.to_owned());
+            self.drain(cx);
+            if let Some(reason) = self.closing {
+                if reason == CloseReason::HeartbeatTimeout {
+                    self.server.counters().disconnected_silent.add(1);
                 }
-            };
-            let wake = if mail.is_empty() {
-                poll_fn(|cx| self.poll_wake(cx, deadline, timer.as_mut(), &mut mail)).await
-            } else {
-                Wake::Mail
-            };
+                tracing::debug!(session = self.session.id(), "closing: {reason}");
+                return Poll::Ready(End::Close(CLOSED.0, CLOSED.1.to_owned()));
+            }
+            let has_mail = !self.mail.is_empty();
+            let wake = if has_mail { Wake::Mail } else { ready!(self.poll_wake(cx)) };
             match wake {
                 Wake::Message(text) => {
                     self.session.handle_input(Input::Message(Instant::now(), &text));
                 }
-                Wake::Mail => self.handle_mail(&mut mail).await,
+                Wake::Mail => self.handle_mail(cx),
                 Wake::End(EndReason::Requested) => {
                     // What the session makes of the last mail still goes out.
-                    while !mail.is_empty() {
-                        self.handle_mail(&mut mail).await;
-                        let _ = self.drain().await;
+                    while !self.mail.is_empty() {
+                        self.handle_mail(cx);
+                        self.drain(cx);
                     }
                     let is_closing = self.server.sessions().is_closing();
                     let server_closed = (GOING_AWAY, "server closed");
                     let (code, reason) = if is_closing { server_closed } else { CLOSED };
-                    return End::Close(code, reason.to_owned());
+                    return Poll::Ready(End::Close(code, reason.to_owned()));
                 }
                 Wake::End(EndReason::Behind) => {
+                    self.server.counters().disconnected_behind.add(1);
                     let count = self.server.config().queued_messages_max;
                     let id = self.session.id();
                     tracing::info!(session = id, "disconnected: more than {count} messages behind");
-                    return End::Close(BEHIND, "too far behind".to_owned());
+                    return Poll::Ready(End::Close(BEHIND, "too far behind".to_owned()));
                 }
                 Wake::Timer => {
-                    if std::mem::take(&mut self.backlog.was_behind) {
+                    if self.outbound.take_was_behind() {
                         self.session.handle_input(Input::Backlogged);
                     }
                     self.session.handle_input(Input::Timeout(Instant::now()));
                 }
-                Wake::Stalled => return End::Stalled,
+                Wake::Stalled => return Poll::Ready(End::Stalled),
                 Wake::Gone(error) => {
                     let id = self.session.id();
                     match error {
                         Some(error) => tracing::debug!(session = id, "connection lost: {error}"),
                         None => tracing::debug!(session = id, "closed by the client"),
                     }
-                    return End::Gone;
+                    return Poll::Ready(End::Gone);
                 }
             }
         }
     }
 
+    /// Sends the steps of live queries that are in the mailbox, on the thread of whoever brings them.
+    /// False if the connection's task is to look after it: there is other mail, or the socket does not
+    /// take all.
+    pub(crate) fn deliver(&mut self) -> bool {
+        if !self.mail.is_empty()
+            || !self.outbound.has_room()
+            || !self.mailbox.take_steps(&mut self.mail)
+        {
+            return false;
+        }
+        if self.mail.is_empty() {
+            return true;
+        }
+        let Self { session, outbound, mail, .. } = self;
+        let mut texts = Texts::new(outbound.framing());
+        for mail in mail.drain(..) {
+            // What else could be there was left in the mailbox.
+            if let Mail::Delta(subscription, source, delta) = mail {
+                session.deliver(subscription, source, delta, &mut |outgoing| {
+                    outbound.send(outgoing, &mut texts);
+                });
+            }
+        }
+        outbound.queue(texts);
+        outbound.poll_write(&mut Context::from_waker(&self.waker)).is_pending()
+            && outbound.is_empty()
+    }
+
     /// Hands mail to the session, up to a change of the user, which is left for the next time: all
     /// that the session wants done because of earlier mail must have been done before.
-    async fn handle_mail(&mut self, mail: &mut VecDeque<Mail>) {
+    fn handle_mail(&mut self, cx: &mut Context<'_>) {
         let mut is_first = true;
-        while let Some(next) = mail.pop_front() {
+        while let Some(next) = self.mail.pop_front() {
             if matches!(next, Mail::SetUser(..)) && !std::mem::take(&mut is_first) {
-                return mail.push_front(next);
+                return self.mail.push_front(next);
             }
             is_first = false;
             if matches!(next, Mail::Universal) {
                 // What they show at once precedes what has been mailed since, such as the result of
                 // the method that made them.
-                let begun = self.begin_universal().await;
-                self.mailbox.take_of(&begun, mail);
-            } else if let Some(input) = self.mail_input(next).await {
+                let begun = self.begin_universal(cx);
+                self.mailbox.take_of(&begun, &mut self.mail);
+            } else if let Some(input) = self.mail_input(next) {
                 self.session.handle_input(input);
             }
         }
     }
 
     /// What a piece of mail means to the session, if it means anything to it.
-    async fn mail_input(&mut self, mail: Mail) -> Option<Input<'static>> {
+    fn mail_input(&mut self, mail: Mail) -> Option<Input<'static>> {
         let running = &mut self.running;
         Some(match mail {
             Mail::Delta(subscription, source, delta) => Input::Delta(subscription, source, delta),
             Mail::Exact(subscription, delta) => Input::Delta(subscription, Source::ByHand, delta),
-            Mail::Placed(subscription, delta, place) => Input::Placed(subscription, delta, place),
+            Mail::Placed(subscription, delta, place) => Input::Placed(subscription, delta, *place),
             Mail::Direct(subscription, text) => Input::Direct(subscription, text),
             Mail::Ready(subscription) => Input::Ready(subscription),
             Mail::Stop(subscription, error) => {
@@ -232,12 +269,12 @@ impl<T: Transport> Driver<T> {
                     return None;
                 }
                 running.unsubscribe(subscription);
-                Input::Stop(subscription, error)
+                Input::Stop(subscription, error.map(|error| *error))
             }
             Mail::SubscriptionUnblocked(subscription) => Input::SubscriptionUnblocked(subscription),
             Mail::SubscriptionReturned(subscription) => Input::SubscriptionReturned(subscription),
             Mail::MethodUnblocked(call) => Input::MethodUnblocked(call),
-            Mail::Result(call, result) => Input::Result(call, result),
+            Mail::Result(call, result) => Input::Result(call, result.map_err(|error| *error)),
             Mail::Updated(call) => Input::Updated(call),
             Mail::Observing(subscription, observations) => {
                 running.observing(subscription, observations);
@@ -254,7 +291,7 @@ impl<T: Transport> Driver<T> {
 
     /// Begins the universal publications that have not begun yet, once the client is connected. The
     /// answer is their subscriptions.
-    async fn begin_universal(&mut self) -> Vec<SubscriptionKey> {
+    fn begin_universal(&mut self, cx: &mut Context<'_>) -> Vec<SubscriptionKey> {
         let Some(begun) = self.universal_begun else { return Vec::new() };
         let publications = self.server.universal(begun);
         self.universal_begun = Some(begun + publications.len());
@@ -262,68 +299,50 @@ impl<T: Transport> Driver<T> {
         for publication in publications {
             let subscription = self.session.subscribe_universal();
             subscriptions.push(subscription);
-            self.running.subscribe_universal(subscription, publication).await;
+            self.running.subscribe_universal(subscription, publication, cx);
         }
         subscriptions
     }
 
-    async fn connected(&mut self) {
+    fn connected(&mut self, cx: &mut Context<'_>) {
         self.universal_begun = Some(0);
-        self.begin_universal().await;
+        self.begin_universal(cx);
         for hook in &self.server.hooks().on_connection {
             guard("on_connection", || hook(self.running.connection()));
         }
     }
 
-    fn queue(&mut self, frames: Bytes) {
-        self.backlog.queued_total += frames.len() as u64;
-        self.transport.queue(frames);
-    }
-
-    /// Does all that the session wants done. The answer is when it wants to be woken.
-    async fn drain(&mut self) -> Result<Option<Instant>, CloseReason> {
-        let mut texts = FrameBuilder::new(self.framing);
-        let mut has_texts = false;
-        let deadline = loop {
+    /// Does all that the session wants done.
+    fn drain(&mut self, cx: &mut Context<'_>) {
+        let mut texts = Texts::new(self.outbound.framing());
+        loop {
             match self.session.poll_output() {
-                Output::Send(Outgoing::Text(text)) => {
-                    texts.message(&text);
-                    has_texts = true;
+                Output::Send(outgoing) => self.outbound.send(outgoing, &mut texts),
+                Output::Event(event) => self.handle_event(event, cx),
+                Output::Close(reason) => {
+                    self.closing = Some(reason);
+                    break;
                 }
-                Output::Send(Outgoing::Shared(delta)) => {
-                    if std::mem::take(&mut has_texts) {
-                        let next = FrameBuilder::new(self.framing);
-                        self.queue(std::mem::replace(&mut texts, next).finish());
-                    }
-                    let framing = self.framing;
-                    self.queue(delta.frames(framing.index(), |delta| {
-                        let mut frames = FrameBuilder::new(framing);
-                        delta.for_each_message(|text| frames.message(text));
-                        frames.finish()
-                    }));
+                Output::Timeout(deadline) => {
+                    self.deadline = deadline;
+                    break;
                 }
-                Output::Event(event) => self.handle_event(event).await,
-                Output::Close(reason) => break Err(reason),
-                Output::Timeout(deadline) => break Ok(deadline),
             }
-        };
-        if has_texts {
-            self.queue(texts.finish());
         }
-        deadline
+        self.outbound.queue(texts);
     }
 
-    async fn handle_event(&mut self, event: Event) {
+    fn handle_event(&mut self, event: Event, cx: &mut Context<'_>) {
         let running = &mut self.running;
         match event {
-            Event::Connected(_) => self.connected().await,
+            Event::Connected(_) => self.connected(cx),
             Event::Message(text) => {
                 for hook in &self.server.hooks().on_message {
                     guard("on_message", || hook(running.connection(), &text));
                 }
             }
             Event::Subscribe { subscription, name, params } => {
-                if let Err(error) = running.subscribe(subscription, name, params).await {
+                if let Err(error) = running.subscribe(subscription, name, params, cx) {
                     self.session.handle_input(Input::Stop(subscription, Some(error)));
                 }
             }
@@ -333,24 +352,18 @@ impl<T: Transport> Driver<T> {
                 }
             }
             Event::Unsubscribe(subscription) => running.unsubscribe(subscription),
-            Event::Rerun(renamed) => running.rerun(renamed).await,
+            Event::Rerun(renamed) => running.rerun(renamed, cx),
             Event::RerunDone => running.rerun_done(),
             Event::Call { call, method, params, random_seed } => {
-                running.call(call, method, params, random_seed.as_deref()).await;
+                running.call(call, method, params, random_seed.as_deref(), cx);
             }
         }
     }
 
     /// Waits for whatever comes first. While much waits for the socket, nothing is read and no mail
     /// is taken, so that a slow client costs no memory.
-    fn poll_wake(
-        &mut self,
-        cx: &mut Context<'_>,
-        deadline: Option<Instant>,
-        timer: Pin<&mut Sleep>,
-        mail: &mut VecDeque<Mail>,
-    ) -> Poll<Wake> {
-        if let Poll::Ready(reason) = self.mailbox.poll_end(cx, mail) {
+    fn poll_wake(&mut self, cx: &mut Context<'_>) -> Poll<Wake> {
+        if let Poll::Ready(reason) = self.mailbox.poll_end(cx, &mut self.mail) {
             return Poll::Ready(Wake::End(reason));
         }
         if self.messages_since_write >= MESSAGES_PER_WRITE
@@ -358,43 +371,35 @@ impl<T: Transport> Driver<T> {
         {
             return Poll::Ready(gone);
         }
-        if self.has_room()
-            && let Poll::Ready(wake) = self.poll_mail_and_messages(cx, mail)
+        if self.outbound.has_room()
+            && let Poll::Ready(wake) = self.poll_mail_and_messages(cx)
         {
             self.messages_since_write += 1;
             return Poll::Ready(wake);
         }
-        let had_room = self.has_room();
+        let had_room = self.outbound.has_room();
         if let Poll::Ready(gone) = self.poll_write(cx) {
             return Poll::Ready(gone);
         }
         if !had_room {
-            self.backlog.was_behind = true;
-            if self.has_room() {
+            self.outbound.note_behind();
+            if self.outbound.has_room() {
                 // There is room now; look at once what was left for later.
                 cx.waker().wake_by_ref();
             }
         }
-        self.poll_timer(cx, deadline, timer)
-    }
-
-    fn has_room(&self) -> bool {
-        self.transport.queued_bytes() < self.server.config().queued_bytes_max
+        self.poll_timer(cx)
     }
 
     /// Takes mail or a message, by turns if there are both.
-    fn poll_mail_and_messages(
-        &mut self,
-        cx: &mut Context<'_>,
-        mail: &mut VecDeque<Mail>,
-    ) -> Poll<Wake> {
+    fn poll_mail_and_messages(&mut self, cx: &mut Context<'_>) -> Poll<Wake> {
         let mail_is_next = std::mem::replace(&mut self.mail_is_next, true);
-        if mail_is_next && self.mailbox.take(mail) {
+        if mail_is_next && self.mailbox.take(&mut self.mail) {
             self.mail_is_next = false;
             return Poll::Ready(Wake::Mail);
         }
         if self.session.wants_input()
-            && let Poll::Ready(received) = self.transport.poll_recv(cx)
+            && let Poll::Ready(received) = self.outbound.transport.poll_recv(cx)
         {
             return Poll::Ready(match received {
                 Ok(Some(text)) => Wake::Message(text),
@@ -402,7 +407,7 @@ impl<T: Transport> Driver<T> {
                 Err(error) => Wake::Gone(Some(error)),
             });
         }
-        if !mail_is_next && self.mailbox.take(mail) {
+        if !mail_is_next && self.mailbox.take(&mut self.mail) {
             return Poll::Ready(Wake::Mail);
         }
         Poll::Pending
@@ -411,42 +416,28 @@ impl<T: Transport> Driver<T> {
     /// Writes what the socket takes. Ready only if the socket failed.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Wake> {
         self.messages_since_write = 0;
-        let flushed = match self.transport.poll_flush(cx) {
-            Poll::Ready(Err(error)) => return Poll::Ready(Wake::Gone(Some(error.into()))),
-            Poll::Ready(Ok(())) => true,
-            Poll::Pending => false,
-        };
-        let backlog = &mut self.backlog;
-        let written = backlog.queued_total.saturating_sub(self.transport.queued_bytes() as u64);
-        let moves = written > backlog.written;
-        backlog.written = written;
-        backlog.was_behind |= moves && backlog.stalled_since.is_some();
-        if flushed {
-            backlog.stalled_since = None;
-        } else if moves || backlog.stalled_since.is_none() {
-            backlog.stalled_since = Some(Instant::now());
-        }
-        Poll::Pending
+        self.outbound.poll_write(cx).map(|error| Wake::Gone(Some(error.into())))
     }
 
-    fn poll_timer(
-        &self,
-        cx: &mut Context<'_>,
-        deadline: Option<Instant>,
-        mut timer: Pin<&mut Sleep>,
-    ) -> Poll<Wake> {
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<Wake> {
         let write_timeout = self.server.config().write_timeout;
-        let stalled = self.backlog.stalled_since.map(|since| since + write_timeout);
-        let Some(next) = [deadline, stalled].into_iter().flatten().min() else {
+        let stalled = self.outbound.stalled_since().map(|since| since + write_timeout);
+        let Some(next) = [self.deadline, stalled].into_iter().flatten().min() else {
             return Poll::Pending;
         };
-        if timer.deadline().into_std() != next {
-            timer.as_mut().reset(next.into());
+        if self.timer.deadline().into_std() != next {
+            self.timer.as_mut().reset(next.into());
         }
-        if timer.poll(cx).is_pending() {
+        if self.timer.as_mut().poll(cx).is_pending() {
             return Poll::Pending;
         }
         let is_stalled = stalled.is_some_and(|stalled| stalled <= Instant::now());
         Poll::Ready(if is_stalled { Wake::Stalled } else { Wake::Timer })
+    }
+}
+
+impl fmt::Debug for Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Driver").field(&self.session.id()).finish()
     }
 }

@@ -43,6 +43,7 @@ mod callbacks;
 mod collection;
 mod config;
 mod connection;
+mod courier;
 mod error;
 pub mod extract;
 mod handler;
@@ -50,6 +51,7 @@ pub mod live_query;
 mod mailbox;
 mod memory;
 mod method;
+mod outbound;
 mod publication;
 pub mod query;
 pub mod random;
@@ -58,6 +60,7 @@ mod running;
 mod server;
 mod sessions;
 pub mod sockjs;
+mod stats;
 mod transport;
 mod write_fence;
 
@@ -75,6 +78,7 @@ pub use method::{IntoMethodResult, MethodContext};
 pub use publication::{IntoPublication, PublicationContext};
 pub use query::field;
 pub use server::{Server, ServerBuilder};
+pub use stats::Stats;
 pub use transport::Headers;
 #[cfg(feature = "__fuzzing")]
 #[doc(hidden)]

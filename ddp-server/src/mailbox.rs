@@ -13,25 +13,28 @@ use futures::channel::oneshot;
 use futures::task::AtomicWaker;
 use parking_lot::Mutex;
 
+use crate::connection::Driver;
 use crate::extract::UserId;
 use crate::live_query::Observation;
+use crate::stats::Counters;
 
-/// Something for a session, in the order in which it happened.
+/// Something for a session, in the order in which it happened. Small, as most of it are steps of live
+/// queries, of which there are many.
 #[derive(Debug)]
 pub(crate) enum Mail {
     /// Documents; a later delta of the same source may take its place.
     Delta(SubscriptionKey, Source, Arc<Delta>),
     /// Documents handled by hand, of which no step may be left out.
     Exact(SubscriptionKey, Arc<Delta>),
-    Placed(SubscriptionKey, Option<Arc<Delta>>, Placement),
+    Placed(SubscriptionKey, Option<Arc<Delta>>, Box<Placement>),
     Direct(SubscriptionKey, String),
     Ready(SubscriptionKey),
     Observing(SubscriptionKey, Vec<Observation>),
-    Stop(SubscriptionKey, Option<DdpError>),
+    Stop(SubscriptionKey, Option<Box<DdpError>>),
     SubscriptionUnblocked(SubscriptionKey),
     SubscriptionReturned(SubscriptionKey),
     MethodUnblocked(CallKey),
-    Result(CallKey, Result<Option<String>, DdpError>),
+    Result(CallKey, Result<Option<String>, Box<DdpError>>),
     Updated(CallKey),
     /// A method logged the connection in or out, and waits until the client knows.
     SetUser(Option<UserId>, oneshot::Sender<()>),
@@ -54,6 +57,9 @@ pub(crate) struct Mailbox {
     is_ending: AtomicBool,
     deltas_max: usize,
     exact_max: usize,
+    /// Who handles the mail, for as long as the connection lasts.
+    driver: Mutex<Option<Box<Driver>>>,
+    counters: Arc<Counters>,
 }
 
 #[derive(Debug)]
@@ -89,7 +95,7 @@ enum End {
 }
 
 impl Mailbox {
-    pub(crate) fn new(deltas_max: usize, exact_max: usize) -> Self {
+    pub(crate) fn new(deltas_max: usize, exact_max: usize, counters: Arc<Counters>) -> Self {
         let state = State {
             mail: VecDeque::new(),
             deltas: 0,
@@ -103,7 +109,32 @@ impl Mailbox {
             is_ending: AtomicBool::new(false),
             deltas_max,
             exact_max,
+            driver: Mutex::new(None),
+            counters,
         }
+    }
+
+    /// Who handles the mail. It is locked for as long as it does something, and by the connection's
+    /// task alone except by [`deliver`](Self::deliver).
+    pub(crate) fn driver(&self) -> &Mutex<Option<Box<Driver>>> {
+        &self.driver
+    }
+
+    /// Sends what was [left](Self::leave) here to the client, or has the connection's task do it if
+    /// that is busy or there is more to do.
+    pub(crate) fn deliver(&self) {
+        let is_done = match self.driver.try_lock() {
+            Some(mut driver) => driver.as_mut().is_some_and(|driver| driver.deliver()),
+            None => false,
+        };
+        if !is_done {
+            self.wake();
+        }
+    }
+
+    /// Has the connection's task look at what was [left](Self::leave).
+    pub(crate) fn wake(&self) {
+        self.waker.wake();
     }
 
     pub(crate) fn push(&self, mail: Mail) {
@@ -113,10 +144,19 @@ impl Mailbox {
     /// Adds mail that is taken together or not at all. If it is left out for what comes later, that is
     /// done together, too: a document that several subscriptions share never gets older on the way.
     pub(crate) fn push_all(&self, mail: impl IntoIterator<Item = Mail>) {
+        if self.leave(mail) {
+            self.wake();
+        }
+    }
+
+    /// The same without waking the connection's task. True if a [delivery](Self::deliver) must follow:
+    /// if there was mail already, somebody is on the way to it.
+    pub(crate) fn leave(&self, mail: impl IntoIterator<Item = Mail>) -> bool {
         let mut state = self.state.lock();
         if state.end != End::No {
-            return;
+            return false;
         }
+        let was_empty = state.mail.is_empty();
         for mail in mail {
             let kind = mail.kind();
             state.mail.push_back(mail);
@@ -132,20 +172,30 @@ impl Mailbox {
                 Kind::Other => {}
             }
         }
-        state.bound_deltas(self.deltas_max);
-        drop(state);
-        self.waker.wake();
+        let left_out = state.bound_deltas(self.deltas_max);
+        if left_out > 0 {
+            self.counters.lags.add(1);
+            self.counters.steps_left_out.add(left_out);
+        }
+        was_empty || state.end != End::No
     }
 
     /// Moves all mail to `into`, which must be empty. False if there is none; whoever polled for the
     /// [end](Self::poll_end) before is woken when there is.
     pub(crate) fn take(&self, into: &mut VecDeque<Mail>) -> bool {
-        let mut state = self.state.lock();
-        std::mem::swap(&mut state.mail, into);
-        state.deltas = 0;
-        state.exact = 0;
-        state.conflate_at = self.deltas_max;
+        self.state.lock().take(self.deltas_max, into);
         !into.is_empty()
+    }
+
+    /// The same if there is nothing but steps of live queries, and the connection goes on; else false,
+    /// and nothing is moved.
+    pub(crate) fn take_steps(&self, into: &mut VecDeque<Mail>) -> bool {
+        let mut state = self.state.lock();
+        let is_steps = state.mail.len() == state.deltas && state.end == End::No;
+        if is_steps {
+            state.take(self.deltas_max, into);
+        }
+        is_steps
     }
 
     /// Moves the mail of these subscriptions to the front of `into`.
@@ -204,6 +254,8 @@ impl Mailbox {
         let mail = std::mem::take(&mut state.mail);
         drop(state);
         drop(mail);
+        let driver = self.driver.lock().take();
+        drop(driver);
     }
 }
 
@@ -245,13 +297,23 @@ impl Mail {
 }
 
 impl State {
-    fn bound_deltas(&mut self, deltas_max: usize) {
-        if self.deltas > self.conflate_at {
-            self.conflate();
-            // With more subscriptions than the limit, conflating anew for each delta would be
-            // quadratic.
-            self.conflate_at = deltas_max.max(2 * self.deltas);
+    fn take(&mut self, deltas_max: usize, into: &mut VecDeque<Mail>) {
+        std::mem::swap(&mut self.mail, into);
+        self.deltas = 0;
+        self.exact = 0;
+        self.conflate_at = deltas_max;
+    }
+
+    /// Leaves out what is too much. The answer is how many deltas.
+    fn bound_deltas(&mut self, deltas_max: usize) -> usize {
+        if self.deltas <= self.conflate_at {
+            return 0;
         }
+        let before = self.deltas;
+        self.conflate();
+        // With more subscriptions than the limit, conflating anew for each delta would be quadratic.
+        self.conflate_at = deltas_max.max(2 * self.deltas);
+        before - self.deltas
     }
 
     fn conflate(&mut self) {
@@ -286,7 +348,7 @@ mod tests {
     use std::collections::BTreeMap;
     use std::task::Waker;
 
-    use ddp_core::session::{Event, Input, Output, SessionConfig};
+    use ddp_core::session::{Event, Input, Output};
     use ddp_core::{Document, DocumentId, Session, Snapshot};
 
     use super::*;
@@ -294,7 +356,7 @@ mod tests {
     /// Keys of subscriptions and of a call, as a session makes them.
     fn keys() -> (Vec<SubscriptionKey>, CallKey) {
         let now = std::time::Instant::now();
-        let mut session = Session::new(String::new(), SessionConfig::default(), now);
+        let mut session = Session::new(String::new(), Arc::default(), now);
         let (mut subscriptions, mut calls) = (Vec::new(), Vec::new());
         for text in [
             r#"{"msg":"connect","version":"1","support":["1"]}"#,
@@ -340,7 +402,7 @@ mod tests {
     #[test]
     fn with_too_many_deltas_each_subscription_keeps_its_newest_in_the_place_of_the_oldest() {
         let (subscriptions, call) = keys();
-        let mailbox = Mailbox::new(4, 8);
+        let mailbox = Mailbox::new(4, 8, Arc::default());
         let (tasks, lists) = (steps("tasks", 9), steps("lists", 2));
         mailbox.push(Mail::MethodUnblocked(call));
         mailbox.push(Mail::Delta(subscriptions[0], Source::Cursor, Arc::clone(&tasks[0])));
@@ -374,7 +436,7 @@ mod tests {
     fn what_subscriptions_share_is_of_one_point_however_much_is_left_out() {
         let (subscriptions, call) = keys();
         for deltas_max in 1..12 {
-            let mailbox = Mailbox::new(deltas_max, 8);
+            let mailbox = Mailbox::new(deltas_max, 8, Arc::default());
             for step in &steps("tasks", 20) {
                 let delta =
                     |key: &SubscriptionKey| Mail::Delta(*key, Source::Cursor, Arc::clone(step));
@@ -396,7 +458,7 @@ mod tests {
     #[test]
     fn many_deltas_take_no_room() {
         let (subscriptions, _) = keys();
-        let mailbox = Mailbox::new(64, 8);
+        let mailbox = Mailbox::new(64, 8, Arc::default());
         let mut snapshot = Snapshot::default();
         for number in 0..100_000 {
             let text = number.to_string();
@@ -416,7 +478,7 @@ mod tests {
     #[test]
     fn what_was_mailed_before_the_end_is_handed_over_with_it() {
         let (_, call) = keys();
-        let mailbox = Mailbox::new(4, 8);
+        let mailbox = Mailbox::new(4, 8, Arc::default());
         let cx = Context::from_waker(Waker::noop());
         let mut mail = VecDeque::new();
         assert!(mailbox.poll_end(&cx, &mut mail).is_pending());
@@ -430,7 +492,7 @@ mod tests {
     #[test]
     fn steps_that_cannot_be_left_out_are_bounded_by_the_end_of_the_connection() {
         let (subscriptions, call) = keys();
-        let mailbox = Mailbox::new(2, 4);
+        let mailbox = Mailbox::new(2, 4, Arc::default());
         let steps = steps("tasks", 9);
         for delta in &steps[..4] {
             mailbox.push(Mail::Exact(subscriptions[0], Arc::clone(delta)));
@@ -451,7 +513,7 @@ mod tests {
     #[test]
     fn mail_of_some_subscriptions_can_be_taken_before_what_came_earlier() {
         let (subscriptions, call) = keys();
-        let mailbox = Mailbox::new(4, 1);
+        let mailbox = Mailbox::new(4, 1, Arc::default());
         let steps = steps("tasks", 3);
         mailbox.push(Mail::Updated(call));
         mailbox.push(Mail::Exact(subscriptions[1], Arc::clone(&steps[0])));
@@ -476,7 +538,7 @@ mod tests {
     #[test]
     fn a_closed_mailbox_takes_nothing() {
         let (_, call) = keys();
-        let mailbox = Mailbox::new(4, 8);
+        let mailbox = Mailbox::new(4, 8, Arc::default());
         mailbox.push(Mail::Updated(call));
         mailbox.close();
         mailbox.push(Mail::Updated(call));

@@ -374,7 +374,7 @@ mod tests {
     }
 
     fn observer() -> (Arc<Mailbox>, Observer) {
-        let mailbox = Arc::new(Mailbox::new(1_000_000, 8));
+        let mailbox = Arc::new(Mailbox::new(1_000_000, 8, Arc::default()));
         (Arc::clone(&mailbox), Observer::new(mailbox, key(), Source::Cursor))
     }
 

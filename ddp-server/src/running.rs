@@ -1,11 +1,11 @@
 //! The handlers that run for one connection.
 
 use std::collections::{BTreeMap, HashMap};
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 use ddp_core::ejson::Ejson;
@@ -70,31 +70,37 @@ impl Running {
     ///
     /// # Errors
     /// Why it is not run.
-    pub(crate) async fn subscribe(
+    pub(crate) fn subscribe(
         &mut self,
         key: SubscriptionKey,
         name: String,
         params: Vec<Ejson>,
+        cx: &mut Context<'_>,
     ) -> Result<(), DdpError> {
         let publication = self.server.publication(&name);
         let publication = publication.ok_or_else(|| DdpError::subscription_not_found(&name))?;
         self.limit(rate_limit::Kind::Subscription, &name)?;
         let request = Request { publication, name: Some(name), params };
-        self.publish(key, Arc::new(request)).await;
+        self.publish(key, Arc::new(request), cx);
         Ok(())
     }
 
-    pub(crate) async fn subscribe_universal(
+    pub(crate) fn subscribe_universal(
         &mut self,
         key: SubscriptionKey,
         publication: ErasedPublication,
+        cx: &mut Context<'_>,
     ) {
         let request = Request { publication, name: None, params: Vec::new() };
-        self.publish(key, Arc::new(request)).await;
+        self.publish(key, Arc::new(request), cx);
     }
 
     /// Stops publications and runs each again under another key.
-    pub(crate) async fn rerun(&mut self, renamed: BTreeMap<SubscriptionKey, SubscriptionKey>) {
+    pub(crate) fn rerun(
+        &mut self,
+        renamed: BTreeMap<SubscriptionKey, SubscriptionKey>,
+        cx: &mut Context<'_>,
+    ) {
         let mut requests = Vec::with_capacity(renamed.len());
         for (old, new) in renamed {
             match self.publications.remove(&old) {
@@ -109,11 +115,11 @@ impl Running {
         }
         requests.sort_by_key(|(new, _)| *new);
         for (new, request) in requests {
-            self.publish(new, request).await;
+            self.publish(new, request, cx);
         }
     }
 
-    async fn publish(&mut self, key: SubscriptionKey, request: Arc<Request>) {
+    fn publish(&mut self, key: SubscriptionKey, request: Arc<Request>, cx: &mut Context<'_>) {
         let (server, connection) = (self.server.clone(), self.connection.clone());
         let user_id = self.user_id.clone();
         let subscription = Subscription::new(server, connection, key, user_id, request);
@@ -124,7 +130,7 @@ impl Running {
         };
         // Before it starts, so that what it does to the subscription finds it.
         self.publications.insert(key, publication);
-        let task = start(publish(PublicationContext { subscription })).await;
+        let task = start(publish(PublicationContext { subscription }), cx);
         if let Some(publication) = self.publications.get_mut(&key) {
             publication.task = task;
         }
@@ -155,21 +161,22 @@ impl Running {
         }
     }
 
-    pub(crate) async fn call(
+    pub(crate) fn call(
         &mut self,
         key: CallKey,
         name: String,
         params: Vec<Ejson>,
         random_seed: Option<&str>,
+        cx: &mut Context<'_>,
     ) {
         let mailbox = self.connection.mailbox();
         let Some(method) = self.server.method(&name).cloned() else {
-            mailbox.push(Mail::Result(key, Err(DdpError::method_not_found(&name))));
+            mailbox.push(Mail::Result(key, Err(Box::new(DdpError::method_not_found(&name)))));
             return mailbox.push(Mail::Updated(key));
         };
         if let Err(error) = self.limit(rate_limit::Kind::Method, &name) {
             mailbox.push(Mail::Updated(key));
-            return mailbox.push(Mail::Result(key, Err(error)));
+            return mailbox.push(Mail::Result(key, Err(Box::new(error))));
         }
         let (server, connection) = (self.server.clone(), self.connection.clone());
         let user_id = self.user_id.clone();
@@ -177,7 +184,7 @@ impl Running {
             Invocation::by_client(server, connection.clone(), key, user_id, random_seed);
         let context = MethodContext { name, params, invocation };
         // Its end is told by mail; nobody waits for the task.
-        let _ = start(invoke(method, context, connection, key)).await;
+        let _ = start(invoke(method, context, connection, key), cx);
     }
 
     /// Asks the rate limiter, which runs the application's conditions.
@@ -199,9 +206,12 @@ impl Running {
 }
 
 /// Polls a handler once here, where many end, and gives it a task of its own if it has to wait.
-async fn start(handler: impl Future<Output = ()> + Send + 'static) -> Option<AbortHandle> {
+fn start(
+    handler: impl Future<Output = ()> + Send + 'static,
+    cx: &mut Context<'_>,
+) -> Option<AbortHandle> {
     let mut handler: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(handler);
-    match poll_fn(|cx| Poll::Ready(handler.as_mut().poll(cx))).await {
+    match handler.as_mut().poll(cx) {
         Poll::Ready(()) => None,
         Poll::Pending => Some(tokio::spawn(handler).abort_handle()),
     }
@@ -217,7 +227,7 @@ async fn invoke(
     let run = async { method(context).await };
     let result = catch_panic(run).await.map_err(|error| {
         let session = connection.id();
-        redact(error, &format!("while invoking method '{name}' for session {session}"))
+        Box::new(redact(error, &format!("while invoking method '{name}' for session {session}")))
     });
     // As in Meteor, `updated` comes first if there is nothing to wait for.
     invocation.fence().arm();
@@ -242,7 +252,8 @@ async fn publish(context: PublicationContext) {
         Ok(None) => Mail::SubscriptionReturned(key),
         Err(error) => {
             let session = subscription.connection().id();
-            Mail::Stop(key, Some(redact(error, &format!("from {request} of session {session}"))))
+            let error = redact(error, &format!("from {request} of session {session}"));
+            Mail::Stop(key, Some(Box::new(error)))
         }
     };
     mailbox.push(mail);

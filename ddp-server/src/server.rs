@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 
 use ddp_core::ejson::{self, Ejson};
 use ddp_core::merge_box::PublicationStrategy;
+use ddp_core::session::SessionConfig;
 use parking_lot::RwLock;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -26,18 +27,22 @@ use crate::method::{self, ErasedMethod, IntoMethodResult, MethodContext};
 use crate::publication::{self, ErasedPublication, IntoPublication, PublicationContext};
 use crate::rate_limit::{RateLimiter, Rule};
 use crate::sessions::Sessions;
+use crate::stats::{Counters, Stats};
 use crate::transport::TransportConfig;
 use crate::transport::routes;
 
 /// What all connections of a server share.
 struct Shared {
     config: Config,
+    /// That of the configuration, shared by all sessions.
+    session_config: Arc<SessionConfig>,
     publications: RwLock<HashMap<String, ErasedPublication>>,
     universal: RwLock<Vec<ErasedPublication>>,
     methods: HashMap<String, ErasedMethod>,
     hooks: Hooks,
     rate_limiter: RateLimiter,
     sessions: Arc<Sessions>,
+    counters: Arc<Counters>,
 }
 
 /// The application's functions that are called for each connection.
@@ -177,6 +182,7 @@ impl<S: Clone + Send + Sync + 'static> ServerBuilder<S> {
             config.session.strategies = config.session.strategies.with(collection, strategy);
         }
         Server(Arc::new(Shared {
+            session_config: Arc::new(config.session.clone()),
             config,
             publications: RwLock::new(publications.collect()),
             universal: RwLock::new(universal.collect()),
@@ -184,6 +190,7 @@ impl<S: Clone + Send + Sync + 'static> ServerBuilder<S> {
             hooks: self.hooks,
             rate_limiter: self.rate_limiter,
             sessions: Arc::default(),
+            counters: Arc::default(),
         }))
     }
 }
@@ -298,6 +305,14 @@ impl Server {
         &self.0.config
     }
 
+    pub(crate) fn session_config(&self) -> Arc<SessionConfig> {
+        Arc::clone(&self.0.session_config)
+    }
+
+    pub(crate) fn counters(&self) -> &Arc<Counters> {
+        &self.0.counters
+    }
+
     pub(crate) fn hooks(&self) -> &Hooks {
         &self.0.hooks
     }
@@ -352,6 +367,12 @@ impl Server {
     /// Methods that are still running go on.
     pub async fn close(&self) {
         self.0.sessions.close().await;
+    }
+
+    /// What happened to sessions so far: how many lagged, and how many were disconnected for what.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.0.counters.stats()
     }
 
     /// How many connections are open.

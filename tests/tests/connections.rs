@@ -143,6 +143,7 @@ async fn a_client_that_takes_nothing_is_disconnected() {
         }
     };
     tokio::time::timeout(Duration::from_secs(20), gone).await.expect("the server gives up");
+    assert_eq!(server.stats().disconnected_stalled, 1);
     // Never read, but open all the while.
     drop(socket);
 }
@@ -251,6 +252,20 @@ async fn a_client_slower_than_the_changes_is_heard() {
     }
     stop.send(()).unwrap();
     writer.await.unwrap();
+    let stats = server.stats();
+    assert!(stats.lags > 0 && stats.steps_left_out >= stats.lags, "{stats:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_answers_no_ping_is_disconnected() {
+    let (server, _) = notes_server(quick_heartbeats(), 0);
+    let address = serve(&server).await;
+    let socket = open(address, &[CONNECT]).await;
+    let texts = tokio::time::timeout(Duration::from_secs(20), texts(socket)).await;
+    let texts = texts.expect("the server gives up");
+    assert_eq!(texts.last().map(String::as_str), Some(r#"{"msg":"ping"}"#), "{texts:?}");
+    let stats = server.stats();
+    assert_eq!((stats.disconnected_silent, stats.connections), (1, 1), "{stats:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

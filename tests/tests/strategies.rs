@@ -192,6 +192,7 @@ async fn a_client_too_far_behind_with_what_cannot_be_left_out_is_disconnected() 
     let mut peer = Peer::connect(address).await;
     peer.sub("s1", "flood", json!([])).await;
     assert_eq!(peer.try_recv().await, None);
+    assert_eq!(server.stats().disconnected_behind, 1);
     let mut peer = Peer::connect(address).await;
     peer.sub("s1", "few", json!([])).await;
     for number in 0..100 {

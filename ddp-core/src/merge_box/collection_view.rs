@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::{Outgoing, Placement, PublicationStrategy, Source};
 use crate::document::Document;
 use crate::id::DocumentId;
@@ -14,7 +16,8 @@ use crate::snapshot::{CollectionName, Delta, Snapshot};
 #[derive(Debug)]
 pub(crate) struct SessionCollectionView {
     strategy: PublicationStrategy,
-    views: Vec<(ViewKey, Snapshot)>,
+    /// Usually one, which needs no memory of its own then.
+    views: SmallVec<[(ViewKey, Snapshot); 1]>,
     /// The documents that were put in places while nothing was sent, in their order.
     order: Vec<DocumentId>,
 }
@@ -23,7 +26,7 @@ type ViewKey = (SubscriptionKey, Source);
 
 impl SessionCollectionView {
     pub(crate) fn new(strategy: PublicationStrategy) -> Self {
-        Self { strategy, views: Vec::new(), order: Vec::new() }
+        Self { strategy, views: SmallVec::new(), order: Vec::new() }
     }
 
     pub(crate) fn strategy(&self) -> PublicationStrategy {
@@ -42,7 +45,7 @@ impl SessionCollectionView {
     pub(crate) fn apply(
         &mut self,
         view: ViewKey,
-        delta: &Arc<Delta>,
+        delta: Arc<Delta>,
         send: &mut impl FnMut(Outgoing),
     ) {
         let index = self.index(view);
@@ -54,7 +57,7 @@ impl SessionCollectionView {
         if contiguous && self.is_alone() {
             self.views[index].1 = delta.after().clone();
             if !delta.changes().is_empty() {
-                send(Outgoing::Shared(Arc::clone(delta)));
+                send(Outgoing::Shared(delta));
             }
         } else if contiguous {
             let ids = delta.changes().iter().map(|change| &change.id);

@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use collection_view::SessionCollectionView;
+use litemap::LiteMap;
 pub use strategy::{PublicationStrategies, PublicationStrategy};
 
 use crate::id::DocumentId;
@@ -61,7 +62,8 @@ pub struct MergeBox {
     held: Option<Views>,
 }
 
-type Views = BTreeMap<CollectionName, SessionCollectionView>;
+/// Few, and side by side in memory: they are looked at for each change.
+type Views = LiteMap<CollectionName, SessionCollectionView>;
 
 impl MergeBox {
     /// A merge box without documents.
@@ -79,13 +81,13 @@ impl MergeBox {
         &mut self,
         subscription: SubscriptionKey,
         source: Source,
-        delta: &Arc<Delta>,
+        delta: Arc<Delta>,
         send: &mut impl FnMut(Outgoing),
     ) {
         let is_held = self.held.is_some();
         let view = self.view(delta.collection());
         if is_held && view.is_tracked() {
-            view.note((subscription, source), delta);
+            view.note((subscription, source), &delta);
         } else {
             view.apply((subscription, source), delta, send);
         }
@@ -117,14 +119,14 @@ impl MergeBox {
     /// Takes a subscription's documents away.
     pub fn remove(&mut self, subscription: SubscriptionKey, send: &mut impl FnMut(Outgoing)) {
         let is_held = self.held.is_some();
-        self.collections.retain(|collection, view| {
+        for (collection, view) in self.collections.iter_mut() {
             if is_held {
                 view.forget(subscription);
             } else {
                 view.remove(collection, subscription, send);
             }
-            !view.is_empty()
-        });
+        }
+        self.collections.retain(|_, view| !view.is_empty());
     }
 
     /// From now on nothing is sent: the client's documents stay as they are while the subscriptions
@@ -135,7 +137,7 @@ impl MergeBox {
         let mut before = std::mem::take(&mut self.collections);
         before.retain(|_, view| view.is_tracked());
         let held = self.held.get_or_insert(before);
-        for view in held.values_mut() {
+        for (_, view) in held.iter_mut() {
             view.rename(renamed);
         }
     }
@@ -144,7 +146,7 @@ impl MergeBox {
     /// the subscriptions show now, and from now on all that comes.
     pub fn release(&mut self, send: &mut impl FnMut(Outgoing)) {
         let Some(mut before) = self.held.take() else { return };
-        for (collection, after) in &mut self.collections {
+        for (collection, after) in self.collections.iter_mut() {
             if after.is_tracked() {
                 let before = before.remove(collection);
                 let before = before.unwrap_or_else(|| SessionCollectionView::new(after.strategy()));

@@ -12,6 +12,8 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use litemap::LiteMap;
+
 use crate::ejson::Ejson;
 use crate::error::{DdpError, ProtocolError};
 use crate::merge_box::{MergeBox, Outgoing, Placement, PublicationStrategies, Source};
@@ -196,7 +198,7 @@ pub enum CloseReason {
 #[derive(Debug)]
 pub struct Session {
     id: String,
-    config: SessionConfig,
+    config: Arc<SessionConfig>,
     state: State,
     heartbeat: Heartbeat,
     /// Messages that wait for their turn, as they came: a client must not claim more memory than it
@@ -204,7 +206,7 @@ pub struct Session {
     queue: VecDeque<String>,
     queued_bytes: usize,
     blocked_by: Option<Blocker>,
-    subscriptions: BTreeMap<SubscriptionKey, Subscription>,
+    subscriptions: LiteMap<SubscriptionKey, Subscription>,
     subscription_keys: HashMap<String, SubscriptionKey>,
     calls: HashMap<CallKey, methods::Call>,
     merge_box: MergeBox,
@@ -235,9 +237,9 @@ enum Blocker {
 
 impl Session {
     /// A session that begins now. `id` becomes its id should the client connect: 17 characters from
-    /// [`crate::random`], as several clients expect.
+    /// [`crate::random`], as several clients expect. Sessions may share their configuration.
     #[must_use]
-    pub fn new(id: String, config: SessionConfig, now: Instant) -> Self {
+    pub fn new(id: String, config: Arc<SessionConfig>, now: Instant) -> Self {
         let mut session = Self {
             id,
             state: State::Connecting,
@@ -245,7 +247,7 @@ impl Session {
             queue: VecDeque::new(),
             queued_bytes: 0,
             blocked_by: None,
-            subscriptions: BTreeMap::new(),
+            subscriptions: LiteMap::new(),
             subscription_keys: HashMap::new(),
             calls: HashMap::new(),
             merge_box: MergeBox::new(config.strategies.clone()),
@@ -290,7 +292,7 @@ impl Session {
             Input::Timeout(now) => self.handle_timeout(now),
             Input::Backlogged => self.heartbeat.handle_message(),
             Input::Delta(subscription, source, delta) => {
-                self.handle_delta(subscription, source, &delta);
+                self.handle_delta(subscription, source, delta);
             }
             Input::Placed(subscription, delta, placement) => {
                 self.handle_placed(subscription, delta.as_ref(), placement);

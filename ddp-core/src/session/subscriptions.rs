@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::{Blocker, Event, Output, Session, SubscriptionKey};
+use super::{Blocker, Event, Output, Session, State, SubscriptionKey};
 use crate::ejson::Ejson;
 use crate::error::DdpError;
 use crate::merge_box::{Outgoing, Placement, Source};
@@ -54,13 +54,28 @@ impl Session {
         self.send(ServerMessage::Nosub { id, error: None });
     }
 
+    /// [`Input::Delta`](super::Input::Delta) without the detour by the outputs, of which there must be
+    /// none: `send` is handed what is to be sent.
+    pub fn deliver(
+        &mut self,
+        subscription: SubscriptionKey,
+        source: Source,
+        delta: Arc<Delta>,
+        send: &mut impl FnMut(Outgoing),
+    ) {
+        debug_assert!(self.outputs.is_empty(), "outputs precede what is delivered");
+        if self.state != State::Closed && self.has_subscription(subscription) {
+            self.merge_box.apply(subscription, source, delta, send);
+        }
+    }
+
     pub(super) fn handle_delta(
         &mut self,
         subscription: SubscriptionKey,
         source: Source,
-        delta: &Arc<Delta>,
+        delta: Arc<Delta>,
     ) {
-        if self.subscriptions.contains_key(&subscription) {
+        if self.has_subscription(subscription) {
             let outputs = &mut self.outputs;
             self.merge_box.apply(subscription, source, delta, &mut sender(outputs));
         }
@@ -72,14 +87,14 @@ impl Session {
         delta: Option<&Arc<Delta>>,
         placement: Placement,
     ) {
-        if self.subscriptions.contains_key(&subscription) {
+        if self.has_subscription(subscription) {
             let outputs = &mut self.outputs;
             self.merge_box.place(subscription, delta, placement, &mut sender(outputs));
         }
     }
 
     pub(super) fn handle_direct(&mut self, subscription: SubscriptionKey, text: String) {
-        if self.subscriptions.contains_key(&subscription) {
+        if self.has_subscription(subscription) {
             self.outputs.push_back(Output::Send(Outgoing::Text(text)));
         }
     }

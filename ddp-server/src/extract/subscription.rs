@@ -175,7 +175,7 @@ impl Subscription {
     /// Ends the subscription with an error.
     pub fn error(&self, error: Error) {
         let context = format!("from {} of session {}", self.0.request, self.0.connection.id());
-        self.push(Mail::Stop(self.0.key, Some(error.into_ddp(&context))));
+        self.push(Mail::Stop(self.0.key, Some(Box::new(error.into_ddp(&context)))));
     }
 
     /// Lets the client's next messages begin before this publication is ready.

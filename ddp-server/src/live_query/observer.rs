@@ -9,6 +9,7 @@ use ddp_core::session::{Event, Input, Output};
 use ddp_core::{DdpError, Delta, Session, SubscriptionKey};
 
 use super::queries::{LiveQuery, Ready};
+use crate::courier;
 use crate::mailbox::{Mail, Mailbox};
 
 /// Where a live query's deltas go: a subscription of a session. Cheap to clone.
@@ -40,7 +41,7 @@ impl Observer {
         loop {
             match session.poll_output() {
                 Output::Event(Event::Subscribe { subscription, .. }) => {
-                    let mailbox = Arc::new(Mailbox::new(1, 1));
+                    let mailbox = Arc::new(Mailbox::new(1, 1, Arc::default()));
                     return Some(Self::new(mailbox, subscription, Source::Cursor));
                 }
                 Output::Timeout(_) => return None,
@@ -62,7 +63,7 @@ impl Observer {
 
     /// Ends the subscription with an error, since its documents can't be kept up to date any more.
     pub fn fail(&self, error: DdpError) {
-        self.mailbox.push(Mail::Stop(self.subscription, Some(error)));
+        self.mailbox.push(Mail::Stop(self.subscription, Some(Box::new(error))));
     }
 }
 
@@ -107,10 +108,15 @@ impl Deliveries {
         steps.extend(self.welcomed.iter().map(|new| (&new.observer, &new.initial)));
         // Stable: the steps of a session stay in order. Fast, since each query's observers are sorted.
         steps.sort_by_key(|(observer, _)| observer.session());
+        let mut sessions = Vec::new();
         for all in steps.chunk_by(|(a, _), (b, _)| a.session() == b.session()) {
             let mail = all.iter().map(|(observer, delta)| observer.mail(delta));
-            all[0].0.mailbox.push_all(mail);
+            let mailbox = &all[0].0.mailbox;
+            if mailbox.leave(mail) {
+                sessions.push(Arc::clone(mailbox));
+            }
         }
+        courier::deliver(sessions);
         for Welcomed { slot, key, observer, ready, .. } in self.welcomed {
             if let Some(live) = &mut slots[slot] {
                 live.observers.push((key, observer));

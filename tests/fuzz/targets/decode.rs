@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use ddp_core::ejson::{self, Ejson};
 use ddp_core::merge_box::Outgoing;
-use ddp_core::session::{Event, Input, Output, SessionConfig};
+use ddp_core::session::{Event, Input, Output};
 use ddp_core::{DdpError, Session, Version};
 use ddp_fuzz::answer::Answer;
 use libfuzzer_sys::{Corpus, fuzz_target};
@@ -65,7 +65,7 @@ struct Peer {
 impl Peer {
     fn new() -> Self {
         let now = Instant::now();
-        let session = Session::new("Kc9ZbXWp4n3wCmdyv".to_owned(), SessionConfig::default(), now);
+        let session = Session::new("Kc9ZbXWp4n3wCmdyv".to_owned(), Default::default(), now);
         let subscriptions = BTreeSet::new();
         let mut peer = Self { session, now, version: None, subscriptions, is_closed: false };
         let (texts, events) = peer.drain();
@@ -321,7 +321,7 @@ fn check_round_trip(method: &str, params: &[Ejson], random_seed: Option<&str>) {
         seed.unwrap_or_default()
     );
     let now = Instant::now();
-    let mut session = Session::new(String::new(), SessionConfig::default(), now);
+    let mut session = Session::new(String::new(), Default::default(), now);
     let connect = r#"{"msg":"connect","version":"1","support":["1"]}"#;
     session.handle_input(Input::Message(now, connect));
     session.handle_input(Input::Message(now, &text));

@@ -152,7 +152,7 @@ proptest! {
                     let id = DocumentId::from_string(&format!("d{id}"));
                     let delta = now.advance(&name(collection), BTreeMap::from([(id, document)]));
                     if let Some(delta) = delta.filter(|_| deliver) {
-                        merge_box.apply(key, Source::Cursor, &delta, &mut send);
+                        merge_box.apply(key, Source::Cursor, delta.clone(), &mut send);
                         *told = now.clone();
                         let keys = order.entry(collection).or_default();
                         if !keys.contains(&subscription.key) {
@@ -160,7 +160,7 @@ proptest! {
                         }
                         // A step that comes again, or late, changes nothing.
                         let count = messages.len();
-                        merge_box.apply(key, Source::Cursor, &delta, &mut |outgoing| {
+                        merge_box.apply(key, Source::Cursor, delta.clone(), &mut |outgoing| {
                             panic!("sent again: {outgoing:?}, after {count}");
                         });
                     }
@@ -210,16 +210,22 @@ fn one_subscription_is_sent_the_shared_messages() {
     let step = BTreeMap::from([(DocumentId::from_string("x"), Some(document))]);
     let delta = snapshot.advance(&"c".into(), step).unwrap();
     let mut shared = 0;
-    merge_box.apply(SubscriptionKey::for_tests(1), Source::Cursor, &delta, &mut |outgoing| {
-        match outgoing {
+    merge_box.apply(
+        SubscriptionKey::for_tests(1),
+        Source::Cursor,
+        delta.clone(),
+        &mut |outgoing| match outgoing {
             Outgoing::Shared(sent) => shared += usize::from(Arc::ptr_eq(&sent, &delta)),
             Outgoing::Text(text) => panic!("{text}"),
-        }
-    });
+        },
+    );
     assert_eq!(shared, 1);
     // The same document by a second subscription is no news.
-    merge_box.apply(SubscriptionKey::for_tests(2), Source::ByHand, &delta, &mut |outgoing| {
-        panic!("{outgoing:?}")
-    });
+    merge_box.apply(
+        SubscriptionKey::for_tests(2),
+        Source::ByHand,
+        delta.clone(),
+        &mut |outgoing| panic!("{outgoing:?}"),
+    );
     merge_box.remove(SubscriptionKey::for_tests(1), &mut |outgoing| panic!("{outgoing:?}"));
 }

@@ -30,7 +30,7 @@ impl Peer {
         let delta = self.step(key, id, fields);
         let mut sent = Vec::new();
         let key = SubscriptionKey::for_tests(key);
-        self.merge_box.apply(key, Source::Cursor, &delta, &mut note(&mut sent));
+        self.merge_box.apply(key, Source::Cursor, delta.clone(), &mut note(&mut sent));
         sent
     }
 
@@ -182,7 +182,7 @@ fn places_of_documents_that_are_gone_are_forgotten_during_a_rerun() {
         peer.put(1, "gone", "1", None);
         let delta = peer.step(1, "gone", None);
         let key = SubscriptionKey::for_tests(1);
-        peer.merge_box.apply(key, Source::ByHand, &delta, &mut |_| {});
+        peer.merge_box.apply(key, Source::ByHand, delta.clone(), &mut |_| {});
     }
     let state = format!("{:?}", peer.merge_box);
     assert!(!state.contains("gone"), "{state}");
@@ -204,7 +204,7 @@ fn a_step_that_comes_late_during_a_rerun_changes_nothing() {
     let steps = ["1", "2"].map(|text| peer.step(1, "x", Some(&[("a", text)])));
     for delta in steps.iter().rev() {
         let key = SubscriptionKey::for_tests(1);
-        peer.merge_box.apply(key, Source::Cursor, delta, &mut |_| {});
+        peer.merge_box.apply(key, Source::Cursor, delta.clone(), &mut |_| {});
     }
     assert_eq!(peer.release(), [r#""added","id":"x","fields":{"a":2}}"#]);
 }

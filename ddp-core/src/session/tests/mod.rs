@@ -25,7 +25,7 @@ impl Peer {
 
     fn with_config(config: SessionConfig) -> Self {
         let now = Instant::now();
-        let session = Session::new("abcdefghijklmnopq".to_owned(), config, now);
+        let session = Session::new("abcdefghijklmnopq".to_owned(), config.into(), now);
         Self { session, now, deadline: None, events: vec![], closed: None }
     }
 

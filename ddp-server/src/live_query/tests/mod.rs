@@ -103,7 +103,7 @@ fn subscribe(
 
 /// Of an order that begins with the list only the table itself can tell it.
 fn observe(multiplexer: &Arc<Multiplexer<Task>>, query: Query) -> (Subscriber, Option<Load>) {
-    let mailbox = Arc::new(Mailbox::new(1_000_000, 8));
+    let mailbox = Arc::new(Mailbox::new(1_000_000, 8, Arc::default()));
     let predicate = query.predicate.clone();
     let keys = predicate.equality_keys(&|_| true);
     let is_opaque = query.sort.first().is_some_and(|key| &*key.field == "list");
@@ -373,7 +373,7 @@ fn a_query_decided_by_the_source_shows_no_row_that_left_it() {
 #[test]
 fn a_session_gets_all_steps_of_a_transaction_at_once() {
     let multiplexer = Multiplexer::new("tasks");
-    let mailbox = Arc::new(Mailbox::new(1_000_000, 8));
+    let mailbox = Arc::new(Mailbox::new(1_000_000, 8, Arc::default()));
     let mut observations = Vec::new();
     for predicate in [Predicate::All, field("rank").gte(0), field("list").eq(1)] {
         let keys = predicate.equality_keys(&|_| true);

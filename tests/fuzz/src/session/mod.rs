@@ -65,7 +65,7 @@ impl World {
         };
         let now = Instant::now();
         let mut world = Self {
-            session: Session::new("Kc9ZbXWp4n3wCmdyv".to_owned(), config.clone(), now),
+            session: Session::new("Kc9ZbXWp4n3wCmdyv".to_owned(), config.clone().into(), now),
             now,
             deadline: None,
             closed: None,

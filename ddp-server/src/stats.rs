@@ -1,0 +1,62 @@
+//! What happened to a server's sessions.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// How often what has happened to a server's sessions since it began. Counters only rise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Connections that were opened.
+    pub connections: u64,
+    /// Times that too many steps of live queries waited for a session, so that all but the newest of
+    /// each were left out: its client does not keep up. See
+    /// [`Config::queued_deltas_max`](crate::Config::queued_deltas_max).
+    pub lags: u64,
+    /// Steps of live queries that were left out. Their clients were sent the difference to a newer
+    /// state instead.
+    pub steps_left_out: u64,
+    /// Clients that were disconnected since their sockets took nothing for too long. See
+    /// [`Config::write_timeout`](crate::Config::write_timeout).
+    pub disconnected_stalled: u64,
+    /// Clients that were disconnected since too many messages waited for them that cannot be left
+    /// out. See [`Config::queued_messages_max`](crate::Config::queued_messages_max).
+    pub disconnected_behind: u64,
+    /// Clients that were disconnected since they did not answer a ping.
+    pub disconnected_silent: u64,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) connections: Counter,
+    pub(crate) lags: Counter,
+    pub(crate) steps_left_out: Counter,
+    pub(crate) disconnected_stalled: Counter,
+    pub(crate) disconnected_behind: Counter,
+    pub(crate) disconnected_silent: Counter,
+}
+
+impl Counters {
+    pub(crate) fn stats(&self) -> Stats {
+        Stats {
+            connections: self.connections.get(),
+            lags: self.lags.get(),
+            steps_left_out: self.steps_left_out.get(),
+            disconnected_stalled: self.disconnected_stalled.get(),
+            disconnected_behind: self.disconnected_behind.get(),
+            disconnected_silent: self.disconnected_silent.get(),
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(crate) fn add(&self, count: usize) {
+        self.0.fetch_add(u64::try_from(count).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
