@@ -2,9 +2,10 @@
 
 use std::net::SocketAddr;
 use std::thread;
+use std::time::Duration;
 
 use ddp_server::extract::Params;
-use ddp_server::{Collection, Error, MemoryCollection, Server, State};
+use ddp_server::{Collection, Config, Error, MemoryCollection, Server, State};
 use ddp_tests::Client;
 use serde_json::{Value, json};
 
@@ -24,7 +25,11 @@ fn count(notes: &Notes) -> Result<(), Error> {
 async fn start() -> (Notes, Vec<Client>) {
     let notes = MemoryCollection::new(&NOTES);
     notes.insert_with_id("a", &json!({"revision": 0})).unwrap();
+    let mut config = Config::default();
+    // A heartbeat would make up for a session that nobody wakes.
+    config.session.heartbeat_interval = Duration::from_secs(3600);
     let server = Server::builder()
+        .config(config)
         .publish("notes", async |State(notes): State<Notes>| notes.find())
         .method("count", async |State(notes): State<Notes>| count(&notes))
         .method("rename", async |State(notes): State<Notes>, Params((name,)): Params<(String,)>| {
