@@ -8,7 +8,8 @@ use super::{DecodeError, Ejson, NESTING_MAX, Object};
 
 /// Reads a whole text. `true` if some key starts with `$`, so that the value may hold EJSON.
 pub(super) fn parse(text: &str) -> Result<(Ejson, bool), DecodeError> {
-    let mut parser = Parser { text, at: 0, depth: 0, has_dollar_key: false };
+    let (items, members) = Default::default();
+    let mut parser = Parser { text, at: 0, depth: 0, has_dollar_key: false, items, members };
     parser.skip_whitespace();
     let value = parser.value()?;
     parser.skip_whitespace();
@@ -46,6 +47,10 @@ struct Parser<'a> {
     at: usize,
     depth: usize,
     has_dollar_key: bool,
+    /// The items of all arrays that have begun and not ended, so that each is made in its size.
+    items: Vec<Ejson>,
+    /// The members of all such objects.
+    members: Vec<(String, Ejson)>,
 }
 
 impl Parser<'_> {
@@ -101,15 +106,16 @@ impl Parser<'_> {
 
     /// What follows `[` and whitespace.
     fn array(&mut self) -> Result<Ejson, DecodeError> {
-        let mut items = Vec::new();
         if self.peek() == Some(b']') {
             self.at += 1;
-            return Ok(Ejson::Array(items));
+            return Ok(Ejson::Array(Vec::new()));
         }
+        let first = self.items.len();
         loop {
-            items.push(self.value()?);
+            let item = self.value()?;
+            self.items.push(item);
             if !self.more(b']', "expected `,` or `]`")? {
-                return Ok(Ejson::Array(items));
+                return Ok(Ejson::Array(self.items.drain(first..).collect()));
             }
         }
     }
@@ -117,11 +123,11 @@ impl Parser<'_> {
     /// What follows `{` and whitespace. Of equal keys the last one's value stays, in the place of
     /// the first, as in JavaScript.
     fn object(&mut self) -> Result<Ejson, DecodeError> {
-        let mut members = Object::new();
         if self.peek() == Some(b'}') {
             self.at += 1;
-            return Ok(Ejson::Object(members));
+            return Ok(Ejson::Object(Object::new()));
         }
+        let first = self.members.len();
         loop {
             if self.peek() != Some(b'"') {
                 return Err(self.error("expected a key"));
@@ -135,9 +141,9 @@ impl Parser<'_> {
             self.at += 1;
             self.skip_whitespace();
             let value = self.value()?;
-            members.insert(key, value);
+            self.members.push((key, value));
             if !self.more(b'}', "expected `,` or `}`")? {
-                return Ok(Ejson::Object(members));
+                return Ok(Ejson::Object(self.members.drain(first..).collect()));
             }
         }
     }
