@@ -61,7 +61,7 @@ async fn every_message_to_every_client_is_counted() {
 
         let mut report = Report::default();
         let params = r#"["$mark"]"#.to_owned();
-        let mut driver = Driver::method(&raw, "change".to_owned(), params, 1).await.unwrap();
+        let mut driver = Driver::method(target, "change".to_owned(), params, 1).await.unwrap();
         let time = Duration::from_millis(200);
         for pace in [Pace::InFlight(1), Pace::InFlight(4), Pace::Rate(100.0)] {
             let before = report.changes;
@@ -91,6 +91,18 @@ async fn what_goes_wrong_is_told() {
         let swarm = Swarm::start(plan, &Marks::default()).unwrap();
         let error = swarm.wait_for_ready(CLIENTS).await.unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
+    }
+    let target: Target = format!("ws://{address}/websocket").parse().unwrap();
+    let marks = Marks::default();
+    let swarm = Swarm::start(plan(target.clone(), false), &marks).unwrap();
+    swarm.wait_for_ready(CLIENTS).await.unwrap();
+    let mut driver = Driver::method(&target, "none".to_owned(), "[]".to_owned(), 1).await.unwrap();
+    for pace in [Pace::InFlight(1), Pace::Rate(10.0)] {
+        let mut report = Report::default();
+        let time = Duration::from_secs(1);
+        let run = drive::run(&swarm, &mut driver, &marks, pace, time, &mut report, |_| {});
+        let error = run.await.unwrap_err().to_string();
+        assert!(error.contains("Method 'none' not found"), "{error}");
     }
 }
 

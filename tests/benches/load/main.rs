@@ -2,7 +2,7 @@
 //! one run on one machine.
 //!
 //! `cargo bench --bench load` measures everything; names of parts as arguments (`fan-out`, `bursts`,
-//! `compressed`, `latency`, `slow`, `storm`, `methods`, `memory`) only those. The servers are
+//! `compressed`, `cores`, `latency`, `slow`, `storm`, `methods`, `memory`) only those. The servers are
 //! processes of their own; all clients are in this one. Every part takes turns between the servers,
 //! and tells the medians of the rounds and the ratio of each round's own figures. Node and its `ws`
 //! must be there (`tests/run clients` installs them).
@@ -27,7 +27,7 @@ async fn main() -> Result<()> {
     let wants = |name: &str| names.is_empty() || names.iter().any(|other| other == name);
     if wants("fan-out") {
         for clients in [1_000, 5_000] {
-            for in_flight in [1, 4] {
+            for in_flight in [1, 4, 16] {
                 throughput::fan_out(clients, in_flight).await?;
             }
         }
@@ -36,7 +36,12 @@ async fn main() -> Result<()> {
         throughput::bursts(1_000).await?;
     }
     if wants("compressed") {
-        throughput::compressed(1_000).await?;
+        for in_flight in [1, 16] {
+            throughput::compressed(1_000, in_flight).await?;
+        }
+    }
+    if wants("cores") {
+        throughput::cores(1_000).await?;
     }
     if wants("methods") {
         throughput::methods(50, 10).await?;
@@ -49,7 +54,7 @@ async fn main() -> Result<()> {
         latency::beside_a_slow_client(1_000, 50.0).await?;
     }
     if wants("storm") {
-        memory::storm(5_000).await?;
+        memory::storm(5_000, 50.0).await?;
     }
     if wants("memory") {
         memory::per_session(4_000).await?;

@@ -2,23 +2,32 @@
 
 use std::time::{Duration, Instant};
 
-use ddp_tests::load::{Latency, Marks, Plan, Swarm};
+use ddp_tests::load::drive::{self, Driver, Pace};
+use ddp_tests::load::{Latency, Marks, Plan, Report, Swarm};
 
 use super::servers::{self, Server};
-use super::{Result, tell};
+use super::{ROUND, Result, tell};
 
 /// Idle connections, and subscribers to what others have already.
 pub(crate) async fn per_session(clients: usize) -> Result<()> {
     let marks = Marks::default();
-    for (what, publication, target) in [
-        ("an idle connection", None, "10 KiB"),
-        ("a subscriber to 1 document", Some("note"), "16 KiB"),
-        ("a subscriber to 1,000 documents", Some("notes"), "16 KiB"),
+    for (what, publication, is_sockjs, deflate, limit) in [
+        ("an idle connection", None, false, false, "10 KiB"),
+        ("an idle connection, SockJS, deflate", None, true, true, "10 KiB"),
+        ("a subscriber to 1 document", Some("note"), false, false, "16 KiB"),
+        ("a subscriber to 1,000 documents", Some("notes"), false, false, "16 KiB"),
+        ("the same by SockJS, compressed", Some("notes"), true, true, "16 KiB"),
     ] {
         let server = Server::ours()?;
         let subscription = publication.map(|name| (name.to_owned(), "[]".to_owned()));
+        let target = if is_sockjs { server.sockjs()? } else { server.target.clone() };
         // The first ones make the server's threads and caches.
-        let plan = |count| Plan { subscription: subscription.clone(), ..server.plan(count) };
+        let plan = |count| Plan {
+            subscription: subscription.clone(),
+            target: target.clone(),
+            deflate,
+            ..server.plan(count)
+        };
         let first = Swarm::start(plan(100), &marks)?;
         first.wait_for_ready(100).await?;
         let before = settled(&server).await?;
@@ -26,7 +35,7 @@ pub(crate) async fn per_session(clients: usize) -> Result<()> {
         swarm.wait_for_ready(clients).await?;
         let more = settled(&server).await?.saturating_sub(before) as f64;
         let kilobytes = more / clients as f64 / 1024.0;
-        tell(what, &format!("{:.0} MB for {clients}", more / 1_048_576.0), kilobytes, target);
+        tell(what, &format!("{:.0} MB for {clients}", more / 1_048_576.0), kilobytes, limit);
     }
     Ok(())
 }
@@ -47,16 +56,48 @@ async fn settled(server: &Server) -> Result<u64> {
 /// How long they may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// All clients come at once, as after a restart.
-pub(crate) async fn storm(clients: usize) -> Result<()> {
+/// All clients come at once, as after a restart, to others who see so many changes a second.
+pub(crate) async fn storm(clients: usize, rate: f64) -> Result<()> {
     let cluster = servers::cluster(1_000)?;
     let server = Server::ours_over(&cluster)?;
+    let marks = Marks::default();
+    let others = server.subscribers("tasks", 100, false, &marks).await?;
+    let mut driver = Driver::sql(&cluster.url(), servers::UPDATE.to_owned(), 1).await?;
+    let pace = Pace::Rate(rate);
+    let mut report = Report::default();
+    drive::run(&others, &mut driver, &marks, pace, ROUND, &mut report, |_| {}).await?;
+    let calm = report.latency;
     let before = server.process.memory()?;
-    let began = Instant::now();
     let subscription = Some(("tasks".to_owned(), "[]".to_owned()));
     let plan = Plan { subscription, at_once: clients, ..server.plan(clients) };
-    let swarm = Swarm::start(plan, &Marks::default())?;
-    let (mut peak, mut ready) = (before, 0);
+    let swarm = Swarm::start(plan, &marks)?;
+    let (changes, arrival) = tokio::join!(
+        drive::run(&others, &mut driver, &marks, pace, ROUND, &mut report, |_| {}),
+        arrive(&server, &swarm, clients),
+    );
+    changes?;
+    let (seconds, peak) = arrival?;
+    let after = server.process.memory()?;
+    let megabytes = |bytes: u64| bytes as f64 / 1_048_576.0;
+    let what = format!("{clients} come at once, s");
+    let figures = format!(
+        "ready after {}; memory {:.0} MB, peak {:.0} MB, then {:.0} MB",
+        Latency::of(&swarm.time_to_ready()),
+        megabytes(before),
+        megabytes(peak),
+        megabytes(after)
+    );
+    tell(&what, &figures, seconds, "bounded");
+    let (storm, ratio) = (report.latency, report.latency.p99 / calm.p99);
+    let figures = format!("others' p99 {:.1} ms meanwhile, {:.1} ms before", storm.p99, calm.p99);
+    tell(&what, &figures, ratio, "bounded");
+    Ok(())
+}
+
+/// Waits for all; after how many seconds, and with how much memory at most.
+async fn arrive(server: &Server, swarm: &Swarm, clients: usize) -> Result<(f64, u64)> {
+    let began = Instant::now();
+    let (mut peak, mut ready) = (0, 0);
     while ready < clients {
         ready = swarm.ready();
         swarm.check()?;
@@ -66,16 +107,5 @@ pub(crate) async fn storm(clients: usize) -> Result<()> {
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    let seconds = began.elapsed().as_secs_f64();
-    let after = server.process.memory()?;
-    let megabytes = |bytes: u64| bytes as f64 / 1_048_576.0;
-    let figures = format!(
-        "ready after {}; memory {:.0} MB, peak {:.0} MB, then {:.0} MB",
-        Latency::of(&swarm.time_to_ready()),
-        megabytes(before),
-        megabytes(peak),
-        megabytes(after)
-    );
-    tell(&format!("{clients} come at once, s"), &figures, seconds, "bounded");
-    Ok(())
+    Ok((began.elapsed().as_secs_f64(), peak))
 }

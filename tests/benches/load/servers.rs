@@ -23,6 +23,12 @@ impl Server {
         Self::start(&mut Command::new(env!("CARGO_BIN_EXE_ddp-load-server")))
     }
 
+    /// The same with so many threads.
+    pub(crate) fn ours_with(threads: usize) -> Result<Self> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ddp-load-server"));
+        Self::start(command.env("THREADS", threads.to_string()))
+    }
+
     pub(crate) fn ours_over(cluster: &Cluster) -> Result<Self> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ddp-load-server"));
         Self::start(command.env("DATABASE_URL", cluster.url()))
@@ -34,10 +40,11 @@ impl Server {
         Self::start(command.env("MESSAGES", messages.to_string()))
     }
 
-    pub(crate) fn node_ws(deflate: bool) -> Result<Self> {
+    /// Node's `ws`, which compresses as the argument says, if at all.
+    pub(crate) fn node_ws(compression: Option<&str>) -> Result<Self> {
         let mut command = Command::new("node");
         command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/benches/peers/ws.mjs"));
-        Self::start(if deflate { command.arg("deflate") } else { &mut command })
+        Self::start(command.args(compression))
     }
 
     fn start(command: &mut Command) -> Result<Self> {
@@ -61,6 +68,11 @@ impl Server {
             method: None,
             pipeline: 1,
         }
+    }
+
+    /// The same server's SockJS.
+    pub(crate) fn sockjs(&self) -> Result<Target> {
+        Ok(format!("http://{}/sockjs", self.target.address).parse()?)
     }
 
     /// Clients of this server that are subscribed and ready.

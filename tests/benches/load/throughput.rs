@@ -57,7 +57,7 @@ pub(crate) async fn fan_out(clients: usize, in_flight: u32) -> Result<()> {
     let mut lanes = [
         Lane::new(Server::ours()?, "note", clients, false).await?,
         Lane::new(Server::ceiling(1)?, "note", clients, false).await?,
-        Lane::new(Server::node_ws(false)?, "note", clients, false).await?,
+        Lane::new(Server::node_ws(None)?, "note", clients, false).await?,
     ];
     take_turns(&mut lanes, in_flight).await?;
     let [ours, ceiling, node] = &lanes;
@@ -89,23 +89,40 @@ pub(crate) async fn bursts(clients: usize) -> Result<()> {
     Ok(())
 }
 
-/// One change to all clients, compressed.
-pub(crate) async fn compressed(clients: usize) -> Result<()> {
+/// One change to all clients, compressed, with so many changes on their way at a time.
+pub(crate) async fn compressed(clients: usize, in_flight: u32) -> Result<()> {
     let mut lanes = [
         Lane::new(Server::ours()?, "note", clients, true).await?,
-        Lane::new(Server::node_ws(true)?, "note", clients, true).await?,
+        Lane::new(Server::node_ws(Some("like-ours"))?, "note", clients, true).await?,
+        Lane::new(Server::node_ws(Some("default"))?, "note", clients, true).await?,
     ];
-    take_turns(&mut lanes, 1).await?;
-    let [ours, node] = &lanes;
-    let figures = format!("{} beside {} of Node's ws", ours.rate(), node.rate());
-    tell(&format!("compressed to {clients}"), &figures, ours.ratio(node), "20");
+    take_turns(&mut lanes, in_flight).await?;
+    let [ours, alike, default] = &lanes;
+    let what = format!("compressed to {clients}, {in_flight} at a time");
+    let figures = format!("{} beside {} of Node's ws set alike", ours.rate(), alike.rate());
+    tell(&what, &figures, ours.ratio(alike), "20");
+    let figures = format!("{} beside {} of its defaults", ours.rate(), default.rate());
+    tell(&what, &figures, ours.ratio(default), "20");
+    Ok(())
+}
+
+/// What a second thread adds.
+pub(crate) async fn cores(clients: usize) -> Result<()> {
+    let mut lanes = [
+        Lane::new(Server::ours_with(2)?, "note", clients, false).await?,
+        Lane::new(Server::ours_with(1)?, "note", clients, false).await?,
+    ];
+    take_turns(&mut lanes, 16).await?;
+    let [two, one] = &lanes;
+    let figures = format!("{} with two threads beside {} with one", two.rate(), one.rate());
+    tell(&format!("cores, {clients} clients"), &figures, two.ratio(one), "above 1");
     Ok(())
 }
 
 /// Calls of a method that gives back its parameter.
 pub(crate) async fn methods(clients: usize, pipeline: usize) -> Result<()> {
     let mut rates: [Vec<f64>; 2] = Default::default();
-    let servers = [Server::ours()?, Server::node_ws(false)?];
+    let servers = [Server::ours()?, Server::node_ws(None)?];
     let mut swarms = Vec::new();
     for server in &servers {
         let method = Some(("echo".to_owned(), r#"["hello"]"#.to_owned()));

@@ -1,7 +1,7 @@
 // What Node's `ws` can do: a server that speaks just enough DDP to be loaded. It prints its address.
 // The method `change` sends one string, encoded once, to all subscribers; `echo` is answered as a DDP server
-// answers it. With the argument `deflate` it compresses as this project's server does: the same level, and each
-// message by itself.
+// answers it. With the argument `default` it compresses as `ws` does by default; with `like-ours` as this
+// project's server does: the same level, and each message by itself.
 
 import { createRequire } from 'node:module';
 
@@ -9,12 +9,15 @@ const require = createRequire(new URL('../../clients/package.json', import.meta.
 const { WebSocketServer } = require('ws');
 
 const text = 'The quick brown fox jumps over the lazy dog, while sphinx of black quartz judges my vow at half past seven';
-const deflate = process.argv.includes('deflate');
+const compression = {
+  default: true,
+  'like-ours': { threshold: 128, serverNoContextTakeover: true, zlibDeflateOptions: { level: 2 } },
+};
 const server = new WebSocketServer({
   host: '127.0.0.1',
   port: 0,
   backlog: 4096,
-  perMessageDeflate: deflate ? { threshold: 128, serverNoContextTakeover: true, zlibDeflateOptions: { level: 2 } } : false,
+  perMessageDeflate: compression[process.argv[2]] ?? false,
 });
 const subscribers = new Set();
 

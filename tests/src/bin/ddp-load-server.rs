@@ -4,6 +4,8 @@
 //! - `notes`: a thousand documents that nobody changes;
 //! - `tasks`: a table of the database at `DATABASE_URL`, if there is one;
 //! - the method `echo` gives back its parameter.
+//!
+//! `THREADS` says how many threads it has, `FEED=wal` how changes are heard.
 
 use ddp_postgres::{Db, Feed, Table};
 use ddp_server::extract::{Params, State};
@@ -46,13 +48,20 @@ async fn tasks(State(data): State<Data>) -> Result<Cursor<Value>, Error> {
     }
 }
 
-/// `FEED` says how changes are heard.
+/// How changes are heard.
 fn feed() -> Feed {
     if std::env::var("FEED").is_ok_and(|feed| feed == "wal") { Feed::Wal } else { Feed::Notify }
 }
 
-#[tokio::main(worker_threads = 2)]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+type Failure = Box<dyn std::error::Error>;
+
+fn main() -> Result<(), Failure> {
+    let threads = std::env::var("THREADS").map_or(Ok(2), |text| text.parse())?;
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    runtime.worker_threads(threads).enable_all().build()?.block_on(serve())
+}
+
+async fn serve() -> Result<(), Failure> {
     let (note, notes) = (MemoryCollection::new(&NOTE), MemoryCollection::new(&NOTES));
     note.insert_with_id("note", &json!({"text": TEXT})).expect("a new id");
     for number in 0..1000 {

@@ -41,7 +41,7 @@ struct Arguments {
     params: String,
     /// A statement that changes one document that all clients see; $mark in it stands for a text
     /// that each message must carry to have a latency, $number for the number within a transaction.
-    #[arg(long, requires = "database", conflicts_with = "method")]
+    #[arg(long, requires_all = ["database", "subscribe"], conflicts_with = "method")]
     sql: Option<String>,
     /// The database for --sql, as postgres://…
     #[arg(long, value_name = "URL")]
@@ -50,7 +50,7 @@ struct Arguments {
     #[arg(long, default_value_t = 1)]
     burst: usize,
     /// A method that changes one document that all clients see.
-    #[arg(long)]
+    #[arg(long, requires = "subscribe")]
     method: Option<String>,
     /// Its parameters, as a JSON array with $mark in it.
     #[arg(long, value_name = "JSON", default_value = r#"["$mark"]"#)]

@@ -2,20 +2,19 @@
 
 use std::time::{Duration, Instant};
 
-use futures::{SinkExt, StreamExt};
-use serde_json::Value;
-use tokio::net::TcpStream;
 use tokio_postgres::NoTls;
-use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
-use super::target::{Target, Transport};
+use super::caller::Caller;
+use super::target::Target;
 use super::{Error, Marks, Report, Swarm};
 
 /// What stands in a statement or in parameters for the mark of the change.
 pub const MARK: &str = "$mark";
 /// What stands for the number of the change within its transaction, from 0.
 pub const NUMBER: &str = "$number";
+
+/// After so much of it nothing more is on its way.
+const SILENCE: Duration = Duration::from_secs(2);
 
 /// Makes changes.
 #[derive(Debug)]
@@ -29,14 +28,10 @@ pub enum Driver {
         /// How many of them.
         burst: usize,
     },
-    /// By a connection to the server that calls a method for each change, and waits for its result.
+    /// By a client that calls a method for each change.
     Method {
-        /// The connection.
-        socket: Box<WebSocketStream<MaybeTlsStream<TcpStream>>>,
-        /// Its name.
-        method: String,
-        /// As JSON, with [`MARK`] in it.
-        params: String,
+        /// The client.
+        caller: Box<Caller>,
         /// How many messages each call makes for a client.
         burst: usize,
     },
@@ -54,27 +49,18 @@ impl Driver {
         Ok(Self::Sql { client: Box::new(client), statement, burst })
     }
 
-    /// Connects to a server.
+    /// Connects to a server. The parameters are JSON with [`MARK`] in it.
     ///
     /// # Errors
-    /// If it cannot be reached, or speaks no raw DDP: then changes can be made by SQL only.
+    /// If it cannot be reached.
     pub async fn method(
         target: &Target,
         method: String,
         params: String,
         burst: usize,
     ) -> Result<Self, Error> {
-        let path = match target.transport {
-            Transport::Raw => target.path(0),
-            Transport::SockJs => "/websocket".to_owned(),
-        };
-        let url = format!("ws://{}{path}", target.address);
-        let connected = connect_async(url).await;
-        let (socket, _) = connected.map_err(|error| Error::Client(error.to_string()))?;
-        let mut driver = Self::Method { socket: Box::new(socket), method, params, burst };
-        driver.send(r#"{"msg":"connect","version":"1","support":["1"]}"#.to_owned()).await?;
-        driver.until("connected").await?;
-        Ok(driver)
+        let caller = Box::new(Caller::connect(target, method, params).await?);
+        Ok(Self::Method { caller, burst })
     }
 
     /// How many messages one step makes for each client.
@@ -102,49 +88,19 @@ impl Driver {
                 // Without a semicolon between two of them, it is a transaction all the same.
                 Ok(client.batch_execute(&sql).await?)
             }
-            Self::Method { method, params, .. } => {
-                let params = params.replace(MARK, &Marks::text(first));
-                let method = Value::from(method.as_str());
-                let call = format!(
-                    r#"{{"msg":"method","id":"{first}","method":{method},"params":{params}}}"#
-                );
+            Self::Method { caller, .. } => {
                 marks.made(first, due);
-                self.send(call).await?;
-                self.until("result").await
+                caller.call(first, &Marks::text(first)).await
             }
         }
     }
 
-    async fn send(&mut self, text: String) -> Result<(), Error> {
-        let Self::Method { socket, .. } = self else { return Ok(()) };
-        let sent = socket.send(Message::text(text)).await;
-        sent.map_err(|error| Error::Client(error.to_string()))
-    }
-
-    /// Reads until a message of this kind, and answers pings.
-    async fn until(&mut self, kind: &str) -> Result<(), Error> {
-        loop {
-            let Self::Method { socket, .. } = self else { return Ok(()) };
-            let text = match socket.next().await {
-                Some(Ok(Message::Text(text))) => text,
-                Some(Ok(_)) => continue,
-                Some(Err(error)) => return Err(Error::Client(error.to_string())),
-                None => return Err(Error::Client("the server closed it".to_owned())),
-            };
-            let message: Value = serde_json::from_str(&text).unwrap_or_default();
-            match message["msg"].as_str() {
-                Some("ping") => {
-                    let mut pong = message.clone();
-                    pong["msg"] = "pong".into();
-                    self.send(pong.to_string()).await?;
-                }
-                Some("failed" | "error") => return Err(Error::Client(text.to_string())),
-                Some("result") if !message["error"].is_null() => {
-                    return Err(Error::Client(text.to_string()));
-                }
-                Some(found) if found == kind => return Ok(()),
-                _ => {}
-            }
+    /// What goes wrong with the changes while something else is waited for, if anything does.
+    async fn fails(&mut self) -> Error {
+        match self {
+            // A statement says so itself.
+            Self::Sql { .. } => std::future::pending().await,
+            Self::Method { caller, .. } => caller.fails().await,
         }
     }
 }
@@ -185,26 +141,39 @@ pub async fn run(
             Pace::Rate(rate) => began + Duration::from_secs_f64(f64::from(steps) / rate),
         };
         // What a stall of the driver or of the server delays counts as late from here on.
-        tokio::time::sleep_until(due.into()).await;
+        if due > Instant::now() {
+            tokio::select! {
+                () = tokio::time::sleep_until(due.into()) => {}
+                error = driver.fails() => return Err(error),
+            }
+        }
         driver.step(marks, mark, due).await?;
         (mark, steps) = (mark + burst, steps + 1);
         match pace {
             Pace::InFlight(window) => {
                 let done = u64::from(steps.saturating_sub(window.saturating_sub(1)));
-                swarm.wait_for_messages(messages + done * clients * burst).await?;
+                tokio::select! {
+                    waited = swarm.wait_for_messages(messages + done * clients * burst) => waited?,
+                    error = driver.fails() => return Err(error),
+                }
             }
             Pace::Rate(_) => swarm.check()?,
         }
         progress(began.elapsed());
     }
-    if matches!(pace, Pace::InFlight(_)) {
-        swarm.wait_for_messages(messages + u64::from(steps) * clients * burst).await?;
-    }
-    let elapsed = began.elapsed();
-    if matches!(pace, Pace::Rate(_)) {
-        // The last ones are on their way.
-        settle(swarm).await?;
-    }
+    let all = messages + u64::from(steps) * clients * burst;
+    let elapsed = match pace {
+        Pace::InFlight(_) => {
+            swarm.wait_for_messages(all).await?;
+            began.elapsed()
+        }
+        Pace::Rate(_) => {
+            let elapsed = began.elapsed();
+            // The last ones are on their way.
+            settle(swarm, all).await?;
+            elapsed
+        }
+    };
     report.add(
         mark - 1,
         steps.into(),
@@ -230,14 +199,16 @@ pub async fn calls(swarm: &Swarm, time: Duration) -> Result<f64, Error> {
     Ok(results as f64 / elapsed.as_secs_f64())
 }
 
-/// Waits until nothing has come for a while.
-async fn settle(swarm: &Swarm) -> Result<(), Error> {
-    let mut before = swarm.messages();
-    loop {
-        tokio::time::sleep(Duration::from_millis(300)).await;
+/// Waits for all messages, of which there may be fewer if the server left some out: then until nothing has
+/// come for a while.
+async fn settle(swarm: &Swarm, all: u64) -> Result<(), Error> {
+    let (mut before, mut since) = (swarm.messages(), Instant::now());
+    while swarm.messages() < all && since.elapsed() < SILENCE {
+        tokio::time::sleep(Duration::from_millis(20)).await;
         swarm.check()?;
-        if std::mem::replace(&mut before, swarm.messages()) == swarm.messages() {
-            return Ok(());
+        if std::mem::replace(&mut before, swarm.messages()) != swarm.messages() {
+            since = Instant::now();
         }
     }
+    Ok(())
 }

@@ -4,6 +4,7 @@
 //! note times, so that it keeps up with any server on the same machine. What makes the messages that
 //! it counts is a [driver](drive); what came of it is a [`Report`].
 
+mod caller;
 mod client;
 pub mod drive;
 mod marks;
@@ -18,6 +19,7 @@ pub use self::process::Process;
 pub use self::report::{Latency, Report};
 pub use self::swarm::{Plan, Swarm};
 pub use self::target::{Target, Transport};
+pub use caller::Caller;
 
 /// What can go wrong with a load.
 #[derive(Debug, thiserror::Error)]
