@@ -1,4 +1,5 @@
-//! The task that owns a connection: it alone drives the session and the transport.
+//! What drives a connection's session and transport: its own task, and whoever delivers steps of live
+//! queries to many sessions at once.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -64,9 +65,13 @@ pub(crate) async fn run(server: Server, transport: AnyTransport, info: Connectio
         server,
     };
     *mailbox.driver().lock() = Some(Box::new(driver));
-    let end = poll_fn(|cx| match &mut *mailbox.driver().lock() {
-        Some(driver) => driver.poll(cx),
-        None => Poll::Ready(End::Gone),
+    let end = poll_fn(|cx| {
+        let mut seat = mailbox.driver().lock();
+        // A panic takes the driver along.
+        let Some(mut driver) = seat.take() else { return Poll::Ready(End::Gone) };
+        let end = driver.poll(cx);
+        *seat = Some(driver);
+        end
     });
     let end = end.await;
     let driver = mailbox.driver().lock().take();
@@ -108,6 +113,8 @@ enum End {
 /// The session and its transport. The connection's task drives them, and for steps of live queries
 /// whoever [delivers](Mailbox::deliver) these.
 pub(crate) struct Driver {
+    /// Dropped first: publications end before the transport does.
+    running: Running,
     session: Session,
     outbound: Outbound,
     mailbox: Arc<Mailbox>,
@@ -124,7 +131,6 @@ pub(crate) struct Driver {
     waker: Waker,
     timer: Pin<Box<Sleep>>,
     server: Server,
-    running: Running,
     /// How many universal publications have begun; none before the client is connected.
     universal_begun: Option<usize>,
 }
@@ -231,6 +237,7 @@ impl Driver {
         outbound.queue(texts);
         outbound.poll_write(&mut Context::from_waker(&self.waker)).is_pending()
             && outbound.is_empty()
+            && outbound.stalled_since().is_none()
     }
 
     /// Hands mail to the session, up to a change of the user, which is left for the next time: all

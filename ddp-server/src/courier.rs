@@ -3,30 +3,42 @@
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
-use tokio::task::coop;
 
 use crate::mailbox::Mailbox;
 
-/// How many sessions are one task's: enough that the task costs next to nothing, and few enough that
-/// all cores have their share.
+/// How many sessions one task serves: enough that the task costs next to nothing, few enough that all
+/// cores have their share and nobody else waits long. Each takes one unit of tokio's budget, of which
+/// a task has 128.
 const SESSIONS_PER_TASK: usize = 64;
 
 /// Delivers what was left in these mailboxes. A change that goes to a thousand clients wakes a few tasks
 /// instead of a thousand, and does for each client only what the change needs.
 pub(crate) fn deliver(sessions: Vec<Arc<Mailbox>>) {
-    let runtime = Handle::try_current();
-    let mut sessions = sessions.into_iter();
-    loop {
-        let share: Vec<_> = sessions.by_ref().take(SESSIONS_PER_TASK).collect();
-        match (&runtime, share.len()) {
-            (_, 0) => return,
-            (Ok(runtime), 2..) => {
-                let mut round = Round(share.into_iter());
-                runtime.spawn(async move { round.deliver().await });
+    let mut sessions = sessions.into_iter().peekable();
+    let mut last = None;
+    while let Some(first) = sessions.next() {
+        // That of the connections, for whoever makes the change may have none, or one that rests.
+        let runtime = first.runtime().cloned();
+        let id = runtime.as_ref().map(Handle::id);
+        let mut share = vec![first];
+        while share.len() < SESSIONS_PER_TASK
+            && let Some(next) = sessions.next_if(|next| next.runtime().map(Handle::id) == id)
+        {
+            share.push(next);
+        }
+        match runtime {
+            Some(runtime) if share.len() > 1 => {
+                let round = Round(share.into_iter());
+                runtime.spawn(async move { round.deliver() });
+                last = Some(runtime);
             }
-            // The connections' own tasks do as well for one, or from a thread without a runtime.
             _ => share.iter().for_each(|session| session.wake()),
         }
+    }
+    if let Some(runtime) = last {
+        // The task that was spawned last waits for the one that spawned it; this puts it where idle
+        // threads find it.
+        runtime.spawn(async {});
     }
 }
 
@@ -34,11 +46,9 @@ pub(crate) fn deliver(sessions: Vec<Arc<Mailbox>>) {
 struct Round(std::vec::IntoIter<Arc<Mailbox>>);
 
 impl Round {
-    async fn deliver(&mut self) {
-        tokio::task::yield_now().await;
+    fn deliver(mut self) {
         for session in self.0.by_ref() {
             session.deliver();
-            coop::consume_budget().await;
         }
     }
 }

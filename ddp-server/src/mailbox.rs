@@ -1,4 +1,4 @@
-//! What waits for a connection's task: documents, and the results of handlers.
+//! What waits for a connection: documents, and the results of handlers.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
@@ -12,6 +12,7 @@ use ddp_core::{CollectionName, DdpError, Delta, SubscriptionKey};
 use futures::channel::oneshot;
 use futures::task::AtomicWaker;
 use parking_lot::Mutex;
+use tokio::runtime::Handle;
 
 use crate::connection::Driver;
 use crate::extract::UserId;
@@ -59,6 +60,8 @@ pub(crate) struct Mailbox {
     exact_max: usize,
     /// Who handles the mail, for as long as the connection lasts.
     driver: Mutex<Option<Box<Driver>>>,
+    /// That of the connection's task; none in tests.
+    runtime: Option<Handle>,
     counters: Arc<Counters>,
 }
 
@@ -110,12 +113,13 @@ impl Mailbox {
             deltas_max,
             exact_max,
             driver: Mutex::new(None),
+            runtime: Handle::try_current().ok(),
             counters,
         }
     }
 
-    /// Who handles the mail. It is locked for as long as it does something, and by the connection's
-    /// task alone except by [`deliver`](Self::deliver).
+    /// Who handles the mail. It is locked for as long as it does something: by the connection's task,
+    /// and by [`deliver`](Self::deliver).
     pub(crate) fn driver(&self) -> &Mutex<Option<Box<Driver>>> {
         &self.driver
     }
@@ -123,13 +127,18 @@ impl Mailbox {
     /// Sends what was [left](Self::leave) here to the client, or has the connection's task do it if
     /// that is busy or there is more to do.
     pub(crate) fn deliver(&self) {
-        let is_done = match self.driver.try_lock() {
-            Some(mut driver) => driver.as_mut().is_some_and(|driver| driver.deliver()),
-            None => false,
-        };
-        if !is_done {
-            self.wake();
+        let mut waking = Waking { mailbox: self, is_done: false };
+        if let Some(mut seat) = self.driver.try_lock()
+            && let Some(mut driver) = seat.take()
+        {
+            // A panic takes the driver along, and so ends the connection.
+            waking.is_done = driver.deliver();
+            *seat = Some(driver);
         }
+    }
+
+    pub(crate) fn runtime(&self) -> Option<&Handle> {
+        self.runtime.as_ref()
     }
 
     /// Has the connection's task look at what was [left](Self::leave).
@@ -144,13 +153,12 @@ impl Mailbox {
     /// Adds mail that is taken together or not at all. If it is left out for what comes later, that is
     /// done together, too: a document that several subscriptions share never gets older on the way.
     pub(crate) fn push_all(&self, mail: impl IntoIterator<Item = Mail>) {
-        if self.leave(mail) {
-            self.wake();
-        }
+        self.leave(mail);
+        self.wake();
     }
 
     /// The same without waking the connection's task. True if a [delivery](Self::deliver) must follow:
-    /// if there was mail already, somebody is on the way to it.
+    /// if there was mail already, somebody is on the way to it, and takes this along.
     pub(crate) fn leave(&self, mail: impl IntoIterator<Item = Mail>) -> bool {
         let mut state = self.state.lock();
         if state.end != End::No {
@@ -181,7 +189,7 @@ impl Mailbox {
     }
 
     /// Moves all mail to `into`, which must be empty. False if there is none; whoever polled for the
-    /// [end](Self::poll_end) before is woken when there is.
+    /// [end](Self::poll_end) before is woken when there is, unless it is delivered.
     pub(crate) fn take(&self, into: &mut VecDeque<Mail>) -> bool {
         self.state.lock().take(self.deltas_max, into);
         !into.is_empty()
@@ -256,6 +264,20 @@ impl Mailbox {
         drop(mail);
         let driver = self.driver.lock().take();
         drop(driver);
+    }
+}
+
+/// Wakes the connection's task if not all is done, be it for a panic.
+struct Waking<'a> {
+    mailbox: &'a Mailbox,
+    is_done: bool,
+}
+
+impl Drop for Waking<'_> {
+    fn drop(&mut self) {
+        if !self.is_done {
+            self.mailbox.wake();
+        }
     }
 }
 
@@ -344,204 +366,4 @@ impl State {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-    use std::task::Waker;
-
-    use ddp_core::session::{Event, Input, Output};
-    use ddp_core::{Document, DocumentId, Session, Snapshot};
-
-    use super::*;
-
-    /// Keys of subscriptions and of a call, as a session makes them.
-    fn keys() -> (Vec<SubscriptionKey>, CallKey) {
-        let now = std::time::Instant::now();
-        let mut session = Session::new(String::new(), Arc::default(), now);
-        let (mut subscriptions, mut calls) = (Vec::new(), Vec::new());
-        for text in [
-            r#"{"msg":"connect","version":"1","support":["1"]}"#,
-            r#"{"msg":"sub","id":"1","name":"x"}"#,
-            r#"{"msg":"sub","id":"2","name":"x"}"#,
-            r#"{"msg":"method","id":"3","method":"x"}"#,
-        ] {
-            session.handle_input(Input::Message(now, text));
-            loop {
-                match session.poll_output() {
-                    Output::Event(Event::Subscribe { subscription, .. }) => {
-                        subscriptions.push(subscription);
-                        session.handle_input(Input::SubscriptionUnblocked(subscription));
-                    }
-                    Output::Event(Event::Call { call, .. }) => calls.push(call),
-                    Output::Timeout(_) => break,
-                    _ => {}
-                }
-            }
-        }
-        (subscriptions, calls[0])
-    }
-
-    fn take(mailbox: &Mailbox) -> Vec<Mail> {
-        let mut mail = VecDeque::new();
-        mailbox.take(&mut mail);
-        mail.into()
-    }
-
-    /// The first so many steps of a snapshot of `collection`.
-    fn steps(collection: &str, count: usize) -> Vec<Arc<Delta>> {
-        let mut snapshot = Snapshot::default();
-        let step = |number: usize| {
-            let text = number.to_string();
-            let document = Document::from_fields([("n".into(), text.as_str())]).unwrap();
-            let id = DocumentId::from_string("a");
-            let documents = BTreeMap::from([(id, Some(Arc::new(document)))]);
-            snapshot.advance(&collection.into(), documents).unwrap()
-        };
-        (0..count).map(step).collect()
-    }
-
-    #[test]
-    fn with_too_many_deltas_each_subscription_keeps_its_newest_in_the_place_of_the_oldest() {
-        let (subscriptions, call) = keys();
-        let mailbox = Mailbox::new(4, 8, Arc::default());
-        let (tasks, lists) = (steps("tasks", 9), steps("lists", 2));
-        mailbox.push(Mail::MethodUnblocked(call));
-        mailbox.push(Mail::Delta(subscriptions[0], Source::Cursor, Arc::clone(&tasks[0])));
-        mailbox.push(Mail::Updated(call));
-        mailbox.push(Mail::Delta(subscriptions[1], Source::Cursor, Arc::clone(&tasks[0])));
-        mailbox.push(Mail::Delta(subscriptions[0], Source::Cursor, Arc::clone(&lists[0])));
-        mailbox.push(Mail::Delta(subscriptions[0], Source::Cursor, Arc::clone(&lists[1])));
-        for delta in &tasks[1..] {
-            mailbox.push(Mail::Delta(subscriptions[0], Source::Cursor, Arc::clone(delta)));
-        }
-        let mut seen = Vec::new();
-        for mail in take(&mailbox) {
-            seen.push(match mail {
-                Mail::Delta(key, _, delta) => {
-                    let index = subscriptions.iter().position(|other| *other == key).unwrap();
-                    format!("{index} {} {}", delta.collection(), delta.to())
-                }
-                Mail::Updated(_) => "updated".to_owned(),
-                Mail::MethodUnblocked(_) => "unblocked".to_owned(),
-                other => panic!("unexpected {other:?}"),
-            });
-        }
-        // Whatever came before `updated` is there before it, at least as new.
-        let wanted = ["unblocked", "0 tasks 6", "1 tasks 1", "0 lists 2", "updated"];
-        assert_eq!(seen[..5], wanted, "{seen:?}");
-        assert!(seen.len() <= 8, "{seen:?}");
-        assert!(take(&mailbox).is_empty());
-    }
-
-    #[test]
-    fn what_subscriptions_share_is_of_one_point_however_much_is_left_out() {
-        let (subscriptions, call) = keys();
-        for deltas_max in 1..12 {
-            let mailbox = Mailbox::new(deltas_max, 8, Arc::default());
-            for step in &steps("tasks", 20) {
-                let delta =
-                    |key: &SubscriptionKey| Mail::Delta(*key, Source::Cursor, Arc::clone(step));
-                mailbox.push_all(subscriptions.iter().map(delta));
-                mailbox.push(Mail::Updated(call));
-            }
-            let mail = take(&mailbox);
-            let is_delta = |mail: &&[Mail]| matches!(mail[0], Mail::Delta(..));
-            let runs = mail.chunk_by(|a, b| matches!((a, b), (Mail::Delta(..), Mail::Delta(..))));
-            for run in runs.filter(is_delta) {
-                let [Mail::Delta(a, _, first), Mail::Delta(b, _, second)] = run else {
-                    panic!("with {deltas_max}: {run:?}")
-                };
-                assert!(a != b && first.to() == second.to(), "with {deltas_max}: {run:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn many_deltas_take_no_room() {
-        let (subscriptions, _) = keys();
-        let mailbox = Mailbox::new(64, 8, Arc::default());
-        let mut snapshot = Snapshot::default();
-        for number in 0..100_000 {
-            let text = number.to_string();
-            let document = Document::from_fields([("n".into(), text.as_str())]).unwrap();
-            let documents =
-                BTreeMap::from([(DocumentId::from_string("a"), Some(Arc::new(document)))]);
-            let delta = snapshot.advance(&"tasks".into(), documents).unwrap();
-            mailbox.push(Mail::Delta(subscriptions[0], Source::Cursor, delta));
-            assert!(mailbox.state.lock().mail.len() <= 65);
-        }
-        let mail = take(&mailbox);
-        let Some(Mail::Delta(_, _, last)) = mail.last() else { panic!("deltas") };
-        let Some(Mail::Delta(_, _, first)) = mail.first() else { panic!("deltas") };
-        assert!(last.to() == 100_000 || first.to() == 100_000);
-    }
-
-    #[test]
-    fn what_was_mailed_before_the_end_is_handed_over_with_it() {
-        let (_, call) = keys();
-        let mailbox = Mailbox::new(4, 8, Arc::default());
-        let cx = Context::from_waker(Waker::noop());
-        let mut mail = VecDeque::new();
-        assert!(mailbox.poll_end(&cx, &mut mail).is_pending());
-        mailbox.push(Mail::Updated(call));
-        mailbox.request_end();
-        mailbox.push(Mail::MethodUnblocked(call));
-        assert!(mailbox.poll_end(&cx, &mut mail).is_ready());
-        assert!(matches!(mail.make_contiguous(), [Mail::Updated(_)]), "{mail:?}");
-    }
-
-    #[test]
-    fn steps_that_cannot_be_left_out_are_bounded_by_the_end_of_the_connection() {
-        let (subscriptions, call) = keys();
-        let mailbox = Mailbox::new(2, 4, Arc::default());
-        let steps = steps("tasks", 9);
-        for delta in &steps[..4] {
-            mailbox.push(Mail::Exact(subscriptions[0], Arc::clone(delta)));
-        }
-        assert_eq!(take(&mailbox).len(), 4);
-        for delta in &steps[4..8] {
-            mailbox.push(Mail::Exact(subscriptions[0], Arc::clone(delta)));
-        }
-        let cx = Context::from_waker(Waker::noop());
-        let mut mail = VecDeque::new();
-        assert!(mailbox.poll_end(&cx, &mut mail).is_pending());
-        mailbox.push(Mail::Direct(subscriptions[1], String::new()));
-        mailbox.push(Mail::Updated(call));
-        assert_eq!(mailbox.poll_end(&cx, &mut mail), Poll::Ready(EndReason::Behind));
-        assert!(mail.is_empty());
-    }
-
-    #[test]
-    fn mail_of_some_subscriptions_can_be_taken_before_what_came_earlier() {
-        let (subscriptions, call) = keys();
-        let mailbox = Mailbox::new(4, 1, Arc::default());
-        let steps = steps("tasks", 3);
-        mailbox.push(Mail::Updated(call));
-        mailbox.push(Mail::Exact(subscriptions[1], Arc::clone(&steps[0])));
-        mailbox.push(Mail::Delta(subscriptions[0], Source::Cursor, Arc::clone(&steps[1])));
-        mailbox.push(Mail::Ready(subscriptions[1]));
-        let mut mail = VecDeque::from([Mail::MethodUnblocked(call)]);
-        mailbox.take_of(&subscriptions[1..], &mut mail);
-        let mail = mail.make_contiguous();
-        assert!(
-            matches!(mail, [Mail::Exact(..), Mail::Ready(_), Mail::MethodUnblocked(_)]),
-            "{mail:?}"
-        );
-        // There is room for another one that must not be left out.
-        mailbox.push(Mail::Exact(subscriptions[1], Arc::clone(&steps[2])));
-        let mail = take(&mailbox);
-        assert!(
-            matches!(&mail[..], [Mail::Updated(_), Mail::Delta(..), Mail::Exact(..)]),
-            "{mail:?}"
-        );
-    }
-
-    #[test]
-    fn a_closed_mailbox_takes_nothing() {
-        let (_, call) = keys();
-        let mailbox = Mailbox::new(4, 8, Arc::default());
-        mailbox.push(Mail::Updated(call));
-        mailbox.close();
-        mailbox.push(Mail::Updated(call));
-        assert!(take(&mailbox).is_empty());
-    }
-}
+mod tests;

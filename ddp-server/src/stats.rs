@@ -8,12 +8,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub struct Stats {
     /// Connections that were opened.
     pub connections: u64,
-    /// Times that too many steps of live queries waited for a session, so that all but the newest of
-    /// each were left out: its client does not keep up. See
+    /// Times that too many changes of documents waited for a session, so that all but the newest state
+    /// of each subscription were left out: its client does not keep up. See
     /// [`Config::queued_deltas_max`](crate::Config::queued_deltas_max).
     pub lags: u64,
-    /// Steps of live queries that were left out. Their clients were sent the difference to a newer
-    /// state instead.
+    /// Steps of subscriptions' documents that were left out. Their clients were sent the difference to
+    /// a newer state instead.
     pub steps_left_out: u64,
     /// Clients that were disconnected since their sockets took nothing for too long. See
     /// [`Config::write_timeout`](crate::Config::write_timeout).

@@ -246,14 +246,14 @@ async fn a_client_slower_than_the_changes_is_heard() {
         }
     });
     let mut calls = 0;
-    while calls < 10 || written.load(Ordering::SeqCst) < 100 {
+    while calls < 10 || written.load(Ordering::SeqCst) < 100 || server.stats().lags == 0 {
         client.call("nothing", json!([])).await;
         calls += 1;
     }
     stop.send(()).unwrap();
     writer.await.unwrap();
     let stats = server.stats();
-    assert!(stats.lags > 0 && stats.steps_left_out >= stats.lags, "{stats:?}");
+    assert!(stats.steps_left_out >= stats.lags, "{stats:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

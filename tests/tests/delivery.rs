@@ -33,6 +33,8 @@ async fn start() -> (Notes, Vec<Client>) {
         .publish("notes", async |State(notes): State<Notes>| notes.find())
         .method("count", async |State(notes): State<Notes>| count(&notes))
         .method("rename", async |State(notes): State<Notes>, Params((name,)): Params<(String,)>| {
+            // From here on it has a task of its own.
+            tokio::task::yield_now().await;
             notes.update("a", |note| note["name"] = name.into())
         })
         .with_state(notes.clone());
@@ -105,7 +107,49 @@ async fn changes_by_many_writers_reach_all_in_order() {
 async fn what_a_method_changes_precedes_its_updated_though_many_others_watch() {
     let (_, mut clients) = start().await;
     for (round, client) in clients.iter_mut().enumerate().take(20) {
-        client.call("rename", json!([format!("name {round}")])).await;
-        assert_eq!(client.documents("notes")["a"]["name"], format!("name {round}"));
+        let (id, name) = (format!("c{round}"), format!("name {round}"));
+        let call = json!({"msg": "method", "id": id, "method": "rename", "params": [name]});
+        client.send(&call).await;
+        // Of the others' changes some may still come.
+        client.until("`updated`", |client| client.updated.contains(&id)).await;
+        assert_eq!(client.documents("notes")["a"]["name"], name);
     }
+}
+
+/// Changes on a runtime that goes on but does nothing hold nobody up.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_on_a_runtime_that_rests_reaches_all() {
+    let (notes, mut clients) = start().await;
+    let (over, rest) = std::sync::mpsc::channel::<()>();
+    let writer = thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async { count(&notes).unwrap() });
+        // Until the sender is gone.
+        let _ = rest.recv();
+    });
+    all_see(&mut clients, 1).await;
+    drop(over);
+    writer.join().unwrap();
+}
+
+/// Among many others a client reads nothing until much has changed, and another one never.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn those_who_do_not_keep_up_hold_up_nobody_and_see_the_newest() {
+    let (notes, mut clients) = start().await;
+    let mut late = clients.pop().unwrap();
+    let never = clients.pop().unwrap();
+    let text = "x".repeat(100_000);
+    let steps = 300;
+    for step in 1..=steps {
+        let change =
+            |note: &mut Value| *note = json!({"revision": step, "text": format!("{step}{text}")});
+        notes.update("a", change).unwrap();
+        if step % 10 == 0 {
+            all_see(&mut clients[..20], step).await;
+        }
+    }
+    all_see(&mut clients, steps).await;
+    all_see(std::slice::from_mut(&mut late), steps).await;
+    assert!(late.messages < 300, "{} messages", late.messages);
+    drop(never);
 }

@@ -143,7 +143,12 @@ impl Parser<'_> {
             let value = self.value()?;
             self.members.push((key, value));
             if !self.more(b'}', "expected `,` or `}`")? {
-                return Ok(Ejson::Object(self.members.drain(first..).collect()));
+                let count = self.members.len() - first;
+                let mut object: Object = self.members.drain(first..).collect();
+                if object.len() < count {
+                    object.shrink_to_fit();
+                }
+                return Ok(Ejson::Object(object));
             }
         }
     }

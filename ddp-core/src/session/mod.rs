@@ -190,7 +190,8 @@ pub enum CloseReason {
 ///
 /// Methods come in two groups. [`handle_input`](Self::handle_input) takes what happened;
 /// [`poll_output`](Self::poll_output) says what to do about it. **Mutate once, then drain:** after
-/// each input call `poll_output` until it answers [`Output::Timeout`] or [`Output::Close`].
+/// each input call `poll_output` until it answers [`Output::Timeout`] or [`Output::Close`]. Then, and
+/// only then, [`deliver`](Self::deliver) is a shorter way for documents.
 ///
 /// Messages run one at a time in the client's order: a method or a `sub` holds up the rest until it
 /// returns or unblocks, but `ping` is answered at once. Inputs that name a subscription or a call

@@ -54,8 +54,8 @@ impl Session {
         self.send(ServerMessage::Nosub { id, error: None });
     }
 
-    /// [`Input::Delta`](super::Input::Delta) without the detour by the outputs, of which there must be
-    /// none: `send` is handed what is to be sent.
+    /// [`Input::Delta`](super::Input::Delta) without the detour by the outputs: `send` is handed what
+    /// is to be sent. All outputs must have been polled, or this would overtake them.
     pub fn deliver(
         &mut self,
         subscription: SubscriptionKey,

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::FromContext;
-use crate::callbacks::Callbacks;
+use crate::callbacks::{Callbacks, guard};
 use crate::error::Error;
 use crate::mailbox::Mailbox;
 use crate::method::MethodContext;
@@ -99,7 +99,7 @@ impl Connection {
 
     /// The connection has ended.
     pub(crate) fn closed(&self) {
-        self.0.mailbox.close();
+        guard("closing", || self.0.mailbox.close());
         self.0.on_close.call("on_close");
     }
 }

@@ -39,7 +39,9 @@ pub(crate) use self::{
 };
 pub use self::{headers::Headers, protocol::Protocol};
 
-/// One client's transport, polled by the single task that owns the connection.
+/// One client's transport, polled by the task that owns the connection. Now and then somebody else,
+/// who has exclusive access as well, queues frames and calls [`poll_flush`](Self::poll_flush) with that
+/// task's waker, perhaps in another thread.
 ///
 /// One read may hold thousands of messages, and each `poll_recv` returns one without yielding, so
 /// the driver bounds how many it takes before it lets others run.

@@ -16,6 +16,8 @@ struct Peer {
     deadline: Option<Instant>,
     events: Vec<Event>,
     closed: Option<CloseReason>,
+    /// Whether documents come by [`Session::deliver`] next.
+    delivers: bool,
 }
 
 impl Peer {
@@ -26,7 +28,7 @@ impl Peer {
     fn with_config(config: SessionConfig) -> Self {
         let now = Instant::now();
         let session = Session::new("abcdefghijklmnopq".to_owned(), config.into(), now);
-        Self { session, now, deadline: None, events: vec![], closed: None }
+        Self { session, now, deadline: None, events: vec![], closed: None, delivers: true }
     }
 
     fn connected() -> Self {
@@ -60,9 +62,24 @@ impl Peer {
         self.drain()
     }
 
+    /// Documents come by both ways, in turns.
     fn input(&mut self, input: Input<'_>) -> Vec<String> {
-        self.session.handle_input(input);
-        self.drain()
+        let mut sent = vec![];
+        match input {
+            Input::Delta(subscription, source, delta) if self.delivers => {
+                let mut send = |outgoing| match outgoing {
+                    Outgoing::Text(text) => sent.push(text),
+                    Outgoing::Shared(delta) => {
+                        delta.for_each_message(|text| sent.push(text.into()))
+                    }
+                };
+                self.session.deliver(subscription, source, delta, &mut send);
+            }
+            input => self.session.handle_input(input),
+        }
+        self.delivers = !self.delivers;
+        sent.extend(self.drain());
+        sent
     }
 
     /// Jumps to the session's next deadline.
