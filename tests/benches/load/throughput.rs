@@ -106,13 +106,13 @@ pub(crate) async fn compressed(clients: usize, in_flight: u32) -> Result<()> {
     Ok(())
 }
 
-/// What a second thread adds.
+/// What a second thread adds while the clients leave it something: with one change at a time.
 pub(crate) async fn cores(clients: usize) -> Result<()> {
     let mut lanes = [
         Lane::new(Server::ours_with(2)?, "note", clients, false).await?,
         Lane::new(Server::ours_with(1)?, "note", clients, false).await?,
     ];
-    take_turns(&mut lanes, 16).await?;
+    take_turns(&mut lanes, 1).await?;
     let [two, one] = &lanes;
     let figures = format!("{} with two threads beside {} with one", two.rate(), one.rate());
     tell(&format!("cores, {clients} clients"), &figures, two.ratio(one), "above 1");

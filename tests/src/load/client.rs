@@ -1,6 +1,7 @@
 //! One connection's protocol, without its socket.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -107,9 +108,7 @@ impl Client {
         match &mut self.inflate {
             Some((deflate, inflate)) if frame.is_compressed => {
                 let text = tally.inflated.take(*deflate, inflate, frame.payload)?;
-                let taken = self.take_messages(&text, now, tally);
-                tally.inflated.text = text;
-                taken
+                self.take_messages(&text, now, tally)
             }
             _ => self.take_messages(frame.payload, now, tally),
         }
@@ -213,46 +212,53 @@ impl Client {
     }
 }
 
-/// The last message that was inflated: a server that compresses once for all sends it to all.
+/// The messages that were inflated last: a server that compresses once for all sends them to all.
 #[derive(Debug, Default)]
-pub(super) struct Inflated {
-    compressed: Vec<u8>,
-    text: Vec<u8>,
-}
+pub(super) struct Inflated(HashMap<Box<[u8]>, Arc<[u8]>>);
+
+/// How many.
+const INFLATED_MAX: usize = 256;
 
 impl Inflated {
-    /// What is in a compressed message. It is to be given back.
+    /// What is in a compressed message.
     fn take(
         &mut self,
         deflate: Deflate,
         inflate: &mut Decompress,
         compressed: &[u8],
-    ) -> Result<Vec<u8>, Error> {
-        let mut text = std::mem::take(&mut self.text);
-        if deflate.each_by_itself && self.compressed == compressed {
-            return Ok(text);
+    ) -> Result<Arc<[u8]>, Error> {
+        if !deflate.each_by_itself {
+            return inflated(inflate, compressed);
         }
-        text.clear();
-        if deflate.each_by_itself {
-            inflate.reset(false);
+        if let Some(text) = self.0.get(compressed) {
+            return Ok(Arc::clone(text));
         }
-        for mut rest in [compressed, &DEFLATE_TAIL] {
-            // Until all is taken, and room to spare says that nothing is held back.
-            while !rest.is_empty() || text.len() == text.capacity() {
-                if text.len() > MESSAGE_BYTES_MAX {
-                    return Err(Error::Client("a message is too large".to_owned()));
-                }
-                text.reserve(1024);
-                let before = inflate.total_in();
-                inflate
-                    .decompress_vec(rest, &mut text, FlushDecompress::Sync)
-                    .map_err(|error| Error::Client(error.to_string()))?;
-                let taken = usize::try_from(inflate.total_in() - before).unwrap_or(rest.len());
-                rest = &rest[taken..];
-            }
+        inflate.reset(false);
+        let text = inflated(inflate, compressed)?;
+        if self.0.len() >= INFLATED_MAX {
+            self.0.clear();
         }
-        self.compressed.clear();
-        self.compressed.extend(compressed);
+        self.0.insert(compressed.into(), Arc::clone(&text));
         Ok(text)
     }
+}
+
+fn inflated(inflate: &mut Decompress, compressed: &[u8]) -> Result<Arc<[u8]>, Error> {
+    let mut text = Vec::new();
+    for mut rest in [compressed, &DEFLATE_TAIL] {
+        // Until all is taken, and room to spare says that nothing is held back.
+        while !rest.is_empty() || text.len() == text.capacity() {
+            if text.len() > MESSAGE_BYTES_MAX {
+                return Err(Error::Client("a message is too large".to_owned()));
+            }
+            text.reserve(1024);
+            let before = inflate.total_in();
+            inflate
+                .decompress_vec(rest, &mut text, FlushDecompress::Sync)
+                .map_err(|error| Error::Client(error.to_string()))?;
+            let taken = usize::try_from(inflate.total_in() - before).unwrap_or(rest.len());
+            rest = &rest[taken..];
+        }
+    }
+    Ok(text.into())
 }
