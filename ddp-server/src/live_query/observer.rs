@@ -9,7 +9,7 @@ use ddp_core::session::{Event, Input, Output};
 use ddp_core::{DdpError, Delta, Session, SubscriptionKey};
 
 use super::queries::{LiveQuery, Ready};
-use crate::courier;
+use crate::courier::Courier;
 use crate::mailbox::{Mail, Mailbox};
 
 /// Where a live query's deltas go: a subscription of a session. Cheap to clone.
@@ -108,15 +108,15 @@ impl Deliveries {
         steps.extend(self.welcomed.iter().map(|new| (&new.observer, &new.initial)));
         // Stable: the steps of a session stay in order. Fast, since each query's observers are sorted.
         steps.sort_by_key(|(observer, _)| observer.session());
-        let mut sessions = Vec::new();
+        let mut courier = Courier::default();
         for all in steps.chunk_by(|(a, _), (b, _)| a.session() == b.session()) {
             let mail = all.iter().map(|(observer, delta)| observer.mail(delta));
             let mailbox = &all[0].0.mailbox;
             if mailbox.leave(mail) {
-                sessions.push(Arc::clone(mailbox));
+                courier.visit(mailbox);
             }
         }
-        courier::deliver(sessions);
+        drop(courier);
         for Welcomed { slot, key, observer, ready, .. } in self.welcomed {
             if let Some(live) = &mut slots[slot] {
                 live.observers.push((key, observer));
