@@ -43,6 +43,8 @@ pub(crate) enum Mail {
     Universal,
 }
 
+const _: () = assert!(size_of::<Mail>() <= 40, "what is large is boxed");
+
 /// A session's mailbox.
 ///
 /// Deltas are bounded by conflation: with too many waiting, each subscription keeps only its newest,
@@ -60,7 +62,7 @@ pub(crate) struct Mailbox {
     exact_max: usize,
     /// Who handles the mail, for as long as the connection lasts.
     driver: Mutex<Option<Box<Driver>>>,
-    /// That of the connection's task; none in tests.
+    /// Where the connection's task runs; none in unit tests without a runtime.
     runtime: Option<Handle>,
     counters: Arc<Counters>,
 }
