@@ -28,6 +28,18 @@ use heartbeat::Heartbeat;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SubscriptionKey(u64);
 
+impl From<u64> for SubscriptionKey {
+    fn from(key: u64) -> Self {
+        Self(key)
+    }
+}
+
+impl From<SubscriptionKey> for u64 {
+    fn from(key: SubscriptionKey) -> Self {
+        key.0
+    }
+}
+
 #[cfg(test)]
 impl SubscriptionKey {
     pub(crate) fn for_tests(key: u64) -> Self {
@@ -38,6 +50,12 @@ impl SubscriptionKey {
 /// Names one `method` call of a session for as long as the session lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CallKey(u64);
+
+impl From<u64> for CallKey {
+    fn from(key: u64) -> Self {
+        Self(key)
+    }
+}
 
 /// Timeouts, limits and strategies of a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
