@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use ddp_server::live_query::{Driver, Load};
+use ddp_server::live_query::{DataSource, Load};
 use ddp_server::{Collection, Cursor, Write, WriteFence};
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod};
 use futures::channel::oneshot;
@@ -107,8 +107,8 @@ impl Db {
     /// That the collection is registered is checked when the cursor is run.
     #[must_use]
     pub fn find<T>(&self, collection: &Collection<T>) -> Cursor<T> {
-        let driver: Arc<dyn Driver> = Arc::clone(&self.0) as Arc<dyn Driver>;
-        Cursor::new(driver, collection)
+        let source: Arc<dyn DataSource> = Arc::clone(&self.0) as _;
+        Cursor::new(source, collection)
     }
 
     /// Begins a transaction that a method's `updated` waits for.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ddp_server::live_query::{Batch, Change};
+use ddp_server::live_query::{Batch, Change, Content, Origin};
 
 use crate::assembler::{Assembled, Assembler, GapReason};
 use crate::db::Inner;
@@ -10,7 +10,6 @@ use crate::live_row::LiveRow;
 use crate::pipeline::Item;
 use crate::row::RowError;
 use crate::schema::{INSTALLED_CHANNEL, Layout};
-use crate::snapshot::AT_POINT;
 use crate::stats::Counters;
 use crate::table_collection::{Current, Standing};
 
@@ -67,13 +66,13 @@ impl Inner {
                 }
             }
             Item::Read(batch, snapshot, _) => {
-                self.apply(Assembled::Batch(batch), Some(AT_POINT | snapshot.point()));
+                self.apply(Assembled::Batch(batch), Some(Origin::Read(snapshot.point())));
             }
             Item::Assembled(assembled) => self.apply(assembled, None),
         }
     }
 
-    fn apply(&self, assembled: Assembled, transaction: Option<u64>) {
+    fn apply(&self, assembled: Assembled, read: Option<Origin>) {
         let name = match &assembled {
             Assembled::Batch(batch) => &batch.collection,
             Assembled::Gap(gap) => &gap.collection,
@@ -85,13 +84,13 @@ impl Inner {
             Standing::Unreadable => {
                 self.counters.requeries.add(1);
                 requery(match assembled {
-                    Assembled::Batch(batch) => batch.xid,
-                    Assembled::Gap(_) => u64::MAX,
+                    Assembled::Batch(batch) => Origin::Transaction(batch.xid),
+                    Assembled::Gap(_) => Origin::Gap,
                 })
             }
             Standing::Gone | Standing::Unavailable => return,
         };
-        batch.transaction = transaction.unwrap_or(batch.transaction);
+        batch.origin = read.unwrap_or(batch.origin);
         let loads = collection.multiplexer.apply(batch);
         self.spawn_loads(collection, loads);
     }
@@ -119,8 +118,8 @@ impl Inner {
 }
 
 /// Asks for all to be read again.
-fn requery(transaction: u64) -> Batch<LiveRow> {
-    Batch { transaction, truncated: false, requery: true, changes: Vec::new() }
+fn requery(origin: Origin) -> Batch<LiveRow> {
+    Batch { origin, content: Content::Requery }
 }
 
 /// A transaction's changes as live queries take them. What can't be told from them is read again.
@@ -129,7 +128,7 @@ fn live_batch(layout: &Arc<Layout>, assembled: Assembled, counters: &Counters) -
         Assembled::Batch(batch) if !batch.requery => batch,
         Assembled::Batch(batch) => {
             counters.requeries.add(1);
-            return requery(batch.xid);
+            return requery(Origin::Transaction(batch.xid));
         }
         Assembled::Gap(gap) => {
             match gap.reason {
@@ -142,8 +141,7 @@ fn live_batch(layout: &Arc<Layout>, assembled: Assembled, counters: &Counters) -
                 gap.collection,
                 gap.reason
             );
-            // No snapshot has seen it for sure.
-            return requery(u64::MAX);
+            return requery(Origin::Gap);
         }
     };
     counters.batches.add(1);
@@ -152,17 +150,21 @@ fn live_batch(layout: &Arc<Layout>, assembled: Assembled, counters: &Counters) -
         let row = change.row.map(|row| LiveRow::new(layout, row)).transpose()?;
         Ok(Change { id: change.id, row })
     });
-    match changes.collect::<Result<_, RowError>>() {
+    match changes.collect::<Result<Vec<_>, RowError>>() {
         Ok(changes) => {
-            let (transaction, truncated) = (batch.xid, batch.truncated);
-            Batch { transaction, truncated, requery: false, changes }
+            let content = if batch.truncated {
+                Content::Truncated(changes)
+            } else {
+                Content::Changes(changes)
+            };
+            Batch { origin: Origin::Transaction(batch.xid), content }
         }
         Err(error) => {
             tracing::warn!(
                 "a change of {} is unreadable: {error}; reading again",
                 batch.collection
             );
-            requery(batch.xid)
+            requery(Origin::Transaction(batch.xid))
         }
     }
 }
@@ -181,6 +183,7 @@ mod tests {
         let gap = Gap { collection: Arc::clone(layout.collection()), reason: GapReason::Part };
         let batch = live_batch(&layout, Assembled::Gap(gap), &Counters::default());
         let snapshot = TransactionSnapshot::parse("1000:9223372036854775807:").unwrap();
-        assert!(batch.requery && !snapshot.has_seen(batch.transaction));
+        assert!(matches!(batch.content, Content::Requery));
+        assert!(!snapshot.has_seen_batch(batch.origin));
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Weak};
 
 use ddp_server::Error as HandlerError;
-use ddp_server::live_query::{Driver, Observation, Observer, Plan};
+use ddp_server::live_query::{DataSource, Observation, Observer, Plan};
 use ddp_server::query::{Query, SortKey, ascending};
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::schema::Layout;
 use crate::table_collection::{Current, Standing, TableCollection};
 
-impl Driver for Inner {
+impl DataSource for Inner {
     fn observe<'a>(
         &'a self,
         query: &'a Query,

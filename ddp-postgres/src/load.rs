@@ -57,7 +57,7 @@ pub(crate) async fn run(db: Arc<Inner>, collection: Arc<TableCollection>, mut lo
         match reading {
             Ok((documents, snapshot)) => {
                 db.counters.loads.add(1);
-                let has_seen = |transaction| snapshot.has_seen_batch(transaction);
+                let has_seen = |origin| snapshot.has_seen_batch(origin);
                 match collection.multiplexer.finish_load(load, documents, has_seen).await {
                     Ok(Some(repeat)) => (load, position) = (repeat, None),
                     Ok(None) | Err(_) => return,

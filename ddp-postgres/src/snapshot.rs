@@ -2,11 +2,9 @@
 
 use std::collections::HashSet;
 
-use crate::error::Error;
+use ddp_server::live_query::Origin;
 
-/// Marks a batch that shows rows as they were at a [`point`](TransactionSnapshot::point), which may
-/// be after its transaction. No transaction's id is as large.
-pub(crate) const AT_POINT: u64 = 1 << 63;
+use crate::error::Error;
 
 /// What `pg_current_snapshot()` says: which transactions a read has seen. 64-bit transaction ids.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,18 +42,18 @@ impl TransactionSnapshot {
     }
 
     /// A number that rises with every transaction that a later snapshot sees: how many ids of
-    /// transactions are of ended ones. A batch whose rows were read at a point has this one's
-    /// [`AT_POINT`] for a transaction.
+    /// transactions are of ended ones. A batch whose rows were read later names it as its
+    /// [origin](Origin::Read).
     pub(crate) fn point(&self) -> u64 {
         self.xmax - u64::try_from(self.in_progress.len()).unwrap_or(0)
     }
 
     /// Whether a batch was part of the read.
-    pub(crate) fn has_seen_batch(&self, transaction: u64) -> bool {
-        if transaction != u64::MAX && transaction & AT_POINT != 0 {
-            self.point() >= transaction & !AT_POINT
-        } else {
-            self.has_seen(transaction)
+    pub(crate) fn has_seen_batch(&self, origin: Origin) -> bool {
+        match origin {
+            Origin::Transaction(xid) => self.has_seen(xid),
+            Origin::Read(point) => self.point() >= point,
+            Origin::Gap => false,
         }
     }
 
@@ -77,11 +75,11 @@ mod tests {
         for pair in snapshots.windows(2) {
             assert!(pair[0].point() < pair[1].point(), "{pair:?}");
             assert!(pair[1].includes(&pair[0]) && !pair[0].includes(&pair[1]), "{pair:?}");
-            let (before, after) = (AT_POINT | pair[0].point(), AT_POINT | pair[1].point());
+            let (before, after) = (Origin::Read(pair[0].point()), Origin::Read(pair[1].point()));
             assert!(pair[1].has_seen_batch(before) && pair[1].has_seen_batch(after));
             assert!(pair[0].has_seen_batch(before) && !pair[0].has_seen_batch(after));
         }
-        assert!(!snapshots[4].has_seen_batch(u64::MAX), "no read has seen a gap");
+        assert!(!snapshots[4].has_seen_batch(Origin::Gap), "no read has seen a gap");
     }
 
     #[test]

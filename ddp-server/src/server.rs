@@ -19,14 +19,14 @@ use serde::de::DeserializeOwned;
 
 use crate::config::Config;
 use crate::connection;
+use crate::connection::mail::Mail;
+use crate::connection::open::Sessions;
 use crate::error::Error;
 use crate::extract::{Connection, Invocation, Subscription};
 use crate::handler::Handler;
-use crate::mailbox::Mail;
-use crate::method::{self, ErasedMethod, IntoMethodResult, MethodContext};
-use crate::publication::{self, ErasedPublication, IntoPublication, PublicationContext};
+use crate::handler::method::{self, ErasedMethod, IntoMethodResult, MethodContext};
+use crate::handler::publication::{self, ErasedPublication, IntoPublication, PublicationContext};
 use crate::rate_limit::{RateLimiter, Rule};
-use crate::sessions::Sessions;
 use crate::stats::{Counters, Stats};
 use crate::transport::TransportConfig;
 use crate::transport::routes;

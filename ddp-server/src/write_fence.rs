@@ -6,7 +6,8 @@ use std::sync::Arc;
 use ddp_core::session::CallKey;
 use parking_lot::Mutex;
 
-use crate::mailbox::{Mail, Mailbox};
+use crate::connection::mail::Mail;
+use crate::connection::mailbox::Mailbox;
 
 /// Delays a method's `updated` until its writes have been sent to the client, as Meteor's
 /// `WriteFence` does. Methods get it as an argument and hand it to the data source that they write

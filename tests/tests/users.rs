@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ddp_server::extract::{Invocation, Params, Subscription, UserId};
-use ddp_server::live_query::{Driver, Observation, Observer};
+use ddp_server::live_query::{DataSource, Observation, Observer};
 use ddp_server::query::Query;
 use ddp_server::{Collection, Cursor, Error, MemoryCollection, Server, State, field};
 use ddp_tests::Peer;
@@ -346,7 +346,7 @@ async fn what_the_run_of_before_observed_is_given_up_when_all_have_run_anew() {
     /// Counts who observes it.
     struct Source(Arc<()>);
 
-    impl Driver for Source {
+    impl DataSource for Source {
         fn observe<'a>(
             &'a self,
             _: &'a Query,

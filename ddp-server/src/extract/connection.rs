@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::FromContext;
-use crate::callbacks::{Callbacks, guard};
+use crate::connection::mailbox::Mailbox;
 use crate::error::Error;
-use crate::mailbox::Mailbox;
-use crate::method::MethodContext;
-use crate::publication::PublicationContext;
+use crate::handler::callbacks::{Callbacks, guard};
+use crate::handler::method::MethodContext;
+use crate::handler::publication::PublicationContext;
 use crate::transport::Headers;
 use crate::transport::routes::ConnectionInfo;
 

@@ -11,9 +11,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{Connection, FromContext, Subscription, UserId};
+use crate::connection::mail::Mail;
 use crate::error::Error;
-use crate::mailbox::Mail;
-use crate::method::MethodContext;
+use crate::handler::method::MethodContext;
 use crate::random;
 use crate::server::Server;
 use crate::write_fence::WriteFence;

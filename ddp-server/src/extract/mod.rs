@@ -1,5 +1,6 @@
 //! What handlers may take as arguments.
 
+mod by_hand;
 mod connection;
 mod invocation;
 mod params;

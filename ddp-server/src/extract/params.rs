@@ -8,8 +8,8 @@ use serde::de::DeserializeOwned;
 
 use super::FromContext;
 use crate::error::Error;
-use crate::method::MethodContext;
-use crate::publication::PublicationContext;
+use crate::handler::method::MethodContext;
+use crate::handler::publication::PublicationContext;
 
 /// The arguments that the client gave, as a tuple: `Params((list_id,)): Params<(String,)>`.
 ///

@@ -5,19 +5,20 @@ use std::sync::Arc;
 
 use ddp_core::SubscriptionKey;
 use ddp_core::ejson::{self, Ejson};
-use ddp_core::merge_box::{PublicationStrategy, Source};
+use ddp_core::merge_box::PublicationStrategy;
 use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::by_hand::{ByHand, Fields, forgotten, forgotten_place};
 use super::{Connection, FromContext, Invocation, UserId};
-use crate::by_hand::{ByHand, Fields, forgotten, forgotten_place};
-use crate::callbacks::Callbacks;
 use crate::collection::Collection;
+use crate::connection::mail::Mail;
 use crate::error::Error;
+use crate::handler::callbacks::Callbacks;
+use crate::handler::publication::{PublicationContext, Request};
 use crate::live_query::Observer;
-use crate::mailbox::Mail;
-use crate::publication::{PublicationContext, Request};
+use crate::live_query::sink::Sink;
 use crate::server::Server;
 
 /// One client's subscription, Meteor's `this` in a publish function. Cheap to clone.
@@ -227,7 +228,8 @@ impl Subscription {
 
     /// Takes the documents of a cursor to the session.
     pub(crate) fn observer(&self) -> Observer {
-        Observer::new(Arc::clone(self.0.connection.mailbox()), self.0.key, Source::Cursor)
+        let sink: Arc<dyn Sink> = Arc::clone(self.0.connection.mailbox()) as _;
+        Observer::new(sink, self.0.key.into())
     }
 
     /// The subscription has ended.

@@ -8,8 +8,8 @@ use ddp_core::DdpError;
 
 use super::FromContext;
 use crate::error::Error;
-use crate::method::MethodContext;
-use crate::publication::PublicationContext;
+use crate::handler::method::MethodContext;
+use crate::handler::publication::PublicationContext;
 
 /// The id of the user who is logged in on the connection: Meteor's `this.userId`.
 ///

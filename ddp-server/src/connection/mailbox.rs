@@ -1,49 +1,38 @@
 //! What waits for a connection: documents, and the results of handlers.
+//!
+//! A mailbox knows that somebody handles its mail, and not who.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
-use ddp_core::merge_box::{Direct, Placement, Source};
-use ddp_core::session::CallKey;
-use ddp_core::{CollectionName, DdpError, Delta, SubscriptionKey};
-use futures::channel::oneshot;
+use ddp_core::merge_box::Source;
+use ddp_core::{CollectionName, DdpError, SubscriptionKey};
+use futures::future::BoxFuture;
 use futures::task::AtomicWaker;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
-use crate::connection::Driver;
-use crate::extract::UserId;
-use crate::live_query::Observation;
+use super::mail::{Kind, Mail};
+use crate::live_query::sink::{Sink, Step};
 use crate::stats::Counters;
 
-/// Something for a session, in the order in which it happened. Small, as most of it are steps of live
-/// queries, of which there are many.
-#[derive(Debug)]
-pub(crate) enum Mail {
-    /// Documents; a later delta of the same source may take its place.
-    Delta(SubscriptionKey, Source, Arc<Delta>),
-    /// Documents handled by hand, of which no step may be left out.
-    Exact(SubscriptionKey, Arc<Delta>),
-    Placed(SubscriptionKey, Option<Arc<Delta>>, Box<Placement>),
-    Direct(SubscriptionKey, Box<Direct>),
-    Ready(SubscriptionKey),
-    Observing(SubscriptionKey, Vec<Observation>),
-    Stop(SubscriptionKey, Option<Box<DdpError>>),
-    SubscriptionUnblocked(SubscriptionKey),
-    SubscriptionReturned(SubscriptionKey),
-    MethodUnblocked(CallKey),
-    Result(CallKey, Result<Option<String>, Box<DdpError>>),
-    Updated(CallKey),
-    /// A method logged the connection in or out, and waits until the client knows.
-    SetUser(Option<UserId>, oneshot::Sender<()>),
-    /// There is a new universal publication.
-    Universal,
-}
+/// Whoever handles the mail of a connection, for as long as that lasts.
+pub(crate) trait Drive: Send {
+    /// Does all that there is to do. Ready when the connection ends.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 
-const _: () = assert!(size_of::<Mail>() <= 40, "what is large is boxed");
+    /// Sends the steps of live queries that are in the mailbox, on the thread of whoever brings them.
+    /// False if the connection's task is to look after it: there is other mail, or the socket does
+    /// not take all.
+    fn deliver(&mut self) -> bool;
+
+    /// Takes leave of the client.
+    fn end(self: Box<Self>) -> BoxFuture<'static, ()>;
+}
 
 /// A session's mailbox.
 ///
@@ -52,7 +41,6 @@ const _: () = assert!(size_of::<Mail>() <= 40, "what is large is boxed");
 /// what the client has, and whatever was to follow a document still follows it. Mail about documents
 /// that cannot be left out is bounded by the connection's end: a client that is so far behind is
 /// given up. All other mail is bounded by the session's own limits on calls and subscriptions.
-#[derive(Debug)]
 pub(crate) struct Mailbox {
     state: Mutex<State>,
     waker: AtomicWaker,
@@ -60,8 +48,9 @@ pub(crate) struct Mailbox {
     is_ending: AtomicBool,
     deltas_max: usize,
     exact_max: usize,
-    /// Who handles the mail, for as long as the connection lasts.
-    driver: Mutex<Option<Box<Driver>>>,
+    /// Who handles the mail. It is locked for as long as it does something: by the connection's task,
+    /// and by couriers.
+    driver: Mutex<Option<Box<dyn Drive>>>,
     /// Where the connection's task runs; none in unit tests without a runtime.
     runtime: Option<Handle>,
     counters: Arc<Counters>,
@@ -120,31 +109,28 @@ impl Mailbox {
         }
     }
 
-    /// Who handles the mail. It is locked for as long as it does something: by the connection's task,
-    /// and by [`deliver`](Self::deliver).
-    pub(crate) fn driver(&self) -> &Mutex<Option<Box<Driver>>> {
-        &self.driver
+    /// Hands the connection to whoever handles its mail.
+    pub(crate) fn seat(&self, driver: Box<dyn Drive>) {
+        *self.driver.lock() = Some(driver);
     }
 
-    /// Sends what was [left](Self::leave) here to the client, or has the connection's task do it if
-    /// that is busy or there is more to do.
-    pub(crate) fn deliver(&self) {
-        let mut waking = Waking { mailbox: self, is_done: false };
-        if let Some(mut seat) = self.driver.try_lock()
-            && let Some(mut driver) = seat.take()
-        {
-            // A panic takes the driver along, and so ends the connection.
-            waking.is_done = driver.deliver();
-            *seat = Some(driver);
-        }
+    /// Has the driver do all that there is to do. Ready when the connection ends.
+    pub(crate) fn poll_driver(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut seat = self.driver.lock();
+        // A panic takes the driver along.
+        let Some(mut driver) = seat.take() else { return Poll::Ready(()) };
+        let end = driver.poll(cx);
+        *seat = Some(driver);
+        end
     }
 
-    pub(crate) fn runtime(&self) -> Option<&Handle> {
-        self.runtime.as_ref()
+    /// The driver, if no panic has taken it along.
+    pub(crate) fn unseat(&self) -> Option<Box<dyn Drive>> {
+        self.driver.lock().take()
     }
 
-    /// Has the connection's task look at what was [left](Self::leave).
-    pub(crate) fn wake(&self) {
+    /// Has the connection's task look at what was left here.
+    fn wake_task(&self) {
         self.waker.wake();
     }
 
@@ -155,13 +141,13 @@ impl Mailbox {
     /// Adds mail that is taken together or not at all. If it is left out for what comes later, that is
     /// done together, too: a document that several subscriptions share never gets older on the way.
     pub(crate) fn push_all(&self, mail: impl IntoIterator<Item = Mail>) {
-        self.leave(mail);
-        self.wake();
+        self.leave_all(mail);
+        self.wake_task();
     }
 
-    /// The same without waking the connection's task. True if a [delivery](Self::deliver) must follow:
-    /// if there was mail already, somebody is on the way to it, and takes this along.
-    pub(crate) fn leave(&self, mail: impl IntoIterator<Item = Mail>) -> bool {
+    /// The same without waking the connection's task. True if a delivery must follow: if there was
+    /// mail already, somebody is on the way to it, and takes this along.
+    pub(super) fn leave_all(&self, mail: impl IntoIterator<Item = Mail>) -> bool {
         let mut state = self.state.lock();
         if state.end != End::No {
             return false;
@@ -264,8 +250,39 @@ impl Mailbox {
         let mail = std::mem::take(&mut state.mail);
         drop(state);
         drop(mail);
-        let driver = self.driver.lock().take();
-        drop(driver);
+        drop(self.unseat());
+    }
+}
+
+impl Sink for Mailbox {
+    fn leave(&self, steps: &[Step<'_>]) -> bool {
+        self.leave_all(steps.iter().map(|step| {
+            let subscription = SubscriptionKey::from(step.key);
+            Mail::Delta(subscription, Source::Cursor, Arc::clone(step.delta))
+        }))
+    }
+
+    fn fail(&self, key: u64, error: DdpError) {
+        self.push(Mail::Stop(SubscriptionKey::from(key), Some(Box::new(error))));
+    }
+
+    fn deliver(&self) {
+        let mut waking = Waking { mailbox: self, is_done: false };
+        if let Some(mut seat) = self.driver.try_lock()
+            && let Some(mut driver) = seat.take()
+        {
+            // A panic takes the driver along, and so ends the connection.
+            waking.is_done = driver.deliver();
+            *seat = Some(driver);
+        }
+    }
+
+    fn wake(&self) {
+        self.wake_task();
+    }
+
+    fn runtime(&self) -> Option<&Handle> {
+        self.runtime.as_ref()
     }
 }
 
@@ -278,44 +295,7 @@ struct Waking<'a> {
 impl Drop for Waking<'_> {
     fn drop(&mut self) {
         if !self.is_done {
-            self.mailbox.wake();
-        }
-    }
-}
-
-/// How mail is bounded.
-enum Kind {
-    Delta,
-    Exact,
-    Other,
-}
-
-impl Mail {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::Delta(..) => Kind::Delta,
-            Self::Exact(..) | Self::Placed(..) | Self::Direct(..) => Kind::Exact,
-            _ => Kind::Other,
-        }
-    }
-
-    /// The subscription that it is about, if it is about one.
-    fn subscription(&self) -> Option<SubscriptionKey> {
-        match self {
-            Self::Delta(subscription, ..)
-            | Self::Exact(subscription, _)
-            | Self::Placed(subscription, ..)
-            | Self::Direct(subscription, _)
-            | Self::Ready(subscription)
-            | Self::Observing(subscription, _)
-            | Self::Stop(subscription, _)
-            | Self::SubscriptionUnblocked(subscription)
-            | Self::SubscriptionReturned(subscription) => Some(*subscription),
-            Self::MethodUnblocked(_)
-            | Self::Result(..)
-            | Self::Updated(_)
-            | Self::SetUser(..)
-            | Self::Universal => None,
+            self.mailbox.wake_task();
         }
     }
 }
@@ -364,6 +344,12 @@ impl State {
         kept.extend(newest);
         kept.extend(after);
         self.mail = kept;
+    }
+}
+
+impl fmt::Debug for Mailbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Mailbox").field(&*self.state.lock()).finish()
     }
 }
 

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use ddp_core::DdpError;
 use parking_lot::Mutex;
 
-use crate::callbacks::guard;
+use crate::handler::callbacks::guard;
 
 /// With so many different counters in one interval a rule forgets them all and begins again, so that
 /// it cannot take memory without end.

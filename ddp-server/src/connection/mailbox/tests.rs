@@ -1,36 +1,15 @@
 use std::collections::BTreeMap;
 use std::task::Waker;
 
-use ddp_core::session::{Event, Input, Output};
-use ddp_core::{Document, DocumentId, Session, Snapshot};
+use ddp_core::merge_box::Direct;
+use ddp_core::session::CallKey;
+use ddp_core::{Delta, Document, DocumentId, Snapshot};
 
 use super::*;
 
-/// Keys of subscriptions and of a call, as a session makes them.
+/// Keys of subscriptions and of a call.
 fn keys() -> (Vec<SubscriptionKey>, CallKey) {
-    let now = std::time::Instant::now();
-    let mut session = Session::new(String::new(), Arc::default(), now);
-    let (mut subscriptions, mut calls) = (Vec::new(), Vec::new());
-    for text in [
-        r#"{"msg":"connect","version":"1","support":["1"]}"#,
-        r#"{"msg":"sub","id":"1","name":"x"}"#,
-        r#"{"msg":"sub","id":"2","name":"x"}"#,
-        r#"{"msg":"method","id":"3","method":"x"}"#,
-    ] {
-        session.handle_input(Input::Message(now, text));
-        loop {
-            match session.poll_output() {
-                Output::Event(Event::Subscribe { subscription, .. }) => {
-                    subscriptions.push(subscription);
-                    session.handle_input(Input::SubscriptionUnblocked(subscription));
-                }
-                Output::Event(Event::Call { call, .. }) => calls.push(call),
-                Output::Timeout(_) => break,
-                _ => {}
-            }
-        }
-    }
-    (subscriptions, calls[0])
+    (vec![1.into(), 2.into()], 3.into())
 }
 
 fn take(mailbox: &Mailbox) -> Vec<Mail> {
@@ -193,17 +172,17 @@ fn only_steps_alone_are_delivered_and_the_first_mail_asks_for_it() {
     let steps = steps("tasks", 2);
     let delta =
         |step: usize| Mail::Delta(subscriptions[0], Source::Cursor, Arc::clone(&steps[step]));
-    assert!(mailbox.leave([delta(0)]) && !mailbox.leave([delta(1)]));
+    assert!(mailbox.leave_all([delta(0)]) && !mailbox.leave_all([delta(1)]));
     let mut mail = VecDeque::new();
     assert!(mailbox.take_steps(&mut mail) && mail.len() == 2);
     mail.clear();
     assert!(mailbox.take_steps(&mut mail) && mail.is_empty());
-    assert!(mailbox.leave([delta(0)]));
+    assert!(mailbox.leave_all([delta(0)]));
     mailbox.push(Mail::Updated(call));
     assert!(!mailbox.take_steps(&mut mail) && mail.is_empty());
     assert_eq!(take(&mailbox).len(), 2);
     // The end is the task's business, and whatever precedes it.
-    assert!(mailbox.leave([delta(0)]));
+    assert!(mailbox.leave_all([delta(0)]));
     mailbox.request_end();
     assert!(!mailbox.take_steps(&mut mail) && mail.is_empty());
 }

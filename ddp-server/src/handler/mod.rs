@@ -1,5 +1,12 @@
 //! Plain async functions as publications and methods.
 
+pub(crate) mod callbacks;
+pub(crate) mod method;
+pub(crate) mod publication;
+
+pub use method::{IntoMethodResult, MethodContext};
+pub use publication::{IntoPublication, PublicationContext};
+
 use std::future::Future;
 
 use crate::error::Error;

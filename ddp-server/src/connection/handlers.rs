@@ -15,12 +15,12 @@ use futures::FutureExt;
 use futures::channel::oneshot;
 use tokio::task::AbortHandle;
 
+use super::mail::Mail;
 use crate::error::Error;
 use crate::extract::{Connection, Invocation, Subscription, UserId};
+use crate::handler::method::{ErasedMethod, MethodContext};
+use crate::handler::publication::{ErasedPublication, PublicationContext, Request};
 use crate::live_query::{AnyCursor, Observation};
-use crate::mailbox::Mail;
-use crate::method::{ErasedMethod, MethodContext};
-use crate::publication::{ErasedPublication, PublicationContext, Request};
 use crate::rate_limit;
 use crate::server::Server;
 
@@ -273,7 +273,7 @@ async fn observe(
         }
     }
     let observing =
-        cursors.iter().map(|cursor| cursor.driver.observe(&cursor.query, subscription.observer()));
+        cursors.iter().map(|cursor| cursor.source.observe(&cursor.query, subscription.observer()));
     futures::future::try_join_all(observing).await
 }
 

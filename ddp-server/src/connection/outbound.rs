@@ -29,12 +29,12 @@ pub(crate) struct Outbound {
 }
 
 /// Messages of one session alone that are still to be framed.
-pub(crate) struct Texts {
+pub(crate) struct Messages {
     frames: FrameBuilder,
     is_empty: bool,
 }
 
-impl Texts {
+impl Messages {
     pub(crate) fn new(framing: Framing) -> Self {
         Self { frames: FrameBuilder::new(framing), is_empty: true }
     }
@@ -80,17 +80,17 @@ impl Outbound {
         std::mem::take(&mut self.was_behind)
     }
 
-    /// Queues something to be sent after `texts`, or adds it to these.
-    pub(crate) fn send(&mut self, outgoing: Outgoing, texts: &mut Texts) {
+    /// Queues something to be sent after `messages`, or adds it to these.
+    pub(crate) fn send(&mut self, outgoing: Outgoing, messages: &mut Messages) {
         let framing = self.framing;
         match outgoing {
             Outgoing::Text(text) => {
-                texts.frames.message(&text);
-                texts.is_empty = false;
+                messages.frames.message(&text);
+                messages.is_empty = false;
             }
             Outgoing::Shared(delta) => {
-                if !texts.is_empty {
-                    self.queue(std::mem::replace(texts, Texts::new(framing)));
+                if !messages.is_empty {
+                    self.queue(std::mem::replace(messages, Messages::new(framing)));
                 }
                 self.queue_frames(delta.frames(framing.index(), |delta| {
                     let mut frames = FrameBuilder::new(framing);
@@ -101,9 +101,9 @@ impl Outbound {
         }
     }
 
-    pub(crate) fn queue(&mut self, texts: Texts) {
-        if !texts.is_empty {
-            self.queue_frames(texts.frames.finish());
+    pub(crate) fn queue(&mut self, messages: Messages) {
+        if !messages.is_empty {
+            self.queue_frames(messages.frames.finish());
         }
     }
 

@@ -15,7 +15,8 @@ use serde::de::DeserializeOwned;
 use crate::collection::Collection;
 use crate::error::Error;
 use crate::live_query::{
-    Batch, Change, Cursor, Driver, Load, Multiplexer, Observation, Observer, Plan, Row,
+    Batch, Change, Content, Cursor, DataSource, Load, Multiplexer, Observation, Observer, Origin,
+    Plan, Row,
 };
 use crate::query::{Is, Position, Query, Test, Truth, Value, ascending, is_pattern};
 use crate::random;
@@ -71,8 +72,8 @@ impl<T: Serialize + DeserializeOwned> MemoryCollection<T> {
     /// A cursor over all documents, to be narrowed and returned by a publication.
     #[must_use]
     pub fn find(&self) -> Cursor<T> {
-        let driver: Arc<dyn Driver> = Arc::clone(&self.store) as Arc<dyn Driver>;
-        Cursor::new(driver, &self.collection)
+        let source: Arc<dyn DataSource> = Arc::clone(&self.store) as _;
+        Cursor::new(source, &self.collection)
     }
 
     /// The document with this id.
@@ -147,10 +148,8 @@ impl Store {
         rows.transaction += 1;
         let change = Change { id: DocumentId::from_string(id), row };
         let loads = self.multiplexer.apply(Batch {
-            transaction: rows.transaction,
-            truncated: false,
-            requery: false,
-            changes: vec![change],
+            origin: Origin::Transaction(rows.transaction),
+            content: Content::Changes(vec![change]),
         });
         for load in loads {
             self.load(rows, load);
@@ -179,12 +178,16 @@ impl Store {
         let rows_read =
             rows_read.map(|row| (DocumentId::from_string(&row.id), Arc::clone(row))).collect();
         let seen = rows.transaction;
-        let repeat = self.multiplexer.finish_load(load, rows_read, |other| other <= seen);
+        let repeat = self.multiplexer.finish_load(
+            load,
+            rows_read,
+            |origin| matches!(origin, Origin::Transaction(number) if number <= seen),
+        );
         repeat.now_or_never()?.ok().flatten()
     }
 }
 
-impl Driver for Store {
+impl DataSource for Store {
     fn observe<'a>(
         &'a self,
         query: &'a Query,
@@ -310,12 +313,10 @@ impl<T> fmt::Debug for MemoryCollection<T> {
 mod tests {
     use std::collections::VecDeque;
 
-    use ddp_core::merge_box::Source;
     use serde_json::json;
 
     use super::*;
-    use crate::live_query::tests::key;
-    use crate::mailbox::Mailbox;
+    use crate::connection::mailbox::Mailbox;
     use crate::query::{Predicate, field};
 
     fn truth(row: &Arc<MemoryRow>, predicate: &Predicate) -> Result<Truth, Error> {
@@ -375,7 +376,7 @@ mod tests {
 
     fn observer() -> (Arc<Mailbox>, Observer) {
         let mailbox = Arc::new(Mailbox::new(1_000_000, 8, Arc::default()));
-        (Arc::clone(&mailbox), Observer::new(mailbox, key(), Source::Cursor))
+        (Arc::clone(&mailbox), Observer::new(mailbox, 1))
     }
 
     fn mail(mailbox: &Mailbox) -> usize {

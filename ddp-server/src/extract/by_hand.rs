@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ddp_core::merge_box::{Direct, Place, Placement, Source};
 use ddp_core::{CollectionName, Delta, Document, DocumentId, FieldName, Snapshot, SubscriptionKey};
 
-use crate::mailbox::Mail;
+use crate::connection::mail::Mail;
 
 /// A document's fields with the EJSON text of each.
 pub(crate) type Fields = Vec<(FieldName, String)>;

@@ -1,5 +1,4 @@
-//! What drives a connection's session and transport: its own task, and whoever delivers steps of live
-//! queries to many sessions at once.
+//! Drives a connection's session and transport, for the connection's own task and for couriers.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -12,16 +11,16 @@ use std::time::Instant;
 use ddp_core::merge_box::Source;
 use ddp_core::session::{CloseReason, Event, Input, Output};
 use ddp_core::{DdpError, Session, SubscriptionKey};
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use tokio::time::Sleep;
 
-use crate::callbacks::guard;
-use crate::extract::Connection;
-use crate::mailbox::{EndReason, Mail, Mailbox};
-use crate::outbound::{Outbound, Texts};
-use crate::random;
-use crate::running::Running;
+use super::handlers::Running;
+use super::mail::Mail;
+use super::mailbox::{Drive, EndReason, Mailbox};
+use super::outbound::{Messages, Outbound};
+use crate::handler::callbacks::guard;
 use crate::server::Server;
-use crate::transport::routes::ConnectionInfo;
 use crate::transport::{AnyTransport, Transport, TransportError};
 
 /// How many messages are read before what they made is written.
@@ -35,59 +34,6 @@ const CLOSED: (u16, &str) = (1000, "Normal closure");
 
 /// The code for a client that is given up: one of those that are the application's.
 const BEHIND: u16 = 3000;
-
-/// Serves one client from its opening to its end.
-pub(crate) async fn run(server: Server, transport: AnyTransport, info: ConnectionInfo) {
-    let id = random::id();
-    let ConnectionInfo { headers, path, protocol, .. } = &info;
-    tracing::debug!(session = id, path, %protocol, user_agent = ?headers.get("user-agent"), "opened");
-    let config = server.config();
-    let counters = Arc::clone(server.counters());
-    counters.connections.add(1);
-    let (deltas_max, exact_max) = (config.queued_deltas_max, config.queued_messages_max);
-    let mailbox = Arc::new(Mailbox::new(deltas_max, exact_max, counters));
-    let connection = Connection::new(&id, info, config.forwarded_count, Arc::clone(&mailbox));
-    let _registration = server.sessions().register(&connection);
-    let _end = Closed(connection.clone());
-    let driver = Driver {
-        session: Session::new(id, server.session_config(), Instant::now()),
-        running: Running::new(server.clone(), connection),
-        universal_begun: None,
-        mailbox: Arc::clone(&mailbox),
-        mail: VecDeque::new(),
-        outbound: Outbound::new(transport, config.queued_bytes_max),
-        messages_since_write: 0,
-        mail_is_next: true,
-        deadline: None,
-        closing: None,
-        timer: Box::pin(tokio::time::sleep_until(Instant::now().into())),
-        waker: Waker::noop().clone(),
-        server,
-    };
-    *mailbox.driver().lock() = Some(Box::new(driver));
-    let end = poll_fn(|cx| {
-        let mut seat = mailbox.driver().lock();
-        // A panic takes the driver along.
-        let Some(mut driver) = seat.take() else { return Poll::Ready(End::Gone) };
-        let end = driver.poll(cx);
-        *seat = Some(driver);
-        end
-    });
-    let end = end.await;
-    let driver = mailbox.driver().lock().take();
-    if let Some(driver) = driver {
-        driver.end(end).await;
-    }
-}
-
-/// Tells of a connection's end however it comes.
-struct Closed(Connection);
-
-impl Drop for Closed {
-    fn drop(&mut self) {
-        self.0.closed();
-    }
-}
 
 /// What woke the task.
 enum Wake {
@@ -111,7 +57,7 @@ enum End {
 }
 
 /// The session and its transport. The connection's task drives them, and for steps of live queries
-/// whoever [delivers](Mailbox::deliver) these.
+/// couriers, who [deliver](Drive::deliver) them.
 pub(crate) struct Driver {
     /// Dropped first: publications end before the transport does.
     running: Running,
@@ -127,6 +73,8 @@ pub(crate) struct Driver {
     deadline: Option<Instant>,
     /// Why the session wants to be closed.
     closing: Option<CloseReason>,
+    /// How the connection ends, once it does.
+    end: End,
     /// Wakes the connection's task.
     waker: Waker,
     timer: Pin<Box<Sleep>>,
@@ -136,27 +84,33 @@ pub(crate) struct Driver {
 }
 
 impl Driver {
-    /// Ends the connection.
-    async fn end(mut self: Box<Self>, end: End) {
-        match end {
-            End::Gone => {}
-            End::Close(code, reason) => self.outbound.transport.close(code, &reason),
-            End::Stalled => {
-                self.server.counters().disconnected_stalled.add(1);
-                let timeout = self.server.config().write_timeout;
-                let id = self.session.id();
-                return tracing::info!(session = id, "disconnected: took nothing for {timeout:?}");
-            }
+    pub(super) fn new(
+        session: Session,
+        running: Running,
+        transport: AnyTransport,
+        mailbox: Arc<Mailbox>,
+        server: Server,
+    ) -> Self {
+        let outbox_bytes_max = server.config().queued_bytes_max;
+        Self {
+            running,
+            session,
+            outbound: Outbound::new(transport, outbox_bytes_max),
+            mailbox,
+            mail: VecDeque::new(),
+            messages_since_write: 0,
+            mail_is_next: true,
+            deadline: None,
+            closing: None,
+            end: End::Gone,
+            waker: Waker::noop().clone(),
+            timer: Box::pin(tokio::time::sleep_until(Instant::now().into())),
+            server,
+            universal_begun: None,
         }
-        // Publications end now, not when the client has answered.
-        drop(self.running);
-        let closed = poll_fn(|cx| self.outbound.transport.poll_closed(cx));
-        // A client that does not answer, or a broken socket, is simply dropped.
-        let _ = tokio::time::timeout(self.server.config().close_timeout, closed).await;
     }
 
-    /// Does all that there is to do until the connection ends.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         self.waker.clone_from(cx.waker());
         loop {
             self.drain(cx);
@@ -209,35 +163,6 @@ impl Driver {
                 }
             }
         }
-    }
-
-    /// Sends the steps of live queries that are in the mailbox, on the thread of whoever brings them.
-    /// False if the connection's task is to look after it: there is other mail, or the socket does not
-    /// take all.
-    pub(crate) fn deliver(&mut self) -> bool {
-        if !self.mail.is_empty()
-            || !self.outbound.has_room()
-            || !self.mailbox.take_steps(&mut self.mail)
-        {
-            return false;
-        }
-        if self.mail.is_empty() {
-            return true;
-        }
-        let Self { session, outbound, mail, .. } = self;
-        let mut texts = Texts::new(outbound.framing());
-        for mail in mail.drain(..) {
-            // What else could be there was left in the mailbox.
-            if let Mail::Delta(subscription, source, delta) = mail {
-                session.deliver(subscription, source, delta, &mut |outgoing| {
-                    outbound.send(outgoing, &mut texts);
-                });
-            }
-        }
-        outbound.queue(texts);
-        outbound.poll_write(&mut Context::from_waker(&self.waker)).is_pending()
-            && outbound.is_empty()
-            && outbound.stalled_since().is_none()
     }
 
     /// Hands mail to the session, up to a change of the user, which is left for the next time: all
@@ -321,10 +246,10 @@ impl Driver {
 
     /// Does all that the session wants done.
     fn drain(&mut self, cx: &mut Context<'_>) {
-        let mut texts = Texts::new(self.outbound.framing());
+        let mut messages = Messages::new(self.outbound.framing());
         loop {
             match self.session.poll_output() {
-                Output::Send(outgoing) => self.outbound.send(outgoing, &mut texts),
+                Output::Send(outgoing) => self.outbound.send(outgoing, &mut messages),
                 Output::Event(event) => self.handle_event(event, cx),
                 Output::Close(reason) => {
                     self.closing = Some(reason);
@@ -336,7 +261,7 @@ impl Driver {
                 }
             }
         }
-        self.outbound.queue(texts);
+        self.outbound.queue(messages);
     }
 
     fn handle_event(&mut self, event: Event, cx: &mut Context<'_>) {
@@ -440,6 +365,64 @@ impl Driver {
         }
         let is_stalled = stalled.is_some_and(|stalled| stalled <= Instant::now());
         Poll::Ready(if is_stalled { Wake::Stalled } else { Wake::Timer })
+    }
+}
+
+impl Drive for Driver {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_end(cx).map(|end| self.end = end)
+    }
+
+    fn deliver(&mut self) -> bool {
+        if !self.mail.is_empty()
+            || !self.outbound.has_room()
+            || !self.mailbox.take_steps(&mut self.mail)
+        {
+            return false;
+        }
+        if self.mail.is_empty() {
+            return true;
+        }
+        let Self { session, outbound, mail, .. } = self;
+        let mut messages = Messages::new(outbound.framing());
+        for mail in mail.drain(..) {
+            // What else could be there was left in the mailbox.
+            if let Mail::Delta(subscription, source, delta) = mail {
+                session.deliver(subscription, source, delta, &mut |outgoing| {
+                    outbound.send(outgoing, &mut messages);
+                });
+            }
+        }
+        outbound.queue(messages);
+        outbound.poll_write(&mut Context::from_waker(&self.waker)).is_pending()
+            && outbound.is_empty()
+            && outbound.stalled_since().is_none()
+    }
+
+    fn end(self: Box<Self>) -> BoxFuture<'static, ()> {
+        let Self { end, running, mut outbound, session, server, .. } = *self;
+        async move {
+            match end {
+                End::Gone => {}
+                End::Close(code, reason) => outbound.transport.close(code, &reason),
+                End::Stalled => {
+                    drop(running);
+                    server.counters().disconnected_stalled.add(1);
+                    let timeout = server.config().write_timeout;
+                    let id = session.id();
+                    return tracing::info!(
+                        session = id,
+                        "disconnected: took nothing for {timeout:?}"
+                    );
+                }
+            }
+            // Publications end now, not when the client has answered.
+            drop(running);
+            let closed = poll_fn(|cx| outbound.transport.poll_closed(cx));
+            // A client that does not answer, or a broken socket, is simply dropped.
+            let _ = tokio::time::timeout(server.config().close_timeout, closed).await;
+        }
+        .boxed()
     }
 }
 
