@@ -1,7 +1,6 @@
 use std::collections::BTreeMap;
 use std::task::Waker;
 
-use ddp_core::session::CallKey;
 use ddp_core::{Delta, Document, DocumentId, Snapshot};
 
 use super::*;
