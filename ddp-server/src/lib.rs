@@ -38,6 +38,7 @@
 //!
 //! This crate knows no SQL, and leaves the protocol itself to `ddp-core`.
 
+mod builder;
 mod collection;
 mod config;
 mod connection;
@@ -49,7 +50,9 @@ mod memory;
 pub mod query;
 pub mod random;
 pub mod rate_limit;
+mod registry;
 mod server;
+mod signature;
 pub mod sockjs;
 mod stats;
 mod transport;
@@ -58,6 +61,7 @@ mod write_fence;
 #[doc(no_inline)]
 pub use ddp_core::merge_box::{PublicationStrategies, PublicationStrategy};
 
+pub use builder::{Plugged, Plugin, PluginBuilder, ServerBuilder};
 pub use collection::Collection;
 pub use config::{Compression, Config, EnvError};
 pub use error::Error;
@@ -66,7 +70,8 @@ pub use handler::{Handler, IntoMethodResult, IntoPublication, MethodContext, Pub
 pub use live_query::{AnyCursor, Cursor};
 pub use memory::MemoryCollection;
 pub use query::field;
-pub use server::{Server, ServerBuilder};
+pub use server::Server;
+pub use signature::{ParamNames, Signature};
 pub use stats::Stats;
 pub use transport::Headers;
 #[cfg(feature = "__fuzzing")]

@@ -20,7 +20,7 @@ use super::mail::Mail;
 use super::mailbox::{Drive, EndReason, Mailbox};
 use super::outbound::{Messages, Outbound};
 use crate::handler::callbacks::guard;
-use crate::server::Server;
+use crate::registry::Registry;
 use crate::transport::{AnyTransport, Transport, TransportError};
 
 /// How many messages are read before what they made is written.
@@ -78,7 +78,7 @@ pub(crate) struct Driver {
     /// Wakes the connection's task.
     waker: Waker,
     timer: Pin<Box<Sleep>>,
-    server: Server,
+    registry: Arc<Registry>,
     /// How many universal publications have begun; none before the client is connected.
     universal_begun: Option<usize>,
 }
@@ -89,9 +89,9 @@ impl Driver {
         running: Running,
         transport: AnyTransport,
         mailbox: Arc<Mailbox>,
-        server: Server,
+        registry: Arc<Registry>,
     ) -> Self {
-        let outbox_bytes_max = server.config().queued_bytes_max;
+        let outbox_bytes_max = registry.config.queued_bytes_max;
         Self {
             running,
             session,
@@ -105,7 +105,7 @@ impl Driver {
             end: End::Gone,
             waker: Waker::noop().clone(),
             timer: Box::pin(tokio::time::sleep_until(Instant::now().into())),
-            server,
+            registry,
             universal_begun: None,
         }
     }
@@ -116,7 +116,7 @@ impl Driver {
             self.drain(cx);
             if let Some(reason) = self.closing {
                 if reason == CloseReason::HeartbeatTimeout {
-                    self.server.counters().disconnected_silent.add(1);
+                    self.registry.counters.disconnected_silent.add(1);
                 }
                 tracing::debug!(session = self.session.id(), "closing: {reason}");
                 return Poll::Ready(End::Close(CLOSED.0, CLOSED.1.to_owned()));
@@ -134,14 +134,14 @@ impl Driver {
                         self.handle_mail(cx);
                         self.drain(cx);
                     }
-                    let is_closing = self.server.sessions().is_closing();
+                    let is_closing = self.registry.open.is_closing();
                     let server_closed = (GOING_AWAY, "server closed");
                     let (code, reason) = if is_closing { server_closed } else { CLOSED };
                     return Poll::Ready(End::Close(code, reason.to_owned()));
                 }
                 Wake::End(EndReason::Behind) => {
-                    self.server.counters().disconnected_behind.add(1);
-                    let count = self.server.config().queued_messages_max;
+                    self.registry.counters.disconnected_behind.add(1);
+                    let count = self.registry.config.queued_messages_max;
                     let id = self.session.id();
                     tracing::info!(session = id, "disconnected: more than {count} messages behind");
                     return Poll::Ready(End::Close(BEHIND, "too far behind".to_owned()));
@@ -225,7 +225,7 @@ impl Driver {
     /// answer is their subscriptions.
     fn begin_universal(&mut self, cx: &mut Context<'_>) -> Vec<SubscriptionKey> {
         let Some(begun) = self.universal_begun else { return Vec::new() };
-        let publications = self.server.universal(begun);
+        let publications = self.registry.universal(begun);
         self.universal_begun = Some(begun + publications.len());
         let mut subscriptions = Vec::with_capacity(publications.len());
         for publication in publications {
@@ -239,7 +239,7 @@ impl Driver {
     fn connected(&mut self, cx: &mut Context<'_>) {
         self.universal_begun = Some(0);
         self.begin_universal(cx);
-        for hook in &self.server.hooks().on_connection {
+        for hook in &self.registry.hooks.on_connection {
             guard("on_connection", || hook(self.running.connection()));
         }
     }
@@ -269,7 +269,7 @@ impl Driver {
         match event {
             Event::Connected(_) => self.connected(cx),
             Event::Message(text) => {
-                for hook in &self.server.hooks().on_message {
+                for hook in &self.registry.hooks.on_message {
                     guard("on_message", || hook(running.connection(), &text));
                 }
             }
@@ -279,7 +279,7 @@ impl Driver {
                 }
             }
             Event::SubscribeAgain { id, name } => {
-                if self.server.publication(&name).is_none() {
+                if self.registry.publication(&name).is_none() {
                     self.session.refuse(&id, &DdpError::subscription_not_found(&name));
                 }
             }
@@ -352,7 +352,7 @@ impl Driver {
     }
 
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<Wake> {
-        let write_timeout = self.server.config().write_timeout;
+        let write_timeout = self.registry.config.write_timeout;
         let stalled = self.outbound.stalled_since().map(|since| since + write_timeout);
         let Some(next) = [self.deadline, stalled].into_iter().flatten().min() else {
             return Poll::Pending;
@@ -400,15 +400,15 @@ impl Drive for Driver {
     }
 
     fn end(self: Box<Self>) -> BoxFuture<'static, ()> {
-        let Self { end, running, mut outbound, session, server, .. } = *self;
+        let Self { end, running, mut outbound, session, registry, .. } = *self;
         async move {
             match end {
                 End::Gone => {}
                 End::Close(code, reason) => outbound.transport.close(code, &reason),
                 End::Stalled => {
                     drop(running);
-                    server.counters().disconnected_stalled.add(1);
-                    let timeout = server.config().write_timeout;
+                    registry.counters.disconnected_stalled.add(1);
+                    let timeout = registry.config.write_timeout;
                     let id = session.id();
                     return tracing::info!(
                         session = id,
@@ -420,7 +420,7 @@ impl Drive for Driver {
             drop(running);
             let closed = poll_fn(|cx| outbound.transport.poll_closed(cx));
             // A client that does not answer, or a broken socket, is simply dropped.
-            let _ = tokio::time::timeout(server.config().close_timeout, closed).await;
+            let _ = tokio::time::timeout(registry.config.close_timeout, closed).await;
         }
         .boxed()
     }

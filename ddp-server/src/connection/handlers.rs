@@ -17,19 +17,21 @@ use tokio::task::AbortHandle;
 
 use super::mail::Mail;
 use crate::error::Error;
+use crate::extract::invocation::Host;
+use crate::extract::subscription::Request;
 use crate::extract::{Connection, Invocation, Subscription, UserId};
 use crate::handler::method::{ErasedMethod, MethodContext};
-use crate::handler::publication::{ErasedPublication, PublicationContext, Request};
+use crate::handler::publication::{ErasedPublication, PublicationContext};
 use crate::live_query::{AnyCursor, Observation};
 use crate::rate_limit;
-use crate::server::Server;
+use crate::registry::Registry;
 
 /// The running publications of a connection, and what its methods need.
 ///
 /// Handlers answer through the connection's mailbox. A publication is dropped with its
 /// subscription; a method runs to its end even if the client goes, as in Meteor.
 pub(crate) struct Running {
-    server: Server,
+    registry: Arc<Registry>,
     connection: Connection,
     user_id: Option<UserId>,
     publications: HashMap<SubscriptionKey, Publication>,
@@ -41,6 +43,7 @@ pub(crate) struct Running {
 }
 
 struct Publication {
+    publication: ErasedPublication,
     subscription: Subscription,
     task: Option<AbortHandle>,
     observations: Vec<Observation>,
@@ -57,9 +60,13 @@ impl Drop for Publication {
 }
 
 impl Running {
-    pub(crate) fn new(server: Server, connection: Connection) -> Self {
+    pub(crate) fn new(registry: Arc<Registry>, connection: Connection) -> Self {
         let (publications, retired, rerun_done) = Default::default();
-        Self { server, connection, user_id: None, publications, retired, rerun_done }
+        Self { registry, connection, user_id: None, publications, retired, rerun_done }
+    }
+
+    fn host(&self) -> Arc<dyn Host> {
+        Arc::clone(&self.registry) as _
     }
 
     pub(crate) fn connection(&self) -> &Connection {
@@ -77,11 +84,11 @@ impl Running {
         params: Vec<Ejson>,
         cx: &mut Context<'_>,
     ) -> Result<(), DdpError> {
-        let publication = self.server.publication(&name);
+        let publication = self.registry.publication(&name);
         let publication = publication.ok_or_else(|| DdpError::subscription_not_found(&name))?;
         self.limit(rate_limit::Kind::Subscription, &name)?;
-        let request = Request { publication, name: Some(name), params };
-        self.publish(key, Arc::new(request), cx);
+        let request = Request { name: Some(name), params };
+        self.publish(key, publication, Arc::new(request), cx);
         Ok(())
     }
 
@@ -91,8 +98,8 @@ impl Running {
         publication: ErasedPublication,
         cx: &mut Context<'_>,
     ) {
-        let request = Request { publication, name: None, params: Vec::new() };
-        self.publish(key, Arc::new(request), cx);
+        let request = Request { name: None, params: Vec::new() };
+        self.publish(key, publication, Arc::new(request), cx);
     }
 
     /// Stops publications and runs each again under another key.
@@ -104,33 +111,41 @@ impl Running {
         let mut requests = Vec::with_capacity(renamed.len());
         for (old, new) in renamed {
             match self.publications.remove(&old) {
-                Some(mut publication) => {
-                    self.retired.append(&mut publication.observations);
-                    requests.push((new, Arc::clone(publication.subscription.request())));
+                Some(mut running) => {
+                    self.retired.append(&mut running.observations);
+                    let request = Arc::clone(running.subscription.request());
+                    requests.push((new, Arc::clone(&running.publication), request));
                 }
                 // The session knows no subscription that does not run, so this can't happen. If it
                 // did, nobody should wait for it.
                 None => self.connection.mailbox().push(Mail::SubscriptionReturned(new)),
             }
         }
-        requests.sort_by_key(|(new, _)| *new);
-        for (new, request) in requests {
-            self.publish(new, request, cx);
+        requests.sort_by_key(|(new, ..)| *new);
+        for (new, publication, request) in requests {
+            self.publish(new, publication, request, cx);
         }
     }
 
-    fn publish(&mut self, key: SubscriptionKey, request: Arc<Request>, cx: &mut Context<'_>) {
-        let (server, connection) = (self.server.clone(), self.connection.clone());
+    fn publish(
+        &mut self,
+        key: SubscriptionKey,
+        publication: ErasedPublication,
+        request: Arc<Request>,
+        cx: &mut Context<'_>,
+    ) {
+        let (host, connection) = (self.host(), self.connection.clone());
         let user_id = self.user_id.clone();
-        let subscription = Subscription::new(server, connection, key, user_id, request);
-        let publication = Publication {
+        let subscription = Subscription::new(host, connection, key, user_id, request);
+        let running = Publication {
+            publication: Arc::clone(&publication),
             subscription: subscription.clone(),
             task: None,
             observations: Vec::new(),
         };
         // Before it starts, so that what it does to the subscription finds it.
-        self.publications.insert(key, publication);
-        let task = start(publish(PublicationContext { subscription }), cx);
+        self.publications.insert(key, running);
+        let task = start(publish(publication, PublicationContext { subscription }), cx);
         if let Some(publication) = self.publications.get_mut(&key) {
             publication.task = task;
         }
@@ -170,7 +185,7 @@ impl Running {
         cx: &mut Context<'_>,
     ) {
         let mailbox = self.connection.mailbox();
-        let Some(method) = self.server.method(&name).cloned() else {
+        let Some(method) = self.registry.method(&name).cloned() else {
             mailbox.push(Mail::Result(key, Err(Box::new(DdpError::method_not_found(&name)))));
             return mailbox.push(Mail::Updated(key));
         };
@@ -178,10 +193,9 @@ impl Running {
             mailbox.push(Mail::Updated(key));
             return mailbox.push(Mail::Result(key, Err(Box::new(error))));
         }
-        let (server, connection) = (self.server.clone(), self.connection.clone());
+        let (host, connection) = (self.host(), self.connection.clone());
         let user_id = self.user_id.clone();
-        let invocation =
-            Invocation::by_client(server, connection.clone(), key, user_id, random_seed);
+        let invocation = Invocation::by_client(host, connection.clone(), key, user_id, random_seed);
         let context = MethodContext { name, params, invocation };
         // Its end is told by mail; nobody waits for the task.
         let _ = start(invoke(method, context, connection, key), cx);
@@ -196,7 +210,7 @@ impl Running {
             name,
             connection_id: self.connection.id(),
         };
-        let limiter = self.server.rate_limiter();
+        let limiter = &self.registry.rate_limiter;
         let check = AssertUnwindSafe(|| limiter.check(Instant::now(), &request));
         catch_unwind(check).unwrap_or_else(|_| {
             tracing::error!("a condition of a rate limit panicked for {request:?}");
@@ -234,11 +248,11 @@ async fn invoke(
     connection.mailbox().push(Mail::Result(call, result));
 }
 
-async fn publish(context: PublicationContext) {
+async fn publish(publication: ErasedPublication, context: PublicationContext) {
     let subscription = context.subscription.clone();
     let request = Arc::clone(subscription.request());
     let run = async {
-        match (request.publication)(context).await? {
+        match publication(context).await? {
             Some(cursors) => Ok(Some(observe(&subscription, &cursors).await?)),
             None => Ok(None),
         }

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use ddp_core::merge_box::Source;
+use ddp_core::session::CallKey;
 use ddp_core::{CollectionName, DdpError, SubscriptionKey};
 use futures::future::BoxFuture;
 use futures::task::AtomicWaker;
@@ -19,6 +20,7 @@ use tokio::runtime::Handle;
 use super::mail::{Kind, Mail};
 use crate::live_query::sink::{Sink, Step};
 use crate::stats::Counters;
+use crate::write_fence::Fired;
 
 /// Whoever handles the mail of a connection, for as long as that lasts.
 pub(crate) trait Drive: Send {
@@ -283,6 +285,12 @@ impl Sink for Mailbox {
 
     fn runtime(&self) -> Option<&Handle> {
         self.runtime.as_ref()
+    }
+}
+
+impl Fired for Mailbox {
+    fn fired(&self, call: CallKey) {
+        self.push(Mail::Updated(call));
     }
 }
 

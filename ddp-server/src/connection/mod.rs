@@ -36,26 +36,26 @@ use self::handlers::Running;
 use self::mailbox::Mailbox;
 use crate::extract::Connection;
 use crate::random;
-use crate::server::Server;
+use crate::registry::Registry;
 use crate::transport::AnyTransport;
 use crate::transport::routes::ConnectionInfo;
 
 /// Serves one client from its opening to its end.
-pub(crate) async fn run(server: Server, transport: AnyTransport, info: ConnectionInfo) {
+pub(crate) async fn run(registry: Arc<Registry>, transport: AnyTransport, info: ConnectionInfo) {
     let id = random::id();
     let ConnectionInfo { headers, path, protocol, .. } = &info;
     tracing::debug!(session = id, path, %protocol, user_agent = ?headers.get("user-agent"), "opened");
-    let config = server.config();
-    let counters = Arc::clone(server.counters());
+    let config = &registry.config;
+    let counters = Arc::clone(&registry.counters);
     counters.connections.add(1);
     let (deltas_max, exact_max) = (config.queued_deltas_max, config.queued_messages_max);
     let mailbox = Arc::new(Mailbox::new(deltas_max, exact_max, counters));
     let connection = Connection::new(&id, info, config.forwarded_count, Arc::clone(&mailbox));
-    let _registration = server.sessions().register(&connection);
+    let _registration = registry.open.register(&connection);
     let _end = Closed(connection.clone());
-    let session = Session::new(id, server.session_config(), Instant::now());
-    let running = Running::new(server.clone(), connection);
-    let driver = Driver::new(session, running, transport, Arc::clone(&mailbox), server);
+    let session = Session::new(id, Arc::clone(&registry.session_config), Instant::now());
+    let running = Running::new(Arc::clone(&registry), connection);
+    let driver = Driver::new(session, running, transport, Arc::clone(&mailbox), registry);
     mailbox.seat(Box::new(driver));
     poll_fn(|cx| mailbox.poll_driver(cx)).await;
     if let Some(driver) = mailbox.unseat() {

@@ -9,13 +9,13 @@ use tokio::sync::watch;
 use crate::extract::Connection;
 
 /// All open connections, and whether more are welcome.
-pub(crate) struct Sessions {
+pub(crate) struct OpenConnections {
     open: Mutex<HashMap<Arc<str>, Connection>>,
     count: watch::Sender<usize>,
     closing: watch::Sender<bool>,
 }
 
-impl Default for Sessions {
+impl Default for OpenConnections {
     fn default() -> Self {
         Self {
             open: Mutex::default(),
@@ -25,7 +25,7 @@ impl Default for Sessions {
     }
 }
 
-impl Sessions {
+impl OpenConnections {
     /// Adds a connection until the answer is dropped.
     pub(crate) fn register(self: &Arc<Self>, connection: &Connection) -> Registration {
         let mut open = self.open.lock();
@@ -35,7 +35,7 @@ impl Sessions {
         if self.is_closing() {
             connection.close();
         }
-        Registration { sessions: Arc::clone(self), id: Arc::clone(connection.shared_id()) }
+        Registration { connections: Arc::clone(self), id: Arc::clone(connection.shared_id()) }
     }
 
     /// All connections that are open now.
@@ -72,15 +72,15 @@ impl Sessions {
 }
 
 pub(crate) struct Registration {
-    sessions: Arc<Sessions>,
+    connections: Arc<OpenConnections>,
     id: Arc<str>,
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        let mut open = self.sessions.open.lock();
+        let mut open = self.connections.open.lock();
         let connection = open.remove(&self.id);
-        self.sessions.count.send_replace(open.len());
+        self.connections.count.send_replace(open.len());
         drop(open);
         drop(connection);
     }

@@ -11,6 +11,7 @@ use std::future::Future;
 
 use crate::error::Error;
 use crate::extract::FromContext;
+use crate::signature::Signature;
 
 /// An async function whose arguments are extracted from the context `C` and the state `S`.
 ///
@@ -23,6 +24,9 @@ use crate::extract::FromContext;
 pub trait Handler<C, S, Args>: Clone + Send + Sync + 'static {
     /// What the function returns.
     type Output;
+
+    /// What it takes from the client.
+    fn signature() -> Signature;
 
     /// Extracts the arguments and calls the function.
     ///
@@ -44,9 +48,16 @@ macro_rules! handler {
         {
             type Output = Fut::Output;
 
+            #[allow(unused_mut, reason = "one macro serves every arity")]
+            fn signature() -> Signature {
+                let mut signature = Signature::default();
+                $(<$argument as FromContext<C, S>>::describe(&mut signature);)*
+                signature
+            }
+
             #[allow(non_snake_case, unused_variables, reason = "one macro serves every arity")]
             async fn call(self, context: C, state: S) -> Result<Self::Output, Error> {
-                $(let $argument = $argument::from_context(&context, &state)?;)*
+                $(let $argument = $argument::from_context(&context, &state).await?;)*
                 drop((context, state));
                 Ok(self($($argument),*).await)
             }

@@ -1,11 +1,8 @@
 //! Publications and what they return.
 
-use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-
-use ddp_core::ejson::Ejson;
 
 use crate::error::Error;
 use crate::extract::Subscription;
@@ -16,29 +13,6 @@ use crate::live_query::{AnyCursor, Cursor};
 #[derive(Clone, Debug)]
 pub struct PublicationContext {
     pub(crate) subscription: Subscription,
-}
-
-/// What is subscribed to. It outlives a run of the publication, to be run again for another user.
-pub(crate) struct Request {
-    pub(crate) publication: ErasedPublication,
-    /// None of a universal publication.
-    pub(crate) name: Option<String>,
-    pub(crate) params: Vec<Ejson>,
-}
-
-impl fmt::Display for Request {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.name {
-            Some(name) => write!(f, "publication '{name}'"),
-            None => f.write_str("a universal publication"),
-        }
-    }
-}
-
-impl fmt::Debug for Request {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Request").field(&self.name).field(&self.params).finish()
-    }
 }
 
 /// What a publication may return: cursors, whose documents are then published live and followed by

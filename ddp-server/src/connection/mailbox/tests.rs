@@ -2,7 +2,6 @@ use std::collections::BTreeMap;
 use std::task::Waker;
 
 use ddp_core::merge_box::Direct;
-use ddp_core::session::CallKey;
 use ddp_core::{Delta, Document, DocumentId, Snapshot};
 
 use super::*;
