@@ -192,7 +192,7 @@ impl Driver {
             Mail::Delta(subscription, source, delta) => Input::Delta(subscription, source, delta),
             Mail::Exact(subscription, delta) => Input::Delta(subscription, Source::ByHand, delta),
             Mail::Placed(subscription, delta, place) => Input::Placed(subscription, delta, *place),
-            Mail::Direct(subscription, text) => Input::Direct(subscription, text),
+            Mail::Direct(subscription, direct) => Input::Direct(subscription, *direct),
             Mail::Ready(subscription) => Input::Ready(subscription),
             Mail::Stop(subscription, error) => {
                 // One that is about to run anew is stopped by that, and its run of before has

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use ddp_core::merge_box::{MergeBox, Outgoing, Placement, Source};
+use ddp_core::merge_box::{Direct, Place, Placement, Source};
 use ddp_core::{CollectionName, Delta, Document, DocumentId, FieldName, Snapshot, SubscriptionKey};
 
 use crate::connection::mail::Mail;
@@ -56,8 +56,8 @@ impl ByHand {
             fields.and_then(|fields| step(&mut collection.snapshot, &name, &id, |_| Some(fields)));
         collection.snapshot.get(&id)?;
         collection.is_ordered = true;
-        let before = before.map(DocumentId::from_string);
-        let placement = Placement { collection: name, id, before };
+        let place = Place::before(before.map(DocumentId::from_string));
+        let placement = Placement { collection: name, id, place };
         Some(Mail::Placed(key, delta, Box::new(placement)))
     }
 
@@ -71,7 +71,7 @@ impl ByHand {
 }
 
 /// The mail about a document of a collection in which nothing is remembered: what turns a document
-/// of the first fields into one of the second.
+/// of the first fields into one of the second. No mail if they are the same.
 pub(crate) fn forgotten(
     key: SubscriptionKey,
     collection: &str,
@@ -79,13 +79,10 @@ pub(crate) fn forgotten(
     before: Option<Fields>,
     after: Option<Fields>,
 ) -> Option<Mail> {
-    let (name, id) = (collection.into(), DocumentId::from_string(id));
-    let mut snapshot = Snapshot::default();
-    step(&mut snapshot, &name, &id, |_| before);
-    let delta = step(&mut snapshot, &name, &id, |_| after)?;
-    let mut message = String::new();
-    delta.for_each_message(|text| text.clone_into(&mut message));
-    Some(Mail::Direct(key, message))
+    let (collection, id) = (collection.into(), DocumentId::from_string(id));
+    let (before, after) = (before.and_then(document), after.and_then(document));
+    let direct = Direct { collection, id, before, after, place: None };
+    (direct.before != direct.after).then(|| Mail::Direct(key, Box::new(direct)))
 }
 
 /// The mail about the place of such a document, which is new if there are fields.
@@ -97,23 +94,14 @@ pub(crate) fn forgotten_place(
     before: Option<&str>,
 ) -> Option<Mail> {
     let (collection, id) = (collection.into(), DocumentId::from_string(id));
-    let is_new = fields.is_some();
-    let fields = fields.unwrap_or_default();
-    let delta = step(&mut Snapshot::default(), &collection, &id, |_| Some(fields))?;
-    let before = before.map(DocumentId::from_string);
-    let placement = Placement { collection, id, before };
-    // What a client is told that has seen nothing else.
-    let mut merge_box = MergeBox::default();
-    if !is_new {
-        merge_box.apply(key, Source::ByHand, Arc::clone(&delta), &mut |_| {});
-    }
-    let mut message = None;
-    merge_box.place(key, is_new.then_some(&delta), placement, &mut |outgoing| {
-        if let Outgoing::Text(text) = outgoing {
-            message = Some(text);
-        }
-    });
-    Some(Mail::Direct(key, message?))
+    let place = Some(Place::before(before.map(DocumentId::from_string)));
+    let (before, after) = match fields {
+        Some(fields) => (None, document(fields)?),
+        // It moves, and nothing is said about its fields.
+        None => (document(Fields::new()), document(Fields::new())?),
+    };
+    let direct = Direct { collection, id, before, after: Some(after), place };
+    Some(Mail::Direct(key, Box::new(direct)))
 }
 
 fn step(
@@ -122,8 +110,11 @@ fn step(
     id: &DocumentId,
     next: impl FnOnce(Option<&Document>) -> Option<Fields>,
 ) -> Option<Arc<Delta>> {
-    let document = next(snapshot.get(id).map(|document| &**document)).and_then(|fields| {
-        Document::from_fields(fields.iter().map(|(name, text)| (name.clone(), text.as_str())))
-    });
+    let document = next(snapshot.get(id).map(|document| &**document)).and_then(document);
     snapshot.advance(collection, BTreeMap::from([(id.clone(), document.map(Arc::new))]))
+}
+
+/// A document of these fields, unless they are longer than 4 GiB.
+fn document(fields: Fields) -> Option<Document> {
+    Document::from_fields(fields.iter().map(|(name, text)| (name.clone(), text.as_str())))
 }

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::task::Waker;
 
+use ddp_core::merge_box::Direct;
 use ddp_core::{Delta, Document, DocumentId, Snapshot};
 
 use super::*;
@@ -132,7 +133,10 @@ fn steps_that_cannot_be_left_out_are_bounded_by_the_end_of_the_connection() {
     let cx = Context::from_waker(Waker::noop());
     let mut mail = VecDeque::new();
     assert!(mailbox.poll_end(&cx, &mut mail).is_pending());
-    mailbox.push(Mail::Direct(subscriptions[1], String::new()));
+    let id = DocumentId::from_string("a");
+    let (before, after, place) = (None, None, None);
+    let direct = Direct { collection: "tasks".into(), id, before, after, place };
+    mailbox.push(Mail::Direct(subscriptions[1], Box::new(direct)));
     mailbox.push(Mail::Updated(call));
     assert_eq!(mailbox.poll_end(&cx, &mut mail), Poll::Ready(EndReason::Behind));
     assert!(mail.is_empty());

@@ -1,21 +1,13 @@
 //! The change of a session's user: all subscriptions run anew, and only the difference is sent.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
+use super::Session;
+use super::io::{Event, Output};
+use super::state::Blocker;
 use super::subscriptions::sender;
-use super::{Blocker, CallKey, Event, Output, Session, SubscriptionKey};
+use crate::id::{CallKey, SubscriptionKey};
 use crate::message::ServerMessage;
-
-/// Subscriptions that run anew. What they have in common with before is not sent again.
-#[derive(Debug, Default)]
-pub(super) struct Rerun {
-    /// Those that are neither ready nor have returned.
-    waiting: BTreeSet<SubscriptionKey>,
-    /// The clients' ids of those that are ready.
-    ready: Vec<String>,
-    /// Calls whose writes have been sent, but for what the rerun holds back. They count as unfinished.
-    updated: Vec<CallKey>,
-}
 
 impl Session {
     /// Gives every subscription a new key, under which it begins with nothing. A rerun that is under
@@ -27,7 +19,7 @@ impl Session {
         let (named, universal): (Vec<_>, Vec<_>) =
             old.into_iter().partition(|(_, subscription)| subscription.id.is_some());
         for (old, mut subscription) in named.into_iter().chain(universal) {
-            let new = SubscriptionKey(self.next_key());
+            let new = SubscriptionKey::from(self.next_key());
             renamed.insert(old, new);
             if let Some(id) = &subscription.id {
                 self.subscription_keys.insert(id.clone(), new);

@@ -7,6 +7,14 @@
 //!
 //! Without a client's seed, ids come from real entropy, which this crate does not have: functions
 //! such as [`id_from_entropy`] take it as an argument.
+//!
+//! ```
+//! use ddp_core::random::RandomStream;
+//!
+//! // A client whose stub ran with this seed has made the same id for its first task.
+//! let mut stream = RandomStream::from_seed("c0ffee00c0ffee00c0ff");
+//! assert_eq!(stream.document_id("tasks"), "maSY5n4MXCN2Do5W7");
+//! ```
 
 use std::collections::HashMap;
 

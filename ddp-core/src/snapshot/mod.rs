@@ -1,10 +1,37 @@
 //! A live query's documents at one point, and the step to the next.
+//!
+//! ```
+//! use std::collections::BTreeMap;
+//! use std::sync::Arc;
+//!
+//! use ddp_core::{CollectionName, Document, DocumentId, Snapshot};
+//!
+//! let tasks = CollectionName::from("tasks");
+//! let mut snapshot = Snapshot::default();
+//! let document = Document::from_fields([("text".into(), r#""tidy up""#)]).map(Arc::new);
+//! let id = DocumentId::from_string("a");
+//! let delta = snapshot.advance(&tasks, BTreeMap::from([(id.clone(), document)]));
+//! let delta = delta.expect("the document is new");
+//! assert_eq!((delta.from(), delta.to()), (0, 1));
+//!
+//! let mut messages = Vec::new();
+//! delta.for_each_message(|text| messages.push(text.to_owned()));
+//! let added = r#"{"msg":"added","collection":"tasks","id":"a","fields":{"text":"tidy up"}}"#;
+//! assert_eq!(messages, [added]);
+//!
+//! // A step that changes nothing is no step.
+//! let same = snapshot.get(&id).cloned();
+//! assert!(snapshot.advance(&tasks, BTreeMap::from([(id, same)])).is_none());
+//! ```
+
+mod frames;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use bytes::Bytes;
+use frames::Frames;
 use imbl::OrdMap;
 use imbl::ordmap::DiffItem;
 
@@ -152,20 +179,17 @@ pub struct Delta {
     from: u64,
     changes: Vec<DocumentChange>,
     after: Snapshot,
-    frames: [OnceLock<Bytes>; Self::FRAMINGS],
+    frames: Frames,
 }
 
 impl Delta {
-    /// In how many ways transports can frame the same messages.
-    pub const FRAMINGS: usize = 4;
-
     fn new(
         collection: CollectionName,
         from: u64,
         changes: Vec<DocumentChange>,
         after: Snapshot,
     ) -> Self {
-        Self { collection, from, changes, after, frames: Default::default() }
+        Self { collection, from, changes, after, frames: Frames::default() }
     }
 
     /// The collection whose documents change.
@@ -213,12 +237,9 @@ impl Delta {
     }
 
     /// The messages as frames of one kind, made by `encode` at the first call and shared from then
-    /// on. `framing` tells the kinds apart and must be below [`Self::FRAMINGS`]; one beyond is
-    /// encoded anew each time.
+    /// on. `framing` is the caller's number of the kind. Each number that was ever used keeps its
+    /// frames, and those used first are found fastest, so there should be few.
     pub fn frames(&self, framing: usize, encode: impl FnOnce(&Self) -> Bytes) -> Bytes {
-        match self.frames.get(framing) {
-            Some(slot) => slot.get_or_init(|| encode(self)).clone(),
-            None => encode(self),
-        }
+        self.frames.get_or_init(framing, || encode(self)).clone()
     }
 }

@@ -178,7 +178,7 @@ fn documents_in_their_places() {
         let place = Placement {
             collection: "tasks".into(),
             id: DocumentId::from_string(id),
-            before: before.map(DocumentId::from_string),
+            place: Place::before(before.map(DocumentId::from_string)),
         };
         peer.input(Input::Placed(key, delta, place))
     };
@@ -211,8 +211,11 @@ fn documents_in_their_places() {
     let key = renamed[&key];
     tasks = Snapshot::default();
     let mut put = |peer: &mut Peer, id: &str, text: &str| {
-        let place =
-            Placement { collection: "tasks".into(), id: DocumentId::from_string(id), before: None };
+        let place = Placement {
+            collection: "tasks".into(),
+            id: DocumentId::from_string(id),
+            place: Place::End,
+        };
         let delta = step(&mut tasks, id, Some(text));
         peer.input(Input::Placed(key, Some(delta), place))
     };
