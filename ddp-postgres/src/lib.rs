@@ -62,40 +62,25 @@
 //!
 //! This crate knows no sessions.
 
-pub mod assembler;
 mod compare;
-mod connection;
 mod db;
-mod dispatch;
-mod driver;
 mod error;
 mod feed;
-mod installation;
-mod live_row;
-mod load;
-pub mod notification;
-mod pipeline;
-mod read_ahead;
+mod intake;
+mod read;
 mod replication;
 pub mod row;
 pub mod schema;
-mod snapshot;
-mod sql;
 mod stats;
 pub mod table;
-mod table_collection;
 #[doc(hidden)]
 pub mod testing;
-mod tls;
-mod tokens;
-mod transaction;
 pub mod value;
-mod visibility;
-mod watch;
 
+pub use db::transaction::Transaction;
 pub use db::{Db, DbBuilder, execute};
 pub use error::Error;
 pub use feed::Feed;
+pub use intake::{assembler, notification};
 pub use stats::Stats;
 pub use table::Table;
-pub use transaction::Transaction;

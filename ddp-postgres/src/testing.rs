@@ -7,10 +7,10 @@ use ddp_server::query::{Position, Predicate, Query, Truth};
 use tokio_postgres::types::ToSql;
 
 use crate::error::Error;
-use crate::live_row::LiveRow;
+use crate::read::{plan, sql};
 use crate::row::RowError;
+use crate::row::live::LiveRow;
 use crate::schema::Layout;
-use crate::{driver, sql};
 
 /// A query as the driver plans it.
 #[derive(Debug)]
@@ -57,7 +57,7 @@ impl Planned {
     /// # Errors
     /// What the driver refuses.
     pub fn new(layout: &Arc<Layout>, query: Query) -> Result<Self, Error> {
-        let plan = driver::plan(layout, &query)?;
+        let plan = plan::plan(layout, &query)?;
         Ok(Self { layout: Arc::clone(layout), query, plan })
     }
 

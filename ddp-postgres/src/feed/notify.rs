@@ -11,7 +11,7 @@ use tokio::time::{Interval, MissedTickBehavior};
 use tokio_postgres::{AsyncMessage, Client, Connection, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::{ALIVE_EVERY, ALIVE_WITHIN, Command, Task};
+use super::task::{ALIVE_EVERY, ALIVE_WITHIN, Command, Task};
 use crate::db::Inner;
 use crate::error::Error;
 use crate::schema::INSTALLED_CHANNEL;

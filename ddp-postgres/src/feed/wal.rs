@@ -7,12 +7,12 @@ use pgwire_replication::Lsn;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::in_progress::{InProgress, Waiting};
-use super::{ALIVE_EVERY, ALIVE_WITHIN, Command, Task};
+use super::task::{ALIVE_EVERY, ALIVE_WITHIN, Command, Task};
 use crate::db::Inner;
 use crate::error::Error;
+use crate::read::snapshot::TransactionSnapshot;
 use crate::replication::{Event, Message, Replication};
 use crate::schema::INSTALLED_CHANNEL;
-use crate::snapshot::TransactionSnapshot;
 
 /// How long PostgreSQL may wait for others before that is told.
 const SLOW: std::time::Duration = std::time::Duration::from_secs(5);

@@ -20,8 +20,8 @@ use tokio_postgres::Config;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::error::Error;
+use crate::read::snapshot::TransactionSnapshot;
 use crate::schema::PUBLICATION;
-use crate::snapshot::TransactionSnapshot;
 use handshake::Lent;
 pub(crate) use message::Message;
 

@@ -12,7 +12,7 @@ use crate::compare::{Comparable, Refusal, split};
 use crate::db::Inner;
 use crate::error::Error;
 use crate::schema::Layout;
-use crate::table_collection::{Current, Standing, TableCollection};
+use crate::table::collection::{Current, Standing, TableCollection};
 
 impl Driver for Inner {
     fn observe<'a>(

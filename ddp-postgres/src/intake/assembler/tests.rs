@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::notification::OperationKind;
+use crate::intake::notification::OperationKind;
 use crate::schema::fixture::{keys_only, layout};
 use crate::value::ValueKind;
 

@@ -13,7 +13,7 @@ use deadpool_postgres::Object;
 use crate::db::Inner;
 use crate::error::Error;
 use crate::schema::{self, Layout, Readiness};
-use crate::table_collection::{Current, Standing, TableCollection};
+use crate::table::collection::{Current, Standing, TableCollection};
 
 /// How often a table is looked at again at once, if it changes while it is looked at.
 const ROUNDS: usize = 3;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use ddp_core::DocumentId;
 
-use super::{Batch, Change, GapReason};
-use crate::notification::{Notification, Operation, OperationKind};
+use super::assembler::{Batch, Change, GapReason};
+use crate::intake::notification::{Notification, Operation, OperationKind};
 use crate::row::RowError;
 use crate::schema::Layout;
 

@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use parking_lot::Mutex;
 
-use crate::snapshot::TransactionSnapshot;
+use crate::read::snapshot::TransactionSnapshot;
 
 /// With so many transactions noted it is time to look which of them are visible by now. Those that
 /// are not are at most as many as there are connections.

@@ -1,5 +1,7 @@
 //! Rows as the database writes them, and their documents.
 
+pub(crate) mod live;
+
 use std::fmt;
 use std::ops::Range;
 

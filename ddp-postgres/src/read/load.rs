@@ -10,15 +10,15 @@ use futures::FutureExt;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
-use crate::connection::Busy;
+use crate::db::busy::Busy;
+use crate::db::tokens::Position;
 use crate::db::{Inner, RETRY_AFTER};
 use crate::error::Error;
-use crate::live_row::LiveRow;
+use crate::read::snapshot::TransactionSnapshot;
+use crate::read::sql;
+use crate::row::live::LiveRow;
 use crate::schema::Layout;
-use crate::snapshot::TransactionSnapshot;
-use crate::sql;
-use crate::table_collection::{Standing, TableCollection};
-use crate::tokens::Position;
+use crate::table::collection::{Standing, TableCollection};
 
 /// How long, at first, until another look at what has committed but is not visible yet.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(1);

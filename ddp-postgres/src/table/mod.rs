@@ -1,5 +1,9 @@
 //! What a server says about a table that it publishes.
 
+pub(crate) mod collection;
+mod installation;
+pub(crate) mod watch;
+
 /// How many rows a statement may touch before the collection is read again instead.
 const ROWS_MAX: u32 = 10_000;
 

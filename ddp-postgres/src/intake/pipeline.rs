@@ -14,15 +14,15 @@ use serde_json::value::RawValue;
 use tokio::sync::watch;
 use tokio_postgres::types::ToSql;
 
-use crate::assembler::{Assembled, Batch};
-use crate::connection::Busy;
+use crate::db::busy::Busy;
 use crate::db::{Inner, RETRY_AFTER};
 use crate::error::Error;
-use crate::read_ahead::ReadAhead;
+use crate::intake::assembler::{Assembled, Batch};
+use crate::intake::read_ahead::ReadAhead;
+use crate::read::snapshot::TransactionSnapshot;
 use crate::row::Row;
 use crate::schema::Layout;
-use crate::snapshot::TransactionSnapshot;
-use crate::table_collection::TableCollection;
+use crate::table::collection::TableCollection;
 
 /// What may wait behind a read, roughly.
 const WAITING_BYTES_MAX: usize = 64 * 1024 * 1024;

@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use ddp_server::live_query::{Batch, Change};
 
-use crate::assembler::{Assembled, Assembler, GapReason};
 use crate::db::Inner;
-use crate::live_row::LiveRow;
-use crate::pipeline::Item;
+use crate::intake::assembler::{Assembled, Assembler, GapReason};
+use crate::intake::pipeline::Item;
+use crate::read::snapshot::AT_POINT;
 use crate::row::RowError;
+use crate::row::live::LiveRow;
 use crate::schema::{INSTALLED_CHANNEL, Layout};
-use crate::snapshot::AT_POINT;
 use crate::stats::Counters;
-use crate::table_collection::{Current, Standing};
+use crate::table::collection::{Current, Standing};
 
 impl Inner {
     /// A notification came from the feed, in the order of commits.
@@ -170,9 +170,9 @@ fn live_batch(layout: &Arc<Layout>, assembled: Assembled, counters: &Counters) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::assembler::{Gap, GapReason};
+    use crate::intake::assembler::{Gap, GapReason};
+    use crate::read::snapshot::TransactionSnapshot;
     use crate::schema::fixture;
-    use crate::snapshot::TransactionSnapshot;
     use crate::value::ValueKind;
 
     #[test]

@@ -1,13 +1,8 @@
 //! Comparison of columns with constants, in memory as in PostgreSQL.
 
-mod constant;
-mod path;
-mod value;
-
 use ddp_server::query::{Comparison, Is, Test, Truth, Value, is_like};
 
-pub(crate) use constant::Refusal;
-pub(crate) use path::split;
+use super::path::split;
 
 /// How a column's values compare.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -213,6 +208,3 @@ impl Comparable {
         self.matched(&Is::Compare(Comparison::Eq, Value::Null), value)
     }
 }
-
-#[cfg(test)]
-mod tests;

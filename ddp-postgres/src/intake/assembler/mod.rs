@@ -13,15 +13,13 @@
 //! says so. Saying so too early is harmless: the rest becomes another batch of the same
 //! transaction.
 
-mod pending;
-
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use ddp_core::DocumentId;
-use pending::Pending;
 
-use crate::notification::Notification;
+use crate::intake::notification::Notification;
+use crate::intake::pending::Pending;
 use crate::row::Row;
 use crate::schema::Layout;
 

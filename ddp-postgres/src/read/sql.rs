@@ -1,7 +1,5 @@
 //! Predicates as SQL.
 
-mod test;
-
 use std::fmt::Write;
 
 use ddp_server::live_query::Load;
@@ -9,6 +7,7 @@ use ddp_server::query::{Direction, Nulls, Predicate, Query, SortKey};
 
 use tokio_postgres::types::ToSql;
 
+use super::condition;
 use crate::compare::{Comparable, split};
 use crate::schema::{Column, Layout};
 
@@ -113,7 +112,7 @@ pub(crate) fn condition(
         Predicate::Test(test) => {
             let (field, path) = split(&test.field);
             match layout.column_named(field) {
-                Some(column) => test::ask(column, path, &test.is, sql, params),
+                Some(column) => condition::ask(column, path, &test.is, sql, params),
                 None => sql.push_str("NULL"),
             }
         }
@@ -145,11 +144,11 @@ fn join(
     sql.push(')');
 }
 
-fn push(sql: &mut String, arguments: std::fmt::Arguments<'_>) {
+pub(super) fn push(sql: &mut String, arguments: std::fmt::Arguments<'_>) {
     // Writing to a string cannot fail.
     let _ = sql.write_fmt(arguments);
 }
 
-fn quoted(column: &Column) -> String {
+pub(super) fn quoted(column: &Column) -> String {
     format!("t.\"{}\"", column.name().replace('"', "\"\""))
 }

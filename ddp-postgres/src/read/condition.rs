@@ -4,7 +4,7 @@
 
 use ddp_server::query::{Comparison, Is, Value};
 
-use super::{Param, push, quoted};
+use super::sql::{Param, push, quoted};
 use crate::compare::{Comparable, Json};
 use crate::schema::Column;
 use crate::value::{date_text, time_text, timestamp_text};

@@ -5,7 +5,7 @@ use deadpool_postgres::Object;
 use crate::db::{Db, DbBuilder};
 use crate::error::Error;
 use crate::schema::{self, Layout, Readiness};
-use crate::table_collection::TableCollection;
+use crate::table::collection::TableCollection;
 
 /// How often to begin anew when tables change while they are looked at.
 const ROUNDS: usize = 5;

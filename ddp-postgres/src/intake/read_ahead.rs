@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use ddp_core::DocumentId;
 
-use crate::assembler::Batch;
-use crate::snapshot::TransactionSnapshot;
+use crate::intake::assembler::Batch;
+use crate::read::snapshot::TransactionSnapshot;
 
 /// How many rows are remembered. One that is forgotten too early may be taken away for a moment, by a
 /// deletion after which it was there again.
@@ -96,7 +96,7 @@ impl ReadAhead {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::assembler::Change;
+    use crate::intake::assembler::Change;
 
     fn id(id: &str) -> DocumentId {
         DocumentId::from_string(id)

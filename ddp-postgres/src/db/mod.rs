@@ -1,5 +1,10 @@
 //! The database as a data source.
 
+pub(crate) mod busy;
+pub(crate) mod tls;
+pub(crate) mod tokens;
+pub(crate) mod transaction;
+
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,20 +19,19 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::assembler::Assembler;
+use crate::db::tokens::Tokens;
+use crate::db::transaction::Transaction;
 use crate::error::Error;
 use crate::feed::{Command, Feed, Task};
-use crate::pipeline::Pipeline;
+use crate::intake::assembler::Assembler;
+use crate::intake::pipeline::Pipeline;
+use crate::read::snapshot::TransactionSnapshot;
+use crate::read::visibility::Visibility;
 use crate::schema;
-use crate::snapshot::TransactionSnapshot;
 use crate::stats::{Counters, Stats};
 use crate::table::Table;
-use crate::table_collection::TableCollection;
-use crate::tls;
-use crate::tokens::Tokens;
-use crate::transaction::Transaction;
-use crate::visibility::Visibility;
-use crate::watch;
+use crate::table::collection::TableCollection;
+use crate::table::watch;
 
 /// What a transaction may tell of a collection before the collection is read again instead.
 const TRANSACTION_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -321,7 +325,7 @@ impl Inner {
 
     pub(crate) fn spawn_load(&self, collection: &Arc<TableCollection>, load: Load) {
         if let Some(db) = self.weak.upgrade() {
-            tokio::spawn(crate::load::run(db, Arc::clone(collection), load));
+            tokio::spawn(crate::read::load::run(db, Arc::clone(collection), load));
         }
     }
 

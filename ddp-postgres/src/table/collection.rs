@@ -6,8 +6,8 @@ use ddp_core::DdpError;
 use ddp_server::live_query::{Load, Multiplexer};
 use parking_lot::{Mutex, RwLock};
 
-use crate::driver;
-use crate::live_row::LiveRow;
+use crate::read::plan;
+use crate::row::live::LiveRow;
 use crate::schema::Layout;
 use crate::table::Table;
 
@@ -70,7 +70,7 @@ impl TableCollection {
         let layout = Arc::clone(&current.layout);
         *self.current.write() = current;
         self.multiplexer.replan(|query| {
-            driver::plan(&layout, query)
+            plan::plan(&layout, query)
                 .map_err(|error| DdpError::new("collection-changed", error.to_string()))
         })
     }

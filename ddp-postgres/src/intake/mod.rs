@@ -1,0 +1,8 @@
+//! From what a feed yields to one batch per collection and transaction, and on to the live queries.
+
+pub mod assembler;
+mod dispatch;
+pub mod notification;
+mod pending;
+pub(crate) mod pipeline;
+mod read_ahead;
