@@ -77,8 +77,9 @@ pub mod table;
 pub mod testing;
 pub mod value;
 
+pub use db::Db;
+pub use db::builder::DbBuilder;
 pub use db::transaction::Transaction;
-pub use db::{Db, DbBuilder, execute};
 pub use error::Error;
 pub use feed::Feed;
 pub use intake::{assembler, notification};

@@ -1,12 +1,20 @@
 //! TLS by rustls.
 
+use tokio_postgres::Socket;
+use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::error::Error;
 
+/// How connections are encrypted.
+pub(crate) type Tls = MakeRustlsConnect;
+
+/// A connection that may be.
+pub(crate) type TlsStream = <Tls as MakeTlsConnect<Socket>>::Stream;
+
 /// TLS that trusts the authorities of the operating system. Used when the server offers it, or the
 /// URL's `sslmode` demands it; certificates are always verified.
-pub(crate) fn system() -> Result<MakeRustlsConnect, Error> {
+pub(crate) fn system() -> Result<Tls, Error> {
     let mut roots = rustls::RootCertStore::empty();
     let found = rustls_native_certs::load_native_certs();
     for error in &found.errors {
@@ -19,5 +27,5 @@ pub(crate) fn system() -> Result<MakeRustlsConnect, Error> {
         .map_err(Error::tls)?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    Ok(MakeRustlsConnect::new(config))
+    Ok(Tls::new(config))
 }

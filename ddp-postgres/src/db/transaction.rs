@@ -8,7 +8,7 @@ use deadpool_postgres::Object;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Row, Statement};
 
-use crate::db::Inner;
+use super::inner::Inner;
 use crate::error::Error;
 
 /// A transaction tied to a method's write fence: `updated` goes out when the changes that it
@@ -18,7 +18,7 @@ use crate::error::Error;
 /// connection. For anything that the methods here don't cover, [`client`](Self::client) is the
 /// connection itself.
 pub struct Transaction {
-    db: Arc<Inner>,
+    inner: Arc<Inner>,
     client: Option<Object>,
     write: Option<Arc<Write>>,
     /// The token and the write of a commit of which it is not known whether it took place.
@@ -26,11 +26,11 @@ pub struct Transaction {
 }
 
 impl Transaction {
-    pub(crate) async fn begin(db: Arc<Inner>, fence: &WriteFence) -> Result<Self, Error> {
+    pub(crate) async fn begin(inner: Arc<Inner>, fence: &WriteFence) -> Result<Self, Error> {
         let write = Arc::new(fence.begin_write());
-        let client = db.pool.get().await?;
+        let client = inner.reader.pool.get().await?;
         // Before the statement is sent, so that a drop while it runs rolls back.
-        let transaction = Self { db, client: Some(client), write: Some(write), in_doubt: None };
+        let transaction = Self { inner, client: Some(client), write: Some(write), in_doubt: None };
         transaction.client().batch_execute("BEGIN").await?;
         Ok(transaction)
     }
@@ -93,9 +93,9 @@ impl Transaction {
     /// PostgreSQL's. If the connection broke, the transaction may have been committed or not.
     pub async fn commit(mut self) -> Result<(), Error> {
         let Some(write) = self.write.take() else { return Ok(()) };
-        let token = self.db.tokens.write(Arc::clone(&write), false);
+        let token = self.inner.reader.tokens.write(Arc::clone(&write), false);
         self.in_doubt = Some((token, write));
-        let send = self.db.tokens.send_sql(token);
+        let send = self.inner.reader.tokens.send_sql(token);
         // One round trip. What deferred triggers change must come before the token. In a transaction
         // that has failed the first statement fails, so that PostgreSQL can't turn the COMMIT into
         // a ROLLBACK unnoticed.
@@ -105,8 +105,8 @@ impl Transaction {
                 self.in_doubt = None;
                 // Back to the pool without the rollback.
                 drop(self.client.take());
-                if let Some(write) = self.db.tokens.committed(token) {
-                    self.db.notify_again(write);
+                if let Some(write) = self.inner.reader.tokens.committed(token) {
+                    self.inner.reader.notify_again(write);
                 }
                 Ok(())
             }
@@ -115,7 +115,7 @@ impl Transaction {
                 if !error.is_transient() {
                     // PostgreSQL said no, and nothing was committed.
                     self.in_doubt = None;
-                    self.db.tokens.cancel(token);
+                    self.inner.reader.tokens.cancel(token);
                 }
                 Err(error)
             }
@@ -126,7 +126,7 @@ impl Transaction {
 impl Drop for Transaction {
     fn drop(&mut self) {
         let Some(client) = self.client.take() else { return };
-        let (db, in_doubt) = (Arc::clone(&self.db), self.in_doubt.take());
+        let (inner, in_doubt) = (Arc::clone(&self.inner), self.in_doubt.take());
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) => {
                 runtime.spawn(async move {
@@ -136,8 +136,8 @@ impl Drop for Transaction {
                     }
                     if let Some((token, write)) = in_doubt {
                         // If it was committed, the new token follows its changes.
-                        db.tokens.cancel(token);
-                        db.notify_again(write);
+                        inner.reader.tokens.cancel(token);
+                        inner.reader.notify_again(write);
                     }
                 });
             }

@@ -1,9 +1,16 @@
-//! How changes come from the database.
+//! The change feed: one connection to the database, which is made anew when it is lost.
+//!
+//! A feed yields [events](event::FeedEvent) into the [sink](event::FeedSink) that it is given, within
+//! its own task, so that a change takes no detour by a queue. It obeys [commands](command::Command).
+//! It knows channels and payloads, and nothing of collections or live queries.
 
+pub(crate) mod command;
+pub(crate) mod event;
 mod in_progress;
+mod kind;
+mod link;
 mod notify;
-mod task;
+pub(crate) mod task;
 mod wal;
 
-pub use task::Feed;
-pub(crate) use task::{Command, Task};
+pub use kind::Feed;

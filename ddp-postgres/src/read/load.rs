@@ -1,7 +1,6 @@
 //! Reading a live query's documents, and the handoff to the feed.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use std::time::Duration;
 
 use ddp_core::{DdpError, DocumentId};
@@ -10,12 +9,12 @@ use futures::FutureExt;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
+use super::reader::{RETRY_AFTER, Reader};
+use super::snapshot::TransactionSnapshot;
+use super::sql;
 use crate::db::busy::Busy;
 use crate::db::tokens::Position;
-use crate::db::{Inner, RETRY_AFTER};
 use crate::error::Error;
-use crate::read::snapshot::TransactionSnapshot;
-use crate::read::sql;
 use crate::row::live::LiveRow;
 use crate::schema::Layout;
 use crate::table::collection::{Standing, TableCollection};
@@ -24,13 +23,13 @@ use crate::table::collection::{Standing, TableCollection};
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(1);
 
 /// Carries out a load, until it is done or nobody wants it. A database out of reach is tried again.
-pub(crate) async fn run(db: Arc<Inner>, collection: Arc<TableCollection>, mut load: Load) {
+pub(crate) async fn run(reader: &Reader, collection: &TableCollection, mut load: Load) {
     let mut has_checked = false;
     // How far the feed had come when it began to tell this load all.
     let mut position = None;
     let mut wait = LOOK_AGAIN_AFTER;
     loop {
-        let mut interruptions = db.interruptions();
+        let mut interruptions = reader.interruptions().subscribe();
         if !collection.multiplexer.wants(&load) {
             return;
         }
@@ -47,7 +46,8 @@ pub(crate) async fn run(db: Arc<Inner>, collection: Arc<TableCollection>, mut lo
                 return collection.multiplexer.fail_load(&load, &collection.unavailable());
             }
         }
-        let reading = AssertUnwindSafe(read(&db, &collection, &load, &mut position)).catch_unwind();
+        let reading =
+            AssertUnwindSafe(read(reader, collection, &load, &mut position)).catch_unwind();
         let reading = tokio::select! {
             read = reading => read.unwrap_or_else(|_| Err(Error::panicked())),
             // What lost the feed may have lost its connection, which it might never be told. The load
@@ -56,7 +56,7 @@ pub(crate) async fn run(db: Arc<Inner>, collection: Arc<TableCollection>, mut lo
         };
         match reading {
             Ok((documents, snapshot)) => {
-                db.counters.loads.add(1);
+                reader.counters.loads.add(1);
                 let has_seen = |transaction| snapshot.has_seen_batch(transaction);
                 match collection.multiplexer.finish_load(load, documents, has_seen).await {
                     Ok(Some(repeat)) => (load, position) = (repeat, None),
@@ -67,19 +67,19 @@ pub(crate) async fn run(db: Arc<Inner>, collection: Arc<TableCollection>, mut lo
                 tokio::time::sleep(wait).await;
                 wait = (wait * 2).min(RETRY_AFTER);
             }
-            Err(error) if error.is_transient() && !db.is_closed() => {
-                tracing::debug!("{}: {error}; trying again", load.query.collection);
+            Err(error) if error.is_transient() && !reader.is_closed() => {
+                tracing::debug!(collection = %load.query.collection, %error, "a load failed; trying again");
                 tokio::time::sleep(RETRY_AFTER).await;
             }
             // The table may have been altered, and nobody has noticed yet. Then this load is void.
             Err(error) if error.is_of_schema() && !has_checked => {
-                has_checked = db.check_tables().await.is_ok();
+                has_checked = reader.check_tables().await.is_ok();
                 if !has_checked {
                     tokio::time::sleep(RETRY_AFTER).await;
                 }
             }
             Err(error) => {
-                tracing::error!("a live query of {} failed: {error}", load.query.collection);
+                tracing::error!(collection = %load.query.collection, %error, "a live query failed");
                 return collection.multiplexer.fail_load(&load, &DdpError::internal());
             }
         }
@@ -95,23 +95,23 @@ type Rows = Vec<(DocumentId, LiveRow)>;
 /// the snapshot: from then on the query is at the same point as all others of its collection, and no
 /// client sees a document go back.
 async fn read(
-    db: &Inner,
+    reader: &Reader,
     collection: &TableCollection,
     load: &Load,
     position: &mut Option<u64>,
 ) -> Result<(Rows, TransactionSnapshot), Error> {
     let layout = &collection.layout();
-    let has_come_to = db.listen(layout.channel()).await?;
+    let has_come_to = reader.listen(layout.channel()).await?;
     let position = *position.get_or_insert(has_come_to);
     if !collection.multiplexer.wants(load) {
         // While this waited for the feed, the feed began anew and so did the load.
         return Err(Error::interrupted());
     }
     let select = sql::select(layout, load);
-    let permit = db.loads.acquire().await.map_err(|_| Error::closed())?;
-    let client = Busy::get(&db.pool).await?;
-    let visible = db.visibility.begin_read();
-    let (snapshot, rows, token) = select_rows(db, layout, &client, &select).await?;
+    let permit = reader.permits.acquire().await.map_err(|_| Error::closed())?;
+    let client = Busy::get(&reader.pool).await?;
+    let visible = reader.visibility.begin_read();
+    let (snapshot, rows, token) = select_rows(reader, layout, &client, &select).await?;
     client.done();
     drop(permit);
     let snapshot = TransactionSnapshot::parse(snapshot.try_get(0)?)?;
@@ -131,7 +131,7 @@ async fn read(
 
 /// Reads the rows in one transaction, along with its snapshot and a token that it notifies.
 async fn select_rows<'a>(
-    db: &'a Inner,
+    reader: &'a Reader,
     layout: &Layout,
     client: &Busy,
     select: &sql::Select,
@@ -146,9 +146,9 @@ async fn select_rows<'a>(
     let begin = format!(
         "BEGIN ISOLATION LEVEL REPEATABLE READ; LOCK TABLE {relation} IN ACCESS SHARE MODE"
     );
-    let token = db.tokens.position();
+    let token = reader.tokens.position();
     // What has not been written to disk is not streamed.
-    let send = db.tokens.send_sql(token.id);
+    let send = reader.tokens.send_sql(token.id);
     let commit = format!("SET LOCAL synchronous_commit = local; {send}; COMMIT");
     // Polled in this order, so that all four go out in one round trip.
     let (_, snapshot, rows, _) = futures::try_join!(

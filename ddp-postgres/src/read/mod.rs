@@ -3,6 +3,7 @@
 mod condition;
 pub(crate) mod load;
 pub(crate) mod plan;
+pub(crate) mod reader;
 pub(crate) mod snapshot;
 pub(crate) mod sql;
 pub(crate) mod visibility;

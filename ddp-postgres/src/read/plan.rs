@@ -1,51 +1,11 @@
-//! The database as a source of live queries.
+//! How queries are evaluated.
 
-use std::sync::{Arc, Weak};
-
-use ddp_server::Error as HandlerError;
-use ddp_server::live_query::{Driver, Observation, Observer, Plan};
+use ddp_server::live_query::Plan;
 use ddp_server::query::{Query, SortKey, ascending};
-use futures::FutureExt;
-use futures::future::BoxFuture;
 
 use crate::compare::{Comparable, Refusal, split};
-use crate::db::Inner;
 use crate::error::Error;
 use crate::schema::Layout;
-use crate::table::collection::{Current, Standing, TableCollection};
-
-impl Driver for Inner {
-    fn observe<'a>(
-        &'a self,
-        query: &'a Query,
-        observer: Observer,
-    ) -> BoxFuture<'a, Result<Observation, HandlerError>> {
-        async move {
-            let collection = self
-                .collections
-                .get(&*query.collection)
-                .ok_or_else(|| Error::no_such_collection(&query.collection))?;
-            let Current { layout, standing } = collection.current();
-            if standing == Standing::Unavailable {
-                return Err(collection.unavailable().into());
-            }
-            let plan = plan(&layout, query)?;
-            let joined = collection.multiplexer.observe(query, plan, observer);
-            let end = End { db: self.weak(), collection: Arc::clone(collection) };
-            let observation = Observation::new((joined.observation, end));
-            if let Some(load) = joined.load {
-                self.spawn_load(collection, load);
-            }
-            if !Arc::ptr_eq(&layout, &collection.layout()) {
-                // The table changed just now, and this query was planned for what it was.
-                self.replace(collection, None);
-            }
-            joined.ready.await.map_err(|_| Error::closed())??;
-            Ok(observation)
-        }
-        .boxed()
-    }
-}
 
 /// How a query is evaluated on changes.
 pub(crate) fn plan(layout: &Layout, query: &Query) -> Result<Plan, Error> {
@@ -97,20 +57,6 @@ pub(crate) fn plan(layout: &Layout, query: &Query) -> Result<Plan, Error> {
     };
     let order = (query.has_window() && order.iter().all(is_ordered)).then(|| order.into());
     Ok(Plan { predicate, keys, order })
-}
-
-/// Stops listening when the last query of a collection has ended. Dropped after its observation.
-struct End {
-    db: Weak<Inner>,
-    collection: Arc<TableCollection>,
-}
-
-impl Drop for End {
-    fn drop(&mut self) {
-        if let Some(db) = self.db.upgrade() {
-            db.unlisten_if_idle(&self.collection.channel);
-        }
-    }
 }
 
 #[cfg(test)]

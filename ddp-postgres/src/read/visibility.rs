@@ -71,19 +71,14 @@ impl Visibility {
         self.state.lock().position
     }
 
-    /// Whether this is a channel of which note is taken.
-    pub(crate) fn has_channel(&self, channel: &str) -> bool {
-        self.state.lock().noted.contains_key(channel)
-    }
-
     /// A message of a transaction, of which this is the lower half of the id, has been streamed. The
     /// answer is whether it is of one of the channels.
-    pub(crate) fn note(&self, channel: &str, payload: &str, transaction: Option<u32>) -> bool {
+    pub(crate) fn note(&self, channel: &str, payload: &str, transaction: u32) -> bool {
         let state = &mut *self.state.lock();
         let Some(noted) = state.noted.get_mut(channel) else { return false };
         let xid = payload.split(' ').next().and_then(|xid| xid.parse().ok());
         // What no trigger sent may name a transaction that never becomes visible.
-        let is_its_own = |xid: &u64| transaction == u32::try_from(xid & 0xffff_ffff).ok();
+        let is_its_own = |xid: &u64| u32::try_from(xid & 0xffff_ffff) == Ok(transaction);
         let Some(xid) = xid.filter(is_its_own) else { return true };
         state.position += 1;
         let position = state.position;
@@ -162,15 +157,15 @@ mod tests {
     #[test]
     fn a_read_that_misses_what_was_streamed_is_not_complete() {
         let visibility = Visibility::new(["a".to_owned(), "b".to_owned()].into_iter());
-        assert!(visibility.note("a", "12 1 1 1 u {}", Some(12)));
-        assert!(!visibility.note("token", "5", Some(5)));
+        assert!(visibility.note("a", "12 1 1 1 u {}", 12));
+        assert!(!visibility.note("token", "5", 5));
         let position = visibility.position();
         let read = visibility.begin_read();
         let behind = snapshot("10:20:12");
         assert!(!read.is_complete("a", &behind, position));
         assert!(read.is_complete("b", &behind, position), "another collection");
         assert!(read.is_complete("a", &snapshot("10:20:11"), position));
-        visibility.note("a", "11 1 1 1 u {}", Some(11));
+        visibility.note("a", "11 1 1 1 u {}", 11);
         assert!(read.is_complete("a", &snapshot("10:20:11"), position), "streamed later");
     }
 
@@ -188,7 +183,7 @@ mod tests {
     #[test]
     fn what_a_server_that_was_replaced_had_streamed_is_not_waited_for() {
         let visibility = Visibility::new(["a".to_owned()].into_iter());
-        visibility.note("a", "1000 1 1 1 u {}", Some(1000));
+        visibility.note("a", "1000 1 1 1 u {}", 1000);
         // The standby had not heard of it when it was promoted.
         visibility.begin(snapshot("900:900:"));
         let position = visibility.position();
@@ -198,7 +193,7 @@ mod tests {
     #[test]
     fn what_an_older_read_may_miss_is_not_forgotten() {
         let visibility = Visibility::new(["a".to_owned()].into_iter());
-        visibility.note("a", "12 1 1 1 u {}", Some(12));
+        visibility.note("a", "12 1 1 1 u {}", 12);
         let older = visibility.begin_read();
         let newer = visibility.begin_read();
         newer.forget(&snapshot("20:20:"));
@@ -213,7 +208,7 @@ mod tests {
         let visibility = Visibility::new(["a".to_owned()].into_iter());
         for xid in 0..=NOTED_MAX {
             assert!(!visibility.is_crowded());
-            visibility.note("a", &format!("{xid} 1 1 1 u {{}}"), u32::try_from(xid).ok());
+            visibility.note("a", &format!("{xid} 1 1 1 u {{}}"), u32::try_from(xid).unwrap());
         }
         assert!(visibility.is_crowded());
         assert!(!visibility.is_crowded(), "somebody is looking");

@@ -1,7 +1,7 @@
 //! What a server says about a table that it publishes.
 
 pub(crate) mod collection;
-mod installation;
+pub(crate) mod installation;
 pub(crate) mod watch;
 
 /// How many rows a statement may touch before the collection is read again instead.

@@ -9,54 +9,65 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use deadpool_postgres::Object;
+use tokio::sync::mpsc;
 
-use crate::db::Inner;
+use super::collection::{Current, Standing, TableCollection};
 use crate::error::Error;
+use crate::intake::dispatch::Intake;
+use crate::read::reader::Check;
 use crate::schema::{self, Layout, Readiness};
-use crate::table::collection::{Current, Standing, TableCollection};
 
 /// How often a table is looked at again at once, if it changes while it is looked at.
 const ROUNDS: usize = 3;
 
-/// Looks at the tables again and again, until the database handle is gone.
-pub(crate) async fn run(db: Weak<Inner>, every: Duration) {
-    let mut has_failed = false;
-    loop {
-        // Both this task and whoever else holds the database may be the last.
-        let Some(must_check) = db.upgrade().map(|db| Arc::clone(&db.must_check)) else { return };
-        // Until it is time, or somebody says so.
-        let _ = tokio::time::timeout(every, must_check.notified()).await;
-        let Some(db) = db.upgrade().filter(|db| !db.is_closed()) else { return };
-        match db.check_tables().await {
-            Ok(()) => has_failed = false,
-            // The feed says so, too, when the database is out of reach.
-            Err(error) if has_failed || error.is_transient() => {
-                tracing::debug!("the tables could not be checked: {error}");
-            }
-            Err(error) => {
-                tracing::error!("the tables could not be checked: {error}");
-                has_failed = true;
+/// Compares the tables with what they were, whenever it is time or somebody asks for it.
+pub(crate) struct Watch {
+    pub(crate) intake: Weak<Intake>,
+    pub(crate) checks: mpsc::Receiver<Check>,
+    pub(crate) every: Duration,
+    /// Whether triggers may be installed while the server runs.
+    pub(crate) install: bool,
+}
+
+impl Watch {
+    /// Looks at the tables again and again, until the database is closed or gone.
+    pub(crate) async fn run(mut self) {
+        let mut has_failed = false;
+        loop {
+            let asked = match tokio::time::timeout(self.every, self.checks.recv()).await {
+                Ok(Some(check)) => check,
+                Ok(None) => return,
+                Err(_) => None,
+            };
+            let intake = self.intake.upgrade().filter(|intake| !intake.reader().is_closed());
+            let Some(intake) = intake else { return };
+            match (self.check_tables(&intake).await, asked) {
+                (outcome, Some(asked)) => {
+                    // Whoever asked may have given up.
+                    let _ = asked.send(outcome);
+                }
+                (Ok(()), None) => has_failed = false,
+                // The feed says so, too, when the database is out of reach.
+                (Err(error), None) if has_failed || error.is_transient() => {
+                    tracing::debug!(%error, "the tables could not be checked");
+                }
+                (Err(error), None) => {
+                    tracing::error!(%error, "the tables could not be checked");
+                    has_failed = true;
+                }
             }
         }
     }
-}
-
-impl Inner {
-    /// Looks at the tables now, rather than when it is time.
-    pub(crate) fn check_soon(&self) {
-        self.must_check.notify_one();
-    }
 
     /// Compares the tables with what they were, and acts on what has changed.
-    pub(crate) async fn check_tables(&self) -> Result<(), Error> {
-        let _checking = self.checking.lock().await;
-        let mut client = self.pool.get().await?;
-        let collections: Vec<_> = self.collections.values().collect();
+    async fn check_tables(&self, intake: &Arc<Intake>) -> Result<(), Error> {
+        let mut client = intake.reader().pool.get().await?;
+        let collections: Vec<_> = intake.collections().collect();
         let layouts: Vec<Arc<Layout>> = collections.iter().map(|c| c.layout()).collect();
         let digests = schema::digests(&client, layouts.iter().map(|layout| &**layout)).await?;
         for (collection, digest) in collections.into_iter().zip(digests) {
             if *collection.digest.lock() != digest {
-                self.check_table(&mut client, collection, digest).await?;
+                self.check_table(intake, &mut client, collection, digest).await?;
             }
         }
         Ok(())
@@ -64,6 +75,7 @@ impl Inner {
 
     async fn check_table(
         &self,
+        intake: &Arc<Intake>,
         client: &mut Object,
         collection: &Arc<TableCollection>,
         mut digest: String,
@@ -79,29 +91,10 @@ impl Inner {
             }
         }
         let name = collection.table.collection_name();
-        tracing::info!("the table of {name} has changed: {:?}", current.standing);
-        self.replace(collection, Some(current));
+        tracing::info!(collection = name, standing = ?current.standing, "the table has changed");
+        intake.replace(collection, Some(current));
         *collection.digest.lock() = digest;
         Ok(())
-    }
-
-    /// Goes over to what a table is now; or plans its queries anew for what was found last.
-    pub(crate) fn replace(&self, collection: &Arc<TableCollection>, current: Option<Current>) {
-        // Changes are applied under these locks, and belong to a layout.
-        let mut assembler = self.assembler.lock();
-        let mut pipeline = self.pipeline.lock();
-        let current = current.unwrap_or_else(|| collection.current());
-        assembler.listen(Arc::clone(&current.layout));
-        let is_reading = pipeline.is_reading();
-        if is_reading {
-            pipeline.interrupt();
-        }
-        let loads = collection.replace(current);
-        drop((assembler, pipeline));
-        self.spawn_loads(collection, loads);
-        if is_reading {
-            self.read_everything_again();
-        }
     }
 
     /// Describes the table, and gives it its triggers if they are not right.
@@ -113,14 +106,17 @@ impl Inner {
         let before = collection.layout();
         let name = collection.table.collection_name();
         let unavailable = |layout, error: &dyn std::fmt::Display| {
-            tracing::error!("collection {name} is unavailable: {error}");
+            tracing::error!(collection = name, %error, "the collection is unavailable");
             Current { layout, standing: Standing::Unavailable }
         };
         let layout = match schema::describe(client, &collection.table).await {
             Ok(layout) => Arc::new(layout.with_feed(before.feed())),
             Err(schema::Error::NoTable { relation }) => {
+                let collection = name;
                 tracing::warn!(
-                    "table {relation} is gone: {name} has no documents until it is back"
+                    collection,
+                    relation,
+                    "the table is gone: no documents until it is back"
                 );
                 return Ok(Current { layout: before, standing: Standing::Gone });
             }
@@ -154,8 +150,9 @@ impl Inner {
             Readiness::Ready => Standing::Live,
             Readiness::Unreadable => {
                 tracing::warn!(
-                    "another server has installed other triggers on {relation}: reading {name} \
-                     again after each change"
+                    collection = name,
+                    relation,
+                    "another server has installed other triggers: reading again after each change"
                 );
                 Standing::Unreadable
             }

@@ -81,6 +81,16 @@ pub enum Assembled {
     Gap(Gap),
 }
 
+impl Assembled {
+    /// The collection that it is about.
+    pub(crate) fn collection(&self) -> &str {
+        match self {
+            Self::Batch(batch) => &batch.collection,
+            Self::Gap(gap) => &gap.collection,
+        }
+    }
+}
+
 /// Puts the payloads of one feed together.
 ///
 /// Poll it after every call until nothing is left. Memory is bounded: a transaction that tells
