@@ -62,6 +62,15 @@
 //!
 //! This crate knows no sessions.
 
+#![cfg_attr(
+    not(feature = "__testing"),
+    allow(
+        unreachable_pub,
+        unnameable_types,
+        reason = "what tests need is public, and reached by that feature only"
+    )
+)]
+
 mod compare;
 mod db;
 mod error;
@@ -69,19 +78,26 @@ mod feed;
 mod intake;
 mod read;
 mod replication;
-pub mod row;
-pub mod schema;
+mod row;
+mod schema;
 mod stats;
-pub mod table;
+mod table;
+#[cfg(feature = "__testing")]
 #[doc(hidden)]
 pub mod testing;
-pub mod value;
+mod value;
+
+#[doc(no_inline)]
+pub use deadpool_postgres;
+#[doc(no_inline)]
+pub use rustls;
+#[doc(no_inline)]
+pub use tokio_postgres;
 
 pub use db::Db;
 pub use db::builder::DbBuilder;
 pub use db::transaction::Transaction;
 pub use error::Error;
 pub use feed::Feed;
-pub use intake::{assembler, notification};
 pub use stats::Stats;
 pub use table::Table;

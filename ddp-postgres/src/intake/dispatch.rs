@@ -7,7 +7,8 @@ use std::sync::{Arc, Weak};
 use ddp_server::live_query::{Batch, Change, Load};
 use parking_lot::Mutex;
 
-use super::assembler::{Assembled, Assembler, GapReason};
+use super::assembler::Assembler;
+use super::batch::{self, Assembled, Effect, GapReason};
 use super::pipeline::{Arrival, Pipeline, Reading, Submitted};
 use super::rows;
 use crate::feed::event::{FeedEvent, FeedSink, Payload};
@@ -302,12 +303,8 @@ fn requery(transaction: u64) -> Batch<LiveRow> {
 
 /// A transaction's changes as live queries take them. What can't be told from them is read again.
 fn live_batch(layout: &Arc<Layout>, assembled: Assembled, counters: &Counters) -> Batch<LiveRow> {
-    let batch = match assembled {
-        Assembled::Batch(batch) if !batch.requery => batch,
-        Assembled::Batch(batch) => {
-            counters.requeries.add(1);
-            return requery(batch.xid);
-        }
+    let batch::Batch { collection, xid, effect } = match assembled {
+        Assembled::Batch(batch) => batch,
         Assembled::Gap(gap) => {
             match gap.reason {
                 GapReason::Malformed => counters.gaps_malformed.add(1),
@@ -320,21 +317,26 @@ fn live_batch(layout: &Arc<Layout>, assembled: Assembled, counters: &Counters) -
             return requery(u64::MAX);
         }
     };
+    let (truncated, changes) = match effect {
+        Effect::Changes { changes, .. } => (false, changes),
+        Effect::Truncation { changes } => (true, changes),
+        Effect::Requery => {
+            counters.requeries.add(1);
+            return requery(xid);
+        }
+    };
     counters.batches.add(1);
-    counters.changes.add(batch.changes.len());
-    let changes = batch.changes.into_iter().map(|change| {
+    counters.changes.add(changes.len());
+    let changes = changes.into_iter().map(|change| {
         let row = change.row.map(|row| LiveRow::new(layout, row)).transpose()?;
         Ok(Change { id: change.id, row })
     });
     match changes.collect::<Result<_, RowError>>() {
-        Ok(changes) => {
-            let (transaction, truncated) = (batch.xid, batch.truncated);
-            Batch { transaction, truncated, requery: false, changes }
-        }
+        Ok(changes) => Batch { transaction: xid, truncated, requery: false, changes },
         Err(error) => {
-            let collection = &*batch.collection;
+            let collection = &*collection;
             tracing::warn!(collection, %error, "a change is unreadable; reading again");
-            requery(batch.xid)
+            requery(xid)
         }
     }
 }
@@ -342,7 +344,7 @@ fn live_batch(layout: &Arc<Layout>, assembled: Assembled, counters: &Counters) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::intake::assembler::Gap;
+    use crate::intake::batch::Gap;
     use crate::schema::fixture;
     use crate::value::ValueKind;
 

@@ -18,7 +18,7 @@ use serde_json::value::RawValue;
 
 /// What kind of change a payload tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum OperationKind {
+pub(crate) enum OperationKind {
     /// Rows were inserted or updated.
     Upsert,
     /// Rows were inserted or updated, of which only the keys are told.
@@ -56,7 +56,7 @@ impl OperationKind {
 
 /// One payload: an operation, or a part of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Notification<'a> {
+pub(crate) struct Notification<'a> {
     /// The transaction, by its 64-bit id.
     pub xid: u64,
     /// Which operation of the transaction on the collection, from 1.
@@ -74,7 +74,7 @@ pub struct Notification<'a> {
 /// A payload or body that no trigger sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("malformed {0} in a notification")]
-pub struct MalformedNotification(&'static str);
+pub(crate) struct MalformedNotification(&'static str);
 
 impl<'a> Notification<'a> {
     /// Reads a payload.
@@ -82,7 +82,7 @@ impl<'a> Notification<'a> {
     /// # Errors
     ///
     /// If it is not of the form above.
-    pub fn parse(payload: &'a str) -> Result<Self, MalformedNotification> {
+    pub(crate) fn parse(payload: &'a str) -> Result<Self, MalformedNotification> {
         let mut words = payload.splitn(6, ' ');
         let mut word = |name| words.next().ok_or(MalformedNotification(name));
         let notification = Self {
@@ -105,7 +105,7 @@ impl<'a> Notification<'a> {
 
     /// The payload that [`parse`](Self::parse) reads.
     #[must_use]
-    pub fn payload(&self) -> String {
+    pub(crate) fn payload(&self) -> String {
         let Self { xid, sequence, part, parts, kind, body } = self;
         format!("{xid} {sequence} {part} {parts} {} {body}", kind.letter())
     }
@@ -122,7 +122,7 @@ fn number<N: std::str::FromStr>(
 
 /// A whole operation, whose body has been put together from its parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Operation<'a> {
+pub(crate) enum Operation<'a> {
     /// The new rows, each as the text of a JSON object.
     Upsert(Vec<&'a str>),
     /// The keys of rows that are new or changed, each as the text of a JSON value.
@@ -141,7 +141,7 @@ impl<'a> Operation<'a> {
     /// # Errors
     ///
     /// If the body is not a list of JSON values.
-    pub fn parse(kind: OperationKind, body: &'a str) -> Result<Self, MalformedNotification> {
+    pub(crate) fn parse(kind: OperationKind, body: &'a str) -> Result<Self, MalformedNotification> {
         match kind {
             OperationKind::Upsert => Ok(Self::Upsert(values(body)?)),
             OperationKind::Keys => Ok(Self::Keys(values(body)?)),

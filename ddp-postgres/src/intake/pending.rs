@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use ddp_core::DocumentId;
 
-use super::assembler::{Batch, Change, GapReason};
-use crate::intake::notification::{Notification, Operation, OperationKind};
-use crate::row::RowError;
+use super::batch::{Batch, Change, Effect, GapReason};
+use super::notification::{Notification, Operation, OperationKind};
+use crate::row::{Row, RowError, document_id};
 use crate::schema::Layout;
 
 /// What a change takes besides the row's text, roughly.
@@ -117,15 +117,18 @@ impl Pending {
         let unread = self.take_unread();
         self.positions = HashMap::new();
         self.bytes = 0;
-        let batch = Batch {
-            collection: self.layout.collection().clone(),
-            xid,
-            unread,
-            changes: std::mem::take(&mut self.changes),
-            truncated: std::mem::take(&mut self.truncated),
-            requery: std::mem::take(&mut self.requery),
+        let changes = std::mem::take(&mut self.changes);
+        let is_truncated = std::mem::take(&mut self.truncated);
+        let effect = if std::mem::take(&mut self.requery) {
+            Effect::Requery
+        } else if is_truncated {
+            Effect::Truncation { changes }
+        } else if changes.is_empty() {
+            return None;
+        } else {
+            Effect::Changes { changes, unread }
         };
-        (batch.requery || batch.truncated || !batch.changes.is_empty()).then_some(batch)
+        Some(Batch { collection: self.layout.collection().clone(), xid, effect })
     }
 
     /// Ignores the rest of the transaction.
@@ -157,7 +160,7 @@ impl Pending {
         }
         match Operation::parse(kind, body).map_err(|_| GapReason::Malformed)? {
             Operation::Upsert(rows) => self.apply_each(&rows, bytes_max, |layout, text| {
-                let row = layout.parse_row(text)?;
+                let row = Row::parse(layout, text)?;
                 Ok(Change { id: row.id().clone(), row: Some(row) })
             }),
             Operation::Delete(keys) => {
@@ -209,11 +212,11 @@ impl Pending {
     /// Rows that are gone, or of which it will be read what they are if `may_be_read`.
     fn apply_keys(&mut self, keys: &[&str], bytes_max: usize, may_be_read: bool) {
         self.apply_each(keys, bytes_max, |layout, key| {
-            Ok(Change { id: layout.document_id(key)?, row: None })
+            Ok(Change { id: document_id(layout, key)?, row: None })
         });
         if may_be_read && !self.requery {
             let layout = &self.layout;
-            let known = |key: &&str| Some((layout.document_id(key).ok()?, (*key).to_owned()));
+            let known = |key: &&str| Some((document_id(layout, key).ok()?, (*key).to_owned()));
             self.keys.extend(keys.iter().filter_map(known));
         }
     }

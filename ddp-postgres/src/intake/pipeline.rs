@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use ddp_core::DocumentId;
 use tokio::sync::watch;
 
-use super::assembler::{Assembled, Batch};
+use super::batch::{Assembled, Batch};
 use super::read_ahead::ReadAhead;
 use crate::read::snapshot::TransactionSnapshot;
 use crate::row::Row;
@@ -141,10 +141,10 @@ impl Arrival {
     fn bytes(&self) -> usize {
         let Self::Assembled(Assembled::Batch(batch)) = self else { return OVERHEAD_BYTES };
         let row = |row: Option<&Row>| row.map_or(0, |row| row.text().len());
-        let changes = batch.changes.iter();
+        let changes = batch.changes().iter();
         let changes = changes
             .map(|change| OVERHEAD_BYTES + change.id.as_str().len() + row(change.row.as_ref()));
-        let unread = batch.unread.iter().map(|(id, key)| id.as_str().len() + key.len());
+        let unread = batch.unread().iter().map(|(id, key)| id.as_str().len() + key.len());
         OVERHEAD_BYTES + changes.sum::<usize>() + unread.sum::<usize>()
     }
 
@@ -159,6 +159,6 @@ impl Arrival {
 
     /// Whether rows are told by their keys only.
     pub(crate) fn has_unread_rows(&self) -> bool {
-        matches!(self, Self::Assembled(Assembled::Batch(batch)) if !batch.unread.is_empty())
+        matches!(self, Self::Assembled(Assembled::Batch(batch)) if !batch.unread().is_empty())
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use ddp_core::DocumentId;
 
-use crate::intake::assembler::Batch;
+use super::batch::{Batch, Effect};
 use crate::read::snapshot::TransactionSnapshot;
 
 /// How many rows are remembered. One that is forgotten too early may be taken away for a moment, by a
@@ -60,16 +60,19 @@ impl ReadAhead {
         }
         let Some(last) = self.last.get(&batch.collection) else { return };
         let has_seen = |snapshot: &Arc<TransactionSnapshot>| snapshot.has_seen(batch.xid);
-        if batch.truncated && last.values().any(has_seen) {
-            // What was read is what came after, and of other rows nothing is known here.
-            batch.truncated = false;
-            batch.requery = true;
-            batch.changes.clear();
-            batch.unread.clear();
-        }
         let is_news = |id: &DocumentId| !last.get(id).is_some_and(has_seen);
-        batch.unread.retain(|(id, _)| is_news(id));
-        batch.changes.retain(|change| is_news(&change.id));
+        match &mut batch.effect {
+            // What was read is what came after, and of other rows nothing is known here.
+            Effect::Truncation { .. } if last.values().any(has_seen) => {
+                batch.effect = Effect::Requery;
+            }
+            Effect::Truncation { changes } => changes.retain(|change| is_news(&change.id)),
+            Effect::Changes { changes, unread } => {
+                unread.retain(|(id, _)| is_news(id));
+                changes.retain(|change| is_news(&change.id));
+            }
+            Effect::Requery => {}
+        }
     }
 
     /// Forgets everything, since all is read again.
@@ -96,7 +99,7 @@ impl ReadAhead {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::intake::assembler::Change;
+    use crate::intake::batch::Change;
 
     fn id(id: &str) -> DocumentId {
         DocumentId::from_string(id)
@@ -105,8 +108,7 @@ mod tests {
     fn batch(xid: u64, deleted: &[&str]) -> Batch {
         let changes = deleted.iter().map(|text| Change { id: id(text), row: None }).collect();
         let unread = deleted.iter().map(|text| (id(text), format!("\"{text}\""))).collect();
-        let (truncated, requery) = (false, false);
-        Batch { collection: "tasks".into(), xid, changes, unread, truncated, requery }
+        Batch { collection: "tasks".into(), xid, effect: Effect::Changes { changes, unread } }
     }
 
     fn read(ahead: &mut ReadAhead, snapshot: &str, ids: &[&str]) {
@@ -146,10 +148,13 @@ mod tests {
     fn a_truncation_that_a_read_has_seen_is_a_reason_to_read_again() {
         let mut ahead = ReadAhead::default();
         read(&mut ahead, "10:20:", &["a"]);
-        let truncation = Batch { truncated: true, ..batch(15, &["b"]) };
-        let requery = Batch { requery: true, ..batch(15, &[]) };
-        assert_eq!(stripped(&mut ahead, truncation), requery);
-        let later = Batch { truncated: true, ..batch(21, &["b"]) };
+        let truncation = |xid| {
+            let changes = batch(xid, &["b"]).changes().to_vec();
+            Batch { effect: Effect::Truncation { changes }, ..batch(xid, &[]) }
+        };
+        let requery = Batch { effect: Effect::Requery, ..batch(15, &[]) };
+        assert_eq!(stripped(&mut ahead, truncation(15)), requery);
+        let later = truncation(21);
         assert_eq!(stripped(&mut ahead, later.clone()), later);
     }
 
@@ -161,7 +166,7 @@ mod tests {
             read(&mut ahead, "10:20:", &["c"]);
             assert!(ahead.rows <= ROWS_MAX && ahead.reads.len() <= ROWS_MAX);
         }
-        assert!(stripped(&mut ahead, batch(15, &["a", "c"])).changes.is_empty());
+        assert!(stripped(&mut ahead, batch(15, &["a", "c"])).changes().is_empty());
         ahead.clear();
         assert_eq!(stripped(&mut ahead, batch(15, &["a"])), batch(15, &["a"]));
     }

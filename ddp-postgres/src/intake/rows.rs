@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 
 use futures::FutureExt;
 use serde_json::value::RawValue;
 use tokio_postgres::types::ToSql;
 
-use super::assembler::Assembled;
+use super::batch::{Assembled, Batch, Effect};
 use super::pipeline::Arrival;
 use crate::db::busy::Busy;
 use crate::error::Error;
@@ -28,21 +29,26 @@ pub(super) async fn read(
     collection: Option<&TableCollection>,
     arrival: Arrival,
 ) -> Arrival {
-    if !arrival.has_unread_rows() {
+    let Arrival::Assembled(Assembled::Batch(Batch { collection: name, xid, effect })) = arrival
+    else {
         return arrival;
-    }
-    let Arrival::Assembled(Assembled::Batch(mut batch)) = arrival else { return arrival };
-    let (ids, keys): (Vec<_>, Vec<_>) = std::mem::take(&mut batch.unread).into_iter().unzip();
+    };
+    let batch = |effect| Batch { collection: Arc::clone(&name), xid, effect };
+    let assembled = |effect| Arrival::Assembled(Assembled::Batch(batch(effect)));
+    let (mut changes, unread) = match effect {
+        Effect::Changes { changes, unread } if !unread.is_empty() => (changes, unread),
+        effect => return assembled(effect),
+    };
+    let (ids, keys): (Vec<_>, Vec<_>) = unread.into_iter().unzip();
     let read = loop {
         let Some(collection) = collection.filter(|found| !found.multiplexer.is_idle()) else {
             // Nobody needs them: whoever comes later reads what there is then.
-            batch.changes.clear();
-            return Arrival::Assembled(Assembled::Batch(batch));
+            return assembled(Effect::Changes { changes: Vec::new(), unread: Vec::new() });
         };
         let read = AssertUnwindSafe(select(reader, collection, &keys)).catch_unwind().await;
         match read.unwrap_or_else(|_| Err(Error::panicked())) {
             Err(error) if error.is_of_connection() && !reader.is_closed() => {
-                let collection = &*batch.collection;
+                let collection = &*name;
                 tracing::warn!(collection, %error, "rows could not be read; trying again");
                 tokio::time::sleep(RETRY_AFTER).await;
             }
@@ -53,19 +59,18 @@ pub(super) async fn read(
         Ok((rows, snapshot)) => {
             let mut rows: HashMap<_, _> =
                 rows.into_iter().map(|row| (row.id().clone(), row)).collect();
-            for change in &mut batch.changes {
+            for change in &mut changes {
                 if change.row.is_none() {
                     change.row = rows.remove(&change.id);
                 }
             }
-            Arrival::Read(batch, snapshot, ids)
+            let effect = Effect::Changes { changes, unread: Vec::new() };
+            Arrival::Read(batch(effect), snapshot, ids)
         }
         Err(error) => {
-            let collection = &*batch.collection;
+            let collection = &*name;
             tracing::warn!(collection, %error, "rows could not be read by their keys");
-            batch.changes.clear();
-            batch.requery = true;
-            Arrival::Assembled(Assembled::Batch(batch))
+            assembled(Effect::Requery)
         }
     }
 }
@@ -90,7 +95,7 @@ async fn select(
     let (mut found, mut taken) = (Vec::with_capacity(rows.len()), None);
     for row in &rows {
         match row.try_get(0)? {
-            json if str::starts_with(json, '{') => found.push(layout.parse_row(json)?),
+            json if str::starts_with(json, '{') => found.push(Row::parse(layout, json)?),
             snapshot => taken = Some(TransactionSnapshot::parse(snapshot)?),
         }
     }

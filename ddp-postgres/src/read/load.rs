@@ -6,7 +6,6 @@ use std::time::Duration;
 use ddp_core::{DdpError, DocumentId};
 use ddp_server::live_query::Load;
 use futures::FutureExt;
-use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
 use super::reader::{RETRY_AFTER, Reader};
@@ -15,6 +14,7 @@ use super::sql;
 use crate::db::busy::Busy;
 use crate::db::tokens::Position;
 use crate::error::Error;
+use crate::row::Row;
 use crate::row::live::LiveRow;
 use crate::schema::Layout;
 use crate::table::collection::{Standing, TableCollection};
@@ -122,7 +122,7 @@ async fn read(
     drop(visible);
     let mut documents = Rows::with_capacity(rows.len());
     for row in &rows {
-        let row = LiveRow::new(layout, layout.parse_row(row.try_get(0)?)?)?;
+        let row = LiveRow::new(layout, Row::parse(layout, row.try_get(0)?)?)?;
         documents.push((row.id().clone(), row));
     }
     token.wait().await?;
@@ -135,7 +135,7 @@ async fn select_rows<'a>(
     layout: &Layout,
     client: &Busy,
     select: &sql::Select,
-) -> Result<(Row, Vec<Row>, Position<'a>), Error> {
+) -> Result<(tokio_postgres::Row, Vec<tokio_postgres::Row>, Position<'a>), Error> {
     let statement = client.prepare_cached(&select.sql).await?;
     let snapshot_sql = "SELECT pg_catalog.pg_current_snapshot()::text";
     let snapshot_statement = client.prepare_cached(snapshot_sql).await?;

@@ -20,7 +20,7 @@ pub(crate) struct LiveRow {
 
 impl LiveRow {
     pub(crate) fn new(layout: &Arc<Layout>, row: Row) -> Result<Self, RowError> {
-        let document = Arc::new(layout.document(&row, None)?);
+        let document = Arc::new(row.document(layout, None)?);
         Ok(Self { layout: Arc::clone(layout), row, document })
     }
 

@@ -27,6 +27,41 @@ pub struct Row {
 }
 
 impl Row {
+    /// Reads a row that [`Layout::row_json_sql`] or a trigger wrote. Columns that the
+    /// layout does not know are ignored.
+    ///
+    /// # Errors
+    ///
+    /// If the text is no such row.
+    pub fn parse(layout: &Layout, json: &str) -> Result<Self, RowError> {
+        u32::try_from(json.len()).map_err(|_| RowError::TooLarge)?;
+        let mut deserializer = serde_json::Deserializer::from_str(json);
+        let found = RowVisitor { json, columns: layout.columns() };
+        let found = found
+            .deserialize(&mut deserializer)
+            .and_then(|found| deserializer.end().map(|()| found))
+            .map_err(|error| RowError::Malformed(error.to_string()))?;
+        let mut values = Vec::with_capacity(found.len());
+        for (range, column) in found.into_iter().zip(layout.columns()) {
+            values.push(range.ok_or_else(|| RowError::MissingColumn(column.name().to_owned()))?);
+        }
+        let text = |number: &usize| {
+            let range: &Range<u32> = values.get(*number).ok_or(RowError::Key)?;
+            Ok(&json[range.start as usize..range.end as usize])
+        };
+        let id = match layout.key() {
+            [number] => document_id(layout, text(number)?)?,
+            several => {
+                let keys = several.iter().map(text).collect::<Result<Vec<_>, _>>()?;
+                if keys.contains(&"null") {
+                    return Err(RowError::Key);
+                }
+                document_id(layout, &format!("[{}]", keys.join(",")))?
+            }
+        };
+        Ok(Self { id, text: json.into(), values: values.into() })
+    }
+
     /// The id of the row's document.
     #[must_use]
     pub fn id(&self) -> &DocumentId {
@@ -40,9 +75,46 @@ impl Row {
         self.text.get(range.start as usize..range.end as usize)
     }
 
-    /// The JSON text of every column's value, in order.
-    pub fn values(&self) -> impl Iterator<Item = &str> {
-        (0..self.values.len()).filter_map(|column| self.value(column))
+    /// The document of the row: the given columns as fields, or all of them. A key of one column is
+    /// the `_id` and never a field.
+    ///
+    /// # Errors
+    ///
+    /// If a value is none of its column's type.
+    pub fn document(
+        &self,
+        layout: &Layout,
+        columns: Option<&[usize]>,
+    ) -> Result<Document, RowError> {
+        let mut text = String::with_capacity(self.text.len());
+        let mut fields = Vec::with_capacity(layout.columns().len());
+        let mut encode = |index: usize, column: &Column| {
+            let raw = self.value(index).ok_or_else(|| missing(column))?;
+            let start = text.len();
+            value::encode(column.kind(), raw, &mut text)
+                .map_err(|error| RowError::Value { column: column.name().to_owned(), error })?;
+            fields.push((column.field().clone(), start..text.len()));
+            Ok(())
+        };
+        let published = |index: &usize| Some(*index) != layout.id_column();
+        match columns {
+            None => {
+                for (index, column) in layout.columns().iter().enumerate() {
+                    if published(&index) {
+                        encode(index, column)?;
+                    }
+                }
+            }
+            Some(wanted) => {
+                for index in wanted.iter().copied().filter(published) {
+                    if let Some(column) = layout.columns().get(index) {
+                        encode(index, column)?;
+                    }
+                }
+            }
+        }
+        let fields = fields.into_iter().map(|(field, range)| (field, &text[range]));
+        Document::from_fields(fields).ok_or(RowError::TooLarge)
     }
 
     /// The whole row as the database wrote it.
@@ -87,111 +159,36 @@ pub enum RowError {
     TooLarge,
 }
 
-impl Layout {
-    /// Reads a row that [`row_json_sql`](Layout::row_json_sql) or a trigger wrote. Columns that the
-    /// layout does not know are ignored.
-    ///
-    /// # Errors
-    ///
-    /// If the text is no such row.
-    pub fn parse_row(&self, json: &str) -> Result<Row, RowError> {
-        u32::try_from(json.len()).map_err(|_| RowError::TooLarge)?;
-        let mut deserializer = serde_json::Deserializer::from_str(json);
-        let found = RowVisitor { json, columns: self.columns() };
-        let found = found
-            .deserialize(&mut deserializer)
-            .and_then(|found| deserializer.end().map(|()| found))
-            .map_err(|error| RowError::Malformed(error.to_string()))?;
-        let mut values = Vec::with_capacity(found.len());
-        for (range, column) in found.into_iter().zip(self.columns()) {
-            values.push(range.ok_or_else(|| RowError::MissingColumn(column.name().to_owned()))?);
-        }
-        let text = |number: &usize| {
-            let range: &Range<u32> = values.get(*number).ok_or(RowError::Key)?;
-            Ok(&json[range.start as usize..range.end as usize])
-        };
-        let id = match self.key() {
-            [number] => self.document_id(text(number)?)?,
-            several => {
-                let keys = several.iter().map(text).collect::<Result<Vec<_>, _>>()?;
-                if keys.contains(&"null") {
-                    return Err(RowError::Key);
-                }
-                self.document_id(&format!("[{}]", keys.join(",")))?
-            }
-        };
-        Ok(Row { id, text: json.into(), values: values.into() })
+/// The id of the document whose key has this JSON text, as
+/// [`Layout::key_json_sql`] or a trigger wrote it. A key of several columns is an
+/// array, whose text is the id.
+///
+/// # Errors
+///
+/// If it is null or an object, or an array although the key is a single column.
+pub(crate) fn document_id(layout: &Layout, key: &str) -> Result<DocumentId, RowError> {
+    let Some(number) = layout.id_column() else {
+        let is_array = key.starts_with('[') && key.ends_with(']');
+        return is_array.then(|| DocumentId::from_string(key)).ok_or(RowError::Key);
+    };
+    if key.starts_with('"') {
+        let text: String = serde_json::from_str(key).map_err(|_| RowError::Key)?;
+        return Ok(DocumentId::from_string(&text));
     }
-
-    /// The id of the document whose key has this JSON text, as
-    /// [`key_json_sql`](Layout::key_json_sql) or a trigger wrote it. A key of several columns is an
-    /// array, whose text is the id.
-    ///
-    /// # Errors
-    ///
-    /// If it is null or an object, or an array although the key is a single column.
-    pub fn document_id(&self, key: &str) -> Result<DocumentId, RowError> {
-        let Some(number) = self.id_column() else {
-            let is_array = key.starts_with('[') && key.ends_with(']');
-            return is_array.then(|| DocumentId::from_string(key)).ok_or(RowError::Key);
-        };
-        if key.starts_with('"') {
-            let text: String = serde_json::from_str(key).map_err(|_| RowError::Key)?;
-            return Ok(DocumentId::from_string(&text));
-        }
-        match key.as_bytes().first() {
-            Some(b'-' | b'0'..=b'9') => {}
-            Some(b't' | b'f') => return Ok(DocumentId::from_string(key)),
-            _ => return Err(RowError::Key),
-        }
-        let integer =
-            matches!(self.columns()[number].kind(), ValueKind::Integer | ValueKind::BigInteger);
-        // A number that JavaScript rounds would be another document's id.
-        let exact = key.parse::<i64>().is_ok_and(|key| key.unsigned_abs() <= SAFE_INTEGER_MAX);
-        Ok(if integer && exact && !self.string_ids() {
-            DocumentId::from_number_text(key)
-        } else {
-            DocumentId::from_string(key)
-        })
+    match key.as_bytes().first() {
+        Some(b'-' | b'0'..=b'9') => {}
+        Some(b't' | b'f') => return Ok(DocumentId::from_string(key)),
+        _ => return Err(RowError::Key),
     }
-
-    /// The document of a row: the given columns as fields, or all of them. A key of one column is
-    /// the `_id` and never a field.
-    ///
-    /// # Errors
-    ///
-    /// If a value is none of its column's type.
-    pub fn document(&self, row: &Row, columns: Option<&[usize]>) -> Result<Document, RowError> {
-        let mut text = String::with_capacity(row.text.len());
-        let mut fields = Vec::with_capacity(self.columns().len());
-        let mut encode = |index: usize, column: &Column| {
-            let raw = row.value(index).ok_or_else(|| missing(column))?;
-            let start = text.len();
-            value::encode(column.kind(), raw, &mut text)
-                .map_err(|error| RowError::Value { column: column.name().to_owned(), error })?;
-            fields.push((column.field().clone(), start..text.len()));
-            Ok(())
-        };
-        let published = |index: &usize| Some(*index) != self.id_column();
-        match columns {
-            None => {
-                for (index, column) in self.columns().iter().enumerate() {
-                    if published(&index) {
-                        encode(index, column)?;
-                    }
-                }
-            }
-            Some(wanted) => {
-                for index in wanted.iter().copied().filter(published) {
-                    if let Some(column) = self.columns().get(index) {
-                        encode(index, column)?;
-                    }
-                }
-            }
-        }
-        let fields = fields.into_iter().map(|(field, range)| (field, &text[range]));
-        Document::from_fields(fields).ok_or(RowError::TooLarge)
-    }
+    let integer =
+        matches!(layout.columns()[number].kind(), ValueKind::Integer | ValueKind::BigInteger);
+    // A number that JavaScript rounds would be another document's id.
+    let exact = key.parse::<i64>().is_ok_and(|key| key.unsigned_abs() <= SAFE_INTEGER_MAX);
+    Ok(if integer && exact && !layout.string_ids() {
+        DocumentId::from_number_text(key)
+    } else {
+        DocumentId::from_string(key)
+    })
 }
 
 fn missing(column: &Column) -> RowError {

@@ -9,12 +9,12 @@ const ROWS_MAX: u32 = 10_000;
 
 /// A table whose rows are published as the documents of a collection.
 ///
-/// Only what is said here is known before the database is asked: a table is turned into a
-/// [`Layout`](crate::schema::Layout) by [`describe`](crate::schema::describe), which finds out the
-/// columns' types and checks that the table can be published.
+/// Only what is said here is known before the database is asked: when the server
+/// [connects](crate::DbBuilder::connect) it finds out the columns' types and checks that the table can
+/// be published.
 ///
 /// ```
-/// use ddp_postgres::table::Table;
+/// use ddp_postgres::Table;
 ///
 /// let tasks = Table::new("tasks")
 ///     .columns(["title", "done", "list_id", "created_at"])

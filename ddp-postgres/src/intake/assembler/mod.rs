@@ -4,9 +4,9 @@
 //! parts of long ones, counts them, and adds up what they do to each row:
 //!
 //! ```text
-//! feed(channel, payload) ─┐                              ┌─► Batch: the net effect on a collection
-//! end_transaction(xid) ───┼─► one open transaction ─poll─┤
-//! end_of_burst() ─────────┘                              └─► Gap: something of it got lost
+//! feed(channel, payload) ──┐                              ┌─► Batch: the net effect on a collection
+//! end_open_transaction() ──┼─► one open transaction ─poll─┤
+//! end_of_burst() ──────────┘                              └─► Gap: something of it got lost
 //! ```
 //!
 //! A transaction ends with the first payload of another one on any channel, or when the caller
@@ -16,80 +16,10 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use ddp_core::DocumentId;
-
-use crate::intake::notification::Notification;
-use crate::intake::pending::Pending;
-use crate::row::Row;
+use super::batch::{Assembled, Gap, GapReason};
+use super::notification::Notification;
+use super::pending::Pending;
 use crate::schema::Layout;
-
-/// What a transaction did to one row in the end.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
-    /// The id of the row's document.
-    pub id: DocumentId,
-    /// The row as the transaction left it; `None` if it is gone.
-    pub row: Option<Row>,
-}
-
-/// What a transaction did to a collection.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Batch {
-    /// The collection.
-    pub collection: Arc<str>,
-    /// The transaction, by its 64-bit id.
-    pub xid: u64,
-    /// One change for each row, in the order in which the rows were first changed.
-    pub changes: Vec<Change>,
-    /// The ids and keys, as JSON, of all rows if of any it is only known that it was changed: they
-    /// are to be read, and are among the changes as gone until then.
-    pub unread: Vec<(DocumentId, String)>,
-    /// Whether every row that is not among the changes is gone.
-    pub truncated: bool,
-    /// Whether the collection must be read again, because more changed than was told. There are
-    /// no changes then.
-    pub requery: bool,
-}
-
-/// Why a collection's changes are no longer known to be complete.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum GapReason {
-    /// A payload that no trigger sends.
-    Malformed,
-    /// Another operation of the transaction was due.
-    Sequence,
-    /// Another part of the operation was due.
-    Part,
-}
-
-/// Changes to a collection got lost: it must be read again.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Gap {
-    /// The collection.
-    pub collection: Arc<str>,
-    /// How that is known.
-    pub reason: GapReason,
-}
-
-/// What an [`Assembler`] puts out.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Assembled {
-    /// A transaction's changes to a collection.
-    Batch(Batch),
-    /// Some changes to a collection got lost.
-    Gap(Gap),
-}
-
-impl Assembled {
-    /// The collection that it is about.
-    pub(crate) fn collection(&self) -> &str {
-        match self {
-            Self::Batch(batch) => &batch.collection,
-            Self::Gap(gap) => &gap.collection,
-        }
-    }
-}
 
 /// Puts the payloads of one feed together.
 ///
@@ -124,12 +54,6 @@ impl Assembler {
         self.collections.insert(channel, Pending::new(layout));
     }
 
-    /// Ignores a channel again, along with what is pending on it.
-    pub fn unlisten(&mut self, channel: &str) {
-        self.collections.remove(channel);
-        self.touched.retain(|touched| **touched != *channel);
-    }
-
     /// Takes in a payload.
     pub fn feed(&mut self, channel: &str, payload: &str) {
         let Some((channel, pending)) = self.collections.get_key_value(channel) else { return };
@@ -147,13 +71,6 @@ impl Assembler {
             Ok(()) if self.touched.contains(&channel) => {}
             Ok(()) => self.touched.push(channel),
             Err(reason) => self.fail(&channel, collection, reason),
-        }
-    }
-
-    /// Says that this transaction has been delivered completely.
-    pub fn end_transaction(&mut self, xid: u64) {
-        if self.open == Some(xid) {
-            self.finish(true);
         }
     }
 
