@@ -63,6 +63,10 @@
 //! This crate knows no sessions.
 
 #![cfg_attr(
+    not(feature = "tls"),
+    allow(clippy::clone_on_copy, reason = "NoTls is Copy, and the TLS of the feature is not")
+)]
+#![cfg_attr(
     not(feature = "__testing"),
     allow(
         unreachable_pub,
@@ -71,6 +75,7 @@
     )
 )]
 
+mod causes;
 mod compare;
 mod db;
 mod error;
@@ -89,6 +94,7 @@ mod value;
 
 #[doc(no_inline)]
 pub use deadpool_postgres;
+#[cfg(feature = "tls")]
 #[doc(no_inline)]
 pub use rustls;
 #[doc(no_inline)]

@@ -36,7 +36,7 @@ const CHECK_EVERY: Duration = Duration::from_secs(2);
 pub struct DbBuilder {
     url: String,
     tables: Vec<Table>,
-    tls: Option<rustls::ClientConfig>,
+    tls: Option<Tls>,
     connections_max: usize,
     feed: Feed,
     install: bool,
@@ -66,7 +66,7 @@ impl Db {
     /// A database that is out of reach, or PostgreSQL's.
     pub async fn run_script(url: &str, sql: &str) -> Result<(), Error> {
         let config: tokio_postgres::Config = url.parse().map_err(Error::url)?;
-        let (client, connection) = config.connect(tls::system()?).await?;
+        let (client, connection) = config.connect(tls::system(&config)?).await?;
         let connection = tokio::spawn(connection);
         let result = client.batch_execute(sql).await;
         drop(client);
@@ -93,9 +93,10 @@ impl DbBuilder {
     }
 
     /// TLS by this configuration, rather than by the operating system's authorities.
+    #[cfg(feature = "tls")]
     #[must_use]
     pub fn tls(mut self, config: rustls::ClientConfig) -> Self {
-        self.tls = Some(config);
+        self.tls = Some(Tls::new(config));
         self
     }
 
@@ -202,8 +203,8 @@ impl DbBuilder {
         config.keepalives_retries(3);
         config.tcp_user_timeout(Duration::from_secs(25));
         let tls = match &self.tls {
-            Some(config) => Tls::new(config.clone()),
-            None => tls::system()?,
+            Some(tls) => tls.clone(),
+            None => tls::system(&config)?,
         };
         let recycling_method = RecyclingMethod::Fast;
         let manager =

@@ -3,6 +3,7 @@
 /// How changes come from the database to its servers. All servers of a table use the same: the
 /// triggers send by one of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Feed {
     /// `NOTIFY`. Needs no setting and no privilege, and reaches clients soonest. PostgreSQL commits
     /// what notifies one after the other, and any role that can connect can listen.

@@ -202,6 +202,7 @@ impl Listener {
         let source = match feed() {
             Feed::Notify => Source::notify(database, layouts).await,
             Feed::Wal => Source::wal(database).await,
+            other => panic!("no test listens by {other:?} yet"),
         };
         let mut assembler = Assembler::new(8 << 20);
         for layout in layouts {
