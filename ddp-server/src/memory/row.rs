@@ -90,8 +90,10 @@ impl Row for Arc<MemoryRow> {
     }
 
     fn document(&self, fields: Option<&[FieldName]>) -> Arc<Document> {
-        let Some(fields) = fields else { return Arc::clone(&self.document) };
-        Arc::new(self.document.project(fields))
+        match fields {
+            Some(fields) => Arc::new(self.document.project(fields)),
+            None => Arc::clone(&self.document),
+        }
     }
 }
 
