@@ -1,8 +1,4 @@
-//! What the example servers and the tests share.
-
-pub mod cluster;
-
-pub use cluster::{Cluster, ClusterOptions};
+//! What the example servers share.
 
 /// The program in the README compiles.
 #[cfg(doctest)]
