@@ -40,7 +40,7 @@ const BEHIND: u16 = 3000;
 pub(crate) async fn run(server: Server, transport: AnyTransport, info: ConnectionInfo) {
     let id = random::id();
     let ConnectionInfo { headers, path, protocol, .. } = &info;
-    tracing::debug!(session = id, path, %protocol, user_agent = ?headers.get("user-agent"), "opened");
+    tracing::debug!(session = id, path, protocol, user_agent = ?headers.get("user-agent"), "opened");
     let config = server.config();
     let counters = Arc::clone(server.counters());
     counters.connections.add(1);

@@ -37,6 +37,13 @@
 //! crate `ddp-postgres`.
 //!
 //! This crate knows no SQL, and leaves the protocol itself to `ddp-core`.
+//!
+//! # Features
+//!
+//! Both are on by default. WebSocket at `/websocket` is always there.
+//!
+//! - `sockjs`: the routes at `/sockjs` for Meteor's own clients, and the module `sockjs`.
+//! - `compression`: permessage-deflate for WebSocket messages, by zlib-rs.
 
 mod by_hand;
 mod callbacks;
@@ -46,6 +53,9 @@ mod connection;
 mod courier;
 mod error;
 pub mod extract;
+#[cfg(feature = "__fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod handler;
 pub mod live_query;
 mod mailbox;
@@ -59,6 +69,7 @@ pub mod rate_limit;
 mod running;
 mod server;
 mod sessions;
+#[cfg(feature = "sockjs")]
 pub mod sockjs;
 mod stats;
 mod transport;
@@ -68,7 +79,9 @@ mod write_fence;
 pub use ddp_core::merge_box::{PublicationStrategies, PublicationStrategy};
 
 pub use collection::Collection;
-pub use config::{Compression, Config, EnvError};
+#[cfg(feature = "compression")]
+pub use config::Compression;
+pub use config::{Config, EnvError};
 pub use error::Error;
 pub use extract::{FromRef, State};
 pub use handler::Handler;
@@ -80,7 +93,4 @@ pub use query::field;
 pub use server::{Server, ServerBuilder};
 pub use stats::Stats;
 pub use transport::Headers;
-#[cfg(feature = "__fuzzing")]
-#[doc(hidden)]
-pub use transport::fuzzing;
 pub use write_fence::{Write, WriteFence};

@@ -28,7 +28,6 @@ use crate::publication::{self, ErasedPublication, IntoPublication, PublicationCo
 use crate::rate_limit::{RateLimiter, Rule};
 use crate::sessions::Sessions;
 use crate::stats::{Counters, Stats};
-use crate::transport::TransportConfig;
 use crate::transport::routes;
 
 /// What all connections of a server share.
@@ -225,12 +224,7 @@ impl Server {
     /// clients' addresses are unknown.
     pub fn router(&self) -> Router {
         let server = self.clone();
-        let config = TransportConfig {
-            message_bytes_max: self.0.config.message_bytes_max,
-            compression: self.0.config.compression,
-            sockjs: self.0.config.sockjs.clone(),
-        };
-        routes::router(config, move |transport, info| {
+        routes::router(self.0.config.transport(), move |transport, info| {
             connection::run(server.clone(), transport, info)
         })
     }
