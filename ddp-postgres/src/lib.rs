@@ -62,6 +62,8 @@
 //!
 //! This crate knows no sessions.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 pub mod assembler;
 mod compare;
 mod connection;
@@ -99,3 +101,8 @@ pub use feed::Feed;
 pub use stats::Stats;
 pub use table::Table;
 pub use transaction::Transaction;
+
+/// The example of the README, compiled as all others are.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -45,6 +45,8 @@
 //! - `sockjs`: the routes at `/sockjs` for Meteor's own clients, and the module `sockjs`.
 //! - `compression`: permessage-deflate for WebSocket messages, by zlib-rs.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod by_hand;
 mod callbacks;
 mod collection;
@@ -94,3 +96,8 @@ pub use server::{Server, ServerBuilder};
 pub use stats::Stats;
 pub use transport::Headers;
 pub use write_fence::{Write, WriteFence};
+
+/// The example of the README, compiled as all others are.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
