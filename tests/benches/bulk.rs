@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use ddp_examples::{Cluster, ClusterOptions};
+use ddp_cluster::{Cluster, ClusterOptions};
 use ddp_postgres::{Db, Feed, Table};
 use ddp_server::{Collection, Server, State, field};
 use ddp_tests::{Peer, peer};

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
-use ddp_examples::Cluster;
+use ddp_cluster::Cluster;
 use ddp_tests::database;
 use ddp_tests::load::drive::Driver;
 use ddp_tests::load::{Marks, Plan, Process, Swarm, Target};
