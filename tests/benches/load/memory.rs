@@ -108,8 +108,7 @@ pub(crate) async fn storm(bench: &Bench, clients: usize, rate: f64) -> Result<()
         ours.push(storm.seconds);
         if has_baseline {
             let url = databases.create(&format!("baseline_{round}"), 1_000)?;
-            baseline
-                .push(one_storm(bench, Kind::Baseline, &url, clients, rate).await?.seconds);
+            baseline.push(one_storm(bench, Kind::Baseline, &url, clients, rate).await?.seconds);
             continue;
         }
         let [before, peak, after] = storm.memory.map(|bytes| bytes as f64 / 1_048_576.0);

@@ -38,8 +38,7 @@ async fn notes(
     peers: &[Peer],
 ) -> Result<()> {
     need_clients(clients, peers.len() + 1)?;
-    let mut lanes =
-        vec![Lane::of_note(Server::start(bench, Kind::Ours)?, clients, deflate).await?];
+    let mut lanes = vec![Lane::of_note(Server::start(bench, Kind::Ours)?, clients, deflate).await?];
     for peer in peers {
         lanes.push(Lane::of_note(Server::start(bench, peer.kind)?, clients, deflate).await?);
     }
@@ -96,10 +95,8 @@ pub(crate) async fn methods(bench: &Bench, clients: usize, pipeline: usize) -> R
     for kind in kinds {
         let server = Server::start(bench, kind)?;
         let method = Some(("echo".to_owned(), r#"["hello"]"#.to_owned()));
-        let swarm = Swarm::start(
-            Plan { method, pipeline, ..server.plan(clients) },
-            &Marks::default(),
-        )?;
+        let swarm =
+            Swarm::start(Plan { method, pipeline, ..server.plan(clients) }, &Marks::default())?;
         swarm.wait_for_ready(clients).await?;
         lanes.push((swarm, Rounds::default(), server));
     }

@@ -104,7 +104,8 @@ mod tests {
         assert_eq!(marks.number(b"x mark-00000008"), Some(8));
         marks.made(7 + REMEMBERED, Instant::now());
         assert_eq!(marks.age(message.as_bytes(), later), None, "another has taken its place");
-        for text in ["", "mark-", "mark-0000000", "mark-00000000", "mark-0000000x", "mork-00000007"] {
+        for text in ["", "mark-", "mark-0000000", "mark-00000000", "mark-0000000x", "mork-00000007"]
+        {
             assert_eq!(marks.age(text.as_bytes(), later), None, "{text}");
         }
     }
