@@ -70,6 +70,7 @@ mod dispatch;
 mod driver;
 mod error;
 mod feed;
+pub mod guide;
 mod installation;
 mod live_row;
 mod load;

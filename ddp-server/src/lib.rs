@@ -46,6 +46,7 @@ mod connection;
 mod courier;
 mod error;
 pub mod extract;
+pub mod guide;
 mod handler;
 pub mod live_query;
 mod mailbox;
