@@ -33,6 +33,7 @@ pub mod columns {}
 
 /// [`Feed::Notify`]: crate::Feed::Notify
 /// [`Feed::Wal`]: crate::Feed::Wal
+/// [`Table::keys_only`]: crate::Table::keys_only
 /// [`db.stats()`]: crate::Db::stats
 /// [`connect`]: crate::DbBuilder::connect
 ///

@@ -18,6 +18,7 @@ pub mod queries {}
 /// [`Params<(…,)>`]: crate::extract::Params
 /// [`UserId`]: crate::extract::UserId
 /// [`server.call(…)`]: crate::Server::call
+/// [`Connection`]: crate::extract::Connection
 /// [`.on_connection(…)`]: crate::ServerBuilder::on_connection
 /// [`.on_message(…)`]: crate::ServerBuilder::on_message
 /// [`.rate_limit(Rule::new(…))`]: crate::ServerBuilder::rate_limit
