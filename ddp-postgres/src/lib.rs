@@ -81,6 +81,7 @@ mod compare;
 mod db;
 mod error;
 mod feed;
+pub mod guide;
 mod intake;
 mod read;
 mod replication;

@@ -56,6 +56,7 @@ pub mod extract;
 #[cfg(feature = "__fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod guide;
 mod handler;
 pub mod live_query;
 mod memory;
