@@ -1,6 +1,7 @@
 //! Reading what live queries show.
 
 mod condition;
+pub(crate) mod fetch;
 pub(crate) mod load;
 pub(crate) mod plan;
 pub(crate) mod reader;
