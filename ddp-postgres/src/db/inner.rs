@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::intake::dispatch::Intake;
 use crate::read::plan::plan;
 use crate::read::reader::Reader;
-use crate::table::collection::{Current, Standing, TableCollection};
+use crate::table::collection::{Current, TableCollection, TableState};
 
 /// What the clones of a [`Db`](super::Db) share.
 pub(crate) struct Inner {
@@ -31,8 +31,8 @@ impl Driver for Inner {
                 .intake
                 .collection(&query.collection)
                 .ok_or_else(|| Error::no_such_collection(&query.collection))?;
-            let Current { layout, standing } = collection.current();
-            if standing == Standing::Unavailable {
+            let Current { layout, state } = collection.current();
+            if state == TableState::Unavailable {
                 return Err(collection.unavailable().into());
             }
             let plan = plan(&layout, query)?;

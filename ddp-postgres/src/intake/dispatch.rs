@@ -14,12 +14,12 @@ use super::rows;
 use crate::feed::event::{FeedEvent, FeedSink, Payload};
 use crate::read::load;
 use crate::read::reader::Reader;
-use crate::read::snapshot::{AT_POINT, TransactionSnapshot};
+use crate::read::snapshot::{Moment, TransactionSnapshot};
 use crate::row::RowError;
 use crate::row::live::LiveRow;
 use crate::schema::{INSTALLED_CHANNEL, Layout};
 use crate::stats::Counters;
-use crate::table::collection::{Current, Standing, TableCollection};
+use crate::table::collection::{Current, TableCollection, TableState};
 
 /// What a transaction may tell of a collection before the collection is read again instead.
 const TRANSACTION_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -192,28 +192,28 @@ impl Intake {
                 }
             }
             Arrival::Read(batch, snapshot, _) => {
-                self.apply(Assembled::Batch(batch), Some(AT_POINT | snapshot.point()));
+                self.apply(Assembled::Batch(batch), Some(Moment::Point(snapshot.point())));
             }
             Arrival::Assembled(assembled) => self.apply(assembled, None),
         }
     }
 
-    fn apply(self: &Arc<Self>, assembled: Assembled, transaction: Option<u64>) {
+    fn apply(self: &Arc<Self>, assembled: Assembled, moment: Option<Moment>) {
         let Some(collection) = self.collections.get(assembled.collection()) else { return };
-        let Current { layout, standing } = collection.current();
+        let Current { layout, state } = collection.current();
         let counters = &self.reader.counters;
-        let mut batch = match standing {
-            Standing::Live => live_batch(&layout, assembled, counters),
-            Standing::Unreadable => {
+        let mut batch = match state {
+            TableState::Live => live_batch(&layout, assembled, counters),
+            TableState::ForeignTriggers => {
                 counters.requeries.add(1);
                 requery(match assembled {
-                    Assembled::Batch(batch) => batch.xid,
-                    Assembled::Gap(_) => u64::MAX,
+                    Assembled::Batch(batch) => Moment::Transaction(batch.xid),
+                    Assembled::Gap(_) => Moment::Unknown,
                 })
             }
-            Standing::Gone | Standing::Unavailable => return,
+            TableState::Missing | TableState::Unavailable => return,
         };
-        batch.transaction = transaction.unwrap_or(batch.transaction);
+        batch.transaction = moment.map_or(batch.transaction, Moment::name);
         let loads = collection.multiplexer.apply(batch);
         self.spawn_loads(collection, loads);
     }
@@ -297,8 +297,8 @@ impl FeedSink for Weak<Intake> {
 }
 
 /// Asks for all to be read again.
-fn requery(transaction: u64) -> Batch<LiveRow> {
-    Batch { transaction, truncated: false, requery: true, changes: Vec::new() }
+fn requery(moment: Moment) -> Batch<LiveRow> {
+    Batch { transaction: moment.name(), truncated: false, requery: true, changes: Vec::new() }
 }
 
 /// A transaction's changes as live queries take them. What can't be told from them is read again.
@@ -314,15 +314,16 @@ fn live_batch(layout: &Arc<Layout>, assembled: Assembled, counters: &Counters) -
             let (collection, reason) = (&*gap.collection, gap.reason);
             tracing::warn!(collection, ?reason, "changes were lost; reading again");
             // No snapshot has seen it for sure.
-            return requery(u64::MAX);
+            return requery(Moment::Unknown);
         }
     };
+    let moment = Moment::Transaction(xid);
     let (truncated, changes) = match effect {
         Effect::Changes { changes, .. } => (false, changes),
         Effect::Truncation { changes } => (true, changes),
         Effect::Requery => {
             counters.requeries.add(1);
-            return requery(xid);
+            return requery(moment);
         }
     };
     counters.batches.add(1);
@@ -332,11 +333,11 @@ fn live_batch(layout: &Arc<Layout>, assembled: Assembled, counters: &Counters) -
         Ok(Change { id: change.id, row })
     });
     match changes.collect::<Result<_, RowError>>() {
-        Ok(changes) => Batch { transaction: xid, truncated, requery: false, changes },
+        Ok(changes) => Batch { transaction: moment.name(), truncated, requery: false, changes },
         Err(error) => {
             let collection = &*collection;
             tracing::warn!(collection, %error, "a change is unreadable; reading again");
-            requery(xid)
+            requery(moment)
         }
     }
 }
@@ -354,6 +355,6 @@ mod tests {
         let gap = Gap { collection: Arc::clone(layout.collection()), reason: GapReason::Part };
         let batch = live_batch(&layout, Assembled::Gap(gap), &Counters::default());
         let snapshot = TransactionSnapshot::parse("1000:9223372036854775807:").unwrap();
-        assert!(batch.requery && !snapshot.has_seen(batch.transaction));
+        assert!(batch.requery && !snapshot.has_seen_batch(Moment::of(batch.transaction)));
     }
 }

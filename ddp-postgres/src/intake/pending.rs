@@ -7,9 +7,9 @@ use std::sync::Arc;
 use ddp_core::DocumentId;
 
 use super::batch::{Batch, Change, Effect, GapReason};
-use super::notification::{Notification, Operation, OperationKind};
 use crate::row::{Row, RowError, document_id};
 use crate::schema::Layout;
+use crate::schema::notification::{Notification, Operation, OperationKind};
 
 /// What a change takes besides the row's text, roughly.
 const CHANGE_BYTES: usize = 200;
