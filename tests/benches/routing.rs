@@ -10,7 +10,9 @@ use std::sync::Arc;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use ddp_core::{Document, DocumentId, FieldName};
 use ddp_server::field;
-use ddp_server::live_query::{Batch, Change, Multiplexer, Observation, Observer, Plan, Row};
+use ddp_server::live_query::{
+    Batch, Change, Content, Multiplexer, Observation, Observer, Origin, Plan, Row,
+};
 use ddp_server::query::{Predicate, Query, Truth, Value};
 
 #[global_allocator]
@@ -51,7 +53,7 @@ fn predicate(number: usize) -> Predicate {
 /// As many live queries, all of them read.
 fn observe(queries: usize) -> (Arc<Multiplexer<Task>>, Vec<Observation>) {
     let multiplexer = Multiplexer::new("tasks");
-    let observer = Observer::detached().expect("a subscription");
+    let observer = Observer::detached();
     let observations = (0..queries).map(|number| {
         let predicate = predicate(number);
         let query = Query { predicate: predicate.clone(), ..Query::all("tasks") };
@@ -76,8 +78,8 @@ fn routing(criterion: &mut Criterion) {
                 (transaction, checked) = (transaction + 1, !checked);
                 let row = Task { list: list(queries / 2), checked };
                 let change = Change { id: DocumentId::from_string("task"), row: Some(row) };
-                let changes = vec![change];
-                let batch = Batch { transaction, truncated: false, requery: false, changes };
+                let origin = Origin::Transaction(transaction);
+                let batch = Batch { origin, content: Content::Changes(vec![change]) };
                 let loads = multiplexer.apply(batch);
                 assert!(loads.is_empty());
             });

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Weak};
 
 use ddp_server::Error as HandlerError;
-use ddp_server::live_query::{Driver, Observation, Observer};
+use ddp_server::live_query::{DataSource, Observation, Observer};
 use ddp_server::query::Query;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -20,7 +20,7 @@ pub(crate) struct Inner {
     pub(crate) intake: Arc<Intake>,
 }
 
-impl Driver for Inner {
+impl DataSource for Inner {
     fn observe<'a>(
         &'a self,
         query: &'a Query,

@@ -13,7 +13,7 @@ pub(crate) mod transaction;
 use std::fmt;
 use std::sync::Arc;
 
-use ddp_server::live_query::Driver;
+use ddp_server::live_query::DataSource;
 use ddp_server::{Collection, Cursor, WriteFence};
 use deadpool_postgres::Pool;
 
@@ -35,8 +35,8 @@ impl Db {
     /// That the collection is registered is checked when the cursor is run.
     #[must_use]
     pub fn find<T>(&self, collection: &Collection<T>) -> Cursor<T> {
-        let driver: Arc<dyn Driver> = Arc::clone(&self.0) as Arc<dyn Driver>;
-        Cursor::new(driver, collection)
+        let source: Arc<dyn DataSource> = Arc::clone(&self.0) as _;
+        Cursor::new(source, collection)
     }
 
     /// Begins a transaction that a method's `updated` waits for.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Weak};
 
-use ddp_server::live_query::{Batch, Change, Load};
+use ddp_server::live_query::{Batch, Change, Content, Load, Origin};
 use parking_lot::Mutex;
 
 use super::assembler::Assembler;
@@ -14,7 +14,7 @@ use super::rows;
 use crate::feed::event::{FeedEvent, FeedSink, Payload};
 use crate::read::load;
 use crate::read::reader::Reader;
-use crate::read::snapshot::{Moment, TransactionSnapshot};
+use crate::read::snapshot::TransactionSnapshot;
 use crate::row::RowError;
 use crate::row::live::LiveRow;
 use crate::schema::{INSTALLED_CHANNEL, Layout};
@@ -192,13 +192,13 @@ impl Intake {
                 }
             }
             Arrival::Read(batch, snapshot, _) => {
-                self.apply(Assembled::Batch(batch), Some(Moment::Point(snapshot.point())));
+                self.apply(Assembled::Batch(batch), Some(Origin::Read(snapshot.point())));
             }
             Arrival::Assembled(assembled) => self.apply(assembled, None),
         }
     }
 
-    fn apply(self: &Arc<Self>, assembled: Assembled, moment: Option<Moment>) {
+    fn apply(self: &Arc<Self>, assembled: Assembled, read: Option<Origin>) {
         let Some(collection) = self.collections.get(assembled.collection()) else { return };
         let Current { layout, state } = collection.current();
         let counters = &self.reader.counters;
@@ -207,13 +207,13 @@ impl Intake {
             TableState::ForeignTriggers => {
                 counters.requeries.add(1);
                 requery(match assembled {
-                    Assembled::Batch(batch) => Moment::Transaction(batch.xid),
-                    Assembled::Gap(_) => Moment::Unknown,
+                    Assembled::Batch(batch) => Origin::Transaction(batch.xid),
+                    Assembled::Gap(_) => Origin::Gap,
                 })
             }
             TableState::Missing | TableState::Unavailable => return,
         };
-        batch.transaction = moment.map_or(batch.transaction, Moment::name);
+        batch.origin = read.unwrap_or(batch.origin);
         let loads = collection.multiplexer.apply(batch);
         self.spawn_loads(collection, loads);
     }
@@ -297,8 +297,8 @@ impl FeedSink for Weak<Intake> {
 }
 
 /// Asks for all to be read again.
-fn requery(moment: Moment) -> Batch<LiveRow> {
-    Batch { transaction: moment.name(), truncated: false, requery: true, changes: Vec::new() }
+fn requery(origin: Origin) -> Batch<LiveRow> {
+    Batch { origin, content: Content::Requery }
 }
 
 /// A transaction's changes as live queries take them. What can't be told from them is read again.
@@ -313,17 +313,16 @@ fn live_batch(layout: &Arc<Layout>, assembled: Assembled, counters: &Counters) -
             }
             let (collection, reason) = (&*gap.collection, gap.reason);
             tracing::warn!(collection, ?reason, "changes were lost; reading again");
-            // No snapshot has seen it for sure.
-            return requery(Moment::Unknown);
+            return requery(Origin::Gap);
         }
     };
-    let moment = Moment::Transaction(xid);
-    let (truncated, changes) = match effect {
+    let origin = Origin::Transaction(xid);
+    let (is_truncation, changes) = match effect {
         Effect::Changes { changes, .. } => (false, changes),
         Effect::Truncation { changes } => (true, changes),
         Effect::Requery => {
             counters.requeries.add(1);
-            return requery(moment);
+            return requery(origin);
         }
     };
     counters.batches.add(1);
@@ -332,12 +331,13 @@ fn live_batch(layout: &Arc<Layout>, assembled: Assembled, counters: &Counters) -
         let row = change.row.map(|row| LiveRow::new(layout, row)).transpose()?;
         Ok(Change { id: change.id, row })
     });
-    match changes.collect::<Result<_, RowError>>() {
-        Ok(changes) => Batch { transaction: moment.name(), truncated, requery: false, changes },
+    match changes.collect::<Result<Vec<_>, RowError>>() {
+        Ok(changes) if is_truncation => Batch { origin, content: Content::Truncated(changes) },
+        Ok(changes) => Batch { origin, content: Content::Changes(changes) },
         Err(error) => {
             let collection = &*collection;
             tracing::warn!(collection, %error, "a change is unreadable; reading again");
-            requery(moment)
+            requery(origin)
         }
     }
 }
@@ -355,6 +355,7 @@ mod tests {
         let gap = Gap { collection: Arc::clone(layout.collection()), reason: GapReason::Part };
         let batch = live_batch(&layout, Assembled::Gap(gap), &Counters::default());
         let snapshot = TransactionSnapshot::parse("1000:9223372036854775807:").unwrap();
-        assert!(batch.requery && !snapshot.has_seen_batch(Moment::of(batch.transaction)));
+        assert!(matches!(batch.content, Content::Requery));
+        assert!(!snapshot.has_seen_batch(batch.origin));
     }
 }

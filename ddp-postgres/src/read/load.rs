@@ -9,7 +9,7 @@ use futures::FutureExt;
 use tokio_postgres::types::ToSql;
 
 use super::reader::{RETRY_AFTER, Reader};
-use super::snapshot::{Moment, TransactionSnapshot};
+use super::snapshot::TransactionSnapshot;
 use super::sql;
 use crate::db::busy::Busy;
 use crate::db::tokens::Position;
@@ -57,7 +57,7 @@ pub(crate) async fn run(reader: &Reader, collection: &TableCollection, mut load:
         match reading {
             Ok((documents, snapshot)) => {
                 reader.counters.loads.add(1);
-                let has_seen = |name| snapshot.has_seen_batch(Moment::of(name));
+                let has_seen = |origin| snapshot.has_seen_batch(origin);
                 match collection.multiplexer.finish_load(load, documents, has_seen).await {
                     Ok(Some(repeat)) => (load, position) = (repeat, None),
                     Ok(None) | Err(_) => return,

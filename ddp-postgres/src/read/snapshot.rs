@@ -2,41 +2,9 @@
 
 use std::collections::HashSet;
 
+use ddp_server::live_query::Origin;
+
 use crate::error::Error;
-
-/// The bit that marks a point among the names of moments. No transaction's id is as large.
-const POINT: u64 = 1 << 63;
-
-/// When a batch's rows were as the batch shows them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Moment {
-    /// When the transaction of this id had committed.
-    Transaction(u64),
-    /// At the [point](TransactionSnapshot::point) of a read, which may be after the transaction.
-    Point(u64),
-    /// Nobody knows: changes got lost.
-    Unknown,
-}
-
-impl Moment {
-    /// The number by which live queries ask for it.
-    pub(crate) fn name(self) -> u64 {
-        match self {
-            Self::Transaction(xid) => xid,
-            Self::Point(point) => POINT | point,
-            Self::Unknown => u64::MAX,
-        }
-    }
-
-    /// The moment of this name.
-    pub(crate) fn of(name: u64) -> Self {
-        match name {
-            u64::MAX => Self::Unknown,
-            point if point & POINT != 0 => Self::Point(point & !POINT),
-            xid => Self::Transaction(xid),
-        }
-    }
-}
 
 /// What `pg_current_snapshot()` says: which transactions a read has seen. 64-bit transaction ids.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,17 +42,18 @@ impl TransactionSnapshot {
     }
 
     /// A number that rises with every transaction that a later snapshot sees: how many ids of
-    /// transactions are of ended ones.
+    /// transactions are of ended ones. A batch whose rows were read later names it as its
+    /// [origin](Origin::Read).
     pub(crate) fn point(&self) -> u64 {
         self.xmax - u64::try_from(self.in_progress.len()).unwrap_or(0)
     }
 
-    /// Whether what a batch shows was part of the read.
-    pub(crate) fn has_seen_batch(&self, moment: Moment) -> bool {
-        match moment {
-            Moment::Transaction(xid) => self.has_seen(xid),
-            Moment::Point(point) => self.point() >= point,
-            Moment::Unknown => false,
+    /// Whether a batch was part of the read.
+    pub(crate) fn has_seen_batch(&self, origin: Origin) -> bool {
+        match origin {
+            Origin::Transaction(xid) => self.has_seen(xid),
+            Origin::Read(point) => self.point() >= point,
+            Origin::Gap => false,
         }
     }
 
@@ -106,18 +75,11 @@ mod tests {
         for pair in snapshots.windows(2) {
             assert!(pair[0].point() < pair[1].point(), "{pair:?}");
             assert!(pair[1].includes(&pair[0]) && !pair[0].includes(&pair[1]), "{pair:?}");
-            let (before, after) = (Moment::Point(pair[0].point()), Moment::Point(pair[1].point()));
+            let (before, after) = (Origin::Read(pair[0].point()), Origin::Read(pair[1].point()));
             assert!(pair[1].has_seen_batch(before) && pair[1].has_seen_batch(after));
             assert!(pair[0].has_seen_batch(before) && !pair[0].has_seen_batch(after));
         }
-        assert!(!snapshots[4].has_seen_batch(Moment::Unknown), "no read has seen a gap");
-    }
-
-    #[test]
-    fn moments_are_told_apart_by_their_names() {
-        for moment in [Moment::Transaction(7), Moment::Point(7), Moment::Unknown] {
-            assert_eq!(Moment::of(moment.name()), moment);
-        }
+        assert!(!snapshots[4].has_seen_batch(Origin::Gap), "no read has seen a gap");
     }
 
     #[test]

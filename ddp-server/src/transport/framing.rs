@@ -28,10 +28,7 @@ pub(crate) enum Framing {
 }
 
 impl Framing {
-    /// The number of framings: the size of a cache with one encoding for each.
-    pub(crate) const COUNT: usize = 4;
-
-    /// This framing's place in such a cache, below [`COUNT`](Self::COUNT).
+    /// The number by which a delta keeps its frames of this framing.
     ///
     /// How frames are compressed makes no difference: each client can read them all.
     pub(crate) const fn index(self) -> usize {
@@ -239,7 +236,7 @@ mod tests {
         let deflate = Deflate::from(Compression::default());
         let (raw, sockjs) = (Framing::RawDeflate(deflate), Framing::SockJsDeflate(deflate));
         let indexes = [Framing::Raw, Framing::SockJs, raw, sockjs].map(Framing::index);
-        assert_eq!(indexes, [0, 1, 2, Framing::COUNT - 1]);
+        assert_eq!(indexes, [0, 1, 2, 3]);
     }
 
     #[test]
