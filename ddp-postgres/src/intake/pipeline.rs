@@ -24,7 +24,7 @@ const OVERHEAD_BYTES: usize = 200;
 pub(crate) enum Arrival {
     /// What the assembler has put together.
     Assembled(Assembled),
-    /// A batch of which rows have been read, with the snapshot in which they were, and their ids.
+    /// A batch whose rows have been read, with the snapshot of that read and the rows' ids.
     Read(Batch, TransactionSnapshot, Vec<DocumentId>),
     /// A token of this server.
     Token(u64),

@@ -43,7 +43,7 @@ impl Watch {
             let Some(intake) = intake else { return };
             match (self.check_tables(&intake).await, asked) {
                 (outcome, Some(asked)) => {
-                    // Whoever asked may have given up.
+                    // Nobody waits any more if the check was given up.
                     let _ = asked.send(outcome);
                 }
                 (Ok(()), None) => has_failed = false,
