@@ -74,12 +74,14 @@
         reason = "what tests need is public, and reached by that feature only"
     )
 )]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod causes;
 mod compare;
 mod db;
 mod error;
 mod feed;
+pub mod guide;
 mod intake;
 mod read;
 mod replication;
@@ -107,3 +109,8 @@ pub use error::Error;
 pub use feed::Feed;
 pub use stats::Stats;
 pub use table::Table;
+
+/// The example of the README, compiled as all others are.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

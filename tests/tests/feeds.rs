@@ -3,8 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use ddp_examples::cluster::ShutdownMode;
-use ddp_examples::{Cluster, ClusterOptions};
+use ddp_cluster::{Cluster, ClusterOptions, ShutdownMode};
 use ddp_postgres::{Db, Feed, Stats, Table};
 use ddp_server::extract::State;
 use ddp_server::{Collection, Server};

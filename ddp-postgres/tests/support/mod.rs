@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use ddp_examples::{Cluster, ClusterOptions};
+use ddp_cluster::{Cluster, ClusterOptions};
 use ddp_postgres::Feed;
 use ddp_postgres::Table;
 use ddp_postgres::testing::schema::{self, Layout, SESSION_OPTIONS};

@@ -44,7 +44,7 @@ use crate::transport::routes::ConnectionInfo;
 pub(crate) async fn run(registry: Arc<Registry>, transport: AnyTransport, info: ConnectionInfo) {
     let id = random::id();
     let ConnectionInfo { headers, path, protocol, .. } = &info;
-    tracing::debug!(session = id, path, %protocol, user_agent = ?headers.get("user-agent"), "opened");
+    tracing::debug!(session = id, path, protocol, user_agent = ?headers.get("user-agent"), "opened");
     let config = &registry.config;
     let counters = Arc::clone(&registry.counters);
     counters.connections.add(1);

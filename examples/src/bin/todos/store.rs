@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
+use ddp_cluster::{Cluster, ClusterOptions};
 use ddp_core::ejson::Date;
-use ddp_examples::{Cluster, ClusterOptions};
 use ddp_postgres::{Db, Table};
 use ddp_server::{Cursor, Error, MemoryCollection, WriteFence};
 

@@ -8,14 +8,14 @@ use std::process::Command;
 
 /// Another user's account, used when this program is root: PostgreSQL refuses to run as root.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Account {
+pub(crate) struct Account {
     uid: u32,
     gid: u32,
 }
 
 impl Account {
     /// The account to switch to, if a folder that this program made belongs to root.
-    pub(super) fn for_owner_of(folder: &Path) -> io::Result<Option<Self>> {
+    pub(crate) fn for_owner_of(folder: &Path) -> io::Result<Option<Self>> {
         if std::fs::metadata(folder)?.uid() != 0 {
             return Ok(None);
         }
@@ -30,12 +30,12 @@ impl Account {
     }
 
     /// Gives the account a file or folder.
-    pub(super) fn own(self, path: &Path) -> io::Result<()> {
+    pub(crate) fn own(self, path: &Path) -> io::Result<()> {
         chown(path, Some(self.uid), Some(self.gid))
     }
 
     /// Runs a command under the account.
-    pub(super) fn apply(self, command: &mut Command) {
+    pub(crate) fn apply(self, command: &mut Command) {
         command.uid(self.uid).gid(self.gid);
     }
 }

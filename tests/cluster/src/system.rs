@@ -8,10 +8,10 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::SystemTime;
 
-use super::ClusterError;
+use crate::ClusterError;
 
 /// Makes the given folder, or a new temporary one that every account may enter.
-pub(super) fn make_folder(given: Option<PathBuf>) -> Result<PathBuf, ClusterError> {
+pub(crate) fn make_folder(given: Option<PathBuf>) -> Result<PathBuf, ClusterError> {
     static COUNTER: AtomicU32 = AtomicU32::new(0);
     let folder = given.unwrap_or_else(|| {
         let nanoseconds = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().subsec_nanos();
@@ -27,7 +27,7 @@ pub(super) fn make_folder(given: Option<PathBuf>) -> Result<PathBuf, ClusterErro
     fs::canonicalize(&folder).map_err(ClusterError::file("find", &folder))
 }
 
-pub(super) fn free_port() -> Result<u16, ClusterError> {
+pub(crate) fn free_port() -> Result<u16, ClusterError> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
         .and_then(|listener| listener.local_addr())
         .map(|address| address.port())
@@ -35,7 +35,7 @@ pub(super) fn free_port() -> Result<u16, ClusterError> {
 }
 
 /// Runs a program to its end and returns what it printed.
-pub(super) fn run(program: &'static str, command: &mut Command) -> Result<String, ClusterError> {
+pub(crate) fn run(program: &'static str, command: &mut Command) -> Result<String, ClusterError> {
     let output = command.output().map_err(ClusterError::file("run", Path::new(program)))?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());

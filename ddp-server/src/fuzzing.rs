@@ -6,13 +6,12 @@ use axum::Router;
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::deflate::Deflate;
-use super::sockjs::SockJs;
-pub use super::sockjs::fuzzing as frames;
-use super::websocket::WebSocket;
-use super::{Framing, Transport, TransportConfig, TransportError};
-use crate::config::{Compression, Config};
+use crate::config::Config;
 use crate::sockjs::{self, Connection, Options};
+use crate::transport::sockjs::SockJs;
+pub use crate::transport::sockjs::fuzzing as frames;
+use crate::transport::websocket::WebSocket;
+use crate::transport::{Deflate, Framing, Transport, TransportConfig, TransportError};
 
 /// [`sockjs::router`](crate::sockjs::router) with another limit on messages.
 pub fn sockjs_router<F, Fut>(
@@ -25,9 +24,8 @@ where
     F: Fn(Connection) -> Fut + Clone + Send + Sync + 'static,
     Fut: Future<Output = ()> + Send + 'static,
 {
-    let Config { compression, .. } = Config::default();
-    let config = TransportConfig { message_bytes_max, compression, sockjs: options };
-    sockjs::router_with(prefix, config, application)
+    let config = Config { message_bytes_max, sockjs: options, ..Config::default() };
+    sockjs::router_with(prefix, config.transport(), application)
 }
 
 /// What a WebSocket carries, and how.
@@ -43,13 +41,13 @@ pub struct Socket {
 
 impl Socket {
     fn deflate(self) -> Option<Deflate> {
-        self.has_deflate.then(|| Compression::default().into())
+        TransportConfig::default().deflate.filter(|_| self.has_deflate)
     }
 
     /// Messages as whole frames to a client.
     #[must_use]
     pub fn encode(self, messages: &[&str]) -> Bytes {
-        let framing = self.deflate().map_or(Framing::Raw, Framing::RawDeflate);
+        let framing = Framing::raw(self.deflate());
         let framing = if self.is_sockjs { framing.in_sockjs() } else { framing };
         framing.encode(messages.iter().copied())
     }
@@ -66,7 +64,7 @@ impl Socket {
         let socket = WebSocket::new(io, Bytes::new(), self.message_bytes_max);
         let socket = socket.with_deflate(self.deflate());
         if self.is_sockjs {
-            receive(SockJs::new(socket, &TransportConfig::default()), message).await
+            receive(SockJs::new(socket, Options::default().heartbeat), message).await
         } else {
             receive(socket, message).await
         }

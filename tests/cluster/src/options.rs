@@ -6,13 +6,13 @@ use std::path::PathBuf;
 #[derive(Clone, Debug, Default)]
 #[must_use]
 pub struct ClusterOptions {
-    pub(super) folder: Option<PathBuf>,
-    pub(super) port: Option<u16>,
-    pub(super) settings: Vec<(String, String)>,
+    pub(crate) folder: Option<PathBuf>,
+    pub(crate) port: Option<u16>,
+    pub(crate) settings: Vec<(String, String)>,
 }
 
 impl ClusterOptions {
-    /// A cluster in a new temporary folder. It is removed when the [`Cluster`](super::Cluster) is
+    /// A cluster in a new temporary folder. It is removed when the [`Cluster`](crate::Cluster) is
     /// dropped, and also when this program ends in any other way.
     pub fn temporary() -> Self {
         Self::default()

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The folder of programs to use for a data folder of this major version, or for a new one.
-pub(super) fn find(major: Option<u32>) -> Option<PathBuf> {
+pub(crate) fn find(major: Option<u32>) -> Option<PathBuf> {
     let found = candidates();
     match major {
         None => found.into_iter().next(),
@@ -40,7 +40,7 @@ fn real(bin: PathBuf) -> Option<PathBuf> {
 }
 
 /// The client program, which some systems install without the server's programs beside it.
-pub(super) fn psql(bin: &Path) -> PathBuf {
+pub(crate) fn psql(bin: &Path) -> PathBuf {
     Some(bin.join("psql")).filter(|psql| psql.is_file()).unwrap_or_else(|| "psql".into())
 }
 

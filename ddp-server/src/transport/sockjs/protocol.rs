@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::transport::routes::RAW_WEBSOCKET;
+
 /// The transport that a client has opened a connection by, under sockjs-node's names.
 ///
 /// Between requests a client that does not use WebSocket may change from one to another, which is
@@ -31,7 +33,7 @@ impl Protocol {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::WebSocket => "websocket",
-            Self::RawWebSocket => "websocket-raw",
+            Self::RawWebSocket => RAW_WEBSOCKET,
             Self::XhrPolling => "xhr-polling",
             Self::XhrStreaming => "xhr-streaming",
             Self::EventSource => "eventsource",

@@ -4,7 +4,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use super::ClusterError;
+use crate::ClusterError;
 
 /// Waits for the end of its input, then stops the server and removes the folder, if they are
 /// still there. `$1` is the folder.
@@ -27,10 +27,10 @@ case "$1" in */ddp-cluster-*) rm -rf "$1" ;; esac
 /// A test binary keeps its cluster in a static, which is never dropped, and any program can be
 /// killed. Either way the pipe to the shell closes.
 #[derive(Debug)]
-pub(super) struct Guardian(Child);
+pub(crate) struct Guardian(Child);
 
 impl Guardian {
-    pub(super) fn start(folder: &Path) -> Result<Self, ClusterError> {
+    pub(crate) fn start(folder: &Path) -> Result<Self, ClusterError> {
         let mut shell = Command::new("/bin/sh");
         shell.args(["-c", SCRIPT, "ddp-cluster-guardian"]).arg(folder).current_dir("/");
         shell.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
@@ -38,7 +38,7 @@ impl Guardian {
     }
 
     /// Ends the shell after the owner has cleaned up by itself.
-    pub(super) fn dismiss(mut self) {
+    pub(crate) fn dismiss(mut self) {
         drop(self.0.stdin.take());
         // It finds nothing to do and ends at once.
         let _ = self.0.wait();

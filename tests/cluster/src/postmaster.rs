@@ -9,16 +9,16 @@ const LOG_TAIL_BYTES: u64 = 3000;
 
 /// The contents of `postmaster.pid`.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct PidFile {
-    pub(super) pid: u32,
-    pub(super) port: u16,
+pub(crate) struct PidFile {
+    pub(crate) pid: u32,
+    pub(crate) port: u16,
     /// Whether it accepts connections, perhaps only to read.
-    pub(super) ready: bool,
+    pub(crate) ready: bool,
 }
 
 impl PidFile {
     /// Reads the file of a data folder. `None` if there is none or it is not complete yet.
-    pub(super) fn read(data: &Path) -> Option<Self> {
+    pub(crate) fn read(data: &Path) -> Option<Self> {
         Self::parse(&fs::read_to_string(data.join("postmaster.pid")).ok()?)
     }
 
@@ -32,7 +32,7 @@ impl PidFile {
 }
 
 /// The last lines of the server's log.
-pub(super) fn log_tail(path: &Path) -> String {
+pub(crate) fn log_tail(path: &Path) -> String {
     read_tail(path).unwrap_or_else(|error| format!("(no log: {error})"))
 }
 
