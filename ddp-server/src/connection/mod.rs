@@ -38,7 +38,7 @@ use crate::extract::Connection;
 use crate::random;
 use crate::registry::Registry;
 use crate::transport::AnyTransport;
-use crate::transport::routes::ConnectionInfo;
+use crate::transport::open::ConnectionInfo;
 
 /// Serves one client from its opening to its end.
 pub(crate) async fn run(registry: Arc<Registry>, transport: AnyTransport, info: ConnectionInfo) {
