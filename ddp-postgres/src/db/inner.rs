@@ -3,13 +3,14 @@
 use std::sync::{Arc, Weak};
 
 use ddp_server::Error as HandlerError;
-use ddp_server::live_query::{DataSource, Observation, Observer};
+use ddp_server::live_query::{DataSource, Documents, Observation, Observer};
 use ddp_server::query::Query;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use crate::error::Error;
 use crate::intake::dispatch::Intake;
+use crate::read::fetch::fetch;
 use crate::read::plan::plan;
 use crate::read::reader::Reader;
 use crate::table::collection::{Current, TableCollection, TableState};
@@ -49,6 +50,16 @@ impl DataSource for Inner {
             }
             joined.ready.await.map_err(|_| Error::closed())??;
             Ok(observation)
+        }
+        .boxed()
+    }
+
+    fn fetch<'a>(&'a self, query: &'a Query) -> BoxFuture<'a, Result<Documents, HandlerError>> {
+        async move {
+            let collection = self.intake.collection(&query.collection);
+            let collection =
+                collection.ok_or_else(|| Error::no_such_collection(&query.collection))?;
+            fetch(&self.reader, collection, query).await
         }
         .boxed()
     }

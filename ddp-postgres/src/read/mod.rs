@@ -5,6 +5,7 @@
 //! changes, and [`sql`] how the database evaluates it.
 
 mod condition;
+pub(crate) mod fetch;
 pub(crate) mod load;
 pub(crate) mod plan;
 pub(crate) mod reader;
