@@ -6,6 +6,7 @@ pub mod dice;
 mod feeds;
 pub mod load;
 pub mod peer;
+pub mod program;
 pub mod proxy;
 
 pub use client::Client;
