@@ -5,20 +5,21 @@ use std::sync::Arc;
 
 use ddp_core::SubscriptionKey;
 use ddp_core::ejson::{self, Ejson};
-use ddp_core::merge_box::{PublicationStrategy, Source};
+use ddp_core::merge_box::PublicationStrategy;
 use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Connection, FromContext, Invocation, UserId};
-use crate::by_hand::{ByHand, Fields, forgotten, forgotten_place};
-use crate::callbacks::Callbacks;
+use super::by_hand::{ByHand, Fields, forgotten, forgotten_place};
+use super::connection::Connection;
+use super::invocation::{Host, Invocation, invoke};
+use super::user_id::UserId;
 use crate::collection::Collection;
+use crate::connection::mail::Mail;
 use crate::error::Error;
+use crate::handler::callbacks::Callbacks;
 use crate::live_query::Observer;
-use crate::mailbox::Mail;
-use crate::publication::{PublicationContext, Request};
-use crate::server::Server;
+use crate::live_query::sink::Sink;
 
 /// One client's subscription, Meteor's `this` in a publish function. Cheap to clone.
 ///
@@ -29,8 +30,15 @@ use crate::server::Server;
 #[derive(Clone)]
 pub struct Subscription(Arc<Inner>);
 
+/// What is subscribed to. It outlives a run of the publication, to be run again for another user.
+pub(crate) struct Request {
+    /// None of a universal publication.
+    pub(crate) name: Option<String>,
+    pub(crate) params: Vec<Ejson>,
+}
+
 struct Inner {
-    server: Server,
+    host: Arc<dyn Host>,
     connection: Connection,
     key: SubscriptionKey,
     user_id: Option<UserId>,
@@ -41,14 +49,14 @@ struct Inner {
 
 impl Subscription {
     pub(crate) fn new(
-        server: Server,
+        host: Arc<dyn Host>,
         connection: Connection,
         key: SubscriptionKey,
         user_id: Option<UserId>,
         request: Arc<Request>,
     ) -> Self {
         let (documents, on_stop) = Default::default();
-        Self(Arc::new(Inner { server, connection, key, user_id, request, documents, on_stop }))
+        Self(Arc::new(Inner { host, connection, key, user_id, request, documents, on_stop }))
     }
 
     /// Publishes a document. One that is there already is replaced.
@@ -210,11 +218,13 @@ impl Subscription {
         method: &str,
         params: impl Serialize,
     ) -> Result<R, Error> {
-        self.0.server.invoke(method, params, Invocation::by_publication(self)).await
+        let (connection, user_id) = (self.0.connection.clone(), self.0.user_id.clone());
+        let invocation = Invocation::by_publication(Arc::clone(&self.0.host), connection, user_id);
+        invoke(&self.0.host, method, params, invocation).await
     }
 
-    pub(crate) fn server(&self) -> &Server {
-        &self.0.server
+    pub(crate) fn host(&self) -> &Arc<dyn Host> {
+        &self.0.host
     }
 
     pub(crate) fn request(&self) -> &Arc<Request> {
@@ -227,7 +237,8 @@ impl Subscription {
 
     /// Takes the documents of a cursor to the session.
     pub(crate) fn observer(&self) -> Observer {
-        Observer::new(Arc::clone(self.0.connection.mailbox()), self.0.key, Source::Cursor)
+        let sink: Arc<dyn Sink> = Arc::clone(self.0.connection.mailbox()) as _;
+        Observer::new(sink, self.0.key.into())
     }
 
     /// The subscription has ended.
@@ -253,8 +264,7 @@ impl Subscription {
     }
 
     fn forgets<T>(&self, collection: &Collection<T>) -> bool {
-        let strategies = &self.0.server.config().session.strategies;
-        strategies.of(collection.name()) == PublicationStrategy::NoMergeNoHistory
+        self.0.host.strategy(collection.name()) == PublicationStrategy::NoMergeNoHistory
     }
 }
 
@@ -270,15 +280,18 @@ fn fields_of(document: &impl Serialize) -> Result<Fields, Error> {
     }
 }
 
-impl<S> FromContext<PublicationContext, S> for Subscription {
-    fn from_context(context: &PublicationContext, _: &S) -> Result<Self, Error> {
-        Ok(context.subscription.clone())
+impl fmt::Display for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            Some(name) => write!(f, "publication '{name}'"),
+            None => f.write_str("a universal publication"),
+        }
     }
 }
 
-impl<S> FromContext<PublicationContext, S> for Server {
-    fn from_context(context: &PublicationContext, _: &S) -> Result<Self, Error> {
-        Ok(context.subscription.server().clone())
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Request").field(&self.name).field(&self.params).finish()
     }
 }
 

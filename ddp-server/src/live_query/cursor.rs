@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ddp_core::FieldName;
 
-use super::Driver;
+use super::source::DataSource;
 use crate::collection::Collection;
 use crate::query::{Predicate, Query, SortKey};
 
@@ -20,15 +20,15 @@ pub struct Cursor<T> {
 /// A [`Cursor`] that forgot the type of its documents, to be returned along with others.
 #[derive(Clone)]
 pub struct AnyCursor {
-    pub(crate) driver: Arc<dyn Driver>,
+    pub(crate) source: Arc<dyn DataSource>,
     pub(crate) query: Query,
 }
 
 impl<T> Cursor<T> {
     /// All documents of a collection, for data sources to offer.
     #[must_use]
-    pub fn new(driver: Arc<dyn Driver>, collection: &Collection<T>) -> Self {
-        let inner = AnyCursor { driver, query: Query::all(collection.name()) };
+    pub fn new(source: Arc<dyn DataSource>, collection: &Collection<T>) -> Self {
+        let inner = AnyCursor { source, query: Query::all(collection.name()) };
         Self { inner, documents: PhantomData }
     }
 

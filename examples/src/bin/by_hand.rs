@@ -42,7 +42,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 
-    let server = Server::builder().publish("countdown", countdown).with_state(());
+    let server = Server::builder().publish("countdown", countdown).build();
     server.serve(ddp_examples::listen().await?).await?;
     Ok(())
 }

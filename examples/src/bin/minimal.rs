@@ -44,7 +44,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let url = ddp_examples::database_url()?;
     let table = "CREATE TABLE IF NOT EXISTS tasks \
                  (id text PRIMARY KEY, text text NOT NULL, checked boolean NOT NULL DEFAULT false)";
-    ddp_postgres::execute(&url, table).await?;
+    Db::run_script(&url, table).await?;
     let db = Db::builder(url).table(Table::new("tasks").camel_case()).connect().await?;
     let server = Server::builder()
         .publish("tasks.open", open_tasks)

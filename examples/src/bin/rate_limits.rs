@@ -44,7 +44,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .rate_limit(logins)
         .rate_limit(subscriptions)
         .method("login", login)
-        .with_state(());
+        .build();
     server.serve(ddp_examples::listen().await?).await?;
     Ok(())
 }

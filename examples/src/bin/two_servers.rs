@@ -50,7 +50,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let url = ddp_examples::database_url()?;
     let table = "CREATE TABLE IF NOT EXISTS tasks (id text PRIMARY KEY, text text NOT NULL)";
-    ddp_postgres::execute(&url, table).await?;
+    Db::run_script(&url, table).await?;
     let (one, two) = (server(&url).await?, server(&url).await?);
     let first = ddp_examples::listen().await?;
     let second = ddp_examples::listen_on("SECOND_PORT", 3001).await?;

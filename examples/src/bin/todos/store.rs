@@ -130,7 +130,7 @@ impl Store {
 }
 
 async fn connect(url: &str) -> Result<Db, AnyError> {
-    ddp_postgres::execute(url, SETUP).await?;
+    Db::run_script(url, SETUP).await?;
     Ok(Db::builder(url).table(Table::new("tasks").camel_case()).connect().await?)
 }
 
