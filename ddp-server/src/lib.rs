@@ -33,7 +33,7 @@
 //! Publications and methods are async functions whose arguments are [extracted](extract). A
 //! publication returns [cursors](Cursor) of a data source, whose documents are then kept live, or
 //! manages its documents itself with a [`Subscription`](extract::Subscription). A data source is
-//! anything that implements [`live_query::Driver`]: [`MemoryCollection`] here, PostgreSQL in the
+//! anything that implements [`live_query::DataSource`]: [`MemoryCollection`] here, PostgreSQL in the
 //! crate `ddp-postgres`.
 //!
 //! This crate knows no SQL, and leaves the protocol itself to `ddp-core`.
@@ -47,30 +47,25 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-mod by_hand;
-mod callbacks;
+mod builder;
 mod collection;
 mod config;
 mod connection;
-mod courier;
 mod error;
 pub mod extract;
 #[cfg(feature = "__fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod guide;
 mod handler;
 pub mod live_query;
-mod mailbox;
 mod memory;
-mod method;
-mod outbound;
-mod publication;
 pub mod query;
 pub mod random;
 pub mod rate_limit;
-mod running;
+mod registry;
 mod server;
-mod sessions;
+mod signature;
 #[cfg(feature = "sockjs")]
 pub mod sockjs;
 mod stats;
@@ -80,19 +75,19 @@ mod write_fence;
 #[doc(no_inline)]
 pub use ddp_core::merge_box::{PublicationStrategies, PublicationStrategy};
 
+pub use builder::{Plugged, Plugin, PluginBuilder, ServerBuilder};
 pub use collection::Collection;
 #[cfg(feature = "compression")]
 pub use config::Compression;
 pub use config::{Config, EnvError};
 pub use error::Error;
 pub use extract::{FromRef, State};
-pub use handler::Handler;
+pub use handler::{Handler, IntoMethodResult, IntoPublication, MethodContext, PublicationContext};
 pub use live_query::{AnyCursor, Cursor};
 pub use memory::MemoryCollection;
-pub use method::{IntoMethodResult, MethodContext};
-pub use publication::{IntoPublication, PublicationContext};
 pub use query::field;
-pub use server::{Server, ServerBuilder};
+pub use server::Server;
+pub use signature::{ParamNames, Signature};
 pub use stats::Stats;
 pub use transport::Headers;
 pub use write_fence::{Write, WriteFence};

@@ -45,7 +45,7 @@ use crate::transport::AnyTransport;
 use crate::transport::Headers;
 use crate::transport::Transport;
 use crate::transport::TransportConfig;
-use crate::transport::routes::ConnectionInfo;
+use crate::transport::open::ConnectionInfo;
 pub use crate::transport::sockjs::Options;
 pub use crate::transport::sockjs::Protocol;
 use crate::transport::sockjs::router as routes;

@@ -6,22 +6,25 @@ use std::sync::Arc;
 use ddp_core::session::CallKey;
 use parking_lot::Mutex;
 
-use crate::mailbox::{Mail, Mailbox};
-
 /// Delays a method's `updated` until its writes have been sent to the client, as Meteor's
 /// `WriteFence` does. Methods get it as an argument and hand it to the data source that they write
 /// to; a write that does not know the fence is not waited for. Cheap to clone.
 #[derive(Clone)]
 pub struct WriteFence(Arc<Inner>);
 
+/// Whoever is told that the fence of a call has fired.
+pub(crate) trait Fired: Send + Sync {
+    fn fired(&self, call: CallKey);
+}
+
 struct Inner {
     state: Mutex<ddp_core::WriteFence>,
-    fired: Option<(Arc<Mailbox>, CallKey)>,
+    fired: Option<(Arc<dyn Fired>, CallKey)>,
 }
 
 impl WriteFence {
-    pub(crate) fn new(mailbox: Arc<Mailbox>, call: CallKey) -> Self {
-        Self(Arc::new(Inner { state: Mutex::default(), fired: Some((mailbox, call)) }))
+    pub(crate) fn new(caller: Arc<dyn Fired>, call: CallKey) -> Self {
+        Self(Arc::new(Inner { state: Mutex::default(), fired: Some((caller, call)) }))
     }
 
     /// A fence for writes that no client waits for.
@@ -45,8 +48,8 @@ impl WriteFence {
     }
 
     fn fire_if(&self, fires: bool) {
-        if let Some((mailbox, call)) = self.0.fired.as_ref().filter(|_| fires) {
-            mailbox.push(Mail::Updated(*call));
+        if let Some((caller, call)) = self.0.fired.as_ref().filter(|_| fires) {
+            caller.fired(*call);
         }
     }
 }

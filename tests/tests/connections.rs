@@ -137,8 +137,8 @@ async fn a_client_that_takes_nothing_is_disconnected() {
     let gone = async {
         // The first look may come before the server has seen the connection.
         let mut was_there = false;
-        while !was_there || server.connections() != 0 {
-            was_there |= server.connections() != 0;
+        while !was_there || server.connection_count() != 0 {
+            was_there |= server.connection_count() != 0;
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
@@ -188,7 +188,7 @@ async fn half_a_request_does_not_keep_the_server_from_ending() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_left_behind_a_full_queue_is_noticed() {
     let mut config = quick_heartbeats();
-    config.session.queued_messages_max = 10;
+    config.session.inbox_messages_max = 10;
     let (server, _) = notes_server(config, 0);
     let address = serve(&server).await;
     let mut client = Client::connect(address).await;
@@ -197,7 +197,7 @@ async fn a_client_that_left_behind_a_full_queue_is_noticed() {
     }
     client.close().await;
     let gone = async {
-        while server.connections() != 0 {
+        while server.connection_count() != 0 {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
@@ -276,7 +276,7 @@ async fn what_precedes_the_end_is_sent() {
             subscription.ready();
             connection.close();
         })
-        .with_state(());
+        .build();
     let address = serve(&server).await;
     let subscribe = r#"{"msg":"sub","id":"1","name":"bye"}"#;
     let texts = texts(open(address, &[CONNECT, subscribe]).await).await;
@@ -311,7 +311,7 @@ async fn a_stubs_ids_are_the_methods_ids() {
             let id = |collection| invocation.random_id(collection);
             Ok::<_, Error>([id("notes"), id("notes"), id("tasks")])
         })
-        .with_state(());
+        .build();
     let mut client = Client::connect(serve(&server).await).await;
     let call = json!({"msg": "method", "id": "a", "method": "ids", "randomSeed": "seed"});
     client.send(&call).await;

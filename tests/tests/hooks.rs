@@ -26,7 +26,7 @@ async fn on_connection_gets_a_handle_that_closes_from_anywhere() {
             sender.send(Some(connection.clone())).unwrap();
         })
         .on_connection(|_| panic!("a hook that panics harms nobody"))
-        .with_state(());
+        .build();
     let address = serve(&server).await;
     let mut peer =
         Peer::connect_with(address, &[("user-agent", "a test"), ("cookie", "x=y")]).await;
@@ -59,7 +59,7 @@ async fn on_close_comes_after_on_stop_and_at_once_if_it_is_late() {
             subscription.on_stop(on_stop.clone());
             async move { subscription.ready() }
         })
-        .with_state(());
+        .build();
     let mut peer = Peer::connect(serve(&server).await).await;
     peer.sub("1", "all", json!([])).await;
     peer.expect([json!({"msg": "ready", "subs": ["1"]})]).await;
@@ -87,7 +87,7 @@ async fn the_client_address_by_the_number_of_proxies() {
             .method("address", async |connection: Connection| {
                 Ok::<_, Error>(connection.client_address().map(str::to_owned))
             })
-            .with_state(());
+            .build();
         let header = header.map(|value| ("x-forwarded-for", value));
         let mut peer = Peer::connect_with(serve(&server).await, header.as_slice()).await;
         assert_eq!(peer.call("address", json!([])).await["result"], expected, "{header:?}");
@@ -101,7 +101,7 @@ async fn on_message_sees_each_message_in_its_turn() {
         .on_message(move |connection, text| {
             sender.send((connection.id().to_owned(), text.to_owned())).unwrap();
         })
-        .with_state(());
+        .build();
     let mut peer = Peer::connect(serve(&server).await).await;
     let unsub = json!({"msg": "unsub", "id": "x"});
     peer.send(unsub.clone()).await;
@@ -117,7 +117,7 @@ async fn on_message_sees_each_message_in_its_turn() {
 async fn an_id_in_use_is_ignored_unless_there_is_no_such_publication() {
     let server = Server::builder()
         .publish("all", async |subscription: Subscription| subscription.ready())
-        .with_state(());
+        .build();
     let mut peer = Peer::connect(serve(&server).await).await;
     peer.sub("1", "all", json!([])).await;
     peer.expect([json!({"msg": "ready", "subs": ["1"]})]).await;
@@ -150,7 +150,7 @@ async fn universal_publications_begin_with_the_connection_and_at_run_time() {
             assert_eq!(outer.as_deref(), connection.as_ref().map(Connection::id));
             Ok::<_, Error>(outer)
         })
-        .with_state(());
+        .build();
     let address = serve(&server).await;
     let (mut one, mut two) = (Peer::connect(address).await, Peer::connect(address).await);
     one.expect([added("first")]).await;
@@ -186,7 +186,7 @@ async fn publications_with_names_are_made_and_replaced_at_run_time() {
             server.publish("late", publication, ());
             Ok::<_, Error>(())
         })
-        .with_state(());
+        .build();
     let mut peer = Peer::connect(serve(&server).await).await;
     peer.sub("s0", "late", json!([])).await;
     assert_eq!(peer.recv().await["error"]["error"], 404);
@@ -205,7 +205,7 @@ async fn a_universal_publication_that_fails_says_so_without_an_id() {
             subscription.added(&TOKENS, "first", &json!({}))?;
             Err::<(), _>(Error::client(403, "Forbidden"))
         })
-        .with_state(());
+        .build();
     let mut peer = Peer::connect(serve(&server).await).await;
     peer.expect([added("first"), json!({"msg": "removed", "collection": "tokens", "id": "first"})])
         .await;

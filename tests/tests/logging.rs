@@ -64,7 +64,7 @@ async fn internal_errors_are_logged_in_full_and_clients_get_500() {
         .publish("later", async |subscription: Subscription| {
             subscription.error(Error::internal("it went away"));
         })
-        .with_state(());
+        .build();
     let mut peer = Peer::connect(serve(&server).await).await;
     log.take();
     let internal = json!({

@@ -60,7 +60,7 @@ async fn clock(
     Params((zone,)): Params<(String,)>,
     subscription: Subscription,
 ) -> Result<(), Error> {
-    assert!(connection.remote_address().is_some());
+    assert!(connection.remote_addr().is_some());
     let _on_drop = OnDrop(remote.dropped.clone());
     let mut clock = Clock { ticks: 0, zone: Some(zone) };
     subscription.added(&CLOCKS, "a", &clock)?;
@@ -214,7 +214,7 @@ async fn a_server_is_mounted_in_an_existing_router() {
     assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("fine"), "{answer}");
 
     // Closing the server ends its clients with a code, and no others are accepted.
-    assert_eq!(server.connections(), 1);
+    assert_eq!(server.connection_count(), 1);
     let closing = tokio::spawn(async move { server.close().await });
     let mut raw =
         tokio_tungstenite::connect_async(format!("ws://{address}/websocket")).await.unwrap().0;
@@ -270,7 +270,7 @@ async fn panics_and_missing_handlers_cost_one_call() {
         .method("nothing", async || Ok::<(), Error>(()))
         .method("null", async || Ok::<Option<u8>, Error>(None))
         .publish("panic", async || -> () { panic!("on purpose") })
-        .with_state(());
+        .build();
     let mut client = Client::connect(listen(server.router()).await).await;
     for method in ["panic", "late"] {
         let result = client.call(method, json!([])).await;

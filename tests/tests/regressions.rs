@@ -152,7 +152,7 @@ async fn a_connection_that_is_closed_ends_at_once() {
             });
             connection.close();
         })
-        .with_state(());
+        .build();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move { server.serve(listener).await });

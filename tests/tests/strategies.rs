@@ -39,7 +39,7 @@ async fn peer(strategy: PublicationStrategy) -> Peer {
     let server = Server::builder()
         .publish("script", script)
         .publication_strategy("events", strategy)
-        .with_state(());
+        .build();
     Peer::connect(serve(&server).await).await
 }
 
@@ -187,7 +187,7 @@ async fn a_client_too_far_behind_with_what_cannot_be_left_out_is_disconnected() 
             Ok::<_, Error>(())
         })
         .publication_strategy("events", PublicationStrategy::NoMergeNoHistory)
-        .with_state(());
+        .build();
     let address = serve(&server).await;
     let mut peer = Peer::connect(address).await;
     peer.sub("s1", "flood", json!([])).await;

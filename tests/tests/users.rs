@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ddp_server::extract::{Invocation, Params, Subscription, UserId};
-use ddp_server::live_query::{Driver, Observation, Observer};
+use ddp_server::live_query::{DataSource, Documents, Observation, Observer};
 use ddp_server::query::Query;
 use ddp_server::{Collection, Cursor, Error, MemoryCollection, Server, State, field};
 use ddp_tests::Peer;
@@ -282,7 +282,7 @@ async fn a_connection_that_ends_while_its_user_changes_leaves_no_method_behind()
                 Ok::<_, Error>(())
             }
         })
-        .with_state(());
+        .build();
     let mut peer = Peer::connect(serve(&server).await).await;
     peer.sub("s1", "stuck", json!([])).await;
     peer.method("m", "setUser", json!([])).await;
@@ -311,7 +311,7 @@ async fn a_refusal_is_not_lost_when_a_method_changes_the_user_after_it_has_retur
                 Ok::<_, Error>(())
             }
         })
-        .with_state(());
+        .build();
     let mut peer = Peer::connect(serve(&server).await).await;
     peer.method("m", "setUserLate", json!([])).await;
     peer.sub("s1", "unknown", json!([])).await;
@@ -336,7 +336,7 @@ async fn a_login_that_fails_changes_the_user_of_no_invocation() {
             invocation.unblock();
             invocation.call::<Option<String>>("tryToLogIn", ()).await
         })
-        .with_state(());
+        .build();
     let mut peer = Peer::connect(serve(&server).await).await;
     assert_eq!(peer.call("outer", json!([])).await["result"], Value::Null);
 }
@@ -346,7 +346,7 @@ async fn what_the_run_of_before_observed_is_given_up_when_all_have_run_anew() {
     /// Counts who observes it.
     struct Source(Arc<()>);
 
-    impl Driver for Source {
+    impl DataSource for Source {
         fn observe<'a>(
             &'a self,
             _: &'a Query,
@@ -354,6 +354,10 @@ async fn what_the_run_of_before_observed_is_given_up_when_all_have_run_anew() {
         ) -> BoxFuture<'a, Result<Observation, Error>> {
             let observation = Observation::new(Arc::clone(&self.0));
             async move { Ok(observation) }.boxed()
+        }
+
+        fn fetch<'a>(&'a self, _: &'a Query) -> BoxFuture<'a, Result<Documents, Error>> {
+            async { Ok(Documents::new()) }.boxed()
         }
     }
 
@@ -366,7 +370,7 @@ async fn what_the_run_of_before_observed_is_given_up_when_all_have_run_anew() {
             async move { cursor }
         })
         .method("setUser", set_user)
-        .with_state(());
+        .build();
     let mut peer = Peer::connect(serve(&server).await).await;
     peer.sub("s1", "public", json!([])).await;
     peer.expect([json!({"msg": "ready", "subs": ["s1"]})]).await;
@@ -398,7 +402,7 @@ async fn a_run_that_stops_when_it_is_to_run_anew_anyway_runs_anew() {
                 run.expect("it ran").added(&NOTES, "1", &note)
             }
         })
-        .with_state(());
+        .build();
     let mut peer = Peer::connect(serve(&server).await).await;
     peer.sub("s1", "notes", json!([])).await;
     peer.expect([json!({"msg": "ready", "subs": ["s1"]})]).await;

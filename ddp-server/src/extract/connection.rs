@@ -4,14 +4,10 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::FromContext;
-use crate::callbacks::{Callbacks, guard};
-use crate::error::Error;
-use crate::mailbox::Mailbox;
-use crate::method::MethodContext;
-use crate::publication::PublicationContext;
+use crate::connection::mailbox::Mailbox;
+use crate::handler::callbacks::{Callbacks, guard};
 use crate::transport::Headers;
-use crate::transport::routes::ConnectionInfo;
+use crate::transport::open::ConnectionInfo;
 
 /// A client's connection, Meteor's `this.connection`: what handlers run for, and what
 /// [`on_connection`](crate::ServerBuilder::on_connection) is given. Cheap to clone, and usable from
@@ -24,7 +20,7 @@ pub struct Connection(Arc<Inner>);
 
 struct Inner {
     id: Arc<str>,
-    remote_address: Option<SocketAddr>,
+    remote_addr: Option<SocketAddr>,
     client_address: Option<Box<str>>,
     headers: Headers,
     mailbox: Arc<Mailbox>,
@@ -43,7 +39,7 @@ impl Connection {
         Self(Arc::new(Inner {
             id: id.into(),
             client_address: client_address(remote_addr, &headers, forwarded_count),
-            remote_address: remote_addr,
+            remote_addr,
             headers,
             mailbox,
             on_close: Callbacks::default(),
@@ -58,8 +54,8 @@ impl Connection {
 
     /// The address of the other end of the socket, perhaps a proxy's, if the server was given it.
     #[must_use]
-    pub fn remote_address(&self) -> Option<SocketAddr> {
-        self.0.remote_address
+    pub fn remote_addr(&self) -> Option<SocketAddr> {
+        self.0.remote_addr
     }
 
     /// The client's IP address, Meteor's `clientAddress`: that of the other end of the socket or,
@@ -125,24 +121,5 @@ impl fmt::Debug for Connection {
             .field("id", &self.0.id)
             .field("client_address", &self.0.client_address)
             .finish_non_exhaustive()
-    }
-}
-
-impl<S> FromContext<PublicationContext, S> for Connection {
-    fn from_context(context: &PublicationContext, _: &S) -> Result<Self, Error> {
-        Ok(context.subscription.connection().clone())
-    }
-}
-
-impl<S> FromContext<MethodContext, S> for Option<Connection> {
-    fn from_context(context: &MethodContext, _: &S) -> Result<Self, Error> {
-        Ok(context.invocation.connection().cloned())
-    }
-}
-
-impl<S> FromContext<MethodContext, S> for Connection {
-    fn from_context(context: &MethodContext, _: &S) -> Result<Self, Error> {
-        let connection = context.invocation.connection().cloned();
-        connection.ok_or_else(|| Error::internal("the server called this method by itself"))
     }
 }

@@ -1,32 +1,66 @@
 //! The running method call.
 
+use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
+use ddp_core::ejson::{self, Ejson};
+use ddp_core::merge_box::PublicationStrategy;
 use ddp_core::random::RandomStream;
 use ddp_core::session::CallKey;
 use futures::channel::oneshot;
+use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Connection, FromContext, Subscription, UserId};
+use super::connection::Connection;
+use super::user_id::UserId;
+use crate::connection::mail::Mail;
 use crate::error::Error;
-use crate::mailbox::Mail;
-use crate::method::MethodContext;
 use crate::random;
-use crate::server::Server;
 use crate::write_fence::WriteFence;
 
 /// A method's invocation, Meteor's `this` in a method. Cheap to clone.
 #[derive(Clone)]
 pub struct Invocation(Arc<Inner>);
 
+/// What a running handler reaches of the server that runs it.
+pub(crate) trait Host: Any + Send + Sync {
+    /// Runs a method by its name. The answer is its result as EJSON text, `None` for `undefined`.
+    fn invoke(
+        &self,
+        method: &str,
+        params: Vec<Ejson>,
+        invocation: Invocation,
+    ) -> BoxFuture<'static, Result<Option<String>, Error>>;
+
+    /// How a collection's documents are merged.
+    fn strategy(&self, collection: &str) -> PublicationStrategy;
+}
+
+/// Runs a method with typed parameters and result.
+pub(crate) async fn invoke<R: DeserializeOwned>(
+    host: &Arc<dyn Host>,
+    method: &str,
+    params: impl Serialize,
+    invocation: Invocation,
+) -> Result<R, Error> {
+    let params = match ejson::to_value(&params)? {
+        Ejson::Array(params) => params,
+        Ejson::Null => Vec::new(),
+        other => return Err(Error::internal(format!("parameters must be a tuple, not {other}"))),
+    };
+    let result = host.invoke(method, params, invocation).await?;
+    Ok(ejson::from_text(result.as_deref().unwrap_or("null"))?)
+}
+
 struct Inner {
-    server: Server,
+    host: Arc<dyn Host>,
     caller: Caller,
     state: Mutex<State>,
-    random: Mutex<RandomStream>,
+    /// Without a seed of the caller's it is made when it is first drawn from.
+    random: Mutex<Option<RandomStream>>,
     fence: WriteFence,
 }
 
@@ -39,51 +73,54 @@ struct State {
 enum Caller {
     Client(Connection, CallKey),
     Method(Invocation),
-    Publication(Subscription),
+    Publication(Connection),
     Server,
 }
 
 impl Invocation {
     fn new(
-        server: Server,
+        host: Arc<dyn Host>,
         caller: Caller,
         user_id: Option<UserId>,
-        random: RandomStream,
+        random: Option<RandomStream>,
         fence: WriteFence,
     ) -> Self {
         let state = Mutex::new(State { user_id, has_unblocked: false });
-        Self(Arc::new(Inner { server, caller, state, random: Mutex::new(random), fence }))
+        Self(Arc::new(Inner { host, caller, state, random: Mutex::new(random), fence }))
     }
 
     pub(crate) fn by_client(
-        server: Server,
+        host: Arc<dyn Host>,
         connection: Connection,
         call: CallKey,
         user_id: Option<UserId>,
         random_seed: Option<&str>,
     ) -> Self {
-        let fence = WriteFence::new(Arc::clone(connection.mailbox()), call);
-        let random = random_seed.map_or_else(random::stream, RandomStream::from_seed);
-        Self::new(server, Caller::Client(connection, call), user_id, random, fence)
+        let fence = WriteFence::new(Arc::clone(connection.mailbox()) as _, call);
+        let random = random_seed.map(RandomStream::from_seed);
+        Self::new(host, Caller::Client(connection, call), user_id, random, fence)
     }
 
-    pub(crate) fn by_publication(subscription: &Subscription) -> Self {
-        let caller = Caller::Publication(subscription.clone());
-        let user_id = subscription.user_id().cloned();
-        let server = subscription.server().clone();
-        Self::new(server, caller, user_id, random::stream(), WriteFence::detached())
+    pub(crate) fn by_publication(
+        host: Arc<dyn Host>,
+        connection: Connection,
+        user_id: Option<UserId>,
+    ) -> Self {
+        let caller = Caller::Publication(connection);
+        Self::new(host, caller, user_id, None, WriteFence::detached())
     }
 
-    pub(crate) fn by_server(server: Server) -> Self {
-        Self::new(server, Caller::Server, None, random::stream(), WriteFence::detached())
+    pub(crate) fn by_server(host: Arc<dyn Host>) -> Self {
+        Self::new(host, Caller::Server, None, None, WriteFence::detached())
     }
 
     /// The invocation of a method that this one calls: the same connection, user and write fence,
     /// and a random stream that the client's stub can foresee.
     fn nested(&self, method: &str) -> Self {
-        let random = RandomStream::from_seed(self.0.random.lock().rpc_seed(method));
+        let seed = self.0.random.lock().get_or_insert_with(random::stream).rpc_seed(method);
+        let random = Some(RandomStream::from_seed(seed));
         let caller = Caller::Method(self.clone());
-        Self::new(self.0.server.clone(), caller, self.user_id(), random, self.0.fence.clone())
+        Self::new(Arc::clone(&self.0.host), caller, self.user_id(), random, self.0.fence.clone())
     }
 
     /// The user on whose behalf the method runs: the one who was logged in when it began, or whom it
@@ -144,7 +181,7 @@ impl Invocation {
     /// same in the same order, so that the document does not flicker at the client.
     #[must_use]
     pub fn random_id(&self, collection: &str) -> String {
-        self.0.random.lock().document_id(collection)
+        self.0.random.lock().get_or_insert_with(random::stream).document_id(collection)
     }
 
     /// The write fence, to be handed to the data source that the method writes to.
@@ -165,40 +202,21 @@ impl Invocation {
         method: &str,
         params: impl Serialize,
     ) -> Result<R, Error> {
-        self.0.server.invoke(method, params, self.nested(method)).await
+        invoke(&self.0.host, method, params, self.nested(method)).await
     }
 
     /// The connection that the method was called on; none if the server called it by itself.
     #[must_use]
     pub fn connection(&self) -> Option<&Connection> {
         match &self.0.caller {
-            Caller::Client(connection, _) => Some(connection),
+            Caller::Client(connection, _) | Caller::Publication(connection) => Some(connection),
             Caller::Method(outer) => outer.connection(),
-            Caller::Publication(subscription) => Some(subscription.connection()),
             Caller::Server => None,
         }
     }
 
-    pub(crate) fn server(&self) -> &Server {
-        &self.0.server
-    }
-}
-
-impl<S> FromContext<MethodContext, S> for Invocation {
-    fn from_context(context: &MethodContext, _: &S) -> Result<Self, Error> {
-        Ok(context.invocation.clone())
-    }
-}
-
-impl<S> FromContext<MethodContext, S> for WriteFence {
-    fn from_context(context: &MethodContext, _: &S) -> Result<Self, Error> {
-        Ok(context.invocation.fence().clone())
-    }
-}
-
-impl<S> FromContext<MethodContext, S> for Server {
-    fn from_context(context: &MethodContext, _: &S) -> Result<Self, Error> {
-        Ok(context.invocation.server().clone())
+    pub(crate) fn host(&self) -> &Arc<dyn Host> {
+        &self.0.host
     }
 }
 

@@ -6,12 +6,10 @@ use ddp_core::DdpError;
 use ddp_core::ejson::{self, Ejson};
 use serde::de::DeserializeOwned;
 
-use super::FromContext;
 use crate::error::Error;
-use crate::method::MethodContext;
-use crate::publication::PublicationContext;
 
-/// The arguments that the client gave, as a tuple: `Params((list_id,)): Params<(String,)>`.
+/// The arguments that the client gave, as a tuple, `Params((list_id,)): Params<(String,)>`, or as a
+/// struct with a field for each, in their order.
 ///
 /// Arguments of other types, or too many, are answered with `Match failed [400]`, as Meteor's
 /// `check` does; the log says where they differ. An argument that is missing counts as `null`, so
@@ -20,23 +18,10 @@ use crate::publication::PublicationContext;
 pub struct Params<T>(pub T);
 
 impl<T: DeserializeOwned> Params<T> {
-    fn extract(params: &[Ejson], handler: &dyn fmt::Display) -> Result<Self, Error> {
+    pub(super) fn extract(params: &[Ejson], handler: &dyn fmt::Display) -> Result<Self, Error> {
         ejson::from_value(Ejson::Array(params.to_vec())).map(Self).map_err(|error| {
             tracing::warn!("match failed in {handler}: {error}");
             DdpError::match_failed().into()
         })
-    }
-}
-
-impl<S, T: DeserializeOwned> FromContext<PublicationContext, S> for Params<T> {
-    fn from_context(context: &PublicationContext, _: &S) -> Result<Self, Error> {
-        let request = context.subscription.request();
-        Self::extract(&request.params, &**request)
-    }
-}
-
-impl<S, T: DeserializeOwned> FromContext<MethodContext, S> for Params<T> {
-    fn from_context(context: &MethodContext, _: &S) -> Result<Self, Error> {
-        Self::extract(&context.params, &format_args!("method '{}'", context.name))
     }
 }

@@ -10,15 +10,16 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Connection, FromContext, Invocation, UserId};
-use crate::by_hand::{ByHand, Fields, forgotten, forgotten_place};
-use crate::callbacks::Callbacks;
+use super::by_hand::{ByHand, Change, Fields, forgotten, forgotten_place};
+use super::connection::Connection;
+use super::invocation::{Host, Invocation, invoke};
+use super::user_id::UserId;
 use crate::collection::Collection;
+use crate::connection::mail::Mail;
 use crate::error::Error;
+use crate::handler::callbacks::Callbacks;
 use crate::live_query::Observer;
-use crate::mailbox::Mail;
-use crate::publication::{PublicationContext, Request};
-use crate::server::Server;
+use crate::live_query::sink::Sink;
 
 /// One client's subscription, Meteor's `this` in a publish function. Cheap to clone.
 ///
@@ -29,8 +30,15 @@ use crate::server::Server;
 #[derive(Clone)]
 pub struct Subscription(Arc<Inner>);
 
+/// What is subscribed to. It outlives a run of the publication, to be run again for another user.
+pub(crate) struct Request {
+    /// None of a universal publication.
+    pub(crate) name: Option<String>,
+    pub(crate) params: Vec<Ejson>,
+}
+
 struct Inner {
-    server: Server,
+    host: Arc<dyn Host>,
     connection: Connection,
     key: SubscriptionKey,
     user_id: Option<UserId>,
@@ -41,14 +49,14 @@ struct Inner {
 
 impl Subscription {
     pub(crate) fn new(
-        server: Server,
+        host: Arc<dyn Host>,
         connection: Connection,
         key: SubscriptionKey,
         user_id: Option<UserId>,
         request: Arc<Request>,
     ) -> Self {
         let (documents, on_stop) = Default::default();
-        Self(Arc::new(Inner { server, connection, key, user_id, request, documents, on_stop }))
+        Self(Arc::new(Inner { host, connection, key, user_id, request, documents, on_stop }))
     }
 
     /// Publishes a document. One that is there already is replaced.
@@ -64,9 +72,9 @@ impl Subscription {
         let fields = fields_of(document)?;
         self.update(|documents| {
             if self.forgets(collection) {
-                return forgotten(self.0.key, collection.name(), id, None, Some(fields));
+                return forgotten(collection.name(), id, None, Some(fields));
             }
-            documents.step(self.0.key, collection.name(), id, |_| Some(fields))
+            documents.step(collection.name(), id, |_| Some(fields))
         });
         Ok(())
     }
@@ -91,9 +99,9 @@ impl Subscription {
         }
         self.update(|documents| {
             if self.forgets(collection) {
-                return forgotten(self.0.key, collection.name(), id, Some(cleared), Some(set));
+                return forgotten(collection.name(), id, Some(cleared), Some(set));
             }
-            documents.step(self.0.key, collection.name(), id, |document| {
+            documents.step(collection.name(), id, |document| {
                 let mut fields: Fields = document?
                     .iter()
                     .filter(|(name, _)| {
@@ -112,9 +120,9 @@ impl Subscription {
     pub fn removed<T>(&self, collection: &Collection<T>, id: &str) {
         self.update(|documents| {
             if self.forgets(collection) {
-                return forgotten(self.0.key, collection.name(), id, Some(Fields::new()), None);
+                return forgotten(collection.name(), id, Some(Fields::new()), None);
             }
-            documents.step(self.0.key, collection.name(), id, |_| None)
+            documents.step(collection.name(), id, |_| None)
         });
     }
 
@@ -155,9 +163,9 @@ impl Subscription {
     ) {
         self.update(|documents| {
             if self.forgets(collection) {
-                return forgotten_place(self.0.key, collection.name(), id, fields, before);
+                return forgotten_place(collection.name(), id, fields, before);
             }
-            documents.place(self.0.key, collection.name(), id, fields, before)
+            documents.place(collection.name(), id, fields, before)
         });
     }
 
@@ -210,11 +218,13 @@ impl Subscription {
         method: &str,
         params: impl Serialize,
     ) -> Result<R, Error> {
-        self.0.server.invoke(method, params, Invocation::by_publication(self)).await
+        let (connection, user_id) = (self.0.connection.clone(), self.0.user_id.clone());
+        let invocation = Invocation::by_publication(Arc::clone(&self.0.host), connection, user_id);
+        invoke(&self.0.host, method, params, invocation).await
     }
 
-    pub(crate) fn server(&self) -> &Server {
-        &self.0.server
+    pub(crate) fn host(&self) -> &Arc<dyn Host> {
+        &self.0.host
     }
 
     pub(crate) fn request(&self) -> &Arc<Request> {
@@ -227,7 +237,8 @@ impl Subscription {
 
     /// Takes the documents of a cursor to the session.
     pub(crate) fn observer(&self) -> Observer {
-        Observer::new(Arc::clone(self.0.connection.mailbox()), self.0.key, Source::Cursor)
+        let sink: Arc<dyn Sink> = Arc::clone(self.0.connection.mailbox()) as _;
+        Observer::new(sink, self.0.key.into())
     }
 
     /// The subscription has ended.
@@ -242,19 +253,23 @@ impl Subscription {
 
     /// Changes the documents and mails what that means, under the lock: steps must reach the mailbox
     /// in their order.
-    fn update(&self, change: impl FnOnce(&mut ByHand) -> Option<Mail>) {
+    fn update(&self, change: impl FnOnce(&mut ByHand) -> Option<Change>) {
         let mut documents = self.0.documents.lock();
         if self.0.on_stop.is_over() {
             return;
         }
-        if let Some(mail) = change(&mut documents) {
-            self.push(mail);
-        }
+        let key = self.0.key;
+        let Some(change) = change(&mut documents) else { return };
+        self.push(match change {
+            Change::Step(delta) => Mail::Delta(key, Source::ByHand, delta),
+            Change::Exact(delta) => Mail::Exact(key, delta),
+            Change::Placed(delta, placement) => Mail::Placed(key, delta, placement),
+            Change::Direct(direct) => Mail::Direct(key, direct),
+        });
     }
 
     fn forgets<T>(&self, collection: &Collection<T>) -> bool {
-        let strategies = &self.0.server.config().session.strategies;
-        strategies.of(collection.name()) == PublicationStrategy::NoMergeNoHistory
+        self.0.host.strategy(collection.name()) == PublicationStrategy::NoMergeNoHistory
     }
 }
 
@@ -270,15 +285,18 @@ fn fields_of(document: &impl Serialize) -> Result<Fields, Error> {
     }
 }
 
-impl<S> FromContext<PublicationContext, S> for Subscription {
-    fn from_context(context: &PublicationContext, _: &S) -> Result<Self, Error> {
-        Ok(context.subscription.clone())
+impl fmt::Display for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            Some(name) => write!(f, "publication '{name}'"),
+            None => f.write_str("a universal publication"),
+        }
     }
 }
 
-impl<S> FromContext<PublicationContext, S> for Server {
-    fn from_context(context: &PublicationContext, _: &S) -> Result<Self, Error> {
-        Ok(context.subscription.server().clone())
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Request").field(&self.name).field(&self.params).finish()
     }
 }
 

@@ -4,13 +4,6 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use ddp_core::DdpError;
-
-use super::FromContext;
-use crate::error::Error;
-use crate::method::MethodContext;
-use crate::publication::PublicationContext;
-
 /// The id of the user who is logged in on the connection: Meteor's `this.userId`.
 ///
 /// As an argument of a handler it demands a user: without one the client gets the error
@@ -59,34 +52,5 @@ impl fmt::Display for UserId {
 impl fmt::Debug for UserId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
-    }
-}
-
-fn demand(user_id: Option<UserId>) -> Result<UserId, Error> {
-    let refusal = || DdpError::new("not-authorized", "You must be logged in").into();
-    user_id.ok_or_else(refusal)
-}
-
-impl<S> FromContext<PublicationContext, S> for Option<UserId> {
-    fn from_context(context: &PublicationContext, _: &S) -> Result<Self, Error> {
-        Ok(context.subscription.user_id().cloned())
-    }
-}
-
-impl<S> FromContext<PublicationContext, S> for UserId {
-    fn from_context(context: &PublicationContext, _: &S) -> Result<Self, Error> {
-        demand(context.subscription.user_id().cloned())
-    }
-}
-
-impl<S> FromContext<MethodContext, S> for Option<UserId> {
-    fn from_context(context: &MethodContext, _: &S) -> Result<Self, Error> {
-        Ok(context.invocation.user_id())
-    }
-}
-
-impl<S> FromContext<MethodContext, S> for UserId {
-    fn from_context(context: &MethodContext, _: &S) -> Result<Self, Error> {
-        demand(context.invocation.user_id())
     }
 }

@@ -31,14 +31,51 @@ pub trait Row: Send + Sync + 'static {
 /// What one transaction did to one collection.
 #[derive(Debug)]
 pub struct Batch<R> {
-    /// Names the transaction, so that a snapshot can tell whether it has seen it.
-    pub transaction: u64,
-    /// Everything that was there before the changes is gone.
-    pub truncated: bool,
-    /// The changes are not known one by one: live queries must read again.
-    pub requery: bool,
+    /// Tells which reads include it.
+    pub origin: Origin,
+    /// What happened.
+    pub content: Content<R>,
+}
+
+/// Where a [`Batch`] comes from, by which a source tells whether a read of its own includes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A transaction, under the source's number for it.
+    Transaction(u64),
+    /// A transaction whose rows were read later, at the point of the source that this number names.
+    Read(u64),
+    /// Something was missed. No read that began before is known to include it.
+    Gap,
+}
+
+/// What happened to the rows of a collection.
+#[derive(Debug)]
+pub enum Content<R> {
     /// The last state of each row that changed.
-    pub changes: Vec<Change<R>>,
+    Changes(Vec<Change<R>>),
+    /// Everything that was there before is gone; these rows came after that.
+    Truncated(Vec<Change<R>>),
+    /// The changes are not known one by one: live queries must read again.
+    Requery,
+}
+
+impl<R> Batch<R> {
+    /// The rows that are told one by one.
+    #[must_use]
+    pub fn changes(&self) -> &[Change<R>] {
+        match &self.content {
+            Content::Changes(changes) | Content::Truncated(changes) => changes,
+            Content::Requery => &[],
+        }
+    }
+
+    pub(super) fn is_requery(&self) -> bool {
+        matches!(self.content, Content::Requery)
+    }
+
+    pub(super) fn is_truncated(&self) -> bool {
+        matches!(self.content, Content::Truncated(_))
+    }
 }
 
 /// What happened to one row.

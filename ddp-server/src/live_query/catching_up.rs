@@ -9,11 +9,12 @@ use std::sync::Arc;
 use ddp_core::CollectionName;
 use futures::channel::oneshot;
 
+use super::batch::{Batch, Origin, Row};
 use super::contents::Contents;
-use super::multiplexer::Load;
-use super::observer::Deliveries;
-use super::queries::{Loading, State};
-use super::{Batch, Row};
+use super::deliveries::Deliveries;
+use super::live::State;
+use super::loading::{Loading, Parked};
+use super::plan::Load;
 
 /// How often in a row a query reads again because more changed meanwhile than it remembers. After that
 /// its observers are shown what was read, which may be older than what they have.
@@ -23,13 +24,6 @@ const OVERFLOWS_MAX: u32 = 3;
 /// how often in a row a gap may interrupt queries that make up for a gap, before each is published as
 /// soon as it has read: else nobody would ever see anything of a feed that breaks all the time.
 const INTERRUPTIONS_MAX: u32 = if cfg!(test) { 3 } else { 10 };
-
-/// What was read, brought up to now.
-pub(super) struct Parked {
-    pub(super) load: Load,
-    pub(super) contents: Contents,
-    pub(super) done: oneshot::Sender<Option<Load>>,
-}
 
 /// A load that is over.
 pub(super) struct Published<R> {
@@ -93,7 +87,7 @@ impl<R: Row> State<R> {
         &mut self,
         load: Load,
         mut contents: Contents,
-        has_seen: impl Fn(u64) -> bool,
+        has_seen: impl Fn(Origin) -> bool,
         done: oneshot::Sender<Option<Load>>,
     ) {
         let slot = load.slot;
@@ -101,7 +95,7 @@ impl<R: Row> State<R> {
         if loading.generation != load.generation || loading.parked.is_some() {
             return;
         }
-        let missed = |batch: &Arc<Batch<R>>| batch.requery && !has_seen(batch.transaction);
+        let missed = |batch: &Arc<Batch<R>>| batch.is_requery() && !has_seen(batch.origin);
         let has_missed = loading.has_overflowed || loading.buffer.iter().any(missed);
         if has_missed && let Some(repeat) = self.reload_once_more(slot) {
             // What they are shown is newer than what was read, or what others will read is.
@@ -111,8 +105,8 @@ impl<R: Row> State<R> {
         }
         let Some(loading) = self.loading(slot) else { return };
         let buffer = std::mem::take(&mut loading.buffer);
-        for batch in buffer.iter().filter(|batch| !has_seen(batch.transaction)) {
-            loading.is_behind |= batch.requery;
+        for batch in buffer.iter().filter(|batch| !has_seen(batch.origin)) {
+            loading.is_behind |= batch.is_requery();
             loading.must_repeat |= !contents.fold(&load, batch);
         }
         loading.parked = Some(Parked { load, contents, done });
@@ -150,7 +144,7 @@ impl<R: Row> State<R> {
             }
             over.push(Published { done, repeat, writes: loading });
         }
-        deliveries.send(&mut self.slots);
+        self.send(deliveries);
         over
     }
 

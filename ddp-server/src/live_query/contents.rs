@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use ddp_core::{Document, DocumentId};
 
-use super::multiplexer::{Load, Plan};
+use super::batch::{Batch, Row};
+use super::plan::{Load, Plan};
 use super::window::Window;
-use super::{Batch, Row};
 use crate::query::Truth;
 
 /// What a query was found to give.
@@ -28,14 +28,14 @@ impl Contents {
     /// Brings what was read up to a batch that it does not include. False if only the source can
     /// tell all that the batch changes; then what is certain of it has been done.
     pub(super) fn fold<R: Row>(&mut self, load: &Load, batch: &Batch<R>) -> bool {
-        if batch.truncated {
+        if batch.is_truncated() {
             match self {
                 Self::All(documents) => documents.clear(),
                 Self::Window(window) => window.clear(),
             }
         }
         let mut is_certain = true;
-        for change in &batch.changes {
+        for change in batch.changes() {
             let before = match self {
                 Self::All(documents) => documents.get(&change.id),
                 Self::Window(window) => window.get(&change.id),

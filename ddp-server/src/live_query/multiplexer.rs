@@ -3,17 +3,18 @@
 use std::fmt;
 use std::sync::Arc;
 
-use ddp_core::{CollectionName, DdpError, DocumentId, FieldName};
+use ddp_core::{CollectionName, DdpError, DocumentId};
 use futures::channel::oneshot;
 use parking_lot::Mutex;
 
+use super::batch::{Batch, Origin, Row};
 use super::catching_up::Published;
 use super::contents::Contents;
-use super::observer::Deliveries;
-use super::queries::{Phase, State};
-use super::window::BUFFER;
-use super::{Batch, Observation, Observer, Row};
-use crate::query::{Predicate, Query, SortKey, Value};
+use super::deliveries::Deliveries;
+use super::live::{Phase, State};
+use super::observer::{Observation, Observer};
+use super::plan::{Load, Plan};
+use crate::query::Query;
 use crate::write_fence::Write;
 
 /// The live queries of one collection of a data source.
@@ -23,42 +24,6 @@ use crate::write_fence::Write;
 pub struct Multiplexer<R> {
     collection: CollectionName,
     state: Mutex<State<R>>,
-}
-
-/// How a data source evaluates a query.
-#[derive(Clone, Debug)]
-pub struct Plan {
-    /// The predicate, with constants in the form in which [`Row::test`] and [`Row::value`] answer.
-    pub predicate: Predicate,
-    /// An equality that the predicate demands, to route changes by.
-    pub keys: Option<(FieldName, Vec<Value>)>,
-    /// The order of a query with `skip` or `limit`: its keys, and such that no two rows are equal by
-    /// all of them. `None` if only the source can tell which comes first.
-    pub order: Option<Arc<[SortKey]>>,
-}
-
-/// The source is to read the documents of a query and to hand them to
-/// [`Multiplexer::finish_load`], or the reason why it can't to [`Multiplexer::fail_load`]. It must
-/// begin to read only after it was given this.
-#[derive(Debug)]
-#[must_use]
-pub struct Load {
-    pub(super) slot: usize,
-    pub(super) generation: u64,
-    /// The query.
-    pub query: Query,
-    /// The query as the source planned it.
-    pub plan: Plan,
-}
-
-impl Load {
-    /// How many of the first rows are to be read: what is wanted, what is skipped, and some more for
-    /// later. `None` if all are.
-    #[must_use]
-    pub fn rows_max(&self) -> Option<usize> {
-        let limit = self.query.limit? as usize;
-        Some(limit.saturating_add(self.query.skip as usize).saturating_add(BUFFER))
-    }
 }
 
 /// The answer to [`Multiplexer::observe`].
@@ -103,7 +68,7 @@ impl<R: Row> Multiplexer<R> {
                 live.welcome(slot, &self.collection, &mut deliveries);
             }
         }
-        deliveries.send(&mut state.slots);
+        state.send(deliveries);
         drop(state);
         let guard = Guard { multiplexer: Arc::clone(self), slot, key };
         Joined { observation: Observation::new(guard), load, ready }
@@ -119,13 +84,13 @@ impl<R: Row> Multiplexer<R> {
                 loading.remember(&batch);
             }
         }
-        if batch.requery {
+        if batch.is_requery() {
             let slots = 0..state.slots.len();
             let loads = slots.filter_map(|slot| state.reload_missed(slot)).collect();
             state.must_requery();
             return loads;
         }
-        if !batch.truncated && batch.changes.is_empty() {
+        if !batch.is_truncated() && batch.changes().is_empty() {
             return Vec::new();
         }
         let unsure = state.apply_to_live(&self.collection, &batch);
@@ -170,8 +135,8 @@ impl<R: Row> Multiplexer<R> {
     }
 
     /// Ends a load. `rows` is all that the query gives, of a query with `skip` or `limit` the first
-    /// [`Load::rows_max`] in their order, at a point of which `has_seen` tells which transactions it
-    /// includes. No transaction that it includes may be [applied](Self::apply) after this.
+    /// [`Load::rows_max`] in their order, at a point for which `has_seen` tells which batches it
+    /// includes. No batch that it includes may be [applied](Self::apply) after this.
     ///
     /// Observers are sent the difference at once or, after [`reload_all`](Self::reload_all) and the
     /// like, when all queries have caught up: in between, a document could be older in one query
@@ -182,7 +147,7 @@ impl<R: Row> Multiplexer<R> {
         &self,
         load: Load,
         rows: Vec<(DocumentId, R)>,
-        has_seen: impl Fn(u64) -> bool,
+        has_seen: impl Fn(Origin) -> bool,
     ) -> oneshot::Receiver<Option<Load>> {
         let contents = Contents::read(&load, rows);
         let (done, repeat) = oneshot::channel();

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use ddp_core::FieldName;
 
-use super::Row;
+use super::batch::Row;
 use crate::query::Value;
 
 /// An index of live queries by the equality that each demands. A query that demands none is in

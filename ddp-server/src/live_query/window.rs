@@ -5,13 +5,9 @@ use std::sync::Arc;
 
 use ddp_core::{Document, DocumentId};
 
-use super::Row;
-use super::multiplexer::Load;
+use super::batch::Row;
+use super::plan::{BUFFER, Load};
 use crate::query::{Position, SortKey};
-
-/// How many documents beyond the wanted ones are read along, so that they take the places of those
-/// that leave.
-pub(super) const BUFFER: usize = if cfg!(test) { 1 } else { 64 };
 
 /// The documents of a query with `skip` or `limit`, with those that are skipped and some beyond.
 ///

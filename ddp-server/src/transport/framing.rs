@@ -36,15 +36,12 @@ enum Envelope {
 }
 
 impl Framing {
-    /// The number of framings: the size of a cache with one encoding for each.
-    pub(crate) const COUNT: usize = 4;
-
     /// Each message is one text frame.
     pub(crate) const fn raw(deflate: Option<Deflate>) -> Self {
         Self { envelope: Envelope::Raw, deflate }
     }
 
-    /// This framing's place in such a cache, below [`COUNT`](Self::COUNT).
+    /// The number by which a delta keeps its frames of this framing.
     ///
     /// How frames are compressed makes no difference: each client can read them all.
     pub(crate) const fn index(self) -> usize {

@@ -21,6 +21,7 @@ mod deflate;
 mod error;
 pub(crate) mod framing;
 mod headers;
+pub(crate) mod open;
 pub(crate) mod routes;
 #[cfg(feature = "sockjs")]
 pub(crate) mod sockjs;

@@ -15,7 +15,10 @@ use std::time::{Duration, SystemTime};
 
 use ddp_core::ejson::Date;
 use ddp_server::extract::{Invocation, Params, UserId};
-use ddp_server::{Collection, Cursor, Error, MemoryCollection, Server, State, field};
+use ddp_server::{
+    Collection, Cursor, Error, MemoryCollection, Plugged, Plugin, PluginBuilder, Server, State,
+    field,
+};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
@@ -64,11 +67,32 @@ struct Note {
     shared: bool,
 }
 
+/// The double, as a plugin of the server.
 #[derive(Clone)]
-struct App {
+struct Accounts {
     users: MemoryCollection<User>,
-    notes: MemoryCollection<Note>,
     tokens: Arc<Mutex<Tokens>>,
+}
+
+impl Plugin for Accounts {
+    type State = Self;
+
+    fn define(self, plugin: PluginBuilder<Self>) -> Plugged {
+        let tokens = Arc::clone(&self.tokens);
+        plugin
+            .publish_universal(me)
+            .method("login", login)
+            .method("logout", logout)
+            .method("whoami", whoami)
+            .method("rename", rename)
+            .on_connection(move |connection| {
+                let (tokens, id) = (Arc::clone(&tokens), connection.id().to_owned());
+                connection.on_close(move || {
+                    tokens.lock().connections.remove(&id);
+                });
+            })
+            .with_state(self)
+    }
 }
 
 #[derive(Default)]
@@ -107,26 +131,21 @@ struct LoggedIn {
     r#type: &'static str,
 }
 
-impl App {
+impl Accounts {
     fn new() -> Self {
         let fixed = "a new collection takes fixed documents";
-        let app = Self {
+        let accounts = Self {
             users: MemoryCollection::new(&Collection::new("users")),
-            notes: MemoryCollection::new(&Collection::new("notes")),
             tokens: Arc::default(),
         };
         for FixedUser { id, username, .. } in FIXED_USERS {
             let profile = Profile { name: username.to_owned() };
-            app.users
+            accounts
+                .users
                 .insert_with_id(id, &User { username: username.to_owned(), profile })
                 .expect(fixed);
-            for shared in [false, true] {
-                let text = format!("{} note of {username}", if shared { "shared" } else { "own" });
-                let note = Note { owner: id.to_owned(), text, shared };
-                app.notes.insert_with_id(&format!("{username}{shared}"), &note).expect(fixed);
-            }
         }
-        app
+        accounts
     }
 
     /// The user whom this password or token logs in, and the token.
@@ -166,21 +185,21 @@ fn connection_id(invocation: &Invocation) -> String {
 }
 
 async fn login(
-    State(app): State<App>,
+    State(accounts): State<Accounts>,
     invocation: Invocation,
     Params((login,)): Params<(Login,)>,
 ) -> Result<LoggedIn, Error> {
     let r#type = if matches!(login, Login::Resume { .. }) { "resume" } else { "password" };
-    let (id, token) = app.authenticate(login)?;
-    app.tokens.lock().connections.insert(connection_id(&invocation), token.clone());
+    let (id, token) = accounts.authenticate(login)?;
+    accounts.tokens.lock().connections.insert(connection_id(&invocation), token.clone());
     invocation.set_user_id(Some(id)).await?;
     let token_expires = Date::from(SystemTime::now() + TOKEN_LIFETIME);
     Ok(LoggedIn { id: id.to_owned(), token, token_expires, r#type })
 }
 
-async fn logout(State(app): State<App>, invocation: Invocation) -> Result<(), Error> {
+async fn logout(State(accounts): State<Accounts>, invocation: Invocation) -> Result<(), Error> {
     {
-        let mut tokens = app.tokens.lock();
+        let mut tokens = accounts.tokens.lock();
         if let Some(token) = tokens.connections.remove(&connection_id(&invocation)) {
             tokens.ended.insert(token);
         }
@@ -193,21 +212,35 @@ async fn whoami(user: Option<UserId>) -> Result<Option<String>, Error> {
 }
 
 async fn rename(
-    State(app): State<App>,
+    State(accounts): State<Accounts>,
     user: UserId,
     Params((name,)): Params<(String,)>,
 ) -> Result<(), Error> {
-    app.users.update(&user, |user| user.profile.name = name)?;
+    accounts.users.update(&user, |user| user.profile.name = name)?;
     Ok(())
 }
 
-async fn me(State(app): State<App>, user: Option<UserId>) -> Option<Cursor<User>> {
-    user.map(|user| app.users.find().filter(field("_id").eq(user.as_str())))
+async fn me(State(accounts): State<Accounts>, user: Option<UserId>) -> Option<Cursor<User>> {
+    user.map(|user| accounts.users.find().filter(field("_id").eq(user.as_str())))
 }
 
-async fn notes(State(app): State<App>, user: Option<UserId>) -> Cursor<Note> {
+type Notes = MemoryCollection<Note>;
+
+fn fixed_notes() -> Result<Notes, Error> {
+    let notes = Notes::new(&Collection::new("notes"));
+    for FixedUser { id, username, .. } in FIXED_USERS {
+        for shared in [false, true] {
+            let text = format!("{} note of {username}", if shared { "shared" } else { "own" });
+            let note = Note { owner: id.to_owned(), text, shared };
+            notes.insert_with_id(&format!("{username}{shared}"), &note)?;
+        }
+    }
+    Ok(notes)
+}
+
+async fn notes(State(notes): State<Notes>, user: Option<UserId>) -> Cursor<Note> {
     let shared = field("shared").eq(true);
-    app.notes.find().filter(match user {
+    notes.find().filter(match user {
         Some(user) => shared.or(field("owner").eq(user.as_str())),
         None => shared,
     })
@@ -221,13 +254,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         Err(_) => 0_u16,
     };
     let server = Server::builder()
-        .publish_universal(me)
+        .plugin(Accounts::new())
         .publish("notes", notes)
-        .method("login", login)
-        .method("logout", logout)
-        .method("whoami", whoami)
-        .method("rename", rename)
-        .with_state(App::new());
+        .with_state(fixed_notes().map_err(|error| error.to_string())?);
     let listener = TcpListener::bind((bind, port)).await?;
     println!("accounts at http://{}", listener.local_addr()?);
     server.serve(listener).await?;

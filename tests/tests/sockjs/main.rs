@@ -166,7 +166,7 @@ async fn disabled_websocket_of_a_ddp_server() {
     for (enabled, status) in [(true, 101), (false, 404)] {
         let mut config = Config::default();
         config.sockjs.websocket = enabled;
-        let server = Server::builder().config(config).with_state(());
+        let server = Server::builder().config(config).build();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(async move { server.serve(listener).await });
@@ -362,7 +362,7 @@ async fn ddp_by_polling() {
         .publish("nothing", async |State(()): State<()>| {
             MemoryCollection::<Value>::new(&ddp_server::Collection::new("nothing")).find()
         })
-        .with_state(());
+        .build();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let serving = tokio::spawn({
@@ -378,7 +378,7 @@ async fn ddp_by_polling() {
         seen.push_str(&poll(address, &format!("{path}/xhr")).await);
     }
     assert!(seen.starts_with(r#"a["{\"server_id\":\"0\"}""#), "{seen}");
-    assert_eq!(server.connections(), 1);
+    assert_eq!(server.connection_count(), 1);
     let mut waiting = post(address, &format!("{path}/xhr"), "").await;
     server.close().await;
     assert_eq!(waiting.body().await, "c[1001,\"server closed\"]\n");

@@ -41,7 +41,7 @@ async fn serve() -> SocketAddr {
     config.message_bytes_max = MESSAGE_BYTES_MAX;
     // On a busy machine a client may take long to send what the server refuses.
     config.close_timeout = PATIENCE;
-    let server = Server::builder().config(config).with_state(());
+    let server = Server::builder().config(config).build();
     let echo = sockjs::router("/echo", sockjs::Options::default(), echo);
     let app = server.router().merge(echo);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -171,7 +171,7 @@ fn queries_that_missed_a_requery_read_once_more_before_all_are_published() {
     assert!(finish(&multiplexer, load.unwrap(), &task(1), |_| true).is_none());
     let mut loads = multiplexer.reload_all();
     let parked = begin_finish(&multiplexer, loads.remove(0), &task(2), |_| true);
-    let again = multiplexer.apply(Batch { requery: true, ..batch(7, &[]) });
+    let again = multiplexer.apply(requery(7));
     assert!(matches!(parked.now_or_never(), Some(Err(_))), "void");
     // The second one's read has not seen it either.
     let repeat = finish(&multiplexer, loads.remove(0), &task(2), |xid| xid < 7).unwrap();
@@ -199,8 +199,7 @@ fn a_gap_after_many_requeries_is_made_up_for_together_all_the_same() {
     assert!(finish(&multiplexer, load.unwrap(), &task(1), |_| true).is_none());
     drop(multiplexer.reload_all());
     for transaction in [7, 8] {
-        let requery = Batch { requery: true, ..batch(transaction, &[]) };
-        assert!(multiplexer.apply(requery).is_empty(), "both are reading");
+        assert!(multiplexer.apply(requery(transaction)).is_empty(), "both are reading");
     }
     let mut loads = multiplexer.reload_all();
     let mut waiting = begin_finish(&multiplexer, loads.remove(0), &task(2), |_| true);
@@ -219,7 +218,7 @@ fn a_first_read_that_missed_a_requery_is_not_shown_beside_those_that_have_it() {
     let (mut first, load) = subscribe(&multiplexer, &Predicate::All);
     assert!(finish(&multiplexer, load.unwrap(), &task(1), |_| true).is_none());
     let (mut second, load) = subscribe(&multiplexer, &field("rank").lt(9));
-    let mut again = multiplexer.apply(Batch { requery: true, ..batch(7, &[]) });
+    let mut again = multiplexer.apply(requery(7));
     let _parked = begin_finish(&multiplexer, again.remove(0), &task(2), |_| true);
     let repeat = begin_finish(&multiplexer, load.unwrap(), &task(1), |xid| xid < 7);
     assert!((&mut second.ready).now_or_never().is_none());

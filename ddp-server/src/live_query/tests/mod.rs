@@ -7,14 +7,14 @@ mod window;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use ddp_core::merge_box::Source;
-use ddp_core::{Document, DocumentId, FieldName, Session, SubscriptionKey};
+use ddp_core::{Document, DocumentId, FieldName};
 use futures::FutureExt;
 use futures::channel::oneshot;
 
 use super::*;
-use crate::mailbox::{Mail, Mailbox};
-use crate::query::{Is, Position, Predicate, Test, Truth, Value, ascending, field};
+use crate::connection::mail::Mail;
+use crate::connection::mailbox::Mailbox;
+use crate::query::{Is, Position, Predicate, Query, Test, Truth, Value, ascending, field};
 use crate::write_fence::WriteFence;
 
 /// A row with a list and a rank.
@@ -47,21 +47,6 @@ impl Row for Task {
         let texts = [("list", self.list.to_string()), ("rank", self.rank.to_string())];
         let fields = texts.iter().map(|(name, text)| (FieldName::from(*name), text.as_str()));
         Arc::new(Document::from_fields(fields).unwrap())
-    }
-}
-
-/// A subscription's key, as sessions make them.
-pub(crate) fn key() -> SubscriptionKey {
-    use ddp_core::session::{Event, Input, Output};
-    let now = std::time::Instant::now();
-    let mut session = Session::new(String::new(), Default::default(), now);
-    let connect = r#"{"msg":"connect","version":"1","support":["1"]}"#;
-    session.handle_input(Input::Message(now, connect));
-    session.handle_input(Input::Message(now, r#"{"msg":"sub","id":"1","name":"x"}"#));
-    loop {
-        if let Output::Event(Event::Subscribe { subscription, .. }) = session.poll_output() {
-            return subscription;
-        }
     }
 }
 
@@ -108,7 +93,7 @@ fn observe(multiplexer: &Arc<Multiplexer<Task>>, query: Query) -> (Subscriber, O
     let keys = predicate.equality_keys(&|_| true);
     let is_opaque = query.sort.first().is_some_and(|key| &*key.field == "list");
     let order = (query.has_window() && !is_opaque).then(|| order(&query));
-    let observer = Observer::new(Arc::clone(&mailbox), key(), Source::Cursor);
+    let observer = Observer::new(Arc::clone(&mailbox) as _, 1);
     let joined = multiplexer.observe(&query, Plan { predicate, keys, order }, observer);
     let subscriber = Subscriber {
         mailbox,
@@ -148,6 +133,7 @@ fn begin_finish(
 ) -> oneshot::Receiver<Option<Load>> {
     let rows = read(rows, &load.query).into_iter().take(load.rows_max().unwrap_or(usize::MAX));
     let rows = rows.map(|(key, row)| (id(key), row)).collect();
+    let has_seen = |origin| matches!(origin, Origin::Transaction(number) if has_seen(number));
     multiplexer.finish_load(load, rows, has_seen)
 }
 
@@ -174,7 +160,13 @@ fn select(rows: &BTreeMap<u8, Task>, predicate: &Predicate) -> BTreeMap<Document
 
 fn batch(transaction: u64, changes: &[(u8, Option<Task>)]) -> Batch<Task> {
     let changes = changes.iter().map(|(key, row)| Change { id: id(*key), row: row.clone() });
-    Batch { transaction, truncated: false, requery: false, changes: changes.collect() }
+    let content = Content::Changes(changes.collect());
+    Batch { origin: Origin::Transaction(transaction), content }
+}
+
+/// A batch that does not tell what it changes.
+fn requery(transaction: u64) -> Batch<Task> {
+    Batch { origin: Origin::Transaction(transaction), content: Content::Requery }
 }
 
 #[test]
@@ -284,12 +276,10 @@ fn a_write_is_held_until_queries_that_read_again_have_sent_it() {
     let load = multiplexer.reload_all().pop().unwrap();
     multiplexer.hold(&write);
     assert_eq!(Arc::strong_count(&write), 2);
-    let requery = Batch { requery: true, ..batch(9, &[]) };
-    assert!(multiplexer.apply(requery).is_empty());
+    assert!(multiplexer.apply(requery(9)).is_empty());
     let load = finish(&multiplexer, load, &BTreeMap::new(), |_| false).unwrap();
     assert_eq!(Arc::strong_count(&write), 2, "the read may not have seen it");
-    let requery = Batch { requery: true, ..batch(10, &[]) };
-    assert!(multiplexer.apply(requery).is_empty());
+    assert!(multiplexer.apply(requery(10)).is_empty());
     let load = finish(&multiplexer, load, &BTreeMap::new(), |_| false).unwrap();
     assert_eq!(Arc::strong_count(&write), 2, "this one has, and was not shown");
     multiplexer.hold(&write);
@@ -378,7 +368,7 @@ fn a_session_gets_all_steps_of_a_transaction_at_once() {
     for predicate in [Predicate::All, field("rank").gte(0), field("list").eq(1)] {
         let keys = predicate.equality_keys(&|_| true);
         let query = Query { predicate: predicate.clone(), ..Query::all("tasks") };
-        let observer = Observer::new(Arc::clone(&mailbox), key(), Source::Cursor);
+        let observer = Observer::new(Arc::clone(&mailbox) as _, 1);
         let joined = multiplexer.observe(&query, Plan { predicate, keys, order: None }, observer);
         assert!(finish(&multiplexer, joined.load.unwrap(), &BTreeMap::new(), |_| true).is_none());
         observations.push(joined.observation);

@@ -5,6 +5,13 @@ use proptest::prelude::*;
 use super::*;
 use crate::query::descending;
 
+fn truncated(batch: Batch<Task>) -> Batch<Task> {
+    match batch.content {
+        Content::Changes(changes) => Batch { content: Content::Truncated(changes), ..batch },
+        _ => batch,
+    }
+}
+
 #[derive(Clone, Debug)]
 enum Operation {
     Change(Vec<(u8, Option<(u8, u8)>)>),
@@ -150,11 +157,11 @@ impl Run {
             Operation::Truncate => {
                 let row = Task { key: 4, list: 1, rank: 1 };
                 let batch = batch(transaction, &[(4, Some(row.clone()))]);
-                self.apply(BTreeMap::from([(4, row)]), Batch { truncated: true, ..batch });
+                self.apply(BTreeMap::from([(4, row)]), truncated(batch));
             }
             Operation::Requery => {
                 rows.insert(0, Task { key: 0, list: 2, rank: 3 });
-                self.apply(rows, Batch { requery: true, ..batch(transaction, &[]) });
+                self.apply(rows, requery(transaction));
             }
             Operation::Gap => {
                 rows.remove(&1);

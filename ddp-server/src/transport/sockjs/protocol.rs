@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::transport::routes::RAW_WEBSOCKET;
+use crate::transport::open::RAW_WEBSOCKET;
 
 /// The transport that a client has opened a connection by, under sockjs-node's names.
 ///

@@ -14,8 +14,8 @@ use super::mount::Mount;
 use super::path::Endpoint;
 use crate::transport::AnyTransport;
 use crate::transport::TransportConfig;
-use crate::transport::routes::ConnectionInfo;
-use crate::transport::routes::open;
+use crate::transport::open::ConnectionInfo;
+use crate::transport::open::open;
 use crate::transport::websocket::UpgradeRefused;
 
 /// Mounts SockJS under a prefix, which begins with a slash and does not end with one.

@@ -26,9 +26,8 @@ use tokio_tungstenite::{
 };
 
 use super::{
-    AnyTransport, Framing, Transport, TransportConfig, TransportError,
-    routes::{ConnectionInfo, router},
-    websocket::WebSocket,
+    AnyTransport, Framing, Transport, TransportConfig, TransportError, open::ConnectionInfo,
+    routes::router, websocket::WebSocket,
 };
 
 /// Bounds what would otherwise hang when it fails.

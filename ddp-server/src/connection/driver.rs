@@ -1,0 +1,439 @@
+//! Drives a connection's session and transport, for the connection's own task and for couriers.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Instant;
+
+use ddp_core::merge_box::Source;
+use ddp_core::session::{CloseReason, Event, Input, Output};
+use ddp_core::{DdpError, Session, SubscriptionKey};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use tokio::time::Sleep;
+
+use super::handlers::Running;
+use super::mail::Mail;
+use super::mailbox::{Drive, EndReason, Mailbox};
+use super::outbound::{Messages, Outbound};
+use crate::handler::callbacks::guard;
+use crate::registry::Registry;
+use crate::transport::{AnyTransport, Transport, TransportError};
+
+/// How many messages are read before what they made is written.
+const MESSAGES_PER_WRITE: usize = 32;
+
+/// The WebSocket close code of a server that goes away (RFC 6455 section 7.4.1).
+const GOING_AWAY: u16 = 1001;
+
+/// The code and reason with which Meteor's server ends a connection, by WebSocket and by SockJS.
+const CLOSED: (u16, &str) = (1000, "Normal closure");
+
+/// The code for a client that is given up: one of those that are the application's.
+const BEHIND: u16 = 3000;
+
+/// What woke the task.
+enum Wake {
+    /// The connection is to end, after the mail.
+    End(EndReason),
+    Mail,
+    Message(String),
+    Timer,
+    Stalled,
+    Gone(Option<TransportError>),
+}
+
+/// How a connection ends.
+enum End {
+    /// The client closed, broke the WebSocket protocol, or is gone.
+    Gone,
+    /// The server ends it with the closing handshake.
+    Close(u16, String),
+    /// The client takes nothing.
+    Stalled,
+}
+
+/// The session and its transport. The connection's task drives them, and for steps of live queries
+/// couriers, who [deliver](Drive::deliver) them.
+pub(crate) struct Driver {
+    /// Dropped first: publications end before the transport does.
+    running: Running,
+    session: Session,
+    outbound: Outbound,
+    mailbox: Arc<Mailbox>,
+    /// What has been taken from the mailbox and not been handled yet.
+    mail: VecDeque<Mail>,
+    messages_since_write: usize,
+    /// Mail and messages take turns, so that neither waits for the other to end.
+    mail_is_next: bool,
+    /// When the session wants to be woken.
+    deadline: Option<Instant>,
+    /// Why the session wants to be closed.
+    closing: Option<CloseReason>,
+    /// How the connection ends, once it does.
+    end: End,
+    /// Wakes the connection's task.
+    waker: Waker,
+    timer: Pin<Box<Sleep>>,
+    registry: Arc<Registry>,
+    /// How many universal publications have begun; none before the client is connected.
+    universal_begun: Option<usize>,
+}
+
+impl Driver {
+    pub(super) fn new(
+        session: Session,
+        running: Running,
+        transport: AnyTransport,
+        mailbox: Arc<Mailbox>,
+        registry: Arc<Registry>,
+    ) -> Self {
+        let outbox_bytes_max = registry.config.queued_bytes_max;
+        Self {
+            running,
+            session,
+            outbound: Outbound::new(transport, outbox_bytes_max),
+            mailbox,
+            mail: VecDeque::new(),
+            messages_since_write: 0,
+            mail_is_next: true,
+            deadline: None,
+            closing: None,
+            end: End::Gone,
+            waker: Waker::noop().clone(),
+            timer: Box::pin(tokio::time::sleep_until(Instant::now().into())),
+            registry,
+            universal_begun: None,
+        }
+    }
+
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        self.waker.clone_from(cx.waker());
+        self.mailbox.attend();
+        loop {
+            self.drain(cx);
+            if let Some(reason) = self.closing {
+                if reason == CloseReason::HeartbeatTimeout {
+                    self.registry.counters.disconnected_silent.add(1);
+                }
+                tracing::debug!(session = self.session.id(), "closing: {reason}");
+                return Poll::Ready(End::Close(CLOSED.0, CLOSED.1.to_owned()));
+            }
+            let has_mail = !self.mail.is_empty();
+            let wake = if has_mail { Wake::Mail } else { ready!(self.poll_wake(cx)) };
+            match wake {
+                Wake::Message(text) => {
+                    self.session.handle_input(Input::Message(Instant::now(), &text));
+                }
+                Wake::Mail => self.handle_mail(cx),
+                Wake::End(EndReason::Requested) => {
+                    // What the session makes of the last mail still goes out.
+                    while !self.mail.is_empty() {
+                        self.handle_mail(cx);
+                        self.drain(cx);
+                    }
+                    let is_closing = self.registry.open.is_closing();
+                    let server_closed = (GOING_AWAY, "server closed");
+                    let (code, reason) = if is_closing { server_closed } else { CLOSED };
+                    return Poll::Ready(End::Close(code, reason.to_owned()));
+                }
+                Wake::End(EndReason::Behind) => {
+                    self.registry.counters.disconnected_behind.add(1);
+                    let count = self.registry.config.queued_messages_max;
+                    let id = self.session.id();
+                    tracing::info!(session = id, "disconnected: more than {count} messages behind");
+                    return Poll::Ready(End::Close(BEHIND, "too far behind".to_owned()));
+                }
+                Wake::Timer => {
+                    if self.outbound.take_was_behind() {
+                        self.session.handle_input(Input::Backlogged);
+                    }
+                    self.session.handle_input(Input::Timeout(Instant::now()));
+                }
+                Wake::Stalled => return Poll::Ready(End::Stalled),
+                Wake::Gone(error) => {
+                    let id = self.session.id();
+                    match error {
+                        Some(error) => tracing::debug!(session = id, "connection lost: {error}"),
+                        None => tracing::debug!(session = id, "closed by the client"),
+                    }
+                    return Poll::Ready(End::Gone);
+                }
+            }
+        }
+    }
+
+    /// Hands mail to the session, up to a change of the user, which is left for the next time: all
+    /// that the session wants done because of earlier mail must have been done before.
+    fn handle_mail(&mut self, cx: &mut Context<'_>) {
+        let mut is_first = true;
+        while let Some(next) = self.mail.pop_front() {
+            if matches!(next, Mail::SetUser(..)) && !std::mem::take(&mut is_first) {
+                return self.mail.push_front(next);
+            }
+            is_first = false;
+            if matches!(next, Mail::Universal) {
+                // What they show at once precedes what has been mailed since, such as the result of
+                // the method that made them.
+                let begun = self.begin_universal(cx);
+                self.mailbox.take_of(&begun, &mut self.mail);
+            } else if let Some(input) = self.mail_input(next) {
+                self.session.handle_input(input);
+            }
+        }
+    }
+
+    /// What a piece of mail means to the session, if it means anything to it.
+    fn mail_input(&mut self, mail: Mail) -> Option<Input<'static>> {
+        let running = &mut self.running;
+        Some(match mail {
+            Mail::Delta(subscription, source, delta) => Input::Delta(subscription, source, delta),
+            Mail::Exact(subscription, delta) => Input::Delta(subscription, Source::ByHand, delta),
+            Mail::Placed(subscription, delta, place) => Input::Placed(subscription, delta, *place),
+            Mail::Direct(subscription, direct) => Input::Direct(subscription, *direct),
+            Mail::Ready(subscription) => Input::Ready(subscription),
+            Mail::Stop(subscription, error) => {
+                // One that is about to run anew is stopped by that, and its run of before has
+                // nothing more to say.
+                if !self.session.has_subscription(subscription) {
+                    return None;
+                }
+                running.unsubscribe(subscription);
+                Input::Stop(subscription, error.map(|error| *error))
+            }
+            Mail::SubscriptionUnblocked(subscription) => Input::SubscriptionUnblocked(subscription),
+            Mail::SubscriptionReturned(subscription) => Input::SubscriptionReturned(subscription),
+            Mail::MethodUnblocked(call) => Input::MethodUnblocked(call),
+            Mail::Result(call, result) => Input::Result(call, result.map_err(|error| *error)),
+            Mail::Updated(call) => Input::Updated(call),
+            Mail::Observing(subscription, observations) => {
+                running.observing(subscription, observations);
+                return None;
+            }
+            Mail::SetUser(user_id, done) => {
+                running.set_user(user_id, done);
+                Input::Rerun
+            }
+            // Handled where the rest of the mail is at hand.
+            Mail::Universal => return None,
+        })
+    }
+
+    /// Begins the universal publications that have not begun yet, once the client is connected. The
+    /// answer is their subscriptions.
+    fn begin_universal(&mut self, cx: &mut Context<'_>) -> Vec<SubscriptionKey> {
+        let Some(begun) = self.universal_begun else { return Vec::new() };
+        let publications = self.registry.universal(begun);
+        self.universal_begun = Some(begun + publications.len());
+        let mut subscriptions = Vec::with_capacity(publications.len());
+        for publication in publications {
+            let subscription = self.session.subscribe_universal();
+            subscriptions.push(subscription);
+            self.running.subscribe_universal(subscription, publication, cx);
+        }
+        subscriptions
+    }
+
+    fn connected(&mut self, cx: &mut Context<'_>) {
+        self.universal_begun = Some(0);
+        self.begin_universal(cx);
+        for hook in &self.registry.hooks.on_connection {
+            guard("on_connection", || hook(self.running.connection()));
+        }
+    }
+
+    /// Does all that the session wants done.
+    fn drain(&mut self, cx: &mut Context<'_>) {
+        let mut messages = Messages::new(self.outbound.framing());
+        loop {
+            match self.session.poll_output() {
+                Output::Send(outgoing) => self.outbound.send(outgoing, &mut messages),
+                Output::Event(event) => self.handle_event(event, cx),
+                Output::Close(reason) => {
+                    self.closing = Some(reason);
+                    break;
+                }
+                Output::Timeout(deadline) => {
+                    self.deadline = deadline;
+                    break;
+                }
+            }
+        }
+        self.outbound.queue(messages);
+    }
+
+    fn handle_event(&mut self, event: Event, cx: &mut Context<'_>) {
+        let running = &mut self.running;
+        match event {
+            Event::Connected(_) => self.connected(cx),
+            Event::Message(text) => {
+                for hook in &self.registry.hooks.on_message {
+                    guard("on_message", || hook(running.connection(), &text));
+                }
+            }
+            Event::Subscribe { subscription, name, params } => {
+                if let Err(error) = running.subscribe(subscription, name, params, cx) {
+                    self.session.handle_input(Input::Stop(subscription, Some(error)));
+                }
+            }
+            Event::SubscribeAgain { id, name } => {
+                if self.registry.publication(&name).is_none() {
+                    self.session.refuse(&id, &DdpError::subscription_not_found(&name));
+                }
+            }
+            Event::Unsubscribe(subscription) => running.unsubscribe(subscription),
+            Event::Rerun(renamed) => running.rerun(renamed, cx),
+            Event::RerunDone => running.rerun_done(),
+            Event::Call { call, method, params, random_seed } => {
+                running.call(call, method, params, random_seed.as_deref(), cx);
+            }
+        }
+    }
+
+    /// Waits for whatever comes first. While much waits for the socket, nothing is read and no mail
+    /// is taken, so that a slow client costs no memory.
+    fn poll_wake(&mut self, cx: &mut Context<'_>) -> Poll<Wake> {
+        if let Some(reason) = self.mailbox.take_end(&mut self.mail) {
+            return Poll::Ready(Wake::End(reason));
+        }
+        if self.messages_since_write >= MESSAGES_PER_WRITE
+            && let Poll::Ready(gone) = self.poll_write(cx)
+        {
+            return Poll::Ready(gone);
+        }
+        if self.outbound.has_room()
+            && let Poll::Ready(wake) = self.poll_mail_and_messages(cx)
+        {
+            self.messages_since_write += 1;
+            return Poll::Ready(wake);
+        }
+        let had_room = self.outbound.has_room();
+        if let Poll::Ready(gone) = self.poll_write(cx) {
+            return Poll::Ready(gone);
+        }
+        if !had_room {
+            self.outbound.note_behind();
+            if self.outbound.has_room() {
+                // There is room now; look at once what was left for later.
+                cx.waker().wake_by_ref();
+            }
+        }
+        let timer = self.poll_timer(cx);
+        if timer.is_pending() && !self.mailbox.rest(cx.waker(), self.outbound.has_room()) {
+            // It came after it was looked for.
+            cx.waker().wake_by_ref();
+        }
+        timer
+    }
+
+    /// Takes mail or a message, by turns if there are both.
+    fn poll_mail_and_messages(&mut self, cx: &mut Context<'_>) -> Poll<Wake> {
+        let mail_is_next = std::mem::replace(&mut self.mail_is_next, true);
+        if mail_is_next && self.mailbox.take(&mut self.mail) {
+            self.mail_is_next = false;
+            return Poll::Ready(Wake::Mail);
+        }
+        if self.session.wants_input()
+            && let Poll::Ready(received) = self.outbound.transport.poll_recv(cx)
+        {
+            return Poll::Ready(match received {
+                Ok(Some(text)) => Wake::Message(text),
+                Ok(None) => Wake::Gone(None),
+                Err(error) => Wake::Gone(Some(error)),
+            });
+        }
+        if !mail_is_next && self.mailbox.take(&mut self.mail) {
+            return Poll::Ready(Wake::Mail);
+        }
+        Poll::Pending
+    }
+
+    /// Writes what the socket takes. Ready only if the socket failed.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Wake> {
+        self.messages_since_write = 0;
+        self.outbound.poll_write(cx).map(|error| Wake::Gone(Some(error.into())))
+    }
+
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<Wake> {
+        let write_timeout = self.registry.config.write_timeout;
+        let stalled = self.outbound.stalled_since().map(|since| since + write_timeout);
+        let Some(next) = [self.deadline, stalled].into_iter().flatten().min() else {
+            return Poll::Pending;
+        };
+        if self.timer.deadline().into_std() != next {
+            self.timer.as_mut().reset(next.into());
+        }
+        if self.timer.as_mut().poll(cx).is_pending() {
+            return Poll::Pending;
+        }
+        let is_stalled = stalled.is_some_and(|stalled| stalled <= Instant::now());
+        Poll::Ready(if is_stalled { Wake::Stalled } else { Wake::Timer })
+    }
+}
+
+impl Drive for Driver {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_end(cx).map(|end| self.end = end)
+    }
+
+    fn deliver(&mut self) -> bool {
+        if !self.mail.is_empty()
+            || !self.outbound.has_room()
+            || !self.mailbox.take_steps(&mut self.mail)
+        {
+            return false;
+        }
+        if self.mail.is_empty() {
+            return true;
+        }
+        let Self { session, outbound, mail, .. } = self;
+        let mut messages = Messages::new(outbound.framing());
+        for mail in mail.drain(..) {
+            // What else could be there was left in the mailbox.
+            if let Mail::Delta(subscription, source, delta) = mail {
+                session.deliver(subscription, source, delta, &mut |outgoing| {
+                    outbound.send(outgoing, &mut messages);
+                });
+            }
+        }
+        outbound.queue(messages);
+        outbound.poll_write(&mut Context::from_waker(&self.waker)).is_pending()
+            && outbound.is_empty()
+            && outbound.stalled_since().is_none()
+    }
+
+    fn end(self: Box<Self>) -> BoxFuture<'static, ()> {
+        let Self { end, running, mut outbound, session, registry, .. } = *self;
+        async move {
+            match end {
+                End::Gone => {}
+                End::Close(code, reason) => outbound.transport.close(code, &reason),
+                End::Stalled => {
+                    drop(running);
+                    registry.counters.disconnected_stalled.add(1);
+                    let timeout = registry.config.write_timeout;
+                    let id = session.id();
+                    return tracing::info!(
+                        session = id,
+                        "disconnected: took nothing for {timeout:?}"
+                    );
+                }
+            }
+            // Publications end now, not when the client has answered.
+            drop(running);
+            let closed = poll_fn(|cx| outbound.transport.poll_closed(cx));
+            // A client that does not answer, or a broken socket, is simply dropped.
+            let _ = tokio::time::timeout(registry.config.close_timeout, closed).await;
+        }
+        .boxed()
+    }
+}
+
+impl fmt::Debug for Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Driver").field(&self.session.id()).finish()
+    }
+}

@@ -1,0 +1,328 @@
+//! The handlers that run for one connection.
+
+use std::collections::{BTreeMap, HashMap};
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use ddp_core::ejson::Ejson;
+use ddp_core::merge_box::Source;
+use ddp_core::session::CallKey;
+use ddp_core::{DdpError, Snapshot, SubscriptionKey};
+use futures::FutureExt;
+use futures::channel::oneshot;
+use tokio::task::AbortHandle;
+
+use super::mail::Mail;
+use crate::error::Error;
+use crate::extract::invocation::Host;
+use crate::extract::subscription::Request;
+use crate::extract::{Connection, Invocation, Subscription, UserId};
+use crate::handler::method::{ErasedMethod, MethodContext};
+use crate::handler::publication::{ErasedPublication, PublicationContext};
+use crate::live_query::{AnyCursor, Observation};
+use crate::rate_limit;
+use crate::registry::Registry;
+
+/// The running publications of a connection, and what its methods need.
+///
+/// Handlers answer through the connection's mailbox. A publication is dropped with its
+/// subscription; a method runs to its end even if the client goes, as in Meteor.
+pub(crate) struct Running {
+    registry: Arc<Registry>,
+    connection: Connection,
+    user_id: Option<UserId>,
+    publications: HashMap<SubscriptionKey, Publication>,
+    /// What publications observed that run anew. It is kept until they do, so that live queries which
+    /// they still observe need not be read again.
+    retired: Vec<Observation>,
+    /// Methods that wait until the client knows of a new user.
+    rerun_done: Vec<oneshot::Sender<()>>,
+}
+
+struct Publication {
+    publication: ErasedPublication,
+    subscription: Subscription,
+    task: Option<AbortHandle>,
+    observations: Vec<Observation>,
+}
+
+impl Drop for Publication {
+    fn drop(&mut self) {
+        if let Some(task) = &self.task {
+            task.abort();
+        }
+        self.observations.clear();
+        self.subscription.stopped();
+    }
+}
+
+impl Running {
+    pub(crate) fn new(registry: Arc<Registry>, connection: Connection) -> Self {
+        let (publications, retired, rerun_done) = Default::default();
+        Self { registry, connection, user_id: None, publications, retired, rerun_done }
+    }
+
+    fn host(&self) -> Arc<dyn Host> {
+        Arc::clone(&self.registry) as _
+    }
+
+    pub(crate) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// Runs a publication.
+    ///
+    /// # Errors
+    /// Why it is not run.
+    pub(crate) fn subscribe(
+        &mut self,
+        key: SubscriptionKey,
+        name: String,
+        params: Vec<Ejson>,
+        cx: &mut Context<'_>,
+    ) -> Result<(), DdpError> {
+        let publication = self.registry.publication(&name);
+        let publication = publication.ok_or_else(|| DdpError::subscription_not_found(&name))?;
+        self.limit(rate_limit::Kind::Subscription, &name)?;
+        let request = Request { name: Some(name), params };
+        self.publish(key, publication, Arc::new(request), cx);
+        Ok(())
+    }
+
+    pub(crate) fn subscribe_universal(
+        &mut self,
+        key: SubscriptionKey,
+        publication: ErasedPublication,
+        cx: &mut Context<'_>,
+    ) {
+        let request = Request { name: None, params: Vec::new() };
+        self.publish(key, publication, Arc::new(request), cx);
+    }
+
+    /// Stops publications and runs each again under another key.
+    pub(crate) fn rerun(
+        &mut self,
+        renamed: BTreeMap<SubscriptionKey, SubscriptionKey>,
+        cx: &mut Context<'_>,
+    ) {
+        let mut requests = Vec::with_capacity(renamed.len());
+        for (old, new) in renamed {
+            match self.publications.remove(&old) {
+                Some(mut running) => {
+                    self.retired.append(&mut running.observations);
+                    let request = Arc::clone(running.subscription.request());
+                    requests.push((new, Arc::clone(&running.publication), request));
+                }
+                // The session knows no subscription that does not run, so this can't happen. If it
+                // did, nobody should wait for it.
+                None => self.connection.mailbox().push(Mail::SubscriptionReturned(new)),
+            }
+        }
+        requests.sort_by_key(|(new, ..)| *new);
+        for (new, publication, request) in requests {
+            self.publish(new, publication, request, cx);
+        }
+    }
+
+    fn publish(
+        &mut self,
+        key: SubscriptionKey,
+        publication: ErasedPublication,
+        request: Arc<Request>,
+        cx: &mut Context<'_>,
+    ) {
+        let (host, connection) = (self.host(), self.connection.clone());
+        let user_id = self.user_id.clone();
+        let subscription = Subscription::new(host, connection, key, user_id, request);
+        let running = Publication {
+            publication: Arc::clone(&publication),
+            subscription: subscription.clone(),
+            task: None,
+            observations: Vec::new(),
+        };
+        // Before it starts, so that what it does to the subscription finds it.
+        self.publications.insert(key, running);
+        let task = start(publish(publication, PublicationContext { subscription }), cx);
+        if let Some(publication) = self.publications.get_mut(&key) {
+            publication.task = task;
+        }
+    }
+
+    pub(crate) fn observing(&mut self, key: SubscriptionKey, observations: Vec<Observation>) {
+        // If the subscription ended meanwhile, the observations end here.
+        if let Some(publication) = self.publications.get_mut(&key) {
+            publication.observations = observations;
+        }
+    }
+
+    pub(crate) fn unsubscribe(&mut self, key: SubscriptionKey) {
+        self.publications.remove(&key);
+    }
+
+    /// From now on handlers run for this user. `done` is to be told when the client knows.
+    pub(crate) fn set_user(&mut self, user_id: Option<UserId>, done: oneshot::Sender<()>) {
+        self.user_id = user_id;
+        self.rerun_done.push(done);
+    }
+
+    pub(crate) fn rerun_done(&mut self) {
+        self.retired.clear();
+        for done in self.rerun_done.drain(..) {
+            // A method that does not wait need not know.
+            let _ = done.send(());
+        }
+    }
+
+    pub(crate) fn call(
+        &mut self,
+        key: CallKey,
+        name: String,
+        params: Vec<Ejson>,
+        random_seed: Option<&str>,
+        cx: &mut Context<'_>,
+    ) {
+        let mailbox = self.connection.mailbox();
+        let Some(method) = self.registry.method(&name).cloned() else {
+            mailbox.push(Mail::Result(key, Err(Box::new(DdpError::method_not_found(&name)))));
+            return mailbox.push(Mail::Updated(key));
+        };
+        if let Err(error) = self.limit(rate_limit::Kind::Method, &name) {
+            mailbox.push(Mail::Updated(key));
+            return mailbox.push(Mail::Result(key, Err(Box::new(error))));
+        }
+        let (host, connection) = (self.host(), self.connection.clone());
+        let user_id = self.user_id.clone();
+        let invocation = Invocation::by_client(host, connection.clone(), key, user_id, random_seed);
+        let context = MethodContext { name, params, invocation };
+        // Its end is told by mail; nobody waits for the task.
+        let _ = start(invoke(method, context, connection, key), cx);
+    }
+
+    /// Asks the rate limiter, which runs the application's conditions.
+    fn limit(&self, kind: rate_limit::Kind, name: &str) -> Result<(), DdpError> {
+        let request = rate_limit::Request {
+            user_id: self.user_id.as_deref(),
+            client_address: self.connection.client_address(),
+            kind,
+            name,
+            connection_id: self.connection.id(),
+        };
+        let limiter = &self.registry.rate_limiter;
+        let check = AssertUnwindSafe(|| limiter.check(Instant::now(), &request));
+        catch_unwind(check).unwrap_or_else(|_| {
+            tracing::error!("a condition of a rate limit panicked for {request:?}");
+            Err(DdpError::internal())
+        })
+    }
+}
+
+/// Polls a handler once here, where many end, and gives it a task of its own if it has to wait.
+fn start(
+    handler: impl Future<Output = ()> + Send + 'static,
+    cx: &mut Context<'_>,
+) -> Option<AbortHandle> {
+    let mut handler: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(handler);
+    match handler.as_mut().poll(cx) {
+        Poll::Ready(()) => None,
+        Poll::Pending => Some(tokio::spawn(handler).abort_handle()),
+    }
+}
+
+async fn invoke(
+    method: ErasedMethod,
+    context: MethodContext,
+    connection: Connection,
+    call: CallKey,
+) {
+    let (name, invocation) = (context.name.clone(), context.invocation.clone());
+    let run = async { method(context).await };
+    let result = catch_panic(run).await.map_err(|error| {
+        let session = connection.id();
+        Box::new(redact(error, &format!("while invoking method '{name}' for session {session}")))
+    });
+    // As in Meteor, `updated` comes first if there is nothing to wait for.
+    invocation.fence().arm();
+    connection.mailbox().push(Mail::Result(call, result));
+}
+
+async fn publish(publication: ErasedPublication, context: PublicationContext) {
+    let subscription = context.subscription.clone();
+    let request = Arc::clone(subscription.request());
+    let run = async {
+        match publication(context).await? {
+            Some(cursors) => Ok(Some(observe(&subscription, &cursors).await?)),
+            None => Ok(None),
+        }
+    };
+    let (key, mailbox) = (subscription.key(), subscription.connection().mailbox());
+    let mail = match catch_panic(run).await {
+        Ok(Some(observations)) => {
+            mailbox.push(Mail::Observing(key, observations));
+            Mail::Ready(key)
+        }
+        Ok(None) => Mail::SubscriptionReturned(key),
+        Err(error) => {
+            let session = subscription.connection().id();
+            let error = redact(error, &format!("from {request} of session {session}"));
+            Mail::Stop(key, Some(Box::new(error)))
+        }
+    };
+    mailbox.push(mail);
+}
+
+/// Begins to observe all cursors of a publication, each of another collection.
+async fn observe(
+    subscription: &Subscription,
+    cursors: &[AnyCursor],
+) -> Result<Vec<Observation>, Error> {
+    for (index, cursor) in cursors.iter().enumerate() {
+        let collection = &cursor.query.collection;
+        if cursors[..index].iter().any(|other| other.query.collection == *collection) {
+            return Err(Error::internal(format!(
+                "publish function returned multiple cursors for collection {collection}"
+            )));
+        }
+    }
+    let observing = cursors.iter().map(|cursor| show(subscription, cursor));
+    let observations = futures::future::try_join_all(observing).await?;
+    Ok(observations.into_iter().flatten().collect())
+}
+
+/// Sends the documents of a cursor, and observes it unless they are wanted but once.
+async fn show(
+    subscription: &Subscription,
+    cursor: &AnyCursor,
+) -> Result<Option<Observation>, Error> {
+    let AnyCursor { source, query, is_once } = cursor;
+    if !is_once {
+        return Ok(Some(source.observe(query, subscription.observer()).await?));
+    }
+    let documents = source.fetch(query).await?.into_iter().collect();
+    if let Some(delta) = Snapshot::default().replace(&query.collection, documents) {
+        let mail = Mail::Delta(subscription.key(), Source::Cursor, delta);
+        subscription.connection().mailbox().push(mail);
+    }
+    Ok(None)
+}
+
+/// What the client gets of an error. Logging it runs the application's code, which may panic, too.
+fn redact(error: Error, context: &str) -> DdpError {
+    let redact = AssertUnwindSafe(|| error.into_ddp(context));
+    catch_unwind(redact).unwrap_or_else(|_| DdpError::internal())
+}
+
+/// Turns a panic of a handler into its error, so that it costs nobody else anything.
+async fn catch_panic<T>(run: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    AssertUnwindSafe(run).catch_unwind().await.unwrap_or_else(|panic| {
+        let message = panic
+            .downcast_ref::<&str>()
+            .map(|text| (*text).to_owned())
+            .or_else(|| panic.downcast_ref::<String>().cloned())
+            .unwrap_or_default();
+        Err(Error::internal(format!("handler panicked: {message}")))
+    })
+}

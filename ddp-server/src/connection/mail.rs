@@ -1,0 +1,74 @@
+//! What is left in a session's mailbox.
+
+use std::sync::Arc;
+
+use ddp_core::merge_box::{Direct, Placement, Source};
+use ddp_core::session::CallKey;
+use ddp_core::{DdpError, Delta, SubscriptionKey};
+use futures::channel::oneshot;
+
+use crate::extract::UserId;
+use crate::live_query::Observation;
+
+/// Something for a session, in the order in which it happened. Small, since most of it are steps of
+/// live queries, and there are many of those.
+#[derive(Debug)]
+pub(crate) enum Mail {
+    /// Documents; a later delta of the same source may take its place.
+    Delta(SubscriptionKey, Source, Arc<Delta>),
+    /// Documents handled by hand, of which no step may be left out.
+    Exact(SubscriptionKey, Arc<Delta>),
+    Placed(SubscriptionKey, Option<Arc<Delta>>, Box<Placement>),
+    Direct(SubscriptionKey, Box<Direct>),
+    Ready(SubscriptionKey),
+    Observing(SubscriptionKey, Vec<Observation>),
+    Stop(SubscriptionKey, Option<Box<DdpError>>),
+    SubscriptionUnblocked(SubscriptionKey),
+    SubscriptionReturned(SubscriptionKey),
+    MethodUnblocked(CallKey),
+    Result(CallKey, Result<Option<String>, Box<DdpError>>),
+    Updated(CallKey),
+    /// A method logged the connection in or out, and waits until the client knows.
+    SetUser(Option<UserId>, oneshot::Sender<()>),
+    /// There is a new universal publication.
+    Universal,
+}
+
+const _: () = assert!(size_of::<Mail>() <= 40, "what is large is boxed");
+
+/// How mail is bounded.
+pub(super) enum Kind {
+    Delta,
+    Exact,
+    Other,
+}
+
+impl Mail {
+    pub(super) fn kind(&self) -> Kind {
+        match self {
+            Self::Delta(..) => Kind::Delta,
+            Self::Exact(..) | Self::Placed(..) | Self::Direct(..) => Kind::Exact,
+            _ => Kind::Other,
+        }
+    }
+
+    /// The subscription that it is about, if it is about one.
+    pub(super) fn subscription(&self) -> Option<SubscriptionKey> {
+        match self {
+            Self::Delta(subscription, ..)
+            | Self::Exact(subscription, _)
+            | Self::Placed(subscription, ..)
+            | Self::Direct(subscription, _)
+            | Self::Ready(subscription)
+            | Self::Observing(subscription, _)
+            | Self::Stop(subscription, _)
+            | Self::SubscriptionUnblocked(subscription)
+            | Self::SubscriptionReturned(subscription) => Some(*subscription),
+            Self::MethodUnblocked(_)
+            | Self::Result(..)
+            | Self::Updated(_)
+            | Self::SetUser(..)
+            | Self::Universal => None,
+        }
+    }
+}

@@ -1,0 +1,379 @@
+//! What waits for a connection: documents, and the results of handlers.
+//!
+//! A mailbox knows that somebody handles its mail, and not who.
+
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Waker};
+
+use ddp_core::merge_box::Source;
+use ddp_core::session::CallKey;
+use ddp_core::{CollectionName, DdpError, SubscriptionKey};
+use futures::future::BoxFuture;
+use futures::task::AtomicWaker;
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+
+use super::mail::{Kind, Mail};
+use crate::live_query::sink::{Sink, Step};
+use crate::stats::Counters;
+use crate::write_fence::Fired;
+
+/// Whoever handles the mail of a connection, for as long as that lasts.
+pub(crate) trait Drive: Send {
+    /// Does all that there is to do. Ready when the connection ends.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+
+    /// Sends the steps of live queries that are in the mailbox, on the thread of whoever brings them.
+    /// False if the connection's task is to look after it: there is other mail, or the socket does
+    /// not take all.
+    fn deliver(&mut self) -> bool;
+
+    /// Takes leave of the client.
+    fn end(self: Box<Self>) -> BoxFuture<'static, ()>;
+}
+
+/// A session's mailbox.
+///
+/// Deltas are bounded by conflation: with too many waiting, each subscription keeps only its newest,
+/// and all of these take the place of the oldest of all. The session then sends the difference from
+/// what the client has, and whatever was to follow a document still follows it. Mail about documents
+/// that cannot be left out is bounded by the connection's end: a client that is so far behind is
+/// given up. All other mail is bounded by the session's own limits on calls and subscriptions.
+pub(crate) struct Mailbox {
+    state: Mutex<State>,
+    waker: AtomicWaker,
+    /// Set when the state's end is.
+    is_ending: AtomicBool,
+    deltas_max: usize,
+    exact_max: usize,
+    /// Who handles the mail. It is locked for as long as it does something: by the connection's task,
+    /// and by couriers.
+    driver: Mutex<Option<Box<dyn Drive>>>,
+    /// Where the connection's task runs; none in unit tests without a runtime.
+    runtime: Option<Handle>,
+    counters: Arc<Counters>,
+}
+
+#[derive(Debug)]
+struct State {
+    mail: VecDeque<Mail>,
+    deltas: usize,
+    /// Conflate when so many deltas wait.
+    conflate_at: usize,
+    /// How much mail waits that cannot be left out.
+    exact: usize,
+    end: End,
+}
+
+/// Why a connection is to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EndReason {
+    /// The server or the application wants it.
+    Requested,
+    /// The client is too far behind.
+    Behind,
+}
+
+/// Whether the connection goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    No,
+    /// Somebody asked for its end; what came before is still to be sent.
+    Requested,
+    /// Too much waits for the client.
+    Behind,
+    /// Nobody reads any more.
+    Closed,
+}
+
+impl Mailbox {
+    pub(crate) fn new(deltas_max: usize, exact_max: usize, counters: Arc<Counters>) -> Self {
+        let state = State {
+            mail: VecDeque::new(),
+            deltas: 0,
+            conflate_at: deltas_max,
+            exact: 0,
+            end: End::No,
+        };
+        Self {
+            state: Mutex::new(state),
+            waker: AtomicWaker::new(),
+            is_ending: AtomicBool::new(false),
+            deltas_max,
+            exact_max,
+            driver: Mutex::new(None),
+            runtime: Handle::try_current().ok(),
+            counters,
+        }
+    }
+
+    /// Hands the connection to whoever handles its mail.
+    pub(crate) fn seat(&self, driver: Box<dyn Drive>) {
+        *self.driver.lock() = Some(driver);
+    }
+
+    /// Has the driver do all that there is to do. Ready when the connection ends.
+    pub(crate) fn poll_driver(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut seat = self.driver.lock();
+        // A panic takes the driver along.
+        let Some(mut driver) = seat.take() else { return Poll::Ready(()) };
+        let end = driver.poll(cx);
+        *seat = Some(driver);
+        end
+    }
+
+    /// The driver, if no panic has taken it along.
+    pub(crate) fn unseat(&self) -> Option<Box<dyn Drive>> {
+        self.driver.lock().take()
+    }
+
+    /// Has the connection's task look at what was left here, if it is not at it already.
+    fn wake_task(&self) {
+        self.waker.wake();
+    }
+
+    pub(crate) fn push(&self, mail: Mail) {
+        self.push_all([mail]);
+    }
+
+    /// Adds mail that is taken together or not at all. If it is left out for what comes later, that is
+    /// done together, too: a document that several subscriptions share never gets older on the way.
+    pub(crate) fn push_all(&self, mail: impl IntoIterator<Item = Mail>) {
+        self.leave_all(mail);
+        self.wake_task();
+    }
+
+    /// The same without waking the connection's task. True if a delivery must follow: if there was
+    /// mail already, somebody is on the way to it, and takes this along.
+    pub(super) fn leave_all(&self, mail: impl IntoIterator<Item = Mail>) -> bool {
+        let mut state = self.state.lock();
+        if state.end != End::No {
+            return false;
+        }
+        let was_empty = state.mail.is_empty();
+        for mail in mail {
+            let kind = mail.kind();
+            state.mail.push_back(mail);
+            match kind {
+                Kind::Delta => state.deltas += 1,
+                Kind::Exact => {
+                    state.exact += 1;
+                    if state.exact > self.exact_max {
+                        state.end = End::Behind;
+                        self.is_ending.store(true, Ordering::Release);
+                    }
+                }
+                Kind::Other => {}
+            }
+        }
+        let left_out = state.bound_deltas(self.deltas_max);
+        if left_out > 0 {
+            self.counters.lags.add(1);
+            self.counters.steps_left_out.add(left_out);
+        }
+        was_empty || state.end != End::No
+    }
+
+    /// Moves all mail to `into`, which must be empty. False if there is none.
+    pub(crate) fn take(&self, into: &mut VecDeque<Mail>) -> bool {
+        self.state.lock().take(self.deltas_max, into);
+        !into.is_empty()
+    }
+
+    /// The same if there is nothing but steps of live queries, and the connection goes on; else false,
+    /// and nothing is moved.
+    pub(crate) fn take_steps(&self, into: &mut VecDeque<Mail>) -> bool {
+        let mut state = self.state.lock();
+        let is_steps = state.mail.len() == state.deltas && state.end == End::No;
+        if is_steps {
+            state.take(self.deltas_max, into);
+        }
+        is_steps
+    }
+
+    /// Moves the mail of these subscriptions to the front of `into`.
+    pub(crate) fn take_of(&self, subscriptions: &[SubscriptionKey], into: &mut VecDeque<Mail>) {
+        let mut state = self.state.lock();
+        let (taken, kept): (VecDeque<_>, VecDeque<_>) =
+            std::mem::take(&mut state.mail).into_iter().partition(|mail| {
+                mail.subscription()
+                    .is_some_and(|subscription| subscriptions.contains(&subscription))
+            });
+        state.mail = kept;
+        for mail in taken.into_iter().rev() {
+            match mail.kind() {
+                Kind::Delta => state.deltas -= 1,
+                Kind::Exact => state.exact -= 1,
+                Kind::Other => {}
+            }
+            into.push_front(mail);
+        }
+    }
+
+    /// The connection's task begins to look at everything: until it [rests](Self::rest) again, nobody
+    /// need wake it. A method that answers at once is polled by that task, and waking it would
+    /// make it run once more, and another thread look for it.
+    pub(crate) fn attend(&self) {
+        drop(self.waker.take());
+    }
+
+    /// From now on mail that is not delivered wakes the connection's task, and so does the end. False
+    /// if either has come meanwhile, of mail only if the task `takes_mail`.
+    pub(crate) fn rest(&self, waker: &Waker, takes_mail: bool) -> bool {
+        self.waker.register(waker);
+        let state = self.state.lock();
+        state.end == End::No && (!takes_mail || state.mail.is_empty())
+    }
+
+    /// Asks the connection's task to end it, after what has been mailed so far. Seen by
+    /// [`take_end`](Self::take_end) however much waits for the socket.
+    pub(crate) fn request_end(&self) {
+        let mut state = self.state.lock();
+        if state.end == End::No {
+            state.end = End::Requested;
+            self.is_ending.store(true, Ordering::Release);
+        }
+        drop(state);
+        self.waker.wake();
+    }
+
+    /// Why the connection is to end, if it is; the mail that is still to be sent is moved to `into`.
+    pub(crate) fn take_end(&self, into: &mut VecDeque<Mail>) -> Option<EndReason> {
+        // Most of the time nothing ends, and the mail is looked at next.
+        if !self.is_ending.load(Ordering::Acquire) {
+            return None;
+        }
+        let mut state = self.state.lock();
+        match state.end {
+            End::No => None,
+            End::Behind => Some(EndReason::Behind),
+            End::Requested | End::Closed => {
+                into.append(&mut state.mail);
+                Some(EndReason::Requested)
+            }
+        }
+    }
+
+    /// Refuses all mail from now on and drops what waits.
+    pub(crate) fn close(&self) {
+        let mut state = self.state.lock();
+        state.end = End::Closed;
+        self.is_ending.store(true, Ordering::Release);
+        let mail = std::mem::take(&mut state.mail);
+        drop(state);
+        drop(mail);
+        drop(self.unseat());
+    }
+}
+
+impl Sink for Mailbox {
+    fn leave(&self, steps: &[Step<'_>]) -> bool {
+        self.leave_all(steps.iter().map(|step| {
+            let subscription = SubscriptionKey::from(step.key);
+            Mail::Delta(subscription, Source::Cursor, Arc::clone(step.delta))
+        }))
+    }
+
+    fn fail(&self, key: u64, error: DdpError) {
+        self.push(Mail::Stop(SubscriptionKey::from(key), Some(Box::new(error))));
+    }
+
+    fn deliver(&self) {
+        let mut waking = Waking { mailbox: self, is_done: false };
+        if let Some(mut seat) = self.driver.try_lock()
+            && let Some(mut driver) = seat.take()
+        {
+            // A panic takes the driver along, and so ends the connection.
+            waking.is_done = driver.deliver();
+            *seat = Some(driver);
+        }
+    }
+
+    fn wake(&self) {
+        self.wake_task();
+    }
+
+    fn runtime(&self) -> Option<&Handle> {
+        self.runtime.as_ref()
+    }
+}
+
+impl Fired for Mailbox {
+    fn fired(&self, call: CallKey) {
+        self.push(Mail::Updated(call));
+    }
+}
+
+/// Wakes the connection's task if not all is done, be it for a panic.
+struct Waking<'a> {
+    mailbox: &'a Mailbox,
+    is_done: bool,
+}
+
+impl Drop for Waking<'_> {
+    fn drop(&mut self) {
+        if !self.is_done {
+            self.mailbox.wake_task();
+        }
+    }
+}
+
+impl State {
+    fn take(&mut self, deltas_max: usize, into: &mut VecDeque<Mail>) {
+        std::mem::swap(&mut self.mail, into);
+        self.deltas = 0;
+        self.exact = 0;
+        self.conflate_at = deltas_max;
+    }
+
+    /// Leaves out what is too much. The answer is how many deltas.
+    fn bound_deltas(&mut self, deltas_max: usize) -> usize {
+        if self.deltas <= self.conflate_at {
+            return 0;
+        }
+        let before = self.deltas;
+        self.conflate();
+        // With more subscriptions than the limit, conflating anew for each delta would be quadratic.
+        self.conflate_at = deltas_max.max(2 * self.deltas);
+        before - self.deltas
+    }
+
+    fn conflate(&mut self) {
+        let mut newest: Vec<Mail> = Vec::new();
+        let mut of: HashMap<(SubscriptionKey, Source, CollectionName), usize> = HashMap::new();
+        let mut kept: VecDeque<Mail> = VecDeque::with_capacity(self.mail.len());
+        let mut place = None;
+        for mail in self.mail.drain(..) {
+            let Mail::Delta(subscription, source, delta) = &mail else {
+                kept.push_back(mail);
+                continue;
+            };
+            place.get_or_insert(kept.len());
+            match of.entry((*subscription, *source, delta.collection().clone())) {
+                Entry::Occupied(entry) => newest[*entry.get()] = mail,
+                Entry::Vacant(entry) => {
+                    entry.insert(newest.len());
+                    newest.push(mail);
+                }
+            }
+        }
+        self.deltas = newest.len();
+        let after = kept.split_off(place.unwrap_or_default());
+        kept.extend(newest);
+        kept.extend(after);
+        self.mail = kept;
+    }
+}
+
+impl fmt::Debug for Mailbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Mailbox").field(&*self.state.lock()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,73 @@
+//! A client's connection: its session and transport, and what waits for it.
+//!
+//! ```text
+//!             steps of live queries, results of handlers
+//!                               │
+//!  client ◄─► transport ◄─► driver ◄─ mailbox ◄─ couriers, handlers
+//!                               │
+//!                            session
+//! ```
+//!
+//! The connection's task polls the driver; couriers, which bring one change to many sessions, borrow
+//! it for that. The life of a slow client:
+//!
+//! | | what happens |
+//! |---|---|
+//! | keeps up | each step goes out as it comes |
+//! | lagging | its socket is full: nothing is read from it, and when too many steps wait only the newest of each subscription are kept; it is sent the difference when it takes something |
+//! | stalled | it takes nothing at all; after `write_timeout` it is disconnected |
+//! | gone | publications end, and what waits is dropped; methods run to their end |
+
+mod driver;
+pub(crate) mod handlers;
+pub(crate) mod mail;
+pub(crate) mod mailbox;
+pub(crate) mod open;
+mod outbound;
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::time::Instant;
+
+use ddp_core::Session;
+
+use self::driver::Driver;
+use self::handlers::Running;
+use self::mailbox::Mailbox;
+use crate::extract::Connection;
+use crate::random;
+use crate::registry::Registry;
+use crate::transport::AnyTransport;
+use crate::transport::open::ConnectionInfo;
+
+/// Serves one client from its opening to its end.
+pub(crate) async fn run(registry: Arc<Registry>, transport: AnyTransport, info: ConnectionInfo) {
+    let id = random::id();
+    let ConnectionInfo { headers, path, protocol, .. } = &info;
+    tracing::debug!(session = id, path, protocol, user_agent = ?headers.get("user-agent"), "opened");
+    let config = &registry.config;
+    let counters = Arc::clone(&registry.counters);
+    counters.connections.add(1);
+    let (deltas_max, exact_max) = (config.queued_deltas_max, config.queued_messages_max);
+    let mailbox = Arc::new(Mailbox::new(deltas_max, exact_max, counters));
+    let connection = Connection::new(&id, info, config.forwarded_count, Arc::clone(&mailbox));
+    let _registration = registry.open.register(&connection);
+    let _end = Closed(connection.clone());
+    let session = Session::new(id, Arc::clone(&registry.session_config), Instant::now());
+    let running = Running::new(Arc::clone(&registry), connection);
+    let driver = Driver::new(session, running, transport, Arc::clone(&mailbox), registry);
+    mailbox.seat(Box::new(driver));
+    poll_fn(|cx| mailbox.poll_driver(cx)).await;
+    if let Some(driver) = mailbox.unseat() {
+        driver.end().await;
+    }
+}
+
+/// Tells of a connection's end however it comes.
+struct Closed(Connection);
+
+impl Drop for Closed {
+    fn drop(&mut self) {
+        self.0.closed();
+    }
+}

@@ -1,0 +1,49 @@
+//! How a query is evaluated, and what is to be read for it.
+
+use std::sync::Arc;
+
+use ddp_core::FieldName;
+
+use crate::query::{Predicate, Query, SortKey, Value};
+
+/// How many documents beyond the wanted ones are read along, so that they take the places of those
+/// that leave.
+pub(super) const BUFFER: usize = if cfg!(test) { 1 } else { 64 };
+
+/// How a data source evaluates a query.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The predicate, with constants in the form in which [`Row::test`](super::Row::test)
+    /// and [`Row::value`](super::Row::value) answer.
+    pub predicate: Predicate,
+    /// An equality that the predicate demands, to route changes by.
+    pub keys: Option<(FieldName, Vec<Value>)>,
+    /// The order of a query with `skip` or `limit`: its keys, and such that no two rows are equal by
+    /// all of them. `None` if only the source can tell which comes first.
+    pub order: Option<Arc<[SortKey]>>,
+}
+
+/// The source is to read the documents of a query and to hand them to
+/// [`Multiplexer::finish_load`](super::Multiplexer::finish_load), or the reason why it can't to
+/// [`Multiplexer::fail_load`](super::Multiplexer::fail_load). It must begin to read only after it was
+/// given this.
+#[derive(Debug)]
+#[must_use]
+pub struct Load {
+    pub(super) slot: usize,
+    pub(super) generation: u64,
+    /// The query.
+    pub query: Query,
+    /// The query as the source planned it.
+    pub plan: Plan,
+}
+
+impl Load {
+    /// How many of the first rows are to be read: what is wanted, what is skipped, and some more for
+    /// later. `None` if all are.
+    #[must_use]
+    pub fn rows_max(&self) -> Option<usize> {
+        let limit = self.query.limit? as usize;
+        Some(limit.saturating_add(self.query.skip as usize).saturating_add(BUFFER))
+    }
+}

@@ -1,0 +1,35 @@
+//! What a server publishes from.
+
+use std::sync::Arc;
+
+use ddp_core::{Document, DocumentId};
+use futures::future::BoxFuture;
+
+use super::observer::{Observation, Observer};
+use crate::error::Error;
+use crate::query::Query;
+
+/// Documents in the order of a query.
+pub type Documents = Vec<(DocumentId, Arc<Document>)>;
+
+/// A source of documents whose queries can be observed: PostgreSQL, or collections in memory.
+pub trait DataSource: Send + Sync + 'static {
+    /// Begins to observe a query. When the future is done, the observer has been given all documents
+    /// that match now; it is given every later change until the [`Observation`] is dropped.
+    ///
+    /// # Errors
+    /// A collection that the source does not have, a predicate on a field that the collection does
+    /// not have, a constant of the wrong type, or a source that refuses the query. A source that is
+    /// out of reach is no error: the future waits for it.
+    fn observe<'a>(
+        &'a self,
+        query: &'a Query,
+        observer: Observer,
+    ) -> BoxFuture<'a, Result<Observation, Error>>;
+
+    /// Reads the documents of a query once, in its order. What was committed before is there.
+    ///
+    /// # Errors
+    /// As with [`observe`](Self::observe), and a source that is out of reach.
+    fn fetch<'a>(&'a self, query: &'a Query) -> BoxFuture<'a, Result<Documents, Error>>;
+}

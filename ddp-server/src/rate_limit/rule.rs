@@ -1,0 +1,233 @@
+//! What a rule of the rate limiter concerns, and what it answers.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ddp_core::DdpError;
+
+/// What a client asks to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// A method, by a call of a client. Calls of the server itself are not limited.
+    Method,
+    /// A subscription to a named publication.
+    Subscription,
+}
+
+/// One request of a client, as rules see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Request<'a> {
+    /// The user who is logged in.
+    pub user_id: Option<&'a str>,
+    /// The client's IP address.
+    pub client_address: Option<&'a str>,
+    /// Whether it is a call or a subscription.
+    pub kind: Kind,
+    /// The name of the method or publication.
+    pub name: &'a str,
+    /// The session's id.
+    pub connection_id: &'a str,
+}
+
+/// What a rule says of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// Whether the request may run.
+    pub is_allowed: bool,
+    /// Until the rule counts anew.
+    pub time_to_reset: Duration,
+    /// How many more such requests may run until then.
+    pub requests_left: u32,
+}
+
+/// So many requests in so much time.
+///
+/// A rule concerns the requests that satisfy all its conditions. Requests that agree in everything
+/// that a condition looks at are counted together: `per_connection()` has a counter for each
+/// connection, a rule without conditions one for all clients.
+#[derive(Clone)]
+pub struct Rule {
+    pub(super) requests_max: u32,
+    pub(super) interval: Duration,
+    kind: Option<Kind>,
+    conditions: [Option<Condition>; 4],
+    message: Option<Message>,
+    pub(super) callback: Option<Callback>,
+}
+
+type Condition = Arc<dyn Fn(Option<&str>) -> bool + Send + Sync>;
+type Message = Arc<dyn Fn(&Verdict) -> String + Send + Sync>;
+type Callback = Arc<dyn Fn(&Verdict, &Request<'_>) + Send + Sync>;
+
+const USER: usize = 0;
+const ADDRESS: usize = 1;
+const NAME: usize = 2;
+const CONNECTION: usize = 3;
+
+impl Rule {
+    /// Allows so many requests in each interval. Meteor's defaults are 10 and a second.
+    #[must_use]
+    pub fn new(requests_max: u32, interval: Duration) -> Self {
+        let (conditions, message, callback) = Default::default();
+        Self { requests_max, interval, kind: None, conditions, message, callback }
+    }
+
+    fn condition(
+        mut self,
+        field: usize,
+        condition: impl Fn(Option<&str>) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.conditions[field] = Some(Arc::new(condition));
+        self
+    }
+
+    /// Only calls, or only subscriptions.
+    #[must_use]
+    pub fn kind(mut self, kind: Kind) -> Self {
+        self.kind = Some(kind);
+        self
+    }
+
+    /// Only calls of this method.
+    #[must_use]
+    pub fn method(self, name: impl Into<String>) -> Self {
+        self.kind(Kind::Method).name(name)
+    }
+
+    /// Only subscriptions to this publication.
+    #[must_use]
+    pub fn publication(self, name: impl Into<String>) -> Self {
+        self.kind(Kind::Subscription).name(name)
+    }
+
+    /// Only the method or publication of this name.
+    #[must_use]
+    pub fn name(self, name: impl Into<String>) -> Self {
+        let name = name.into();
+        self.name_where(move |other| other == name)
+    }
+
+    /// Only methods and publications with such names; each name is counted apart.
+    #[must_use]
+    pub fn name_where(self, condition: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
+        self.condition(NAME, move |name| name.is_some_and(&condition))
+    }
+
+    /// Counts each user apart; all who are not logged in count as one.
+    #[must_use]
+    pub fn per_user(self) -> Self {
+        self.user_where(|_| true)
+    }
+
+    /// Only such users, each counted apart; `None` are those who are not logged in.
+    #[must_use]
+    pub fn user_where(
+        self,
+        condition: impl Fn(Option<&str>) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.condition(USER, condition)
+    }
+
+    /// Counts each client address apart.
+    #[must_use]
+    pub fn per_address(self) -> Self {
+        self.address_where(|_| true)
+    }
+
+    /// Only such client addresses, each counted apart; `None` is one that is not known.
+    #[must_use]
+    pub fn address_where(
+        self,
+        condition: impl Fn(Option<&str>) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.condition(ADDRESS, condition)
+    }
+
+    /// Counts each connection apart.
+    #[must_use]
+    pub fn per_connection(self) -> Self {
+        self.connection_where(|_| true)
+    }
+
+    /// Only such connections, by the session's id, each counted apart.
+    #[must_use]
+    pub fn connection_where(
+        self,
+        condition: impl Fn(&str) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.condition(CONNECTION, move |id| id.is_some_and(&condition))
+    }
+
+    /// The reason that a client is given, in place of Meteor's text with the seconds to wait.
+    #[must_use]
+    pub fn message(mut self, message: impl Fn(&Verdict) -> String + Send + Sync + 'static) -> Self {
+        self.message = Some(Arc::new(message));
+        self
+    }
+
+    /// Calls a function for each request that the rule concerns, allowed or not. It runs on the
+    /// connection's task and must not block.
+    #[must_use]
+    pub fn on_request(
+        mut self,
+        callback: impl Fn(&Verdict, &Request<'_>) + Send + Sync + 'static,
+    ) -> Self {
+        self.callback = Some(Arc::new(callback));
+        self
+    }
+
+    /// The counter of a request, if the rule concerns it.
+    pub(super) fn counter(&self, request: &Request<'_>) -> Option<Counter> {
+        if self.kind.is_some_and(|kind| kind != request.kind) {
+            return None;
+        }
+        let mut fields: [Option<Option<Box<str>>>; 4] = Default::default();
+        for (field, condition) in self.conditions.iter().enumerate() {
+            let Some(condition) = condition else { continue };
+            let value = match field {
+                USER => request.user_id,
+                ADDRESS => request.client_address,
+                NAME => Some(request.name),
+                _ => Some(request.connection_id),
+            };
+            if !condition(value) {
+                return None;
+            }
+            fields[field] = Some(value.map(Into::into));
+        }
+        Some(Counter(fields))
+    }
+}
+
+impl Rule {
+    /// What a client is told whose request is refused.
+    pub(super) fn refusal(&self, verdict: &Verdict) -> DdpError {
+        let reason = match &self.message {
+            Some(message) => message(verdict),
+            None => {
+                let seconds = verdict.time_to_reset.as_millis().div_ceil(1000);
+                format!(
+                    "Error, too many requests. Please slow down. You must wait {seconds} seconds before \
+                 trying again."
+                )
+            }
+        };
+        let details = format!(r#"{{"timeToReset":{}}}"#, verdict.time_to_reset.as_millis());
+        DdpError { details: Some(details), ..DdpError::new("too-many-requests", reason) }
+    }
+}
+
+impl fmt::Debug for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rule")
+            .field("requests_max", &self.requests_max)
+            .field("interval", &self.interval)
+            .field("kind", &self.kind)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What requests that are counted together have in common.
+#[derive(PartialEq, Eq, Hash)]
+pub(super) struct Counter([Option<Option<Box<str>>>; 4]);

@@ -1,0 +1,104 @@
+//! What a server runs for its clients: publications, methods and hooks, with their signatures.
+//!
+//! Connections and handlers hold the registry, and know nothing of how it is served.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use axum::Router;
+use ddp_core::DdpError;
+use ddp_core::ejson::Ejson;
+use ddp_core::merge_box::PublicationStrategy;
+use ddp_core::session::SessionConfig;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use parking_lot::RwLock;
+
+use crate::config::Config;
+use crate::connection::open::OpenConnections;
+use crate::error::Error;
+use crate::extract::connection::Connection;
+use crate::extract::invocation::{Host, Invocation};
+use crate::handler::method::{ErasedMethod, MethodContext};
+use crate::handler::publication::ErasedPublication;
+use crate::rate_limit::RateLimiter;
+use crate::signature::Signature;
+use crate::stats::Counters;
+
+/// What all connections of a server share.
+pub(crate) struct Registry {
+    pub(crate) config: Config,
+    /// That of the configuration, shared by all sessions.
+    pub(crate) session_config: Arc<SessionConfig>,
+    pub(crate) publications: RwLock<HashMap<String, Described<ErasedPublication>>>,
+    pub(crate) universal: RwLock<Vec<ErasedPublication>>,
+    pub(crate) methods: HashMap<String, Described<ErasedMethod>>,
+    pub(crate) hooks: Hooks,
+    pub(crate) rate_limiter: RateLimiter,
+    /// Those of plugins and of the application.
+    pub(crate) routes: Router,
+    pub(crate) open: Arc<OpenConnections>,
+    pub(crate) counters: Arc<Counters>,
+}
+
+/// A handler with its signature.
+pub(crate) struct Described<H> {
+    pub(crate) handler: H,
+    pub(crate) signature: Signature,
+}
+
+/// The application's functions that are called for each connection.
+#[derive(Default)]
+pub(crate) struct Hooks {
+    pub(crate) on_connection: Vec<OnConnection>,
+    pub(crate) on_message: Vec<OnMessage>,
+}
+
+pub(crate) type OnConnection = Box<dyn Fn(&Connection) + Send + Sync>;
+pub(crate) type OnMessage = Box<dyn Fn(&Connection, &str) + Send + Sync>;
+
+impl Registry {
+    pub(crate) fn publication(&self, name: &str) -> Option<ErasedPublication> {
+        self.publications.read().get(name).map(|described| Arc::clone(&described.handler))
+    }
+
+    pub(crate) fn method(&self, name: &str) -> Option<&ErasedMethod> {
+        self.methods.get(name).map(|described| &described.handler)
+    }
+
+    /// The universal publications from this one on, counted from 0.
+    pub(crate) fn universal(&self, from: usize) -> Vec<ErasedPublication> {
+        self.universal.read().get(from..).unwrap_or_default().to_vec()
+    }
+
+    /// The signatures of all named publications and methods, by their names.
+    pub(crate) fn describe(&self) -> serde_json::Value {
+        let publications = self.publications.read();
+        serde_json::json!({
+            "publications": signatures(&publications),
+            "methods": signatures(&self.methods),
+        })
+    }
+}
+
+fn signatures<H>(described: &HashMap<String, Described<H>>) -> BTreeMap<&str, serde_json::Value> {
+    described.iter().map(|(name, one)| (name.as_str(), one.signature.to_json())).collect()
+}
+
+impl Host for Registry {
+    fn invoke(
+        &self,
+        method: &str,
+        params: Vec<Ejson>,
+        invocation: Invocation,
+    ) -> BoxFuture<'static, Result<Option<String>, Error>> {
+        let Some(handler) = self.method(method) else {
+            return futures::future::ready(Err(DdpError::method_not_found(method).into())).boxed();
+        };
+        handler(MethodContext { name: method.to_owned(), params, invocation })
+    }
+
+    fn strategy(&self, collection: &str) -> PublicationStrategy {
+        self.config.session.strategies.of(collection)
+    }
+}
