@@ -59,6 +59,8 @@ mod transport;
 mod write_fence;
 
 #[doc(no_inline)]
+pub use ddp_core::error::ErrorCode;
+#[doc(no_inline)]
 pub use ddp_core::merge_box::{PublicationStrategies, PublicationStrategy};
 
 pub use builder::{Plugged, Plugin, PluginBuilder, ServerBuilder};

@@ -21,6 +21,7 @@ use crate::extract::connection::Connection;
 use crate::extract::invocation::{Host, Invocation};
 use crate::handler::method::{ErasedMethod, MethodContext};
 use crate::handler::publication::ErasedPublication;
+use crate::handler::span;
 use crate::rate_limit::RateLimiter;
 use crate::signature::Signature;
 use crate::stats::Counters;
@@ -95,7 +96,11 @@ impl Host for Registry {
         let Some(handler) = self.method(method) else {
             return futures::future::ready(Err(DdpError::method_not_found(method).into())).boxed();
         };
-        handler(MethodContext { name: method.to_owned(), params, invocation })
+        let context = MethodContext { name: method.to_owned(), params, invocation };
+        let span = span::method(&context);
+        let run = handler(context);
+        // It is boxed already.
+        if span.is_disabled() { run } else { span::within(span, run) }
     }
 
     fn strategy(&self, collection: &str) -> PublicationStrategy {
