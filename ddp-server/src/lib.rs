@@ -51,6 +51,8 @@ pub mod query;
 pub mod random;
 pub mod rate_limit;
 mod registry;
+#[cfg(feature = "schema")]
+pub mod schema;
 mod server;
 mod signature;
 pub mod sockjs;
@@ -73,7 +75,7 @@ pub use live_query::{AnyCursor, Cursor};
 pub use memory::MemoryCollection;
 pub use query::field;
 pub use server::Server;
-pub use signature::{ParamNames, Signature};
+pub use signature::{Param, Signature};
 pub use stats::Stats;
 pub use transport::Headers;
 #[cfg(feature = "__fuzzing")]
