@@ -1,7 +1,10 @@
 //! What a handler takes from a client and gives back, for REST, OpenAPI and TypeScript.
 
 mod nullable;
+mod param;
 mod probe;
+
+pub use param::Param;
 
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -23,35 +26,6 @@ pub struct Signature {
     /// The schemas of the documents that a publication's cursors publish, one for each cursor. A
     /// cursor that publishes only some fields leaves out the others. Empty if it is not known.
     pub documents: Vec<Value>,
-}
-
-/// What is known of an argument.
-#[derive(Clone, Debug, Default, PartialEq)]
-#[non_exhaustive]
-pub struct Param {
-    /// The name.
-    pub name: Option<String>,
-    /// The schema. `None` if it may be anything.
-    pub schema: Option<Value>,
-}
-
-impl Param {
-    /// An argument of which only the name is known.
-    pub fn named(name: impl Into<String>) -> Self {
-        Self { name: Some(name.into()), schema: None }
-    }
-
-    fn to_json(&self) -> Value {
-        let mut object = serde_json::Map::new();
-        if let Some(name) = &self.name {
-            object.insert("name".to_owned(), json!(name));
-        }
-        if let Some(schema) = &self.schema {
-            object.insert("schema".to_owned(), schema.clone());
-            object.insert("required".to_owned(), json!(!nullable::is_nullable(schema)));
-        }
-        object.into()
-    }
 }
 
 /// No arguments.

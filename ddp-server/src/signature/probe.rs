@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::de::{DeserializeOwned, Deserializer, Visitor};
 
-use super::Param;
+use super::param::Param;
 
 /// The arguments from which a `T` is read; `None` if there may be any number of them.
 pub(super) fn params_of<T: DeserializeOwned>() -> Option<Vec<Param>> {
