@@ -64,6 +64,8 @@ pub mod query;
 pub mod random;
 pub mod rate_limit;
 mod registry;
+#[cfg(feature = "schema")]
+pub mod schema;
 mod server;
 mod signature;
 #[cfg(feature = "sockjs")]
@@ -72,6 +74,8 @@ mod stats;
 mod transport;
 mod write_fence;
 
+#[doc(no_inline)]
+pub use ddp_core::error::ErrorCode;
 #[doc(no_inline)]
 pub use ddp_core::merge_box::{PublicationStrategies, PublicationStrategy};
 
@@ -87,7 +91,7 @@ pub use live_query::{AnyCursor, Cursor};
 pub use memory::MemoryCollection;
 pub use query::field;
 pub use server::Server;
-pub use signature::{ParamNames, Signature};
+pub use signature::{Param, Signature};
 pub use stats::Stats;
 pub use transport::Headers;
 pub use write_fence::{Write, WriteFence};
