@@ -55,6 +55,8 @@ mod server;
 mod signature;
 pub mod sockjs;
 mod stats;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod transport;
 mod write_fence;
 

@@ -22,6 +22,9 @@ pub(crate) enum AnyTransport {
     SockJs(SockJs<UpgradedIo>),
     /// SockJS by HTTP requests.
     Polling(Polling),
+    /// A plain WebSocket within this process.
+    #[cfg(feature = "testing")]
+    InProcess(WebSocket<tokio::io::DuplexStream>),
 }
 
 /// Calls a method of whichever transport it is.
@@ -31,6 +34,8 @@ macro_rules! delegate {
             Self::Raw($transport) => $call,
             Self::SockJs($transport) => $call,
             Self::Polling($transport) => $call,
+            #[cfg(feature = "testing")]
+            Self::InProcess($transport) => $call,
         }
     };
 }

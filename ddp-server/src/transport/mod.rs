@@ -16,6 +16,8 @@ pub(crate) mod framing;
 #[cfg(feature = "__fuzzing")]
 pub mod fuzzing;
 mod headers;
+#[cfg(feature = "testing")]
+pub(crate) mod in_process;
 mod protocol;
 pub(crate) mod routes;
 pub(crate) mod sockjs;

@@ -129,7 +129,7 @@ where
     response
 }
 
-fn connection_info(request: &Parts, protocol: Protocol) -> ConnectionInfo {
+pub(super) fn connection_info(request: &Parts, protocol: Protocol) -> ConnectionInfo {
     let remote_addr = request.extensions.get::<ConnectInfo<SocketAddr>>();
     // A router nested below a prefix sees only the rest of the path.
     let original = request.extensions.get::<OriginalUri>();

@@ -1,0 +1,122 @@
+//! Tests of publications and methods: server and client in one process, without sockets.
+//!
+//! This module is there with the feature `testing`, which is for `[dev-dependencies]`:
+//!
+//! ```toml
+//! [dev-dependencies]
+//! ddp-server = { version = "0.1", features = ["testing"] }
+//! ```
+//!
+//! A [`Client`] connects to a [`Server`](crate::Server) as a browser would. A whole test:
+//!
+//! ```
+//! use ddp_server::extract::Params;
+//! use ddp_server::testing::Client;
+//! use ddp_server::{Collection, Error, MemoryCollection, Server, State};
+//!
+//! #[derive(serde::Serialize, serde::Deserialize)]
+//! struct Task {
+//!     text: String,
+//! }
+//! const TASKS: Collection<Task> = Collection::new("tasks");
+//!
+//! // The application.
+//! fn server() -> Server {
+//!     Server::builder()
+//!         .publish("tasks", async |State(tasks): State<MemoryCollection<Task>>| tasks.find())
+//!         .method("tasks.insert", insert)
+//!         .with_state(MemoryCollection::new(&TASKS))
+//! }
+//!
+//! async fn insert(
+//!     State(tasks): State<MemoryCollection<Task>>,
+//!     Params((text,)): Params<(String,)>,
+//! ) -> Result<String, Error> {
+//!     if text.is_empty() {
+//!         return Err(Error::client("empty-text", "a task needs text"));
+//!     }
+//!     tasks.insert(&Task { text })
+//! }
+//!
+//! // Its test, under #[tokio::test].
+//! async fn everybody_sees_a_new_task() {
+//!     let server = server();
+//!     let (ada, bob) = (Client::connect(&server).await, Client::connect(&server).await);
+//!     ada.subscribe("tasks", ()).await.expect("a subscription");
+//!     bob.subscribe("tasks", ()).await.expect("a subscription");
+//!
+//!     let id: String = ada.call("tasks.insert", ("Water the plants",)).await.expect("an id");
+//!     // What a method wrote is there when its call returns …
+//!     assert_eq!(ada.documents_by_id(&TASKS)[&id].text, "Water the plants");
+//!     // … and comes to others at some time.
+//!     bob.wait_until(|bob| bob.documents(&TASKS).len() == 1).await;
+//!
+//!     let refused = bob.call::<String>("tasks.insert", ("",)).await.expect_err("an error");
+//!     assert_eq!(refused.to_string(), "a task needs text [empty-text]");
+//! }
+//! # let runtime = tokio::runtime::Runtime::new().unwrap();
+//! # runtime.block_on(everybody_sees_a_new_task());
+//! ```
+//!
+//! The session is that of production, and so are the order of messages, merging, write fences, rate
+//! limits, heartbeats, the bounds of queues and what becomes of slow clients; a client is made slow by
+//! [`pause`](Client::pause). Any data source will do: a [`MemoryCollection`](crate::MemoryCollection)
+//! needs nothing else, and with PostgreSQL there is an example in `ddp-postgres`. To be logged in,
+//! call the application's own method: `client.call("login", …)`.
+//!
+//! No test needs to sleep. [`call`](Client::call) and [`subscribe`](Client::subscribe) return when all
+//! is there that they promise; for what others do, [`wait_until`](Client::wait_until) and
+//! [`changed`](Client::changed) wait for the message. Each wait has an end, after 10 seconds unless
+//! [told otherwise](ClientBuilder::timeout), where the test fails and says what was waited for, where,
+//! and what came instead. A client is as strict as minimongo: a message that does not fit what it has
+//! fails the test, too.
+//!
+//! # What this does not test
+//! - HTTP, the handshake of WebSocket, compression and SockJS: the connection begins as a WebSocket
+//!   that is open. Routes of one's own are tested with [`Server::router`](crate::Server::router), as
+//!   those of any axum application.
+//! - What clients do on their side: stubs, reconnecting, and the documents of several sessions.
+//! - Time: sessions and rate limits read the system's clock, so a paused clock of tokio only makes
+//!   waits end too early.
+
+mod builder;
+mod client;
+mod frame;
+mod message;
+mod minimongo;
+mod socket;
+mod state;
+mod subscription;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+
+pub use builder::ClientBuilder;
+pub use client::Client;
+pub use subscription::Subscription;
+
+/// How a connection was closed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Closed {
+    /// The WebSocket close code (RFC 6455 section 7.4), such as 1001 for a server that goes away. 1006
+    /// means that the connection ended without a word.
+    pub code: u16,
+    /// The reason that came with it.
+    pub reason: String,
+}
+
+impl Closed {
+    /// A connection that ended without a word.
+    fn lost() -> Self {
+        Self { code: 1006, reason: String::new() }
+    }
+}
+
+impl fmt::Display for Closed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "code {}", self.code)?;
+        if self.reason.is_empty() { Ok(()) } else { write!(f, " ({})", self.reason) }
+    }
+}
