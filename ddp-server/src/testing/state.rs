@@ -132,6 +132,7 @@ impl Shared {
         mut find: impl FnMut() -> Option<T>,
     ) -> T {
         let mut timeout = std::pin::pin!(tokio::time::sleep(self.timeout));
+        let mut is_late = false;
         loop {
             let mut news = std::pin::pin!(self.news.notified());
             // What comes from here on is not missed.
@@ -146,15 +147,16 @@ impl Shared {
                 );
                 fail(self.look(), &text);
             }
+            if is_late {
+                let state = self.look();
+                let pause = if state.is_paused { " (the client is paused)" } else { "" };
+                let text = format!("{caller}: waited {:?} in vain for {what}{pause}", self.timeout);
+                fail(state, &text);
+            }
+            // What has come until the very end counts.
             tokio::select! {
                 () = news => {}
-                () = &mut timeout => {
-                    let state = self.look();
-                    let pause = if state.is_paused { " (the client is paused)" } else { "" };
-                    let text =
-                        format!("{caller}: waited {:?} in vain for {what}{pause}", self.timeout);
-                    fail(state, &text);
-                }
+                () = &mut timeout => is_late = true,
             }
         }
     }
