@@ -36,6 +36,9 @@
 //! anything that implements [`live_query::DataSource`]: [`MemoryCollection`] here, PostgreSQL in the
 //! crate `ddp-postgres`.
 //!
+//! With the feature `testing`, the module `testing` has a client for your tests: publications and
+//! methods are called as by a browser, in one process and without a socket.
+//!
 //! This crate knows no SQL, and leaves the protocol itself to `ddp-core`.
 
 mod builder;

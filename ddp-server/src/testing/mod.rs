@@ -46,9 +46,9 @@
 //!     bob.subscribe("tasks", ()).await.expect("a subscription");
 //!
 //!     let id: String = ada.call("tasks.insert", ("Water the plants",)).await.expect("an id");
-//!     // What a method wrote is there when its call returns …
+//!     // When a call returns, the caller has what the method wrote …
 //!     assert_eq!(ada.documents_by_id(&TASKS)[&id].text, "Water the plants");
-//!     // … and comes to others at some time.
+//!     // … and other clients get it soon after.
 //!     bob.wait_until(|bob| bob.documents(&TASKS).len() == 1).await;
 //!
 //!     let refused = bob.call::<String>("tasks.insert", ("",)).await.expect_err("an error");
@@ -64,20 +64,19 @@
 //! needs nothing else, and with PostgreSQL there is an example in `ddp-postgres`. To be logged in,
 //! call the application's own method: `client.call("login", …)`.
 //!
-//! No test needs to sleep. [`call`](Client::call) and [`subscribe`](Client::subscribe) return when all
-//! is there that they promise; for what others do, [`wait_until`](Client::wait_until) and
-//! [`changed`](Client::changed) wait for the message. Each wait has an end, after 10 seconds unless
-//! [told otherwise](ClientBuilder::timeout), where the test fails and says what was waited for, where,
-//! and what came instead. A client is as strict as minimongo: a message that does not fit what it has
-//! fails the test, too.
+//! No test needs to sleep. [`call`](Client::call) returns when the result and all that the method wrote
+//! are there, and [`subscribe`](Client::subscribe) when the documents are. For what others do,
+//! [`wait_until`](Client::wait_until) and [`changed`](Client::changed) wait for the message. A wait ends
+//! after 10 seconds, unless [told otherwise](ClientBuilder::timeout): the test fails, and says what it
+//! waited for, where, and what came instead. It also fails on a message that does not fit what the
+//! client has, such as `changed` for a document that it does not have.
 //!
 //! # What this does not test
-//! - HTTP, the handshake of WebSocket, compression and SockJS: the connection begins as a WebSocket
-//!   that is open. Routes of one's own are tested with [`Server::router`](crate::Server::router), as
-//!   those of any axum application.
-//! - What clients do on their side: stubs, reconnecting, and the documents of several sessions.
-//! - Time: sessions and rate limits read the system's clock, so a paused clock of tokio only makes
-//!   waits end too early.
+//! - HTTP, the WebSocket handshake, compression and SockJS: the connection begins as an open WebSocket.
+//!   Test your own routes with [`Server::router`](crate::Server::router), as in any axum application.
+//! - What clients do by themselves: stubs, reconnecting, resuming a login.
+//! - Time: sessions and rate limits read the system's clock, so pausing tokio's clock does not move
+//!   them; it only makes waits end too early.
 
 mod builder;
 mod client;
