@@ -1,4 +1,16 @@
 //! A document as its fields' encoded values.
+//!
+//! ```
+//! use ddp_core::Document;
+//!
+//! let fields = [("text", r#""tidy up""#), ("due", r#"{"$date":0}"#), ("done", "false")];
+//! let document = Document::from_fields(fields.map(|(name, value)| (name.into(), value)));
+//! let document = document.expect("less than 4 GiB");
+//! assert_eq!(document.get("due"), Some(r#"{"$date":0}"#));
+//!
+//! let part = document.project(&["text".into(), "unknown".into()]);
+//! assert_eq!(part.iter().map(|(name, _)| &**name).collect::<Vec<_>>(), ["text"]);
+//! ```
 
 use std::fmt;
 use std::sync::Arc;
@@ -31,6 +43,20 @@ impl Document {
             ends.push((name, u32::try_from(text.len()).ok()?));
         }
         Some(Self { fields: ends.into(), text: text.into() })
+    }
+
+    /// The document with these of its fields only, in the document's order. Fields that it does not
+    /// have are left out.
+    #[must_use]
+    pub fn project(&self, fields: &[FieldName]) -> Self {
+        let mut kept = Vec::with_capacity(fields.len().min(self.len()));
+        let mut text = String::new();
+        for (name, value) in self.iter().filter(|(name, _)| fields.contains(name)) {
+            text.push_str(value);
+            // The text is a part of this document's, whose length fits.
+            kept.push((name.clone(), text.len() as u32));
+        }
+        Self { fields: kept.into(), text: text.into() }
     }
 
     /// The fields in order, with the EJSON text of each value.
@@ -66,5 +92,23 @@ impl Document {
 impl fmt::Debug for Document {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_map().entries(self.iter()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_projection_is_the_document_of_the_fields_that_are_left() {
+        let fields = |names: &[&'static str]| {
+            names.iter().map(|name| (FieldName::from(*name), *name)).collect::<Vec<_>>()
+        };
+        let document = |names| Document::from_fields(fields(names)).unwrap();
+        let all = document(&["a", "bb", "c"]);
+        let names = |names: &[&str]| names.iter().map(|&name| name.into()).collect::<Vec<_>>();
+        assert_eq!(all.project(&names(&["c", "a", "x"])), document(&["a", "c"]));
+        assert_eq!(all.project(&names(&["c", "bb", "a"])), all);
+        assert_eq!(all.project(&[]), document(&[]));
     }
 }

@@ -1,4 +1,15 @@
 //! Errors that clients see, and the ways in which a peer can misbehave.
+//!
+//! ```
+//! use ddp_core::DdpError;
+//!
+//! let error = DdpError::new("not-allowed", "Only the owner may do this");
+//! assert_eq!(error.message(), "Only the owner may do this [not-allowed]");
+//!
+//! let mut json = String::new();
+//! error.encode(&mut json);
+//! assert!(json.starts_with(r#"{"isClientSafe":true,"error":"not-allowed","reason":"#));
+//! ```
 
 use std::fmt;
 
@@ -115,6 +126,7 @@ impl DdpError {
 
 /// What a peer did against the protocol. `Display` is the `reason` that Meteor's server answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ProtocolError {
     /// Not JSON, not an object, or without a `msg`.
     #[error("Bad request")]

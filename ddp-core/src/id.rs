@@ -1,7 +1,65 @@
-//! Document ids, by the rule of Meteor's `mongo-id` package.
+//! What things are called: documents on the wire, and a session's subscriptions and calls.
+//!
+//! A document's id travels by the rule of Meteor's `mongo-id` package, so that a number arrives as
+//! a number and a string that merely looks like one stays a string:
+//!
+//! ```
+//! use ddp_core::DocumentId;
+//!
+//! assert_eq!(DocumentId::from_string("Kc9ZbXWp4n3wCmdyv").as_str(), "Kc9ZbXWp4n3wCmdyv");
+//! assert_eq!(DocumentId::from_integer(7).as_str(), "~7");
+//! assert_eq!(DocumentId::from_string("~7").as_str(), "-~7");
+//! ```
+//!
+//! Subscriptions and calls have keys instead of the clients' ids, because clients may use an id
+//! again. A driver that keeps keys elsewhere can hold them as numbers:
+//!
+//! ```
+//! use ddp_core::SubscriptionKey;
+//!
+//! let key = SubscriptionKey::from(12);
+//! assert_eq!(u64::from(key), 12);
+//! ```
 
 use std::fmt;
 use std::sync::Arc;
+
+/// Names one `sub` of a session for as long as the session lives. Clients may use their own ids
+/// again; keys never come again.
+///
+/// A session takes a key that it did not give for one whose subscription has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SubscriptionKey(u64);
+
+impl From<u64> for SubscriptionKey {
+    fn from(key: u64) -> Self {
+        Self(key)
+    }
+}
+
+impl From<SubscriptionKey> for u64 {
+    fn from(key: SubscriptionKey) -> Self {
+        key.0
+    }
+}
+
+/// Names one `method` call of a session for as long as the session lives.
+///
+/// A session takes a key that it did not give for one whose call has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CallKey(u64);
+
+impl From<u64> for CallKey {
+    fn from(key: u64) -> Self {
+        Self(key)
+    }
+}
+
+impl From<CallKey> for u64 {
+    fn from(key: CallKey) -> Self {
+        key.0
+    }
+}
 
 /// A document's id in the form that travels in the `id` field of DDP messages.
 ///

@@ -62,10 +62,15 @@ pub mod write_fence;
 
 pub use document::{Document, FieldName};
 pub use error::{DdpError, ProtocolError};
-pub use id::DocumentId;
+pub use id::{CallKey, DocumentId, SubscriptionKey};
 pub use merge_box::MergeBox;
 pub use message::{ClientMessage, ServerMessage};
-pub use session::{Session, SubscriptionKey};
+pub use session::Session;
 pub use snapshot::{CollectionName, Delta, DocumentChange, Snapshot};
 pub use version::Version;
 pub use write_fence::WriteFence;
+
+/// The example of the README, compiled as all others are.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,4 +1,13 @@
 //! Version negotiation.
+//!
+//! ```
+//! use ddp_core::Version;
+//!
+//! let support = ["pre2".to_owned(), "1".to_owned()];
+//! assert_eq!(Version::negotiate(Some("pre2"), Some(&support)), Ok(Version::Pre2));
+//! // The client proposes what it likes less: it is told what to try instead.
+//! assert_eq!(Version::negotiate(Some("1"), Some(&support)), Err(Version::Pre2));
+//! ```
 
 use std::fmt;
 

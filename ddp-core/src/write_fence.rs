@@ -1,4 +1,13 @@
 //! The write fence: when has everything that a method wrote been sent?
+//!
+//! ```
+//! use ddp_core::WriteFence;
+//!
+//! let mut fence = WriteFence::default();
+//! fence.begin_write();
+//! assert!(!fence.arm(), "the method has returned, but its write is still on its way");
+//! assert!(fence.end_write(), "now the client may be told `updated`");
+//! ```
 
 /// Counts a method's writes, as Meteor's `WriteFence` does.
 ///

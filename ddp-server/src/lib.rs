@@ -36,10 +36,21 @@
 //! anything that implements [`live_query::DataSource`]: [`MemoryCollection`] here, PostgreSQL in the
 //! crate `ddp-postgres`.
 //!
-//! With the feature `testing`, the module `testing` has a client for your tests: publications and
-//! methods are called as by a browser, in one process and without a socket.
-//!
 //! This crate knows no SQL, and leaves the protocol itself to `ddp-core`.
+//!
+//! # Features
+//!
+//! WebSocket at `/websocket` is always there. On by default are:
+//!
+//! - `sockjs`: the routes at `/sockjs` for Meteor's own clients, and the module `sockjs`.
+//! - `compression`: permessage-deflate for WebSocket messages, by zlib-rs.
+//!
+//! For `[dev-dependencies]` there is:
+//!
+//! - `testing`: the module `testing`, a client for tests of publications and methods that needs no
+//!   socket.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod builder;
 mod collection;
@@ -47,6 +58,10 @@ mod config;
 mod connection;
 mod error;
 pub mod extract;
+#[cfg(feature = "__fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
+pub mod guide;
 mod handler;
 pub mod live_query;
 mod memory;
@@ -56,6 +71,7 @@ pub mod rate_limit;
 mod registry;
 mod server;
 mod signature;
+#[cfg(feature = "sockjs")]
 pub mod sockjs;
 mod stats;
 #[cfg(feature = "testing")]
@@ -68,7 +84,9 @@ pub use ddp_core::merge_box::{PublicationStrategies, PublicationStrategy};
 
 pub use builder::{Plugged, Plugin, PluginBuilder, ServerBuilder};
 pub use collection::Collection;
-pub use config::{Compression, Config, EnvError};
+#[cfg(feature = "compression")]
+pub use config::Compression;
+pub use config::{Config, EnvError};
 pub use error::Error;
 pub use extract::{FromRef, State};
 pub use handler::{Handler, IntoMethodResult, IntoPublication, MethodContext, PublicationContext};
@@ -79,7 +97,9 @@ pub use server::Server;
 pub use signature::{ParamNames, Signature};
 pub use stats::Stats;
 pub use transport::Headers;
-#[cfg(feature = "__fuzzing")]
-#[doc(hidden)]
-pub use transport::fuzzing;
 pub use write_fence::{Write, WriteFence};
+
+/// The example of the README, compiled as all others are.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

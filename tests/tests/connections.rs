@@ -188,7 +188,7 @@ async fn half_a_request_does_not_keep_the_server_from_ending() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_left_behind_a_full_queue_is_noticed() {
     let mut config = quick_heartbeats();
-    config.session.queued_messages_max = 10;
+    config.session.inbox_messages_max = 10;
     let (server, _) = notes_server(config, 0);
     let address = serve(&server).await;
     let mut client = Client::connect(address).await;

@@ -7,12 +7,6 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use super::wire::{self, Tag};
 use super::{Date, DecodeError, Ejson, Object, json};
 
-/// How deep arrays and objects may be nested in text.
-///
-/// Escaping and tagging count: they are objects as well. Deeper text is an error, so that no text
-/// can exhaust the stack.
-pub const NESTING_MAX: usize = 128;
-
 /// Meteor's decoder cares neither for padding nor for the bits that the last digit has in excess.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
@@ -31,7 +25,8 @@ const FLAGS_MAX: usize = 50;
 ///
 /// # Errors
 ///
-/// If the text is not JSON or nested deeper than [`NESTING_MAX`], or if a tagged object is
+/// If the text is not JSON or nested deeper than
+/// [`NESTING_MAX`](super::NESTING_MAX), or if a tagged object is
 /// malformed in a way for which Meteor throws, such as a `$binary` that is not base64.
 pub fn parse(text: &str) -> Result<Ejson, DecodeError> {
     let (mut value, tagged) = json::parse(text)?;

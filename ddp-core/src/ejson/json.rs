@@ -4,7 +4,13 @@
 //! differs: it refuses lone surrogates, which a client sends after cutting a string within an
 //! emoji, and numbers beyond a double, and by default it may be off by a bit for long fractions.
 
-use super::{DecodeError, Ejson, NESTING_MAX, Object};
+use super::{DecodeError, Ejson, Object};
+
+/// How deep arrays and objects may be nested in text.
+///
+/// Escaping and tagging count: they are objects as well. Deeper text is an error, so that no text
+/// can exhaust the stack.
+pub const NESTING_MAX: usize = 128;
 
 /// Reads a whole text. `true` if some key starts with `$`, so that the value may hold EJSON.
 pub(super) fn parse(text: &str) -> Result<(Ejson, bool), DecodeError> {

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::{Outgoing, Placement, PublicationStrategy, Source};
+use super::io::{Outgoing, Place, Placement, Source};
+use super::send::{send_change, send_placed};
+use super::strategy::PublicationStrategy;
 use crate::document::Document;
-use crate::id::DocumentId;
-use crate::message::encode::{FieldList, push_added_before, push_difference, push_moved_before};
-use crate::session::SubscriptionKey;
+use crate::id::{DocumentId, SubscriptionKey};
+use crate::message::encode::FieldList;
 use crate::snapshot::{CollectionName, Delta, Snapshot};
 
 /// What each subscription of a session shows of one collection, in order of precedence.
@@ -69,7 +70,7 @@ impl SessionCollectionView {
         }
     }
 
-    /// Takes a step of which nothing is to be sent yet.
+    /// Takes a step without sending anything yet.
     pub(crate) fn note(&mut self, view: ViewKey, delta: &Delta) {
         let index = self.index(view);
         if delta.to() > self.views[index].1.version() {
@@ -84,10 +85,10 @@ impl SessionCollectionView {
         }
     }
 
-    /// Takes a place of which nothing is to be sent yet.
+    /// Takes a place without sending anything yet.
     pub(crate) fn note_place(&mut self, placement: Placement) {
         self.order.retain(|id| *id != placement.id);
-        let next = placement.before.as_ref();
+        let next = placement.place.next();
         let at = next.and_then(|next| self.order.iter().position(|id| id == next));
         self.order.insert(at.unwrap_or(self.order.len()), placement.id);
     }
@@ -106,7 +107,8 @@ impl SessionCollectionView {
             self.note(view, delta);
         }
         let (before, after) = self.change(&placement.id, index, &previous, &self.views[index].1);
-        send_placed(placement, before.as_ref(), after.as_ref(), send);
+        let Placement { collection, id, place } = placement;
+        send_placed(collection, id, place, before.as_ref(), after.as_ref(), send);
     }
 
     pub(crate) fn remove(
@@ -164,13 +166,13 @@ impl SessionCollectionView {
         // From the end, so that each is put before one that has its place.
         let mut next = None;
         for id in order.into_iter().rev() {
-            let placement = Placement { collection: collection.clone(), id, before: next };
-            for (was, is) in self.changes(before, &placement.id) {
+            let place = Place::before(next);
+            for (was, is) in self.changes(before, &id) {
                 if is.is_some() {
-                    send_placed(&placement, was.as_ref(), is.as_ref(), send);
+                    send_placed(collection, &id, &place, was.as_ref(), is.as_ref(), send);
                 }
             }
-            next = Some(placement.id);
+            next = Some(id);
         }
     }
 
@@ -315,37 +317,4 @@ fn merged<'a>(
         }
     }
     Some(fields)
-}
-
-fn send_change(
-    collection: &CollectionName,
-    id: &DocumentId,
-    before: Option<&FieldList<'_>>,
-    after: Option<&FieldList<'_>>,
-    send: &mut impl FnMut(Outgoing),
-) {
-    let mut text = String::new();
-    if push_difference(&mut text, collection, id, before, after) {
-        send(Outgoing::Text(text));
-    }
-}
-
-/// Sends what a change of a document and of its place mean.
-fn send_placed(
-    placement: &Placement,
-    before: Option<&FieldList<'_>>,
-    after: Option<&FieldList<'_>>,
-    send: &mut impl FnMut(Outgoing),
-) {
-    let Placement { collection, id, before: next } = placement;
-    let mut text = String::new();
-    match (before, after) {
-        (None, Some(fields)) => push_added_before(&mut text, collection, id, fields, next.as_ref()),
-        (Some(_), Some(_)) => {
-            send_change(collection, id, before, after, send);
-            push_moved_before(&mut text, collection, id, next.as_ref());
-        }
-        (_, None) => return send_change(collection, id, before, after, send),
-    }
-    send(Outgoing::Text(text));
 }

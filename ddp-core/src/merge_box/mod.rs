@@ -5,8 +5,43 @@
 //! a document is visible if any snapshot has it, and each of its fields comes from the first
 //! subscription, in the order in which they began to show the collection, that has the field. A
 //! collection with another [`PublicationStrategy`] is not merged like that.
+//!
+//! ```
+//! use std::collections::BTreeMap;
+//! use std::sync::Arc;
+//!
+//! use ddp_core::merge_box::{Outgoing, Source};
+//! use ddp_core::{CollectionName, Document, DocumentId, MergeBox, Snapshot, SubscriptionKey};
+//!
+//! let tasks = CollectionName::from("tasks");
+//! let shown = |field: &str| {
+//!     let document = Document::from_fields([(field.into(), "true")]).map(Arc::new);
+//!     let documents = BTreeMap::from([(DocumentId::from_string("a"), document)]);
+//!     Snapshot::default().advance(&tasks, documents).expect("the document is new")
+//! };
+//! let (mut merge_box, mut sent) = (MergeBox::default(), Vec::new());
+//! let mut send = |outgoing| match outgoing {
+//!     Outgoing::Text(text) => sent.push(text),
+//!     Outgoing::Shared(delta) => delta.for_each_message(|text| sent.push(text.to_owned())),
+//! };
+//! // Two subscriptions show other fields of the same document; then the first one ends.
+//! let (first, second) = (SubscriptionKey::from(1), SubscriptionKey::from(2));
+//! merge_box.apply(first, Source::Cursor, shown("done"), &mut send);
+//! merge_box.apply(second, Source::Cursor, shown("urgent"), &mut send);
+//! merge_box.remove(first, &mut send);
+//! assert_eq!(
+//!     sent,
+//!     [
+//!         r#"{"msg":"added","collection":"tasks","id":"a","fields":{"done":true}}"#,
+//!         r#"{"msg":"changed","collection":"tasks","id":"a","fields":{"urgent":true}}"#,
+//!         r#"{"msg":"changed","collection":"tasks","id":"a","cleared":["done"]}"#,
+//!     ]
+//! );
+//! ```
 
 mod collection_view;
+mod io;
+mod send;
 mod strategy;
 #[cfg(test)]
 mod tests;
@@ -15,43 +50,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use collection_view::SessionCollectionView;
+pub use io::{Direct, Outgoing, Place, Placement, Source};
 use litemap::LiteMap;
 pub use strategy::{PublicationStrategies, PublicationStrategy};
 
-use crate::id::DocumentId;
-use crate::session::SubscriptionKey;
+use crate::id::SubscriptionKey;
 use crate::snapshot::{CollectionName, Delta};
-
-/// Something to send to the client.
-#[derive(Clone, Debug)]
-pub enum Outgoing {
-    /// One message of this session alone.
-    Text(String),
-    /// The messages of a delta as they are, shared with other sessions.
-    Shared(Arc<Delta>),
-}
-
-/// Where a subscription's documents of a collection come from. A publication may return a cursor and
-/// add documents of the same collection by hand; each has its own versions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Source {
-    /// The publication adds, changes and removes them itself.
-    ByHand,
-    /// A live query.
-    Cursor,
-}
-
-/// The place of a document in an ordered collection, for the messages `addedBefore` and
-/// `movedBefore`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Placement {
-    /// The collection.
-    pub collection: CollectionName,
-    /// The document.
-    pub id: DocumentId,
-    /// The document that it comes before; `None` puts it at the end.
-    pub before: Option<DocumentId>,
-}
 
 /// All views of one session.
 #[derive(Debug, Default)]

@@ -9,6 +9,17 @@ use super::client::{ClientMessage, Malformed};
 use crate::ejson::{self, Ejson};
 use crate::error::ProtocolError;
 
+impl ClientMessage {
+    /// Reads a client's message, as a [`Session`](crate::Session) reads those that it is given.
+    /// Unknown fields are ignored.
+    ///
+    /// # Errors
+    /// What is wrong with it, which is the `reason` of Meteor's answer.
+    pub fn from_text(text: &str) -> Result<Self, ProtocolError> {
+        decode(text).map_err(|malformed| malformed.error)
+    }
+}
+
 /// Decodes a message by its `msg`. Unknown fields are ignored; of a repeated field the last counts,
 /// as with `JSON.parse`.
 pub(crate) fn decode(text: &str) -> Result<ClientMessage, Malformed> {

@@ -2,8 +2,11 @@
 
 use std::time::Instant;
 
-use super::{CloseReason, Event, Output, Session, State};
+use super::Session;
+use super::io::{CloseReason, Event, Output};
+use super::state::State;
 use crate::error::ProtocolError;
+use crate::merge_box::Outgoing;
 use crate::message::client::Malformed;
 use crate::message::{ClientMessage, ServerMessage};
 use crate::version::Version;
@@ -39,7 +42,7 @@ impl Session {
     fn connect(&mut self, now: Instant, version: Version) {
         self.state = State::Connected(version);
         let message = ServerMessage::Connected { session: &self.id }.to_text();
-        self.outputs.push_back(Output::Send(super::Outgoing::Text(message)));
+        self.outputs.push_back(Output::Send(Outgoing::Text(message)));
         self.outputs.push_back(Output::Event(Event::Connected(version)));
         if version.has_heartbeats() {
             self.heartbeat.start(now, &self.config);

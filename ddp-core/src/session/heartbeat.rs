@@ -2,8 +2,7 @@
 
 use std::time::Instant;
 
-use super::{CloseReason, Session, SessionConfig, State};
-use crate::message::ServerMessage;
+use super::config::SessionConfig;
 
 /// The deadlines of a session. Any message counts as an answer to a ping.
 #[derive(Debug)]
@@ -40,27 +39,39 @@ impl Heartbeat {
             (check, dead) => check.or(dead),
         }
     }
+
+    /// What is due at this time.
+    pub(super) fn handle_timeout(
+        &mut self,
+        now: Instant,
+        is_connected: bool,
+        config: &SessionConfig,
+    ) -> Option<Sign> {
+        let due = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
+        if !is_connected {
+            return due(self.check_at).then_some(Sign::Silent);
+        }
+        if due(self.dead_at) {
+            return Some(Sign::Silent);
+        }
+        if !due(self.check_at) {
+            return None;
+        }
+        let pings = !self.heard && self.dead_at.is_none();
+        if pings {
+            self.dead_at = Some(now + config.heartbeat_timeout);
+        }
+        self.heard = false;
+        self.check_at = Some(now + config.heartbeat_interval);
+        pings.then_some(Sign::Ping)
+    }
 }
 
-impl Session {
-    pub(super) fn handle_timeout(&mut self, now: Instant) {
-        let due = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
-        if self.state == State::Connecting {
-            if due(self.heartbeat.check_at) {
-                self.close(CloseReason::ConnectTimeout);
-            }
-            return;
-        }
-        if due(self.heartbeat.dead_at) {
-            return self.close(CloseReason::HeartbeatTimeout);
-        }
-        if due(self.heartbeat.check_at) {
-            if !self.heartbeat.heard && self.heartbeat.dead_at.is_none() {
-                self.send(ServerMessage::Ping);
-                self.heartbeat.dead_at = Some(now + self.config.heartbeat_timeout);
-            }
-            self.heartbeat.heard = false;
-            self.heartbeat.check_at = Some(now + self.config.heartbeat_interval);
-        }
-    }
+/// What a session does about a silent client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sign {
+    /// It is to be asked whether it is there.
+    Ping,
+    /// It was silent for too long.
+    Silent,
 }

@@ -1,17 +1,13 @@
 //! `method`, `result` and `updated`.
 
-use super::{Blocker, CallKey, Event, Output, Session};
+use super::Session;
+use super::io::{Event, Output};
+use super::state::{Blocker, Call};
 use crate::ejson::Ejson;
 use crate::error::DdpError;
+use crate::id::CallKey;
+use crate::merge_box::Outgoing;
 use crate::message::ServerMessage;
-
-/// A call of which `result` or `updated` is still to be sent.
-#[derive(Debug)]
-pub(super) struct Call {
-    id: String,
-    has_result: bool,
-    is_updated: bool,
-}
 
 impl Session {
     pub(super) fn process_method(
@@ -21,7 +17,7 @@ impl Session {
         params: Vec<Ejson>,
         random_seed: Option<String>,
     ) {
-        let call = CallKey(self.next_key());
+        let call = CallKey::from(self.next_key());
         self.calls.insert(call, Call { id, has_result: false, is_updated: false });
         self.blocked_by = Some(Blocker::Method(call));
         let event = Event::Call { call, method, params, random_seed };
@@ -33,7 +29,7 @@ impl Session {
             call.has_result = true;
             let result = result.as_ref().map(Option::as_deref);
             let text = ServerMessage::Result { id: &call.id, result }.to_text();
-            self.outputs.push_back(Output::Send(super::Outgoing::Text(text)));
+            self.outputs.push_back(Output::Send(Outgoing::Text(text)));
             self.forget_finished(key);
         }
         self.unblock(Blocker::Method(key));
@@ -46,7 +42,7 @@ impl Session {
             if self.hold_updated(key) {
                 return;
             }
-            self.outputs.push_back(Output::Send(super::Outgoing::Text(text)));
+            self.outputs.push_back(Output::Send(Outgoing::Text(text)));
             self.forget_finished(key);
         }
     }

@@ -1,208 +1,67 @@
 //! One client's session, as a state machine without IO.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use std::time::Instant;
+//!
+//! use ddp_core::Session;
+//! use ddp_core::merge_box::Outgoing;
+//! use ddp_core::session::{Event, Input, Output};
+//!
+//! /// Gives the session an input, runs what it wants run, and answers what it wants sent.
+//! fn step(session: &mut Session, input: Input<'_>) -> Vec<String> {
+//!     session.handle_input(input);
+//!     let mut sent = Vec::new();
+//!     loop {
+//!         match session.poll_output() {
+//!             Output::Send(Outgoing::Text(text)) => sent.push(text),
+//!             Output::Event(Event::Call { call, .. }) => {
+//!                 session.handle_input(Input::Result(call, Ok(Some("42".to_owned()))));
+//!                 session.handle_input(Input::Updated(call));
+//!             }
+//!             Output::Timeout(_) | Output::Close(_) => return sent,
+//!             Output::Send(_) | Output::Event(_) => {}
+//!         }
+//!     }
+//! }
+//!
+//! let now = Instant::now();
+//! let mut session = Session::new("Kc9ZbXWp4n3wCmdyv".to_owned(), Arc::default(), now);
+//! let connect = r#"{"msg":"connect","version":"1","support":["1"]}"#;
+//! step(&mut session, Input::Message(now, connect));
+//! let call = r#"{"msg":"method","id":"1","method":"answer","params":[]}"#;
+//! assert_eq!(
+//!     step(&mut session, Input::Message(now, call)),
+//!     [r#"{"msg":"result","id":"1","result":42}"#, r#"{"msg":"updated","methods":["1"]}"#]
+//! );
+//! ```
 
+mod config;
 mod handshake;
 mod heartbeat;
+mod io;
 mod methods;
+mod rerun;
+mod state;
 mod subscriptions;
 #[cfg(test)]
 mod tests;
-mod user;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+pub use config::SessionConfig;
+use heartbeat::{Heartbeat, Sign};
+pub use io::{CloseReason, Event, Input, Output};
 use litemap::LiteMap;
+use state::{Blocker, Call, Rerun, State, Subscription};
 
-use crate::ejson::Ejson;
-use crate::error::{DdpError, ProtocolError};
-use crate::merge_box::{MergeBox, Outgoing, Placement, PublicationStrategies, Source};
+use crate::error::ProtocolError;
+pub use crate::id::{CallKey, SubscriptionKey};
+use crate::merge_box::{MergeBox, Outgoing};
 use crate::message::client::Malformed;
 use crate::message::{ClientMessage, ServerMessage, decode};
-use crate::snapshot::Delta;
-use crate::version::Version;
-use heartbeat::Heartbeat;
-
-/// Names one `sub` of a session for as long as the session lives. Clients may use their own ids
-/// again; keys never come again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SubscriptionKey(u64);
-
-impl From<u64> for SubscriptionKey {
-    fn from(key: u64) -> Self {
-        Self(key)
-    }
-}
-
-impl From<SubscriptionKey> for u64 {
-    fn from(key: SubscriptionKey) -> Self {
-        key.0
-    }
-}
-
-#[cfg(test)]
-impl SubscriptionKey {
-    pub(crate) fn for_tests(key: u64) -> Self {
-        Self(key)
-    }
-}
-
-/// Names one `method` call of a session for as long as the session lives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct CallKey(u64);
-
-impl From<u64> for CallKey {
-    fn from(key: u64) -> Self {
-        Self(key)
-    }
-}
-
-/// Timeouts, limits and strategies of a session.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SessionConfig {
-    /// A client from which nothing came for so long is pinged. Meteor: 15 s.
-    pub heartbeat_interval: Duration,
-    /// A pinged client that stays silent for so long is disconnected. Meteor: 15 s.
-    pub heartbeat_timeout: Duration,
-    /// A connection that sends no `connect` for so long is closed. Meteor: 45 s.
-    pub connect_timeout: Duration,
-    /// How many messages wait while a method or a publication runs. With so many,
-    /// [`Session::wants_input`] is false until there is room. Meteor has no such bound.
-    pub queued_messages_max: usize,
-    /// How many bytes of messages wait, the last one not counted.
-    pub queued_bytes_max: usize,
-    /// How many calls may be unfinished at once, counting those that only wait for `updated`. With
-    /// so many, further messages wait.
-    pub calls_max: usize,
-    /// How many subscriptions a client may hold. One more gets `nosub` with `too-many-subscriptions`.
-    pub subscriptions_max: usize,
-    /// How each collection is merged.
-    pub strategies: PublicationStrategies,
-    /// Whether [`Event::Message`] tells of each message when its turn comes.
-    pub reports_messages: bool,
-}
-
-impl Default for SessionConfig {
-    fn default() -> Self {
-        Self {
-            heartbeat_interval: Duration::from_secs(15),
-            heartbeat_timeout: Duration::from_secs(15),
-            connect_timeout: Duration::from_secs(45),
-            queued_messages_max: 4096,
-            queued_bytes_max: 1024 * 1024,
-            calls_max: 1024,
-            subscriptions_max: 1024,
-            strategies: PublicationStrategies::default(),
-            reports_messages: false,
-        }
-    }
-}
-
-/// What happens to a session.
-#[derive(Debug)]
-pub enum Input<'a> {
-    /// A message came from the client.
-    Message(Instant, &'a str),
-    /// The time that [`Output::Timeout`] named has come.
-    Timeout(Instant),
-    /// The client takes what it is sent, or is not being read because it does not: its silence says
-    /// nothing. Whoever drives the session ends those that take nothing for too long.
-    Backlogged,
-    /// Documents of a subscription changed.
-    Delta(SubscriptionKey, Source, Arc<Delta>),
-    /// A publication put a document in its place in an ordered collection, and added or changed it
-    /// by the delta, if there is one. See [`MergeBox::place`].
-    Placed(SubscriptionKey, Option<Arc<Delta>>, Placement),
-    /// A message about a document of a collection in which nothing is remembered.
-    Direct(SubscriptionKey, String),
-    /// All initial documents of a subscription have been handed over.
-    Ready(SubscriptionKey),
-    /// A subscription ends by the server's will: by `stop`, or with an error.
-    Stop(SubscriptionKey, Option<DdpError>),
-    /// The publication lets the next messages begin before its function returns.
-    SubscriptionUnblocked(SubscriptionKey),
-    /// The publication's function returned.
-    SubscriptionReturned(SubscriptionKey),
-    /// A method lets the next messages begin before it returns.
-    MethodUnblocked(CallKey),
-    /// A method returned: EJSON text, `None` for `undefined`.
-    Result(CallKey, Result<Option<String>, DdpError>),
-    /// A method's write fence fired.
-    Updated(CallKey),
-    /// The user changed: all subscriptions are to run anew.
-    Rerun,
-}
-
-/// What a session wants done.
-#[derive(Debug)]
-pub enum Output {
-    /// Send this.
-    Send(Outgoing),
-    /// Do this.
-    Event(Event),
-    /// Close the transport when all before this has been sent. The last output.
-    Close(CloseReason),
-    /// Nothing more now. Come back with [`Input::Timeout`] at this time, if any.
-    Timeout(Option<Instant>),
-}
-
-/// What a client asks of the application.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Event {
-    /// The client and the server agreed on a version.
-    Connected(Version),
-    /// A message's turn has come, if the session [reports](SessionConfig::reports_messages) them.
-    Message(String),
-    /// Run a publication.
-    Subscribe {
-        /// Names the subscription from now on.
-        subscription: SubscriptionKey,
-        /// The publication.
-        name: String,
-        /// Its arguments.
-        params: Vec<Ejson>,
-    },
-    /// The client asked for a subscription under an id that is in use, which is ignored unless there
-    /// is no such publication: see [`Session::refuse`].
-    SubscribeAgain {
-        /// The client's id of the subscription.
-        id: String,
-        /// The publication.
-        name: String,
-    },
-    /// Stop a publication's run; its documents are gone already.
-    Unsubscribe(SubscriptionKey),
-    /// Stop the runs of all these publications, and then run each again, with the same arguments,
-    /// under the other key.
-    Rerun(BTreeMap<SubscriptionKey, SubscriptionKey>),
-    /// All publications have run again, and the client has been sent what is different.
-    RerunDone,
-    /// Run a method.
-    Call {
-        /// Names the call from now on.
-        call: CallKey,
-        /// The method.
-        method: String,
-        /// Its arguments.
-        params: Vec<Ejson>,
-        /// The client's `randomSeed`.
-        random_seed: Option<String>,
-    },
-}
-
-/// Why a session closes its transport.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CloseReason {
-    /// There is no common version.
-    #[error("version negotiation failed")]
-    VersionMismatch,
-    /// No `connect` came in time.
-    #[error("no connect in time")]
-    ConnectTimeout,
-    /// A `ping` was not answered in time.
-    #[error("heartbeat timeout")]
-    HeartbeatTimeout,
-}
 
 /// The server's side of a DDP session: protocol, order, subscriptions and merge box.
 ///
@@ -227,31 +86,11 @@ pub struct Session {
     blocked_by: Option<Blocker>,
     subscriptions: LiteMap<SubscriptionKey, Subscription>,
     subscription_keys: HashMap<String, SubscriptionKey>,
-    calls: HashMap<CallKey, methods::Call>,
+    calls: HashMap<CallKey, Call>,
     merge_box: MergeBox,
-    rerun: Option<Box<user::Rerun>>,
+    rerun: Option<Box<Rerun>>,
     last_key: u64,
     outputs: VecDeque<Output>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Connecting,
-    Connected(Version),
-    Closed,
-}
-
-#[derive(Debug)]
-struct Subscription {
-    /// The client's name for it; none if it is universal.
-    id: Option<String>,
-    is_ready: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Blocker {
-    Subscription(SubscriptionKey),
-    Method(CallKey),
 }
 
 impl Session {
@@ -297,8 +136,8 @@ impl Session {
     #[must_use]
     pub fn wants_input(&self) -> bool {
         self.state != State::Closed
-            && self.queue.len() < self.config.queued_messages_max
-            && self.queued_bytes < self.config.queued_bytes_max
+            && self.queue.len() < self.config.inbox_messages_max
+            && self.queued_bytes < self.config.inbox_bytes_max
     }
 
     /// Takes what happened.
@@ -316,7 +155,7 @@ impl Session {
             Input::Placed(subscription, delta, placement) => {
                 self.handle_placed(subscription, delta.as_ref(), placement);
             }
-            Input::Direct(subscription, text) => self.handle_direct(subscription, text),
+            Input::Direct(subscription, direct) => self.handle_direct(subscription, &direct),
             Input::Ready(subscription) => self.handle_ready(subscription),
             Input::Stop(subscription, error) => self.handle_stop(subscription, error.as_ref()),
             Input::SubscriptionUnblocked(subscription) => {
@@ -336,6 +175,16 @@ impl Session {
             let deadline = (self.state != State::Closed).then(|| self.heartbeat.deadline());
             Output::Timeout(deadline.flatten())
         })
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        let is_connected = self.state != State::Connecting;
+        match self.heartbeat.handle_timeout(now, is_connected, &self.config) {
+            Some(Sign::Silent) if is_connected => self.close(CloseReason::HeartbeatTimeout),
+            Some(Sign::Silent) => self.close(CloseReason::ConnectTimeout),
+            Some(Sign::Ping) => self.send(ServerMessage::Ping),
+            None => {}
+        }
     }
 
     fn handle_message(&mut self, now: Instant, text: &str) {

@@ -3,10 +3,13 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::{Blocker, Event, Output, Session, State, SubscriptionKey};
+use super::Session;
+use super::io::{Event, Output};
+use super::state::{Blocker, State, Subscription};
 use crate::ejson::Ejson;
 use crate::error::DdpError;
-use crate::merge_box::{Outgoing, Placement, Source};
+use crate::id::SubscriptionKey;
+use crate::merge_box::{Direct, Outgoing, Placement, Source};
 use crate::message::ServerMessage;
 use crate::snapshot::Delta;
 
@@ -14,8 +17,8 @@ impl Session {
     /// Begins a subscription that the client did not ask for, to a publication without a name. The
     /// client's messages don't wait for it. To be used once the session is connected.
     pub fn subscribe_universal(&mut self) -> SubscriptionKey {
-        let subscription = SubscriptionKey(self.next_key());
-        let state = super::Subscription { id: None, is_ready: false };
+        let subscription = SubscriptionKey::from(self.next_key());
+        let state = Subscription { id: None, is_ready: false };
         self.subscriptions.insert(subscription, state);
         subscription
     }
@@ -35,9 +38,9 @@ impl Session {
             let error = DdpError::new("too-many-subscriptions", "Too many subscriptions");
             return self.send(ServerMessage::Nosub { id: Some(&id), error: Some(&error) });
         }
-        let subscription = SubscriptionKey(self.next_key());
+        let subscription = SubscriptionKey::from(self.next_key());
         self.subscription_keys.insert(id.clone(), subscription);
-        let state = super::Subscription { id: Some(id), is_ready: false };
+        let state = Subscription { id: Some(id), is_ready: false };
         self.subscriptions.insert(subscription, state);
         self.blocked_by = Some(Blocker::Subscription(subscription));
         let event = Event::Subscribe { subscription, name, params };
@@ -93,9 +96,9 @@ impl Session {
         }
     }
 
-    pub(super) fn handle_direct(&mut self, subscription: SubscriptionKey, text: String) {
+    pub(super) fn handle_direct(&mut self, subscription: SubscriptionKey, direct: &Direct) {
         if self.has_subscription(subscription) {
-            self.outputs.push_back(Output::Send(Outgoing::Text(text)));
+            direct.send(&mut sender(&mut self.outputs));
         }
     }
 

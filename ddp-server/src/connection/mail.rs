@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ddp_core::merge_box::{Placement, Source};
+use ddp_core::merge_box::{Direct, Placement, Source};
 use ddp_core::session::CallKey;
 use ddp_core::{DdpError, Delta, SubscriptionKey};
 use futures::channel::oneshot;
@@ -19,7 +19,7 @@ pub(crate) enum Mail {
     /// Documents handled by hand, of which no step may be left out.
     Exact(SubscriptionKey, Arc<Delta>),
     Placed(SubscriptionKey, Option<Arc<Delta>>, Box<Placement>),
-    Direct(SubscriptionKey, String),
+    Direct(SubscriptionKey, Box<Direct>),
     Ready(SubscriptionKey),
     Observing(SubscriptionKey, Vec<Observation>),
     Stop(SubscriptionKey, Option<Box<DdpError>>),

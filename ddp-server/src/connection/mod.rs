@@ -38,13 +38,13 @@ use crate::extract::Connection;
 use crate::random;
 use crate::registry::Registry;
 use crate::transport::AnyTransport;
-use crate::transport::routes::ConnectionInfo;
+use crate::transport::open::ConnectionInfo;
 
 /// Serves one client from its opening to its end.
 pub(crate) async fn run(registry: Arc<Registry>, transport: AnyTransport, info: ConnectionInfo) {
     let id = random::id();
     let ConnectionInfo { headers, path, protocol, .. } = &info;
-    tracing::debug!(session = id, path, %protocol, user_agent = ?headers.get("user-agent"), "opened");
+    tracing::debug!(session = id, path, protocol, user_agent = ?headers.get("user-agent"), "opened");
     let config = &registry.config;
     let counters = Arc::clone(&registry.counters);
     counters.connections.add(1);

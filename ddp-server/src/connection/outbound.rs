@@ -5,13 +5,10 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
-use ddp_core::Delta;
 use ddp_core::merge_box::Outgoing;
 
 use crate::transport::framing::FrameBuilder;
 use crate::transport::{AnyTransport, Framing, Transport};
-
-const _: () = assert!(Framing::COUNT <= Delta::FRAMINGS, "a delta caches every framing");
 
 /// A transport with what waits for it.
 #[derive(Debug)]

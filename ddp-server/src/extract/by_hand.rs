@@ -3,15 +3,23 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use ddp_core::merge_box::{MergeBox, Outgoing, Placement, Source};
-use ddp_core::{CollectionName, Delta, Document, DocumentId, FieldName, Snapshot, SubscriptionKey};
-
-use crate::connection::mail::Mail;
+use ddp_core::merge_box::{Direct, Place, Placement};
+use ddp_core::{CollectionName, Delta, Document, DocumentId, FieldName, Snapshot};
 
 /// A document's fields with the EJSON text of each.
 pub(crate) type Fields = Vec<(FieldName, String)>;
 
-/// What one subscription publishes by hand. What it does becomes mail for its session.
+/// What a publication did to its documents, for its session.
+pub(crate) enum Change {
+    /// A step that a later one may take the place of.
+    Step(Arc<Delta>),
+    /// A step that may not be left out, since documents have places.
+    Exact(Arc<Delta>),
+    Placed(Option<Arc<Delta>>, Box<Placement>),
+    Direct(Box<Direct>),
+}
+
+/// What one subscription publishes by hand.
 #[derive(Default)]
 pub(crate) struct ByHand(HashMap<CollectionName, Collection>);
 
@@ -23,42 +31,36 @@ struct Collection {
 }
 
 impl ByHand {
-    /// Replaces one document by what `next` makes of it. No mail if it is the same.
+    /// Replaces one document by what `next` makes of it. Nothing if it is the same.
     pub(crate) fn step(
         &mut self,
-        key: SubscriptionKey,
         collection: &str,
         id: &str,
         next: impl FnOnce(Option<&Document>) -> Option<Fields>,
-    ) -> Option<Mail> {
+    ) -> Option<Change> {
         let (name, collection) = self.collection(collection);
         let delta = step(&mut collection.snapshot, &name, &DocumentId::from_string(id), next)?;
-        Some(if collection.is_ordered {
-            Mail::Exact(key, delta)
-        } else {
-            Mail::Delta(key, Source::ByHand, delta)
-        })
+        Some(if collection.is_ordered { Change::Exact(delta) } else { Change::Step(delta) })
     }
 
     /// Puts a document in its place before another one, or at the end, with these fields if they are
-    /// given. No mail if there is no such document.
+    /// given. Nothing if there is no such document.
     pub(crate) fn place(
         &mut self,
-        key: SubscriptionKey,
         collection: &str,
         id: &str,
         fields: Option<Fields>,
         before: Option<&str>,
-    ) -> Option<Mail> {
+    ) -> Option<Change> {
         let (name, collection) = self.collection(collection);
         let id = DocumentId::from_string(id);
         let delta =
             fields.and_then(|fields| step(&mut collection.snapshot, &name, &id, |_| Some(fields)));
         collection.snapshot.get(&id)?;
         collection.is_ordered = true;
-        let before = before.map(DocumentId::from_string);
-        let placement = Placement { collection: name, id, before };
-        Some(Mail::Placed(key, delta, Box::new(placement)))
+        let place = Place::before(before.map(DocumentId::from_string));
+        let placement = Placement { collection: name, id, place };
+        Some(Change::Placed(delta, Box::new(placement)))
     }
 
     fn collection(&mut self, name: &str) -> (CollectionName, &mut Collection) {
@@ -70,50 +72,36 @@ impl ByHand {
     }
 }
 
-/// The mail about a document of a collection in which nothing is remembered: what turns a document
-/// of the first fields into one of the second.
+/// The change of a document of a collection in which nothing is remembered, from the first fields to
+/// the second. Nothing if they are the same.
 pub(crate) fn forgotten(
-    key: SubscriptionKey,
     collection: &str,
     id: &str,
     before: Option<Fields>,
     after: Option<Fields>,
-) -> Option<Mail> {
-    let (name, id) = (collection.into(), DocumentId::from_string(id));
-    let mut snapshot = Snapshot::default();
-    step(&mut snapshot, &name, &id, |_| before);
-    let delta = step(&mut snapshot, &name, &id, |_| after)?;
-    let mut message = String::new();
-    delta.for_each_message(|text| text.clone_into(&mut message));
-    Some(Mail::Direct(key, message))
+) -> Option<Change> {
+    let (collection, id) = (collection.into(), DocumentId::from_string(id));
+    let (before, after) = (before.and_then(document), after.and_then(document));
+    let direct = Direct { collection, id, before, after, place: None };
+    (direct.before != direct.after).then(|| Change::Direct(Box::new(direct)))
 }
 
-/// The mail about the place of such a document, which is new if there are fields.
+/// The change of the place of such a document, which is new if there are fields.
 pub(crate) fn forgotten_place(
-    key: SubscriptionKey,
     collection: &str,
     id: &str,
     fields: Option<Fields>,
     before: Option<&str>,
-) -> Option<Mail> {
+) -> Option<Change> {
     let (collection, id) = (collection.into(), DocumentId::from_string(id));
-    let is_new = fields.is_some();
-    let fields = fields.unwrap_or_default();
-    let delta = step(&mut Snapshot::default(), &collection, &id, |_| Some(fields))?;
-    let before = before.map(DocumentId::from_string);
-    let placement = Placement { collection, id, before };
-    // What a client is told that has seen nothing else.
-    let mut merge_box = MergeBox::default();
-    if !is_new {
-        merge_box.apply(key, Source::ByHand, Arc::clone(&delta), &mut |_| {});
-    }
-    let mut message = None;
-    merge_box.place(key, is_new.then_some(&delta), placement, &mut |outgoing| {
-        if let Outgoing::Text(text) = outgoing {
-            message = Some(text);
-        }
-    });
-    Some(Mail::Direct(key, message?))
+    let place = Some(Place::before(before.map(DocumentId::from_string)));
+    let (before, after) = match fields {
+        Some(fields) => (None, document(fields)?),
+        // It moves, and nothing is said about its fields.
+        None => (document(Fields::new()), document(Fields::new())?),
+    };
+    let direct = Direct { collection, id, before, after: Some(after), place };
+    Some(Change::Direct(Box::new(direct)))
 }
 
 fn step(
@@ -122,8 +110,11 @@ fn step(
     id: &DocumentId,
     next: impl FnOnce(Option<&Document>) -> Option<Fields>,
 ) -> Option<Arc<Delta>> {
-    let document = next(snapshot.get(id).map(|document| &**document)).and_then(|fields| {
-        Document::from_fields(fields.iter().map(|(name, text)| (name.clone(), text.as_str())))
-    });
+    let document = next(snapshot.get(id).map(|document| &**document)).and_then(document);
     snapshot.advance(collection, BTreeMap::from([(id.clone(), document.map(Arc::new))]))
+}
+
+/// A document of these fields, unless they are longer than 4 GiB.
+fn document(fields: Fields) -> Option<Document> {
+    Document::from_fields(fields.iter().map(|(name, text)| (name.clone(), text.as_str())))
 }

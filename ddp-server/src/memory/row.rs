@@ -90,11 +90,10 @@ impl Row for Arc<MemoryRow> {
     }
 
     fn document(&self, fields: Option<&[FieldName]>) -> Arc<Document> {
-        let Some(fields) = fields else { return Arc::clone(&self.document) };
-        let kept = self.document.iter().filter(|(name, _)| fields.contains(name));
-        let kept = Document::from_fields(kept.map(|(name, text)| (name.clone(), text)));
-        // A part of a document is no larger than the document, which was not too large.
-        kept.map_or_else(|| Arc::clone(&self.document), Arc::new)
+        match fields {
+            Some(fields) => Arc::new(self.document.project(fields)),
+            None => Arc::clone(&self.document),
+        }
     }
 }
 

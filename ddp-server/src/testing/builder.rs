@@ -134,6 +134,22 @@ impl ClientBuilder {
     }
 }
 
+impl Client {
+    /// Connects to a server, and waits until it is connected.
+    ///
+    /// # Panics
+    /// If the server refuses, or outside of a tokio runtime.
+    #[track_caller]
+    pub fn connect(server: &Server) -> impl Future<Output = Self> + use<> {
+        Self::builder(server).connect()
+    }
+
+    /// A client with an address, headers or limits of its own.
+    pub fn builder(server: &Server) -> ClientBuilder {
+        ClientBuilder::new(server)
+    }
+}
+
 /// Tells of the end of the server's task, however it comes.
 struct Over(Arc<Shared>);
 

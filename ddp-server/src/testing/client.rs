@@ -11,13 +11,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, watch};
 
-use super::Closed;
-use super::builder::ClientBuilder;
-use super::socket::Outgoing;
+use super::closed::Closed;
+use super::socket::{Outgoing, send};
 use super::state::{Call, Shared, Standing};
 use super::subscription::Subscription;
 use crate::collection::Collection;
-use crate::server::Server;
 
 /// A client that is connected to a server of the same process.
 ///
@@ -39,20 +37,6 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects to a server, and waits until it is connected.
-    ///
-    /// # Panics
-    /// If the server refuses, or outside of a tokio runtime.
-    #[track_caller]
-    pub fn connect(server: &Server) -> impl Future<Output = Self> + use<> {
-        Self::builder(server).connect()
-    }
-
-    /// A client with an address, headers or limits of its own.
-    pub fn builder(server: &Server) -> ClientBuilder {
-        ClientBuilder::new(server)
-    }
-
     /// The session's id, which is [`Connection::id`](crate::extract::Connection::id) at the server.
     #[must_use]
     pub fn session(&self) -> &str {
@@ -296,27 +280,6 @@ impl Drop for Client {
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client").field("session", &self.session).finish_non_exhaustive()
-    }
-}
-
-/// Sends a message, after those before it have been taken.
-pub(super) async fn send(
-    shared: &Shared,
-    outgoing: &mpsc::Sender<Outgoing>,
-    message: &Ejson,
-    what: &str,
-    caller: &Location<'_>,
-) {
-    let text = message.to_text();
-    tokio::select! {
-        biased;
-        permit = outgoing.reserve() => {
-            // Without one the socket is gone, as the wait for the answer will say.
-            if let Ok(permit) = permit {
-                permit.send(Outgoing::Text(text));
-            }
-        }
-        () = shared.wait(format!("the server to read, before {what}"), caller, || None) => {}
     }
 }
 

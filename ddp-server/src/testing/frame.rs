@@ -6,7 +6,7 @@ use bytes::{Buf, BufMut, BytesMut};
 use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
-use super::Closed;
+use super::closed::Closed;
 
 /// What the server sends.
 #[derive(Debug, PartialEq, Eq)]

@@ -1,12 +1,14 @@
 //! The client's end of the connection, and the task that reads and writes it.
 
+use std::panic::Location;
 use std::sync::Arc;
 
 use bytes::BytesMut;
+use ddp_core::ejson::Ejson;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::sync::{mpsc, watch};
 
-use super::Closed;
+use super::closed::Closed;
 use super::frame::{self, Frame};
 use super::state::{Shared, Side};
 
@@ -19,6 +21,27 @@ pub(super) enum Outgoing {
     Text(String),
     /// The closing handshake.
     Close,
+}
+
+/// Sends a message, after those before it have been taken.
+pub(super) async fn send(
+    shared: &Shared,
+    outgoing: &mpsc::Sender<Outgoing>,
+    message: &Ejson,
+    what: &str,
+    caller: &Location<'_>,
+) {
+    let text = message.to_text();
+    tokio::select! {
+        biased;
+        permit = outgoing.reserve() => {
+            // Without one the socket is gone, as the wait for the answer will say.
+            if let Ok(permit) = permit {
+                permit.send(Outgoing::Text(text));
+            }
+        }
+        () = shared.wait(format!("the server to read, before {what}"), caller, || None) => {}
+    }
 }
 
 /// The client's end of the connection.

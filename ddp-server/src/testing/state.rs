@@ -11,7 +11,7 @@ use ddp_core::merge_box::PublicationStrategies;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
-use super::Closed;
+use super::closed::Closed;
 use super::message::Message;
 use super::minimongo::Minimongo;
 

@@ -8,8 +8,7 @@ use ddp_core::DdpError;
 use ddp_core::ejson::Ejson;
 use tokio::sync::mpsc;
 
-use super::client::send;
-use super::socket::Outgoing;
+use super::socket::{Outgoing, send};
 use super::state::{Shared, Standing};
 
 /// A subscription that has become ready. Dropped, it goes on until the client does not.

@@ -7,8 +7,8 @@ use serde::de::{
 };
 use serde::forward_to_deserialize_any;
 
-use super::ValueDeserializer;
 use super::missing::Missing;
+use super::value::ValueDeserializer;
 use crate::ejson::{DecodeError, Ejson, Object};
 
 /// The elements of an array.

@@ -2,10 +2,12 @@
 
 mod access;
 mod missing;
+mod value;
 
 use serde::de::{DeserializeOwned, Deserializer, Error as _, Unexpected, Visitor};
 
 use self::access::{Elements, EnumValue, Members};
+use self::value::ValueDeserializer;
 use super::encode::INTEGER_MAX;
 use super::{DecodeError, Ejson, parse, wire};
 
@@ -35,12 +37,6 @@ pub fn from_value<T: DeserializeOwned>(value: Ejson) -> Result<T, DecodeError> {
 /// As for [`parse`] and [`from_value`].
 pub fn from_text<T: DeserializeOwned>(text: &str) -> Result<T, DecodeError> {
     from_value(parse(text)?)
-}
-
-struct ValueDeserializer {
-    value: Ejson,
-    /// Whether it is in its wire form already.
-    raw: bool,
 }
 
 fn mismatch<'de, V: Visitor<'de>>(value: &Ejson, visitor: &V) -> DecodeError {

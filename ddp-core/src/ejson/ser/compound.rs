@@ -3,8 +3,8 @@
 use serde::Serialize;
 use serde::ser;
 
-use super::Serializer;
 use super::key::KeySerializer;
+use super::value::Serializer;
 use crate::ejson::wire::Keys;
 use crate::ejson::{EncodeError, write_string};
 

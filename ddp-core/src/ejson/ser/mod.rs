@@ -2,11 +2,13 @@
 
 mod compound;
 mod key;
+mod value;
 
 use serde::Serialize;
 use serde::ser;
 
 use self::compound::Compound;
+use self::value::Serializer;
 use super::encode::{INTEGER_MAX, TEXT_CAPACITY, write_integer};
 use super::wire::{self, Keys};
 use super::{Ejson, EncodeError, parse, write_number, write_string};
@@ -50,12 +52,6 @@ pub fn write<T: Serialize + ?Sized>(value: &T, out: &mut String) -> Result<(), E
 /// [`NESTING_MAX`](super::NESTING_MAX).
 pub fn to_value<T: Serialize + ?Sized>(value: &T) -> Result<Ejson, EncodeError> {
     parse(&to_text(value)?).map_err(|error| EncodeError::new(error.to_string()))
-}
-
-/// Writes one value. In wire form, which is `raw`, nothing is escaped.
-struct Serializer<'a> {
-    out: &'a mut String,
-    raw: bool,
 }
 
 impl<'a> Serializer<'a> {

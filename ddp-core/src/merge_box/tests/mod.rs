@@ -130,7 +130,7 @@ proptest! {
         let mut is_held = false;
         for (index, operation) in operations {
             let subscription = &mut subscriptions[usize::from(index)];
-            let key = SubscriptionKey::for_tests(subscription.key);
+            let key = SubscriptionKey::from(subscription.key);
             let mut messages = Vec::new();
             let mut send = |outgoing: Outgoing| match outgoing {
                 Outgoing::Text(text) => messages.push(text),
@@ -176,8 +176,8 @@ proptest! {
                 Operation::Hold => {
                     let mut renamed = BTreeMap::new();
                     for subscription in &mut subscriptions {
-                        let old = SubscriptionKey::for_tests(subscription.key);
-                        renamed.insert(old, SubscriptionKey::for_tests(next_key));
+                        let old = SubscriptionKey::from(subscription.key);
+                        renamed.insert(old, SubscriptionKey::from(next_key));
                         *subscription = Subscription { key: next_key, ..Subscription::default() };
                         next_key += 1;
                     }
@@ -210,22 +210,16 @@ fn one_subscription_is_sent_the_shared_messages() {
     let step = BTreeMap::from([(DocumentId::from_string("x"), Some(document))]);
     let delta = snapshot.advance(&"c".into(), step).unwrap();
     let mut shared = 0;
-    merge_box.apply(
-        SubscriptionKey::for_tests(1),
-        Source::Cursor,
-        delta.clone(),
-        &mut |outgoing| match outgoing {
+    merge_box.apply(SubscriptionKey::from(1), Source::Cursor, delta.clone(), &mut |outgoing| {
+        match outgoing {
             Outgoing::Shared(sent) => shared += usize::from(Arc::ptr_eq(&sent, &delta)),
             Outgoing::Text(text) => panic!("{text}"),
-        },
-    );
+        }
+    });
     assert_eq!(shared, 1);
     // The same document by a second subscription is no news.
-    merge_box.apply(
-        SubscriptionKey::for_tests(2),
-        Source::ByHand,
-        delta.clone(),
-        &mut |outgoing| panic!("{outgoing:?}"),
-    );
-    merge_box.remove(SubscriptionKey::for_tests(1), &mut |outgoing| panic!("{outgoing:?}"));
+    merge_box.apply(SubscriptionKey::from(2), Source::ByHand, delta.clone(), &mut |outgoing| {
+        panic!("{outgoing:?}")
+    });
+    merge_box.remove(SubscriptionKey::from(1), &mut |outgoing| panic!("{outgoing:?}"));
 }

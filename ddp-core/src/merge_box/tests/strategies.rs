@@ -29,7 +29,7 @@ impl Peer {
     fn set(&mut self, key: u64, id: &str, fields: Option<&[(&str, &str)]>) -> Vec<String> {
         let delta = self.step(key, id, fields);
         let mut sent = Vec::new();
-        let key = SubscriptionKey::for_tests(key);
+        let key = SubscriptionKey::from(key);
         self.merge_box.apply(key, Source::Cursor, delta.clone(), &mut note(&mut sent));
         sent
     }
@@ -38,21 +38,22 @@ impl Peer {
     fn put(&mut self, key: u64, id: &str, text: &str, before: Option<&str>) -> Vec<String> {
         let delta = self.step(key, id, Some(&[("a", text)]));
         let (collection, id) = (CollectionName::from("c"), DocumentId::from_string(id));
-        let place = Placement { collection, id, before: before.map(DocumentId::from_string) };
+        let place = Place::before(before.map(DocumentId::from_string));
+        let place = Placement { collection, id, place };
         let mut sent = Vec::new();
-        let key = SubscriptionKey::for_tests(key);
+        let key = SubscriptionKey::from(key);
         self.merge_box.place(key, Some(&delta), place, &mut note(&mut sent));
         sent
     }
 
     fn remove(&mut self, key: u64) -> Vec<String> {
         let mut sent = Vec::new();
-        self.merge_box.remove(SubscriptionKey::for_tests(key), &mut note(&mut sent));
+        self.merge_box.remove(SubscriptionKey::from(key), &mut note(&mut sent));
         sent
     }
 
     fn hold(&mut self, renamed: &[(u64, u64)]) {
-        let key = SubscriptionKey::for_tests;
+        let key = SubscriptionKey::from;
         let renamed = renamed.iter().map(|(old, new)| (key(*old), key(*new))).collect();
         self.merge_box.hold(&renamed);
     }
@@ -181,7 +182,7 @@ fn places_of_documents_that_are_gone_are_forgotten_during_a_rerun() {
     for _ in 0..3 {
         peer.put(1, "gone", "1", None);
         let delta = peer.step(1, "gone", None);
-        let key = SubscriptionKey::for_tests(1);
+        let key = SubscriptionKey::from(1);
         peer.merge_box.apply(key, Source::ByHand, delta.clone(), &mut |_| {});
     }
     let state = format!("{:?}", peer.merge_box);
@@ -203,7 +204,7 @@ fn a_step_that_comes_late_during_a_rerun_changes_nothing() {
     peer.hold(&[]);
     let steps = ["1", "2"].map(|text| peer.step(1, "x", Some(&[("a", text)])));
     for delta in steps.iter().rev() {
-        let key = SubscriptionKey::for_tests(1);
+        let key = SubscriptionKey::from(1);
         peer.merge_box.apply(key, Source::Cursor, delta.clone(), &mut |_| {});
     }
     assert_eq!(peer.release(), [r#""added","id":"x","fields":{"a":2}}"#]);

@@ -1,13 +1,15 @@
 //! Sessions on virtual time, as transcripts.
 
-mod user;
+mod direct;
+mod rerun;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::*;
-use crate::{CollectionName, Document, DocumentId, Snapshot};
+use crate::merge_box::{Place, Placement, Source};
+use crate::{CollectionName, DdpError, Delta, Document, DocumentId, Snapshot, Version};
 
 /// A session with its clock, and everything it said since the last look.
 struct Peer {
@@ -316,7 +318,7 @@ fn a_publication_holds_up_the_next_message_until_it_is_ready() {
 #[test]
 fn what_waits_is_bounded() {
     let mut peer = Peer::with_config(SessionConfig {
-        queued_messages_max: 3,
+        inbox_messages_max: 3,
         calls_max: 2,
         subscriptions_max: 1,
         ..SessionConfig::default()

@@ -55,14 +55,12 @@ impl World {
         let single = [NoMerge, NoMergeNoHistory, ServerMerge][usize::from(setup.single % 3)];
         let strategies = PublicationStrategies::default();
         let strategies = strategies.with(COLLECTIONS[1], multi).with(COLLECTIONS[2], single);
-        let config = SessionConfig {
-            queued_messages_max: limit(setup.queued_messages_max),
-            calls_max: limit(setup.calls_max),
-            subscriptions_max: limit(setup.subscriptions_max),
-            strategies: strategies.clone(),
-            reports_messages: setup.reports_messages,
-            ..SessionConfig::default()
-        };
+        let mut config = SessionConfig::default();
+        config.inbox_messages_max = limit(setup.inbox_messages_max);
+        config.calls_max = limit(setup.calls_max);
+        config.subscriptions_max = limit(setup.subscriptions_max);
+        config.strategies = strategies.clone();
+        config.reports_messages = setup.reports_messages;
         let now = Instant::now();
         let mut world = Self {
             session: Session::new("Kc9ZbXWp4n3wCmdyv".to_owned(), config.clone().into(), now),
@@ -258,9 +256,9 @@ impl World {
     /// The client sends a message, unless it is held back.
     fn send(&mut self, message: Message) {
         if !self.session.wants_input() {
-            return assert!(self.protocol.waiting_messages() >= self.config.queued_messages_max);
+            return assert!(self.protocol.waiting_messages() >= self.config.inbox_messages_max);
         }
-        assert!(self.protocol.waiting_messages() < self.config.queued_messages_max);
+        assert!(self.protocol.waiting_messages() < self.config.inbox_messages_max);
         let text = text(&message);
         self.hear();
         self.protocol.message(message);
@@ -301,6 +299,7 @@ impl World {
                 let pinged_at = self.pinged_at.expect("nobody goes without a ping");
                 assert!(self.now - pinged_at >= self.config.heartbeat_timeout);
             }
+            other => panic!("closed: {other}"),
         }
     }
 

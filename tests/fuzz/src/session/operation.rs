@@ -11,7 +11,7 @@ pub struct Setup {
     pub(super) single: u8,
     pub(super) calls_max: u8,
     pub(super) subscriptions_max: u8,
-    pub(super) queued_messages_max: u8,
+    pub(super) inbox_messages_max: u8,
     pub(super) reports_messages: bool,
 }
 

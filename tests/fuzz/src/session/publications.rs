@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use ddp_core::merge_box::{Placement, PublicationStrategies, PublicationStrategy, Source};
+use ddp_core::merge_box::{
+    Direct, Place, Placement, PublicationStrategies, PublicationStrategy, Source,
+};
 use ddp_core::session::Input;
 use ddp_core::{CollectionName, Delta, Document, DocumentId, Snapshot, SubscriptionKey};
 
@@ -22,7 +24,7 @@ const QUERIES: [&str; 4] = [COLLECTIONS[0], COLLECTIONS[0], COLLECTIONS[1], COLL
 pub(super) enum Mail {
     Delta(Source, Arc<Delta>),
     Placed(Option<Arc<Delta>>, Placement),
-    Direct(String),
+    Direct(Direct),
 }
 
 impl Mail {
@@ -30,7 +32,7 @@ impl Mail {
         match self {
             Self::Delta(source, delta) => Input::Delta(key, source, delta),
             Self::Placed(delta, placement) => Input::Placed(key, delta, placement),
-            Self::Direct(text) => Input::Direct(key, text),
+            Self::Direct(direct) => Input::Direct(key, direct),
         }
     }
 }
@@ -123,16 +125,17 @@ impl Publications {
     ) {
         let Some(run) = self.runs.get_mut(&key) else { return };
         let name = COLLECTIONS[usize::from(collection) % COLLECTIONS.len()];
-        let step = BTreeMap::from([(document_id(id), fields.map(document))]);
+        let (id, document) = (document_id(id), fields.map(document));
         if self.strategies.of(name) == PublicationStrategy::NoMergeNoHistory {
-            let mut nothing = Snapshot::default();
-            if let Some(delta) = nothing.advance(&name.into(), step) {
-                let mail = &mut self.mail;
-                let mut push = |text: &str| mail.push_back((key, Mail::Direct(text.to_owned())));
-                delta.for_each_message(&mut push);
+            if let Some(document) = document {
+                let after = Some(Arc::unwrap_or_clone(document));
+                let direct =
+                    Direct { collection: name.into(), id, before: None, after, place: None };
+                self.mail.push_back((key, Mail::Direct(direct)));
             }
             return;
         }
+        let step = BTreeMap::from([(id, document)]);
         let snapshot = run.by_hand.entry(name).or_default();
         if let Some(delta) = snapshot.advance(&name.into(), step) {
             self.mail.push_back((key, Mail::Delta(Source::ByHand, delta)));
@@ -153,7 +156,8 @@ impl Publications {
         let step = fields.map(|fields| BTreeMap::from([(id.clone(), Some(document(fields)))]));
         let delta = step.and_then(|step| snapshot.advance(&name, step));
         if snapshot.get(&id).is_some() {
-            let placement = Placement { collection: name, id, before: before.map(document_id) };
+            let place = Place::before(before.map(document_id));
+            let placement = Placement { collection: name, id, place };
             self.mail.push_back((key, Mail::Placed(delta, placement)));
         }
     }

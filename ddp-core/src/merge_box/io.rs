@@ -1,0 +1,99 @@
+//! What goes into a merge box and what comes out.
+
+use std::sync::Arc;
+
+use crate::document::Document;
+use crate::id::DocumentId;
+use crate::snapshot::{CollectionName, Delta};
+
+/// Something to send to the client.
+#[derive(Clone, Debug)]
+pub enum Outgoing {
+    /// One message of this session alone.
+    Text(String),
+    /// The messages of a delta as they are, shared with other sessions.
+    Shared(Arc<Delta>),
+}
+
+/// Where a subscription's documents of a collection come from. A publication may return a cursor and
+/// add documents of the same collection by hand; each has its own versions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Source {
+    /// The publication adds, changes and removes them itself.
+    ByHand,
+    /// A live query.
+    Cursor,
+}
+
+/// A place in an ordered collection, for the messages `addedBefore` and `movedBefore`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Right before this document.
+    Before(DocumentId),
+    /// After all others.
+    End,
+}
+
+impl Place {
+    /// The place before this document, or the end if there is none.
+    #[must_use]
+    pub fn before(next: Option<DocumentId>) -> Self {
+        next.map_or(Self::End, Self::Before)
+    }
+
+    /// The document that comes next; `None` at the end.
+    #[must_use]
+    pub fn next(&self) -> Option<&DocumentId> {
+        match self {
+            Self::Before(next) => Some(next),
+            Self::End => None,
+        }
+    }
+}
+
+/// A document's place in its collection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placement {
+    /// The collection.
+    pub collection: CollectionName,
+    /// The document.
+    pub id: DocumentId,
+    /// Where it goes.
+    pub place: Place,
+}
+
+/// What a publication says about one document of a collection in which nothing is remembered
+/// ([`PublicationStrategy::NoMergeNoHistory`](super::PublicationStrategy::NoMergeNoHistory)).
+///
+/// The client is sent whatever turns `before` into `after`. Only the publication knows what the
+/// client has, so `before` may be as little as the fields that are to be cleared.
+///
+/// ```
+/// use ddp_core::merge_box::{Direct, Outgoing};
+/// use ddp_core::{Document, DocumentId};
+///
+/// let direct = Direct {
+///     collection: "queue".into(),
+///     id: DocumentId::from_string("a"),
+///     before: None,
+///     after: Document::from_fields([("n".into(), "1")]),
+///     place: None,
+/// };
+/// let mut sent = Vec::new();
+/// direct.send(&mut |outgoing| sent.push(outgoing));
+/// let [Outgoing::Text(text)] = &*sent else { panic!("one message") };
+/// assert_eq!(text, r#"{"msg":"added","collection":"queue","id":"a","fields":{"n":1}}"#);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Direct {
+    /// The collection.
+    pub collection: CollectionName,
+    /// The document.
+    pub id: DocumentId,
+    /// What the client has; `None` if the document is new to it.
+    pub before: Option<Document>,
+    /// What it is to have; `None` if the document is gone.
+    pub after: Option<Document>,
+    /// Where the document goes, in a collection whose documents have places.
+    pub place: Option<Place>,
+}

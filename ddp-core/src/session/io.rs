@@ -1,0 +1,123 @@
+//! What goes into a session and what comes out.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::ejson::Ejson;
+use crate::error::DdpError;
+use crate::id::{CallKey, SubscriptionKey};
+use crate::merge_box::{Direct, Outgoing, Placement, Source};
+use crate::snapshot::Delta;
+use crate::version::Version;
+
+/// What happens to a session.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// A message came from the client.
+    Message(Instant, &'a str),
+    /// The time that [`Output::Timeout`] named has come.
+    Timeout(Instant),
+    /// The client takes what it is sent, or is not being read because it does not: its silence says
+    /// nothing. Whoever drives the session ends those that take nothing for too long.
+    Backlogged,
+    /// Documents of a subscription changed.
+    Delta(SubscriptionKey, Source, Arc<Delta>),
+    /// A publication put a document in its place in an ordered collection, and added or changed it
+    /// by the delta, if there is one. See [`MergeBox::place`](crate::MergeBox::place).
+    Placed(SubscriptionKey, Option<Arc<Delta>>, Placement),
+    /// A publication said something about a document of a collection in which nothing is
+    /// remembered.
+    Direct(SubscriptionKey, Direct),
+    /// All initial documents of a subscription have been handed over.
+    Ready(SubscriptionKey),
+    /// A subscription ends by the server's will: by `stop`, or with an error.
+    Stop(SubscriptionKey, Option<DdpError>),
+    /// The publication lets the next messages begin before its function returns.
+    SubscriptionUnblocked(SubscriptionKey),
+    /// The publication's function returned.
+    SubscriptionReturned(SubscriptionKey),
+    /// A method lets the next messages begin before it returns.
+    MethodUnblocked(CallKey),
+    /// A method returned: EJSON text, `None` for `undefined`.
+    Result(CallKey, Result<Option<String>, DdpError>),
+    /// A method's write fence fired.
+    Updated(CallKey),
+    /// The user changed: all subscriptions are to run anew.
+    Rerun,
+}
+
+/// What a session wants done. A driver handles every variant, so there will be no others without a
+/// new major version.
+#[derive(Debug)]
+pub enum Output {
+    /// Send this.
+    Send(Outgoing),
+    /// Do this.
+    Event(Event),
+    /// Close the transport when all before this has been sent. The last output.
+    Close(CloseReason),
+    /// Nothing more now. Come back with [`Input::Timeout`] at this time, if any.
+    Timeout(Option<Instant>),
+}
+
+/// What a client asks of the application. As with [`Output`], a driver handles every variant: a
+/// client waits for the answer to most of them.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// The client and the server agreed on a version.
+    Connected(Version),
+    /// A message's turn has come, if the session
+    /// [reports](super::SessionConfig::reports_messages) them.
+    Message(String),
+    /// Run a publication.
+    Subscribe {
+        /// Names the subscription from now on.
+        subscription: SubscriptionKey,
+        /// The publication.
+        name: String,
+        /// Its arguments.
+        params: Vec<Ejson>,
+    },
+    /// The client asked for a subscription under an id that is in use, which is ignored unless there
+    /// is no such publication: see [`Session::refuse`](super::Session::refuse).
+    SubscribeAgain {
+        /// The client's id of the subscription.
+        id: String,
+        /// The publication.
+        name: String,
+    },
+    /// Stop a publication's run; its documents are gone already.
+    Unsubscribe(SubscriptionKey),
+    /// Stop the runs of all these publications, and then run each again, with the same arguments,
+    /// under the other key.
+    Rerun(BTreeMap<SubscriptionKey, SubscriptionKey>),
+    /// All publications have run again, and the client has been sent what is different.
+    RerunDone,
+    /// Run a method.
+    Call {
+        /// Names the call from now on.
+        call: CallKey,
+        /// The method.
+        method: String,
+        /// Its arguments.
+        params: Vec<Ejson>,
+        /// The client's `randomSeed`.
+        random_seed: Option<String>,
+    },
+}
+
+/// Why a session closes its transport.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CloseReason {
+    /// There is no common version.
+    #[error("version negotiation failed")]
+    VersionMismatch,
+    /// No `connect` came in time.
+    #[error("no connect in time")]
+    ConnectTimeout,
+    /// A `ping` was not answered in time.
+    #[error("heartbeat timeout")]
+    HeartbeatTimeout,
+}

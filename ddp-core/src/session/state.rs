@@ -1,0 +1,49 @@
+//! What a session remembers.
+
+use std::collections::BTreeSet;
+
+use crate::id::{CallKey, SubscriptionKey};
+use crate::version::Version;
+
+/// How far a session has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    Connecting,
+    Connected(Version),
+    Closed,
+}
+
+/// A subscription that goes on.
+#[derive(Debug)]
+pub(super) struct Subscription {
+    /// The client's name for it; none if it is universal.
+    pub(super) id: Option<String>,
+    pub(super) is_ready: bool,
+}
+
+/// A call whose `result` or `updated` is still to be sent.
+#[derive(Debug)]
+pub(super) struct Call {
+    /// The client's name for it.
+    pub(super) id: String,
+    pub(super) has_result: bool,
+    pub(super) is_updated: bool,
+}
+
+/// What holds up the messages that come after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Blocker {
+    Subscription(SubscriptionKey),
+    Method(CallKey),
+}
+
+/// Subscriptions that run anew. What they have in common with before is not sent again.
+#[derive(Debug, Default)]
+pub(super) struct Rerun {
+    /// Those that are neither ready nor have returned.
+    pub(super) waiting: BTreeSet<SubscriptionKey>,
+    /// The clients' ids of those that are ready.
+    pub(super) ready: Vec<String>,
+    /// Calls whose writes have been sent, but for what the rerun holds back. They count as unfinished.
+    pub(super) updated: Vec<CallKey>,
+}

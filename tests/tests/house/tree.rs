@@ -1,0 +1,101 @@
+//! The files of the three crates, from disk or from memory.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::{env, fs, io};
+
+/// The crates, by the name that programs use and by their folder.
+pub(crate) const CRATES: [(&str, &str); 3] =
+    [("ddp_core", "ddp-core"), ("ddp_server", "ddp-server"), ("ddp_postgres", "ddp-postgres")];
+
+/// Texts of files by their path from the root, such as `ddp-core/src/id.rs`.
+#[derive(Debug, Default)]
+pub(crate) struct Tree {
+    files: BTreeMap<String, String>,
+    /// Names under which files are judged instead of their own.
+    names: BTreeMap<String, String>,
+}
+
+impl Tree {
+    pub(crate) fn new(files: &[(&str, &str)]) -> Self {
+        let files = files.iter().map(|&(path, text)| (path.to_owned(), text.to_owned()));
+        Self { files: files.collect(), names: BTreeMap::new() }
+    }
+
+    /// The tree in `HOUSE_ROOT`, or else this repository's.
+    pub(crate) fn from_environment() -> io::Result<Self> {
+        let own = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+        let root = env::var_os("HOUSE_ROOT").map_or_else(|| PathBuf::from(own), PathBuf::from);
+        let mut tree = Self::default();
+        for (_, folder) in CRATES {
+            let manifest = format!("{folder}/Cargo.toml");
+            tree.files.insert(manifest.clone(), read(&root.join(&manifest))?);
+            tree.add(&root, &root.join(folder).join("src"))?;
+            let docs = root.join(folder).join("docs");
+            if docs.is_dir() {
+                tree.add(&root, &docs)?;
+            }
+        }
+        if let Some(moves) = env::var_os("HOUSE_MOVES") {
+            let moves = read(Path::new(&moves))?;
+            let pairs = moves.lines().filter_map(|line| line.split_once(' '));
+            tree.names = pairs.map(|(old, new)| (old.to_owned(), new.trim().to_owned())).collect();
+        }
+        Ok(tree)
+    }
+
+    fn add(&mut self, root: &Path, folder: &Path) -> io::Result<()> {
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                self.add(root, &path)?;
+            } else if path.extension().is_some_and(|end| end == "rs" || end == "md") {
+                let name = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
+                self.files.insert(name, read(&path)?);
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Option<&str> {
+        self.files.get(path).map(String::as_str)
+    }
+
+    /// The sources of a crate, and the Markdown that is a part of its documentation.
+    pub(crate) fn of(&self, folder: &str) -> impl Iterator<Item = (&str, &str)> {
+        let prefix = format!("{folder}/");
+        let own = self.files.iter().filter(move |(path, _)| path.starts_with(&prefix));
+        let own = own.map(|(path, text)| (path.as_str(), text.as_str())).collect::<Vec<_>>();
+        let sources: Vec<_> =
+            own.iter().filter(|(path, _)| path.ends_with(".rs")).copied().collect();
+        let is_included = |path: &str| {
+            let name = path.rsplit('/').next().unwrap_or(path);
+            path.ends_with(".md")
+                && sources.iter().any(|(_, text)| {
+                    text.lines().any(|line| line.contains("include_str!") && line.contains(name))
+                })
+        };
+        let included: Vec<_> = own.into_iter().filter(|(path, _)| is_included(path)).collect();
+        sources.into_iter().chain(included)
+    }
+
+    /// Where a file would stand if all moves had been made.
+    pub(crate) fn name<'a>(&'a self, path: &'a str) -> &'a str {
+        self.names.get(path).map_or(path, String::as_str)
+    }
+}
+
+fn read(path: &Path) -> io::Result<String> {
+    fs::read_to_string(path)
+        .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
+}
+
+/// The folder in which a file stands.
+pub(crate) fn folder(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(folder, _)| folder)
+}
+
+/// Whether a file has nothing but tests.
+pub(crate) fn is_test(path: &str) -> bool {
+    path.ends_with("/tests.rs") || path.contains("/tests/")
+}
