@@ -75,10 +75,9 @@
 //!
 //! [`Db::connect`](DbBuilder::connect) gives each registered [`Table`] its triggers. Every statement
 //! that changes the table, by whatever program, sends a message within its transaction, by the chosen
-//! [`Feed`];
-//! PostgreSQL delivers at commit. The feed listens on the channels of which somebody observes the
-//! table, puts the parts of each transaction together, and hands one batch for each collection and
-//! transaction to the live queries. A change costs the server no SQL.
+//! [`Feed`]; PostgreSQL delivers at commit. The feed listens on the channels of the tables that
+//! somebody observes. The parts of each transaction are put together, and the live queries are handed
+//! one batch for each collection and transaction. A change costs the server no SQL.
 //!
 //! A live query starts with one SELECT in a REPEATABLE READ transaction, and applies exactly the
 //! transactions that its snapshot does not include. When the feed is interrupted, every live query
@@ -92,6 +91,11 @@
 //! at a time may come as several, in order.
 //!
 //! This crate knows no sessions.
+//!
+//! # Features
+//!
+//! - `tls`, on by default: TLS to the database, by rustls. Without it connections are not encrypted, and
+//!   `sslmode=require` is an error.
 
 #![cfg_attr(
     not(feature = "tls"),

@@ -52,7 +52,7 @@ counters! {
     /// Times that a live query read its documents: when it began, after a gap, and after changes that
     /// cannot be decided outside of PostgreSQL.
     loads,
-    /// SELECTs for rows of which only the keys were told.
+    /// SELECTs for rows that were told only by their keys.
     key_reads,
 }
 

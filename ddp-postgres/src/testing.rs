@@ -120,7 +120,7 @@ impl TestRow {
     /// A row as PostgreSQL writes it.
     ///
     /// # Errors
-    /// If it is none of this table.
+    /// If it is not a row of this table.
     pub fn new(layout: &Arc<Layout>, json: &str) -> Result<Self, RowError> {
         Ok(Self(LiveRow::new(layout, Row::parse(layout, json)?)?))
     }

@@ -19,7 +19,7 @@ pub(crate) enum Comparable {
     Numeric,
     /// `text` and `varchar` whose collation takes only equal bytes for equal.
     Text(Collation),
-    /// The same of `char(n)`, of which spaces at the end mean nothing in comparisons.
+    /// The same for `char(n)`, whose trailing spaces mean nothing in comparisons.
     Padded(Collation),
     /// An enum: equal if its labels are; its order is PostgreSQL's.
     Enum,

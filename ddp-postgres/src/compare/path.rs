@@ -10,7 +10,7 @@ pub(crate) fn split(name: &str) -> (&str, Option<&str>) {
     name.split_once('.').map_or((name, None), |(field, path)| (field, Some(path)))
 }
 
-/// The JSON at a path; nothing if there is none. `None` if the JSON is none.
+/// The JSON at a path, or nothing if the path leads nowhere. `None` if the text is not JSON.
 pub(super) fn find<'a>(json: &'a str, path: &str) -> Option<Option<&'a str>> {
     let mut found = json.trim();
     for step in path.split('.') {

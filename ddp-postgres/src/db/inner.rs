@@ -3,16 +3,17 @@
 use std::sync::{Arc, Weak};
 
 use ddp_server::Error as HandlerError;
-use ddp_server::live_query::{DataSource, Observation, Observer};
+use ddp_server::live_query::{DataSource, Documents, Observation, Observer};
 use ddp_server::query::Query;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use crate::error::Error;
 use crate::intake::dispatch::Intake;
+use crate::read::fetch::fetch;
 use crate::read::plan::plan;
 use crate::read::reader::Reader;
-use crate::table::collection::{Current, Standing, TableCollection};
+use crate::table::collection::{Current, TableCollection, TableState};
 
 /// What the clones of a [`Db`](super::Db) share.
 pub(crate) struct Inner {
@@ -31,8 +32,8 @@ impl DataSource for Inner {
                 .intake
                 .collection(&query.collection)
                 .ok_or_else(|| Error::no_such_collection(&query.collection))?;
-            let Current { layout, standing } = collection.current();
-            if standing == Standing::Unavailable {
+            let Current { layout, state } = collection.current();
+            if state == TableState::Unavailable {
                 return Err(collection.unavailable().into());
             }
             let plan = plan(&layout, query)?;
@@ -49,6 +50,16 @@ impl DataSource for Inner {
             }
             joined.ready.await.map_err(|_| Error::closed())??;
             Ok(observation)
+        }
+        .boxed()
+    }
+
+    fn fetch<'a>(&'a self, query: &'a Query) -> BoxFuture<'a, Result<Documents, HandlerError>> {
+        async move {
+            let collection = self.intake.collection(&query.collection);
+            let collection =
+                collection.ok_or_else(|| Error::no_such_collection(&query.collection))?;
+            fetch(&self.reader, collection, query).await
         }
         .boxed()
     }

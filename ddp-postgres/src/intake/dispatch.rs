@@ -19,7 +19,7 @@ use crate::row::RowError;
 use crate::row::live::LiveRow;
 use crate::schema::{INSTALLED_CHANNEL, Layout};
 use crate::stats::Counters;
-use crate::table::collection::{Current, Standing, TableCollection};
+use crate::table::collection::{Current, TableCollection, TableState};
 
 /// What a transaction may tell of a collection before the collection is read again instead.
 const TRANSACTION_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -200,18 +200,18 @@ impl Intake {
 
     fn apply(self: &Arc<Self>, assembled: Assembled, read: Option<Origin>) {
         let Some(collection) = self.collections.get(assembled.collection()) else { return };
-        let Current { layout, standing } = collection.current();
+        let Current { layout, state } = collection.current();
         let counters = &self.reader.counters;
-        let mut batch = match standing {
-            Standing::Live => live_batch(&layout, assembled, counters),
-            Standing::Unreadable => {
+        let mut batch = match state {
+            TableState::Live => live_batch(&layout, assembled, counters),
+            TableState::ForeignTriggers => {
                 counters.requeries.add(1);
                 requery(match assembled {
                     Assembled::Batch(batch) => Origin::Transaction(batch.xid),
                     Assembled::Gap(_) => Origin::Gap,
                 })
             }
-            Standing::Gone | Standing::Unavailable => return,
+            TableState::Missing | TableState::Unavailable => return,
         };
         batch.origin = read.unwrap_or(batch.origin);
         let loads = collection.multiplexer.apply(batch);

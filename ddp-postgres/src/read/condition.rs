@@ -27,7 +27,7 @@ pub(super) fn ask(
 fn ask_scalar(column: &Column, is: &Is, sql: &mut String, params: &mut Vec<Param>) {
     let name = quoted(column);
     match is {
-        // A composite whose fields are all NULL is none itself, but IS NULL.
+        // A composite whose fields are all NULL is not NULL itself, though IS NULL says so.
         Is::Null if *column.comparable() == Comparable::Other => {
             push(sql, format_args!("{name} IS NOT DISTINCT FROM NULL"));
         }

@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::row::Row;
 use crate::row::live::LiveRow;
 use crate::schema::Layout;
-use crate::table::collection::{Standing, TableCollection};
+use crate::table::collection::{TableCollection, TableState};
 
 /// How long, at first, until another look at what has committed but is not visible yet.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(1);
@@ -33,16 +33,16 @@ pub(crate) async fn run(reader: &Reader, collection: &TableCollection, mut load:
         if !collection.multiplexer.wants(&load) {
             return;
         }
-        match collection.current().standing {
-            Standing::Live | Standing::Unreadable => {}
-            Standing::Gone => {
+        match collection.current().state {
+            TableState::Live | TableState::ForeignTriggers => {}
+            TableState::Missing => {
                 match collection.multiplexer.finish_load(load, Rows::new(), |_| true).await {
                     Ok(Some(repeat)) => (load, position) = (repeat, None),
                     Ok(None) | Err(_) => return,
                 }
                 continue;
             }
-            Standing::Unavailable => {
+            TableState::Unavailable => {
                 return collection.multiplexer.fail_load(&load, &collection.unavailable());
             }
         }

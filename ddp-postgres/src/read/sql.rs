@@ -50,7 +50,7 @@ pub(crate) fn select_rows(
     let mut sql =
         format!("SELECT {} FROM {} AS t WHERE ", layout.row_json_sql("t"), layout.relation());
     condition(layout, predicate, &mut sql, &mut params);
-    if query.has_window() {
+    if query.has_window() || !query.sort.is_empty() {
         order(layout, &query.sort, &mut sql);
     }
     if let Some(rows) = rows_max {

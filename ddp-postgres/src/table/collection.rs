@@ -26,18 +26,18 @@ pub(crate) struct TableCollection {
 #[derive(Clone)]
 pub(crate) struct Current {
     pub(crate) layout: Arc<Layout>,
-    pub(crate) standing: Standing,
+    pub(crate) state: TableState,
 }
 
 /// What can be done with the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
+pub(crate) enum TableState {
     /// Every change is told, and can be read.
     Live,
     /// Every change is told, in a form that another server installed: all queries read again.
-    Unreadable,
+    ForeignTriggers,
     /// It is not there. Queries show no documents until it is.
-    Gone,
+    Missing,
     /// It cannot be published: queries end with an error.
     Unavailable,
 }
@@ -48,7 +48,7 @@ impl TableCollection {
             table,
             multiplexer: Multiplexer::new(layout.collection().to_string()),
             channel: layout.channel().to_owned(),
-            current: RwLock::new(Current { layout: Arc::new(layout), standing: Standing::Live }),
+            current: RwLock::new(Current { layout: Arc::new(layout), state: TableState::Live }),
             digest: Mutex::new(digest),
         }
     }

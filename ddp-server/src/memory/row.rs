@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ddp_core::ejson::{self, Ejson, Object};
-use ddp_core::{Document, FieldName};
+use ddp_core::{Document, DocumentId, FieldName};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -13,7 +13,7 @@ use crate::query::{Is, Test, Value, is_pattern};
 
 /// A document, as EJSON and as it travels.
 pub(super) struct MemoryRow {
-    pub(super) id: String,
+    id: String,
     fields: Object,
     document: Arc<Document>,
 }
@@ -63,6 +63,10 @@ impl MemoryRow {
         let document = Document::from_fields(texts.iter().map(|(n, t)| (n.clone(), t.as_str())))
             .ok_or_else(|| Error::internal("document too large"))?;
         Ok(Arc::new(Self { id: id.to_owned(), fields, document: Arc::new(document) }))
+    }
+
+    pub(super) fn id(&self) -> DocumentId {
+        DocumentId::from_string(&self.id)
     }
 
     pub(super) fn typed<T: DeserializeOwned>(&self) -> Result<T, Error> {
