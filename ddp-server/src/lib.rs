@@ -40,10 +40,15 @@
 //!
 //! # Features
 //!
-//! Both are on by default. WebSocket at `/websocket` is always there.
+//! WebSocket at `/websocket` is always there. On by default are:
 //!
 //! - `sockjs`: the routes at `/sockjs` for Meteor's own clients, and the module `sockjs`.
 //! - `compression`: permessage-deflate for WebSocket messages, by zlib-rs.
+//!
+//! For `[dev-dependencies]` there is:
+//!
+//! - `testing`: the module `testing`, a client for tests of publications and methods that needs no
+//!   socket.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -71,6 +76,8 @@ mod signature;
 #[cfg(feature = "sockjs")]
 pub mod sockjs;
 mod stats;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod transport;
 mod write_fence;
 
