@@ -26,7 +26,7 @@ async fn insert(
 ) -> Result<String, Error> {
     if text.is_empty() {
         return Err(
-            Error::client("empty-text", "a task needs text").details(&json!({"field": "text"}))
+            Error::client("empty-text", "a task needs text").with_details(&json!({"field": "text"}))
         );
     }
     tasks.insert(&Task { list, text })
