@@ -24,6 +24,17 @@ pub enum ErrorCode {
     Text(String),
 }
 
+impl ErrorCode {
+    /// The string, if it is one.
+    #[must_use]
+    pub fn as_text(&self) -> Option<&str> {
+        match self {
+            Self::Text(code) => Some(code),
+            Self::Number(_) => None,
+        }
+    }
+}
+
 impl From<i32> for ErrorCode {
     fn from(code: i32) -> Self {
         Self::Number(code)

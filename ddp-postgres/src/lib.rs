@@ -40,6 +40,37 @@
 //! # }
 //! ```
 //!
+//! # Test it
+//!
+//! A client of [`ddp_server::testing`] needs no socket, only a database with the tables:
+//!
+//! ```no_run
+//! use ddp_server::testing::Client;
+//! # use ddp_postgres::{Db, Table};
+//! # use ddp_server::{Collection, Server};
+//! # #[derive(serde::Serialize, serde::Deserialize)]
+//! # struct Task { text: String }
+//! # const TASKS: Collection<Task> = Collection::new("tasks");
+//! # fn server(_: Db) -> Server { unimplemented!("the one above") }
+//!
+//! // Under #[tokio::test].
+//! async fn whoever_renames_a_task_and_others_see_its_new_text() -> Result<(), ddp_postgres::Error> {
+//!     let url = "postgres://localhost/todos_test";
+//!     let db = Db::builder(url).table(Table::new("tasks").camel_case()).connect().await?;
+//!     let server = server(db);
+//!     let (ada, bob) = (Client::connect(&server).await, Client::connect(&server).await);
+//!     for client in [&ada, &bob] {
+//!         client.subscribe("tasks.byList", ("home",)).await.expect("a subscription");
+//!     }
+//!     let id = ada.documents_by_id(&TASKS).into_keys().next().expect("a task");
+//!     ada.call::<()>("tasks.rename", (&id, "Water the plants")).await.expect("a new text");
+//!     assert_eq!(ada.documents_by_id(&TASKS)[&id].text, "Water the plants");
+//!     bob.wait_until(|bob| bob.documents_by_id(&TASKS)[&id].text == "Water the plants").await;
+//!     server.close().await;
+//!     Ok(())
+//! }
+//! ```
+//!
 //! # From a commit to the clients
 //!
 //! [`Db::connect`](DbBuilder::connect) gives each registered [`Table`] its triggers. Every statement

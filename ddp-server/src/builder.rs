@@ -75,7 +75,7 @@ enum Last {
 ///             .on_connection(move |_| {
 ///                 let counted = visits.0.update("all", |count| count.visits += 1);
 ///                 if let Err(error) = counted {
-///                     tracing::error!("a visit was not counted: {error}");
+///                     tracing::error!(%error, "a visit was not counted");
 ///                 }
 ///             })
 ///             .with_state(self)

@@ -1,5 +1,6 @@
 //! Limits and timeouts, each with a default.
 
+use std::fmt;
 use std::time::Duration;
 
 use ddp_core::session::SessionConfig;
@@ -120,11 +121,18 @@ impl Config {
 }
 
 /// An environment variable that cannot be understood.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{name}={value}: not a number of proxies")]
 pub struct EnvError {
     name: &'static str,
     value: String,
+}
+
+/// As [`Display`](fmt::Display): a `main` that returns the error shows this.
+impl fmt::Debug for EnvError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 #[cfg(test)]

@@ -12,6 +12,54 @@ use serde::Serialize;
 /// Made with [`client`](Self::client) it reaches the client as it is, like a `Meteor.Error`. Made
 /// from any other error, as `?` does, it is logged in full and the client gets
 /// `Internal server error [500]`.
+///
+/// ```
+/// use ddp_server::{Error, ErrorCode};
+///
+/// let refused = Error::client("empty-text", "a task needs text");
+/// assert!(refused.is_client());
+/// assert_eq!(refused.code(), Some(&ErrorCode::from("empty-text")));
+/// assert_eq!(refused.to_string(), "a task needs text [empty-text]");
+///
+/// let failed = Error::from("x".parse::<u8>().unwrap_err());
+/// assert!(!failed.is_client());
+/// assert_eq!(failed.code(), None);
+/// ```
+///
+/// A method that calls another one can look at what went wrong there, and hand on the rest:
+///
+/// ```
+/// use ddp_server::extract::{Invocation, Params};
+/// use ddp_server::{Error, ErrorCode, Server};
+///
+/// async fn find_or_add(invocation: Invocation, Params((name,)): Params<(String,)>) -> Result<u32, Error> {
+///     match invocation.call("lists.find", (&name,)).await {
+///         Err(error) if error.is_client() => match error.code().and_then(ErrorCode::as_text) {
+///             Some("not-found") => invocation.call("lists.add", (&name,)).await,
+///             _ => Err(error),
+///         },
+///         found => found,
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Error> {
+/// let server = Server::builder()
+///     .method("lists.find", async || Err::<u32, _>(Error::client("not-found", "There is no such list")))
+///     .method("lists.add", async || Ok::<_, Error>(7))
+///     .method("lists.findOrAdd", find_or_add)
+///     .build();
+/// assert_eq!(server.call::<u32>("lists.findOrAdd", ("home",)).await?, 7);
+///
+/// // So can a program that calls a method by itself.
+/// let error = server.call::<u32>("lists.find", ("home",)).await.unwrap_err();
+/// assert_eq!(error.reason(), Some("There is no such list"));
+/// # Ok(())
+/// # }
+/// ```
+///
+/// `Debug` shows the same as `Display`, the text and that of all causes, so that a `main` which
+/// returns an error says what is wrong.
 pub struct Error(Kind);
 
 enum Kind {
@@ -27,8 +75,15 @@ impl Error {
 
     /// Adds `details` to an error for the client; others are left alone. As with Meteor they travel as
     /// plain JSON, see [`Ejson::into_json_text`]: a date arrives as its ISO text.
+    ///
+    /// ```
+    /// use ddp_server::Error;
+    ///
+    /// let error = Error::client("too-long", "a task has 80 letters").with_details(&[80, 97]);
+    /// assert_eq!(error.details(), Some("[80,97]"));
+    /// ```
     #[must_use]
-    pub fn details(mut self, details: &impl Serialize) -> Self {
+    pub fn with_details(mut self, details: &impl Serialize) -> Self {
         if let Kind::Client(error) = &mut self.0 {
             error.details = ejson::to_value(details).ok().map(Ejson::into_json_text);
         }
@@ -40,12 +95,47 @@ impl Error {
         Self(Kind::Internal(error.into()))
     }
 
-    /// What the client gets. Anything else is logged, with `context` saying what was going on.
-    pub(crate) fn into_ddp(self, context: &str) -> DdpError {
+    /// Whether the client gets this error. Of any other one it learns nothing but
+    /// `Internal server error [500]`.
+    #[must_use]
+    pub const fn is_client(&self) -> bool {
+        matches!(self.0, Kind::Client(_))
+    }
+
+    /// The code of an error for the client, Meteor's `error.error`: a text that the application
+    /// chose, or one of DDP's own numbers such as 404. `None` of any other error.
+    #[must_use]
+    pub const fn code(&self) -> Option<&ErrorCode> {
+        match &self.0 {
+            Kind::Client(error) => Some(&error.error),
+            Kind::Internal(_) => None,
+        }
+    }
+
+    /// The reason of an error for the client, Meteor's `error.reason`, if it has one.
+    #[must_use]
+    pub fn reason(&self) -> Option<&str> {
+        match &self.0 {
+            Kind::Client(error) => error.reason.as_deref(),
+            Kind::Internal(_) => None,
+        }
+    }
+
+    /// The details of an error for the client as JSON text, Meteor's `error.details`, if it has some.
+    #[must_use]
+    pub fn details(&self) -> Option<&str> {
+        match &self.0 {
+            Kind::Client(error) => error.details.as_deref(),
+            Kind::Internal(_) => None,
+        }
+    }
+
+    /// What the client gets. Any other error is first handed to `log`, with its causes.
+    pub(crate) fn into_ddp(self, log: impl FnOnce(&str)) -> DdpError {
         match self.0 {
             Kind::Client(error) => error,
             Kind::Internal(error) => {
-                tracing::error!("exception {context}: {}", chain(&*error));
+                log(&chain(&*error));
                 DdpError::internal()
             }
         }
@@ -81,10 +171,7 @@ impl<E: std::error::Error + Send + Sync + 'static> From<E> for Error {
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Kind::Client(error) => error.fmt(f),
-            Kind::Internal(error) => write!(f, "{error:?}"),
-        }
+        fmt::Display::fmt(self, f)
     }
 }
 
@@ -94,5 +181,34 @@ impl fmt::Display for Error {
             Kind::Client(error) => error.fmt(f),
             Kind::Internal(error) => f.write_str(&chain(&**error)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("cannot save the task")]
+    struct CannotSave(#[source] std::io::Error);
+
+    #[test]
+    fn debug_shows_the_text_and_its_causes() {
+        let internal = Error::from(CannotSave(std::io::Error::other("the disk is full")));
+        assert_eq!(format!("{internal:?}"), "cannot save the task: the disk is full");
+        assert_eq!(internal.to_string(), format!("{internal:?}"));
+        assert_eq!((internal.reason(), internal.details()), (None, None));
+        assert_eq!(format!("{:?}", Error::client("no", "Not now")), "Not now [no]");
+    }
+
+    #[test]
+    fn an_error_of_ddp_is_for_the_client() {
+        let error = Error::from(DdpError::method_not_found("x"));
+        assert!(error.is_client());
+        assert_eq!(error.code(), Some(&404.into()));
+        assert_eq!(error.reason(), Some("Method 'x' not found"));
+        let details = error.with_details(&["a"]);
+        assert_eq!(details.details(), Some(r#"["a"]"#));
+        assert!(Error::internal("a bug").with_details(&["a"]).details().is_none());
     }
 }

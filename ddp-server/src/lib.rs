@@ -40,10 +40,15 @@
 //!
 //! # Features
 //!
-//! Both are on by default. WebSocket at `/websocket` is always there.
+//! WebSocket at `/websocket` is always there. On by default are:
 //!
 //! - `sockjs`: the routes at `/sockjs` for Meteor's own clients, and the module `sockjs`.
 //! - `compression`: permessage-deflate for WebSocket messages, by zlib-rs.
+//!
+//! For `[dev-dependencies]` there is:
+//!
+//! - `testing`: the module `testing`, a client for tests of publications and methods that needs no
+//!   socket.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -64,14 +69,20 @@ pub mod query;
 pub mod random;
 pub mod rate_limit;
 mod registry;
+#[cfg(feature = "schema")]
+pub mod schema;
 mod server;
 mod signature;
 #[cfg(feature = "sockjs")]
 pub mod sockjs;
 mod stats;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod transport;
 mod write_fence;
 
+#[doc(no_inline)]
+pub use ddp_core::error::ErrorCode;
 #[doc(no_inline)]
 pub use ddp_core::merge_box::{PublicationStrategies, PublicationStrategy};
 
@@ -87,7 +98,7 @@ pub use live_query::{AnyCursor, Cursor};
 pub use memory::MemoryCollection;
 pub use query::field;
 pub use server::Server;
-pub use signature::{ParamNames, Signature};
+pub use signature::{Param, Signature};
 pub use stats::Stats;
 pub use transport::Headers;
 pub use write_fence::{Write, WriteFence};

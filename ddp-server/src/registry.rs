@@ -21,6 +21,7 @@ use crate::extract::connection::Connection;
 use crate::extract::invocation::{Host, Invocation};
 use crate::handler::method::{ErasedMethod, MethodContext};
 use crate::handler::publication::ErasedPublication;
+use crate::handler::span;
 use crate::rate_limit::RateLimiter;
 use crate::signature::Signature;
 use crate::stats::Counters;
@@ -95,10 +96,81 @@ impl Host for Registry {
         let Some(handler) = self.method(method) else {
             return futures::future::ready(Err(DdpError::method_not_found(method).into())).boxed();
         };
-        handler(MethodContext { name: method.to_owned(), params, invocation })
+        let context = MethodContext { name: method.to_owned(), params, invocation };
+        let span = span::method(&context);
+        let run = handler(context);
+        // It is boxed already.
+        if span.is_disabled() { run } else { span::within(span, run) }
     }
 
     fn strategy(&self, collection: &str) -> PublicationStrategy {
         self.config.session.strategies.of(collection)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::extract::{Params, Subscription};
+    use crate::{Error, Plugged, Plugin, PluginBuilder, Server};
+
+    struct Adds;
+
+    impl Plugin for Adds {
+        type State = ();
+
+        fn define(self, plugin: PluginBuilder<()>) -> Plugged {
+            plugin
+                .method("add", async |Params((a, b)): Params<(i32, i32)>| Ok::<_, Error>(a + b))
+                .params(["a", "b"])
+                .publish("sums", async |_: Subscription| ())
+                .with_state(())
+        }
+    }
+
+    #[test]
+    fn what_has_a_name_is_described_wherever_it_was_defined() {
+        let server = Server::builder()
+            .plugin(Adds)
+            .publish("tasks", async |_: Params<(String,)>, _: Subscription| ())
+            .publish_universal(async |_: Subscription| ())
+            .method("log", async |_: Params<Vec<String>>| Ok::<_, Error>(()))
+            .build();
+        server.publish("late", async |_: Params<(u8,)>, _: Subscription| (), ());
+        server.publish("tasks", async |_: Subscription| (), ());
+        server.publish_universal(async |_: Subscription| (), ());
+        let nothing = json!({"params": []});
+        assert_eq!(
+            server.describe(),
+            json!({
+                "methods": {
+                    "add": {"params": [{"name": "a"}, {"name": "b"}]},
+                    "log": {"params": "any"},
+                },
+                "publications": {
+                    "late": {"params": [{}]},
+                    "meteor.loginServiceConfiguration": nothing,
+                    "meteor_autoupdate_clientVersions": nothing,
+                    "sums": nothing,
+                    "tasks": nothing,
+                },
+            })
+        );
+    }
+
+    #[tokio::test]
+    async fn a_struct_takes_one_argument_for_each_field() {
+        #[derive(serde::Deserialize)]
+        struct Sum {
+            a: i32,
+            b: Option<i32>,
+        }
+        let add = async |Params(sum): Params<Sum>| Ok::<_, Error>(sum.a + sum.b.unwrap_or(1));
+        let server = Server::builder().method("add", add).build();
+        assert_eq!(server.call::<i32>("add", (2, 3)).await.unwrap(), 5);
+        assert_eq!(server.call::<i32>("add", (2,)).await.unwrap(), 3);
+        let error = server.call::<i32>("add", (2, 3, 4)).await.unwrap_err();
+        assert_eq!(error.code(), Some(&400.into()));
     }
 }

@@ -42,6 +42,11 @@ impl Server {
         Self { registry: Arc::new(registry) }
     }
 
+    #[cfg(feature = "testing")]
+    pub(crate) fn registry(&self) -> &Arc<Registry> {
+        &self.registry
+    }
+
     fn host(&self) -> Arc<dyn Host> {
         Arc::clone(&self.registry) as _
     }
@@ -108,18 +113,37 @@ impl Server {
         &self.registry.rate_limiter
     }
 
-    /// What clients can ask of the server: the names of its publications and methods with those of
-    /// their arguments, as JSON.
+    /// What clients can ask of the server, as JSON: its publications, but universal ones, and its
+    /// methods by their names, those of plugins and those that were added while it runs among them.
     ///
     /// ```json
     /// {
     ///   "publications": {"tasks.byList": {"params": [{"name": "listId"}]}},
-    ///   "methods": {"ping": {"params": []}, "log": {"params": "any"}}
+    ///   "methods": {
+    ///     "ping": {"params": []},
+    ///     "log": {"params": "any"},
+    ///     "add": {
+    ///       "params": [
+    ///         {"name": "a", "schema": {"type": "number"}, "required": true},
+    ///         {"name": "b", "schema": {"type": ["number", "null"]}, "required": false}
+    ///       ],
+    ///       "result": {"type": "number"}
+    ///     }
+    ///   }
     /// }
     /// ```
     ///
-    /// An argument without a name has none in its object, and `"any"` says that there may be any
-    /// number of arguments, of any kind.
+    /// | key | absent if |
+    /// |---|---|
+    /// | `params` | never; `"any"` if there may be any number of arguments, of any kind |
+    /// | `name` of an argument | it has none: see [`ServerBuilder::params`] |
+    /// | `schema` of an argument | it may be anything, or nothing is known of it |
+    /// | `required` of an argument | there is no schema. `false` says that it may be left out at the end, and be `null` before others |
+    /// | `result` of a method | it may be anything, or nothing is known of it |
+    /// | `documents` of a publication, a schema for each of its cursors | nothing is known of them |
+    ///
+    /// Schemas are those of handlers that were registered with `ddp_server::schema::typed` (feature
+    /// `schema`), see [`Signature`](crate::Signature).
     #[must_use]
     pub fn describe(&self) -> serde_json::Value {
         self.registry.describe()

@@ -131,7 +131,7 @@ impl Connection {
         match poll_fn(|cx| self.transport.poll_recv(cx)).await {
             Ok(Some(message)) => return Some(message),
             Ok(None) => {}
-            Err(error) => tracing::debug!("connection lost: {error}"),
+            Err(error) => tracing::debug!(%error, "connection lost"),
         }
         self.is_gone = true;
         // Answers the client's close frame, or says what was wrong, if the client still listens.

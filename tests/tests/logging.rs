@@ -3,12 +3,13 @@
 use std::io::Write;
 use std::sync::Arc;
 
-use ddp_server::extract::{Params, Subscription};
+use ddp_server::extract::{Invocation, Params, Subscription};
 use ddp_server::{Error, Server};
 use ddp_tests::Peer;
 use ddp_tests::peer::serve;
 use parking_lot::Mutex;
 use serde_json::json;
+use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::fmt::MakeWriter;
 
 /// Collects what is logged on this thread, on which the server of a test runs too.
@@ -49,11 +50,24 @@ fn fail() -> Result<(), Error> {
     Err(CannotSave(std::io::Error::other("the disk is full")).into())
 }
 
-#[tokio::test]
-async fn internal_errors_are_logged_in_full_and_clients_get_500() {
+/// What this thread logs from now on, at the level that is usual.
+fn listen() -> (Log, DefaultGuard) {
     let log = Log::default();
     let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false).finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    (log, tracing::subscriber::set_default(subscriber))
+}
+
+/// That one line was logged, with these words.
+fn assert_line(text: &str, words: &[&str]) {
+    assert_eq!(text.lines().count(), 1, "{text}");
+    for word in words {
+        assert!(text.contains(word), "{word} is missing in {text}");
+    }
+}
+
+#[tokio::test]
+async fn internal_errors_are_logged_in_full_and_clients_get_500() {
+    let (log, _guard) = listen();
     let server = Server::builder()
         .method("fail", async || fail())
         .method("panic", async || -> Result<(), Error> { panic!("a bug") })
@@ -71,37 +85,97 @@ async fn internal_errors_are_logged_in_full_and_clients_get_500() {
         "isClientSafe": true, "error": 500, "reason": "Internal server error",
         "message": "Internal server error [500]", "errorType": "Meteor.Error",
     });
-    let session = peer.session.clone();
-    for (method, logged) in
+    let session = format!("session={:?}", peer.session);
+    let exception = "ERROR meteor.connection{";
+    for (method, error) in
         [("fail", "cannot save the task: the disk is full"), ("panic", "handler panicked: a bug")]
     {
         assert_eq!(peer.call(method, json!([])).await["error"], internal);
-        let text = log.take();
-        let context = format!("while invoking method '{method}' for session {session}: {logged}");
-        assert!(text.contains("ERROR") && text.contains(&context), "{text}");
+        let (method, error) = (format!("method={method:?}"), format!("error={error:?}"));
+        let message = "exception while invoking a method";
+        assert_line(&log.take(), &[exception, message, &method, &session, &error]);
     }
     assert_eq!(peer.call("typed", json!([[1, "x"]])).await["error"]["error"], 400);
-    let text = log.take();
-    assert!(
-        text.contains("match failed in method 'typed': [0][1]: expected u32, got string"),
-        "{text}"
-    );
+    let error = "error=[0][1]: expected u32, got string";
+    let words = ["WARN", "match failed", r#"method="typed""#, &session, error];
+    assert_line(&log.take(), &words);
     assert_eq!(peer.call("refuse", json!([])).await["error"]["error"], "no");
     assert_eq!(log.take(), "", "what the client was told");
 
+    let message = "exception in a publication";
     peer.sub("1", "fail", json!([])).await;
     assert_eq!(peer.recv().await, json!({"msg": "nosub", "id": "1", "error": internal}));
-    let context = format!(
-        "from publication 'fail' of session {session}: cannot save the task: the disk is full"
-    );
-    let text = log.take();
-    assert!(text.contains(&context), "{text}");
+    let error = r#"error="cannot save the task: the disk is full""#;
+    let words = [exception, message, r#"publication="fail""#, &session, error];
+    assert_line(&log.take(), &words);
     peer.sub("2", "typed", json!(["x"])).await;
     assert_eq!(peer.recv().await["error"]["error"], 400);
-    let text = log.take();
-    assert!(text.contains("match failed in publication 'typed': [0]: "), "{text}");
+    let words = ["WARN", "match failed", r#"publication="typed""#, &session, "error=[0]: "];
+    assert_line(&log.take(), &words);
     peer.sub("3", "later", json!([])).await;
     assert_eq!(peer.recv().await["error"], internal);
+    let error = r#"error="it went away""#;
+    assert_line(&log.take(), &[exception, message, r#"publication="later""#, &session, error]);
+}
+
+#[tokio::test]
+async fn a_line_of_a_handler_says_what_runs_and_for_whom() {
+    let (log, _guard) = listen();
+    let server = Server::builder()
+        .method("login", async |invocation: Invocation, Params((user,)): Params<(String,)>| {
+            invocation.set_user_id(Some(&user)).await
+        })
+        .method("outer", async |invocation: Invocation| {
+            // It goes on in a task of its own.
+            tokio::task::yield_now().await;
+            tracing::info!("in the outer method");
+            invocation.call::<()>("inner", ()).await
+        })
+        .method("inner", async || {
+            tracing::info!("in the inner method");
+            Ok::<_, Error>(())
+        })
+        .publish("tasks", async |subscription: Subscription| {
+            tracing::info!("in the publication");
+            subscription.ready();
+        })
+        .publish_universal(async |subscription: Subscription| {
+            tracing::info!("in the universal publication");
+            subscription.ready();
+        })
+        .on_connection(|connection| {
+            tracing::info!("in on_connection");
+            connection.on_close(|| tracing::info!("in on_close"));
+        })
+        .build();
+    let mut peer = Peer::connect(serve(&server).await).await;
+    let session = format!("session={:?}", peer.session);
+    let connection =
+        format!(r#"meteor.connection{{{session} client="127.0.0.1" transport="websocket-raw"}}"#);
     let text = log.take();
-    assert!(text.contains("it went away") && text.contains(&session), "{text}");
+    let lines: Vec<&str> = text.lines().collect();
+    let universal = r#":meteor.publication{publication="(universal)" "#;
+    assert_line(lines[0], &[&connection, universal, "in the universal publication"]);
+    assert_line(lines[1], &[&format!("{connection}: "), "in on_connection"]);
+
+    assert_eq!(peer.call("login", json!(["ada"])).await["error"], json!(null));
+    let user = r#"user="ada"}"#;
+    assert_line(&log.take(), &[universal, user]);
+    peer.call("outer", json!([])).await;
+    let text = log.take();
+    let lines: Vec<&str> = text.lines().collect();
+    let outer = format!(r#"{connection}:meteor.method{{method="outer" {session} {user}"#);
+    let inner = format!(r#"{outer}:meteor.method{{method="inner" {session} {user}"#);
+    assert_line(lines[0], &[&format!("{outer}: "), "in the outer method"]);
+    assert_line(lines[1], &[&format!("{inner}: "), "in the inner method"]);
+    peer.sub("1", "tasks", json!([])).await;
+    assert_eq!(peer.recv().await["msg"], "ready");
+    let publication = format!(r#"meteor.publication{{publication="tasks" {session} {user}: "#);
+    assert_line(&log.take(), &[&connection, &publication, "in the publication"]);
+
+    server.call::<()>("inner", ()).await.unwrap();
+    assert_line(&log.take(), &[r#" meteor.method{method="inner"}: "#, "in the inner method"]);
+    peer.leave();
+    server.close().await;
+    assert_line(&log.take(), &[&format!("{connection}: "), "in on_close"]);
 }

@@ -92,7 +92,7 @@ fn server() -> Server {
         .method("outer", outer)
         .method("typed", async |Params((_, _)): Params<(u32, Option<String>)>| Ok::<_, Error>(()))
         .method("refuse", async |Params((why,)): Params<(String,)>| {
-            Err::<(), _>(Error::client("refused", why).details(&json!({"retry": false})))
+            Err::<(), _>(Error::client("refused", why).with_details(&json!({"retry": false})))
         })
         .method("limited", async || Ok::<_, Error>(()))
         .method("free", async || Ok::<_, Error>(()))

@@ -56,7 +56,7 @@ mod tests;
 
 pub use canonical::stringify;
 pub use date::Date;
-pub use de::{from_text, from_value};
+pub use de::{from_params, from_text, from_value};
 pub use decode::parse;
 pub use encode::{escape_json, write_number, write_string};
 pub use error::{DecodeError, EncodeError};

@@ -119,7 +119,7 @@ impl Driver {
                 if reason == CloseReason::HeartbeatTimeout {
                     self.registry.counters.disconnected_silent.add(1);
                 }
-                tracing::debug!(session = self.session.id(), "closing: {reason}");
+                tracing::debug!(session = self.session.id(), %reason, "closing");
                 return Poll::Ready(End::Close(CLOSED.0, CLOSED.1.to_owned()));
             }
             let has_mail = !self.mail.is_empty();
@@ -144,7 +144,11 @@ impl Driver {
                     self.registry.counters.disconnected_behind.add(1);
                     let count = self.registry.config.queued_messages_max;
                     let id = self.session.id();
-                    tracing::info!(session = id, "disconnected: more than {count} messages behind");
+                    tracing::info!(
+                        session = id,
+                        messages_max = count,
+                        "disconnected: too far behind"
+                    );
                     return Poll::Ready(End::Close(BEHIND, "too far behind".to_owned()));
                 }
                 Wake::Timer => {
@@ -157,7 +161,7 @@ impl Driver {
                 Wake::Gone(error) => {
                     let id = self.session.id();
                     match error {
-                        Some(error) => tracing::debug!(session = id, "connection lost: {error}"),
+                        Some(error) => tracing::debug!(session = id, %error, "connection lost"),
                         None => tracing::debug!(session = id, "closed by the client"),
                     }
                     return Poll::Ready(End::Gone);
@@ -416,10 +420,7 @@ impl Drive for Driver {
                     registry.counters.disconnected_stalled.add(1);
                     let timeout = registry.config.write_timeout;
                     let id = session.id();
-                    return tracing::info!(
-                        session = id,
-                        "disconnected: took nothing for {timeout:?}"
-                    );
+                    return tracing::info!(session = id, ?timeout, "disconnected: took nothing");
                 }
             }
             // Publications end now, not when the client has answered.

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -15,14 +14,17 @@ use ddp_core::{DdpError, Snapshot, SubscriptionKey};
 use futures::FutureExt;
 use futures::channel::oneshot;
 use tokio::task::AbortHandle;
+use tracing::Span;
 
 use super::mail::Mail;
 use crate::error::Error;
 use crate::extract::invocation::Host;
 use crate::extract::subscription::Request;
 use crate::extract::{Connection, Invocation, Subscription, UserId};
+use crate::handler::callbacks::panic_text;
 use crate::handler::method::{ErasedMethod, MethodContext};
 use crate::handler::publication::{ErasedPublication, PublicationContext};
+use crate::handler::span;
 use crate::live_query::{AnyCursor, Observation};
 use crate::rate_limit;
 use crate::registry::Registry;
@@ -146,7 +148,8 @@ impl Running {
         };
         // Before it starts, so that what it does to the subscription finds it.
         self.publications.insert(key, running);
-        let task = start(publish(publication, PublicationContext { subscription }), cx);
+        let span = span::publication(&subscription);
+        let task = start(span, publish(publication, PublicationContext { subscription }), cx);
         if let Some(publication) = self.publications.get_mut(&key) {
             publication.task = task;
         }
@@ -198,8 +201,9 @@ impl Running {
         let user_id = self.user_id.clone();
         let invocation = Invocation::by_client(host, connection.clone(), key, user_id, random_seed);
         let context = MethodContext { name, params, invocation };
+        let span = span::method(&context);
         // Its end is told by mail; nobody waits for the task.
-        let _ = start(invoke(method, context, connection, key), cx);
+        let _ = start(span, invoke(method, context, connection, key), cx);
     }
 
     /// Asks the rate limiter, which runs the application's conditions.
@@ -213,8 +217,9 @@ impl Running {
         };
         let limiter = &self.registry.rate_limiter;
         let check = AssertUnwindSafe(|| limiter.check(Instant::now(), &request));
-        catch_unwind(check).unwrap_or_else(|_| {
-            tracing::error!("a condition of a rate limit panicked for {request:?}");
+        catch_unwind(check).unwrap_or_else(|panic| {
+            let (session, error) = (request.connection_id, panic_text(&*panic));
+            tracing::error!(?kind, name, session, error, "a condition of a rate limit panicked");
             Err(DdpError::internal())
         })
     }
@@ -222,10 +227,11 @@ impl Running {
 
 /// Polls a handler once here, where many end, and gives it a task of its own if it has to wait.
 fn start(
+    span: Span,
     handler: impl Future<Output = ()> + Send + 'static,
     cx: &mut Context<'_>,
 ) -> Option<AbortHandle> {
-    let mut handler: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(handler);
+    let mut handler = span::within(span, handler);
     match handler.as_mut().poll(cx) {
         Poll::Ready(()) => None,
         Poll::Pending => Some(tokio::spawn(handler).abort_handle()),
@@ -241,8 +247,10 @@ async fn invoke(
     let (name, invocation) = (context.name.clone(), context.invocation.clone());
     let run = async { method(context).await };
     let result = catch_panic(run).await.map_err(|error| {
-        let session = connection.id();
-        Box::new(redact(error, &format!("while invoking method '{name}' for session {session}")))
+        Box::new(redact(error, |error| {
+            let (method, session) = (&name, connection.id());
+            tracing::error!(method, session, error, "exception while invoking a method");
+        }))
     });
     // As in Meteor, `updated` comes first if there is nothing to wait for.
     invocation.fence().arm();
@@ -251,7 +259,6 @@ async fn invoke(
 
 async fn publish(publication: ErasedPublication, context: PublicationContext) {
     let subscription = context.subscription.clone();
-    let request = Arc::clone(subscription.request());
     let run = async {
         match publication(context).await? {
             Some(cursors) => Ok(Some(observe(&subscription, &cursors).await?)),
@@ -266,8 +273,7 @@ async fn publish(publication: ErasedPublication, context: PublicationContext) {
         }
         Ok(None) => Mail::SubscriptionReturned(key),
         Err(error) => {
-            let session = subscription.connection().id();
-            let error = redact(error, &format!("from {request} of session {session}"));
+            let error = redact(error, |error| subscription.log_exception(error));
             Mail::Stop(key, Some(Box::new(error)))
         }
     };
@@ -310,19 +316,14 @@ async fn show(
 }
 
 /// What the client gets of an error. Logging it runs the application's code, which may panic, too.
-fn redact(error: Error, context: &str) -> DdpError {
-    let redact = AssertUnwindSafe(|| error.into_ddp(context));
+fn redact(error: Error, log: impl FnOnce(&str)) -> DdpError {
+    let redact = AssertUnwindSafe(|| error.into_ddp(log));
     catch_unwind(redact).unwrap_or_else(|_| DdpError::internal())
 }
 
 /// Turns a panic of a handler into its error, so that it costs nobody else anything.
 async fn catch_panic<T>(run: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     AssertUnwindSafe(run).catch_unwind().await.unwrap_or_else(|panic| {
-        let message = panic
-            .downcast_ref::<&str>()
-            .map(|text| (*text).to_owned())
-            .or_else(|| panic.downcast_ref::<String>().cloned())
-            .unwrap_or_default();
-        Err(Error::internal(format!("handler panicked: {message}")))
+        Err(Error::internal(format!("handler panicked: {}", panic_text(&*panic))))
     })
 }

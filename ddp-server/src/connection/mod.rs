@@ -30,6 +30,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use ddp_core::Session;
+use tracing::{Instrument, Span};
 
 use self::driver::Driver;
 use self::handlers::Running;
@@ -41,33 +42,48 @@ use crate::transport::AnyTransport;
 use crate::transport::open::ConnectionInfo;
 
 /// Serves one client from its opening to its end.
-pub(crate) async fn run(registry: Arc<Registry>, transport: AnyTransport, info: ConnectionInfo) {
+pub(crate) async fn run(
+    registry: Arc<Registry>,
+    transport: AnyTransport,
+    mut info: ConnectionInfo,
+) {
     let id = random::id();
-    let ConnectionInfo { headers, path, protocol, .. } = &info;
-    tracing::debug!(session = id, path, protocol, user_agent = ?headers.get("user-agent"), "opened");
+    let (path, protocol) = (std::mem::take(&mut info.path), info.protocol);
     let config = &registry.config;
     let counters = Arc::clone(&registry.counters);
     counters.connections.add(1);
     let (deltas_max, exact_max) = (config.queued_deltas_max, config.queued_messages_max);
     let mailbox = Arc::new(Mailbox::new(deltas_max, exact_max, counters));
     let connection = Connection::new(&id, info, config.forwarded_count, Arc::clone(&mailbox));
+    let span = opened(&connection, path, protocol);
     let _registration = registry.open.register(&connection);
-    let _end = Closed(connection.clone());
+    let _end = Closed(connection.clone(), span.clone());
     let session = Session::new(id, Arc::clone(&registry.session_config), Instant::now());
     let running = Running::new(Arc::clone(&registry), connection);
     let driver = Driver::new(session, running, transport, Arc::clone(&mailbox), registry);
     mailbox.seat(Box::new(driver));
-    poll_fn(|cx| mailbox.poll_driver(cx)).await;
+    poll_fn(|cx| span.in_scope(|| mailbox.poll_driver(cx))).await;
     if let Some(driver) = mailbox.unseat() {
-        driver.end().await;
+        driver.end().instrument(span).await;
     }
 }
 
+/// Logs that a client has come. The answer is the span for all that is logged on its connection:
+/// `meteor.connection{session="…" client="…" transport="…"}`.
+fn opened(connection: &Connection, path: String, protocol: &str) -> Span {
+    let session = connection.id();
+    let client = connection.client_address();
+    let span = tracing::info_span!("meteor.connection", session, client, transport = protocol);
+    let user_agent = connection.headers().get("user-agent");
+    tracing::debug!(parent: &span, session, path, user_agent, "opened");
+    span
+}
+
 /// Tells of a connection's end however it comes.
-struct Closed(Connection);
+struct Closed(Connection, Span);
 
 impl Drop for Closed {
     fn drop(&mut self) {
-        self.0.closed();
+        self.1.in_scope(|| self.0.closed());
     }
 }

@@ -42,8 +42,12 @@ impl<S: Sync> FromContext<MethodContext, S> for WriteFence {
 
 impl<S: Sync, T: DeserializeOwned + Send> FromContext<PublicationContext, S> for Params<T> {
     async fn from_context(context: &PublicationContext, _: &S) -> Result<Self, Error> {
-        let request = context.subscription.request();
-        Self::extract(&request.params, &**request)
+        let (request, connection) =
+            (context.subscription.request(), context.subscription.connection());
+        Self::extract(&request.params, |error| {
+            let (publication, session) = (request.log_name(), connection.id());
+            tracing::warn!(publication, session, %error, "match failed");
+        })
     }
 
     fn describe(signature: &mut Signature) {
@@ -53,7 +57,10 @@ impl<S: Sync, T: DeserializeOwned + Send> FromContext<PublicationContext, S> for
 
 impl<S: Sync, T: DeserializeOwned + Send> FromContext<MethodContext, S> for Params<T> {
     async fn from_context(context: &MethodContext, _: &S) -> Result<Self, Error> {
-        Self::extract(&context.params, &format_args!("method '{}'", context.name))
+        Self::extract(&context.params, |error| {
+            let session = context.invocation.connection().map(Connection::id);
+            tracing::warn!(method = context.name, session, %error, "match failed");
+        })
     }
 
     fn describe(signature: &mut Signature) {

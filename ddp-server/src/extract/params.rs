@@ -1,9 +1,7 @@
 //! Typed arguments.
 
-use std::fmt;
-
 use ddp_core::DdpError;
-use ddp_core::ejson::{self, Ejson};
+use ddp_core::ejson::{self, DecodeError, Ejson};
 use serde::de::DeserializeOwned;
 
 use crate::error::Error;
@@ -18,9 +16,10 @@ use crate::error::Error;
 pub struct Params<T>(pub T);
 
 impl<T: DeserializeOwned> Params<T> {
-    pub(super) fn extract(params: &[Ejson], handler: &dyn fmt::Display) -> Result<Self, Error> {
-        ejson::from_value(Ejson::Array(params.to_vec())).map(Self).map_err(|error| {
-            tracing::warn!("match failed in {handler}: {error}");
+    /// `log` is told what the client is not.
+    pub(super) fn extract(params: &[Ejson], log: impl FnOnce(DecodeError)) -> Result<Self, Error> {
+        ejson::from_params(params.to_vec()).map(Self).map_err(|error| {
+            log(error);
             DdpError::match_failed().into()
         })
     }

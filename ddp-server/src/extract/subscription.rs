@@ -182,8 +182,8 @@ impl Subscription {
 
     /// Ends the subscription with an error.
     pub fn error(&self, error: Error) {
-        let context = format!("from {} of session {}", self.0.request, self.0.connection.id());
-        self.push(Mail::Stop(self.0.key, Some(Box::new(error.into_ddp(&context)))));
+        let error = error.into_ddp(|error| self.log_exception(error));
+        self.push(Mail::Stop(self.0.key, Some(Box::new(error))));
     }
 
     /// Lets the client's next messages begin before this publication is ready.
@@ -229,6 +229,12 @@ impl Subscription {
 
     pub(crate) fn request(&self) -> &Arc<Request> {
         &self.0.request
+    }
+
+    /// Logs an error of which the client learns nothing but that there was one.
+    pub(crate) fn log_exception(&self, error: &str) {
+        let (publication, session) = (self.0.request.log_name(), self.0.connection.id());
+        tracing::error!(publication, session, error, "exception in a publication");
     }
 
     pub(crate) fn key(&self) -> SubscriptionKey {
@@ -285,12 +291,10 @@ fn fields_of(document: &impl Serialize) -> Result<Fields, Error> {
     }
 }
 
-impl fmt::Display for Request {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.name {
-            Some(name) => write!(f, "publication '{name}'"),
-            None => f.write_str("a universal publication"),
-        }
+impl Request {
+    /// The name as the log shows it.
+    pub(crate) fn log_name(&self) -> &str {
+        self.name.as_deref().unwrap_or("(universal)")
     }
 }
 

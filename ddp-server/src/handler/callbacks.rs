@@ -1,5 +1,6 @@
 //! The application's functions that are called when something happens.
 
+use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use parking_lot::Mutex;
@@ -48,9 +49,15 @@ impl Callbacks {
 
 /// Calls a function of the application, whose panic is logged and harms nobody else.
 pub(crate) fn guard(what: &str, function: impl FnOnce()) {
-    if catch_unwind(AssertUnwindSafe(function)).is_err() {
-        tracing::error!("{what} callback panicked");
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(function)) {
+        tracing::error!(callback = what, error = panic_text(&*panic), "callback panicked");
     }
+}
+
+/// What a panic said, if it was text.
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 pub(crate) mod callbacks;
 pub(crate) mod method;
 pub(crate) mod publication;
+pub(crate) mod span;
 
 pub use method::{IntoMethodResult, MethodContext};
 pub use publication::{IntoPublication, PublicationContext};

@@ -36,9 +36,16 @@ struct Finite {
 }
 
 /// A text that is no number.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("no decimal number")]
 pub struct ParseDecimalError;
+
+/// As [`Display`](fmt::Display): a `main` that returns the error shows this.
+impl fmt::Debug for ParseDecimalError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
 
 /// What no number that anybody writes comes near.
 const EXPONENT_MAX: i64 = 1_000_000_000;

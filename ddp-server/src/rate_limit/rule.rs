@@ -8,6 +8,7 @@ use ddp_core::DdpError;
 
 /// What a client asks to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Kind {
     /// A method, by a call of a client. Calls of the server itself are not limited.
     Method,
@@ -17,6 +18,7 @@ pub enum Kind {
 
 /// One request of a client, as rules see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Request<'a> {
     /// The user who is logged in.
     pub user_id: Option<&'a str>,
@@ -32,6 +34,7 @@ pub struct Request<'a> {
 
 /// What a rule says of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Verdict {
     /// Whether the request may run.
     pub is_allowed: bool,

@@ -21,6 +21,8 @@ mod deflate;
 mod error;
 pub(crate) mod framing;
 mod headers;
+#[cfg(feature = "testing")]
+pub(crate) mod in_process;
 pub(crate) mod open;
 pub(crate) mod routes;
 #[cfg(feature = "sockjs")]

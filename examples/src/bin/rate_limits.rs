@@ -1,5 +1,5 @@
-//! How often clients may call and subscribe: five logins in ten seconds from each address, and twenty
-//! subscriptions a second on each connection. Who asks more often is refused with `too-many-requests`.
+//! Limits on how often clients may call and subscribe: five logins in ten seconds from each address,
+//! twenty subscriptions a second on each connection. More are refused with `too-many-requests`.
 //!
 //! ```sh
 //! cargo run --bin rate_limits

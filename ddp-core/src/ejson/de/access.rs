@@ -66,7 +66,7 @@ impl<'de> SeqAccess<'de> for &mut Elements {
         seed: T,
     ) -> Result<Option<T::Value>, DecodeError> {
         let value = match self.items.next() {
-            Some(value) => seed.deserialize(ValueDeserializer { value, raw: self.raw }),
+            Some(value) => seed.deserialize(ValueDeserializer::new(value, self.raw)),
             None if self.index < self.len_min => seed.deserialize(Missing),
             None => return Ok(None),
         };
@@ -112,7 +112,7 @@ impl<'de> MapAccess<'de> for Members {
         let Some((key, value)) = self.current.take() else {
             return Err(DecodeError::new("a value was asked for before its key"));
         };
-        let value = ValueDeserializer { value, raw: self.raw };
+        let value = ValueDeserializer::new(value, self.raw);
         seed.deserialize(value).map_err(|error| error.at_key(&key))
     }
 

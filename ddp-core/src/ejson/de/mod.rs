@@ -27,7 +27,17 @@ use super::{DecodeError, Ejson, parse, wire};
 /// If the value does not fit the type. The error tells where, such as in
 /// `[0].listId: expected string, got number`.
 pub fn from_value<T: DeserializeOwned>(value: Ejson) -> Result<T, DecodeError> {
-    T::deserialize(ValueDeserializer { value, raw: false })
+    T::deserialize(ValueDeserializer::new(value, false))
+}
+
+/// Converts the parameters of a method or a subscription into a tuple, or into a struct that has a
+/// field for each of them, in their order. Otherwise as [`from_value`].
+///
+/// # Errors
+///
+/// As for [`from_value`].
+pub fn from_params<T: DeserializeOwned>(params: Vec<Ejson>) -> Result<T, DecodeError> {
+    T::deserialize(ValueDeserializer::of_params(params))
 }
 
 /// Reads EJSON text into any deserializable type; see [`from_value`].
@@ -209,7 +219,7 @@ impl<'de> Deserializer<'de> for ValueDeserializer {
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
         visitor.visit_newtype_struct(match (name, self.raw) {
-            (wire::NEWTYPE, false) => Self { value: self.value.into_json_value(), raw: true },
+            (wire::NEWTYPE, false) => Self::new(self.value.into_json_value(), true),
             _ => self,
         })
     }
@@ -251,10 +261,15 @@ impl<'de> Deserializer<'de> for ValueDeserializer {
     fn deserialize_struct<V: Visitor<'de>>(
         self,
         _name: &'static str,
-        _fields: &'static [&'static str],
+        fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
-        self.deserialize_map(visitor)
+        match self.value {
+            Ejson::Array(params) if self.are_params => {
+                Elements::visit_tuple(params, fields.len(), self.raw, visitor)
+            }
+            _ => self.deserialize_map(visitor),
+        }
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -267,7 +282,7 @@ impl<'de> Deserializer<'de> for ValueDeserializer {
             Ejson::String(variant) => visitor.visit_enum(EnumValue { variant, content: None }),
             Ejson::Object(mut object) if object.len() == 1 => match object.pop() {
                 Some((variant, value)) => {
-                    let content = Some(Self { value, raw: self.raw });
+                    let content = Some(Self::new(value, self.raw));
                     visitor.visit_enum(EnumValue { variant, content })
                 }
                 None => Err(mismatch(&Ejson::Object(object), &visitor)),

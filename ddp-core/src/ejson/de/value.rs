@@ -7,4 +7,16 @@ pub(super) struct ValueDeserializer {
     pub(super) value: Ejson,
     /// Whether it is in its wire form already.
     pub(super) raw: bool,
+    /// Whether it is an array of parameters, of which a struct takes one for each field.
+    pub(super) are_params: bool,
+}
+
+impl ValueDeserializer {
+    pub(super) const fn new(value: Ejson, raw: bool) -> Self {
+        Self { value, raw, are_params: false }
+    }
+
+    pub(super) const fn of_params(params: Vec<Ejson>) -> Self {
+        Self { value: Ejson::Array(params), raw: false, are_params: true }
+    }
 }

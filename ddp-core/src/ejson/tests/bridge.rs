@@ -269,3 +269,39 @@ fn survives_buffering_by_serde() {
     let text = r#"{"$escape":{"$date":[{"$escape":{"$binary":1}}]}}"#;
     assert_eq!(from_text::<serde_json::Value>(text).unwrap().to_string(), text);
 }
+
+#[test]
+fn parameters_are_the_fields_of_a_struct_in_their_order() {
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Add {
+        list_id: String,
+        place: Place,
+        #[serde(alias = "remark")]
+        note: Option<String>,
+    }
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Wrapped(Add);
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Place {
+        row: u32,
+    }
+
+    let params = |text: &str| from_text::<Vec<Ejson>>(text).unwrap();
+    let add = |note: Option<&str>| Add {
+        list_id: "a".into(),
+        place: Place { row: 1 },
+        note: note.map(Into::into),
+    };
+    let whole = r#"["a", {"row": 1}, "b"]"#;
+    assert_eq!(from_params(params(whole)), Ok(add(Some("b"))));
+    assert_eq!(from_params(params(whole)), Ok(Wrapped(add(Some("b")))));
+    assert_eq!(from_params(params(r#"["a", {"row": 1}]"#)), Ok(add(None)));
+    assert_eq!(from_params::<(String,)>(params(r#"["a"]"#)), Ok(("a".to_owned(),)));
+    let error = |text: &str| from_params::<Add>(params(text)).unwrap_err().to_string();
+    assert_eq!(error(r#"["a", {"row": 1}, "b", 2]"#), "expected 3 elements, got 4");
+    assert_eq!(error(r#"[1, {"row": 1}]"#), "[0]: expected string, got number");
+    // Only parameters are: a struct within them is an object.
+    assert!(error(r#"["a", [1]]"#).starts_with("[1]: expected "));
+    assert!(from_text::<Place>("[1]").is_err());
+}

@@ -150,7 +150,7 @@ impl Mount {
         open: impl FnOnce(Polling, Parts, Protocol),
     ) -> Response {
         let Ok((session, is_new)) = self.store.find_or_open(session) else {
-            tracing::warn!("a client was turned away: too many polling sessions");
+            tracing::warn!("too many polling sessions: a client was turned away");
             return pages::text(StatusCode::SERVICE_UNAVAILABLE, "Too many sessions.\n");
         };
         let (protocol, content_type) = (wire.protocol(), wire.content_type());
