@@ -26,7 +26,7 @@ macro_rules! counters {
 
 counters! {
     /// Connections of the feed that were made. All but the first made live queries read again.
-    connections,
+    feed_connections,
     /// Connections of the feed that were lost, or given up since they said nothing any more. Each is
     /// a gap: all live queries read again when there is another connection.
     gaps_connection,

@@ -96,7 +96,7 @@ impl Planned {
     /// What a live query takes a row for.
     #[must_use]
     pub fn truth(&self, row: &TestRow) -> Truth {
-        self.plan.predicate.evaluate(&|test| row.0.test(test))
+        self.plan.predicate.evaluate(&|test| row.0.meets(test))
     }
 
     /// Whether the router, too, brings the row to the query; true if it routes by nothing.

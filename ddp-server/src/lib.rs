@@ -82,6 +82,10 @@ mod transport;
 mod write_fence;
 
 #[doc(no_inline)]
+pub use axum;
+#[doc(no_inline)]
+pub use ddp_core::ejson;
+#[doc(no_inline)]
 pub use ddp_core::error::ErrorCode;
 #[doc(no_inline)]
 pub use ddp_core::merge_box::{PublicationStrategies, PublicationStrategy};
@@ -90,7 +94,7 @@ pub use builder::{Plugged, Plugin, PluginBuilder, ServerBuilder};
 pub use collection::Collection;
 #[cfg(feature = "compression")]
 pub use config::Compression;
-pub use config::{Config, EnvError};
+pub use config::{EnvError, ServerConfig};
 pub use error::Error;
 pub use extract::{FromRef, State};
 pub use handler::{Handler, IntoMethodResult, IntoPublication, MethodContext, PublicationContext};

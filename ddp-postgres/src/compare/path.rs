@@ -74,7 +74,7 @@ impl<'de> Visitor<'de> for Key<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut found = None;
-        while let Some(is_key) = map.next_key_seed(Is(self.0))? {
+        while let Some(is_key) = map.next_key_seed(Operator(self.0))? {
             if is_key {
                 found = Some(map.next_value()?);
             } else {
@@ -85,9 +85,9 @@ impl<'de> Visitor<'de> for Key<'_> {
     }
 }
 
-struct Is<'p>(&'p str);
+struct Operator<'p>(&'p str);
 
-impl<'de> DeserializeSeed<'de> for Is<'_> {
+impl<'de> DeserializeSeed<'de> for Operator<'_> {
     type Value = bool;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
@@ -95,7 +95,7 @@ impl<'de> DeserializeSeed<'de> for Is<'_> {
     }
 }
 
-impl Visitor<'_> for Is<'_> {
+impl Visitor<'_> for Operator<'_> {
     type Value = bool;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

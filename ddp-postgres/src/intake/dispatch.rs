@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Weak};
 
-use ddp_server::live_query::{Batch, Change, Content, Load, Origin};
+use ddp_server::live_query::{Batch, Change, Content, Origin, PendingRead};
 use parking_lot::Mutex;
 
 use super::assembler::Assembler;
@@ -127,7 +127,7 @@ impl Intake {
         if let Some(start) = start {
             self.reader.visibility.begin(start);
         }
-        self.reader.counters.connections.add(1);
+        self.reader.counters.feed_connections.add(1);
         if !is_first {
             self.reader.counters.gaps_connection.add(1);
             self.reader.check_soon();
@@ -259,14 +259,18 @@ impl Intake {
         }
     }
 
-    fn spawn_loads(self: &Arc<Self>, collection: &Arc<TableCollection>, loads: Vec<Load>) {
+    fn spawn_loads(self: &Arc<Self>, collection: &Arc<TableCollection>, loads: Vec<PendingRead>) {
         for load in loads {
             self.spawn_load(collection, load);
         }
     }
 
     /// Begins a load, which keeps the intake, and so the feed, until it is done.
-    pub(crate) fn spawn_load(self: &Arc<Self>, collection: &Arc<TableCollection>, load: Load) {
+    pub(crate) fn spawn_load(
+        self: &Arc<Self>,
+        collection: &Arc<TableCollection>,
+        load: PendingRead,
+    ) {
         let (intake, collection) = (Arc::clone(self), Arc::clone(collection));
         tokio::spawn(async move { load::run(&intake.reader, &collection, load).await });
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ddp_core::DdpError;
-use ddp_server::live_query::{Load, Multiplexer};
+use ddp_server::live_query::{Multiplexer, PendingRead};
 use parking_lot::{Mutex, RwLock};
 
 use crate::read::plan;
@@ -66,7 +66,7 @@ impl TableCollection {
     ///
     /// No transaction's changes may be applied meanwhile, since rows belong to a layout.
     #[must_use]
-    pub(crate) fn replace(&self, current: Current) -> Vec<Load> {
+    pub(crate) fn replace(&self, current: Current) -> Vec<PendingRead> {
         let layout = Arc::clone(&current.layout);
         *self.current.write() = current;
         self.multiplexer.replan(|query| {

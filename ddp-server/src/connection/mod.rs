@@ -51,8 +51,8 @@ pub(crate) async fn run(
     let (path, protocol) = (std::mem::take(&mut info.path), info.protocol);
     let config = &registry.config;
     let counters = Arc::clone(&registry.counters);
-    counters.connections.add(1);
-    let (deltas_max, exact_max) = (config.queued_deltas_max, config.queued_messages_max);
+    counters.connections_opened.add(1);
+    let (deltas_max, exact_max) = (config.outbox_deltas_max, config.outbox_messages_max);
     let mailbox = Arc::new(Mailbox::new(deltas_max, exact_max, counters));
     let connection = Connection::new(&id, info, config.forwarded_count, Arc::clone(&mailbox));
     let span = opened(&connection, path, protocol);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ddp_server::extract::{Connection, Subscription};
 use ddp_server::testing::Client;
-use ddp_server::{Config, Server};
+use ddp_server::{Server, ServerConfig};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -107,9 +107,9 @@ async fn a_server_that_closes_ends_its_clients() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_pauses_lags_and_then_gets_the_difference() {
-    let mut config = Config::default();
-    config.queued_deltas_max = 8;
-    config.queued_bytes_max = 1024;
+    let mut config = ServerConfig::default();
+    config.outbox_deltas_max = 8;
+    config.outbox_bytes_max = 1024;
     let tasks = tasks();
     tasks.insert_with_id("1", &task("home", "0")).unwrap();
     let server = todos().config(config).with_state(tasks.clone());
@@ -139,7 +139,7 @@ async fn a_client_that_pauses_lags_and_then_gets_the_difference() {
 
 #[tokio::test]
 async fn pings_are_answered() {
-    let mut config = Config::default();
+    let mut config = ServerConfig::default();
     config.session.heartbeat_interval = Duration::from_millis(20);
     config.session.heartbeat_timeout = Duration::from_secs(5);
     let server = todos().config(config).with_state(tasks());
@@ -153,7 +153,7 @@ async fn pings_are_answered() {
 
 #[tokio::test]
 async fn a_client_that_is_silent_is_disconnected() {
-    let mut config = Config::default();
+    let mut config = ServerConfig::default();
     config.session.heartbeat_interval = Duration::from_millis(20);
     config.session.heartbeat_timeout = Duration::from_millis(20);
     config.close_timeout = Duration::from_millis(20);
@@ -176,7 +176,7 @@ async fn a_client_that_is_silent_is_disconnected() {
 
 #[tokio::test]
 async fn a_message_that_is_too_large_disconnects() {
-    let mut config = Config::default();
+    let mut config = ServerConfig::default();
     config.message_bytes_max = 1000;
     let server = todos().config(config).with_state(tasks());
     let client = Arc::new(Client::connect(&server).await);

@@ -25,9 +25,8 @@ async fn insert(
     Params((list, text)): Params<(String, String)>,
 ) -> Result<String, Error> {
     if text.is_empty() {
-        return Err(
-            Error::client("empty-text", "a task needs text").details(&json!({"field": "text"}))
-        );
+        return Err(Error::client("empty-text", "a task needs text")
+            .with_details(&json!({"field": "text"})));
     }
     tasks.insert(&Task { list, text })
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use ddp_server::extract::Params;
 use ddp_server::rate_limit::{Kind, Rule};
-use ddp_server::{Config, Error, Server};
+use ddp_server::{Error, Server, ServerConfig};
 use tracing_subscriber::EnvFilter;
 
 async fn login(Params((password,)): Params<(String,)>) -> Result<(), Error> {
@@ -40,7 +40,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let server = Server::builder()
         // Behind a proxy HTTP_FORWARDED_COUNT=1 tells clients apart; without it all would be counted
         // as one, with the proxy's address.
-        .config(Config::from_env()?)
+        .config(ServerConfig::from_env()?)
         .rate_limit(logins)
         .rate_limit(subscriptions)
         .method("login", login)

@@ -109,7 +109,7 @@ pub(crate) const RULES: &[Rule] = &[
             ),
             Exception(
                 "ddp-server/src/",
-                "ddp-server/src/transport/sockjs/options.rs",
+                "ddp-server/src/transport/sockjs/config.rs",
                 "what an application sets is not how it travels",
             ),
             Exception(

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use axum::response::Html;
 use axum::routing::get;
 use ddp_examples::setting;
-use ddp_server::{Config, Server};
+use ddp_server::{Server, ServerConfig};
 use tokio::net::TcpListener;
 use tracing_subscriber::EnvFilter;
 
@@ -54,7 +54,7 @@ async fn run() -> Result<(), AnyError> {
 
     let store = Store::open().await?;
     let server = Server::builder()
-        .config(Config::from_env()?)
+        .config(ServerConfig::from_env()?)
         .publish("tasks", methods::all)
         .publish("tasks.byList", methods::by_list)
         .method("tasks.insert", methods::insert)
