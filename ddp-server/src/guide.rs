@@ -32,9 +32,10 @@ pub mod meteor_calls {}
 /// [`Server::router`]: crate::Server::router
 /// [`serve_with`]: crate::Server::serve_with
 /// [`ServerConfig::from_env`]: crate::ServerConfig::from_env
-/// [`sockjs::router`]: crate::sockjs::router
+#[cfg_attr(feature = "sockjs", doc = "[`sockjs::router`]: crate::sockjs::router")]
 ///
-#[doc = include_str!("../docs/serving.md")]
+// Its examples need the feature.
+#[cfg_attr(feature = "sockjs", doc = include_str!("../docs/serving.md"))]
 pub mod serving {}
 
 #[doc = include_str!("../docs/logging.md")]
