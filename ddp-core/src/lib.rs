@@ -69,3 +69,8 @@ pub use session::Session;
 pub use snapshot::{CollectionName, Delta, DocumentChange, Snapshot};
 pub use version::Version;
 pub use write_fence::WriteFence;
+
+/// The example of the README, compiled as all others are.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

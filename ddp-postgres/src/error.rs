@@ -3,8 +3,10 @@
 use std::fmt;
 
 use ddp_server::query::Value;
+use deadpool_postgres::{PoolError, TimeoutType};
 use pgwire_replication::protocol::ErrorFields;
 
+use crate::causes::{of_database, with_causes};
 use crate::row::RowError;
 use crate::schema::{self, Layout};
 
@@ -15,14 +17,21 @@ pub struct Error(Box<Kind>);
 enum Kind {
     #[error("connection string: {0}")]
     Url(#[source] tokio_postgres::Error),
-    #[error("{}", describe(.0))]
+    #[error("{}", of_database(.0))]
     Postgres(#[source] tokio_postgres::Error),
     #[error("no connection: {}", describe_pool(.0))]
-    Pool(#[source] deadpool_postgres::PoolError),
+    Pool(#[source] PoolError),
     #[error("connection pool: {0}")]
     Build(#[source] deadpool_postgres::BuildError),
+    #[cfg(feature = "tls")]
     #[error("TLS: {0}")]
     Tls(#[source] rustls::Error),
+    #[cfg(not(feature = "tls"))]
+    #[error(
+        "sslmode=require demands TLS, and this program was built without it: turn on the feature \
+         \"tls\" of ddp-postgres, or leave sslmode out"
+    )]
+    NoTls,
     #[error(transparent)]
     Schema(schema::Error),
     #[error(transparent)]
@@ -62,9 +71,9 @@ enum Kind {
     Interrupted,
     #[error("unexpected answer: {0}")]
     Malformed(String),
-    #[error("no table is registered for collection {0:?}")]
+    #[error("no table is registered for collection {0:?}: add it by DbBuilder::table")]
     NoSuchCollection(String),
-    #[error("two tables are registered for collection {0:?}")]
+    #[error("two tables are registered for collection {0:?}: name one otherwise by .collection(…)")]
     DuplicateCollection(String),
     #[error("collection {collection:?} has no published field {field:?}")]
     NoSuchField { collection: String, field: String },
@@ -87,6 +96,12 @@ impl Error {
         Kind::Build(error).into()
     }
 
+    #[cfg(not(feature = "tls"))]
+    pub(crate) fn no_tls() -> Self {
+        Kind::NoTls.into()
+    }
+
+    #[cfg(feature = "tls")]
     pub(crate) fn tls(error: rustls::Error) -> Self {
         Kind::Tls(error).into()
     }
@@ -130,7 +145,7 @@ impl Error {
 
     /// What a server says to one that connects in order to replicate.
     pub(crate) fn replication_handshake(error: tokio_postgres::Error) -> Self {
-        let text = describe(&error);
+        let text = of_database(&error);
         match error.code().map(tokio_postgres::error::SqlState::code) {
             Some("42501") => Kind::MayNotReplicate(text).into(),
             Some("53300") => Kind::NoSlot(text).into(),
@@ -198,7 +213,6 @@ impl Error {
     /// Whether the database is, or was for a moment, out of reach, so that trying again may help.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        use deadpool_postgres::PoolError;
         match &*self.0 {
             Kind::Closed
             | Kind::Silent
@@ -234,7 +248,7 @@ impl Error {
     fn postgres(&self) -> Option<&tokio_postgres::Error> {
         match &*self.0 {
             Kind::Postgres(error)
-            | Kind::Pool(deadpool_postgres::PoolError::Backend(error))
+            | Kind::Pool(PoolError::Backend(error))
             | Kind::Schema(schema::Error::Database(error)) => Some(error),
             _ => None,
         }
@@ -254,29 +268,14 @@ fn is_transient(error: &tokio_postgres::Error) -> bool {
     }
 }
 
-/// The server's own words, which `tokio_postgres` leaves to the source.
-fn describe(error: &tokio_postgres::Error) -> String {
-    match error.as_db_error() {
-        Some(server) => format!("{} ({})", server.message(), server.code().code()),
-        None => {
-            let mut text = error.to_string();
-            let mut source = std::error::Error::source(error);
-            while let Some(cause) = source {
-                // Each usually repeats its cause.
-                let cause_text = cause.to_string();
-                if !text.contains(&cause_text) {
-                    text = format!("{text}: {cause_text}");
-                }
-                source = cause.source();
-            }
-            text
-        }
-    }
-}
-
-fn describe_pool(error: &deadpool_postgres::PoolError) -> String {
+fn describe_pool(error: &PoolError) -> String {
     match error {
-        deadpool_postgres::PoolError::Backend(error) => describe(error),
+        PoolError::Backend(error) => of_database(error),
+        PoolError::Timeout(TimeoutType::Wait) => {
+            "all were in use for too long: keep transactions short, or raise \
+             DbBuilder::connections_max"
+                .to_owned()
+        }
         error => error.to_string(),
     }
 }
@@ -293,8 +292,8 @@ impl From<tokio_postgres::Error> for Error {
     }
 }
 
-impl From<deadpool_postgres::PoolError> for Error {
-    fn from(error: deadpool_postgres::PoolError) -> Self {
+impl From<PoolError> for Error {
+    fn from(error: PoolError) -> Self {
         Kind::Pool(error).into()
     }
 }
@@ -312,8 +311,9 @@ impl From<RowError> for Error {
 }
 
 impl fmt::Debug for Error {
+    /// The text with its causes, since this is what a program prints whose `main` fails.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        f.write_str(&with_causes(&*self.0))
     }
 }
 

@@ -62,40 +62,55 @@
 //!
 //! This crate knows no sessions.
 
-pub mod assembler;
+#![cfg_attr(
+    not(feature = "tls"),
+    allow(clippy::clone_on_copy, reason = "NoTls is Copy, and the TLS of the feature is not")
+)]
+#![cfg_attr(
+    not(feature = "__testing"),
+    allow(
+        unreachable_pub,
+        unnameable_types,
+        reason = "what tests need is public, and reached by that feature only"
+    )
+)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod causes;
 mod compare;
-mod connection;
 mod db;
-mod dispatch;
-mod driver;
 mod error;
 mod feed;
-mod installation;
-mod live_row;
-mod load;
-pub mod notification;
-mod pipeline;
-mod read_ahead;
+pub mod guide;
+mod intake;
+mod read;
 mod replication;
-pub mod row;
-pub mod schema;
-mod snapshot;
-mod sql;
+mod row;
+mod schema;
 mod stats;
-pub mod table;
-mod table_collection;
+mod table;
+#[cfg(feature = "__testing")]
 #[doc(hidden)]
 pub mod testing;
-mod tls;
-mod tokens;
-mod transaction;
-pub mod value;
-mod visibility;
-mod watch;
+mod value;
 
-pub use db::{Db, DbBuilder, execute};
+#[doc(no_inline)]
+pub use deadpool_postgres;
+#[cfg(feature = "tls")]
+#[doc(no_inline)]
+pub use rustls;
+#[doc(no_inline)]
+pub use tokio_postgres;
+
+pub use db::Db;
+pub use db::builder::DbBuilder;
+pub use db::transaction::Transaction;
 pub use error::Error;
 pub use feed::Feed;
 pub use stats::Stats;
 pub use table::Table;
-pub use transaction::Transaction;
+
+/// The example of the README, compiled as all others are.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,4 +1,5 @@
-//! What the differential test asks of this crate. No part of its interface.
+//! What tests ask of this crate: the stages between a trigger and a live query, one by one. No part of
+//! its interface.
 
 use std::sync::Arc;
 
@@ -7,12 +8,27 @@ use ddp_server::query::{Position, Predicate, Query, Truth};
 use tokio_postgres::types::ToSql;
 
 use crate::error::Error;
-use crate::live_row::LiveRow;
-use crate::row::RowError;
+use crate::read::{plan, sql};
+use crate::row::live::LiveRow;
 use crate::schema::Layout;
-use crate::{driver, sql};
 
-/// A query as the driver plans it.
+pub use crate::intake::assembler::Assembler;
+pub use crate::intake::batch::{Assembled, Batch, Change, Effect, Gap, GapReason};
+pub use crate::row::{Row, RowError};
+
+/// Tables in the database.
+pub mod schema {
+    pub use crate::schema::{
+        Column, Error, Layout, SESSION_OPTIONS, describe, install, install_sql, uninstall,
+    };
+}
+
+/// Values of columns.
+pub mod value {
+    pub use crate::value::{ValueError, ValueKind, encode};
+}
+
+/// A query as it is planned.
 #[derive(Debug)]
 pub struct Planned {
     layout: Arc<Layout>,
@@ -55,16 +71,16 @@ impl Planned {
     /// Plans a query.
     ///
     /// # Errors
-    /// What the driver refuses.
+    /// What does not fit the table.
     pub fn new(layout: &Arc<Layout>, query: Query) -> Result<Self, Error> {
-        let plan = driver::plan(layout, &query)?;
+        let plan = plan::plan(layout, &query)?;
         Ok(Self { layout: Arc::clone(layout), query, plan })
     }
 
     /// The same for a predicate alone.
     ///
     /// # Errors
-    /// What the driver refuses.
+    /// What does not fit the table.
     pub fn predicate(layout: &Arc<Layout>, predicate: Predicate) -> Result<Self, Error> {
         let collection = &**layout.collection();
         Self::new(layout, Query { predicate, ..Query::all(collection) })
@@ -106,7 +122,7 @@ impl TestRow {
     /// # Errors
     /// If it is none of this table.
     pub fn new(layout: &Arc<Layout>, json: &str) -> Result<Self, RowError> {
-        Ok(Self(LiveRow::new(layout, layout.parse_row(json)?)?))
+        Ok(Self(LiveRow::new(layout, Row::parse(layout, json)?)?))
     }
 
     /// The id of its document.

@@ -3,8 +3,9 @@
 mod support;
 
 use ddp_postgres::Feed;
-use ddp_postgres::schema::Layout;
-use ddp_postgres::table::Table;
+use ddp_postgres::Table;
+use ddp_postgres::testing::schema::Layout;
+use ddp_postgres::testing::{Effect, Row};
 use support::{Database, Listener, feed, run};
 
 async fn tasks() -> (Database, Layout, Listener) {
@@ -127,8 +128,8 @@ async fn keys_that_change() {
     listener.batches().await;
     database.run("UPDATE tasks SET id = id + 1").await;
     let batches = listener.batches().await;
-    let gone = batches[0].changes.iter().filter(|change| change.row.is_none());
-    assert_eq!((gone.count(), batches[0].changes.len()), (1, 4002));
+    let gone = batches[0].changes().iter().filter(|change| change.row.is_none());
+    assert_eq!((gone.count(), batches[0].changes().len()), (1, 4002));
     database.run("UPDATE tasks SET id = id + 10000").await;
     assert_eq!(listener.net(&layout).await, "requery");
     database.run("UPDATE tasks SET title = 'q' WHERE id = 11001").await;
@@ -166,18 +167,23 @@ async fn long_rows_come_in_parts() {
         let batches = listener.batches().await;
         assert_eq!(batches.len(), 1);
         let is_in_parts = feed() == Feed::Notify;
-        assert!(!batches[0].requery && (listener.payloads.len() > 1) == is_in_parts);
+        assert!(
+            batches[0].effect != Effect::Requery && (listener.payloads.len() > 1) == is_in_parts
+        );
         let are_short = listener.payloads.iter().all(|payload| payload.len() < 8000);
         assert_eq!(are_short, is_in_parts);
         let told: Vec<&str> =
-            batches[0].changes.iter().map(|c| c.row.as_ref().unwrap().text()).collect();
+            batches[0].changes().iter().map(|c| c.row.as_ref().unwrap().text()).collect();
         assert_eq!(told, database.rows(&layout).await);
     }
     let mut slack = 7_700;
     while slack < 8_100 {
         database.run(&format!("UPDATE tasks SET title = repeat('y', {slack}) WHERE id = 2")).await;
         let batches = listener.batches().await;
-        assert_eq!(batches[0].changes[0].row.as_ref().unwrap().value(1).unwrap().len(), slack + 2);
+        assert_eq!(
+            batches[0].changes()[0].row.as_ref().unwrap().value(1).unwrap().len(),
+            slack + 2
+        );
         slack += 7;
     }
 }
@@ -189,9 +195,9 @@ async fn too_many_rows_or_bytes_ask_for_a_requery() {
     database.run("UPDATE tasks SET title = 'b'").await;
     assert_eq!(listener.net(&layout).await, "requery");
     database.run("UPDATE tasks SET title = 'c' WHERE id <= 10000").await;
-    assert_eq!(listener.batches().await[0].changes.len(), 10_000);
+    assert_eq!(listener.batches().await[0].changes().len(), 10_000);
     database.run("DELETE FROM tasks WHERE id <= 10000").await;
-    assert_eq!(listener.batches().await[0].changes.len(), 10_000);
+    assert_eq!(listener.batches().await[0].changes().len(), 10_000);
     database.run("INSERT INTO tasks SELECT i FROM generate_series(1, 2) i").await;
     listener.batches().await;
     database.run("DELETE FROM tasks").await;
@@ -239,10 +245,10 @@ async fn cascades_and_several_tables_in_one_transaction() {
     database.run("DELETE FROM lists").await;
     let told = listener.batches().await;
     let tasks_told = told.iter().find(|batch| *batch.collection == *"tasks").unwrap();
-    assert!(tasks_told.requery || net_of(&tasks, tasks_told) == "1=gone 2=gone");
+    assert!(tasks_told.effect == Effect::Requery || net_of(&tasks, tasks_told) == "1=gone 2=gone");
 }
 
-fn net_of(layout: &Layout, batch: &ddp_postgres::assembler::Batch) -> String {
+fn net_of(layout: &Layout, batch: &ddp_postgres::testing::Batch) -> String {
     support::net(layout, batch)
 }
 
@@ -284,10 +290,10 @@ async fn other_encodings() {
             .await;
         let batches = listener.batches().await;
         let told: Vec<&str> =
-            batches[0].changes.iter().map(|c| c.row.as_ref().unwrap().text()).collect();
+            batches[0].changes().iter().map(|c| c.row.as_ref().unwrap().text()).collect();
         assert_eq!(told, database.rows(&layout).await, "{encoding}");
         assert_eq!(
-            batches[0].changes[1].row.as_ref().unwrap().value(1),
+            batches[0].changes()[1].row.as_ref().unwrap().value(1),
             Some(&*format!("\"{letter}\""))
         );
     }
@@ -350,9 +356,12 @@ async fn a_table_that_is_altered_stays_writable() {
     ] {
         database.run(sql).await;
         let told = listener.batches().await;
-        assert!(!told.is_empty() && told.iter().all(|batch| batch.requery), "{sql}: {told:?}");
+        assert!(
+            !told.is_empty() && told.iter().all(|batch| batch.effect == Effect::Requery),
+            "{sql}: {told:?}"
+        );
     }
-    assert!(layout.parse_row(r#"{"id":1,"name":"b"}"#).is_err());
+    assert!(Row::parse(&layout, r#"{"id":1,"name":"b"}"#).is_err());
     let renamed = database.publish(&Table::new("tasks").columns(["name"])).await;
     database.run("INSERT INTO tasks VALUES (6, 'f')").await;
     assert_eq!(listener.net(&renamed).await, "requery");

@@ -2,9 +2,9 @@
 
 mod support;
 
-use ddp_postgres::schema::{Error, Layout, describe, install, uninstall};
-use ddp_postgres::table::Table;
-use ddp_postgres::value::ValueKind;
+use ddp_postgres::Table;
+use ddp_postgres::testing::schema::{Error, Layout, describe, install, uninstall};
+use ddp_postgres::testing::value::ValueKind;
 use support::{Database, cluster, net, run};
 
 /// The triggers and functions with the transactions that made them.

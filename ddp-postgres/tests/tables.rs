@@ -2,8 +2,8 @@
 
 mod support;
 
-use ddp_postgres::schema::Layout;
-use ddp_postgres::table::Table;
+use ddp_postgres::Table;
+use ddp_postgres::testing::schema::Layout;
 use support::{Database, Listener};
 
 async fn published(sql: &str, table: Table) -> (Database, Layout, Listener) {
@@ -65,13 +65,15 @@ async fn different_keys_of_several_columns_are_different_ids() {
         )
         .await;
     let batches = listener.batches().await;
-    let ids: std::collections::HashSet<_> = batches[0].changes.iter().map(|c| &c.id).collect();
+    let ids: std::collections::HashSet<_> = batches[0].changes().iter().map(|c| &c.id).collect();
     assert_eq!(ids.len(), 7 * 7 * 16);
     // A row's key reads the same when it is deleted, in whatever session.
     database.run("SET timezone = 'Asia/Tokyo'; SET datestyle = 'German'; DELETE FROM tasks").await;
     let gone = listener.batches().await;
-    assert!(gone[0].changes.iter().all(|change| change.row.is_none() && ids.contains(&change.id)));
-    assert_eq!(gone[0].changes.len(), ids.len());
+    assert!(
+        gone[0].changes().iter().all(|change| change.row.is_none() && ids.contains(&change.id))
+    );
+    assert_eq!(gone[0].changes().len(), ids.len());
     assert_eq!(layout.key().len(), 6);
 }
 
@@ -100,7 +102,8 @@ async fn partitions_of_all_levels() {
         ],
     )
     .await;
-    let partition = ddp_postgres::schema::describe(&all.0.client, &Table::new("low")).await;
+    let partition =
+        ddp_postgres::testing::schema::describe(&all.0.client, &Table::new("low")).await;
     assert!(partition.unwrap_err().to_string().contains("is a partition"));
 }
 

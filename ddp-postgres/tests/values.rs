@@ -2,8 +2,8 @@
 
 mod support;
 
-use ddp_postgres::table::Table;
-use ddp_postgres::value::{self, ValueKind};
+use ddp_postgres::Table;
+use ddp_postgres::testing::value::{self, ValueKind};
 use support::{Database, connect, run};
 
 /// A column's type, and constants of it with the EJSON that they become.
@@ -197,11 +197,11 @@ async fn both_ways_agree_whatever_the_writer_set() {
         let batches = listener.batches().await;
         assert_eq!(batches.len(), rows * 2);
         for batch in &batches {
-            let [change] = batch.changes.as_slice() else { panic!("{batch:?}") };
+            let [change] = batch.changes() else { panic!("{batch:?}") };
             let told = change.row.as_ref().unwrap();
             let row: usize = told.value(0).unwrap().parse().unwrap();
             assert_eq!(told.text(), selected[row]);
-            let document = layout.document(told, None).unwrap();
+            let document = told.document(&layout, None).unwrap();
             for (index, (kind, values)) in CASES.iter().enumerate() {
                 let expected = values.get(row).map_or("null", |(_, ejson)| ejson.trim_end());
                 assert_eq!(document.get(&format!("c{index}")), Some(expected), "{kind} {settings}");
@@ -264,7 +264,7 @@ async fn keys_of_any_type() {
             .batches()
             .await
             .iter()
-            .map(|b| b.changes.iter().map(|c| (c.id.to_string(), c.row.is_some())).collect())
+            .map(|b| b.changes().iter().map(|c| (c.id.to_string(), c.row.is_some())).collect())
             .collect();
         let [old, new] = ids.map(str::to_owned);
         let expected = [

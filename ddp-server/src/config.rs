@@ -5,7 +5,11 @@ use std::time::Duration;
 
 use ddp_core::session::SessionConfig;
 
+#[cfg(feature = "sockjs")]
 use crate::sockjs;
+#[cfg(feature = "compression")]
+pub use crate::transport::Compression;
+use crate::transport::TransportConfig;
 
 /// Limits and timeouts of a server.
 #[derive(Clone, Debug)]
@@ -21,8 +25,10 @@ pub struct Config {
     pub forwarded_count: usize,
     /// How WebSocket messages are compressed for clients that offer it, as browsers do; `None` never
     /// compresses.
+    #[cfg(feature = "compression")]
     pub compression: Option<Compression>,
     /// The options of SockJS.
+    #[cfg(feature = "sockjs")]
     pub sockjs: sockjs::Options,
     /// How many steps of live queries wait for one session before it is sent the difference to the
     /// newest state instead; 64. Per subscription if it has more subscriptions than that.
@@ -46,7 +52,9 @@ impl Default for Config {
             session: SessionConfig::default(),
             message_bytes_max: 4 * 1024 * 1024,
             forwarded_count: 0,
+            #[cfg(feature = "compression")]
             compression: Some(Compression::default()),
+            #[cfg(feature = "sockjs")]
             sockjs: sockjs::Options::default(),
             queued_deltas_max: 64,
             queued_messages_max: 10_000,
@@ -63,12 +71,13 @@ impl Config {
     /// | variable | sets |
     /// |---|---|
     /// | `HTTP_FORWARDED_COUNT` | [`forwarded_count`](Self::forwarded_count) |
-    /// | `SERVER_WEBSOCKET_COMPRESSION` | no [`compression`](Self::compression) if it is `false`, `null` or `0`; other values are Meteor's options of zlib, and leave the default |
-    /// | `DISABLE_WEBSOCKETS` | [`sockjs.websocket`](sockjs::Options::websocket) to false; plain `/websocket` stays |
-    /// | `DISABLE_SOCKJS_CORS` | [`sockjs.disable_cors`](sockjs::Options::disable_cors) to true |
-    /// | `USE_JSESSIONID` | [`sockjs.jsessionid`](sockjs::Options::jsessionid) to true |
+    /// | `SERVER_WEBSOCKET_COMPRESSION` | no `compression` if it is `false`, `null` or `0`; other values are Meteor's options of zlib, and leave the default |
+    /// | `DISABLE_WEBSOCKETS` | `sockjs.websocket` to false; plain `/websocket` stays |
+    /// | `DISABLE_SOCKJS_CORS` | `sockjs.disable_cors` to true |
+    /// | `USE_JSESSIONID` | `sockjs.jsessionid` to true |
     ///
-    /// The last three count as set unless they are empty.
+    /// The last three count as set unless they are empty. Variables of a feature that is off are
+    /// not looked at.
     ///
     /// # Errors
     /// A number that is none.
@@ -82,15 +91,32 @@ impl Config {
         if let Some(value) = variable(name) {
             config.forwarded_count = value.trim().parse().map_err(|_| EnvError { name, value })?;
         }
+        #[cfg(feature = "compression")]
         if let Some(value) = variable("SERVER_WEBSOCKET_COMPRESSION")
             && matches!(value.trim(), "false" | "null" | "0")
         {
             config.compression = None;
         }
-        config.sockjs.websocket = variable("DISABLE_WEBSOCKETS").is_none();
-        config.sockjs.disable_cors = variable("DISABLE_SOCKJS_CORS").is_some();
-        config.sockjs.jsessionid = variable("USE_JSESSIONID").is_some();
+        #[cfg(feature = "sockjs")]
+        {
+            config.sockjs.websocket = variable("DISABLE_WEBSOCKETS").is_none();
+            config.sockjs.disable_cors = variable("DISABLE_SOCKJS_CORS").is_some();
+            config.sockjs.jsessionid = variable("USE_JSESSIONID").is_some();
+        }
         Ok(config)
+    }
+
+    /// What the transports need of it.
+    pub(crate) fn transport(&self) -> TransportConfig {
+        TransportConfig {
+            message_bytes_max: self.message_bytes_max,
+            #[cfg(feature = "compression")]
+            deflate: self.compression.map(Into::into),
+            #[cfg(not(feature = "compression"))]
+            deflate: None,
+            #[cfg(feature = "sockjs")]
+            sockjs: self.sockjs.clone(),
+        }
     }
 }
 
@@ -109,28 +135,6 @@ impl fmt::Debug for EnvError {
     }
 }
 
-/// Compression of WebSocket messages by permessage-deflate (RFC 7692).
-///
-/// A change is compressed once for all sessions that see it. For that each message is compressed
-/// by itself, without the context of those before, so that compression takes no memory for idle
-/// connections either.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Compression {
-    /// From 1, the fastest, to 9, the smallest; 2. On DDP messages that comes within about six
-    /// percent of level 6, zlib's default, and takes half the time or less from 20 KB on.
-    pub level: u8,
-    /// Shorter messages are sent as they are; 128 bytes. Deflate takes a fifth off a message of
-    /// 200 bytes, and of 90 bytes only a few.
-    pub message_bytes_min: usize,
-}
-
-impl Default for Compression {
-    fn default() -> Self {
-        Self { level: 2, message_bytes_min: 128 }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -145,8 +149,6 @@ mod tests {
         };
         let none = config(&[]).unwrap();
         assert_eq!(none.forwarded_count, 0);
-        assert!(none.compression.is_some() && none.sockjs.websocket);
-        assert!(!none.sockjs.disable_cors && !none.sockjs.jsessionid);
         let all = config(&[
             ("HTTP_FORWARDED_COUNT", "2"),
             ("SERVER_WEBSOCKET_COMPRESSION", "false"),
@@ -156,9 +158,17 @@ mod tests {
         ])
         .unwrap();
         assert_eq!(all.forwarded_count, 2);
-        assert!(all.compression.is_none() && !all.sockjs.websocket);
-        assert!(all.sockjs.disable_cors && all.sockjs.jsessionid);
-        assert!(config(&[("SERVER_WEBSOCKET_COMPRESSION", "{}")]).unwrap().compression.is_some());
+        #[cfg(feature = "compression")]
+        {
+            let zlib = config(&[("SERVER_WEBSOCKET_COMPRESSION", "{}")]).unwrap();
+            assert!(none.compression.is_some() && zlib.compression.is_some());
+            assert!(all.compression.is_none());
+        }
+        #[cfg(feature = "sockjs")]
+        {
+            assert!(none.sockjs.websocket && !none.sockjs.disable_cors && !none.sockjs.jsessionid);
+            assert!(!all.sockjs.websocket && all.sockjs.disable_cors && all.sockjs.jsessionid);
+        }
         let error = config(&[("HTTP_FORWARDED_COUNT", "-1")]).unwrap_err();
         assert_eq!(error.to_string(), "HTTP_FORWARDED_COUNT=-1: not a number of proxies");
     }

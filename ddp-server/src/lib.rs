@@ -37,6 +37,19 @@
 //! crate `ddp-postgres`.
 //!
 //! This crate knows no SQL, and leaves the protocol itself to `ddp-core`.
+//!
+//! # Features
+//!
+//! On by default; WebSocket at `/websocket` is always there.
+//!
+//! - `sockjs`: the routes at `/sockjs` for Meteor's own clients, and the module `sockjs`.
+//! - `compression`: permessage-deflate for WebSocket messages, by zlib-rs.
+//!
+//! Off by default:
+//!
+//! - `schema`: the types of handlers as JSON Schemas, by `schemars`; the module `schema`.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod builder;
 mod collection;
@@ -44,6 +57,10 @@ mod config;
 mod connection;
 mod error;
 pub mod extract;
+#[cfg(feature = "__fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
+pub mod guide;
 mod handler;
 pub mod live_query;
 mod memory;
@@ -55,6 +72,7 @@ mod registry;
 pub mod schema;
 mod server;
 mod signature;
+#[cfg(feature = "sockjs")]
 pub mod sockjs;
 mod stats;
 mod transport;
@@ -67,7 +85,9 @@ pub use ddp_core::merge_box::{PublicationStrategies, PublicationStrategy};
 
 pub use builder::{Plugged, Plugin, PluginBuilder, ServerBuilder};
 pub use collection::Collection;
-pub use config::{Compression, Config, EnvError};
+#[cfg(feature = "compression")]
+pub use config::Compression;
+pub use config::{Config, EnvError};
 pub use error::Error;
 pub use extract::{FromRef, State};
 pub use handler::{Handler, IntoMethodResult, IntoPublication, MethodContext, PublicationContext};
@@ -78,7 +98,9 @@ pub use server::Server;
 pub use signature::{Param, Signature};
 pub use stats::Stats;
 pub use transport::Headers;
-#[cfg(feature = "__fuzzing")]
-#[doc(hidden)]
-pub use transport::fuzzing;
 pub use write_fence::{Write, WriteFence};
+
+/// The example of the README, compiled as all others are.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

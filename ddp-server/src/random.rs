@@ -1,20 +1,70 @@
 //! Randomness from the operating system, in Meteor's forms.
 
-use ddp_core::random::{RandomStream, id_from_entropy};
+use ddp_core::random::{ID_LEN, RandomStream, SEED_LEN, id_from_entropy};
 
 /// A 17-character id, as `Random.id()` gives.
 #[must_use]
 pub fn id() -> String {
-    id_from_entropy(&mut fill)
+    let mut entropy = Entropy::<{ ID_LEN * BYTES_PER_CHARACTER }>::new();
+    id_from_entropy(&mut |bytes| entropy.fill(bytes))
 }
 
 /// A stream of ids that nobody can foresee, for a method whose caller sent no seed.
 pub(crate) fn stream() -> RandomStream {
-    RandomStream::from_entropy(&mut fill)
+    let mut entropy = Entropy::<{ SEED_LEN * BYTES_PER_CHARACTER }>::new();
+    RandomStream::from_entropy(&mut |bytes| entropy.fill(bytes))
+}
+
+/// What the core draws for each character.
+const BYTES_PER_CHARACTER: usize = 4;
+
+/// Random bytes that are asked for at once: each time is a system call.
+struct Entropy<const LEN: usize> {
+    bytes: [u8; LEN],
+    given: usize,
+}
+
+impl<const LEN: usize> Entropy<LEN> {
+    fn new() -> Self {
+        let mut bytes = [0; LEN];
+        fill(&mut bytes);
+        Self { bytes, given: 0 }
+    }
+
+    fn fill(&mut self, into: &mut [u8]) {
+        let end = self.given + into.len();
+        match self.bytes.get(self.given..end) {
+            Some(bytes) => into.copy_from_slice(bytes),
+            None => fill(into),
+        }
+        self.given = end;
+    }
 }
 
 fn fill(bytes: &mut [u8]) {
     // Without entropy session ids would be guessable. Linux has it from early boot on, so this can
     // only fail where nothing else works either.
     getrandom::fill(bytes).expect("the operating system gives random bytes");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn no_byte_is_given_twice() {
+        let mut entropy = Entropy::<64>::new();
+        let mut drawn = HashSet::new();
+        for _ in 0..16 {
+            let mut bytes = [0; 8];
+            entropy.fill(&mut bytes);
+            assert!(drawn.insert(bytes), "{bytes:?}");
+        }
+        let ids: HashSet<String> = (0..100).map(|_| id()).collect();
+        assert_eq!(ids.len(), 100);
+        assert!(ids.iter().all(|id| id.len() == ID_LEN));
+        assert_ne!(stream().document_id("a"), stream().document_id("a"));
+    }
 }

@@ -23,7 +23,6 @@ use crate::handler::publication::{self, IntoPublication, PublicationContext};
 use crate::rate_limit::RateLimiter;
 use crate::registry::{Described, Registry};
 use crate::stats::Stats;
-use crate::transport::TransportConfig;
 use crate::transport::routes;
 
 /// A DDP server. Cheap to clone: clones are the same server.
@@ -53,11 +52,7 @@ impl Server {
     pub fn router(&self) -> Router {
         let registry = Arc::clone(&self.registry);
         let others = registry.routes.clone();
-        let config = TransportConfig {
-            message_bytes_max: registry.config.message_bytes_max,
-            compression: registry.config.compression,
-            sockjs: registry.config.sockjs.clone(),
-        };
+        let config = registry.config.transport();
         let routes = routes::router(config, move |transport, info| {
             connection::run(Arc::clone(&registry), transport, info)
         });

@@ -43,12 +43,12 @@ use axum::Router;
 use crate::config::Config;
 use crate::transport::AnyTransport;
 use crate::transport::Headers;
-pub use crate::transport::Protocol;
 use crate::transport::Transport;
 use crate::transport::TransportConfig;
-use crate::transport::routes;
-use crate::transport::routes::ConnectionInfo;
+use crate::transport::open::ConnectionInfo;
 pub use crate::transport::sockjs::Options;
+pub use crate::transport::sockjs::Protocol;
+use crate::transport::sockjs::router as routes;
 
 /// Serves SockJS under a prefix such as `/echo`, by one call of `application` for each client.
 ///
@@ -63,12 +63,8 @@ where
     F: Fn(Connection) -> Fut + Clone + Send + Sync + 'static,
     Fut: Future<Output = ()> + Send + 'static,
 {
-    let Config { message_bytes_max, compression, .. } = Config::default();
-    router_with(
-        prefix,
-        TransportConfig { message_bytes_max, compression, sockjs: options },
-        application,
-    )
+    let config = Config { sockjs: options, ..Config::default() };
+    router_with(prefix, config.transport(), application)
 }
 
 pub(crate) fn router_with<F, Fut>(prefix: &str, config: TransportConfig, application: F) -> Router
@@ -78,10 +74,10 @@ where
 {
     assert!(prefix.starts_with('/') && !prefix.ends_with('/'), "{prefix:?} is not a prefix");
     let shared: Arc<str> = prefix.into();
-    routes::sockjs_router(prefix, config, move |transport, info| {
+    routes(prefix, config, move |transport, info, protocol| {
         let prefix = Arc::clone(&shared);
         let config = Config::default();
-        application(Connection { transport, info, prefix, config, is_gone: false })
+        application(Connection { transport, info, protocol, prefix, config, is_gone: false })
     })
 }
 
@@ -89,6 +85,7 @@ where
 pub struct Connection {
     transport: AnyTransport,
     info: ConnectionInfo,
+    protocol: Protocol,
     prefix: Arc<str>,
     config: Config,
     /// Whether nothing more can reach the client.
@@ -126,7 +123,7 @@ impl Connection {
     /// The transport that the client opened the connection by.
     #[must_use]
     pub fn protocol(&self) -> Protocol {
-        self.info.protocol
+        self.protocol
     }
 
     /// The next message of the client; `None` when it is gone.
@@ -206,3 +203,6 @@ impl fmt::Debug for Connection {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

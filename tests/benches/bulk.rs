@@ -8,12 +8,13 @@
 //! `cargo bench --bench bulk`; `ROWS` is the size of the large tables.
 
 use std::collections::BTreeMap;
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use ddp_examples::{Cluster, ClusterOptions};
+use ddp_cluster::{Cluster, ClusterOptions};
 use ddp_postgres::{Db, Feed, Table};
 use ddp_server::{Collection, Server, State, field};
-use ddp_tests::{Peer, peer};
+use ddp_tests::{Peer, needs, peer};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio_postgres::NoTls;
@@ -132,7 +133,11 @@ async fn run(cluster: &Cluster, feed: Feed, rows: u32) {
 }
 
 #[tokio::main]
-async fn main() {
+async fn main() -> ExitCode {
+    if let Err(missing) = needs::postgres() {
+        eprintln!("bulk: {missing}");
+        return ExitCode::FAILURE;
+    }
     let rows = std::env::var("ROWS").ok().and_then(|rows| rows.parse().ok()).unwrap_or(1_000_000);
     let options = ClusterOptions::temporary()
         .setting("wal_level", "logical")
@@ -145,4 +150,5 @@ async fn main() {
     for feed in [Feed::Notify, Feed::Wal] {
         run(&cluster, feed, rows).await;
     }
+    ExitCode::SUCCESS
 }

@@ -1,13 +1,19 @@
 //! What one change costs among many live queries that each want another list: found by the router,
 //! and found by asking every query. `cargo bench --bench routing`
 //!
+//! `BASELINE=<another build's routing benchmark>`, which is `target/release/deps/routing-<hash>` there,
+//! runs that and this in turns, `ROUNDS` (5) times, and tells the medians and their ratio.
+//!
 //! A routed change is the whole way: it is found whom it concerns, the query's documents are
 //! brought up to date, messages are made lazily and the change is handed to the observer's mailbox.
 
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::hint::black_box;
+use std::process::{Command, ExitCode};
 use std::sync::Arc;
 
-use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use criterion::{BenchmarkId, Criterion, criterion_group};
 use ddp_core::{Document, DocumentId, FieldName};
 use ddp_server::field;
 use ddp_server::live_query::{
@@ -100,4 +106,68 @@ fn routing(criterion: &mut Criterion) {
 }
 
 criterion_group!(benches, routing);
-criterion_main!(benches);
+
+/// Nanoseconds of each measurement that a build of this benchmark tells.
+fn nanoseconds(program: &OsStr) -> Result<BTreeMap<String, f64>, String> {
+    let failed = |what: &str| format!("{}: {what}", program.to_string_lossy());
+    let mut command = Command::new(program);
+    command.args(std::env::args_os().skip(1)).args(["--output-format", "bencher"]);
+    let output = command.env_remove("BASELINE").output();
+    let output = output.map_err(|error| failed(&error.to_string()))?;
+    // `test NAME ... bench: NUMBER ns/iter (+/- NUMBER)`
+    let measured = |line: &str| {
+        let (name, figures) = line.strip_prefix("test ")?.split_once(" ... bench:")?;
+        let nanoseconds = figures.split_whitespace().next()?.replace(',', "");
+        Some((name.to_owned(), nanoseconds.parse().ok()?))
+    };
+    let text = String::from_utf8_lossy(&output.stdout);
+    let measured: BTreeMap<_, _> = text.lines().filter_map(measured).collect();
+    if !output.status.success() || measured.is_empty() {
+        return Err(failed(&format!(
+            "no figures: {text}{}",
+            String::from_utf8_lossy(&output.stderr)
+        )));
+    }
+    Ok(measured)
+}
+
+fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    figures[figures.len() / 2]
+}
+
+/// Runs this build and another in turns.
+fn take_turns(baseline: &OsStr) -> Result<(), String> {
+    let rounds = std::env::var("ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(5);
+    let ours = std::env::current_exe().map_err(|error| error.to_string())?;
+    let mut figures: BTreeMap<String, [Vec<f64>; 2]> = BTreeMap::new();
+    for _ in 0..rounds {
+        for (index, program) in [ours.as_os_str(), baseline].into_iter().enumerate() {
+            for (name, nanoseconds) in nanoseconds(program)? {
+                figures.entry(name).or_default()[index].push(nanoseconds);
+            }
+        }
+    }
+    for (name, [ours, baseline]) in figures {
+        if ours.len() != baseline.len() {
+            return Err(format!("only one of the two builds measures {name}"));
+        }
+        let ratios = ours.iter().zip(&baseline).map(|(ours, baseline)| ours / baseline).collect();
+        let (ours, baseline) = (median(ours), median(baseline));
+        println!("{name}: {ours:.0} ns, baseline {baseline:.0} ns, {:.2}", median(ratios));
+    }
+    Ok(())
+}
+
+fn main() -> ExitCode {
+    if let Some(baseline) = std::env::var_os("BASELINE") {
+        if let Err(error) = take_turns(&baseline) {
+            eprintln!("routing: {error}");
+            return ExitCode::FAILURE;
+        }
+    } else {
+        benches();
+        Criterion::default().configure_from_args().final_summary();
+    }
+    ExitCode::SUCCESS
+}

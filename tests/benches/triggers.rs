@@ -2,14 +2,19 @@
 //! and of the same table with triggers for each feed, in turns, so that only ratios count. Beside
 //! them are the least triggers that could send a row, with no limits and nothing that they remember.
 //!
-//! `cargo bench --bench triggers`; `ROUNDS` and `SECONDS` say how often and how long each is measured.
+//! `cargo bench --bench triggers`; `ROUNDS` and `SECONDS` say how often and how long each is measured,
+//! and arguments how many writers: `-- 1 8`. `BASELINE=<another build's ddp-load-server>` measures the
+//! triggers that this server installs, in turns with the others.
 
+use std::ffi::OsString;
 use std::fmt::Write as _;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, ExitCode, Stdio};
 
-use ddp_examples::{Cluster, ClusterOptions};
+use ddp_cluster::{Cluster, ClusterOptions};
 use ddp_postgres::{Db, Feed, Table};
+use ddp_tests::needs;
 
 const CLIENTS: [u32; 3] = [1, 8, 32];
 
@@ -39,28 +44,47 @@ enum Triggers {
     None,
     Least(&'static str),
     Ours(Feed),
+    /// Those of another build of the server.
+    Baseline(Feed, OsString),
 }
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 fn number(name: &str, default: u32) -> u32 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
 /// Transactions per second.
-fn pgbench(url: &str, script: &Path, clients: u32, seconds: u32) -> f64 {
-    let pgbench = Cluster::find_binaries().expect("PostgreSQL is installed").join("pgbench");
-    let output = Command::new(pgbench)
+fn pgbench(program: &Path, url: &str, script: &Path, clients: u32, seconds: u32) -> Result<f64> {
+    let output = Command::new(program)
         .args(["--no-vacuum", "--protocol=prepared", "--jobs=2"])
         .args([format!("--client={clients}"), format!("--time={seconds}")])
         .arg("--file")
         .arg(script)
         .arg(url)
-        .output()
-        .expect("pgbench runs");
+        .output()?;
     let text = String::from_utf8_lossy(&output.stdout);
-    let tps = text.lines().find_map(|line| line.strip_prefix("tps = ")).unwrap_or_else(|| {
-        panic!("{text}{}", String::from_utf8_lossy(&output.stderr));
-    });
-    tps.split(' ').next().and_then(|number| number.parse().ok()).expect("a number")
+    let tps = text.lines().find_map(|line| line.strip_prefix("tps = "));
+    let tps = tps.and_then(|tps| tps.split(' ').next()?.parse().ok());
+    tps.ok_or_else(|| format!("{text}{}", String::from_utf8_lossy(&output.stderr)).into())
+}
+
+/// Has another build of the server install its triggers, which stay when it ends.
+fn install_baseline(server: &OsString, url: &str, feed: Feed) -> Result<()> {
+    let mut command = Command::new(server);
+    if feed == Feed::Wal {
+        command.env("FEED", "wal");
+    }
+    let child = command.env("DATABASE_URL", url).stdout(Stdio::piped()).spawn();
+    let mut child = child.map_err(|error| format!("BASELINE does not start: {error}"))?;
+    let mut line = String::new();
+    if let Some(output) = child.stdout.take() {
+        BufReader::new(output).read_line(&mut line)?;
+    }
+    child.kill()?;
+    child.wait()?;
+    // It tells its address when all is installed.
+    if line.is_empty() { Err("BASELINE installed no triggers".into()) } else { Ok(()) }
 }
 
 fn median(mut numbers: Vec<f64>) -> f64 {
@@ -68,50 +92,77 @@ fn median(mut numbers: Vec<f64>) -> f64 {
     numbers[numbers.len() / 2]
 }
 
+async fn prepare(cluster: &Cluster, database: &str, triggers: &Triggers) -> Result<()> {
+    cluster.psql("postgres", &format!("CREATE DATABASE {database}"))?;
+    for statement in SETUP.split(';').filter(|statement| !statement.trim().is_empty()) {
+        cluster.psql(database, statement)?;
+    }
+    let url = cluster.database_url(database);
+    match triggers {
+        Triggers::None => {}
+        Triggers::Least(send) => {
+            cluster.psql(database, &LEAST.replace("$send", send))?;
+        }
+        Triggers::Ours(feed) => {
+            let db = Db::builder(url).feed(*feed);
+            db.table(Table::new("tasks")).connect().await?.close().await;
+        }
+        Triggers::Baseline(feed, server) => install_baseline(server, &url, *feed)?,
+    }
+    Ok(())
+}
+
 #[tokio::main]
-async fn main() {
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("triggers: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<()> {
+    let program = needs::pgbench()?;
     let (rounds, seconds) = (number("ROUNDS", 5), number("SECONDS", 5));
+    let writers: Vec<u32> =
+        std::env::args().skip(1).filter_map(|argument| argument.parse().ok()).collect();
+    let writers = if writers.is_empty() { CLIENTS.to_vec() } else { writers };
     let options = ClusterOptions::temporary()
         .setting("wal_level", "logical")
         .setting("max_wal_size", "8GB")
         .setting("shared_buffers", "256MB");
-    let cluster = Cluster::start(options).unwrap();
+    let cluster = Cluster::start(options)?;
     let script = cluster.folder().join("update.sql");
-    std::fs::write(&script, SCRIPT).unwrap();
-    let variants = [
-        ("none", Triggers::None),
+    std::fs::write(&script, SCRIPT)?;
+    let mut variants = vec![
+        ("without triggers", Triggers::None),
         ("notify", Triggers::Ours(Feed::Notify)),
-        ("least_notify", Triggers::Least("pg_notify(")),
+        ("least notify", Triggers::Least("pg_notify(")),
         ("wal", Triggers::Ours(Feed::Wal)),
-        ("least_wal", Triggers::Least("pg_logical_emit_message(true, ")),
+        ("least wal", Triggers::Least("pg_logical_emit_message(true, ")),
     ];
-    for (name, triggers) in &variants {
-        cluster.psql("postgres", &format!("CREATE DATABASE triggers_{name}")).unwrap();
-        let database = format!("triggers_{name}");
-        for statement in SETUP.split(';').filter(|statement| !statement.trim().is_empty()) {
-            cluster.psql(&database, statement).unwrap();
-        }
-        match triggers {
-            Triggers::None => {}
-            Triggers::Least(send) => {
-                cluster.psql(&database, &LEAST.replace("$send", send)).unwrap();
-            }
-            Triggers::Ours(feed) => {
-                let db = Db::builder(cluster.database_url(&database)).feed(*feed);
-                db.table(Table::new("tasks")).connect().await.unwrap().close().await;
-            }
-        }
+    if let Some(server) = std::env::var_os("BASELINE") {
+        variants.push(("baseline notify", Triggers::Baseline(Feed::Notify, server.clone())));
+        variants.push(("baseline wal", Triggers::Baseline(Feed::Wal, server)));
     }
-    let mut report =
-        "| writers | without triggers, commits/s | notify | least notify | wal | least wal |\n\
-        |---|---|---|---|---|---|\n"
-            .to_owned();
-    for clients in CLIENTS {
-        let mut tps = [const { Vec::new() }; 5];
+    let database = |index: usize| format!("triggers_{index}");
+    for (index, (_, triggers)) in variants.iter().enumerate() {
+        prepare(&cluster, &database(index), triggers).await?;
+    }
+    let names: Vec<&str> = variants[1..].iter().map(|(name, _)| *name).collect();
+    let mut report = format!(
+        "| writers | without triggers, commits/s | {} |\n|{}\n",
+        names.join(" | "),
+        "---|".repeat(names.len() + 2)
+    );
+    for clients in writers {
+        let mut tps = vec![Vec::new(); variants.len()];
         for _ in 0..rounds {
-            for (index, (name, _)) in variants.iter().enumerate() {
-                let url = cluster.database_url(&format!("triggers_{name}"));
-                tps[index].push(pgbench(&url, &script, clients, seconds));
+            for (index, tps) in tps.iter_mut().enumerate() {
+                let url = cluster.database_url(&database(index));
+                tps.push(pgbench(&program, &url, &script, clients, seconds)?);
             }
         }
         let kept = |index: usize| {
@@ -126,4 +177,5 @@ async fn main() {
         eprintln!("{clients} writers: {tps:.0?}");
     }
     println!("{report}");
+    Ok(())
 }

@@ -1,4 +1,4 @@
-// Notes what each client has been seen doing. Of these notes tests/run makes the table in README.md.
+// Notes what each client has been seen doing. From these notes tests/run makes the table in tests/README.md.
 //
 // INTEROP  the folder for the notes, if they are wanted
 

@@ -1,4 +1,4 @@
-// Makes the table of clients in README.md of what the tests have noted (interop.mjs).
+// Makes the table of clients in a README.md from what the tests have noted (interop.mjs).
 //
 //   node table.mjs <folder of notes> <README.md>           fails if the README says something else
 //   node table.mjs <folder of notes> <README.md> --update  writes the table into it

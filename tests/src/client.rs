@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures::{SinkExt, StreamExt};
 use serde_json::{Map, Value, json};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
@@ -18,8 +19,8 @@ pub type Documents = BTreeMap<String, Map<String, Value>>;
 
 /// A connected client. It reads only while it waits for something.
 #[derive(Debug)]
-pub struct Client {
-    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+pub struct Client<S = MaybeTlsStream<TcpStream>> {
+    socket: WebSocketStream<S>,
     /// The server's name of the session.
     pub session: String,
     /// What the subscriptions show, by collection.
@@ -63,6 +64,16 @@ impl Client {
         address: SocketAddr,
     ) -> Result<Self, tokio_tungstenite::tungstenite::Error> {
         let (socket, _) = connect_async(format!("ws://{address}/websocket")).await?;
+        Ok(Self::over(socket).await)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
+    /// Shakes hands over a WebSocket that is open.
+    ///
+    /// # Panics
+    /// If the server does not shake hands as it must.
+    pub async fn over(socket: WebSocketStream<S>) -> Self {
         let mut client = Self {
             socket,
             session: String::new(),
@@ -81,7 +92,7 @@ impl Client {
         client.send(&json!({"msg": "connect", "version": "1", "support": ["1"]})).await;
         client.until("connected", |client| !client.session.is_empty()).await;
         assert_eq!(client.session.len(), 17, "a session id as Meteor makes them");
-        Ok(client)
+        client
     }
 
     /// Sends a message.

@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use ddp_examples::{Cluster, ClusterOptions};
+use ddp_cluster::{Cluster, ClusterOptions};
 use ddp_postgres::Feed;
 
 /// The cluster that the tests of one program share, started by the first.

@@ -5,6 +5,7 @@ pub mod database;
 pub mod dice;
 mod feeds;
 pub mod load;
+pub mod needs;
 pub mod peer;
 pub mod proxy;
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use ddp_examples::{Cluster, ClusterOptions};
+use ddp_cluster::{Cluster, ClusterOptions};
 use ddp_postgres::{Db, Feed, Table};
 use ddp_server::extract::{Params, State};
 use ddp_server::{Collection, Error, Server, WriteFence};

@@ -3,8 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use ddp_examples::cluster::ShutdownMode;
-use ddp_examples::{Cluster, ClusterOptions};
+use ddp_cluster::{Cluster, ClusterOptions, ShutdownMode};
 use ddp_postgres::{Db, Feed, Stats, Table};
 use ddp_server::extract::State;
 use ddp_server::{Collection, Server};
@@ -330,6 +329,7 @@ async fn payloads_that_no_trigger_sends_are_counted_and_made_up_for(feed: Feed) 
     let send = match feed {
         Feed::Notify => "pg_notify(",
         Feed::Wal => "pg_logical_emit_message(true, ",
+        other => panic!("no test sends by {other:?} yet"),
     };
     let channel = "SELECT substring(prosrc from '''(ddp_tasks_[0-9a-f]+)''') FROM pg_proc \
                    WHERE pronamespace = 'ddp'::regnamespace AND proname LIKE 'tasks_insert%'";

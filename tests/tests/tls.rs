@@ -4,7 +4,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 use std::sync::Arc;
 
-use ddp_examples::{Cluster, ClusterOptions};
+use ddp_cluster::{Cluster, ClusterOptions, ShutdownMode};
 use ddp_postgres::{Db, Table};
 use ddp_server::{Collection, Server, State};
 use ddp_tests::Client;
@@ -37,7 +37,7 @@ async fn changes_arrive_over_tls_and_strangers_certificates_are_refused() {
     ] {
         cluster.psql("postgres", &setting).unwrap();
     }
-    cluster.restart(ddp_examples::cluster::ShutdownMode::Fast).unwrap();
+    cluster.restart(ShutdownMode::Fast).unwrap();
     let url = format!(
         "postgres://postgres@localhost:{}/postgres?hostaddr=127.0.0.1&sslmode=require",
         cluster.port()

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ddp_server::extract::{Invocation, Params, Subscription, UserId};
-use ddp_server::live_query::{DataSource, Observation, Observer};
+use ddp_server::live_query::{DataSource, Documents, Observation, Observer};
 use ddp_server::query::Query;
 use ddp_server::{Collection, Cursor, Error, MemoryCollection, Server, State, field};
 use ddp_tests::Peer;
@@ -354,6 +354,10 @@ async fn what_the_run_of_before_observed_is_given_up_when_all_have_run_anew() {
         ) -> BoxFuture<'a, Result<Observation, Error>> {
             let observation = Observation::new(Arc::clone(&self.0));
             async move { Ok(observation) }.boxed()
+        }
+
+        fn fetch<'a>(&'a self, _: &'a Query) -> BoxFuture<'a, Result<Documents, Error>> {
+            async { Ok(Documents::new()) }.boxed()
         }
     }
 

@@ -2,7 +2,8 @@
 
 use ddp_server::query::{Decimal, Is, Test, Value, is_pattern};
 
-use super::{Comparable, Element, Json, split};
+use super::comparable::{Comparable, Element, Json};
+use super::path::split;
 use crate::value::{date_days, time_microseconds};
 
 /// Why a test makes no sense for a column.

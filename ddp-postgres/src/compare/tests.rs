@@ -1,4 +1,4 @@
-use ddp_server::query::{Predicate, field};
+use ddp_server::query::{Predicate, Test, Truth, Value, field};
 
 use super::*;
 

@@ -3,8 +3,9 @@
 use ddp_server::query::{Decimal, Value};
 use serde_json::value::RawValue;
 
+use super::comparable::Comparable;
 use super::constant::is_numeric;
-use super::{Comparable, path};
+use super::path;
 use crate::value::{bytes, date_days, time_microseconds};
 
 /// PostgreSQL's arrays have at most six dimensions.

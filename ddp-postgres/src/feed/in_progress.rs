@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 
-use crate::notification::{Notification, OperationKind};
+use crate::intake::notification::{Notification, OperationKind};
 
 /// What may be kept of all transactions in progress. Of the one that goes beyond it only the
 /// collections are kept, to be read again.

@@ -1,5 +1,6 @@
 //! The `notify` feed: one connection that listens.
 
+use std::collections::HashSet;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::task::Poll;
@@ -9,14 +10,13 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use futures::{FutureExt, select_biased};
 use tokio::time::{Interval, MissedTickBehavior};
 use tokio_postgres::{AsyncMessage, Client, Connection, Socket};
-use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::{ALIVE_EVERY, ALIVE_WITHIN, Command, Task};
-use crate::db::Inner;
+use super::command::Command;
+use super::event::{FeedEvent, Payload};
+use super::link::{ALIVE_EVERY, ALIVE_WITHIN, Failure, Link};
+use crate::db::tls::TlsStream;
 use crate::error::Error;
 use crate::schema::INSTALLED_CHANNEL;
-
-type Stream = <MakeRustlsConnect as tokio_postgres::tls::MakeTlsConnect<Socket>>::Stream;
 
 /// A channel on which the connection listens, and how many times it had stopped to listen on one when
 /// it was told to.
@@ -37,34 +37,61 @@ enum Next {
     Lost(Option<tokio_postgres::Error>),
 }
 
-impl Task {
-    /// Connects and listens until the connection is lost (an error, with whether there was one) or
-    /// nobody needs the feed any more.
-    pub(super) async fn listen(&mut self) -> Result<(), (bool, Error)> {
-        let connected = self.config.connect(self.tls.clone()).await;
-        let (client, mut connection) = connected.map_err(|error| (false, error.into()))?;
-        let begun = tokio::time::timeout(ALIVE_WITHIN, self.begin(&client, &mut connection)).await;
-        begun.unwrap_or_else(|_| Err(Error::silent())).map_err(|error| (false, error))?;
+/// One connection that listens.
+struct Listener<'l> {
+    link: &'l mut Link,
+    /// The channels of collections on which PostgreSQL has confirmed that the connection listens.
+    confirmed: HashSet<String>,
+    /// How many times this has stopped listening on a channel.
+    unlistened: u64,
+}
+
+/// Connects and listens until the connection is lost or nobody needs the feed any more.
+pub(super) async fn listen(link: &mut Link) -> Result<(), Failure> {
+    let connected = link.config.connect(link.tls.clone()).await;
+    let (client, connection) = connected.map_err(|error| Failure::Unreachable(error.into()))?;
+    let listener = Listener { link, confirmed: HashSet::new(), unlistened: 0 };
+    listener.run(&client, connection).await
+}
+
+impl Listener<'_> {
+    async fn run(
+        mut self,
+        client: &Client,
+        mut connection: Connection<Socket, TlsStream>,
+    ) -> Result<(), Failure> {
+        let begun = tokio::time::timeout(ALIVE_WITHIN, self.begin(client, &mut connection)).await;
+        begun.unwrap_or_else(|_| Err(Error::silent())).map_err(Failure::Unreachable)?;
+        if self.link.has_begun(None).is_break() {
+            return Ok(());
+        }
         let mut quiet = tokio::time::interval(ALIVE_EVERY);
         quiet.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut running = Running::new();
         let mut has_drained = true;
         loop {
             let next = self.next(&mut connection, &mut running, &mut quiet, has_drained).await;
-            let Some(db) = self.db.upgrade() else { return Ok(()) };
             match next {
                 Next::Notification(notification) => {
-                    db.handle_notification(notification.channel(), notification.payload());
+                    let payload = Payload {
+                        channel: notification.channel(),
+                        text: notification.payload(),
+                        transaction: None,
+                        is_listened: true,
+                    };
+                    if self.link.yields(FeedEvent::Payload(payload)).is_break() {
+                        return Ok(());
+                    }
                     has_drained = false;
                 }
                 Next::Drained => {
-                    db.handle_drained();
+                    if self.link.yields(FeedEvent::Drained).is_break() {
+                        return Ok(());
+                    }
                     has_drained = true;
                 }
                 Next::Command(None | Some(Command::Close)) => return Ok(()),
-                Next::Command(Some(command)) => {
-                    self.handle_command(&db, &client, command, &running);
-                }
+                Next::Command(Some(command)) => self.handle_command(client, command, &running),
                 Next::Done(Ok(listening)) => {
                     // An UNLISTEN may have been sent meanwhile, behind this LISTEN.
                     let is_so = |(_, unlistened): &Listening| *unlistened == self.unlistened;
@@ -83,24 +110,22 @@ impl Task {
                         .boxed(),
                     );
                 }
-                Next::Done(Err(error)) => return Err((true, error)),
-                Next::Lost(Some(error)) => return Err((true, error.into())),
-                Next::Lost(None) => return Err((true, Error::closed())),
+                Next::Done(Err(error)) => return Err(Failure::Lost(error)),
+                Next::Lost(Some(error)) => return Err(Failure::Lost(error.into())),
+                Next::Lost(None) => return Err(Failure::Lost(Error::closed())),
             }
         }
     }
 
-    /// Listens on all channels that are wanted, and then makes up for what may have been missed.
+    /// Listens on all channels that are wanted.
     async fn begin(
         &mut self,
         client: &Client,
-        connection: &mut Connection<Socket, Stream>,
+        connection: &mut Connection<Socket, TlsStream>,
     ) -> Result<(), Error> {
-        self.confirmed.clear();
-        let Some(db) = self.db.upgrade() else { return Ok(()) };
-        let mut sql = format!("LISTEN {}", quote(&db.tokens.channel));
+        let mut sql = format!("LISTEN {}", quote(&self.link.token_channel));
         sql.push_str(&format!("; LISTEN {}", quote(INSTALLED_CHANNEL)));
-        for channel in &self.channels {
+        for channel in &self.link.listened {
             sql.push_str("; LISTEN ");
             sql.push_str(&quote(channel));
         }
@@ -118,14 +143,13 @@ impl Task {
                 },
             }
         }
-        self.confirmed.clone_from(&self.channels);
-        self.has_begun(&db);
+        self.confirmed.clone_from(&self.link.listened);
         Ok(())
     }
 
     async fn next(
         &mut self,
-        connection: &mut Connection<Socket, Stream>,
+        connection: &mut Connection<Socket, TlsStream>,
         running: &mut Running<'_>,
         quiet: &mut Interval,
         has_drained: bool,
@@ -151,18 +175,12 @@ impl Task {
             if quiet.poll_tick(cx).is_ready() {
                 return Poll::Ready(Next::Quiet);
             }
-            self.commands.poll_recv(cx).map(Next::Command)
+            self.link.commands.poll_recv(cx).map(Next::Command)
         })
         .await
     }
 
-    fn handle_command<'a>(
-        &mut self,
-        db: &Inner,
-        client: &'a Client,
-        command: Command,
-        running: &Running<'a>,
-    ) {
+    fn handle_command<'a>(&mut self, client: &'a Client, command: Command, running: &Running<'a>) {
         match command {
             Command::Listen(channel, done) if self.confirmed.contains(&channel) => {
                 // Whoever asked may have given up.
@@ -171,7 +189,7 @@ impl Task {
             Command::Listen(channel, done) => {
                 // Perhaps for the second time: the answer then comes after the first one's.
                 let sql = format!("LISTEN {}", quote(&channel));
-                self.channels.insert(channel.clone());
+                self.link.listened.insert(channel.clone());
                 let unlistened = self.unlistened;
                 running.push(
                     async move {
@@ -185,8 +203,8 @@ impl Task {
             // Handled by the caller.
             Command::Close => {}
             Command::Unlisten(channel) => {
-                if db.is_idle(&channel) && self.confirmed.remove(&channel) {
-                    self.channels.remove(&channel);
+                if self.link.sink.is_idle(&channel) && self.confirmed.remove(&channel) {
+                    self.link.listened.remove(&channel);
                     self.unlistened += 1;
                     let sql = format!("UNLISTEN {}", quote(&channel));
                     running.push(

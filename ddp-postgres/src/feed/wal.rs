@@ -1,18 +1,20 @@
 //! The `wal` feed: one replication connection with a temporary slot.
 
+use std::ops::ControlFlow;
 use std::time::Instant;
 
 use bytes::Bytes;
 use pgwire_replication::Lsn;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
+use super::command::Command;
+use super::event::{FeedEvent, Payload};
 use super::in_progress::{InProgress, Waiting};
-use super::{ALIVE_EVERY, ALIVE_WITHIN, Command, Task};
-use crate::db::Inner;
+use super::link::{ALIVE_EVERY, ALIVE_WITHIN, Failure, Link};
 use crate::error::Error;
+use crate::read::snapshot::TransactionSnapshot;
 use crate::replication::{Event, Message, Replication};
 use crate::schema::INSTALLED_CHANNEL;
-use crate::snapshot::TransactionSnapshot;
 
 /// How long PostgreSQL may wait for others before that is told.
 const SLOW: std::time::Duration = std::time::Duration::from_secs(5);
@@ -38,166 +40,164 @@ enum Next {
     Tick,
 }
 
-impl Task {
-    /// Connects and streams until the connection is lost (an error, with whether there was one) or
-    /// nobody needs the feed any more.
-    pub(super) async fn replicate(&mut self) -> Result<(), (bool, Error)> {
-        let mut replication = self.connect().await.map_err(|error| (false, error))?;
-        let mut position = Position {
-            done: Lsn::ZERO,
-            transaction: None,
-            in_progress: InProgress::default(),
-            streamed: None,
-            heard: Instant::now(),
+/// Connects and streams until the connection is lost or nobody needs the feed any more.
+pub(super) async fn replicate(link: &mut Link) -> Result<(), Failure> {
+    let (mut replication, start) = connect(link).await.map_err(Failure::Unreachable)?;
+    if link.has_begun(Some(start)).is_break() {
+        return Ok(());
+    }
+    let mut position = Position {
+        done: Lsn::ZERO,
+        transaction: None,
+        in_progress: InProgress::default(),
+        streamed: None,
+        heard: Instant::now(),
+    };
+    let mut tick = interval(ALIVE_EVERY);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let next = tokio::select! {
+            event = replication.next() => Next::Event(event),
+            // Between transactions, so that of each a channel gets all or nothing.
+            command = link.commands.recv(), if position.transaction.is_none() => {
+                Next::Command(command)
+            }
+            _ = tick.tick() => Next::Tick,
         };
-        let mut tick = interval(ALIVE_EVERY);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            let next = tokio::select! {
-                event = replication.next() => Next::Event(event),
-                // Between transactions, so that of each a channel gets all or nothing.
-                command = self.commands.recv(), if position.transaction.is_none() => {
-                    Next::Command(command)
+        match next {
+            Next::Event(event) => {
+                position.heard = Instant::now();
+                let event = event.map_err(Failure::Lost)?;
+                let must_answer = matches!(event, Event::KeepAlive { answer: true, .. });
+                if position.handle_event(link, event).is_break() {
+                    return Ok(());
                 }
-                _ = tick.tick() => Next::Tick,
-            };
-            let Some(db) = self.db.upgrade() else { return Ok(()) };
-            match next {
-                Next::Event(event) => {
-                    position.heard = Instant::now();
-                    let event = event.map_err(|error| (true, error))?;
-                    let must_answer = matches!(event, Event::KeepAlive { answer: true, .. });
-                    self.handle_event(&db, event, &mut position);
-                    if must_answer {
-                        confirm(&mut replication, &position, false).await?;
-                    }
+                if must_answer {
+                    confirm(&mut replication, &position, false).await?;
                 }
-                Next::Command(None | Some(Command::Close)) => return Ok(()),
-                Next::Command(Some(command)) => self.handle_wal_command(&db, command),
-                Next::Tick => {
-                    if position.heard.elapsed() > ALIVE_EVERY + ALIVE_WITHIN {
-                        return Err((true, Error::silent()));
-                    }
-                    confirm(&mut replication, &position, true).await?;
+            }
+            Next::Command(None | Some(Command::Close)) => return Ok(()),
+            Next::Command(Some(command)) => handle_command(link, command),
+            Next::Tick => {
+                if position.heard.elapsed() > ALIVE_EVERY + ALIVE_WITHIN {
+                    return Err(Failure::Lost(Error::silent()));
                 }
+                confirm(&mut replication, &position, true).await?;
             }
         }
     }
+}
 
-    async fn connect(&mut self) -> Result<Replication, Error> {
-        let connecting = Replication::connect(&self.config, &self.tls);
-        let connected = timeout(ALIVE_WITHIN, connecting).await;
-        let mut replication = connected.unwrap_or_else(|_| Err(Error::silent()))?;
-        let snapshot = self.create_slot(&mut replication).await?;
-        replication.start().await?;
-        let Some(db) = self.db.upgrade() else { return Err(Error::closed()) };
-        self.confirmed.clone_from(&self.channels);
-        db.visibility.begin(snapshot);
-        self.has_begun(&db);
-        Ok(replication)
-    }
+async fn connect(link: &Link) -> Result<(Replication, TransactionSnapshot), Error> {
+    let connecting = Replication::connect(&link.config, &link.tls);
+    let connected = timeout(ALIVE_WITHIN, connecting).await;
+    let mut replication = connected.unwrap_or_else(|_| Err(Error::silent()))?;
+    let start = create_slot(link, &mut replication).await?;
+    replication.start().await?;
+    Ok((replication, start))
+}
 
-    async fn create_slot(
-        &self,
-        replication: &mut Replication,
-    ) -> Result<TransactionSnapshot, Error> {
-        let mut creating = std::pin::pin!(replication.create_slot());
-        loop {
-            if let Ok(snapshot) = timeout(SLOW, &mut creating).await {
-                return snapshot;
-            }
-            if self.db.upgrade().is_none_or(|db| db.is_closed()) {
-                return Err(Error::closed());
-            }
-            tracing::warn!(
-                "the change feed waits for transactions that were writing when it connected; until \
-                 they end, clients see no changes"
-            );
+async fn create_slot(
+    link: &Link,
+    replication: &mut Replication,
+) -> Result<TransactionSnapshot, Error> {
+    let mut creating = std::pin::pin!(replication.create_slot());
+    loop {
+        if let Ok(snapshot) = timeout(SLOW, &mut creating).await {
+            return snapshot;
         }
+        if link.sink.is_closed() {
+            return Err(Error::closed());
+        }
+        tracing::warn!(
+            feed = link.feed.name(),
+            "the feed waits for transactions that were writing when it connected; until they end, \
+             clients see no changes"
+        );
     }
+}
 
-    fn handle_event(&mut self, db: &Inner, event: Event, position: &mut Position) {
+impl Position {
+    fn handle_event(&mut self, link: &Link, event: Event) -> ControlFlow<()> {
         match event {
             // What is being received may have been sent before the position.
-            Event::KeepAlive { end, .. } if position.transaction.is_none() => {
-                position.done = position.done.max(end);
+            Event::KeepAlive { end, .. } if self.transaction.is_none() => {
+                self.done = self.done.max(end);
             }
             Event::KeepAlive { .. } => {}
             Event::Message(Message::Begin { transaction }) => {
-                position.transaction = Some(transaction);
+                self.transaction = Some(transaction);
             }
             Event::Message(Message::Logical { transactional: true, prefix, content }) => {
-                match (position.streamed, position.transaction) {
-                    (Some(transaction), _) => {
-                        let is_change = db.visibility.has_channel(&prefix);
-                        let is_ours = prefix == db.tokens.channel || prefix == INSTALLED_CHANNEL;
-                        if is_change || is_ours {
-                            // What an installation says is not looked at. What is kept must not
-                            // keep alive what was read along with it.
-                            let is_read = prefix != INSTALLED_CHANNEL;
-                            let payload = if is_read {
-                                Bytes::copy_from_slice(&content)
-                            } else {
-                                Bytes::new()
-                            };
-                            let message = Waiting { channel: prefix, payload, is_change };
-                            position.in_progress.add(transaction, message);
-                        }
-                    }
+                match (self.streamed, self.transaction) {
+                    (Some(transaction), _) => self.keep(link, transaction, prefix, &content),
                     (None, Some(transaction)) => {
-                        self.handle_message(db, transaction, &prefix, &content);
+                        return yield_message(link, transaction, &prefix, &content);
                     }
                     // Transactional messages are within transactions.
                     (None, None) => {}
                 }
             }
             Event::Message(Message::Commit { end }) => {
-                db.handle_end_of_transaction();
-                position.transaction = None;
-                position.done = end;
+                self.transaction = None;
+                self.done = end;
+                return link.yields(FeedEvent::End);
             }
             Event::Message(Message::StreamStart { transaction }) => {
-                position.streamed = Some(transaction);
+                self.streamed = Some(transaction);
             }
-            Event::Message(Message::StreamStop) => position.streamed = None,
+            Event::Message(Message::StreamStop) => self.streamed = None,
             Event::Message(Message::StreamAbort { transaction, subtransaction }) => {
-                position.in_progress.roll_back(transaction, subtransaction);
+                self.in_progress.roll_back(transaction, subtransaction);
             }
             Event::Message(Message::StreamCommit { transaction, end }) => {
-                for message in position.in_progress.take(transaction) {
-                    self.handle_message(db, transaction, &message.channel, &message.payload);
+                self.done = end;
+                for message in self.in_progress.take(transaction) {
+                    yield_message(link, transaction, &message.channel, &message.payload)?;
                 }
-                db.handle_end_of_transaction();
-                position.done = end;
+                return link.yields(FeedEvent::End);
             }
             Event::Message(_) => {}
         }
+        ControlFlow::Continue(())
     }
 
-    /// A message of a transaction that has committed.
-    fn handle_message(&self, db: &Inner, transaction: u32, channel: &str, payload: &[u8]) {
-        let Ok(payload) = std::str::from_utf8(payload) else { return };
-        let is_change = db.visibility.note(channel, payload, Some(transaction));
-        if !is_change || self.channels.contains(channel) {
-            db.handle_notification(channel, payload);
+    /// Keeps a message until its transaction commits, if it is for this server.
+    fn keep(&mut self, link: &Link, transaction: u32, channel: String, content: &[u8]) {
+        if !link.is_ours(&channel) {
+            return;
         }
+        let is_change = link.is_change(&channel);
+        // What an installation says is not looked at. What is kept must not keep alive what was read
+        // along with it.
+        let is_read = channel != INSTALLED_CHANNEL;
+        let payload = if is_read { Bytes::copy_from_slice(content) } else { Bytes::new() };
+        self.in_progress.add(transaction, Waiting { channel, payload, is_change });
     }
+}
 
-    fn handle_wal_command(&mut self, db: &Inner, command: Command) {
-        match command {
-            Command::Listen(channel, done) => {
-                self.channels.insert(channel);
-                // Whoever asked may have given up.
-                let _ = done.send(db.visibility.position());
-            }
-            Command::Unlisten(channel) => {
-                if db.is_idle(&channel) {
-                    self.channels.remove(&channel);
-                }
-            }
-            // Handled by the caller.
-            Command::Close => {}
+/// Passes on a message of a transaction that has committed.
+fn yield_message(link: &Link, transaction: u32, channel: &str, payload: &[u8]) -> ControlFlow<()> {
+    let Ok(text) = std::str::from_utf8(payload) else { return ControlFlow::Continue(()) };
+    let is_listened = link.listened.contains(channel);
+    let transaction = Some(transaction);
+    link.yields(FeedEvent::Payload(Payload { channel, text, transaction, is_listened }))
+}
+
+fn handle_command(link: &mut Link, command: Command) {
+    match command {
+        Command::Listen(channel, done) => {
+            link.listened.insert(channel);
+            // Whoever asked may have given up.
+            let _ = done.send(link.sink.position());
         }
+        Command::Unlisten(channel) => {
+            if link.sink.is_idle(&channel) {
+                link.listened.remove(&channel);
+            }
+        }
+        // Handled by the caller.
+        Command::Close => {}
     }
 }
 
@@ -205,7 +205,7 @@ async fn confirm(
     replication: &mut Replication,
     position: &Position,
     answer: bool,
-) -> Result<(), (bool, Error)> {
+) -> Result<(), Failure> {
     let confirmed = timeout(ALIVE_WITHIN, replication.confirm(position.done, answer)).await;
-    confirmed.unwrap_or_else(|_| Err(Error::silent())).map_err(|error| (true, error))
+    confirmed.unwrap_or_else(|_| Err(Error::silent())).map_err(Failure::Lost)
 }

@@ -5,6 +5,9 @@
 //! is framed by the latter's protocol layer.
 
 mod handshake;
+#[cfg(feature = "tls")]
+mod lending;
+mod lent;
 mod message;
 
 use std::time::SystemTime;
@@ -17,12 +20,12 @@ use pgwire_replication::protocol::replication::{
 };
 use tokio::io::BufReader;
 use tokio_postgres::Config;
-use tokio_postgres_rustls::MakeRustlsConnect;
 
+use crate::db::tls::Tls;
 use crate::error::Error;
+use crate::read::snapshot::TransactionSnapshot;
 use crate::schema::PUBLICATION;
-use crate::snapshot::TransactionSnapshot;
-use handshake::Lent;
+use lent::Lent;
 pub(crate) use message::Message;
 
 /// What a message may take. The triggers send a MiB at most; other programs may send more, and are
@@ -57,7 +60,7 @@ pub(crate) enum Event {
 impl Replication {
     /// Connects to the first host that is there and is what the configuration's
     /// `target_session_attrs` demands.
-    pub(crate) async fn connect(config: &Config, tls: &MakeRustlsConnect) -> Result<Self, Error> {
+    pub(crate) async fn connect(config: &Config, tls: &Tls) -> Result<Self, Error> {
         let stream = handshake::connect(config, tls).await?;
         let slot = format!("ddp_{}", ddp_server::random::id().to_ascii_lowercase());
         Ok(Self {

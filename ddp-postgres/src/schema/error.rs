@@ -1,5 +1,6 @@
 //! Why a table cannot be published.
 
+use crate::causes::of_database;
 use crate::feed::Feed;
 
 /// Why a table could not be described, or its triggers not be installed.
@@ -7,10 +8,10 @@ use crate::feed::Feed;
 #[non_exhaustive]
 pub enum Error {
     /// The database does not answer, or refuses.
-    #[error("database: {}", message(.0))]
+    #[error("database: {}", of_database(.0))]
     Database(#[from] tokio_postgres::Error),
     /// There is no such table.
-    #[error("there is no table {relation}")]
+    #[error("there is no table {relation}: create it first, or name its schema by .schema(…)")]
     NoTable {
         /// The table's quoted name.
         relation: String,
@@ -28,7 +29,7 @@ pub enum Error {
         relation: String,
     },
     /// A column that was named does not exist.
-    #[error("table {relation} has no column {column:?}")]
+    #[error("table {relation} has no column {column:?}: columns are named as in the database")]
     NoColumn {
         /// The table's quoted name.
         relation: String,
@@ -148,18 +149,11 @@ pub enum Error {
     },
     /// Long transactions kept the table locked.
     #[error(
-        "table {relation} is locked by other transactions, so its triggers cannot be installed"
+        "table {relation} is locked by other transactions, so its triggers cannot be installed: try \
+         again when they have ended"
     )]
     Busy {
         /// The table's quoted name.
         relation: String,
     },
-}
-
-/// The server's own words, which `tokio_postgres` leaves to the source.
-fn message(error: &tokio_postgres::Error) -> String {
-    match error.as_db_error() {
-        Some(server) => format!("{} ({})", server.message(), server.code().code()),
-        None => error.to_string(),
-    }
 }

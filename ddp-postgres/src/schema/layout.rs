@@ -71,12 +71,14 @@ impl Column {
     }
 
     /// Its type as SQL writes it, such as `character varying(20)`.
+    #[cfg(feature = "__testing")]
     #[must_use]
     pub fn type_name(&self) -> &str {
         &self.type_name
     }
 
     /// Whether it may be null.
+    #[cfg(feature = "__testing")]
     #[must_use]
     pub fn is_nullable(&self) -> bool {
         self.nullable
@@ -253,13 +255,6 @@ impl Layout {
     /// The column that becomes this field.
     pub(crate) fn column_named(&self, field: &str) -> Option<&Column> {
         self.columns.iter().find(|column| &*column.field == field)
-    }
-
-    /// Whether policies may hide rows of the table from the role that described it. Broadcasts carry
-    /// all rows.
-    #[must_use]
-    pub fn has_row_security(&self) -> bool {
-        self.row_security
     }
 
     /// Refuses a table of which a broadcast may carry rows that this role may not see. Where keys

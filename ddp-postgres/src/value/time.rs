@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::number::push_infinity_or_nan;
-use super::plain_string;
+use super::text::plain_string;
 
 /// The range of JavaScript's `Date`, either way from 1970.
 const JAVASCRIPT_MILLISECONDS_MAX: u64 = 8_640_000_000_000_000;

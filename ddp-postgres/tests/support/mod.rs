@@ -4,11 +4,11 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use ddp_examples::{Cluster, ClusterOptions};
+use ddp_cluster::{Cluster, ClusterOptions};
 use ddp_postgres::Feed;
-use ddp_postgres::assembler::{Assembled, Assembler, Batch};
-use ddp_postgres::schema::{self, Layout, SESSION_OPTIONS};
-use ddp_postgres::table::Table;
+use ddp_postgres::Table;
+use ddp_postgres::testing::schema::{self, Layout, SESSION_OPTIONS};
+use ddp_postgres::testing::{Assembled, Assembler, Batch, Effect};
 use tokio::sync::mpsc;
 use tokio_postgres::{AsyncMessage, Client, Config, NoTls};
 
@@ -202,6 +202,7 @@ impl Listener {
         let source = match feed() {
             Feed::Notify => Source::notify(database, layouts).await,
             Feed::Wal => Source::wal(database).await,
+            other => panic!("no test listens by {other:?} yet"),
         };
         let mut assembler = Assembler::new(8 << 20);
         for layout in layouts {
@@ -239,19 +240,19 @@ impl Listener {
 
 pub fn net(layout: &Layout, batch: &Batch) -> String {
     let mut words = Vec::new();
-    if batch.truncated {
+    if matches!(batch.effect, Effect::Truncation { .. }) {
         words.push("truncated".to_owned());
     }
-    if batch.requery {
+    if batch.effect == Effect::Requery {
         words.push("requery".to_owned());
     }
-    let mut changes = batch.changes.clone();
+    let mut changes = batch.changes().to_vec();
     changes.sort_by(|a, b| a.id.cmp(&b.id));
     for change in &changes {
         let value = match &change.row {
             None => "gone".to_owned(),
             Some(row) => {
-                let document = layout.document(row, None).unwrap();
+                let document = row.document(layout, None).unwrap();
                 document.iter().map(|(_, value)| value).collect::<Vec<_>>().join(",")
             }
         };

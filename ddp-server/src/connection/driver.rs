@@ -112,6 +112,7 @@ impl Driver {
 
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         self.waker.clone_from(cx.waker());
+        self.mailbox.attend();
         loop {
             self.drain(cx);
             if let Some(reason) = self.closing {
@@ -299,7 +300,7 @@ impl Driver {
     /// Waits for whatever comes first. While much waits for the socket, nothing is read and no mail
     /// is taken, so that a slow client costs no memory.
     fn poll_wake(&mut self, cx: &mut Context<'_>) -> Poll<Wake> {
-        if let Poll::Ready(reason) = self.mailbox.poll_end(cx, &mut self.mail) {
+        if let Some(reason) = self.mailbox.take_end(&mut self.mail) {
             return Poll::Ready(Wake::End(reason));
         }
         if self.messages_since_write >= MESSAGES_PER_WRITE
@@ -324,7 +325,12 @@ impl Driver {
                 cx.waker().wake_by_ref();
             }
         }
-        self.poll_timer(cx)
+        let timer = self.poll_timer(cx);
+        if timer.is_pending() && !self.mailbox.rest(cx.waker(), self.outbound.has_room()) {
+            // It came after it was looked for.
+            cx.waker().wake_by_ref();
+        }
+        timer
     }
 
     /// Takes mail or a message, by turns if there are both.

@@ -8,8 +8,9 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use ddp_core::ejson::Ejson;
+use ddp_core::merge_box::Source;
 use ddp_core::session::CallKey;
-use ddp_core::{DdpError, SubscriptionKey};
+use ddp_core::{DdpError, Snapshot, SubscriptionKey};
 use futures::FutureExt;
 use futures::channel::oneshot;
 use tokio::task::AbortHandle;
@@ -292,9 +293,26 @@ async fn observe(
             )));
         }
     }
-    let observing =
-        cursors.iter().map(|cursor| cursor.source.observe(&cursor.query, subscription.observer()));
-    futures::future::try_join_all(observing).await
+    let observing = cursors.iter().map(|cursor| show(subscription, cursor));
+    let observations = futures::future::try_join_all(observing).await?;
+    Ok(observations.into_iter().flatten().collect())
+}
+
+/// Sends the documents of a cursor, and observes it unless they are wanted but once.
+async fn show(
+    subscription: &Subscription,
+    cursor: &AnyCursor,
+) -> Result<Option<Observation>, Error> {
+    let AnyCursor { source, query, is_once } = cursor;
+    if !is_once {
+        return Ok(Some(source.observe(query, subscription.observer()).await?));
+    }
+    let documents = source.fetch(query).await?.into_iter().collect();
+    if let Some(delta) = Snapshot::default().replace(&query.collection, documents) {
+        let mail = Mail::Delta(subscription.key(), Source::Cursor, delta);
+        subscription.connection().mailbox().push(mail);
+    }
+    Ok(None)
 }
 
 /// What the client gets of an error. Logging it runs the application's code, which may panic, too.

@@ -7,7 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use ddp_core::merge_box::Source;
 use ddp_core::session::CallKey;
@@ -131,7 +131,7 @@ impl Mailbox {
         self.driver.lock().take()
     }
 
-    /// Has the connection's task look at what was left here.
+    /// Has the connection's task look at what was left here, if it is not at it already.
     fn wake_task(&self) {
         self.waker.wake();
     }
@@ -178,8 +178,7 @@ impl Mailbox {
         was_empty || state.end != End::No
     }
 
-    /// Moves all mail to `into`, which must be empty. False if there is none; whoever polled for the
-    /// [end](Self::poll_end) before is woken when there is, unless it is delivered.
+    /// Moves all mail to `into`, which must be empty. False if there is none.
     pub(crate) fn take(&self, into: &mut VecDeque<Mail>) -> bool {
         self.state.lock().take(self.deltas_max, into);
         !into.is_empty()
@@ -215,8 +214,23 @@ impl Mailbox {
         }
     }
 
+    /// The connection's task begins to look at everything: until it [rests](Self::rest) again, nobody
+    /// need wake it. A method that answers at once is polled by that task, and waking it would
+    /// make it run once more, and another thread look for it.
+    pub(crate) fn attend(&self) {
+        drop(self.waker.take());
+    }
+
+    /// From now on mail that is not delivered wakes the connection's task, and so does the end. False
+    /// if either has come meanwhile, of mail only if the task `takes_mail`.
+    pub(crate) fn rest(&self, waker: &Waker, takes_mail: bool) -> bool {
+        self.waker.register(waker);
+        let state = self.state.lock();
+        state.end == End::No && (!takes_mail || state.mail.is_empty())
+    }
+
     /// Asks the connection's task to end it, after what has been mailed so far. Seen by
-    /// [`poll_end`](Self::poll_end) however much waits for the socket.
+    /// [`take_end`](Self::take_end) however much waits for the socket.
     pub(crate) fn request_end(&self) {
         let mut state = self.state.lock();
         if state.end == End::No {
@@ -227,21 +241,21 @@ impl Mailbox {
         self.waker.wake();
     }
 
-    /// Ready when the connection is to end; the mail that is still to be sent is moved to `into`.
-    /// Pending until then, and until there is any mail.
-    pub(crate) fn poll_end(&self, cx: &Context<'_>, into: &mut VecDeque<Mail>) -> Poll<EndReason> {
-        self.waker.register(cx.waker());
+    /// Why the connection is to end, if it is; the mail that is still to be sent is moved to `into`.
+    pub(crate) fn take_end(&self, into: &mut VecDeque<Mail>) -> Option<EndReason> {
         // Most of the time nothing ends, and the mail is looked at next.
         if !self.is_ending.load(Ordering::Acquire) {
-            return Poll::Pending;
+            return None;
         }
         let mut state = self.state.lock();
         match state.end {
-            End::No => return Poll::Pending,
-            End::Behind => return Poll::Ready(EndReason::Behind),
-            End::Requested | End::Closed => into.append(&mut state.mail),
+            End::No => None,
+            End::Behind => Some(EndReason::Behind),
+            End::Requested | End::Closed => {
+                into.append(&mut state.mail);
+                Some(EndReason::Requested)
+            }
         }
-        Poll::Ready(EndReason::Requested)
     }
 
     /// Refuses all mail from now on and drops what waits.

@@ -3,15 +3,23 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use ddp_core::merge_box::{Direct, Place, Placement, Source};
-use ddp_core::{CollectionName, Delta, Document, DocumentId, FieldName, Snapshot, SubscriptionKey};
-
-use crate::connection::mail::Mail;
+use ddp_core::merge_box::{Direct, Place, Placement};
+use ddp_core::{CollectionName, Delta, Document, DocumentId, FieldName, Snapshot};
 
 /// A document's fields with the EJSON text of each.
 pub(crate) type Fields = Vec<(FieldName, String)>;
 
-/// What one subscription publishes by hand. What it does becomes mail for its session.
+/// What a publication did to its documents, for its session.
+pub(crate) enum Change {
+    /// A step that a later one may take the place of.
+    Step(Arc<Delta>),
+    /// A step that may not be left out, since documents have places.
+    Exact(Arc<Delta>),
+    Placed(Option<Arc<Delta>>, Box<Placement>),
+    Direct(Box<Direct>),
+}
+
+/// What one subscription publishes by hand.
 #[derive(Default)]
 pub(crate) struct ByHand(HashMap<CollectionName, Collection>);
 
@@ -23,33 +31,27 @@ struct Collection {
 }
 
 impl ByHand {
-    /// Replaces one document by what `next` makes of it. No mail if it is the same.
+    /// Replaces one document by what `next` makes of it. Nothing if it is the same.
     pub(crate) fn step(
         &mut self,
-        key: SubscriptionKey,
         collection: &str,
         id: &str,
         next: impl FnOnce(Option<&Document>) -> Option<Fields>,
-    ) -> Option<Mail> {
+    ) -> Option<Change> {
         let (name, collection) = self.collection(collection);
         let delta = step(&mut collection.snapshot, &name, &DocumentId::from_string(id), next)?;
-        Some(if collection.is_ordered {
-            Mail::Exact(key, delta)
-        } else {
-            Mail::Delta(key, Source::ByHand, delta)
-        })
+        Some(if collection.is_ordered { Change::Exact(delta) } else { Change::Step(delta) })
     }
 
     /// Puts a document in its place before another one, or at the end, with these fields if they are
-    /// given. No mail if there is no such document.
+    /// given. Nothing if there is no such document.
     pub(crate) fn place(
         &mut self,
-        key: SubscriptionKey,
         collection: &str,
         id: &str,
         fields: Option<Fields>,
         before: Option<&str>,
-    ) -> Option<Mail> {
+    ) -> Option<Change> {
         let (name, collection) = self.collection(collection);
         let id = DocumentId::from_string(id);
         let delta =
@@ -58,7 +60,7 @@ impl ByHand {
         collection.is_ordered = true;
         let place = Place::before(before.map(DocumentId::from_string));
         let placement = Placement { collection: name, id, place };
-        Some(Mail::Placed(key, delta, Box::new(placement)))
+        Some(Change::Placed(delta, Box::new(placement)))
     }
 
     fn collection(&mut self, name: &str) -> (CollectionName, &mut Collection) {
@@ -70,29 +72,27 @@ impl ByHand {
     }
 }
 
-/// The mail about a document of a collection in which nothing is remembered: what turns a document
-/// of the first fields into one of the second. No mail if they are the same.
+/// The change of a document of a collection in which nothing is remembered, from the first fields to
+/// the second. Nothing if they are the same.
 pub(crate) fn forgotten(
-    key: SubscriptionKey,
     collection: &str,
     id: &str,
     before: Option<Fields>,
     after: Option<Fields>,
-) -> Option<Mail> {
+) -> Option<Change> {
     let (collection, id) = (collection.into(), DocumentId::from_string(id));
     let (before, after) = (before.and_then(document), after.and_then(document));
     let direct = Direct { collection, id, before, after, place: None };
-    (direct.before != direct.after).then(|| Mail::Direct(key, Box::new(direct)))
+    (direct.before != direct.after).then(|| Change::Direct(Box::new(direct)))
 }
 
-/// The mail about the place of such a document, which is new if there are fields.
+/// The change of the place of such a document, which is new if there are fields.
 pub(crate) fn forgotten_place(
-    key: SubscriptionKey,
     collection: &str,
     id: &str,
     fields: Option<Fields>,
     before: Option<&str>,
-) -> Option<Mail> {
+) -> Option<Change> {
     let (collection, id) = (collection.into(), DocumentId::from_string(id));
     let place = Some(Place::before(before.map(DocumentId::from_string)));
     let (before, after) = match fields {
@@ -101,7 +101,7 @@ pub(crate) fn forgotten_place(
         None => (document(Fields::new()), document(Fields::new())?),
     };
     let direct = Direct { collection, id, before, after: Some(after), place };
-    Some(Mail::Direct(key, Box::new(direct)))
+    Some(Change::Direct(Box::new(direct)))
 }
 
 fn step(

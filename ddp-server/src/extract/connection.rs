@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::connection::mailbox::Mailbox;
 use crate::handler::callbacks::{Callbacks, guard};
 use crate::transport::Headers;
-use crate::transport::routes::ConnectionInfo;
+use crate::transport::open::ConnectionInfo;
 
 /// A client's connection, Meteor's `this.connection`: what handlers run for, and what
 /// [`on_connection`](crate::ServerBuilder::on_connection) is given. Cheap to clone, and usable from

@@ -59,7 +59,8 @@ struct Inner {
     host: Arc<dyn Host>,
     caller: Caller,
     state: Mutex<State>,
-    random: Mutex<RandomStream>,
+    /// Without a seed of the caller's it is made when it is first drawn from.
+    random: Mutex<Option<RandomStream>>,
     fence: WriteFence,
 }
 
@@ -81,7 +82,7 @@ impl Invocation {
         host: Arc<dyn Host>,
         caller: Caller,
         user_id: Option<UserId>,
-        random: RandomStream,
+        random: Option<RandomStream>,
         fence: WriteFence,
     ) -> Self {
         let state = Mutex::new(State { user_id, has_unblocked: false });
@@ -96,7 +97,7 @@ impl Invocation {
         random_seed: Option<&str>,
     ) -> Self {
         let fence = WriteFence::new(Arc::clone(connection.mailbox()) as _, call);
-        let random = random_seed.map_or_else(random::stream, RandomStream::from_seed);
+        let random = random_seed.map(RandomStream::from_seed);
         Self::new(host, Caller::Client(connection, call), user_id, random, fence)
     }
 
@@ -106,17 +107,18 @@ impl Invocation {
         user_id: Option<UserId>,
     ) -> Self {
         let caller = Caller::Publication(connection);
-        Self::new(host, caller, user_id, random::stream(), WriteFence::detached())
+        Self::new(host, caller, user_id, None, WriteFence::detached())
     }
 
     pub(crate) fn by_server(host: Arc<dyn Host>) -> Self {
-        Self::new(host, Caller::Server, None, random::stream(), WriteFence::detached())
+        Self::new(host, Caller::Server, None, None, WriteFence::detached())
     }
 
     /// The invocation of a method that this one calls: the same connection, user and write fence,
     /// and a random stream that the client's stub can foresee.
     fn nested(&self, method: &str) -> Self {
-        let random = RandomStream::from_seed(self.0.random.lock().rpc_seed(method));
+        let seed = self.0.random.lock().get_or_insert_with(random::stream).rpc_seed(method);
+        let random = Some(RandomStream::from_seed(seed));
         let caller = Caller::Method(self.clone());
         Self::new(Arc::clone(&self.0.host), caller, self.user_id(), random, self.0.fence.clone())
     }
@@ -179,7 +181,7 @@ impl Invocation {
     /// same in the same order, so that the document does not flicker at the client.
     #[must_use]
     pub fn random_id(&self, collection: &str) -> String {
-        self.0.random.lock().document_id(collection)
+        self.0.random.lock().get_or_insert_with(random::stream).document_id(collection)
     }
 
     /// The write fence, to be handed to the data source that the method writes to.

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use ddp_core::SubscriptionKey;
 use ddp_core::ejson::{self, Ejson};
-use ddp_core::merge_box::PublicationStrategy;
+use ddp_core::merge_box::{PublicationStrategy, Source};
 use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::by_hand::{ByHand, Fields, forgotten, forgotten_place};
+use super::by_hand::{ByHand, Change, Fields, forgotten, forgotten_place};
 use super::connection::Connection;
 use super::invocation::{Host, Invocation, invoke};
 use super::user_id::UserId;
@@ -72,9 +72,9 @@ impl Subscription {
         let fields = fields_of(document)?;
         self.update(|documents| {
             if self.forgets(collection) {
-                return forgotten(self.0.key, collection.name(), id, None, Some(fields));
+                return forgotten(collection.name(), id, None, Some(fields));
             }
-            documents.step(self.0.key, collection.name(), id, |_| Some(fields))
+            documents.step(collection.name(), id, |_| Some(fields))
         });
         Ok(())
     }
@@ -99,9 +99,9 @@ impl Subscription {
         }
         self.update(|documents| {
             if self.forgets(collection) {
-                return forgotten(self.0.key, collection.name(), id, Some(cleared), Some(set));
+                return forgotten(collection.name(), id, Some(cleared), Some(set));
             }
-            documents.step(self.0.key, collection.name(), id, |document| {
+            documents.step(collection.name(), id, |document| {
                 let mut fields: Fields = document?
                     .iter()
                     .filter(|(name, _)| {
@@ -120,9 +120,9 @@ impl Subscription {
     pub fn removed<T>(&self, collection: &Collection<T>, id: &str) {
         self.update(|documents| {
             if self.forgets(collection) {
-                return forgotten(self.0.key, collection.name(), id, Some(Fields::new()), None);
+                return forgotten(collection.name(), id, Some(Fields::new()), None);
             }
-            documents.step(self.0.key, collection.name(), id, |_| None)
+            documents.step(collection.name(), id, |_| None)
         });
     }
 
@@ -163,9 +163,9 @@ impl Subscription {
     ) {
         self.update(|documents| {
             if self.forgets(collection) {
-                return forgotten_place(self.0.key, collection.name(), id, fields, before);
+                return forgotten_place(collection.name(), id, fields, before);
             }
-            documents.place(self.0.key, collection.name(), id, fields, before)
+            documents.place(collection.name(), id, fields, before)
         });
     }
 
@@ -259,14 +259,19 @@ impl Subscription {
 
     /// Changes the documents and mails what that means, under the lock: steps must reach the mailbox
     /// in their order.
-    fn update(&self, change: impl FnOnce(&mut ByHand) -> Option<Mail>) {
+    fn update(&self, change: impl FnOnce(&mut ByHand) -> Option<Change>) {
         let mut documents = self.0.documents.lock();
         if self.0.on_stop.is_over() {
             return;
         }
-        if let Some(mail) = change(&mut documents) {
-            self.push(mail);
-        }
+        let key = self.0.key;
+        let Some(change) = change(&mut documents) else { return };
+        self.push(match change {
+            Change::Step(delta) => Mail::Delta(key, Source::ByHand, delta),
+            Change::Exact(delta) => Mail::Exact(key, delta),
+            Change::Placed(delta, placement) => Mail::Placed(key, delta, placement),
+            Change::Direct(direct) => Mail::Direct(key, direct),
+        });
     }
 
     fn forgets<T>(&self, collection: &Collection<T>) -> bool {

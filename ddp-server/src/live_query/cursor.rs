@@ -5,9 +5,13 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use ddp_core::FieldName;
+use serde::de::DeserializeOwned;
 
+use super::changes::Changes;
 use super::source::DataSource;
+use super::typed::typed;
 use crate::collection::Collection;
+use crate::error::Error;
 use crate::query::{Predicate, Query, SortKey};
 
 /// A query on a collection of a data source, not yet run. A publication that returns it publishes
@@ -22,13 +26,16 @@ pub struct Cursor<T> {
 pub struct AnyCursor {
     pub(crate) source: Arc<dyn DataSource>,
     pub(crate) query: Query,
+    /// Whether its documents are sent once, and not kept live.
+    pub(crate) is_once: bool,
 }
 
 impl<T> Cursor<T> {
     /// All documents of a collection, for data sources to offer.
     #[must_use]
     pub fn new(source: Arc<dyn DataSource>, collection: &Collection<T>) -> Self {
-        let inner = AnyCursor { source, query: Query::all(collection.name()) };
+        let query = Query::all(collection.name());
+        let inner = AnyCursor { source, query, is_once: false };
         Self { inner, documents: PhantomData }
     }
 
@@ -72,10 +79,105 @@ impl<T> Cursor<T> {
         self
     }
 
+    /// Publishes the documents as they are when the publication runs, and does not keep them live: one
+    /// read, and nothing is observed. For what hardly changes, or need not be current.
+    ///
+    /// A document that another subscription of the same client keeps live is merged with it as ever:
+    /// of a field that both have, the value of the one that began first counts, and that one may be
+    /// old.
+    ///
+    /// ```
+    /// use ddp_server::{Cursor, MemoryCollection, State};
+    ///
+    /// # #[derive(serde::Serialize, serde::Deserialize)]
+    /// # struct Country { name: String }
+    /// async fn countries(State(countries): State<MemoryCollection<Country>>) -> Cursor<Country> {
+    ///     countries.find().once()
+    /// }
+    /// # let _ = countries;
+    /// ```
+    #[must_use]
+    pub fn once(mut self) -> Self {
+        self.inner.is_once = true;
+        self
+    }
+
     /// The query that will be run.
     #[must_use]
     pub fn query(&self) -> &Query {
         &self.inner.query
+    }
+}
+
+impl<T: DeserializeOwned> Cursor<T> {
+    /// Reads the documents once, on the server, in the cursor's order: Meteor's `fetchAsync`. What was
+    /// committed before the call is there; a method sees its own writes.
+    ///
+    /// ```
+    /// use ddp_server::query::descending;
+    /// use ddp_server::{Collection, Error, MemoryCollection, field};
+    ///
+    /// #[derive(serde::Serialize, serde::Deserialize)]
+    /// struct Task {
+    ///     text: String,
+    ///     priority: u8,
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Error> {
+    /// let tasks = MemoryCollection::new(&Collection::<Task>::new("tasks"));
+    /// for (text, priority) in [("sleep", 1), ("eat", 2), ("code", 3)] {
+    ///     tasks.insert(&Task { text: text.to_owned(), priority })?;
+    /// }
+    /// let urgent = tasks.find().filter(field("priority").gt(1)).sort([descending("priority")]);
+    /// let urgent: Vec<Task> = urgent.fetch().await?;
+    /// assert_eq!(urgent.len(), 2);
+    /// assert_eq!(urgent[0].text, "code");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// A query that the source refuses, a source that is out of reach, or a document that does not
+    /// have the form of `T`.
+    pub async fn fetch(&self) -> Result<Vec<T>, Error> {
+        let documents = self.inner.source.fetch(&self.inner.query).await?;
+        documents.iter().map(|(id, document)| typed(id, document)).collect()
+    }
+
+    /// Follows the documents on the server: all that are there, and then every change, whoever made
+    /// it. For hooks, notifications and counts of one's own.
+    ///
+    /// ```
+    /// use ddp_server::live_query::Observed;
+    /// use ddp_server::{Collection, Error, MemoryCollection};
+    ///
+    /// #[derive(serde::Serialize, serde::Deserialize)]
+    /// struct Order {
+    ///     paid: bool,
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Error> {
+    /// let orders = MemoryCollection::new(&Collection::<Order>::new("orders"));
+    /// orders.insert_with_id("1", &Order { paid: false })?;
+    /// let mut changes = orders.find().observe().await?;
+    /// orders.update("1", |order| order.paid = true)?;
+    /// while let Some(change) = changes.next().await {
+    ///     if let Observed::Changed { id, document, old_document } = change? {
+    ///         assert!(document.paid && !old_document.paid);
+    ///         println!("order {id} was paid");
+    ///         break;
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// A query that the source refuses. A source that is out of reach is waited for.
+    pub async fn observe(&self) -> Result<Changes<T>, Error> {
+        Changes::begin(&*self.inner.source, &self.inner.query).await
     }
 }
 

@@ -19,6 +19,7 @@
 
 mod batch;
 mod catching_up;
+mod changes;
 mod contents;
 mod courier;
 mod cursor;
@@ -34,14 +35,16 @@ pub(crate) mod sink;
 mod source;
 #[cfg(test)]
 pub(crate) mod tests;
+mod typed;
 mod window;
 
 pub use batch::{Batch, Change, Content, Origin, Row};
+pub use changes::{Changes, Observed};
 pub use cursor::{AnyCursor, Cursor};
 pub use multiplexer::{Joined, Multiplexer};
 pub use observer::{Observation, Observer};
 pub use plan::{Load, Plan};
-pub use source::DataSource;
+pub use source::{DataSource, Documents};
 
 #[doc(no_inline)]
 pub use ddp_core::Delta;

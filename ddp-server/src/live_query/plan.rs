@@ -13,7 +13,8 @@ pub(super) const BUFFER: usize = if cfg!(test) { 1 } else { 64 };
 /// How a data source evaluates a query.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// The predicate, with constants in the form in which [`Row::test`] and [`Row::value`] answer.
+    /// The predicate, with constants in the form in which [`Row::test`](super::Row::test)
+    /// and [`Row::value`](super::Row::value) answer.
     pub predicate: Predicate,
     /// An equality that the predicate demands, to route changes by.
     pub keys: Option<(FieldName, Vec<Value>)>,
@@ -23,8 +24,9 @@ pub struct Plan {
 }
 
 /// The source is to read the documents of a query and to hand them to
-/// [`Multiplexer::finish_load`], or the reason why it can't to [`Multiplexer::fail_load`]. It must
-/// begin to read only after it was given this.
+/// [`Multiplexer::finish_load`](super::Multiplexer::finish_load), or the reason why it can't to
+/// [`Multiplexer::fail_load`](super::Multiplexer::fail_load). It must begin to read only after it was
+/// given this.
 #[derive(Debug)]
 #[must_use]
 pub struct Load {

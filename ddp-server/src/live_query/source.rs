@@ -1,10 +1,16 @@
 //! What a server publishes from.
 
+use std::sync::Arc;
+
+use ddp_core::{Document, DocumentId};
 use futures::future::BoxFuture;
 
 use super::observer::{Observation, Observer};
 use crate::error::Error;
 use crate::query::Query;
+
+/// Documents in the order of a query.
+pub type Documents = Vec<(DocumentId, Arc<Document>)>;
 
 /// A source of documents whose queries can be observed: PostgreSQL, or collections in memory.
 pub trait DataSource: Send + Sync + 'static {
@@ -20,4 +26,10 @@ pub trait DataSource: Send + Sync + 'static {
         query: &'a Query,
         observer: Observer,
     ) -> BoxFuture<'a, Result<Observation, Error>>;
+
+    /// Reads the documents of a query once, in its order. What was committed before is there.
+    ///
+    /// # Errors
+    /// As with [`observe`](Self::observe), and a source that is out of reach.
+    fn fetch<'a>(&'a self, query: &'a Query) -> BoxFuture<'a, Result<Documents, Error>>;
 }

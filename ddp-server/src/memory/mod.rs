@@ -16,8 +16,8 @@ use serde::de::DeserializeOwned;
 use crate::collection::Collection;
 use crate::error::Error;
 use crate::live_query::{
-    Batch, Change, Content, Cursor, DataSource, Load, Multiplexer, Observation, Observer, Origin,
-    Plan, Row,
+    Batch, Change, Content, Cursor, DataSource, Documents, Load, Multiplexer, Observation,
+    Observer, Origin, Plan, Row,
 };
 use crate::query::{Position, Query, Truth, ascending};
 use crate::random;
@@ -161,18 +161,9 @@ impl Store {
     }
 
     fn read(&self, rows: &Rows, load: Load) -> Option<Load> {
-        let mut wanted: Vec<_> = rows
-            .rows
-            .values()
-            .filter(|row| load.plan.predicate.evaluate(&|test| row.test(test)) == Truth::True)
-            .collect();
-        if let Some(order) = &load.plan.order {
-            wanted.sort_by_cached_key(|row| Position::new(order, |field| row.value(field)));
-        }
-        wanted.truncate(load.rows_max().unwrap_or(usize::MAX));
-        let rows_read = wanted.into_iter();
-        let rows_read =
-            rows_read.map(|row| (DocumentId::from_string(&row.id), Arc::clone(row))).collect();
+        let wanted = wanted(rows, &load.plan).into_iter();
+        let wanted = wanted.take(load.rows_max().unwrap_or(usize::MAX));
+        let rows_read = wanted.map(|row| (row.id(), row)).collect();
         let seen = rows.transaction;
         let repeat = self.multiplexer.finish_load(
             load,
@@ -189,14 +180,10 @@ impl DataSource for Store {
         query: &'a Query,
         observer: Observer,
     ) -> BoxFuture<'a, Result<Observation, Error>> {
-        let predicate = match query.predicate.try_map_tests(&as_documents_have_it) {
-            Ok(predicate) => predicate,
+        let plan = match plan(query) {
+            Ok(plan) => plan,
             Err(error) => return futures::future::ready(Err(error)).boxed(),
         };
-        let keys = predicate.equality_keys(&|_| true);
-        let id = ascending("_id");
-        let order = query.has_window().then(|| query.sort.iter().cloned().chain([id]).collect());
-        let plan = Plan { predicate, keys, order };
         let joined = self.multiplexer.observe(query, plan, observer);
         if let Some(load) = joined.load {
             self.load(&self.rows.lock(), load);
@@ -207,6 +194,37 @@ impl DataSource for Store {
         }
         .boxed()
     }
+
+    fn fetch<'a>(&'a self, query: &'a Query) -> BoxFuture<'a, Result<Documents, Error>> {
+        let documents = plan(query).map(|plan| {
+            let rows = self.rows.lock();
+            let wanted = wanted(&rows, &plan).into_iter().skip(query.skip as usize);
+            let limit = query.limit.map_or(usize::MAX, |limit| limit as usize);
+            let fields = query.fields.as_deref();
+            wanted.take(limit).map(|row| (row.id(), row.document(fields))).collect()
+        });
+        futures::future::ready(documents).boxed()
+    }
+}
+
+fn plan(query: &Query) -> Result<Plan, Error> {
+    let predicate = query.predicate.try_map_tests(&as_documents_have_it)?;
+    let keys = predicate.equality_keys(&|_| true);
+    let id = ascending("_id");
+    let is_ordered = query.has_window() || !query.sort.is_empty();
+    let order = is_ordered.then(|| query.sort.iter().cloned().chain([id]).collect());
+    Ok(Plan { predicate, keys, order })
+}
+
+/// The rows that a query wants, in its order.
+fn wanted(rows: &Rows, plan: &Plan) -> Vec<Arc<MemoryRow>> {
+    let wants =
+        |row: &&Arc<MemoryRow>| plan.predicate.evaluate(&|test| row.test(test)) == Truth::True;
+    let mut wanted: Vec<_> = rows.rows.values().filter(wants).cloned().collect();
+    if let Some(order) = &plan.order {
+        wanted.sort_by_cached_key(|row| Position::new(order, |field| row.value(field)));
+    }
+    wanted
 }
 
 impl<T> Clone for MemoryCollection<T> {

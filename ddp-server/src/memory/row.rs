@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ddp_core::ejson::{self, Ejson, Object};
-use ddp_core::{Document, FieldName};
+use ddp_core::{Document, DocumentId, FieldName};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -13,7 +13,7 @@ use crate::query::{Is, Test, Value, is_pattern};
 
 /// A document, as EJSON and as it travels.
 pub(super) struct MemoryRow {
-    pub(super) id: String,
+    id: String,
     fields: Object,
     document: Arc<Document>,
 }
@@ -65,6 +65,10 @@ impl MemoryRow {
         Ok(Arc::new(Self { id: id.to_owned(), fields, document: Arc::new(document) }))
     }
 
+    pub(super) fn id(&self) -> DocumentId {
+        DocumentId::from_string(&self.id)
+    }
+
     pub(super) fn typed<T: DeserializeOwned>(&self) -> Result<T, Error> {
         let mut fields = self.fields.clone();
         fields.insert("_id".to_owned(), Ejson::String(self.id.clone()));
@@ -90,11 +94,10 @@ impl Row for Arc<MemoryRow> {
     }
 
     fn document(&self, fields: Option<&[FieldName]>) -> Arc<Document> {
-        let Some(fields) = fields else { return Arc::clone(&self.document) };
-        let kept = self.document.iter().filter(|(name, _)| fields.contains(name));
-        let kept = Document::from_fields(kept.map(|(name, text)| (name.clone(), text)));
-        // A part of a document is no larger than the document, which was not too large.
-        kept.map_or_else(|| Arc::clone(&self.document), Arc::new)
+        match fields {
+            Some(fields) => Arc::new(self.document.project(fields)),
+            None => Arc::clone(&self.document),
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 use super::pattern;
-use super::predicate::{Truth, any};
+use super::truth::{Truth, any};
 use super::value::Value;
 
 /// How a field is compared with a constant.

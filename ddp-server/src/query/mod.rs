@@ -6,14 +6,16 @@ mod is;
 mod pattern;
 mod predicate;
 mod sort;
+mod truth;
 mod value;
 
 pub use builder::{Field, field};
 pub use decimal::{Decimal, ParseDecimalError};
 pub use is::{Comparison, Is};
 pub use pattern::{is_like, is_pattern};
-pub use predicate::{Predicate, Test, Truth};
+pub use predicate::{Predicate, Test};
 pub use sort::{Direction, Nulls, Position, SortKey, ascending, descending};
+pub use truth::Truth;
 pub use value::Value;
 
 use std::sync::Arc;

@@ -3,6 +3,7 @@
 use ddp_core::FieldName;
 
 use super::is::{Comparison, Is};
+use super::truth::{Truth, any, negate};
 use super::value::Value;
 
 /// Which documents a query wants. Built from [`field`](super::field):
@@ -36,25 +37,6 @@ pub struct Test {
     pub field: FieldName,
     /// What it is asked.
     pub is: Is,
-}
-
-/// The answer of a predicate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Truth {
-    /// The document is wanted.
-    True,
-    /// It is not.
-    False,
-    /// A NULL is involved; the document is not wanted, nor by the negation.
-    Unknown,
-    /// Only the data source itself can tell.
-    Undecided,
-}
-
-impl From<bool> for Truth {
-    fn from(value: bool) -> Self {
-        if value { Self::True } else { Self::False }
-    }
 }
 
 impl Test {
@@ -162,27 +144,6 @@ impl Predicate {
             Self::Not(one) => one.all_tests(holds),
         }
     }
-}
-
-fn negate(truth: Truth) -> Truth {
-    match truth {
-        Truth::True => Truth::False,
-        Truth::False => Truth::True,
-        Truth::Unknown | Truth::Undecided => truth,
-    }
-}
-
-pub(super) fn any(truths: impl Iterator<Item = Truth>) -> Truth {
-    let mut answer = Truth::False;
-    for truth in truths {
-        match truth {
-            Truth::True => return Truth::True,
-            Truth::Undecided => answer = Truth::Undecided,
-            Truth::Unknown if answer == Truth::False => answer = Truth::Unknown,
-            Truth::Unknown | Truth::False => {}
-        }
-    }
-    answer
 }
 
 #[cfg(test)]

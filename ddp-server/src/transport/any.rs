@@ -7,9 +7,10 @@ use std::{
 
 use bytes::Bytes;
 
+#[cfg(feature = "sockjs")]
+use super::sockjs::{Polling, SockJs};
 use super::{
     Framing, Transport, TransportError,
-    sockjs::{Polling, SockJs},
     websocket::{UpgradedIo, WebSocket},
 };
 
@@ -19,8 +20,10 @@ pub(crate) enum AnyTransport {
     /// A plain WebSocket.
     Raw(WebSocket<UpgradedIo>),
     /// SockJS frames over a WebSocket.
+    #[cfg(feature = "sockjs")]
     SockJs(SockJs<UpgradedIo>),
     /// SockJS by HTTP requests.
+    #[cfg(feature = "sockjs")]
     Polling(Polling),
 }
 
@@ -29,7 +32,9 @@ macro_rules! delegate {
     ($any:expr, $transport:ident => $call:expr) => {
         match $any {
             Self::Raw($transport) => $call,
+            #[cfg(feature = "sockjs")]
             Self::SockJs($transport) => $call,
+            #[cfg(feature = "sockjs")]
             Self::Polling($transport) => $call,
         }
     };

@@ -7,7 +7,7 @@ use std::cell::Cell;
 
 use flate2::{Compress, Decompress, FlushCompress, FlushDecompress, Status};
 
-use crate::config::Compression;
+use super::{TransportError, compression::Compression};
 
 /// What ends every flushed DEFLATE stream, and is left out of the payload (section 7.2.1).
 const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
@@ -44,6 +44,11 @@ impl From<Compression> for Deflate {
 }
 
 impl Deflate {
+    /// What servers do unless they are told otherwise.
+    pub(super) fn by_default() -> Option<Self> {
+        Some(Compression::default().into())
+    }
+
     /// The compressed payload; `None` if that would not be smaller.
     pub(super) fn compress(self, message: &[u8]) -> Option<Vec<u8>> {
         if message.len() < self.message_bytes_min {
@@ -87,7 +92,7 @@ fn flush(compressor: &mut Compress, message: &[u8]) -> Option<Vec<u8>> {
 
 /// Why a payload is no message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum InflateError {
+enum InflateError {
     /// It is not DEFLATE data, or only a part of them.
     Invalid,
     /// It inflates to more than the limit.
@@ -100,10 +105,18 @@ pub(super) fn compressed_bytes_max(message_bytes_max: usize) -> usize {
     message_bytes_max.saturating_add(message_bytes_max / 8).saturating_add(64)
 }
 
-/// The message that a payload inflates to (section 7.2.2).
-///
+/// The message that a payload inflates to (section 7.2.2), within the limit.
+pub(super) fn decompress(payload: &[u8], limit: usize) -> Result<Vec<u8>, TransportError> {
+    inflate(payload, limit).map_err(|error| match error {
+        InflateError::Invalid => TransportError::InvalidDeflate,
+        InflateError::TooBig => {
+            TransportError::MessageTooBig { bytes: (limit as u64).saturating_add(1), limit }
+        }
+    })
+}
+
 /// No more memory is reserved than the limit and one byte, whatever the payload says.
-pub(super) fn inflate(payload: &[u8], message_bytes_max: usize) -> Result<Vec<u8>, InflateError> {
+fn inflate(payload: &[u8], message_bytes_max: usize) -> Result<Vec<u8>, InflateError> {
     let decompressor = DECOMPRESSOR.take().unwrap_or_else(|| Decompress::new(false));
     let guess = payload.len().saturating_mul(EXPECTED_RATIO).max(OUTPUT_BYTES_MIN);
     let mut inflater = Inflater {

@@ -31,6 +31,7 @@ pub(crate) enum TransportError {
     #[error("broken compressed data")]
     InvalidDeflate,
     /// A SockJS client sent a frame that is neither a JSON string nor an array of them.
+    #[cfg(feature = "sockjs")]
     #[error("broken SockJS framing")]
     SockJsFraming,
 }
@@ -47,6 +48,7 @@ impl TransportError {
             // RFC 7692 names no code; this one is for data that are not what the message's type says.
             Self::InvalidDeflate => Some((1007, "Invalid compressed data")),
             Self::MessageTooBig { .. } => Some((1009, "Message too big")),
+            #[cfg(feature = "sockjs")]
             Self::SockJsFraming => Some((3000, "Broken framing.")),
         }
     }

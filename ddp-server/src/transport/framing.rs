@@ -6,7 +6,10 @@ use tungstenite::protocol::frame::{
     coding::{Control, Data, OpCode},
 };
 
-use super::{deflate::Deflate, sockjs::quote};
+use super::deflate::Deflate;
+
+#[cfg(feature = "sockjs")]
+mod sockjs;
 
 /// The longest header of an unmasked frame: two bytes and a 64-bit length (RFC 6455 section 5.2).
 const HEADER_BYTES_MAX: usize = 10;
@@ -16,41 +19,37 @@ pub(super) const CONTROL_BYTES_MAX: usize = 125;
 
 /// How messages become WebSocket frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Framing {
-    /// Each message is one text frame.
+pub(crate) struct Framing {
+    envelope: Envelope,
+    /// Each frame is compressed if that makes it smaller (RFC 7692).
+    deflate: Option<Deflate>,
+}
+
+/// What a frame's payload is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Envelope {
+    /// One message.
     Raw,
-    /// Messages share one text frame, a SockJS `a["…","…"]`.
+    /// All messages, as a SockJS `a["…","…"]`.
+    #[cfg(feature = "sockjs")]
     SockJs,
-    /// As [`Raw`](Self::Raw), each frame compressed if that makes it smaller (RFC 7692).
-    RawDeflate(Deflate),
-    /// As [`SockJs`](Self::SockJs), compressed as a whole if that makes it smaller.
-    SockJsDeflate(Deflate),
 }
 
 impl Framing {
+    /// Each message is one text frame.
+    pub(crate) const fn raw(deflate: Option<Deflate>) -> Self {
+        Self { envelope: Envelope::Raw, deflate }
+    }
+
     /// The number by which a delta keeps its frames of this framing.
     ///
     /// How frames are compressed makes no difference: each client can read them all.
     pub(crate) const fn index(self) -> usize {
-        match self {
-            Self::Raw => 0,
-            Self::SockJs => 1,
-            Self::RawDeflate(_) => 2,
-            Self::SockJsDeflate(_) => 3,
-        }
-    }
-
-    /// The same with SockJS frames in the WebSocket's.
-    pub(super) fn in_sockjs(self) -> Self {
-        match self {
-            Self::Raw | Self::SockJs => Self::SockJs,
-            Self::RawDeflate(deflate) | Self::SockJsDeflate(deflate) => {
-                Self::SockJsDeflate(deflate)
-            }
-        }
+        self.envelope as usize + if self.deflate.is_some() { 2 } else { 0 }
     }
 
     /// Encodes messages, in order, to whole frames.
+    #[cfg(any(test, feature = "sockjs"))]
     pub(crate) fn encode<'a>(self, messages: impl IntoIterator<Item = &'a str>) -> Bytes {
         let mut builder = FrameBuilder::new(self);
         for message in messages {
@@ -75,56 +74,27 @@ impl FrameBuilder {
 
     /// Appends one message.
     pub(crate) fn message(&mut self, text: &str) {
-        match self.framing {
-            Framing::Raw => {
+        match (self.framing.envelope, self.framing.deflate) {
+            (Envelope::Raw, None) => {
                 self.buffer.reserve(HEADER_BYTES_MAX + text.len());
                 put_frame(&mut self.buffer, OpCode::Data(Data::Text), text.as_bytes());
             }
-            Framing::RawDeflate(deflate) => {
+            (Envelope::Raw, Some(deflate)) => {
                 put_compressed(&mut self.buffer, deflate, text.as_bytes());
             }
-            Framing::SockJs | Framing::SockJsDeflate(_) => {
-                if self.buffer.is_empty() {
-                    // The header's length depends on the payload's: finish() fills it in.
-                    self.buffer.put_bytes(0, HEADER_BYTES_MAX);
-                    self.buffer.put_slice(b"a[");
-                } else {
-                    self.buffer.put_u8(b',');
-                }
-                quote(text, &mut self.buffer);
-            }
+            #[cfg(feature = "sockjs")]
+            (Envelope::SockJs, _) => self.element(text),
         }
     }
 
     /// The frames; no bytes at all if there was no message.
-    pub(crate) fn finish(mut self) -> Bytes {
-        let deflate = match self.framing {
-            Framing::Raw | Framing::RawDeflate(_) => return self.buffer.freeze(),
-            Framing::SockJs => None,
-            Framing::SockJsDeflate(deflate) => Some(deflate),
-        };
-        if !self.buffer.is_empty() {
-            self.buffer.put_u8(b']');
-            let compressed = deflate.and_then(|it| it.compress(&self.buffer[HEADER_BYTES_MAX..]));
-            if let Some(payload) = compressed {
-                self.buffer.clear();
-                put_deflated(&mut self.buffer, &payload);
-                // The text's room is not kept as long as the frame.
-                return Bytes::copy_from_slice(&self.buffer);
-            }
-            let payload = self.buffer.len() - HEADER_BYTES_MAX;
-            let header = Header::new(OpCode::Data(Data::Text), payload, false);
-            let start = HEADER_BYTES_MAX - header.as_slice().len();
-            self.buffer[start..HEADER_BYTES_MAX].copy_from_slice(header.as_slice());
-            return self.buffer.freeze().split_off(start);
+    pub(crate) fn finish(self) -> Bytes {
+        match self.framing.envelope {
+            Envelope::Raw => self.buffer.freeze(),
+            #[cfg(feature = "sockjs")]
+            Envelope::SockJs => self.array(),
         }
-        self.buffer.freeze()
     }
-}
-
-/// One text frame.
-pub(super) fn text_frame(text: &str) -> Bytes {
-    Framing::Raw.encode([text])
 }
 
 /// A pong with the ping's payload, which is at most [`CONTROL_BYTES_MAX`] long.
@@ -195,65 +165,38 @@ impl Header {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Compression;
+
+    const RAW: Framing = Framing::raw(None);
 
     #[test]
     fn raw_is_a_text_frame_for_each_message() {
-        let frames = Framing::Raw.encode(["Hello", "é"]);
+        let frames = RAW.encode(["Hello", "é"]);
         assert_eq!(&frames[..], b"\x81\x05Hello\x81\x02\xc3\xa9");
     }
 
     #[test]
-    fn sockjs_is_one_frame_for_all_messages() {
-        let frames = Framing::SockJs.encode([r#"{"a":1}"#, "x"]);
-        assert_eq!(&frames[2..], br#"a["{\"a\":1}","x"]"#);
-        assert_eq!(&frames[..2], [0x81, frames.len() as u8 - 2]);
-    }
-
-    #[test]
     fn no_message_is_no_bytes() {
-        for framing in [Framing::Raw, Framing::SockJs] {
-            assert!(framing.encode([]).is_empty());
-        }
+        assert!(RAW.encode([]).is_empty());
     }
 
     #[test]
     fn header_lengths_change_where_the_rfc_says() {
         for (payload, header) in [(0, 2), (125, 2), (126, 4), (65_535, 4), (65_536, 10)] {
             let text = "x".repeat(payload);
-            assert_eq!(Framing::Raw.encode([&*text]).len(), header + payload);
-            if payload >= 5 {
-                // The five bytes are those of `a[""]`.
-                let frames = Framing::SockJs.encode([&text[5..]]);
-                assert_eq!(frames.len(), header + payload);
-                assert!(frames.ends_with(b"\"]") && frames[header..].starts_with(b"a[\""));
-            }
+            assert_eq!(RAW.encode([&*text]).len(), header + payload);
         }
     }
 
-    #[test]
-    fn indexes_are_distinct_and_below_the_count() {
-        let deflate = Deflate::from(Compression::default());
-        let (raw, sockjs) = (Framing::RawDeflate(deflate), Framing::SockJsDeflate(deflate));
-        let indexes = [Framing::Raw, Framing::SockJs, raw, sockjs].map(Framing::index);
-        assert_eq!(indexes, [0, 1, 2, 3]);
-    }
-
+    #[cfg(feature = "compression")]
     #[test]
     fn compressed_frames_say_so_and_small_ones_are_not() {
-        let deflate = Deflate::from(Compression::default());
+        let deflate = Framing::raw(Deflate::by_default());
         let (long, short) = ("x".repeat(128), "x".repeat(127));
-        let frames = Framing::RawDeflate(deflate).encode([&*long, &*short]);
+        let frames = deflate.encode([&*long, &*short]);
         assert_eq!(frames[0], 0xc1);
         let second = 2 + usize::from(frames[1]);
         assert!(second < 32);
-        assert_eq!(frames[second..], Framing::Raw.encode([&*short]));
-
-        let sockjs = Framing::SockJsDeflate(deflate);
-        assert_eq!(sockjs.encode(["x"]), Framing::SockJs.encode(["x"]));
-        let frames = sockjs.encode([&*short, &*short]);
-        assert_eq!((frames[0], usize::from(frames[1])), (0xc1, frames.len() - 2));
-        assert!(sockjs.encode([]).is_empty());
+        assert_eq!(frames[second..], RAW.encode([&*short]));
     }
 
     #[test]

@@ -2,7 +2,11 @@
 //!
 //! A transport knows nothing of DDP, and whoever drives a [`Transport`] knows nothing of
 //! WebSocket or SockJS. Only `sockjs/` knows SockJS, only `websocket/` knows the rules of
-//! RFC 6455, `deflate` those of RFC 7692, and `framing` writes the frames of all.
+//! RFC 6455, `deflate` those of RFC 7692, and `framing` writes the frames of all. Nothing here
+//! imports what is above this module.
+//!
+//! Without the feature `sockjs` that folder is not compiled; without `compression` the type of
+//! [`Deflate`] has no value, so that no connection can negotiate it.
 //!
 //! Outgoing messages are encoded apart from any connection, by a
 //! [`FrameBuilder`](framing::FrameBuilder), and are then
@@ -10,18 +14,20 @@
 //! [`Framing`] and copied by the kernel alone.
 
 mod any;
+#[cfg(feature = "compression")]
+mod compression;
+#[cfg_attr(not(feature = "compression"), path = "no_deflate.rs")]
 mod deflate;
 mod error;
 pub(crate) mod framing;
-#[cfg(feature = "__fuzzing")]
-pub mod fuzzing;
 mod headers;
-mod protocol;
+pub(crate) mod open;
 pub(crate) mod routes;
+#[cfg(feature = "sockjs")]
 pub(crate) mod sockjs;
 #[cfg(test)]
-mod tests;
-mod websocket;
+pub(crate) mod tests;
+pub(crate) mod websocket;
 
 use std::{
     io,
@@ -30,14 +36,15 @@ use std::{
 
 use bytes::Bytes;
 
-use crate::config::Compression;
-
+#[cfg(feature = "compression")]
+pub use self::compression::Compression;
+pub use self::headers::Headers;
 pub(crate) use self::{
     any::AnyTransport,
+    deflate::Deflate,
     error::{TransportError, Violation},
     framing::Framing,
 };
-pub use self::{headers::Headers, protocol::Protocol};
 
 /// One client's transport, polled by the task that owns the connection. Now and then somebody else,
 /// who has exclusive access as well, queues frames and calls [`poll_flush`](Self::poll_flush) with that
@@ -106,8 +113,9 @@ pub(crate) struct TransportConfig {
     /// default of 64 MiB lets each connection claim that much memory.
     pub(crate) message_bytes_max: usize,
     /// How WebSocket messages are compressed if the client offers it.
-    pub(crate) compression: Option<Compression>,
+    pub(crate) deflate: Option<Deflate>,
     /// The options of SockJS.
+    #[cfg(feature = "sockjs")]
     pub(crate) sockjs: sockjs::Options,
 }
 
@@ -115,7 +123,8 @@ impl Default for TransportConfig {
     fn default() -> Self {
         Self {
             message_bytes_max: 4 * 1024 * 1024,
-            compression: Some(Compression::default()),
+            deflate: Deflate::by_default(),
+            #[cfg(feature = "sockjs")]
             sockjs: sockjs::Options::default(),
         }
     }

@@ -1,8 +1,13 @@
 //! The smallest server over PostgreSQL: one table, one publication, one method.
+//!
+//! ```sh
+//! DATABASE_URL=postgres://me@127.0.0.1/mine cargo run --bin minimal
+//! ```
 
 use ddp_postgres::{Db, Table};
 use ddp_server::extract::Params;
 use ddp_server::{Collection, Cursor, Error, Server, State, WriteFence, field};
+use tracing_subscriber::EnvFilter;
 
 #[derive(serde::Serialize, serde::Deserialize)]
 struct Task {
@@ -11,10 +16,12 @@ struct Task {
 }
 const TASKS: Collection<Task> = Collection::new("tasks");
 
+/// A live query: clients see whatever any writer commits.
 async fn open_tasks(State(db): State<Db>) -> Cursor<Task> {
     db.find(&TASKS).filter(field("checked").eq(false))
 }
 
+/// The fence lets the client know when it has seen all that the method wrote.
 async fn check(
     State(db): State<Db>,
     fence: WriteFence,
@@ -29,12 +36,20 @@ async fn check(
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let url = std::env::var("DATABASE_URL")?;
+    // Logs what went wrong: handlers that failed, arguments that did not fit, a lost database.
+    // RUST_LOG=debug tells of each connection and read besides.
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+
+    let url = ddp_examples::database_url()?;
+    let table = "CREATE TABLE IF NOT EXISTS tasks \
+                 (id text PRIMARY KEY, text text NOT NULL, checked boolean NOT NULL DEFAULT false)";
+    Db::run_script(&url, table).await?;
     let db = Db::builder(url).table(Table::new("tasks").camel_case()).connect().await?;
     let server = Server::builder()
         .publish("tasks.open", open_tasks)
         .method("tasks.check", check)
         .with_state(db);
-    server.serve(tokio::net::TcpListener::bind("127.0.0.1:3000").await?).await?;
+    server.serve(ddp_examples::listen().await?).await?;
     Ok(())
 }

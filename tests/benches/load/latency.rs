@@ -1,11 +1,12 @@
 //! How late changes come.
+//!
+//! Latency begins when a bare `LISTEN` has the notification: what the database and its disk take before
+//! is not the server's. The ceiling hears the same commits by a `LISTEN` of its own, and writes the
+//! message to each socket.
 
 use std::future::poll_fn;
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use ddp_tests::load::drive::{self, Driver, Pace};
 use ddp_tests::load::{Latency, Marks, Report, Swarm};
@@ -13,18 +14,23 @@ use hdrhistogram::Histogram;
 use parking_lot::Mutex;
 use tokio_postgres::{AsyncMessage, NoTls};
 
-use super::servers::{self, Server};
-use super::{ROUND, ROUNDS, Result, median, tell};
+use super::figures::{Rounds, tell};
+use super::lanes::need_clients;
+use super::servers::{self, Databases, Kind, Peer, Server};
+use super::{Bench, Result};
 
 /// Hears the marks of commits by a bare LISTEN, in a thread of its own as the clients are.
 struct Listener {
-    heard: Arc<Mutex<Histogram<u64>>>,
+    /// Microseconds from when a commit was due.
+    ages: Arc<Mutex<Histogram<u64>>>,
 }
 
 impl Listener {
-    async fn start(url: &str, marks: &Marks) -> Result<Self> {
-        let heard = Arc::new(Mutex::new(Histogram::new_with_bounds(1, 60_000_000, 3)?));
-        let (url, marks, writes) = (url.to_owned(), marks.clone(), Arc::clone(&heard));
+    /// `committed` says when each commit was due; `heard` is told when its notification came.
+    async fn start(url: &str, committed: &Marks, heard: &Marks) -> Result<Self> {
+        let ages = Arc::new(Mutex::new(Histogram::new_with_bounds(1, 60_000_000, 3)?));
+        let (url, committed, heard) = (url.to_owned(), committed.clone(), heard.clone());
+        let noted = Arc::clone(&ages);
         let (sender, begun) = tokio::sync::oneshot::channel();
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -41,10 +47,10 @@ impl Listener {
                         }
                         message = poll_fn(|cx| connection.poll_message(cx)) => match message {
                             Some(Ok(AsyncMessage::Notification(notification))) => {
-                                let now = Instant::now();
-                                let age = marks.age(notification.payload().as_bytes(), now);
-                                let micros = age.expect("a mark");
-                                writes.lock().saturating_record(micros);
+                                let (now, mark) = (Instant::now(), notification.payload().as_bytes());
+                                heard.made(heard.number(mark).expect("a mark"), now);
+                                let age = committed.age(mark, now).expect("a commit of this run");
+                                noted.lock().saturating_record(age);
                             }
                             Some(Ok(_)) => {}
                             // The cluster is gone.
@@ -55,133 +61,109 @@ impl Listener {
             });
         });
         begun.await?;
-        Ok(Self { heard })
+        Ok(Self { ages })
     }
 
     fn take(&self) -> Latency {
-        let mut heard = self.heard.lock();
-        let latency = Latency::of(&heard);
-        heard.reset();
+        let mut ages = self.ages.lock();
+        let latency = Latency::of(&ages);
+        ages.reset();
         latency
     }
 }
 
-/// So many commits a second, of which each client is told, beside a bare LISTEN that hears the same.
-pub(crate) async fn beside_listen(clients: usize, rate: f64) -> Result<()> {
-    let cluster = servers::cluster(20)?;
-    let server = Server::ours_over(&cluster)?;
-    let marks = Marks::default();
-    let swarm = server.subscribers("tasks", clients, false, &marks).await?;
-    let listener = Listener::start(&cluster.url(), &marks).await?;
-    let statement = format!("{}; SELECT pg_notify('bare', '$mark')", servers::UPDATE);
-    let mut driver = Driver::sql(&cluster.url(), statement, 1).await?;
-    let mut report = Report::default();
-    let mut both = Vec::new();
-    for _ in 0..ROUNDS {
+/// A server with its clients, and a database of its own with a LISTEN beside it.
+struct Lane {
+    swarm: Swarm,
+    driver: Driver,
+    listener: Listener,
+    committed: Marks,
+    heard: Marks,
+    report: Report,
+    p50: Rounds,
+    p99: Rounds,
+    /// The same of LISTEN, from when the commits were due.
+    listen_p50: Rounds,
+    listen_p99: Rounds,
+    _server: Server,
+}
+
+impl Lane {
+    async fn new(bench: &Bench, kind: Kind, databases: &Databases, clients: usize) -> Result<Self> {
+        let (committed, heard) = (Marks::default(), Marks::default());
+        let name = if let Kind::Ceiling(_) = kind { "ceiling" } else { &format!("{kind:?}") };
+        let url = databases.create(&name.to_lowercase(), 1)?;
+        let server = Server::start_over(bench, kind, &url)?;
+        let swarm = server.subscribers("tasks", clients, false, &heard).await?;
+        let listener = Listener::start(&url, &committed, &heard).await?;
+        let statement = format!("{}; SELECT pg_notify('bare', '$mark')", servers::UPDATE);
+        let driver = Driver::sql(&url, statement, 1).await?;
+        let report = Report::default();
+        let [p50, p99, listen_p50, listen_p99] = Default::default();
+        Ok(Self {
+            swarm,
+            driver,
+            listener,
+            committed,
+            heard,
+            report,
+            p50,
+            p99,
+            listen_p50,
+            listen_p99,
+            _server: server,
+        })
+    }
+
+    async fn round(&mut self, bench: &Bench, rate: f64) -> Result<()> {
+        let Self { swarm, driver, committed, report, .. } = self;
+        // Whoever is told before LISTEN is has an age of nothing.
+        let next = report.changes + 1;
+        let steps = (bench.round.as_secs_f64() * rate) as u64 + 10;
+        (next..next + steps).for_each(|mark| self.heard.expect(mark));
         let pace = Pace::Rate(rate);
-        drive::run(&swarm, &mut driver, &marks, pace, ROUND, &mut report, |_| {}).await?;
-        both.push((report.latency, listener.take()));
+        drive::run(swarm, driver, committed, pace, bench.round, report, |_| {}).await?;
+        self.p50.push(report.latency.p50);
+        self.p99.push(report.latency.p99);
+        let listen = self.listener.take();
+        self.listen_p50.push(listen.p50);
+        self.listen_p99.push(listen.p99);
+        Ok(())
     }
-    let p99 = |of: fn(&(Latency, Latency)) -> f64| median(both.iter().map(of));
-    let figures = format!(
-        "p99 {:.2} ms (p50 {:.2}) beside {:.2} ms ({:.2}) of LISTEN",
-        p99(|(ours, _)| ours.p99),
-        p99(|(ours, _)| ours.p50),
-        p99(|(_, bare)| bare.p99),
-        p99(|(_, bare)| bare.p50),
+}
+
+/// So many commits a second, each told to all clients.
+pub(crate) async fn beside_the_ceiling(bench: &Bench, clients: usize, rate: f64) -> Result<()> {
+    let targets = [("p50", "at most 1.1"), ("p99", "at most 1.3")];
+    let peers = bench.peers(&[Peer { kind: Kind::Ceiling(1), name: "the ceiling", target: "" }])?;
+    need_clients(clients, peers.len() + 1)?;
+    let databases = Databases::start()?;
+    let mut lanes = vec![Lane::new(bench, Kind::Ours, &databases, clients).await?];
+    for peer in &peers {
+        lanes.push(Lane::new(bench, peer.kind, &databases, clients).await?);
+    }
+    for _ in 0..bench.rounds {
+        for lane in &mut lanes {
+            lane.round(bench, rate).await?;
+        }
+    }
+    let Some((ours, others)) = lanes.split_first() else { return Ok(()) };
+    for (lane, peer) in others.iter().zip(&peers) {
+        for (quantile, target) in targets {
+            let of = |lane: &Lane| if quantile == "p50" { &lane.p50 } else { &lane.p99 }.clone();
+            let (mine, other) = (of(ours), of(lane));
+            let what = format!("{rate} commits/s to {clients}, {quantile}");
+            let figures =
+                format!("{:.2} ms beside {:.2} of {}", mine.median(), other.median(), peer.name);
+            let target = if peer.target.is_empty() { target } else { peer.target };
+            tell(&what, &figures, mine.ratio(&other), target);
+        }
+    }
+    println!(
+        "{:<34} p50 {:.2} ms, p99 {:.2} ms from when they were due",
+        "LISTEN heard the same commits",
+        ours.listen_p50.median(),
+        ours.listen_p99.median()
     );
-    let ratio = p99(|(ours, bare)| ours.p99 / bare.p99);
-    tell(&format!("{rate} commits/s to {clients}"), &figures, ratio, "at most 2");
     Ok(())
-}
-
-/// A client that reads 1 KB in a second, among so many others.
-pub(crate) async fn beside_a_slow_client(clients: usize, rate: f64) -> Result<()> {
-    let server = Server::ours()?;
-    let marks = Marks::default();
-    let swarm = server.subscribers("note", clients, false, &marks).await?;
-    // More than the server's queue and the kernel's buffers hold.
-    let params = format!(r#"["$mark {}"]"#, "x".repeat(2_000));
-    let mut driver = Driver::method(&server.target, "change".to_owned(), params, 1).await?;
-    let mut report = Report::default();
-    let (mut without, mut with) = (Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
-        without.push(round(&swarm, &mut driver, &marks, rate, &mut report).await?);
-        let slow = SlowClient::start(server.target.address)?;
-        with.push(round(&swarm, &mut driver, &marks, rate, &mut report).await?);
-        let last = Marks::text(report.changes);
-        let seen = tokio::task::spawn_blocking(move || slow.catch_up(&last)).await??;
-        let changes = rate * (ROUND * 2).as_secs_f64();
-        assert!((seen as f64) < 0.8 * changes, "it was sent {seen} of {changes} changes");
-    }
-    let ratio = median(with.iter().zip(&without).map(|(with, without)| with / without));
-    let (with, without) = (median(with), median(without));
-    let figures = format!("others' p99 {with:.2} ms, {without:.2} ms without; it ends right");
-    tell(&format!("1 KB/s among {clients}"), &figures, ratio, "about 1");
-    Ok(())
-}
-
-async fn round(
-    swarm: &Swarm,
-    driver: &mut Driver,
-    marks: &Marks,
-    rate: f64,
-    report: &mut Report,
-) -> Result<f64> {
-    drive::run(swarm, driver, marks, Pace::Rate(rate), ROUND * 2, report, |_| {}).await?;
-    Ok(report.latency.p99)
-}
-
-/// Reads slowly until it is told to catch up.
-struct SlowClient {
-    is_over: Arc<AtomicBool>,
-    thread: std::thread::JoinHandle<std::io::Result<TcpStream>>,
-}
-
-impl SlowClient {
-    fn start(address: std::net::SocketAddr) -> Result<Self> {
-        // Small buffers, or the kernel would read for it.
-        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
-        socket.set_recv_buffer_size(2048)?;
-        socket.connect(&address.into())?;
-        let mut socket = TcpStream::from(socket);
-        socket.write_all(
-            b"GET /websocket HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-              Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
-        )?;
-        for message in [
-            r#"{"msg":"connect","version":"1","support":["1"]}"#,
-            r#"{"msg":"sub","id":"1","name":"note"}"#,
-        ] {
-            // A mask of zeros.
-            let mut frame = vec![0x81, 0x80 | message.len() as u8, 0, 0, 0, 0];
-            frame.extend(message.as_bytes());
-            socket.write_all(&frame)?;
-        }
-        let is_over = Arc::new(AtomicBool::new(false));
-        let ends = Arc::clone(&is_over);
-        let thread = std::thread::spawn(move || {
-            let mut buffer = [0; 102];
-            while !ends.load(Ordering::SeqCst) {
-                socket.read_exact(&mut buffer)?;
-                std::thread::sleep(Duration::from_millis(100));
-            }
-            Ok(socket)
-        });
-        Ok(Self { is_over, thread })
-    }
-
-    /// Reads on until it is told the last change. The answer is how many it was told then.
-    fn catch_up(self, last: &str) -> std::io::Result<usize> {
-        self.is_over.store(true, Ordering::SeqCst);
-        let mut socket = self.thread.join().expect("it reads")?;
-        socket.set_read_timeout(Some(Duration::from_secs(20)))?;
-        let (mut seen, mut buffer) = (Vec::new(), [0; 4096]);
-        while memchr::memmem::find(&seen, last.as_bytes()).is_none() {
-            let count = socket.read(&mut buffer)?;
-            assert!(count > 0, "the slow client was disconnected");
-            seen.extend_from_slice(&buffer[..count]);
-        }
-        Ok(memchr::memmem::find_iter(&seen, b"\"changed\"").count())
-    }
 }

@@ -1,74 +1,162 @@
 //! What the server makes of the sockets, beside what they allow and what Node's `ws` makes of them, in
 //! one run on one machine.
 //!
-//! `cargo bench --bench load` measures everything; names of parts as arguments (`fan-out`, `bursts`,
-//! `compressed`, `cores`, `latency`, `slow`, `storm`, `methods`, `memory`) only those. The servers are
-//! processes of their own; all clients are in this one. Every part takes turns between the servers,
-//! and tells the medians of the rounds and the ratio of each round's own figures. Node and its `ws`
-//! must be there (`tests/run clients` installs them).
+//! - `cargo bench --bench load` measures every row, and `-- --list` tells their names;
+//! - `cargo bench --bench load -- latency fan-out/1000` measures the rows that begin so;
+//! - `ROUNDS` (5) and `SECONDS` (2) say how often and how long each server is measured;
+//! - `BASELINE=<another build's ddp-load-server>` measures that server in turns with ours, and no
+//!   other: what a change of the code costs or brings. `cores` and `slow` are left out then.
+//!
+//! The servers are processes of their own; all clients are in this one. Every row takes turns between
+//! the servers, and tells the medians of the rounds and the median of each round's own ratio, with the
+//! least and the greatest. A row whose needs are missing is left out, and says what to install.
 
+mod figures;
+mod lanes;
 mod latency;
 mod memory;
 mod servers;
+mod slow;
 mod throughput;
 
+use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Duration;
 
-/// How long each server is measured in a round.
-pub(crate) const ROUND: Duration = Duration::from_secs(2);
-pub(crate) const ROUNDS: usize = 5;
+use ddp_tests::needs::{self, Missing};
+
+use servers::{Kind, Peer};
 
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
+const ROWS: [&str; 20] = [
+    "fan-out/1000/1",
+    "fan-out/1000/4",
+    "fan-out/1000/16",
+    "fan-out/5000/1",
+    "fan-out/5000/4",
+    "fan-out/5000/16",
+    "bursts/1000",
+    "compressed/1000/1",
+    "compressed/1000/16",
+    "cores/1000",
+    "methods/50/10",
+    "methods/1/1",
+    "latency/1000/100",
+    "slow/1000/50",
+    "storm/5000/50",
+    "memory/idle/raw",
+    "memory/idle/sockjs",
+    "memory/note/raw",
+    "memory/notes/raw",
+    "memory/notes/sockjs",
+];
+
+/// What is measured, and how.
+pub(crate) struct Bench {
+    /// How often each server is measured.
+    rounds: usize,
+    /// How long each time.
+    round: Duration,
+    /// Another build of our server, which is then the only one that ours is held against.
+    baseline: Option<PathBuf>,
+    /// Whether Node's `ws` is there.
+    node_ws: std::result::Result<(), Missing>,
+    /// What the names of the rows begin with; none means all.
+    names: Vec<String>,
+}
+
+impl Bench {
+    fn from_environment() -> Result<Self> {
+        let names = std::env::args().skip(1).filter(|argument| !argument.starts_with('-'));
+        let seconds = std::env::var("SECONDS").map_or(Ok(2.0), |text| text.parse::<f64>())?;
+        let rounds = std::env::var("ROUNDS").map_or(Ok(5), |text| text.parse::<usize>())?;
+        let bench = Self {
+            rounds: rounds.max(1),
+            round: Duration::try_from_secs_f64(seconds)?,
+            baseline: std::env::var_os("BASELINE").map(PathBuf::from),
+            node_ws: needs::node_ws(),
+            names: names.collect(),
+        };
+        if let Some(name) = bench.names.iter().find(|name| !ROWS.iter().any(|row| is_of(row, name)))
+        {
+            return Err(format!("no row is called {name}; there are:\n{}", ROWS.join("\n")).into());
+        }
+        Ok(bench)
+    }
+
+    fn wants(&self, row: &str) -> bool {
+        let has_turns = !is_of(row, "cores") && !is_of(row, "slow");
+        (self.baseline.is_none() || has_turns)
+            && (self.names.is_empty() || self.names.iter().any(|name| is_of(row, name)))
+    }
+
+    /// The servers that ours is held against.
+    ///
+    /// # Errors
+    /// If none of them can be run here.
+    fn peers(&self, peers: &[Peer]) -> std::result::Result<Vec<Peer>, Missing> {
+        if self.baseline.is_some() {
+            return Ok(vec![Peer { kind: Kind::Baseline, name: "the baseline", target: "1" }]);
+        }
+        let runs = |peer: &&Peer| self.node_ws.is_ok() || !matches!(peer.kind, Kind::NodeWs(_));
+        let peers: Vec<Peer> = peers.iter().filter(runs).copied().collect();
+        if peers.is_empty() { self.node_ws.clone().map(|()| peers) } else { Ok(peers) }
+    }
+
+    async fn measure(&self, row: &str) -> Result<()> {
+        let parts: Vec<&str> = row.split('/').collect();
+        let [part, first, second] = [0, 1, 2].map(|index| parts.get(index).copied().unwrap_or("1"));
+        match part {
+            "fan-out" => throughput::fan_out(self, first.parse()?, second.parse()?).await,
+            "bursts" => throughput::bursts(self, first.parse()?).await,
+            "compressed" => throughput::compressed(self, first.parse()?, second.parse()?).await,
+            "cores" => throughput::cores(self, first.parse()?).await,
+            "methods" => throughput::methods(self, first.parse()?, second.parse()?).await,
+            "latency" => latency::beside_the_ceiling(self, first.parse()?, second.parse()?).await,
+            "slow" => slow::beside_a_slow_client(self, first.parse()?, second.parse()?).await,
+            "storm" => memory::storm(self, first.parse()?, second.parse()?).await,
+            "memory" => memory::per_session(self, first, second == "sockjs").await,
+            _ => Err(format!("{row} is not measured").into()),
+        }
+    }
+}
+
+/// Whether a row is that of this name, or one of several.
+fn is_of(row: &str, name: &str) -> bool {
+    row.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<()> {
-    let names: Vec<String> =
-        std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    let wants = |name: &str| names.is_empty() || names.iter().any(|other| other == name);
-    if wants("fan-out") {
-        for clients in [1_000, 5_000] {
-            for in_flight in [1, 4, 16] {
-                throughput::fan_out(clients, in_flight).await?;
-            }
+async fn main() -> ExitCode {
+    if std::env::args().any(|argument| argument == "--list") {
+        println!("{}", ROWS.join("\n"));
+        return ExitCode::SUCCESS;
+    }
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("load: {error}");
+            ExitCode::FAILURE
         }
     }
-    if wants("bursts") {
-        throughput::bursts(1_000).await?;
+}
+
+async fn run() -> Result<()> {
+    let bench = Bench::from_environment()?;
+    let mut left_out = Vec::new();
+    if let (Err(missing), None) = (&bench.node_ws, &bench.baseline) {
+        left_out.push(format!("no figures of Node's ws: {missing}"));
     }
-    if wants("compressed") {
-        for in_flight in [1, 16] {
-            throughput::compressed(1_000, in_flight).await?;
+    for row in ROWS.iter().filter(|row| bench.wants(row)) {
+        match bench.measure(row).await {
+            Ok(()) => {}
+            Err(error) => match error.downcast::<Missing>() {
+                Ok(missing) => left_out.push(format!("{row} was left out: {missing}")),
+                Err(error) => return Err(format!("{row}: {error}").into()),
+            },
         }
     }
-    if wants("cores") {
-        throughput::cores(1_000).await?;
-    }
-    if wants("methods") {
-        throughput::methods(50, 10).await?;
-        throughput::methods(1, 1).await?;
-    }
-    if wants("latency") {
-        latency::beside_listen(1_000, 100.0).await?;
-    }
-    if wants("slow") {
-        latency::beside_a_slow_client(1_000, 50.0).await?;
-    }
-    if wants("storm") {
-        memory::storm(5_000, 50.0).await?;
-    }
-    if wants("memory") {
-        memory::per_session(4_000).await?;
-    }
+    left_out.iter().for_each(|what| println!("{what}"));
     Ok(())
-}
-
-/// Tells a figure beside what it should be.
-pub(crate) fn tell(what: &str, figures: &str, ratio: f64, target: &str) {
-    println!("{what:<34} {figures:<58} {ratio:>7.2}   (target {target})");
-}
-
-pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.into_iter().collect();
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }

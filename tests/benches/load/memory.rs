@@ -5,39 +5,68 @@ use std::time::{Duration, Instant};
 use ddp_tests::load::drive::{self, Driver, Pace};
 use ddp_tests::load::{Latency, Marks, Plan, Report, Swarm};
 
-use super::servers::{self, Server};
-use super::{ROUND, Result, tell};
+use super::figures::{Ratio, Rounds, tell};
+use super::lanes::need_clients;
+use super::servers::{self, Databases, Kind, Server};
+use super::{Bench, Result};
+
+/// How many clients take memory.
+const CLIENTS: usize = 4_000;
+/// How many came before them: they make the server's threads and caches.
+const FIRST_CLIENTS: usize = 100;
 
 /// Idle connections, and subscribers to what others have already.
-pub(crate) async fn per_session(clients: usize) -> Result<()> {
-    let marks = Marks::default();
-    for (what, publication, is_sockjs, deflate, limit) in [
-        ("an idle connection", None, false, false, "10 KiB"),
-        ("an idle connection, SockJS, deflate", None, true, true, "10 KiB"),
-        ("a subscriber to 1 document", Some("note"), false, false, "16 KiB"),
-        ("a subscriber to 1,000 documents", Some("notes"), false, false, "16 KiB"),
-        ("the same by SockJS, compressed", Some("notes"), true, true, "16 KiB"),
-    ] {
-        let server = Server::ours()?;
-        let subscription = publication.map(|name| (name.to_owned(), "[]".to_owned()));
-        let target = if is_sockjs { server.sockjs()? } else { server.target.clone() };
-        // The first ones make the server's threads and caches.
-        let plan = |count| Plan {
-            subscription: subscription.clone(),
-            target: target.clone(),
-            deflate,
-            ..server.plan(count)
-        };
-        let first = Swarm::start(plan(100), &marks)?;
-        first.wait_for_ready(100).await?;
-        let before = settled(&server).await?;
-        let swarm = Swarm::start(plan(clients), &marks)?;
-        swarm.wait_for_ready(clients).await?;
-        let more = settled(&server).await?.saturating_sub(before) as f64;
-        let kilobytes = more / clients as f64 / 1024.0;
-        tell(what, &format!("{:.0} MB for {clients}", more / 1_048_576.0), kilobytes, limit);
+pub(crate) async fn per_session(bench: &Bench, publication: &str, is_sockjs: bool) -> Result<()> {
+    need_clients(FIRST_CLIENTS + CLIENTS, 1)?;
+    let (what, subscription, limit) = match publication {
+        "idle" => ("an idle connection", None, 10.0),
+        "note" => ("a subscriber to 1 document", Some(publication), 16.0),
+        _ => ("a subscriber to 1,000 documents", Some(publication), 16.0),
+    };
+    let what = if is_sockjs { format!("{what}, SockJS, deflate") } else { what.to_owned() };
+    let (mut ours, mut baseline) = (Rounds::default(), Rounds::default());
+    let has_baseline = bench.baseline.is_some();
+    for _ in 0..if has_baseline { bench.rounds } else { 1 } {
+        ours.push(kilobytes(bench, Kind::Ours, subscription, is_sockjs).await?);
+        if has_baseline {
+            baseline.push(kilobytes(bench, Kind::Baseline, subscription, is_sockjs).await?);
+        }
+    }
+    let each = format!("{:.1} KiB each of {CLIENTS}", ours.median());
+    if has_baseline {
+        let figures = format!("{each} beside {:.1} of the baseline", baseline.median());
+        tell(&what, &figures, ours.ratio(&baseline), "1");
+    } else {
+        let share = Ratio::once(ours.median() / limit);
+        tell(&what, &format!("{each}, where {limit} are allowed"), share, "at most 1");
     }
     Ok(())
+}
+
+/// What each client takes.
+async fn kilobytes(
+    bench: &Bench,
+    kind: Kind,
+    publication: Option<&str>,
+    is_sockjs: bool,
+) -> Result<f64> {
+    let (server, marks) = (Server::start(bench, kind)?, Marks::default());
+    let subscription = publication.map(|name| (name.to_owned(), "[]".to_owned()));
+    let target = if is_sockjs { server.sockjs()? } else { server.target.clone() };
+    let plan = |count| Plan {
+        subscription: subscription.clone(),
+        target: target.clone(),
+        // Compression takes memory, too.
+        deflate: is_sockjs,
+        ..server.plan(count)
+    };
+    let first = Swarm::start(plan(FIRST_CLIENTS), &marks)?;
+    first.wait_for_ready(FIRST_CLIENTS).await?;
+    let before = settled(&server).await?;
+    let swarm = Swarm::start(plan(CLIENTS), &marks)?;
+    swarm.wait_for_ready(CLIENTS).await?;
+    let more = settled(&server).await?.saturating_sub(before) as f64;
+    Ok(more / CLIENTS as f64 / 1024.0)
 }
 
 /// The memory that stays when handshakes are over, and the allocator has given back what they took.
@@ -56,42 +85,83 @@ async fn settled(server: &Server) -> Result<u64> {
 /// How long they may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// What came of a storm.
+struct Storm {
+    /// Until all were ready.
+    seconds: f64,
+    time_to_ready: Latency,
+    /// Bytes of memory before, at most, and after.
+    memory: [u64; 3],
+    /// How late changes came to the others before, and meanwhile.
+    p99: [f64; 2],
+}
+
 /// All clients come at once, as after a restart, to others who see so many changes a second.
-pub(crate) async fn storm(clients: usize, rate: f64) -> Result<()> {
-    let cluster = servers::cluster(1_000)?;
-    let server = Server::ours_over(&cluster)?;
+pub(crate) async fn storm(bench: &Bench, clients: usize, rate: f64) -> Result<()> {
+    need_clients(clients, 1)?;
+    let databases = Databases::start()?;
+    let has_baseline = bench.baseline.is_some();
+    let (mut ours, mut baseline) = (Rounds::default(), Rounds::default());
+    for round in 0..if has_baseline { bench.rounds } else { 1 } {
+        let url = databases.create(&format!("ours_{round}"), 1_000)?;
+        let storm = one_storm(bench, Kind::Ours, &url, clients, rate).await?;
+        ours.push(storm.seconds);
+        if has_baseline {
+            let url = databases.create(&format!("baseline_{round}"), 1_000)?;
+            baseline.push(one_storm(bench, Kind::Baseline, &url, clients, rate).await?.seconds);
+            continue;
+        }
+        let [before, peak, after] = storm.memory.map(|bytes| bytes as f64 / 1_048_576.0);
+        let figures = format!(
+            "ready after {}; memory {before:.0} MB, peak {peak:.0} MB, then {after:.0} MB",
+            storm.time_to_ready
+        );
+        let what = format!("{clients} come at once, s");
+        tell(&what, &figures, Ratio::once(storm.seconds), "bounded");
+        let [calm, meanwhile] = storm.p99;
+        let figures = format!("others' p99 {meanwhile:.1} ms meanwhile, {calm:.1} ms before");
+        tell(&what, &figures, Ratio::once(meanwhile / calm), "bounded");
+    }
+    if has_baseline {
+        let (mine, other) = (ours.median(), baseline.median());
+        let figures = format!("ready after {mine:.2} s beside {other:.2} s of the baseline");
+        tell(&format!("{clients} come at once"), &figures, ours.ratio(&baseline), "1");
+    }
+    Ok(())
+}
+
+async fn one_storm(
+    bench: &Bench,
+    kind: Kind,
+    url: &str,
+    clients: usize,
+    rate: f64,
+) -> Result<Storm> {
+    let server = Server::start_over(bench, kind, url)?;
     let marks = Marks::default();
     let others = server.subscribers("tasks", 100, false, &marks).await?;
-    let mut driver = Driver::sql(&cluster.url(), servers::UPDATE.to_owned(), 1).await?;
+    let mut driver = Driver::sql(url, servers::UPDATE.to_owned(), 1).await?;
     let pace = Pace::Rate(rate);
     let mut report = Report::default();
-    drive::run(&others, &mut driver, &marks, pace, ROUND, &mut report, |_| {}).await?;
-    let calm = report.latency;
+    drive::run(&others, &mut driver, &marks, pace, bench.round, &mut report, |_| {}).await?;
+    let calm = report.latency.p99;
     let before = server.process.memory()?;
     let subscription = Some(("tasks".to_owned(), "[]".to_owned()));
     let plan = Plan { subscription, at_once: clients, ..server.plan(clients) };
     let swarm = Swarm::start(plan, &marks)?;
     let (changes, arrival) = tokio::join!(
-        drive::run(&others, &mut driver, &marks, pace, ROUND, &mut report, |_| {}),
+        drive::run(&others, &mut driver, &marks, pace, bench.round, &mut report, |_| {}),
         arrive(&server, &swarm, clients),
     );
     changes?;
     let (seconds, peak) = arrival?;
     let after = server.process.memory()?;
-    let megabytes = |bytes: u64| bytes as f64 / 1_048_576.0;
-    let what = format!("{clients} come at once, s");
-    let figures = format!(
-        "ready after {}; memory {:.0} MB, peak {:.0} MB, then {:.0} MB",
-        Latency::of(&swarm.time_to_ready()),
-        megabytes(before),
-        megabytes(peak),
-        megabytes(after)
-    );
-    tell(&what, &figures, seconds, "bounded");
-    let (storm, ratio) = (report.latency, report.latency.p99 / calm.p99);
-    let figures = format!("others' p99 {:.1} ms meanwhile, {:.1} ms before", storm.p99, calm.p99);
-    tell(&what, &figures, ratio, "bounded");
-    Ok(())
+    Ok(Storm {
+        seconds,
+        time_to_ready: Latency::of(&swarm.time_to_ready()),
+        memory: [before, peak, after],
+        p99: [calm, report.latency.p99],
+    })
 }
 
 /// Waits for all; after how many seconds, and with how much memory at most.

@@ -1,14 +1,37 @@
 //! Servers as processes of their own.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
-use ddp_examples::Cluster;
+use ddp_cluster::Cluster;
 use ddp_tests::database;
 use ddp_tests::load::drive::Driver;
 use ddp_tests::load::{Marks, Plan, Process, Swarm, Target};
+use ddp_tests::needs;
 
-use super::Result;
+use super::{Bench, Result};
+
+/// Which server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Ours,
+    /// Another build of ours.
+    Baseline,
+    /// What the sockets allow, with so many messages in each write.
+    Ceiling(usize),
+    /// Node's `ws`, which compresses as the text says, if at all.
+    NodeWs(Option<&'static str>),
+}
+
+/// A server that ours is held against.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer {
+    pub(crate) kind: Kind,
+    pub(crate) name: &'static str,
+    /// What the ratio of ours to it should be.
+    pub(crate) target: &'static str,
+}
 
 /// A server, killed when dropped.
 pub(crate) struct Server {
@@ -18,39 +41,50 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Ours, without a database.
-    pub(crate) fn ours() -> Result<Self> {
-        Self::start(&mut Command::new(env!("CARGO_BIN_EXE_ddp-load-server")))
+    /// Without a database.
+    pub(crate) fn start(bench: &Bench, kind: Kind) -> Result<Self> {
+        Self::run(&mut Self::command(bench, kind))
     }
 
-    /// The same with so many threads.
-    pub(crate) fn ours_with(threads: usize) -> Result<Self> {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ddp-load-server"));
-        Self::start(command.env("THREADS", threads.to_string()))
+    /// With so many threads.
+    pub(crate) fn start_with(bench: &Bench, kind: Kind, threads: usize) -> Result<Self> {
+        Self::run(Self::command(bench, kind).env("THREADS", threads.to_string()))
     }
 
-    pub(crate) fn ours_over(cluster: &Cluster) -> Result<Self> {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ddp-load-server"));
-        Self::start(command.env("DATABASE_URL", cluster.url()))
+    /// With the database of this URL.
+    pub(crate) fn start_over(bench: &Bench, kind: Kind, url: &str) -> Result<Self> {
+        Self::run(Self::command(bench, kind).env("DATABASE_URL", url))
     }
 
-    /// What the sockets allow, with so many messages in each write.
-    pub(crate) fn ceiling(messages: usize) -> Result<Self> {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ddp-load-ceiling"));
-        Self::start(command.env("MESSAGES", messages.to_string()))
+    fn command(bench: &Bench, kind: Kind) -> Command {
+        let ours = OsStr::new(env!("CARGO_BIN_EXE_ddp-load-server"));
+        let baseline = bench.baseline.as_ref().map_or(ours, |path| path.as_os_str());
+        match kind {
+            Kind::Ours => Command::new(ours),
+            Kind::Baseline => Command::new(baseline),
+            Kind::Ceiling(messages) => {
+                let mut command = Command::new(env!("CARGO_BIN_EXE_ddp-load-ceiling"));
+                command.env("MESSAGES", messages.to_string());
+                command
+            }
+            Kind::NodeWs(compression) => {
+                let mut command = Command::new("node");
+                command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/benches/peers/ws.mjs"));
+                command.args(compression);
+                command
+            }
+        }
     }
 
-    /// Node's `ws`, which compresses as the argument says, if at all.
-    pub(crate) fn node_ws(compression: Option<&str>) -> Result<Self> {
-        let mut command = Command::new("node");
-        command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/benches/peers/ws.mjs"));
-        Self::start(command.args(compression))
-    }
-
-    fn start(command: &mut Command) -> Result<Self> {
-        let mut child = command.stdout(Stdio::piped()).spawn()?;
+    fn run(command: &mut Command) -> Result<Self> {
+        let program = command.get_program().to_string_lossy().into_owned();
+        let child = command.stdout(Stdio::piped()).spawn();
+        let mut child = child.map_err(|error| format!("{program} does not start: {error}"))?;
         let mut line = String::new();
         BufReader::new(child.stdout.take().ok_or("no output")?).read_line(&mut line)?;
+        if line.is_empty() {
+            return Err(format!("{program} ended before it told its address").into());
+        }
         let target = format!("ws://{}/websocket", line.trim()).parse()?;
         let process = Process::new(child.id())?;
         Ok(Self { target, process, child })
@@ -89,7 +123,7 @@ impl Server {
         Ok(swarm)
     }
 
-    /// Changes the one document, of which each client is told by so many messages.
+    /// Changes the one document; each client is told by so many messages.
     pub(crate) async fn driver(&self, messages: usize) -> Result<Driver> {
         let params = r#"["$mark"]"#.to_owned();
         Ok(Driver::method(&self.target, "change".to_owned(), params, messages).await?)
@@ -104,19 +138,33 @@ impl Drop for Server {
     }
 }
 
-/// A database with a table of so many rows, whose changes become messages as long as the others'.
-pub(crate) fn cluster(rows: usize) -> Result<Cluster> {
-    let cluster = database::start_cluster();
-    cluster.psql(
-        "postgres",
-        &format!(
-            "CREATE TABLE tasks (id text PRIMARY KEY, text text); \
-             INSERT INTO tasks SELECT n::text, repeat('x', 120) FROM generate_series(0, {rows} - 1) AS n"
-        ),
-    )?;
-    Ok(cluster)
+/// A cluster with a database for each server.
+pub(crate) struct Databases(Cluster);
+
+impl Databases {
+    /// # Errors
+    /// If PostgreSQL is not installed.
+    pub(crate) fn start() -> Result<Self> {
+        needs::postgres()?;
+        Ok(Self(database::start_cluster()))
+    }
+
+    /// A database with a table of so many rows, whose changes become messages as long as the others'.
+    /// The answer is its URL.
+    pub(crate) fn create(&self, name: &str, rows: usize) -> Result<String> {
+        self.0.psql("postgres", &format!("CREATE DATABASE {name}"))?;
+        self.0.psql(
+            name,
+            &format!(
+                "CREATE TABLE tasks (id text PRIMARY KEY, text text); \
+                 INSERT INTO tasks \
+                 SELECT n::text, repeat('x', 120) FROM generate_series(0, {rows} - 1) AS n"
+            ),
+        )?;
+        Ok(self.0.database_url(name))
+    }
 }
 
-/// Changes a row of it.
+/// Changes a row of the table.
 pub(crate) const UPDATE: &str = "UPDATE tasks SET text = '$mark The quick brown fox jumps over the \
     lazy dog, while sphinx of black quartz judges my vow at half past seven' WHERE id = '$number'";

@@ -2,8 +2,10 @@
 //! change but to write the same bytes once to each socket, from two threads.
 //!
 //! It prints its address. The method `change` sends a message with its text to all subscribers;
-//! `MESSAGES` of them in one write, if that is set.
+//! `MESSAGES` of them in one write, if that is set. With `DATABASE_URL` a notification on the channel
+//! `bare` does the same with its payload.
 
+use std::future::poll_fn;
 use std::io::Write;
 use std::net::TcpStream;
 use std::sync::mpsc;
@@ -12,6 +14,8 @@ use std::thread;
 use futures::{SinkExt, StreamExt};
 use parking_lot::Mutex;
 use serde_json::Value;
+use tokio::sync::oneshot;
+use tokio_postgres::{AsyncMessage, NoTls};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{WebSocketStream, accept_async};
 
@@ -52,6 +56,42 @@ fn frame(text: &str, messages: usize) -> Vec<u8> {
     frame.repeat(messages)
 }
 
+/// Has all threads write a frame.
+fn write_all(text: &str, messages: usize, threads: &[mpsc::Sender<Order>]) -> Result<(), Error> {
+    let frame = frame(text, messages);
+    for thread in threads {
+        thread.send(Order::Write(frame.clone()))?;
+    }
+    Ok(())
+}
+
+/// Writes a frame for each notification, until the database is gone.
+async fn listen(
+    url: String,
+    threads: &[mpsc::Sender<Order>],
+    messages: usize,
+    begun: oneshot::Sender<()>,
+) -> Result<(), Error> {
+    let (client, mut connection) = tokio_postgres::connect(&url, NoTls).await?;
+    let mut listening = Box::pin(client.batch_execute("LISTEN bare"));
+    let mut begun = Some(begun);
+    loop {
+        tokio::select! {
+            done = &mut listening, if begun.is_some() => {
+                done?;
+                begun.take().map(|begun| begun.send(()));
+            }
+            message = poll_fn(|cx| connection.poll_message(cx)) => match message {
+                Some(Ok(AsyncMessage::Notification(notification))) => {
+                    write_all(notification.payload(), messages, threads)?;
+                }
+                Some(message) => drop(message?),
+                None => return Ok(()),
+            },
+        }
+    }
+}
+
 async fn serve(
     stream: tokio::net::TcpStream,
     threads: &[mpsc::Sender<Order>],
@@ -78,10 +118,7 @@ async fn serve(
             }
             Some("method") => {
                 let text = message["params"][0].as_str().unwrap_or_default();
-                let frame = frame(text, messages);
-                for thread in threads {
-                    thread.send(Order::Write(frame.clone()))?;
-                }
+                write_all(text, messages, threads)?;
                 let result = format!(r#"{{"msg":"result","id":{}}}"#, message["id"]);
                 socket.send(Message::text(result)).await?;
             }
@@ -102,6 +139,15 @@ async fn main() -> Result<(), Error> {
     let threads: &'static [mpsc::Sender<Order>] =
         (0..THREADS).map(start).collect::<Vec<_>>().leak();
     let next: &'static Mutex<usize> = Box::leak(Box::new(Mutex::new(0)));
+    if let Ok(url) = std::env::var("DATABASE_URL") {
+        let (sender, begun) = oneshot::channel();
+        tokio::spawn(async move {
+            if let Err(error) = listen(url, threads, messages, sender).await {
+                eprintln!("{error}");
+            }
+        });
+        begun.await?;
+    }
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     println!("{}", listener.local_addr()?);
     loop {

@@ -48,18 +48,34 @@ impl Marks {
         self.slot(number).store(number << TIME_BITS | self.micros(at), Ordering::Release);
     }
 
-    /// How many microseconds ago the change was made of which a message tells, if it tells one.
-    #[must_use]
-    pub fn age(&self, message: &[u8], now: Instant) -> Option<u64> {
-        let at = self.finder.find(message)? + PREFIX.len();
-        let digits = std::str::from_utf8(message.get(at..at + DIGITS)?).ok()?;
-        let number: u64 = digits.parse().ok()?;
-        let slot = self.slot(number).load(Ordering::Acquire);
-        let made = slot & ((1 << TIME_BITS) - 1);
-        (made > 0 && slot >> TIME_BITS == number).then(|| self.micros(now).saturating_sub(made))
+    /// The change with this mark will be made. A message that tells of it before [`made`](Self::made)
+    /// says when has an age of nothing.
+    pub fn expect(&self, number: u64) {
+        let number = number % 10_u64.pow(DIGITS as u32);
+        self.slot(number).store(number << TIME_BITS, Ordering::Release);
     }
 
-    /// At least one, since none is of what was never made.
+    /// The number of the mark in a message, if it has one.
+    #[must_use]
+    pub fn number(&self, message: &[u8]) -> Option<u64> {
+        let at = self.finder.find(message)? + PREFIX.len();
+        let digits = std::str::from_utf8(message.get(at..at + DIGITS)?).ok()?;
+        digits.parse().ok()
+    }
+
+    /// How many microseconds ago the change that a message tells of was made, if it tells of one.
+    #[must_use]
+    pub fn age(&self, message: &[u8], now: Instant) -> Option<u64> {
+        // Slots that were never used have the number 0.
+        let number = self.number(message).filter(|number| *number > 0)?;
+        let slot = self.slot(number).load(Ordering::Acquire);
+        let made = slot & ((1 << TIME_BITS) - 1);
+        let is_expected = made == 0;
+        (slot >> TIME_BITS == number)
+            .then(|| if is_expected { 0 } else { self.micros(now).saturating_sub(made) })
+    }
+
+    /// At least one, since 0 says that the change is still to be made.
     fn micros(&self, at: Instant) -> u64 {
         let micros = at.saturating_duration_since(self.began).as_micros();
         u64::try_from(micros).unwrap_or(u64::MAX).clamp(1, (1 << TIME_BITS) - 1)
@@ -83,9 +99,13 @@ mod tests {
         let age = marks.age(message.as_bytes(), later).unwrap();
         assert!((5_000..5_000_000).contains(&age), "{age}");
         assert_eq!(marks.age(b"mark-00000008", later), None, "it was not made");
+        marks.expect(8);
+        assert_eq!(marks.age(b"mark-00000008", later), Some(0), "it is about to be made");
+        assert_eq!(marks.number(b"x mark-00000008"), Some(8));
         marks.made(7 + REMEMBERED, Instant::now());
         assert_eq!(marks.age(message.as_bytes(), later), None, "another has taken its place");
-        for text in ["", "mark-", "mark-0000000", "mark-0000000x", "mork-00000007"] {
+        for text in ["", "mark-", "mark-0000000", "mark-00000000", "mark-0000000x", "mork-00000007"]
+        {
             assert_eq!(marks.age(text.as_bytes(), later), None, "{text}");
         }
     }

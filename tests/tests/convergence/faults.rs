@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use ddp_examples::Cluster;
-use ddp_examples::cluster::ShutdownMode;
+use ddp_cluster::{Cluster, ShutdownMode};
 use ddp_tests::Dice;
 use ddp_tests::proxy::Network;
 

@@ -1,6 +1,6 @@
 //! The types of columns: what their values are, what they are asked, and what memory must decide.
 
-use ddp_postgres::table;
+use ddp_postgres::Table;
 use ddp_server::query::Value;
 use ddp_tests::Dice;
 
@@ -324,6 +324,6 @@ pub(crate) fn json_constant(dice: &mut Dice) -> Value {
 }
 
 /// The table as it is published.
-pub(crate) fn published(name: &str) -> table::Table {
-    table::Table::new(name)
+pub(crate) fn published(name: &str) -> Table {
+    Table::new(name)
 }

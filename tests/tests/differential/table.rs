@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ddp_postgres::schema::{self, Layout, SESSION_OPTIONS};
+use ddp_postgres::testing::schema::{self, Layout, SESSION_OPTIONS};
 use ddp_tests::Dice;
 use tokio_postgres::{Client, NoTls};
 

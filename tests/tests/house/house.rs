@@ -155,6 +155,20 @@ impl<'a> House<'a> {
         .collect()
     }
 
+    /// Sources that belong to no module, and so were not looked at.
+    pub(crate) fn unread(&self, folders: &[(&str, &str)]) -> Vec<String> {
+        let sources = folders.iter().flat_map(|(_, folder)| self.tree.of(folder));
+        let sources = sources.map(|(path, _)| path).filter(|path| path.ends_with(".rs"));
+        let is_read = |path: &str| self.crates.files.iter().any(|file| file.path == path);
+        let is_left_out = |path: &str| {
+            is_test(path)
+                || self.crates.tests.iter().any(|module| {
+                    path.strip_prefix(module).is_some_and(|rest| rest.starts_with(['.', '/']))
+                })
+        };
+        sources.filter(|path| !is_left_out(path) && !is_read(path)).map(str::to_owned).collect()
+    }
+
     /// `impl` blocks outside of their type's room, and exceptions that nothing needs.
     pub(crate) fn wrong_impls(&self, except: &[(&str, &str, &str)]) -> Vec<String> {
         let mut found = BTreeSet::new();
@@ -230,6 +244,7 @@ impl<'a> House<'a> {
                 RULES.iter().flat_map(|rule| self.wrong_arrows(rule)).collect(),
             ),
             ("paths that lead nowhere", self.unresolved()),
+            ("files that no module has", self.unread(&CRATES)),
             ("circles", self.wrong_circles(CIRCLES)),
             (
                 "foreign crates",

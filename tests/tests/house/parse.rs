@@ -53,6 +53,8 @@ pub(crate) struct File {
 pub(crate) struct Crates {
     pub(crate) files: Vec<File>,
     pub(crate) modules: Vec<Module>,
+    /// The files and folders, without their ending, of modules that are there only for tests.
+    pub(crate) tests: Vec<String>,
     /// The outermost module of each crate.
     pub(crate) roots: HashMap<String, usize>,
 }
@@ -118,6 +120,9 @@ impl Reader<'_> {
         for item in items {
             if is_for_tests(attributes(&item)) {
                 self.lines.leave_out(&item);
+                if let Item::Mod(item) = &item {
+                    self.crates.tests.push(format!("{}/{}", self.inner, item.ident));
+                }
                 continue;
             }
             match item {
@@ -142,24 +147,25 @@ impl Reader<'_> {
     fn child(&mut self, item: syn::ItemMod) -> Result<(), String> {
         let name = item.ident.to_string();
         let inner = format!("{}/{name}", self.inner);
-        let child = if let Some((_, items)) = item.content {
+        if let Some((_, items)) = item.content {
             let file = self.crates.modules[self.module].file;
             let parent = Some(self.module);
             let child = self.crates.add(Module { file, parent, ..Module::default() });
+            self.crates.modules[self.module].children.insert(name, child);
             let (crates, tree) = (&mut *self.crates, self.tree);
-            Reader { crates, tree, module: child, inner, lines: self.lines }.items(items)?;
-            child
-        } else {
-            let paths = [format!("{inner}.rs"), format!("{inner}/mod.rs")];
-            let Some(path) = paths.iter().find(|path| self.tree.get(path).is_some()) else {
-                return Err(format!("there is neither {} nor {}", paths[0], paths[1]));
-            };
-            if is_test(path) {
-                return Ok(());
-            }
-            self.crates.read_file(self.tree, path, Some(self.module))?
-        };
-        self.crates.modules[self.module].children.insert(name, child);
+            return Reader { crates, tree, module: child, inner, lines: self.lines }.items(items);
+        }
+        let usual = [format!("{inner}.rs"), format!("{inner}/mod.rs")];
+        let usual = usual.into_iter().find(|path| self.tree.get(path).is_some());
+        let other = other_path(&item.attrs).map(|other| format!("{}/{other}", self.inner));
+        if usual.is_none() && other.is_none() {
+            return Err(format!("there is neither {inner}.rs nor {inner}/mod.rs"));
+        }
+        // Both are there if a feature decides which of them is the module; the first gives the names.
+        for path in usual.into_iter().chain(other).filter(|path| !is_test(path)) {
+            let child = self.crates.read_file(self.tree, &path, Some(self.module))?;
+            self.crates.modules[self.module].children.entry(name.clone()).or_insert(child);
+        }
         Ok(())
     }
 
@@ -312,6 +318,23 @@ fn is_for_tests(attributes: &[Attribute]) -> bool {
         };
         let tokens = list.tokens.to_string().replace(' ', "");
         list.path.is_ident("cfg") && (tokens == "test" || tokens.starts_with("all(test,"))
+    })
+}
+
+/// The file that a `path` attribute names, perhaps only under some condition.
+fn other_path(attributes: &[Attribute]) -> Option<String> {
+    attributes.iter().find_map(|attribute| match &attribute.meta {
+        syn::Meta::NameValue(pair) if pair.path.is_ident("path") => match &pair.value {
+            syn::Expr::Lit(syn::ExprLit { lit: syn::Lit::Str(path), .. }) => Some(path.value()),
+            _ => None,
+        },
+        syn::Meta::List(list) if list.path.is_ident("cfg_attr") => {
+            let tokens: Vec<String> =
+                list.tokens.clone().into_iter().map(|token| token.to_string()).collect();
+            let at = tokens.windows(2).position(|pair| pair == ["path", "="])?;
+            Some(tokens.get(at + 2)?.trim_matches('"').to_owned())
+        }
+        _ => None,
     })
 }
 

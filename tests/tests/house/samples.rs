@@ -94,6 +94,26 @@ fn what_a_macro_makes_is_found_and_what_leads_nowhere_is_told() {
 }
 
 #[test]
+fn a_module_may_have_two_files() {
+    let lib = "#[cfg_attr(not(feature = \"x\"), path = \"without.rs\")] mod two; mod one;";
+    let one = "use crate::two::Two; pub struct One(Two);";
+    let without = "use crate::one::One; pub struct Two(One);";
+    let files = [("one.rs", one), ("two.rs", "pub struct Two;"), ("without.rs", without)];
+    let lib = format!("{lib} #[cfg(test)] mod fixture;");
+    let others = [("lost.rs", ""), ("fixture.rs", "")];
+    let tree = tree(&lib, &[&files[..], &others[..]].concat());
+    let house = house(&tree);
+    let arrows: Vec<_> = house.wrong_arrows(&Rule {
+        because: "no",
+        from: &["a/src/without.rs"],
+        to: &["a/src/one.rs"],
+        except: &[],
+    });
+    assert_eq!(arrows, ["no: a/src/without.rs names One of a/src/one.rs"]);
+    assert_eq!(house.unread(&[("a", "a")]), ["a/src/lost.rs"]);
+}
+
+#[test]
 fn tests_are_left_out() {
     let one = "use crate::two::Two; pub struct One(Two);";
     let two =

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
-use std::task::Waker;
+use std::sync::atomic::AtomicUsize;
+use std::task::{Wake, Waker};
 
 use ddp_core::merge_box::Direct;
 use ddp_core::{Delta, Document, DocumentId, Snapshot};
@@ -108,13 +109,12 @@ fn many_deltas_take_no_room() {
 fn what_was_mailed_before_the_end_is_handed_over_with_it() {
     let (_, call) = keys();
     let mailbox = Mailbox::new(4, 8, Arc::default());
-    let cx = Context::from_waker(Waker::noop());
     let mut mail = VecDeque::new();
-    assert!(mailbox.poll_end(&cx, &mut mail).is_pending());
+    assert_eq!(mailbox.take_end(&mut mail), None);
     mailbox.push(Mail::Updated(call));
     mailbox.request_end();
     mailbox.push(Mail::MethodUnblocked(call));
-    assert!(mailbox.poll_end(&cx, &mut mail).is_ready());
+    assert_eq!(mailbox.take_end(&mut mail), Some(EndReason::Requested));
     assert!(matches!(mail.make_contiguous(), [Mail::Updated(_)]), "{mail:?}");
 }
 
@@ -130,15 +130,14 @@ fn steps_that_cannot_be_left_out_are_bounded_by_the_end_of_the_connection() {
     for delta in &steps[4..8] {
         mailbox.push(Mail::Exact(subscriptions[0], Arc::clone(delta)));
     }
-    let cx = Context::from_waker(Waker::noop());
     let mut mail = VecDeque::new();
-    assert!(mailbox.poll_end(&cx, &mut mail).is_pending());
+    assert_eq!(mailbox.take_end(&mut mail), None);
     let id = DocumentId::from_string("a");
     let (before, after, place) = (None, None, None);
     let direct = Direct { collection: "tasks".into(), id, before, after, place };
     mailbox.push(Mail::Direct(subscriptions[1], Box::new(direct)));
     mailbox.push(Mail::Updated(call));
-    assert_eq!(mailbox.poll_end(&cx, &mut mail), Poll::Ready(EndReason::Behind));
+    assert_eq!(mailbox.take_end(&mut mail), Some(EndReason::Behind));
     assert!(mail.is_empty());
 }
 
@@ -194,4 +193,37 @@ fn a_closed_mailbox_takes_nothing() {
     mailbox.close();
     mailbox.push(Mail::Updated(call));
     assert!(take(&mailbox).is_empty());
+}
+
+#[derive(Default)]
+struct Wakes(AtomicUsize);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn the_task_is_woken_while_it_rests_and_misses_nothing_that_comes_before() {
+    let (_, call) = keys();
+    let mailbox = Mailbox::new(4, 8, Arc::default());
+    let wakes = Arc::new(Wakes::default());
+    let waker = Waker::from(Arc::clone(&wakes));
+    let count = || wakes.0.load(Ordering::SeqCst);
+    assert!(mailbox.rest(&waker, true));
+    mailbox.push(Mail::Updated(call));
+    assert_eq!(count(), 1);
+    mailbox.attend();
+    assert_eq!(take(&mailbox).len(), 1);
+    mailbox.push(Mail::Updated(call));
+    assert_eq!(count(), 1, "it is at it");
+    assert!(!mailbox.rest(&waker, true), "there is mail");
+    assert!(mailbox.rest(&waker, false), "but it takes none");
+    mailbox.attend();
+    mailbox.request_end();
+    assert_eq!(count(), 1);
+    assert!(!mailbox.rest(&waker, false), "the end is seen even so");
+    mailbox.attend();
+    assert_eq!(mailbox.take_end(&mut VecDeque::new()), Some(EndReason::Requested));
 }

@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 
 use super::quote;
-use crate::transport::framing::text_frame;
+use crate::transport::Framing;
 
 /// `o`: the session is open.
 pub(super) fn open_frame() -> Bytes {
@@ -22,7 +22,7 @@ pub(super) fn heartbeat_frame() -> Bytes {
 pub(super) fn close_frame(code: u16, reason: &str) -> Bytes {
     let text = close_text(code, reason);
     let text = std::str::from_utf8(&text).expect("quoting keeps UTF-8");
-    text_frame(text)
+    Framing::raw(None).encode([text])
 }
 
 /// The same without WebSocket framing.
@@ -203,7 +203,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::transport::Framing;
 
     /// All messages of a frame, and whether it was sound to its end.
     fn decode(text: &str) -> (Vec<String>, bool) {
@@ -280,6 +279,10 @@ mod tests {
         assert_eq!(messages[1], "c");
     }
 
+    fn text_frame(text: &str) -> Bytes {
+        Framing::raw(None).encode([text])
+    }
+
     #[test]
     fn server_frames() {
         assert_eq!(open_frame(), text_frame("o"));
@@ -292,9 +295,10 @@ mod tests {
     fn messages_are_taken_out_of_frames_of_any_size() {
         for length in [0, 1, 110, 125, 126, 1000, 65_530, 70_000] {
             let text = "x".repeat(length);
-            let first = Framing::SockJs.encode([text.as_str(), "\u{1f600}"]);
+            let sockjs = Framing::raw(None).in_sockjs();
+            let first = sockjs.encode([text.as_str(), "\u{1f600}"]);
             let mut frames = BytesMut::from(&first[..]);
-            frames.extend_from_slice(&Framing::SockJs.encode(["last"]));
+            frames.extend_from_slice(&sockjs.encode(["last"]));
             let mut frames = frames.freeze();
             let expected = format!(r#""{text}","\ud83d\ude00""#);
             assert_eq!(split_messages(&mut frames), Some(Bytes::from(expected)), "{length}");

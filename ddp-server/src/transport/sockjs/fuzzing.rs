@@ -46,7 +46,7 @@ pub fn form_value(form: &str, name: &str) -> Option<String> {
 
 /// Messages as one frame that all transports of HTTP share, taken out of WebSocket's.
 pub fn write(messages: &[&str]) -> Option<Bytes> {
-    let mut frames = Framing::SockJs.encode(messages.iter().copied());
+    let mut frames = Framing::raw(None).in_sockjs().encode(messages.iter().copied());
     let mut frame = BytesMut::from(&b"a["[..]);
     frame.put_slice(&split_messages(&mut frames)?);
     frame.put_u8(b']');

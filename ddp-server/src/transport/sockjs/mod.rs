@@ -2,7 +2,7 @@
 //!
 //! A session over WebSocket lives as long as its socket ([`SockJs`]). All other transports move
 //! the same frames by HTTP requests, between which the session waits in a store
-//! ([`Mount`], [`Polling`]).
+//! ([`Polling`]).
 
 mod form;
 mod frame;
@@ -14,16 +14,18 @@ mod options;
 mod pages;
 mod path;
 mod polling;
+mod protocol;
 mod quote;
 mod receiver;
+mod routes;
 mod session;
 mod store;
 mod websocket;
 mod wire;
 
-pub(crate) use self::mount::Mount;
 pub use self::options::Options;
-pub(crate) use self::path::Endpoint;
 pub(crate) use self::polling::Polling;
+pub use self::protocol::Protocol;
 pub(crate) use self::quote::quote;
+pub(crate) use self::routes::router;
 pub(crate) use self::websocket::SockJs;

@@ -24,11 +24,11 @@ use super::pages::Iframe;
 use super::path::Access;
 use super::path::Endpoint;
 use super::polling::Polling;
+use super::protocol::Protocol;
 use super::receiver::Receiver;
 use super::store::Store;
 use super::wire::Callback;
 use super::wire::Wire;
-use crate::transport::Protocol;
 
 const PAYLOAD_EXPECTED: &str = "Payload expected.";
 const BROKEN_JSON: &str = "Broken JSON encoding.";

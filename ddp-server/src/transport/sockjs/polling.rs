@@ -37,7 +37,7 @@ impl Transport for Polling {
     }
 
     fn framing(&self) -> Framing {
-        Framing::SockJs
+        Framing::raw(None).in_sockjs()
     }
 
     fn queue(&mut self, frames: Bytes) {

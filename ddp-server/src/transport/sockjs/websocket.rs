@@ -3,6 +3,7 @@
 use std::{
     io,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -12,7 +13,7 @@ use tokio::{
 };
 
 use super::frame::{Broken, ClientFrame, close_frame, heartbeat_frame, open_frame};
-use crate::transport::{Framing, Transport, TransportConfig, TransportError, websocket::WebSocket};
+use crate::transport::{Framing, Transport, TransportError, websocket::WebSocket};
 
 /// A SockJS session that lives as long as its WebSocket.
 #[derive(Debug)]
@@ -27,13 +28,13 @@ impl<Io> SockJs<Io>
 where
     Io: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    /// Opens the session: `o` is the first frame to be sent.
+    /// Opens the session: `o` is the first frame to be sent, and after each period without another
+    /// comes a heartbeat.
     ///
     /// # Panics
     ///
-    /// Outside a tokio runtime with timers, or with a heartbeat of zero.
-    pub(crate) fn new(mut socket: WebSocket<Io>, config: &TransportConfig) -> Self {
-        let period = config.sockjs.heartbeat;
+    /// Outside a tokio runtime with timers, or with a period of zero.
+    pub(crate) fn new(mut socket: WebSocket<Io>, period: Duration) -> Self {
         let mut heartbeat = interval_at(Instant::now() + period, period);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         socket.queue(open_frame());

@@ -4,7 +4,7 @@ use bytes::BufMut;
 use bytes::Bytes;
 use bytes::BytesMut;
 
-use crate::transport::Protocol;
+use super::protocol::Protocol;
 
 /// The head of the endless page, up to the name of the object to call, which is sockjs-node's.
 const PAGE_HEAD: &str = "<!doctype html>\n<html><head>\n  \

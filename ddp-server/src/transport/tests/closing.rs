@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, frame::coding::CloseCode};
 
 use super::*;
-use crate::transport::{Violation, framing::text_frame, sockjs::SockJs};
+use crate::transport::Violation;
 
 #[tokio::test]
 async fn the_clients_code_is_echoed() {
@@ -64,14 +64,6 @@ async fn the_server_closes_with_code_and_reason() {
     assert_eq!(next_close(&mut raw).await, (1001, "restart".to_owned()));
     assert!(raw.next().await.is_none());
     assert!(matches!(ended.recv().await, Some(Ok(()))));
-
-    let mut sockjs = connect(addr, "/sockjs/000/abcdefgh/websocket").await;
-    assert_eq!(next_text(&mut sockjs).await, "o");
-    assert_eq!(next_text(&mut sockjs).await, r#"a["last words"]"#);
-    assert_eq!(next_text(&mut sockjs).await, r#"c[1001,"restart"]"#);
-    assert_eq!(next_close(&mut sockjs).await, (1001, "restart".to_owned()));
-    assert!(sockjs.next().await.is_none());
-    assert!(matches!(ended.recv().await, Some(Ok(()))));
 }
 
 #[tokio::test]
@@ -116,25 +108,11 @@ async fn faults_are_told_to_the_client() {
 }
 
 #[tokio::test]
-async fn broken_sockjs_framing_closes_like_sockjs_node() {
-    let (addr, mut ended) = serve_echo(TransportConfig::default()).await;
-    for broken in ["[", "{}", "x", r#"["sound"#] {
-        let mut client = connect(addr, "/sockjs/000/abcdefgh/websocket").await;
-        assert_eq!(next_text(&mut client).await, "o");
-        send(&mut client, Message::text(broken)).await;
-        assert_eq!(next_close(&mut client).await, (3000, "Broken framing.".to_owned()));
-        assert!(client.next().await.is_none());
-        let end = ended.recv().await;
-        assert!(matches!(end, Some(Err(TransportError::SockJsFraming))));
-    }
-}
-
-#[tokio::test]
 async fn closing_ends_while_both_sides_are_stuck_in_writing() {
     let (mut socket, mut client) = pipe(1024).await;
     let text = "x".repeat(100_000);
     for _ in 0..10 {
-        socket.queue(text_frame(&text));
+        socket.queue(RAW.encode([text.as_str()]));
     }
     socket.close(1000, "done");
     let server = tokio::spawn(async move { closed(&mut socket).await });
@@ -201,13 +179,4 @@ async fn nothing_is_received_after_the_end() {
     let error = recv(&mut socket).await;
     assert!(matches!(error, Err(TransportError::Violation(Violation::ReservedOpcode(3)))));
     assert!(matches!(recv(&mut socket).await, Ok(None)));
-
-    let (server, mut client) = duplex(4096);
-    let socket = WebSocket::new(server, Default::default(), 1000);
-    let mut sockjs = SockJs::new(socket, &TransportConfig::default());
-    let bytes = b"\x81\x89\0\0\0\0[\"a\",\"b\"]";
-    client.write_all(bytes).await.expect("an open pipe");
-    assert!(matches!(recv(&mut sockjs).await, Ok(Some(text)) if text == "a"));
-    sockjs.close(1000, "");
-    assert!(matches!(recv(&mut sockjs).await, Ok(None)), "b is dropped");
 }

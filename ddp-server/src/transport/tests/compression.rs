@@ -4,7 +4,7 @@ use flate2::{Compress, Decompress, FlushCompress, FlushDecompress};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
-use crate::config::Compression;
+use crate::transport::Compression;
 
 const ANSWER: &str = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
 
@@ -114,9 +114,9 @@ fn json(length: usize) -> String {
 }
 
 #[tokio::test]
-async fn both_endpoints_negotiate_and_echo() {
+async fn the_endpoint_negotiates_and_echoes() {
     let (addr, _) = serve_echo(TransportConfig::default()).await;
-    for path in ["/websocket", "/websocket/", "/sockjs/websocket"] {
+    for path in ["/websocket", "/websocket/"] {
         let (mut client, answer) = Wire::open(addr, path, "permessage-deflate").await;
         assert_eq!(answer.as_deref(), Some(ANSWER));
         let text = json(5000);
@@ -128,6 +128,18 @@ async fn both_endpoints_negotiate_and_echo() {
         client.send(0xc1, &deflate(6, b"short")).await;
         assert_eq!(client.message().await, (false, "short".to_owned()));
     }
+}
+
+#[cfg(feature = "sockjs")]
+#[tokio::test]
+async fn sockjs_negotiates_and_echoes() {
+    let (addr, _) = serve_echo(TransportConfig::default()).await;
+    let (mut client, answer) = Wire::open(addr, "/sockjs/websocket", "permessage-deflate").await;
+    assert_eq!(answer.as_deref(), Some(ANSWER));
+    let text = json(5000);
+    client.send(0xc1, &deflate(6, text.as_bytes())).await;
+    assert_eq!(client.message().await, (true, text));
+
     let path = "/sockjs/000/abcdefgh/websocket";
     let (mut client, answer) = Wire::open(addr, path, "permessage-deflate").await;
     assert_eq!(answer.as_deref(), Some(ANSWER));
@@ -247,14 +259,12 @@ async fn faults_close_with_their_code() {
 
 #[tokio::test]
 async fn compression_can_be_off_or_eager() {
-    let off = TransportConfig { compression: None, ..TransportConfig::default() };
+    let off = TransportConfig { deflate: None, ..TransportConfig::default() };
     let (addr, _) = serve_echo(off).await;
-    for path in ["/websocket", "/sockjs/000/abcdefgh/websocket"] {
-        let (_, answer) = Wire::open(addr, path, "permessage-deflate").await;
-        assert_eq!(answer, None);
-    }
+    let (_, answer) = Wire::open(addr, "/websocket", "permessage-deflate").await;
+    assert_eq!(answer, None);
     let eager = Compression { level: 9, message_bytes_min: 0 };
-    let eager = TransportConfig { compression: Some(eager), ..TransportConfig::default() };
+    let eager = TransportConfig { deflate: Some(eager.into()), ..TransportConfig::default() };
     let (addr, _) = serve_echo(eager).await;
     let (mut client, _) = Wire::open(addr, "/websocket", "permessage-deflate").await;
     client.send(0x81, &[b'x'; 30]).await;

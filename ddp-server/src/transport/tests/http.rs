@@ -24,33 +24,25 @@ fn app() -> Router {
     })
 }
 
-#[tokio::test]
-async fn statuses_and_texts() {
-    const UPGRADE: &str = "Can \"Upgrade\" only to \"WebSocket\".";
-    const NO_WEBSOCKET: &str = "Not a valid websocket request";
-    const MISSING: &str = "404 Error: Page not found\n";
-    let table = [
-        ("GET", "/sockjs", 200, "Welcome to SockJS!\n"),
-        ("GET", "/sockjs/", 200, "Welcome to SockJS!\n"),
-        ("POST", "/sockjs/", 405, ""),
-        ("POST", "/sockjs/info", 405, ""),
-        ("OPTIONS", "/sockjs/info", 204, ""),
-        ("GET", "/sockjs/nothing", 404, MISSING),
-        ("GET", "/sockjs/info/more", 404, MISSING),
-        ("GET", "/sockjs/a.b/c/websocket", 404, MISSING),
-        ("GET", "/sockjs//c/websocket", 404, MISSING),
-        ("GET", "/websocket", 400, NO_WEBSOCKET),
-        ("GET", "/websocket/", 400, NO_WEBSOCKET),
-        ("GET", "/sockjs/websocket", 400, NO_WEBSOCKET),
-        ("GET", "/sockjs/000/abcdefgh/websocket", 400, UPGRADE),
-        ("POST", "/websocket", 405, ""),
-        ("POST", "/sockjs/000/abcdefgh/websocket", 405, ""),
-    ];
+/// That requests are answered with these statuses and texts.
+async fn assert_answers(table: &[(&str, &str, u16, &str)]) {
     for (method, path, status, text) in table {
         let (found, headers, body) = answer(app(), method, path).await;
-        assert_eq!((found.as_u16(), body.as_str()), (status, text), "{method} {path}");
-        assert_eq!(status == 405, headers.contains_key(header::ALLOW), "{path}");
+        assert_eq!((found.as_u16(), body.as_str()), (*status, *text), "{method} {path}");
+        assert_eq!(*status == 405, headers.contains_key(header::ALLOW), "{path}");
     }
+}
+
+const NO_WEBSOCKET: &str = "Not a valid websocket request";
+
+#[tokio::test]
+async fn statuses_and_texts() {
+    assert_answers(&[
+        ("GET", "/websocket", 400, NO_WEBSOCKET),
+        ("GET", "/websocket/", 400, NO_WEBSOCKET),
+        ("POST", "/websocket", 405, ""),
+    ])
+    .await;
 }
 
 #[tokio::test]
@@ -63,19 +55,11 @@ async fn other_paths_are_left_to_the_application() {
     }
 }
 
+#[cfg(not(feature = "sockjs"))]
 #[tokio::test]
-async fn info_is_json_below_any_prefix() {
-    for (app, path) in [
-        (app(), "/sockjs/info?t=123"),
-        (app(), "/sockjs/info/"),
-        (Router::new().nest("/prefix", app()), "/prefix/sockjs/info"),
-    ] {
-        let (status, headers, body) = answer(app, "GET", path).await;
-        assert_eq!(status, StatusCode::OK, "{path}");
-        let json = "application/json; charset=UTF-8";
-        assert_eq!(headers[header::CONTENT_TYPE], json);
-        let body: serde_json::Value = serde_json::from_str(&body).expect("JSON");
-        assert_eq!(body["websocket"], true);
+async fn sockjs_is_left_to_the_application() {
+    for path in ["/sockjs", "/sockjs/info", "/sockjs/websocket"] {
+        assert_answers(&[("GET", path, 404, "")]).await;
     }
 }
 
@@ -92,4 +76,46 @@ async fn a_nested_router_tells_the_whole_path() {
     tokio::spawn(async move { axum::serve(listener, app).await });
     let _client = connect(addr, "/prefix/websocket").await;
     assert_eq!(described.recv().await.as_deref(), Some("/prefix/websocket"));
+}
+
+#[cfg(feature = "sockjs")]
+mod sockjs {
+    use super::*;
+
+    #[tokio::test]
+    async fn statuses_and_texts() {
+        const UPGRADE: &str = "Can \"Upgrade\" only to \"WebSocket\".";
+        const MISSING: &str = "404 Error: Page not found\n";
+        assert_answers(&[
+            ("GET", "/sockjs", 200, "Welcome to SockJS!\n"),
+            ("GET", "/sockjs/", 200, "Welcome to SockJS!\n"),
+            ("POST", "/sockjs/", 405, ""),
+            ("POST", "/sockjs/info", 405, ""),
+            ("OPTIONS", "/sockjs/info", 204, ""),
+            ("GET", "/sockjs/nothing", 404, MISSING),
+            ("GET", "/sockjs/info/more", 404, MISSING),
+            ("GET", "/sockjs/a.b/c/websocket", 404, MISSING),
+            ("GET", "/sockjs//c/websocket", 404, MISSING),
+            ("GET", "/sockjs/websocket", 400, NO_WEBSOCKET),
+            ("GET", "/sockjs/000/abcdefgh/websocket", 400, UPGRADE),
+            ("POST", "/sockjs/000/abcdefgh/websocket", 405, ""),
+        ])
+        .await;
+    }
+
+    #[tokio::test]
+    async fn info_is_json_below_any_prefix() {
+        for (app, path) in [
+            (app(), "/sockjs/info?t=123"),
+            (app(), "/sockjs/info/"),
+            (Router::new().nest("/prefix", app()), "/prefix/sockjs/info"),
+        ] {
+            let (status, headers, body) = answer(app, "GET", path).await;
+            assert_eq!(status, StatusCode::OK, "{path}");
+            let json = "application/json; charset=UTF-8";
+            assert_eq!(headers[header::CONTENT_TYPE], json);
+            let body: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+            assert_eq!(body["websocket"], true);
+        }
+    }
 }

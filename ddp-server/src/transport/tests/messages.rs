@@ -1,4 +1,4 @@
-//! Messages through the routes, with and without SockJS framing.
+//! Messages through the routes.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use super::*;
 #[tokio::test]
 async fn raw_messages_come_back_in_order() {
     let (addr, _) = serve_echo(TransportConfig::default()).await;
-    for path in ["/websocket", "/websocket/", "/sockjs/websocket", "/websocket?x=1"] {
+    for path in ["/websocket", "/websocket/", "/websocket?x=1"] {
         let mut client = connect(addr, path).await;
         for text in ["first", "", "h\u{e9}llo \u{1f600}", r#"{"msg":"connect"}"#] {
             send(&mut client, Message::text(text)).await;
@@ -66,26 +66,6 @@ async fn a_mebibyte_comes_back() {
     let mut raw = connect(addr, "/websocket").await;
     send(&mut raw, Message::text(&text)).await;
     assert_eq!(next_text(&mut raw).await, text);
-
-    let mut sockjs = connect(addr, "/sockjs/000/abcdefgh/websocket").await;
-    assert_eq!(next_text(&mut sockjs).await, "o");
-    send(&mut sockjs, Message::text(format!("[\"{text}\"]"))).await;
-    assert_eq!(next_text(&mut sockjs).await, format!("a[\"{text}\"]"));
-}
-
-#[tokio::test]
-async fn sockjs_messages_come_back_framed() {
-    let (addr, _) = serve_echo(TransportConfig::default()).await;
-    let mut client = connect(addr, "/sockjs/000/abcdefgh/websocket").await;
-    assert_eq!(next_text(&mut client).await, "o");
-    for ignored in ["", "[]"] {
-        send(&mut client, Message::text(ignored)).await;
-    }
-    send(&mut client, Message::text(r#"["one","two \ud83d\ude00"]"#)).await;
-    assert_eq!(next_text(&mut client).await, r#"a["one"]"#);
-    assert_eq!(next_text(&mut client).await, r#"a["two \ud83d\ude00"]"#);
-    send(&mut client, Message::text(r#""single""#)).await;
-    assert_eq!(next_text(&mut client).await, r#"a["single"]"#);
 }
 
 #[tokio::test]
@@ -101,23 +81,6 @@ async fn pings_are_answered_among_messages() {
 }
 
 #[tokio::test]
-async fn shared_frames_reach_clients_of_either_framing() {
-    let messages = ["one", "two"];
-    let addr = serve(TransportConfig::default(), move |mut transport, _| async move {
-        transport.queue(transport.framing().encode(messages));
-        let end = echo(&mut transport).await;
-        assert!(end.is_ok());
-    })
-    .await;
-    let mut raw = connect(addr, "/websocket").await;
-    assert_eq!(next_text(&mut raw).await, "one");
-    assert_eq!(next_text(&mut raw).await, "two");
-    let mut sockjs = connect(addr, "/sockjs/1/2/websocket").await;
-    assert_eq!(next_text(&mut sockjs).await, "o");
-    assert_eq!(next_text(&mut sockjs).await, r#"a["one","two"]"#);
-}
-
-#[tokio::test]
 async fn the_connection_is_described() {
     let (infos, mut described) = mpsc::unbounded_channel();
     let addr = serve(TransportConfig::default(), move |_, info| {
@@ -125,9 +88,7 @@ async fn the_connection_is_described() {
         async {}
     })
     .await;
-    let mut request = format!("ws://{addr}/sockjs/000/abcdefgh/websocket?t=1")
-        .into_client_request()
-        .expect("a URL");
+    let mut request = format!("ws://{addr}/websocket?t=1").into_client_request().expect("a URL");
     let forwarded = HeaderValue::from_static("192.0.2.1");
     request.headers_mut().insert("x-forwarded-for", forwarded);
     let client = connect_async(request).await.expect("a WebSocket").0;
@@ -136,9 +97,9 @@ async fn the_connection_is_described() {
     };
     let info = described.recv().await.expect("a description");
     assert_eq!(info.remote_addr, stream.local_addr().ok());
-    assert_eq!(info.path, "/sockjs/000/abcdefgh/websocket");
+    assert_eq!(info.path, "/websocket");
     assert_eq!(info.headers.get("x-forwarded-for"), Some("192.0.2.1"));
-    assert_eq!(info.protocol, Protocol::WebSocket);
+    assert_eq!(info.protocol, "websocket-raw");
 }
 
 const REQUEST: &[u8] = b"GET /websocket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\n\
@@ -156,6 +117,24 @@ async fn frames_sent_along_with_the_request_are_not_lost() {
     stream.read_to_end(&mut answer).await.expect("an orderly end");
     assert!(answer.starts_with(b"HTTP/1.1 101 "));
     assert!(answer.ends_with(b"\r\n\r\n\x81\x05Hello\x88\0"), "{answer:x?}");
+}
+
+#[cfg(not(feature = "compression"))]
+#[tokio::test]
+async fn an_offer_of_compression_is_not_taken() {
+    let (addr, _) = serve_echo(TransportConfig::default()).await;
+    let mut stream = TcpStream::connect(addr).await.expect("a connection");
+    let head = REQUEST.strip_suffix(b"\r\n").expect("the end of a head");
+    // A compressed frame all the same.
+    let rest = b"Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n\xc1\x81\0\0\0\0x";
+    stream.write_all(&[head, rest].concat()).await.expect("an open connection");
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"Protocol error") {
+        answer.push(stream.read_u8().await.expect("a close frame"));
+    }
+    assert!(answer.ends_with(b"\r\n\r\n\x88\x10\x03\xeaProtocol error"));
+    let answer = String::from_utf8_lossy(&answer).to_ascii_lowercase();
+    assert!(answer.starts_with("http/1.1 101 ") && !answer.contains("extensions"), "{answer}");
 }
 
 /// Upgrades over a stream served by hyper itself, and says what the transport looks like.

@@ -2,11 +2,14 @@
 //! needs to fill a buffer or to stop the clock.
 
 mod closing;
+#[cfg(feature = "compression")]
 mod compression;
 mod http;
 mod messages;
-mod polling;
+#[cfg(feature = "sockjs")]
+pub(crate) mod polling;
 mod pressure;
+#[cfg(feature = "sockjs")]
 mod sockjs;
 
 use std::{future::poll_fn, io, net::SocketAddr, time::Duration};
@@ -23,13 +26,15 @@ use tokio_tungstenite::{
 };
 
 use super::{
-    AnyTransport, Protocol, Transport, TransportConfig, TransportError,
-    routes::{ConnectionInfo, router},
-    websocket::WebSocket,
+    AnyTransport, Framing, Transport, TransportConfig, TransportError, open::ConnectionInfo,
+    routes::router, websocket::WebSocket,
 };
 
 /// Bounds what would otherwise hang when it fails.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Each message in a frame of its own, as it is.
+const RAW: Framing = Framing::raw(None);
 
 type Client<Io = MaybeTlsStream<TcpStream>> = WebSocketStream<Io>;
 

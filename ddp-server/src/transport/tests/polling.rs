@@ -10,13 +10,13 @@ use tokio::time::{Instant, sleep, timeout};
 use tower::ServiceExt;
 
 use super::*;
-use crate::sockjs::{self, Options};
+use crate::transport::sockjs::Options;
 
 mod closed;
 
 /// Meteor's.
 const HEARTBEAT: Duration = Duration::from_secs(45);
-const DISCONNECT_DELAY: Duration = Duration::from_secs(60);
+pub(crate) const DISCONNECT_DELAY: Duration = Duration::from_secs(60);
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -26,7 +26,7 @@ const BUSY: &str = "c[2010,\"Another connection still open\"]\n";
 
 /// The clients' side of an endpoint.
 #[derive(Clone)]
-struct Clients(Router);
+pub(crate) struct Clients(pub(crate) Router);
 
 /// An endpoint, and the transports that it has opened.
 fn endpoint(config: TransportConfig) -> (Clients, mpsc::UnboundedReceiver<AnyTransport>) {
@@ -40,13 +40,13 @@ fn endpoint(config: TransportConfig) -> (Clients, mpsc::UnboundedReceiver<AnyTra
 }
 
 /// An answer whose body is read chunk by chunk. Dropped before its end, it has broken off.
-struct Answer {
+pub(crate) struct Answer {
     status: u16,
     body: BodyDataStream,
 }
 
 impl Answer {
-    async fn chunk(&mut self) -> Option<String> {
+    pub(crate) async fn chunk(&mut self) -> Option<String> {
         let chunk = timeout(2 * DAY, self.body.next()).await.expect("a chunk or the end");
         let chunk = chunk?.expect("bodies do not fail");
         Some(String::from_utf8(chunk.to_vec()).expect("text"))
@@ -71,18 +71,18 @@ impl Clients {
     }
 
     /// The frame that one poll brings.
-    async fn poll(&self, session: &str) -> String {
+    pub(crate) async fn poll(&self, session: &str) -> String {
         self.post(&format!("{session}/xhr"), "").await.rest().await
     }
 
     /// A response of frames, after its prelude.
-    async fn stream(&self, session: &str) -> Answer {
+    pub(crate) async fn stream(&self, session: &str) -> Answer {
         let mut answer = self.post(&format!("{session}/xhr_streaming"), "").await;
         assert_eq!(answer.chunk().await.map(|prelude| prelude.len()), Some(PRELUDE_BYTES));
         answer
     }
 
-    async fn send(&self, session: &str, body: &str) -> u16 {
+    pub(crate) async fn send(&self, session: &str, body: &str) -> u16 {
         self.post(&format!("{session}/xhr_send"), body).await.status
     }
 }
@@ -97,7 +97,7 @@ fn queue(transport: &mut AnyTransport, messages: &[&str]) {
 
 /// That so much time has passed, up to the clock's milliseconds.
 #[track_caller]
-fn assert_passed(since: Instant, expected: Duration) {
+pub(crate) fn assert_passed(since: Instant, expected: Duration) {
     let passed = since.elapsed();
     let late = passed.checked_sub(expected);
     assert!(late.is_some_and(|late| late < Duration::from_millis(10)), "{passed:?}");
@@ -303,38 +303,6 @@ async fn what_is_sent_between_two_polls_comes_with_the_next() {
         assert!(transport.queued_bytes() > 0, "the application sees how much waits");
         assert_eq!(clients.poll("a").await, "a[\"one\",\"two\",\"three\"]\n");
         assert_eq!(transport.queued_bytes(), 0);
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_waits_for_a_client_is_bounded() {
-    const BYTES: usize = 10_000;
-    let (progress, mut progressed) = mpsc::unbounded_channel();
-    let app =
-        sockjs::router("/sockjs", Options::default(), move |mut connection: sockjs::Connection| {
-            let progress = progress.clone();
-            async move {
-                for number in 0..1000 {
-                    connection.send(&"x".repeat(BYTES)).await;
-                    progress.send(number).expect("the test waits");
-                }
-            }
-        });
-    let clients = Clients(app);
-    assert_eq!(clients.poll("a").await, "o\n");
-    // The clock jumps when nothing moves any more.
-    let mut sent = 0;
-    for _ in 0..5 {
-        sleep(DISCONNECT_DELAY / 2).await;
-        let mut last = sent;
-        while let Ok(number) = progressed.try_recv() {
-            last = number + 1;
-        }
-        let waiting = (last - sent) * BYTES;
-        let max = crate::Config::default().queued_bytes_max;
-        assert!((max..max + 2 * BYTES).contains(&waiting), "{waiting} bytes");
-        sent = last;
-        assert!(clients.poll("a").await.len() >= waiting);
     }
 }
 

@@ -6,13 +6,12 @@ use futures::poll;
 use tokio::sync::oneshot;
 
 use super::*;
-use crate::transport::Framing;
 
 #[tokio::test]
 async fn a_slow_reader_leaves_bytes_queued_until_it_reads() {
     const COPIES: usize = 64;
     let text: Arc<str> = "x".repeat(1 << 20).into();
-    let frames = Framing::Raw.encode([&*text]);
+    let frames = RAW.encode([&*text]);
     let total = COPIES * frames.len();
     let (reports, mut reported) = mpsc::unbounded_channel();
     let addr = serve(TransportConfig::default(), move |mut transport, _| {
@@ -45,7 +44,7 @@ async fn a_slow_reader_leaves_bytes_queued_until_it_reads() {
 
 #[tokio::test]
 async fn queued_bytes_are_shared() {
-    let frames = Framing::Raw.encode(["shared"]);
+    let frames = RAW.encode(["shared"]);
     let mut sockets = Vec::new();
     for _ in 0..3 {
         let (mut socket, _client) = pipe(1024).await;
@@ -101,7 +100,7 @@ async fn a_pong_overtakes_what_is_queued() {
     let (mut socket, mut client) = pipe(64).await;
     let text = "x".repeat(1000);
     for _ in 0..3 {
-        socket.queue(Framing::Raw.encode([text.as_str()]));
+        socket.queue(RAW.encode([text.as_str()]));
     }
     assert!(matches!(poll!(std::pin::pin!(flush(&mut socket))), Poll::Pending));
     send(&mut client, Message::Ping("now".into())).await;
@@ -118,7 +117,7 @@ async fn a_pong_overtakes_what_is_queued() {
 async fn waiting_for_messages_writes_what_is_queued() {
     let (mut socket, mut client) = pipe(64).await;
     let text = "x".repeat(1000);
-    socket.queue(Framing::Raw.encode([text.as_str()]));
+    socket.queue(RAW.encode([text.as_str()]));
     let server = tokio::spawn(async move { recv(&mut socket).await });
     assert_eq!(next_text(&mut client).await, text);
     drop(client);

@@ -7,11 +7,7 @@ use tungstenite::protocol::frame::{
     coding::{Control, Data, OpCode},
 };
 
-use crate::transport::{
-    TransportError, Violation,
-    deflate::{self, InflateError},
-    framing::CONTROL_BYTES_MAX,
-};
+use crate::transport::{TransportError, Violation, deflate, framing::CONTROL_BYTES_MAX};
 
 /// The longest header of a masked frame: two bytes, a 64-bit length and a 32-bit mask.
 const HEADER_BYTES_MAX: usize = 14;
@@ -245,17 +241,6 @@ impl Decoder {
         Ok(())
     }
 
-    /// What a compressed message says, within the limit.
-    fn inflate(&self, payload: &[u8]) -> Result<Vec<u8>, TransportError> {
-        let limit = self.message_bytes_max;
-        deflate::inflate(payload, limit).map_err(|error| match error {
-            InflateError::Invalid => TransportError::InvalidDeflate,
-            InflateError::TooBig => {
-                TransportError::MessageTooBig { bytes: (limit as u64).saturating_add(1), limit }
-            }
-        })
-    }
-
     /// The event that a whole frame makes, if any.
     fn finish(&mut self, kind: Kind) -> Result<Option<Event>, TransportError> {
         let event = match kind {
@@ -269,7 +254,7 @@ impl Decoder {
                 self.text_length = 0;
                 let mut message = std::mem::take(&mut self.message);
                 if self.compressed {
-                    message = self.inflate(&message)?;
+                    message = deflate::decompress(&message, self.message_bytes_max)?;
                 }
                 let text = String::from_utf8(message);
                 Event::Message(text.map_err(|_| TransportError::InvalidUtf8)?)

@@ -17,7 +17,7 @@ use hyper::upgrade::OnUpgrade;
 use tungstenite::handshake::derive_accept_key;
 
 use super::{UpgradedIo, extension};
-use crate::{config::Compression, transport::deflate::Deflate};
+use crate::transport::deflate::Deflate;
 
 /// The protocol version of RFC 6455, the only one.
 const VERSION: &str = "13";
@@ -32,18 +32,18 @@ pub(crate) struct Upgrade {
 }
 
 impl Upgrade {
-    /// Judges a request and takes hyper's promise of an upgrade out of it. Without `compression`
+    /// Judges a request and takes hyper's promise of an upgrade out of it. Without `deflate`
     /// no extension is negotiated.
     pub(crate) fn new(
         request: &mut Parts,
-        compression: Option<Compression>,
+        deflate: Option<Deflate>,
     ) -> Result<Self, UpgradeRefused> {
         let accept = accept_key(request)?;
         let offered = extension::negotiate(&request.headers);
         let answer = offered.map_err(|extension::Malformed| UpgradeRefused::Extensions)?;
         let on_upgrade =
             request.extensions.remove::<OnUpgrade>().ok_or(UpgradeRefused::NotUpgradable)?;
-        let extension = answer.zip(compression.map(Deflate::from));
+        let extension = answer.zip(deflate);
         Ok(Self { accept, extension, on_upgrade })
     }
 
@@ -106,6 +106,14 @@ pub(crate) enum UpgradeRefused {
 }
 
 impl UpgradeRefused {
+    /// The answer for a client of an endpoint without SockJS frames.
+    pub(crate) fn raw_response(self) -> Response {
+        match self {
+            Self::Upgrade => Self::NoWebSocket.response(),
+            other => other.response(),
+        }
+    }
+
     /// The answer for the client.
     pub(crate) fn response(self) -> Response {
         let mut response = Response::new(Body::from(self.to_string()));

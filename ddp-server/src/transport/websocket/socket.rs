@@ -219,7 +219,7 @@ where
     }
 
     fn framing(&self) -> Framing {
-        self.deflate.map_or(Framing::Raw, Framing::RawDeflate)
+        Framing::raw(self.deflate)
     }
 
     fn queue(&mut self, frames: Bytes) {

@@ -1,4 +1,8 @@
-//! The todos example: a table of tasks, live in every browser.
+//! A table of tasks, live in every browser. Without `DATABASE_URL` it starts a PostgreSQL of its own.
+//!
+//! ```sh
+//! cargo run --release --bin todos
+//! ```
 
 mod methods;
 mod store;
@@ -9,8 +13,10 @@ use std::process::ExitCode;
 
 use axum::response::Html;
 use axum::routing::get;
+use ddp_examples::setting;
 use ddp_server::{Config, Server};
 use tokio::net::TcpListener;
+use tracing_subscriber::EnvFilter;
 
 use store::Store;
 
@@ -21,8 +27,9 @@ type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env();
-    let filter = filter.unwrap_or_else(|_| "warn".into());
+    // Logs what went wrong: handlers that failed, arguments that did not fit, a lost database.
+    // RUST_LOG=debug tells of each connection and read besides.
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into());
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
@@ -67,17 +74,6 @@ async fn run() -> Result<(), AnyError> {
     server.close().await;
     store.close().await?;
     Ok(())
-}
-
-/// A setting from the environment.
-fn setting<T: std::str::FromStr>(name: &str, default: T) -> Result<T, String>
-where
-    T::Err: std::fmt::Display,
-{
-    match std::env::var(name) {
-        Ok(text) => text.parse().map_err(|error| format!("{name}={text}: {error}")),
-        Err(_) => Ok(default),
-    }
 }
 
 /// Waits for Ctrl-C or a request to terminate. From the call on, neither ends the program by itself.

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
+use ddp_cluster::{Cluster, ClusterOptions};
 use ddp_core::ejson::Date;
-use ddp_examples::{Cluster, ClusterOptions};
 use ddp_postgres::{Db, Table};
 use ddp_server::{Cursor, Error, MemoryCollection, WriteFence};
 
@@ -130,7 +130,7 @@ impl Store {
 }
 
 async fn connect(url: &str) -> Result<Db, AnyError> {
-    ddp_postgres::execute(url, SETUP).await?;
+    Db::run_script(url, SETUP).await?;
     Ok(Db::builder(url).table(Table::new("tasks").camel_case()).connect().await?)
 }
 

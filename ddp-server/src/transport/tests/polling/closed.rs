@@ -1,8 +1,5 @@
 //! How sessions end, and what is told of their end.
 
-use std::future::ready;
-use std::pin::pin;
-
 use super::*;
 
 #[tokio::test(start_paused = true)]
@@ -181,52 +178,4 @@ async fn senders_that_wait_for_room_are_answered_at_the_end() {
         assert_eq!(waiting.await.expect("no panic"), if is_lost { 404 } else { 204 });
         assert_passed(start, Duration::ZERO);
     }
-}
-
-/// An endpoint without DDP, and the connections that it has opened.
-fn connections() -> (Clients, mpsc::UnboundedReceiver<sockjs::Connection>) {
-    let (opened, connections) = mpsc::unbounded_channel();
-    let app = sockjs::router("/sockjs", Options::default(), move |connection| {
-        opened.send(connection).expect("the test waits");
-        ready(())
-    });
-    (Clients(app), connections)
-}
-
-#[tokio::test(start_paused = true)]
-async fn who_sends_is_told_that_the_client_broke_off() {
-    let (clients, mut connections) = connections();
-    let mut stream = clients.stream("a").await;
-    assert_eq!(stream.chunk().await.as_deref(), Some("o\n"));
-    let mut connection = connections.recv().await.expect("a connection");
-    assert!(connection.send("one").await);
-    assert_eq!(stream.chunk().await.as_deref(), Some("a[\"one\"]\n"));
-    assert_eq!(clients.send("a", "[\"last words\"]").await, 204);
-    assert!(connection.send("two").await);
-    drop(stream);
-    for _ in 0..3 {
-        assert!(!connection.send("three").await);
-    }
-    // It takes a turn of the scheduler, or a loop that does not look would have all of them.
-    assert!(futures::poll!(pin!(connection.send("four"))).is_pending());
-    assert_eq!(connection.recv().await.as_deref(), Some("last words"));
-    assert_eq!(connection.recv().await, None);
-    assert!(!connection.send("five").await);
-}
-
-#[tokio::test(start_paused = true)]
-async fn who_waits_to_send_is_told_that_the_client_stays_away() {
-    let (clients, mut connections) = connections();
-    assert_eq!(clients.poll("a").await, "o\n");
-    let start = Instant::now();
-    let mut connection = connections.recv().await.expect("a connection");
-    let text = "x".repeat(10_000);
-    let mut sent = 0;
-    while connection.send(&text).await {
-        sent += text.len();
-    }
-    assert_passed(start, DISCONNECT_DELAY);
-    let max = crate::Config::default().queued_bytes_max;
-    assert!((max..max + 2 * text.len()).contains(&sent), "{sent} bytes");
-    assert_eq!(clients.poll("a").await, "o\n", "another session of that name");
 }

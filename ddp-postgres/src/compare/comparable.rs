@@ -1,0 +1,210 @@
+//! Comparison of columns with constants, in memory as in PostgreSQL.
+
+use ddp_server::query::{Comparison, Is, Test, Truth, Value, is_like};
+
+use super::path::split;
+
+/// How a column's values compare.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Comparable {
+    /// `boolean`.
+    Boolean,
+    /// `smallint`, `integer`, `bigint`.
+    Integer,
+    /// `real`: its values are doubles only after widening.
+    Real,
+    /// `double precision`.
+    Double,
+    /// `numeric`.
+    Numeric,
+    /// `text` and `varchar` whose collation takes only equal bytes for equal.
+    Text(Collation),
+    /// The same of `char(n)`, of which spaces at the end mean nothing in comparisons.
+    Padded(Collation),
+    /// An enum: equal if its labels are; its order is PostgreSQL's.
+    Enum,
+    /// `uuid`, which is ordered as its canonical text is.
+    Uuid,
+    /// `date`, as the number of days since 1970.
+    Date,
+    /// `time`, as microseconds since midnight.
+    Time,
+    /// `timestamp`, read as UTC.
+    Timestamp,
+    /// `timestamptz`.
+    TimestampTz,
+    /// `bytea`.
+    Binary,
+    /// `jsonb` or `json`, and what is within.
+    Json(Json),
+    /// An array of one of the types above.
+    Array(Box<Element>),
+    /// Text whose case does not count, of the extension `citext`. PostgreSQL alone compares it.
+    CiText,
+    /// Anything else is compared by PostgreSQL alone.
+    Other,
+}
+
+/// What a column's collation does to text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Collation {
+    /// Whether the order is that of the bytes, which is that of the code points.
+    pub(crate) is_bytewise: bool,
+    /// What `lower` does, and `ILIKE` with it.
+    pub(crate) lower: Lower,
+    /// Whether the database takes characters for what they are here.
+    pub(crate) is_utf8: bool,
+}
+
+/// What `lower` does to text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lower {
+    /// Only A to Z become a to z.
+    AsciiOnly,
+    /// A to Z become a to z. What becomes of others is not known here.
+    AsciiToo,
+    /// Not even that: in Turkish I becomes ı.
+    Unknown,
+}
+
+/// A column with JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Json {
+    /// Whether it is `jsonb`.
+    pub(crate) is_binary: bool,
+    /// Whether the database takes characters for what they are here.
+    pub(crate) is_utf8: bool,
+}
+
+/// What an array is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Element {
+    pub(crate) comparable: Comparable,
+    /// Bytes, negative if it varies.
+    pub(crate) length: i32,
+}
+
+impl Comparable {
+    /// Whether equality decided here always agrees with PostgreSQL's.
+    pub(crate) fn has_equality(&self) -> bool {
+        !matches!(self, Self::Other | Self::CiText | Self::Array(_))
+    }
+
+    /// Whether the order of any two values that is decided here always agrees with PostgreSQL's.
+    pub(crate) fn has_order(&self) -> bool {
+        match self {
+            Self::Text(collation) | Self::Padded(collation) => collation.is_bytewise,
+            _ => self.is_ordered_as_key(),
+        }
+    }
+
+    /// Whether a key is ordered by its values, text by its bytes, and not by its JSON.
+    pub(crate) fn is_ordered_as_key(&self) -> bool {
+        !matches!(self, Self::Other | Self::CiText | Self::Enum | Self::Json(_) | Self::Array(_))
+    }
+
+    /// Whether changes can be routed by what this field equals, `path` being the way into it.
+    pub(crate) fn is_routable(&self, path: Option<&str>, is_key: bool) -> bool {
+        match self {
+            // What is not readable here would be routed nowhere.
+            Self::Json(json) => json.is_binary && !is_key,
+            _ => path.is_none() && self.has_equality() && (!is_key || self.is_ordered_as_key()),
+        }
+    }
+
+    /// The answer to a test for a value that PostgreSQL wrote as this JSON text.
+    pub(crate) fn answer(&self, test: &Test, json: &str) -> Truth {
+        let Some(value) = self.value(split(&test.field).1, json) else { return Truth::Undecided };
+        // Every operator is strict: with NULL there is nothing to decide.
+        if value.is_null() {
+            return test.is.test(&value);
+        }
+        match &test.is {
+            Is::ILike(pattern) => match (self.lower(), &value) {
+                (_, Value::Text(text)) if self.folds(pattern, text) => {
+                    is_like(&text.to_ascii_lowercase(), &pattern.to_ascii_lowercase()).into()
+                }
+                (_, Value::Text(_)) | (None, _) => Truth::Undecided,
+                _ => Truth::Unknown,
+            },
+            is if self.decides(is, &value) => is.test(&self.matched(is, value)),
+            _ => Truth::Undecided,
+        }
+    }
+
+    fn decides(&self, is: &Is, value: &Value) -> bool {
+        match is {
+            Is::Null => true,
+            Is::Compare(comparison, constant) => {
+                constant.is_null()
+                    || (if comparison.is_equality() {
+                        self.has_equality()
+                    } else {
+                        self.orders(value)
+                    })
+            }
+            Is::In(_) => self.has_equality(),
+            Is::Like(_) | Is::StartsWith(_) => match self {
+                Self::Text(_) | Self::Padded(_) | Self::Json(_) => self.knows_characters(value),
+                _ => false,
+            },
+            Is::ILike(_) => false,
+            Is::ContainsAll(_) | Is::Overlaps(_) => match self {
+                Self::Json(_) => true,
+                Self::Array(element) => element.comparable.has_equality(),
+                _ => false,
+            },
+        }
+    }
+
+    fn orders(&self, value: &Value) -> bool {
+        match self {
+            Self::Json(_) => self.knows_characters(value),
+            _ => self.has_order(),
+        }
+    }
+
+    /// Spaces at the end of `char(n)` are there for `LIKE`, and for nothing else.
+    fn matched(&self, is: &Is, value: Value) -> Value {
+        match (self, &value) {
+            (Self::Padded(_), Value::Text(text)) if !matches!(is, Is::Like(_)) => {
+                Value::from(text.trim_end_matches(' '))
+            }
+            _ => value,
+        }
+    }
+
+    fn knows_characters(&self, value: &Value) -> bool {
+        let is_utf8 = match self {
+            Self::Text(collation) | Self::Padded(collation) => collation.is_utf8,
+            Self::Json(json) => json.is_utf8,
+            _ => false,
+        };
+        is_utf8 || !matches!(value, Value::Text(text) if !text.is_ascii())
+    }
+
+    fn lower(&self) -> Option<Lower> {
+        match self {
+            Self::Text(collation) | Self::Padded(collation) => Some(collation.lower),
+            // It is compared with the collation `C`.
+            Self::Json(_) => Some(Lower::AsciiOnly),
+            _ => None,
+        }
+    }
+
+    /// Whether lower case for `ILIKE` is known of these texts.
+    fn folds(&self, pattern: &str, text: &str) -> bool {
+        let is_ascii = pattern.is_ascii() && text.is_ascii();
+        match self.lower() {
+            Some(Lower::AsciiOnly) => is_ascii || self.knows_characters(&Value::from(text)),
+            Some(Lower::AsciiToo) => is_ascii,
+            Some(Lower::Unknown) | None => false,
+        }
+    }
+
+    /// The value of a column to route and to place rows by; NULL if it is not known here.
+    pub(crate) fn value_or_null(&self, path: Option<&str>, json: &str) -> Value {
+        let value = self.value(path, json).unwrap_or(Value::Null);
+        self.matched(&Is::Compare(Comparison::Eq, Value::Null), value)
+    }
+}

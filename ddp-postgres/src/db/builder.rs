@@ -1,0 +1,280 @@
+//! What an application says about a database before it connects.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod};
+use futures::channel::oneshot;
+
+use super::Db;
+use super::inner::Inner;
+use super::tls::{self, Tls};
+use super::tokens::Tokens;
+use crate::error::Error;
+use crate::feed::Feed;
+use crate::feed::task::{self, Link};
+use crate::intake::dispatch::Intake;
+use crate::read::reader::Reader;
+use crate::read::visibility::Visibility;
+use crate::schema;
+use crate::table::collection::TableCollection;
+use crate::table::watch::Watch;
+use crate::table::{Table, installation};
+
+/// How long to wait for a connection when all are in use.
+const POOL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long the `wal` feed may take to begin before that is left to a time when nobody waits.
+const BEGIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often to look whether tables or triggers were altered.
+const CHECK_EVERY: Duration = Duration::from_secs(2);
+
+/// Says which database, and which of its tables.
+pub struct DbBuilder {
+    url: String,
+    tables: Vec<Table>,
+    tls: Option<Tls>,
+    connections_max: usize,
+    feed: Feed,
+    install: bool,
+    check_every: Duration,
+}
+
+impl Db {
+    /// The database at a `postgres://` URL or a libpq connection string. TLS is used if the server
+    /// offers it, as with libpq's `sslmode=prefer`; `sslmode=require` demands it.
+    #[must_use]
+    pub fn builder(url: impl Into<String>) -> DbBuilder {
+        DbBuilder {
+            url: url.into(),
+            tables: Vec::new(),
+            tls: None,
+            connections_max: 16,
+            feed: Feed::default(),
+            install: true,
+            check_every: CHECK_EVERY,
+        }
+    }
+
+    /// Runs SQL commands in a database before there is a [`Db`]: to make its tables, for example. TLS
+    /// as in [`builder`](Self::builder).
+    ///
+    /// # Errors
+    /// A database that is out of reach, or PostgreSQL's.
+    pub async fn run_script(url: &str, sql: &str) -> Result<(), Error> {
+        let config: tokio_postgres::Config = url.parse().map_err(Error::url)?;
+        let (client, connection) = config.connect(tls::system(&config)?).await?;
+        let connection = tokio::spawn(connection);
+        let result = client.batch_execute(sql).await;
+        drop(client);
+        // Ends with its client; how is told by the result.
+        let _ = connection.await;
+        Ok(result?)
+    }
+}
+
+impl DbBuilder {
+    /// Registers a table as a collection.
+    #[must_use]
+    pub fn table(mut self, table: Table) -> Self {
+        self.tables.push(table);
+        self
+    }
+
+    /// How many connections there may be besides the one that listens; 16. Live queries take at
+    /// most half of them at once.
+    #[must_use]
+    pub fn connections_max(mut self, connections_max: usize) -> Self {
+        self.connections_max = connections_max.max(1);
+        self
+    }
+
+    /// TLS by this configuration, rather than by the operating system's authorities.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(mut self, config: rustls::ClientConfig) -> Self {
+        self.tls = Some(Tls::new(config));
+        self
+    }
+
+    /// How changes come from the database; [`Feed::Notify`] unless set. All servers of a table must
+    /// be told the same: one that is told otherwise installs triggers that the others do not hear.
+    #[must_use]
+    pub fn feed(mut self, feed: Feed) -> Self {
+        self.feed = feed;
+        self
+    }
+
+    /// Leaves the triggers alone: another role installs them, by
+    /// [`install_sql`](Self::install_sql) for example. [`connect`](Self::connect) fails if they are
+    /// not there, and so do queries when they disappear.
+    #[must_use]
+    pub fn without_install(mut self) -> Self {
+        self.install = false;
+        self
+    }
+
+    /// How often to look whether tables or triggers were altered; 2 seconds. One query over the
+    /// catalogs answers for all tables.
+    #[must_use]
+    pub fn check_every(mut self, check_every: Duration) -> Self {
+        self.check_every = check_every.max(Duration::from_millis(10));
+        self
+    }
+
+    /// Connects, installs the triggers of the registered tables if they are not there yet, and
+    /// begins to listen.
+    ///
+    /// # Errors
+    /// A database that is out of reach, a table that is not there or has no usable key, a role that
+    /// may not install triggers or may not see all rows of a table, two tables for one collection;
+    /// triggers of a newer version of this library, or installed by others for another feed; with [`Feed::Wal`], a server or a role without what that needs.
+    pub async fn connect(self) -> Result<Db, Error> {
+        self.check_names()?;
+        let (config, tls, pool) = self.pool()?;
+        let mut client = pool.get().await?;
+        if self.feed == Feed::Wal {
+            check_wal_level(&client).await?;
+        }
+        let (tables, feed) = (&self.tables, self.feed);
+        let collections =
+            installation::collections(&mut client, tables, feed, self.install).await?;
+        drop(client);
+        let (db, begun) = self.start(config, tls, pool, collections);
+        if feed == Feed::Wal {
+            // PostgreSQL may wait for others, who may take their time.
+            let begun = tokio::time::timeout(BEGIN_TIMEOUT, begun).await;
+            begun.unwrap_or(Ok(Ok(()))).unwrap_or_else(|_| Err(Error::closed()))?;
+        }
+        Ok(db)
+    }
+
+    /// The SQL that gives the registered tables what they need, for `psql`: to be read, or to be run
+    /// by a role that may. Nothing is changed. The SQL may be run any number of times.
+    ///
+    /// # Errors
+    /// A database that is out of reach, a table that is not there or has no usable key, triggers of a
+    /// newer version of this library.
+    pub async fn install_sql(&self) -> Result<String, Error> {
+        let (.., pool) = self.pool()?;
+        installation::install_sql(&pool.get().await?, &self.tables, self.feed).await
+    }
+
+    /// Takes away what was installed for the registered tables, whether or not they are still there,
+    /// and the schema `ddp` when nothing is left in it. Servers that still run install it again,
+    /// unless they are [without installation](Self::without_install).
+    ///
+    /// # Errors
+    /// A database that is out of reach, a role that does not own what was installed, a table that
+    /// long transactions keep locked.
+    pub async fn uninstall(&self) -> Result<(), Error> {
+        let (.., pool) = self.pool()?;
+        installation::uninstall(&mut pool.get().await?, self.tables.iter()).await
+    }
+
+    fn check_names(&self) -> Result<(), Error> {
+        let mut names = HashSet::new();
+        for name in self.tables.iter().map(Table::collection_name) {
+            if !names.insert(name) {
+                return Err(Error::duplicate_collection(name));
+            }
+        }
+        Ok(())
+    }
+
+    /// How to connect, and a pool that does.
+    fn pool(&self) -> Result<(tokio_postgres::Config, Tls, Pool), Error> {
+        let mut config: tokio_postgres::Config = self.url.parse().map_err(Error::url)?;
+        if config.get_application_name().is_none() {
+            config.application_name("ddp");
+        }
+        if config.get_connect_timeout().is_none() {
+            config.connect_timeout(Duration::from_secs(10));
+        }
+        // So that a row reads the same in a SELECT as in a trigger's message.
+        let options = config.get_options().unwrap_or_default();
+        config.options(format!("{options} {}", schema::SESSION_OPTIONS));
+        // A connection that died silently must not leave clients stale for long.
+        config.keepalives_idle(Duration::from_secs(10));
+        config.keepalives_interval(Duration::from_secs(5));
+        config.keepalives_retries(3);
+        config.tcp_user_timeout(Duration::from_secs(25));
+        let tls = match &self.tls {
+            Some(tls) => tls.clone(),
+            None => tls::system(&config)?,
+        };
+        let recycling_method = RecyclingMethod::Fast;
+        let manager =
+            Manager::from_config(config.clone(), tls.clone(), ManagerConfig { recycling_method });
+        let pool = Pool::builder(manager)
+            .runtime(deadpool_postgres::Runtime::Tokio1)
+            .wait_timeout(Some(POOL_TIMEOUT))
+            .max_size(self.connections_max)
+            .build()
+            .map_err(Error::build)?;
+        Ok((config, tls, pool))
+    }
+
+    /// Starts the feed and the watch over the tables.
+    fn start(
+        self,
+        mut config: tokio_postgres::Config,
+        tls: Tls,
+        pool: Pool,
+        collections: Vec<TableCollection>,
+    ) -> (Db, oneshot::Receiver<Result<(), Error>>) {
+        let feed = self.feed;
+        // So that whoever looks at the connections of the database knows the one that listens.
+        let name = config.get_application_name().unwrap_or("ddp");
+        config.application_name(format!("{name} feed"));
+        let channels = collections.iter().map(|collection| collection.channel.clone());
+        let change_channels: HashSet<String> = channels.collect();
+        // What is notified is visible when it comes.
+        let streamed = change_channels.iter().filter(|_| feed == Feed::Wal);
+        let visibility = Visibility::new(streamed.cloned());
+        let loads_max = (self.connections_max / 2).max(1);
+        let (reader, requests) = Reader::new(pool, loads_max, Tokens::new(feed), visibility);
+        let reader = Arc::new(reader);
+        let intake = Arc::new(Intake::new(Arc::clone(&reader), collections));
+        let (begun, has_begun) = oneshot::channel();
+        let link = Link {
+            feed,
+            config,
+            tls,
+            sink: Box::new(Arc::downgrade(&intake)),
+            commands: requests.commands,
+            token_channel: reader.tokens.channel.clone(),
+            change_channels,
+            listened: HashSet::new(),
+            is_first: true,
+            // Listening is tried until it works.
+            begun: (feed == Feed::Wal).then_some(begun),
+        };
+        tokio::spawn(task::run(link));
+        let watch = Watch {
+            intake: Arc::downgrade(&intake),
+            checks: requests.checks,
+            every: self.check_every,
+            install: self.install,
+        };
+        tokio::spawn(watch.run());
+        (Db(Arc::new(Inner { reader, intake })), has_begun)
+    }
+}
+
+/// Says so early if the server has not been set up for the `wal` feed.
+async fn check_wal_level(client: &tokio_postgres::Client) -> Result<(), Error> {
+    let row = client.query_one("SELECT pg_catalog.current_setting('wal_level')", &[]).await?;
+    let level: String = row.try_get(0)?;
+    if level == "logical" { Ok(()) } else { Err(Error::wal_level(level)) }
+}
+
+impl fmt::Debug for DbBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not the URL: it may hold a password.
+        f.debug_struct("DbBuilder").field("tables", &self.tables).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,82 @@
+//! The database as a source of live queries.
+
+use std::sync::{Arc, Weak};
+
+use ddp_server::Error as HandlerError;
+use ddp_server::live_query::{DataSource, Documents, Observation, Observer};
+use ddp_server::query::Query;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+
+use crate::error::Error;
+use crate::intake::dispatch::Intake;
+use crate::read::fetch::fetch;
+use crate::read::plan::plan;
+use crate::read::reader::Reader;
+use crate::table::collection::{Current, Standing, TableCollection};
+
+/// What the clones of a [`Db`](super::Db) share.
+pub(crate) struct Inner {
+    pub(crate) reader: Arc<Reader>,
+    pub(crate) intake: Arc<Intake>,
+}
+
+impl DataSource for Inner {
+    fn observe<'a>(
+        &'a self,
+        query: &'a Query,
+        observer: Observer,
+    ) -> BoxFuture<'a, Result<Observation, HandlerError>> {
+        async move {
+            let collection = self
+                .intake
+                .collection(&query.collection)
+                .ok_or_else(|| Error::no_such_collection(&query.collection))?;
+            let Current { layout, standing } = collection.current();
+            if standing == Standing::Unavailable {
+                return Err(collection.unavailable().into());
+            }
+            let plan = plan(&layout, query)?;
+            let joined = collection.multiplexer.observe(query, plan, observer);
+            let reader = Arc::downgrade(&self.reader);
+            let end = End { reader, collection: Arc::clone(collection) };
+            let observation = Observation::new((joined.observation, end));
+            if let Some(load) = joined.load {
+                self.intake.spawn_load(collection, load);
+            }
+            if !Arc::ptr_eq(&layout, &collection.layout()) {
+                // The table changed just now, and this query was planned for what it was.
+                self.intake.replace(collection, None);
+            }
+            joined.ready.await.map_err(|_| Error::closed())??;
+            Ok(observation)
+        }
+        .boxed()
+    }
+
+    fn fetch<'a>(&'a self, query: &'a Query) -> BoxFuture<'a, Result<Documents, HandlerError>> {
+        async move {
+            let collection = self.intake.collection(&query.collection);
+            let collection =
+                collection.ok_or_else(|| Error::no_such_collection(&query.collection))?;
+            fetch(&self.reader, collection, query).await
+        }
+        .boxed()
+    }
+}
+
+/// Stops listening when the last query of a collection has ended. Dropped after its observation.
+struct End {
+    reader: Weak<Reader>,
+    collection: Arc<TableCollection>,
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        if self.collection.multiplexer.is_idle()
+            && let Some(reader) = self.reader.upgrade()
+        {
+            reader.unlisten(&self.collection.channel);
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! The handle of a database.
+
+pub(crate) mod builder;
+pub(crate) mod busy;
+pub(crate) mod inner;
+pub(crate) mod tls;
+pub(crate) mod tokens;
+pub(crate) mod transaction;
+
+use std::fmt;
+use std::sync::Arc;
+
+use ddp_server::live_query::DataSource;
+use ddp_server::{Collection, Cursor, WriteFence};
+use deadpool_postgres::Pool;
+
+use crate::error::Error;
+use crate::stats::Stats;
+use crate::table::installation;
+use inner::Inner;
+use transaction::Transaction;
+
+/// A PostgreSQL database whose tables are live collections. Cheap to clone: clones are the same
+/// database.
+///
+/// Dropping the last clone ends the feed.
+#[derive(Clone)]
+pub struct Db(pub(crate) Arc<Inner>);
+
+impl Db {
+    /// A cursor over all rows of a registered table, to be narrowed and returned by a publication.
+    /// That the collection is registered is checked when the cursor is run.
+    #[must_use]
+    pub fn find<T>(&self, collection: &Collection<T>) -> Cursor<T> {
+        let source: Arc<dyn DataSource> = Arc::clone(&self.0) as _;
+        Cursor::new(source, collection)
+    }
+
+    /// Begins a transaction that a method's `updated` waits for.
+    ///
+    /// # Errors
+    /// A database that is out of reach.
+    pub async fn begin(&self, fence: &WriteFence) -> Result<Transaction, Error> {
+        Transaction::begin(Arc::clone(&self.0), fence).await
+    }
+
+    /// Ends the feed and closes all connections. Subscriptions stay, and see no more changes;
+    /// transactions and new subscriptions fail. For a clean end of a program: dropping the last
+    /// clone does the same.
+    pub async fn close(&self) {
+        self.0.reader.close().await;
+    }
+
+    /// What the feed and the live queries have done so far.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.0.reader.counters.stats()
+    }
+
+    /// The pool of connections, for reads and for writes that no client waits for. Its sessions, as
+    /// those of transactions, run with `TimeZone` UTC, `DateStyle` ISO and `IntervalStyle`
+    /// iso_8601, unless they are told otherwise for a transaction (`SET LOCAL`).
+    #[must_use]
+    pub fn pool(&self) -> &Pool {
+        &self.0.reader.pool
+    }
+
+    /// Looks at once whether tables or triggers were altered, as the server does every few
+    /// [seconds](crate::DbBuilder::check_every) by itself. Live queries then read again on their own.
+    ///
+    /// # Errors
+    /// A database that is out of reach.
+    pub async fn check(&self) -> Result<(), Error> {
+        self.0.reader.check_tables().await
+    }
+
+    /// [Closes](Self::close) the database, and takes away what was installed for its tables, as
+    /// [`DbBuilder::uninstall`](crate::DbBuilder::uninstall) does.
+    ///
+    /// # Errors
+    /// As there. The database is closed all the same.
+    pub async fn uninstall(&self) -> Result<(), Error> {
+        let client = self.pool().get().await;
+        self.close().await;
+        // A check that is under way might install it again. It is over when this one is refused.
+        let _ = self.0.reader.check_tables().await;
+        let tables = self.0.intake.collections().map(|collection| &collection.table);
+        installation::uninstall(&mut client?, tables).await
+    }
+}
+
+impl fmt::Debug for Db {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let collections = self.0.intake.collections();
+        let collections: Vec<_> = collections.map(|c| c.table.collection_name()).collect();
+        f.debug_struct("Db").field("collections", &collections).finish()
+    }
+}

@@ -1,0 +1,154 @@
+//! Transactions whose changes a method's `updated` waits for.
+
+use std::fmt;
+use std::sync::Arc;
+
+use ddp_server::{Write, WriteFence};
+use deadpool_postgres::Object;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Row, Statement};
+
+use super::inner::Inner;
+use crate::error::Error;
+
+/// A transaction tied to a method's write fence: `updated` goes out when the changes that it
+/// committed have been sent to the method's caller.
+///
+/// Rolls back when dropped without [`commit`](Self::commit). Statements are prepared once for each
+/// connection. For anything that the methods here don't cover, [`client`](Self::client) is the
+/// connection itself.
+pub struct Transaction {
+    inner: Arc<Inner>,
+    client: Option<Object>,
+    write: Option<Arc<Write>>,
+    /// The token and the write of a commit of which it is not known whether it took place.
+    in_doubt: Option<(u64, Arc<Write>)>,
+}
+
+impl Transaction {
+    pub(crate) async fn begin(inner: Arc<Inner>, fence: &WriteFence) -> Result<Self, Error> {
+        let write = Arc::new(fence.begin_write());
+        let client = inner.reader.pool.get().await?;
+        // Before the statement is sent, so that a drop while it runs rolls back.
+        let transaction = Self { inner, client: Some(client), write: Some(write), in_doubt: None };
+        transaction.client().batch_execute("BEGIN").await?;
+        Ok(transaction)
+    }
+
+    /// The connection in which the transaction runs. Leave `BEGIN` and `COMMIT` to this type.
+    ///
+    /// # Panics
+    /// Never: the connection is there until `commit` takes the transaction.
+    #[must_use]
+    pub fn client(&self) -> &tokio_postgres::Client {
+        self.client.as_ref().expect("a transaction has its connection until it is consumed")
+    }
+
+    /// Runs a statement; the answer is how many rows it touched.
+    ///
+    /// # Errors
+    /// PostgreSQL's.
+    pub async fn execute(&self, sql: &str, params: &[&(dyn ToSql + Sync)]) -> Result<u64, Error> {
+        let statement = self.prepare(sql).await?;
+        Ok(self.client().execute(&statement, params).await?)
+    }
+
+    /// Runs a statement that gives rows.
+    ///
+    /// # Errors
+    /// PostgreSQL's.
+    pub async fn query(
+        &self,
+        sql: &str,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, Error> {
+        let statement = self.prepare(sql).await?;
+        Ok(self.client().query(&statement, params).await?)
+    }
+
+    /// Runs a statement that gives one row, or none.
+    ///
+    /// # Errors
+    /// PostgreSQL's, or more than one row.
+    pub async fn query_opt(
+        &self,
+        sql: &str,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> Result<Option<Row>, Error> {
+        let statement = self.prepare(sql).await?;
+        Ok(self.client().query_opt(&statement, params).await?)
+    }
+
+    async fn prepare(&self, sql: &str) -> Result<Statement, Error> {
+        match &self.client {
+            Some(client) => Ok(client.prepare_cached(sql).await?),
+            None => Ok(self.client().prepare(sql).await?),
+        }
+    }
+
+    /// Commits. The method may return at once: the fence, not this call, waits until the changes
+    /// have been sent.
+    ///
+    /// # Errors
+    /// PostgreSQL's. If the connection broke, the transaction may have been committed or not.
+    pub async fn commit(mut self) -> Result<(), Error> {
+        let Some(write) = self.write.take() else { return Ok(()) };
+        let token = self.inner.reader.tokens.write(Arc::clone(&write), false);
+        self.in_doubt = Some((token, write));
+        let send = self.inner.reader.tokens.send_sql(token);
+        // One round trip. What deferred triggers change must come before the token. In a transaction
+        // that has failed the first statement fails, so that PostgreSQL can't turn the COMMIT into
+        // a ROLLBACK unnoticed.
+        let sql = format!("SET CONSTRAINTS ALL IMMEDIATE; {send}; COMMIT");
+        match self.client().batch_execute(&sql).await {
+            Ok(()) => {
+                self.in_doubt = None;
+                // Back to the pool without the rollback.
+                drop(self.client.take());
+                if let Some(write) = self.inner.reader.tokens.committed(token) {
+                    self.inner.reader.notify_again(write);
+                }
+                Ok(())
+            }
+            Err(error) => {
+                let error = Error::from(error);
+                if !error.is_transient() {
+                    // PostgreSQL said no, and nothing was committed.
+                    self.in_doubt = None;
+                    self.inner.reader.tokens.cancel(token);
+                }
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Drop for Transaction {
+    fn drop(&mut self) {
+        let Some(client) = self.client.take() else { return };
+        let (inner, in_doubt) = (Arc::clone(&self.inner), self.in_doubt.take());
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => {
+                runtime.spawn(async move {
+                    // Done only after a COMMIT that may be under way.
+                    if client.batch_execute("ROLLBACK").await.is_err() {
+                        drop(Object::take(client));
+                    }
+                    if let Some((token, write)) = in_doubt {
+                        // If it was committed, the new token follows its changes.
+                        inner.reader.tokens.cancel(token);
+                        inner.reader.notify_again(write);
+                    }
+                });
+            }
+            // Without a runtime nothing can be sent; closing the connection rolls back, too.
+            Err(_) => drop(Object::take(client)),
+        }
+    }
+}
+
+impl fmt::Debug for Transaction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transaction").finish_non_exhaustive()
+    }
+}

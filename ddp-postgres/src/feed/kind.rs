@@ -1,0 +1,31 @@
+//! Which feed brings the changes.
+
+/// How changes come from the database to its servers. All servers of a table use the same: the
+/// triggers send by one of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Feed {
+    /// `NOTIFY`. Needs no setting and no privilege, and reaches clients soonest. PostgreSQL commits
+    /// what notifies one after the other, and any role that can connect can listen.
+    #[default]
+    Notify,
+    /// Logical messages in the write-ahead log, read through a temporary replication slot. Commits
+    /// do not wait for each other, and only roles with the `REPLICATION` attribute can read along.
+    ///
+    /// Needs `wal_level = logical`; a role with `REPLICATION`; a free slot
+    /// (`max_replication_slots`) and a free sender (`max_wal_senders`) for each server; and for
+    /// installing the triggers the `CREATE` privilege on the database, for a publication without
+    /// tables. The slot ends with its connection. A server that connects waits for transactions
+    /// that are writing at that time, however long they take.
+    Wal,
+}
+
+impl Feed {
+    /// As it is written in comments and messages.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Notify => "notify",
+            Self::Wal => "wal",
+        }
+    }
+}

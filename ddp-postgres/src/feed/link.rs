@@ -1,0 +1,78 @@
+//! What all connections of a feed have in common.
+
+use std::collections::HashSet;
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use futures::channel::oneshot;
+use tokio::sync::mpsc;
+
+use super::command::Command;
+use super::event::{FeedEvent, FeedSink};
+use super::kind::Feed;
+use crate::db::tls::Tls;
+use crate::error::Error;
+use crate::read::snapshot::TransactionSnapshot;
+use crate::schema::INSTALLED_CHANNEL;
+
+/// How often the server at the other end is asked for a sign of life, and how long it may take.
+pub(super) const ALIVE_EVERY: Duration = Duration::from_secs(10);
+pub(super) const ALIVE_WITHIN: Duration = Duration::from_secs(10);
+
+/// How to connect, what to listen on, and where to put what is heard.
+pub(crate) struct Link {
+    pub(crate) feed: Feed,
+    pub(crate) config: tokio_postgres::Config,
+    pub(crate) tls: Tls,
+    pub(crate) sink: Box<dyn FeedSink>,
+    pub(crate) commands: mpsc::Receiver<Command>,
+    /// The channel of this server's tokens, which is always listened on.
+    pub(crate) token_channel: String,
+    /// The channels on which tables' changes are told.
+    pub(crate) change_channels: HashSet<String>,
+    /// Those of them that somebody listens on, to be listened on again after an interruption.
+    pub(crate) listened: HashSet<String>,
+    /// Whether there was no connection yet.
+    pub(crate) is_first: bool,
+    /// Told of the first attempt. If that fails, the task ends.
+    pub(crate) begun: Option<oneshot::Sender<Result<(), Error>>>,
+}
+
+/// Why a feed has no connection any more.
+pub(super) enum Failure {
+    /// None could be made.
+    Unreachable(Error),
+    /// It broke, or said nothing any more.
+    Lost(Error),
+}
+
+impl Link {
+    /// Passes an event on.
+    pub(super) fn yields(&self, event: FeedEvent<'_>) -> ControlFlow<()> {
+        self.sink.handle(event)
+    }
+
+    /// A connection listens: whatever happened before may have been missed.
+    pub(super) fn has_begun(&mut self, start: Option<TransactionSnapshot>) -> ControlFlow<()> {
+        let is_first = std::mem::take(&mut self.is_first);
+        let flow = self.yields(FeedEvent::Begun { is_first, start });
+        if let Some(begun) = self.begun.take() {
+            // Whoever connects may have given up.
+            let _ = begun.send(Ok(()));
+        }
+        if !is_first {
+            tracing::info!(feed = self.feed.name(), "feed back");
+        }
+        flow
+    }
+
+    /// Whether what is sent on the channel tells a table's changes.
+    pub(super) fn is_change(&self, channel: &str) -> bool {
+        self.change_channels.contains(channel)
+    }
+
+    /// Whether anything that is sent on the channel is for this server.
+    pub(super) fn is_ours(&self, channel: &str) -> bool {
+        self.is_change(channel) || channel == self.token_channel || channel == INSTALLED_CHANNEL
+    }
+}

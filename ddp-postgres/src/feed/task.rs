@@ -1,0 +1,58 @@
+//! The task of a feed, which replaces connections that are lost.
+
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
+use futures::FutureExt;
+
+use super::event::FeedEvent;
+use super::kind::Feed;
+use super::link::Failure;
+pub(crate) use super::link::Link;
+use super::{notify, wal};
+use crate::error::Error;
+
+/// How long to wait before the first and, at most, before later attempts to connect again.
+const RECONNECT_AFTER: Duration = Duration::from_millis(50);
+const RECONNECT_AFTER_MAX: Duration = Duration::from_secs(2);
+
+/// Keeps a connection until nobody needs the feed any more.
+pub(crate) async fn run(mut link: Link) {
+    let feed = link.feed;
+    let mut wait = RECONNECT_AFTER;
+    while !link.sink.is_closed() {
+        // A bug in here must not leave every client stale: it is an interruption like others.
+        let connected = match feed {
+            Feed::Notify => AssertUnwindSafe(notify::listen(&mut link)).catch_unwind().await,
+            Feed::Wal => AssertUnwindSafe(wal::replicate(&mut link)).catch_unwind().await,
+        };
+        let failure = match connected {
+            Ok(Ok(())) => return,
+            Ok(Err(failure)) => failure,
+            Err(_) => Failure::Unreachable(Error::panicked()),
+        };
+        if let Some(begun) = link.begun.take() {
+            let (Failure::Unreachable(error) | Failure::Lost(error)) = failure;
+            // Whoever connects may have given up.
+            let _ = begun.send(Err(error));
+            return;
+        }
+        if link.sink.is_closed() {
+            return;
+        }
+        match failure {
+            Failure::Unreachable(error) => {
+                tracing::warn!(feed = feed.name(), %error, "feed cannot connect; trying again");
+            }
+            Failure::Lost(error) => {
+                tracing::warn!(feed = feed.name(), %error, "feed lost");
+                if link.yields(FeedEvent::Lost).is_break() {
+                    return;
+                }
+                wait = RECONNECT_AFTER;
+            }
+        }
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(RECONNECT_AFTER_MAX);
+    }
+}

@@ -1,0 +1,76 @@
+//! Guides: a first app, tables, types of columns, feeds, operations, how to come from elsewhere.
+//!
+//! Queries, serving and logging are in [`ddp_server::guide`].
+
+/// [tables]: crate::guide::tables
+/// [columns]: crate::guide::columns
+/// [queries]: ddp_server::guide::queries
+/// [operations#login-until-accounts-are-there]: crate::guide::operations#login-until-accounts-are-there
+/// [serving]: ddp_server::guide::serving
+/// [operations]: crate::guide::operations
+/// [logging]: ddp_server::guide::logging
+/// [operations#permissions]: crate::guide::operations#permissions
+///
+#[doc = include_str!("../docs/first-app.md")]
+pub mod first_app {}
+
+/// [`Table`]: crate::Table
+/// [`install_sql`]: crate::DbBuilder::install_sql
+/// [`without_install`]: crate::DbBuilder::without_install
+/// [`uninstall`]: crate::Db::uninstall
+/// [operations#permissions]: crate::guide::operations#permissions
+/// [`keys_only`]: crate::Table::keys_only
+///
+#[doc = include_str!("../docs/tables.md")]
+pub mod tables {}
+
+/// [`date_columns_as_dates`]: crate::Table::date_columns_as_dates
+/// [`ejson`]: crate::Table::ejson
+/// [`string_ids`]: crate::Table::string_ids
+///
+#[doc = include_str!("../docs/columns.md")]
+pub mod columns {}
+
+/// [`Feed::Notify`]: crate::Feed::Notify
+/// [`Feed::Wal`]: crate::Feed::Wal
+/// [`Table::keys_only`]: crate::Table::keys_only
+/// [`db.stats()`]: crate::Db::stats
+/// [`connect`]: crate::DbBuilder::connect
+///
+#[doc = include_str!("../docs/feeds.md")]
+pub mod feeds {}
+
+/// [serving]: ddp_server::guide::serving
+/// [logging]: ddp_server::guide::logging
+/// [`DbBuilder::tls`]: crate::DbBuilder::tls
+/// [feeds]: crate::guide::feeds
+/// [`Db::stats`]: crate::Db::stats
+/// [columns]: crate::guide::columns
+///
+#[doc = include_str!("../docs/operations.md")]
+pub mod operations {}
+
+/// [operations#login-until-accounts-are-there]: crate::guide::operations#login-until-accounts-are-there
+/// [queries]: ddp_server::guide::queries
+/// [meteor-calls]: ddp_server::guide::meteor_calls
+///
+#[doc = include_str!("../docs/from-meteor.md")]
+pub mod from_meteor {}
+
+/// [feeds]: crate::guide::feeds
+/// [operations#login-until-accounts-are-there]: crate::guide::operations#login-until-accounts-are-there
+/// [operations#permissions]: crate::guide::operations#permissions
+/// [operations#migrations-while-the-server-runs]: crate::guide::operations#migrations-while-the-server-runs
+///
+#[doc = include_str!("../docs/from-django.md")]
+pub mod from_django {}
+
+#[doc = include_str!("../docs/architecture.md")]
+pub mod architecture {}
+
+/// [`Table::rows_max`]: crate::Table::rows_max
+/// [`connections_max`]: crate::DbBuilder::connections_max
+/// [columns]: crate::guide::columns
+///
+#[doc = include_str!("../docs/limits.md")]
+pub mod limits {}

@@ -1,0 +1,361 @@
+//! What comes from the feed, on its way to the live queries.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::sync::{Arc, Weak};
+
+use ddp_server::live_query::{Batch, Change, Content, Load, Origin};
+use parking_lot::Mutex;
+
+use super::assembler::Assembler;
+use super::batch::{self, Assembled, Effect, GapReason};
+use super::pipeline::{Arrival, Pipeline, Reading, Submitted};
+use super::rows;
+use crate::feed::event::{FeedEvent, FeedSink, Payload};
+use crate::read::load;
+use crate::read::reader::Reader;
+use crate::read::snapshot::TransactionSnapshot;
+use crate::row::RowError;
+use crate::row::live::LiveRow;
+use crate::schema::{INSTALLED_CHANNEL, Layout};
+use crate::stats::Counters;
+use crate::table::collection::{Current, Standing, TableCollection};
+
+/// What a transaction may tell of a collection before the collection is read again instead.
+const TRANSACTION_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Takes in what a feed yields and brings the live queries of all collections up to date.
+pub(crate) struct Intake {
+    reader: Arc<Reader>,
+    /// By their names.
+    collections: HashMap<String, Arc<TableCollection>>,
+    assembler: Mutex<Assembler>,
+    pipeline: Mutex<Pipeline>,
+}
+
+impl Intake {
+    /// An intake for these collections, which have different names.
+    pub(crate) fn new(
+        reader: Arc<Reader>,
+        collections: impl IntoIterator<Item = TableCollection>,
+    ) -> Self {
+        let mut assembler = Assembler::new(TRANSACTION_BYTES_MAX);
+        let mut by_name = HashMap::new();
+        for collection in collections {
+            assembler.listen(collection.layout());
+            let name = collection.table.collection_name().to_owned();
+            by_name.insert(name, Arc::new(collection));
+        }
+        let pipeline = Pipeline::new(reader.interruptions().clone());
+        Self {
+            reader,
+            collections: by_name,
+            assembler: Mutex::new(assembler),
+            pipeline: Mutex::new(pipeline),
+        }
+    }
+
+    /// What the loads read with.
+    pub(crate) fn reader(&self) -> &Arc<Reader> {
+        &self.reader
+    }
+
+    /// The collections, in no order.
+    pub(crate) fn collections(&self) -> impl Iterator<Item = &Arc<TableCollection>> {
+        self.collections.values()
+    }
+
+    /// The collection of a name.
+    pub(crate) fn collection(&self, name: &str) -> Option<&Arc<TableCollection>> {
+        self.collections.get(name)
+    }
+
+    fn handle(self: &Arc<Self>, event: FeedEvent<'_>) {
+        match event {
+            FeedEvent::Begun { is_first, start } => self.handle_begun(is_first, start),
+            FeedEvent::Payload(payload) => self.handle_payload(payload),
+            FeedEvent::End => self.handle_end_of_transaction(),
+            FeedEvent::Drained => self.handle_drained(),
+            FeedEvent::Lost => self.pipeline.lock().interrupt(),
+        }
+    }
+
+    fn handle_payload(self: &Arc<Self>, payload: Payload<'_>) {
+        let Payload { channel, text, transaction, is_listened } = payload;
+        if let Some(transaction) = transaction {
+            let is_change = self.reader.visibility.note(channel, text, transaction);
+            if is_change && !is_listened {
+                return;
+            }
+        }
+        if channel == self.reader.tokens.channel {
+            // Whatever the token's transaction changed has come before it.
+            self.handle_drained();
+            if let Ok(token) = text.parse() {
+                self.submit(Arrival::Token(token));
+            }
+            return;
+        }
+        if channel == INSTALLED_CHANNEL {
+            return self.reader.check_soon();
+        }
+        let mut assembler = self.assembler.lock();
+        assembler.feed(channel, text);
+        self.submit_assembled(&mut assembler);
+    }
+
+    /// Nothing more of the current transaction is on its way.
+    fn handle_drained(self: &Arc<Self>) {
+        let mut assembler = self.assembler.lock();
+        assembler.end_of_burst();
+        self.submit_assembled(&mut assembler);
+    }
+
+    /// The transaction that was being received is complete.
+    fn handle_end_of_transaction(self: &Arc<Self>) {
+        let mut assembler = self.assembler.lock();
+        assembler.end_open_transaction();
+        self.submit_assembled(&mut assembler);
+        drop(assembler);
+        if self.reader.visibility.is_crowded() {
+            self.reader.look_around();
+        }
+    }
+
+    /// The feed begins, perhaps again: whatever happened before may have been missed.
+    fn handle_begun(self: &Arc<Self>, is_first: bool, start: Option<TransactionSnapshot>) {
+        if let Some(start) = start {
+            self.reader.visibility.begin(start);
+        }
+        self.reader.counters.connections.add(1);
+        if !is_first {
+            self.reader.counters.gaps_connection.add(1);
+            self.reader.check_soon();
+        }
+        self.assembler.lock().reset();
+        self.pipeline.lock().interrupt();
+        self.read_everything_again();
+    }
+
+    fn submit_assembled(self: &Arc<Self>, assembler: &mut Assembler) {
+        while let Some(assembled) = assembler.poll() {
+            self.submit(Arrival::Assembled(assembled));
+        }
+    }
+
+    /// Hands over what has arrived, behind what came before.
+    fn submit(self: &Arc<Self>, arrival: Arrival) {
+        let mut pipeline = self.pipeline.lock();
+        match pipeline.submit(arrival) {
+            Submitted::Deliver(arrival) => self.deliver(arrival),
+            Submitted::Read(reading) => {
+                tokio::spawn(Arc::clone(self).read_and_deliver(reading));
+            }
+            Submitted::Waits => {}
+            Submitted::Overflow => {
+                self.reader.counters.gaps_overflow.add(1);
+                tracing::warn!("more changes came than rows could be read; reading all again");
+                self.read_everything_again();
+            }
+        }
+    }
+
+    /// Reads the rows of a batch, then goes on with what came meanwhile.
+    async fn read_and_deliver(self: Arc<Self>, mut reading: Reading) {
+        loop {
+            let Reading { arrival, mut interruptions } = reading;
+            let collection = arrival.collection().and_then(|name| self.collection(name)).cloned();
+            let read = tokio::select! {
+                read = rows::read(&self.reader, collection.as_deref(), arrival) => Some(read),
+                // It might never end: what lost the feed may have lost its connection.
+                _ = interruptions.changed() => None,
+            };
+            let mut pipeline = self.pipeline.lock();
+            if let Some(mut read) = read
+                && interruptions.has_changed().is_ok_and(|has_changed| !has_changed)
+            {
+                pipeline.note_read(&mut read);
+                self.deliver(read);
+            }
+            let Some(next) = pipeline.next() else { return };
+            reading = next;
+        }
+    }
+
+    /// Brings the live queries, or a token's owner, up to date.
+    fn deliver(self: &Arc<Self>, arrival: Arrival) {
+        match arrival {
+            Arrival::Token(token) => {
+                let Some(write) = self.reader.tokens.arrived(token) else { return };
+                for collection in self.collections.values() {
+                    collection.multiplexer.hold(&write);
+                }
+            }
+            Arrival::Read(batch, snapshot, _) => {
+                self.apply(Assembled::Batch(batch), Some(Origin::Read(snapshot.point())));
+            }
+            Arrival::Assembled(assembled) => self.apply(assembled, None),
+        }
+    }
+
+    fn apply(self: &Arc<Self>, assembled: Assembled, read: Option<Origin>) {
+        let Some(collection) = self.collections.get(assembled.collection()) else { return };
+        let Current { layout, standing } = collection.current();
+        let counters = &self.reader.counters;
+        let mut batch = match standing {
+            Standing::Live => live_batch(&layout, assembled, counters),
+            Standing::Unreadable => {
+                counters.requeries.add(1);
+                requery(match assembled {
+                    Assembled::Batch(batch) => Origin::Transaction(batch.xid),
+                    Assembled::Gap(_) => Origin::Gap,
+                })
+            }
+            Standing::Gone | Standing::Unavailable => return,
+        };
+        batch.origin = read.unwrap_or(batch.origin);
+        let loads = collection.multiplexer.apply(batch);
+        self.spawn_loads(collection, loads);
+    }
+
+    /// Goes over to what a table is now; or plans its queries anew for what was found last.
+    pub(crate) fn replace(
+        self: &Arc<Self>,
+        collection: &Arc<TableCollection>,
+        current: Option<Current>,
+    ) {
+        // Changes are applied under these locks, and belong to a layout.
+        let mut assembler = self.assembler.lock();
+        let mut pipeline = self.pipeline.lock();
+        let current = current.unwrap_or_else(|| collection.current());
+        assembler.listen(Arc::clone(&current.layout));
+        let is_reading = pipeline.is_reading();
+        if is_reading {
+            pipeline.interrupt();
+        }
+        let loads = collection.replace(current);
+        drop((assembler, pipeline));
+        self.spawn_loads(collection, loads);
+        if is_reading {
+            self.read_everything_again();
+        }
+    }
+
+    fn read_everything_again(self: &Arc<Self>) {
+        for collection in self.collections.values() {
+            let loads = collection.multiplexer.reload_all();
+            if !loads.is_empty() {
+                let name = collection.table.collection_name();
+                tracing::info!(
+                    collection = name,
+                    queries = loads.len(),
+                    "reading live queries again"
+                );
+            }
+            self.spawn_loads(collection, loads);
+        }
+        for write in self.reader.tokens.lose_all() {
+            self.reader.notify_again(write);
+        }
+    }
+
+    fn spawn_loads(self: &Arc<Self>, collection: &Arc<TableCollection>, loads: Vec<Load>) {
+        for load in loads {
+            self.spawn_load(collection, load);
+        }
+    }
+
+    /// Begins a load, which keeps the intake, and so the feed, until it is done.
+    pub(crate) fn spawn_load(self: &Arc<Self>, collection: &Arc<TableCollection>, load: Load) {
+        let (intake, collection) = (Arc::clone(self), Arc::clone(collection));
+        tokio::spawn(async move { load::run(&intake.reader, &collection, load).await });
+    }
+}
+
+/// A feed does not keep the intake alive.
+impl FeedSink for Weak<Intake> {
+    fn handle(&self, event: FeedEvent<'_>) -> ControlFlow<()> {
+        let Some(intake) = self.upgrade() else { return ControlFlow::Break(()) };
+        intake.handle(event);
+        ControlFlow::Continue(())
+    }
+
+    fn is_idle(&self, channel: &str) -> bool {
+        let Some(intake) = self.upgrade() else { return true };
+        let mut collections = intake.collections.values();
+        let collection = collections.find(|collection| collection.channel == channel);
+        collection.is_none_or(|collection| collection.multiplexer.is_idle())
+    }
+
+    fn position(&self) -> u64 {
+        self.upgrade().map_or(0, |intake| intake.reader.visibility.position())
+    }
+
+    fn is_closed(&self) -> bool {
+        self.upgrade().is_none_or(|intake| intake.reader.is_closed())
+    }
+}
+
+/// Asks for all to be read again.
+fn requery(origin: Origin) -> Batch<LiveRow> {
+    Batch { origin, content: Content::Requery }
+}
+
+/// A transaction's changes as live queries take them. What can't be told from them is read again.
+fn live_batch(layout: &Arc<Layout>, assembled: Assembled, counters: &Counters) -> Batch<LiveRow> {
+    let batch::Batch { collection, xid, effect } = match assembled {
+        Assembled::Batch(batch) => batch,
+        Assembled::Gap(gap) => {
+            match gap.reason {
+                GapReason::Malformed => counters.gaps_malformed.add(1),
+                GapReason::Sequence => counters.gaps_sequence.add(1),
+                GapReason::Part => counters.gaps_part.add(1),
+            }
+            let (collection, reason) = (&*gap.collection, gap.reason);
+            tracing::warn!(collection, ?reason, "changes were lost; reading again");
+            return requery(Origin::Gap);
+        }
+    };
+    let origin = Origin::Transaction(xid);
+    let (is_truncation, changes) = match effect {
+        Effect::Changes { changes, .. } => (false, changes),
+        Effect::Truncation { changes } => (true, changes),
+        Effect::Requery => {
+            counters.requeries.add(1);
+            return requery(origin);
+        }
+    };
+    counters.batches.add(1);
+    counters.changes.add(changes.len());
+    let changes = changes.into_iter().map(|change| {
+        let row = change.row.map(|row| LiveRow::new(layout, row)).transpose()?;
+        Ok(Change { id: change.id, row })
+    });
+    match changes.collect::<Result<Vec<_>, RowError>>() {
+        Ok(changes) if is_truncation => Batch { origin, content: Content::Truncated(changes) },
+        Ok(changes) => Batch { origin, content: Content::Changes(changes) },
+        Err(error) => {
+            let collection = &*collection;
+            tracing::warn!(collection, %error, "a change is unreadable; reading again");
+            requery(origin)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::intake::batch::Gap;
+    use crate::schema::fixture;
+    use crate::value::ValueKind;
+
+    #[test]
+    fn no_read_makes_up_for_a_gap_that_came_while_it_ran() {
+        let layout = Arc::new(fixture::layout(&[("id", ValueKind::Text)], false));
+        let gap = Gap { collection: Arc::clone(layout.collection()), reason: GapReason::Part };
+        let batch = live_batch(&layout, Assembled::Gap(gap), &Counters::default());
+        let snapshot = TransactionSnapshot::parse("1000:9223372036854775807:").unwrap();
+        assert!(matches!(batch.content, Content::Requery));
+        assert!(!snapshot.has_seen_batch(batch.origin));
+    }
+}

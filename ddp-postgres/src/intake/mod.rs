@@ -1,0 +1,18 @@
+//! From what a feed yields to one batch per collection and transaction, and on to the live queries.
+//!
+//! ```text
+//! FeedEvent ─► dispatch ─► assembler ─► pipeline ─► multiplexers of the collections
+//!              (Intake)    (pending)    (read_ahead, rows)
+//! ```
+//!
+//! The [`Intake`](dispatch::Intake) knows the collections, the assembler and the pipeline, and no
+//! feed: whatever yields [events](crate::feed::event::FeedEvent) can be put before it.
+
+pub(crate) mod assembler;
+pub(crate) mod batch;
+pub(crate) mod dispatch;
+pub(crate) mod notification;
+mod pending;
+mod pipeline;
+mod read_ahead;
+mod rows;

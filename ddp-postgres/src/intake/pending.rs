@@ -1,0 +1,274 @@
+//! What an unfinished transaction has done to one collection so far.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+
+use ddp_core::DocumentId;
+
+use super::batch::{Batch, Change, Effect, GapReason};
+use super::notification::{Notification, Operation, OperationKind};
+use crate::row::{Row, RowError, document_id};
+use crate::schema::Layout;
+
+/// What a change takes besides the row's text, roughly.
+const CHANGE_BYTES: usize = 200;
+
+/// An operation of which not all parts have come.
+#[derive(Debug)]
+struct Partial {
+    kind: OperationKind,
+    part: u32,
+    parts: u32,
+    body: String,
+}
+
+#[derive(Debug)]
+pub(super) struct Pending {
+    pub(super) layout: Arc<Layout>,
+    /// The transaction that the last payload was of.
+    xid: Option<u64>,
+    /// The number of that transaction's next operation.
+    sequence: u32,
+    /// Something of that transaction got lost, which has been told.
+    given_up: bool,
+    partial: Option<Partial>,
+    changes: Vec<Change>,
+    /// The keys of rows that were told by them, and of those that are gone.
+    keys: HashMap<DocumentId, String>,
+    /// Whether any of the rows is to be read.
+    is_unread: bool,
+    positions: HashMap<DocumentId, usize>,
+    bytes: usize,
+    truncated: bool,
+    requery: bool,
+}
+
+impl Pending {
+    pub(super) fn new(layout: Arc<Layout>) -> Self {
+        Self {
+            layout,
+            xid: None,
+            sequence: 1,
+            given_up: false,
+            partial: None,
+            changes: Vec::new(),
+            keys: HashMap::new(),
+            is_unread: false,
+            positions: HashMap::new(),
+            bytes: 0,
+            truncated: false,
+            requery: false,
+        }
+    }
+
+    /// Takes in a payload of the open transaction.
+    pub(super) fn feed(
+        &mut self,
+        notification: &Notification<'_>,
+        bytes_max: usize,
+    ) -> Result<(), GapReason> {
+        let Notification { xid, sequence, part, parts, kind, body } = *notification;
+        if self.xid != Some(xid) {
+            self.reset();
+            self.xid = Some(xid);
+        }
+        if self.given_up {
+            return Ok(());
+        }
+        if sequence != self.sequence {
+            return Err(GapReason::Sequence);
+        }
+        match &self.partial {
+            None if part == 1 => {}
+            Some(partial)
+                if part == partial.part + 1 && parts == partial.parts && kind == partial.kind => {}
+            _ => return Err(GapReason::Part),
+        }
+        if parts == 1 {
+            self.apply(kind, body, bytes_max)?;
+            return self.count();
+        }
+        let partial =
+            self.partial.get_or_insert_with(|| Partial { kind, part, parts, body: String::new() });
+        partial.part = part;
+        if self.bytes + partial.body.len() + body.len() > bytes_max {
+            partial.body = String::new();
+            self.give_rows_up();
+        } else if !self.requery {
+            partial.body.push_str(body);
+        }
+        if part < parts {
+            return Ok(());
+        }
+        if let Some(partial) = self.partial.take() {
+            self.apply(kind, &partial.body, bytes_max)?;
+        }
+        self.count()
+    }
+
+    pub(super) fn lacks_parts(&self) -> bool {
+        self.partial.is_some()
+    }
+
+    /// The changes so far. Later ones of the same transaction make another batch.
+    pub(super) fn take_batch(&mut self) -> Option<Batch> {
+        let xid = self.xid.filter(|_| !self.given_up)?;
+        let unread = self.take_unread();
+        self.positions = HashMap::new();
+        self.bytes = 0;
+        let changes = std::mem::take(&mut self.changes);
+        let is_truncated = std::mem::take(&mut self.truncated);
+        let effect = if std::mem::take(&mut self.requery) {
+            Effect::Requery
+        } else if is_truncated {
+            Effect::Truncation { changes }
+        } else if changes.is_empty() {
+            return None;
+        } else {
+            Effect::Changes { changes, unread }
+        };
+        Some(Batch { collection: self.layout.collection().clone(), xid, effect })
+    }
+
+    /// Ignores the rest of the transaction.
+    pub(super) fn give_up(&mut self) {
+        let xid = self.xid;
+        self.reset();
+        self.xid = xid;
+        self.given_up = true;
+    }
+
+    pub(super) fn reset(&mut self) {
+        *self = Self::new(self.layout.clone());
+    }
+
+    /// Counts a complete operation.
+    fn count(&mut self) -> Result<(), GapReason> {
+        self.sequence = self.sequence.checked_add(1).ok_or(GapReason::Sequence)?;
+        Ok(())
+    }
+
+    fn apply(
+        &mut self,
+        kind: OperationKind,
+        body: &str,
+        bytes_max: usize,
+    ) -> Result<(), GapReason> {
+        if self.requery {
+            return Ok(());
+        }
+        match Operation::parse(kind, body).map_err(|_| GapReason::Malformed)? {
+            Operation::Upsert(rows) => self.apply_each(&rows, bytes_max, |layout, text| {
+                let row = Row::parse(layout, text)?;
+                Ok(Change { id: row.id().clone(), row: Some(row) })
+            }),
+            Operation::Delete(keys) => {
+                let may_be_read = self.layout.sends_keys();
+                self.apply_keys(&keys, bytes_max, may_be_read);
+            }
+            Operation::Keys(keys) => {
+                self.apply_keys(&keys, bytes_max, true);
+                self.is_unread = true;
+            }
+            Operation::Truncate => {
+                self.changes.clear();
+                self.keys.clear();
+                self.is_unread = false;
+                self.positions.clear();
+                self.bytes = 0;
+                self.truncated = true;
+            }
+            Operation::Requery => self.give_rows_up(),
+        }
+        Ok(())
+    }
+
+    fn apply_each(
+        &mut self,
+        texts: &[&str],
+        bytes_max: usize,
+        change: impl Fn(&Layout, &str) -> Result<Change, RowError>,
+    ) {
+        for text in texts {
+            match change(&self.layout, text) {
+                Ok(change) => self.record(change),
+                // The table's columns are no longer those of the layout.
+                Err(error) => {
+                    let collection = self.layout.collection();
+                    tracing::warn!(%collection, %error, "unusable row in a notification");
+                    self.give_rows_up();
+                }
+            }
+            if self.bytes > bytes_max {
+                self.give_rows_up();
+            }
+            if self.requery {
+                return;
+            }
+        }
+    }
+
+    /// Rows that are gone, or of which it will be read what they are if `may_be_read`.
+    fn apply_keys(&mut self, keys: &[&str], bytes_max: usize, may_be_read: bool) {
+        self.apply_each(keys, bytes_max, |layout, key| {
+            Ok(Change { id: document_id(layout, key)?, row: None })
+        });
+        if may_be_read && !self.requery {
+            let layout = &self.layout;
+            let known = |key: &&str| Some((document_id(layout, key).ok()?, (*key).to_owned()));
+            self.keys.extend(keys.iter().filter_map(known));
+        }
+    }
+
+    /// The keys of all rows if any of them is to be read, in the order of the changes: the read may
+    /// see later transactions, and the batch is to show all of its rows at one point.
+    fn take_unread(&mut self) -> Vec<(DocumentId, String)> {
+        let mut keys = std::mem::take(&mut self.keys);
+        if !std::mem::take(&mut self.is_unread) || self.requery {
+            return Vec::new();
+        }
+        let unread = self.changes.iter().map_while(|change| keys.remove_entry(&change.id));
+        let unread: Vec<_> = unread.collect();
+        if self.truncated || unread.len() < self.changes.len() {
+            // What others put into the table meanwhile cannot be asked for, nor rows whose keys
+            // were not told.
+            self.give_rows_up();
+            return Vec::new();
+        }
+        unread
+    }
+
+    /// Replaces what is known of the row.
+    fn record(&mut self, change: Change) {
+        self.keys.remove(&change.id);
+        self.bytes += bytes(&change);
+        match self.positions.entry(change.id.clone()) {
+            Entry::Vacant(entry) => {
+                entry.insert(self.changes.len());
+                self.changes.push(change);
+            }
+            Entry::Occupied(entry) => {
+                let known = &mut self.changes[*entry.get()];
+                self.bytes -= bytes(known);
+                *known = change;
+            }
+        }
+    }
+
+    fn give_rows_up(&mut self) {
+        self.requery = true;
+        self.truncated = false;
+        self.changes = Vec::new();
+        self.keys = HashMap::new();
+        self.positions = HashMap::new();
+        self.bytes = 0;
+    }
+}
+
+/// What a change to a row counts, with its id and, perhaps, its key.
+fn bytes(change: &Change) -> usize {
+    CHANGE_BYTES
+        + 2 * change.id.as_str().len()
+        + change.row.as_ref().map_or(0, |row| row.text().len())
+}

@@ -1,0 +1,131 @@
+//! Rows that a table's triggers tell only by their keys.
+
+use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures::FutureExt;
+use serde_json::value::RawValue;
+use tokio_postgres::types::ToSql;
+
+use super::batch::{Assembled, Batch, Effect};
+use super::pipeline::Arrival;
+use crate::db::busy::Busy;
+use crate::error::Error;
+use crate::read::reader::{RETRY_AFTER, Reader};
+use crate::read::snapshot::TransactionSnapshot;
+use crate::row::Row;
+use crate::schema::Layout;
+use crate::table::collection::TableCollection;
+
+/// More keys of one transaction than this are not looked up one by one.
+const KEYS_MAX: usize = 10_000;
+
+/// Reads the rows that a batch only names, if it does. A lost connection is replaced until the feed
+/// is interrupted as well, for then all is read again; if a read fails otherwise, live queries read
+/// for themselves.
+pub(super) async fn read(
+    reader: &Reader,
+    collection: Option<&TableCollection>,
+    arrival: Arrival,
+) -> Arrival {
+    let Arrival::Assembled(Assembled::Batch(Batch { collection: name, xid, effect })) = arrival
+    else {
+        return arrival;
+    };
+    let batch = |effect| Batch { collection: Arc::clone(&name), xid, effect };
+    let assembled = |effect| Arrival::Assembled(Assembled::Batch(batch(effect)));
+    let (mut changes, unread) = match effect {
+        Effect::Changes { changes, unread } if !unread.is_empty() => (changes, unread),
+        effect => return assembled(effect),
+    };
+    let (ids, keys): (Vec<_>, Vec<_>) = unread.into_iter().unzip();
+    let read = loop {
+        let Some(collection) = collection.filter(|found| !found.multiplexer.is_idle()) else {
+            // Nobody needs them: whoever comes later reads what there is then.
+            return assembled(Effect::Changes { changes: Vec::new(), unread: Vec::new() });
+        };
+        let read = AssertUnwindSafe(select(reader, collection, &keys)).catch_unwind().await;
+        match read.unwrap_or_else(|_| Err(Error::panicked())) {
+            Err(error) if error.is_of_connection() && !reader.is_closed() => {
+                let collection = &*name;
+                tracing::warn!(collection, %error, "rows could not be read; trying again");
+                tokio::time::sleep(RETRY_AFTER).await;
+            }
+            read => break read,
+        }
+    };
+    match read {
+        Ok((rows, snapshot)) => {
+            let mut rows: HashMap<_, _> =
+                rows.into_iter().map(|row| (row.id().clone(), row)).collect();
+            for change in &mut changes {
+                if change.row.is_none() {
+                    change.row = rows.remove(&change.id);
+                }
+            }
+            let effect = Effect::Changes { changes, unread: Vec::new() };
+            Arrival::Read(batch(effect), snapshot, ids)
+        }
+        Err(error) => {
+            let collection = &*name;
+            tracing::warn!(collection, %error, "rows could not be read by their keys");
+            assembled(Effect::Requery)
+        }
+    }
+}
+
+/// Reads rows by their keys, along with the snapshot in which they were read.
+async fn select(
+    reader: &Reader,
+    collection: &TableCollection,
+    keys: &[String],
+) -> Result<(Vec<Row>, TransactionSnapshot), Error> {
+    let layout = &collection.layout();
+    if keys.len() > KEYS_MAX {
+        return Err(Error::too_many_keys());
+    }
+    let params = columns_of_keys(layout, keys)?;
+    let client = Busy::get(&reader.pool).await?;
+    reader.counters.key_reads.add(1);
+    let statement = client.prepare_cached(&layout.select_by_key_sql()).await?;
+    let params: Vec<_> = params.iter().map(|texts| texts as &(dyn ToSql + Sync)).collect();
+    let rows = client.query(&statement, &params).await?;
+    client.done();
+    let (mut found, mut taken) = (Vec::with_capacity(rows.len()), None);
+    for row in &rows {
+        match row.try_get(0)? {
+            json if str::starts_with(json, '{') => found.push(Row::parse(layout, json)?),
+            snapshot => taken = Some(TransactionSnapshot::parse(snapshot)?),
+        }
+    }
+    Ok((found, taken.ok_or_else(|| Error::malformed("no snapshot"))?))
+}
+
+/// The text of each key's columns, for one parameter per column.
+fn columns_of_keys(layout: &Layout, keys: &[String]) -> Result<Vec<Vec<String>>, Error> {
+    let malformed = || Error::malformed(layout.collection());
+    let mut columns = vec![Vec::with_capacity(keys.len()); layout.key().len()];
+    for key in keys {
+        let several: Vec<&RawValue>;
+        let values = match layout.id_column() {
+            Some(_) => vec![key.as_str()],
+            None => {
+                several = serde_json::from_str(key).map_err(|_| malformed())?;
+                several.iter().map(|value| value.get()).collect()
+            }
+        };
+        if values.len() != columns.len() {
+            return Err(malformed());
+        }
+        for (column, value) in columns.iter_mut().zip(values) {
+            column.push(key_text(value).ok_or_else(malformed)?);
+        }
+    }
+    Ok(columns)
+}
+
+/// A JSON value as PostgreSQL reads it.
+fn key_text(json: &str) -> Option<String> {
+    if json.starts_with('"') { serde_json::from_str(json).ok() } else { Some(json.to_owned()) }
+}

@@ -1,0 +1,249 @@
+//! Questions about one column as SQL.
+//!
+//! Whatever an application or a client chose is a parameter: constants, patterns, paths.
+
+use ddp_server::query::{Comparison, Is, Value};
+
+use super::sql::{Param, push, quoted};
+use crate::compare::{Comparable, Json};
+use crate::schema::Column;
+use crate::value::{date_text, time_text, timestamp_text};
+
+/// Appends the question; constants are in the form of the column's values.
+pub(super) fn ask(
+    column: &Column,
+    path: Option<&str>,
+    is: &Is,
+    sql: &mut String,
+    params: &mut Vec<Param>,
+) {
+    match column.comparable() {
+        Comparable::Json(json) => ask_json(column, *json, path, is, sql, params),
+        Comparable::Array(_) => ask_array(column, is, sql, params),
+        _ => ask_scalar(column, is, sql, params),
+    }
+}
+
+fn ask_scalar(column: &Column, is: &Is, sql: &mut String, params: &mut Vec<Param>) {
+    let name = quoted(column);
+    match is {
+        // A composite whose fields are all NULL is none itself, but IS NULL.
+        Is::Null if *column.comparable() == Comparable::Other => {
+            push(sql, format_args!("{name} IS NOT DISTINCT FROM NULL"));
+        }
+        Is::Null => push(sql, format_args!("{name} IS NULL")),
+        Is::Compare(comparison, value) => {
+            let number = one(params, text(column.comparable(), value));
+            let (operator, cast) = (operator(*comparison), cast(column, value));
+            push(sql, format_args!("{name} {operator} ${number}::text::{cast}"));
+        }
+        Is::In(values) => {
+            // What is left as a float is no integer or whole day, and equals none.
+            let is_float = |value: &&Value| matches!(value, Value::Float(_));
+            let is_whole = matches!(column.comparable(), Comparable::Integer | Comparable::Date);
+            let whole = values.iter().filter(|value| !(is_whole && is_float(value)));
+            let texts: Vec<_> = whole.map(|value| text(column.comparable(), value)).collect();
+            // Nothing at all is false even for NULL.
+            if texts.is_empty() && !values.is_empty() {
+                return push(sql, format_args!("({name} IS NULL AND NULL)"));
+            }
+            let (number, cast) = (many(params, texts), cast(column, &Value::Null));
+            push(sql, format_args!("{name} = ANY (${number}::text[]::{cast}[])"));
+        }
+        Is::Like(pattern) | Is::ILike(pattern) => {
+            let number = one(params, Some(pattern.to_string()));
+            let operator = if matches!(is, Is::Like(_)) { "LIKE" } else { "ILIKE" };
+            let is_own = *column.comparable() == Comparable::CiText;
+            let cast = if is_own { column.cast() } else { "text" };
+            push(sql, format_args!("{name} {operator} ${number}::text::{cast}"));
+        }
+        Is::StartsWith(start) => {
+            let number = one(params, Some(start.to_string()));
+            push(sql, format_args!("{name}::text ^@ ${number}::text"));
+        }
+        // Refused by `Comparable::test`.
+        Is::ContainsAll(_) | Is::Overlaps(_) => sql.push_str("NULL"),
+    }
+}
+
+fn ask_array(column: &Column, is: &Is, sql: &mut String, params: &mut Vec<Param>) {
+    let Comparable::Array(element) = column.comparable() else { return };
+    let (name, cast) = (quoted(column), column.cast());
+    // An extension may have operators of its own for integers, which refuse NULL.
+    let operator = match is {
+        Is::ContainsAll(_) => "OPERATOR(pg_catalog.@>)",
+        Is::Overlaps(_) => "OPERATOR(pg_catalog.&&)",
+        _ => return push(sql, format_args!("{name} IS NULL")),
+    };
+    let texts = is.constants().iter().map(|value| text(&element.comparable, value)).collect();
+    let number = many(params, texts);
+    push(sql, format_args!("{name} {operator} ${number}::text[]::{cast}"));
+}
+
+/// What is missing, and what is `null` in JSON, is NULL. Other types than the constant's have no
+/// order with it; text within JSON is ordered by code points, and has the case of ASCII alone.
+fn ask_json(
+    column: &Column,
+    json: Json,
+    path: Option<&str>,
+    is: &Is,
+    sql: &mut String,
+    params: &mut Vec<Param>,
+) {
+    let mut value = quoted(column);
+    if !json.is_binary {
+        value.push_str("::pg_catalog.jsonb");
+    }
+    if let Some(path) = path {
+        let steps = path.split('.').map(|step| Some(step.to_owned())).collect();
+        value = format!("{value} #> ${}::text[]", many(params, steps));
+    }
+    let value = format!("NULLIF({value}, 'null'::pg_catalog.jsonb)");
+    let as_text = format!("({value} #>> '{{}}') COLLATE \"C\"");
+    let typed = |json_type: &str, condition: std::fmt::Arguments<'_>| {
+        format!("CASE WHEN pg_catalog.jsonb_typeof({value}) = '{json_type}' THEN {condition} END")
+    };
+    let condition = match is {
+        Is::Null => format!("{value} IS NULL"),
+        Is::Compare(comparison, constant) if comparison.is_equality() => {
+            let number = one(params, json_text(constant));
+            let operator = operator(*comparison);
+            format!("{value} {operator} ${number}::text::pg_catalog.jsonb")
+        }
+        Is::Compare(comparison, Value::Text(constant)) => {
+            let number = one(params, Some(constant.to_string()));
+            let operator = operator(*comparison);
+            typed("string", format_args!("{as_text} {operator} ${number}::text"))
+        }
+        Is::Compare(comparison, constant) => {
+            let json_type = if matches!(constant, Value::Bool(_)) { "boolean" } else { "number" };
+            let number = one(params, json_text(constant));
+            let operator = operator(*comparison);
+            typed(json_type, format_args!("{value} {operator} ${number}::text::pg_catalog.jsonb"))
+        }
+        Is::In(constants) => {
+            let number = many(params, constants.iter().map(json_text).collect());
+            format!("{value} = ANY (${number}::text[]::pg_catalog.jsonb[])")
+        }
+        Is::Like(text) | Is::ILike(text) | Is::StartsWith(text) => {
+            let number = one(params, Some(text.to_string()));
+            let operator = match is {
+                Is::Like(_) => "LIKE",
+                Is::ILike(_) => "ILIKE",
+                _ => "^@",
+            };
+            typed("string", format_args!("{as_text} {operator} ${number}::text"))
+        }
+        Is::ContainsAll(constants) => {
+            let number = one(params, Some(json_array(constants)));
+            format!("{value} @> ${number}::text::pg_catalog.jsonb")
+        }
+        // `ANY` of nothing is false even for NULL.
+        Is::Overlaps(constants) if constants.is_empty() => format!("({value} IS NULL AND NULL)"),
+        Is::Overlaps(constants) => {
+            let arrays = constants.iter().map(|one| Some(json_array(std::slice::from_ref(one))));
+            let number = many(params, arrays.collect());
+            format!("{value} @> ANY (${number}::text[]::pg_catalog.jsonb[])")
+        }
+    };
+    sql.push_str(&condition);
+}
+
+fn one(params: &mut Vec<Param>, text: Option<String>) -> usize {
+    params.push(Param::One(text));
+    params.len()
+}
+
+fn many(params: &mut Vec<Param>, texts: Vec<Option<String>>) -> usize {
+    params.push(Param::Many(texts));
+    params.len()
+}
+
+fn operator(comparison: Comparison) -> &'static str {
+    match comparison {
+        Comparison::Eq => "=",
+        Comparison::Ne => "<>",
+        Comparison::Lt => "<",
+        Comparison::Lte => "<=",
+        Comparison::Gt => ">",
+        Comparison::Gte => ">=",
+    }
+}
+
+/// The type that a constant is cast to. Numbers keep their width, so that a constant beyond the
+/// column's range is compared and not refused.
+fn cast<'a>(column: &'a Column, value: &Value) -> &'a str {
+    match (column.comparable(), value) {
+        (Comparable::Integer, Value::Float(_)) | (Comparable::Real | Comparable::Double, _) => {
+            "pg_catalog.float8"
+        }
+        (Comparable::Integer, _) => "pg_catalog.int8",
+        (Comparable::Date, Value::Float(_)) => "pg_catalog.timestamp",
+        _ => column.cast(),
+    }
+}
+
+/// A constant as PostgreSQL reads it for a type.
+fn text(comparable: &Comparable, value: &Value) -> Option<String> {
+    Some(match (comparable, value) {
+        (_, Value::Null) => return None,
+        (Comparable::Date, Value::Int(days)) => date_text(*days),
+        (Comparable::Date, Value::Float(days)) => {
+            // Some time within a day: exact for the days that doubles tell apart, which is all.
+            timestamp_text((days.floor() as i64) * 86_400_000_000 + 43_200_000_000)
+        }
+        (Comparable::Time, Value::Int(microseconds)) => time_text(*microseconds),
+        (_, Value::Bool(value)) => value.to_string(),
+        (_, Value::Int(value)) => value.to_string(),
+        (_, Value::Time(microseconds)) => timestamp_text(*microseconds),
+        (_, Value::Float(value)) if value.is_infinite() => {
+            if *value > 0.0 { "Infinity" } else { "-Infinity" }.to_owned()
+        }
+        (_, Value::Float(value)) => value.to_string(),
+        (_, Value::Decimal(value)) => value.to_string(),
+        (_, Value::Text(value)) => value.to_string(),
+        (_, Value::Binary(bytes)) => {
+            let mut text = "\\x".to_owned();
+            for byte in bytes.iter() {
+                push(&mut text, format_args!("{byte:02x}"));
+            }
+            text
+        }
+        // Refused by `Comparable::test`.
+        (_, Value::List(_) | Value::Object) => return None,
+    })
+}
+
+/// A constant as JSON.
+fn json_text(value: &Value) -> Option<String> {
+    match value {
+        Value::Text(text) => Some(serde_json::Value::from(&**text).to_string()),
+        other => text(&Comparable::Other, other),
+    }
+}
+
+fn json_array(values: &[Value]) -> String {
+    let texts: Vec<String> = values.iter().filter_map(json_text).collect();
+    format!("[{}]", texts.join(","))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn constants_are_written_as_postgresql_reads_them() {
+        for (comparable, value, written) in [
+            (Comparable::Date, Value::Int(19_782), "2024-02-29"),
+            (Comparable::Date, Value::Float(-0.5), "1969-12-31 12:00:00.000000"),
+            (Comparable::Time, Value::Int(86_400_000_000), "24:00:00.000000"),
+            (Comparable::Binary, Value::from(&b"\0\xff"[..]), "\\x00ff"),
+            (Comparable::Numeric, Value::Decimal("-1.50".parse().unwrap()), "-15e-1"),
+            (Comparable::Double, Value::Float(f64::NEG_INFINITY), "-Infinity"),
+        ] {
+            assert_eq!(text(&comparable, &value).as_deref(), Some(written));
+        }
+        assert_eq!(json_array(&[Value::from("a\"b"), Value::Bool(true)]), "[\"a\\\"b\",true]");
+        assert_eq!(json_text(&Value::Null), None);
+    }
+}

@@ -1,0 +1,61 @@
+//! Reading a query's documents once, without keeping them live.
+
+use std::sync::Arc;
+
+use ddp_server::live_query::{Documents, Row as _};
+use ddp_server::query::Query;
+use tokio_postgres::types::ToSql;
+
+use super::plan::plan;
+use super::reader::Reader;
+use super::sql;
+use crate::db::busy::Busy;
+use crate::error::Error;
+use crate::row::Row;
+use crate::row::live::LiveRow;
+use crate::schema::Layout;
+use crate::table::collection::{Standing, TableCollection};
+
+/// Reads the documents of a query in its order: one SELECT, and nothing is listened to.
+pub(crate) async fn fetch(
+    reader: &Reader,
+    collection: &TableCollection,
+    query: &Query,
+) -> Result<Documents, ddp_server::Error> {
+    let mut has_checked = false;
+    loop {
+        let current = collection.current();
+        match current.standing {
+            Standing::Live | Standing::Unreadable => {}
+            Standing::Gone => return Ok(Documents::new()),
+            Standing::Unavailable => return Err(collection.unavailable().into()),
+        }
+        match select(reader, &current.layout, query).await {
+            Ok(documents) => return Ok(documents),
+            // The table may have been altered, and nobody has noticed yet.
+            Err(error) if error.is_of_schema() && !has_checked => {
+                has_checked = true;
+                reader.check_tables().await?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+async fn select(reader: &Reader, layout: &Arc<Layout>, query: &Query) -> Result<Documents, Error> {
+    let plan = plan(layout, query)?;
+    let skip = query.skip as usize;
+    let rows_max = query.limit.map(|limit| skip.saturating_add(limit as usize));
+    let select = sql::select_rows(layout, query, &plan.predicate, rows_max);
+    let params: Vec<&(dyn ToSql + Sync)> = select.params.iter().map(sql::Param::to_sql).collect();
+    let client = Busy::get(&reader.pool).await?;
+    let statement = client.prepare_cached(&select.sql).await?;
+    let rows = client.query(&statement, &params).await?;
+    client.done();
+    let mut documents = Documents::with_capacity(rows.len().saturating_sub(skip));
+    for row in rows.iter().skip(skip) {
+        let row = LiveRow::new(layout, Row::parse(layout, row.try_get(0)?)?)?;
+        documents.push((row.id().clone(), row.document(query.fields.as_deref())));
+    }
+    Ok(documents)
+}

@@ -1,0 +1,161 @@
+//! Reading a live query's documents, and the handoff to the feed.
+
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
+use ddp_core::{DdpError, DocumentId};
+use ddp_server::live_query::Load;
+use futures::FutureExt;
+use tokio_postgres::types::ToSql;
+
+use super::reader::{RETRY_AFTER, Reader};
+use super::snapshot::TransactionSnapshot;
+use super::sql;
+use crate::db::busy::Busy;
+use crate::db::tokens::Position;
+use crate::error::Error;
+use crate::row::Row;
+use crate::row::live::LiveRow;
+use crate::schema::Layout;
+use crate::table::collection::{Standing, TableCollection};
+
+/// How long, at first, until another look at what has committed but is not visible yet.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(1);
+
+/// Carries out a load, until it is done or nobody wants it. A database out of reach is tried again.
+pub(crate) async fn run(reader: &Reader, collection: &TableCollection, mut load: Load) {
+    let mut has_checked = false;
+    // How far the feed had come when it began to tell this load all.
+    let mut position = None;
+    let mut wait = LOOK_AGAIN_AFTER;
+    loop {
+        let mut interruptions = reader.interruptions().subscribe();
+        if !collection.multiplexer.wants(&load) {
+            return;
+        }
+        match collection.current().standing {
+            Standing::Live | Standing::Unreadable => {}
+            Standing::Gone => {
+                match collection.multiplexer.finish_load(load, Rows::new(), |_| true).await {
+                    Ok(Some(repeat)) => (load, position) = (repeat, None),
+                    Ok(None) | Err(_) => return,
+                }
+                continue;
+            }
+            Standing::Unavailable => {
+                return collection.multiplexer.fail_load(&load, &collection.unavailable());
+            }
+        }
+        let reading =
+            AssertUnwindSafe(read(reader, collection, &load, &mut position)).catch_unwind();
+        let reading = tokio::select! {
+            read = reading => read.unwrap_or_else(|_| Err(Error::panicked())),
+            // What lost the feed may have lost its connection, which it might never be told. The load
+            // is void, or will be when the feed is back.
+            _ = interruptions.changed() => Err(Error::interrupted()),
+        };
+        match reading {
+            Ok((documents, snapshot)) => {
+                reader.counters.loads.add(1);
+                let has_seen = |origin| snapshot.has_seen_batch(origin);
+                match collection.multiplexer.finish_load(load, documents, has_seen).await {
+                    Ok(Some(repeat)) => (load, position) = (repeat, None),
+                    Ok(None) | Err(_) => return,
+                }
+            }
+            Err(error) if error.is_too_early() => {
+                tokio::time::sleep(wait).await;
+                wait = (wait * 2).min(RETRY_AFTER);
+            }
+            Err(error) if error.is_transient() && !reader.is_closed() => {
+                tracing::debug!(collection = %load.query.collection, %error, "a load failed; trying again");
+                tokio::time::sleep(RETRY_AFTER).await;
+            }
+            // The table may have been altered, and nobody has noticed yet. Then this load is void.
+            Err(error) if error.is_of_schema() && !has_checked => {
+                has_checked = reader.check_tables().await.is_ok();
+                if !has_checked {
+                    tokio::time::sleep(RETRY_AFTER).await;
+                }
+            }
+            Err(error) => {
+                tracing::error!(collection = %load.query.collection, %error, "a live query failed");
+                return collection.multiplexer.fail_load(&load, &DdpError::internal());
+            }
+        }
+    }
+}
+
+type Rows = Vec<(DocumentId, LiveRow)>;
+
+/// Reads the documents with the snapshot that they are of.
+///
+/// The feed listens before the snapshot is taken, so that whatever the snapshot does not see is
+/// buffered by the multiplexer. A token committed with the read says when the feed has come up to
+/// the snapshot: from then on the query is at the same point as all others of its collection, and no
+/// client sees a document go back.
+async fn read(
+    reader: &Reader,
+    collection: &TableCollection,
+    load: &Load,
+    position: &mut Option<u64>,
+) -> Result<(Rows, TransactionSnapshot), Error> {
+    let layout = &collection.layout();
+    let has_come_to = reader.listen(layout.channel()).await?;
+    let position = *position.get_or_insert(has_come_to);
+    if !collection.multiplexer.wants(load) {
+        // While this waited for the feed, the feed began anew and so did the load.
+        return Err(Error::interrupted());
+    }
+    let select = sql::select(layout, load);
+    let permit = reader.permits.acquire().await.map_err(|_| Error::closed())?;
+    let client = Busy::get(&reader.pool).await?;
+    let visible = reader.visibility.begin_read();
+    let (snapshot, rows, token) = select_rows(reader, layout, &client, &select).await?;
+    client.done();
+    drop(permit);
+    let snapshot = TransactionSnapshot::parse(snapshot.try_get(0)?)?;
+    if !visible.is_complete(layout.channel(), &snapshot, position) {
+        return Err(Error::too_early());
+    }
+    visible.forget(&snapshot);
+    drop(visible);
+    let mut documents = Rows::with_capacity(rows.len());
+    for row in &rows {
+        let row = LiveRow::new(layout, Row::parse(layout, row.try_get(0)?)?)?;
+        documents.push((row.id().clone(), row));
+    }
+    token.wait().await?;
+    Ok((documents, snapshot))
+}
+
+/// Reads the rows in one transaction, along with its snapshot and a token that it notifies.
+async fn select_rows<'a>(
+    reader: &'a Reader,
+    layout: &Layout,
+    client: &Busy,
+    select: &sql::Select,
+) -> Result<(tokio_postgres::Row, Vec<tokio_postgres::Row>, Position<'a>), Error> {
+    let statement = client.prepare_cached(&select.sql).await?;
+    let snapshot_sql = "SELECT pg_catalog.pg_current_snapshot()::text";
+    let snapshot_statement = client.prepare_cached(snapshot_sql).await?;
+    let params: Vec<&(dyn ToSql + Sync)> = select.params.iter().map(sql::Param::to_sql).collect();
+    // With the lock before the snapshot: an ALTER TABLE that rewrites the table is not visible to
+    // older snapshots, to which the table then looks empty.
+    let relation = layout.relation();
+    let begin = format!(
+        "BEGIN ISOLATION LEVEL REPEATABLE READ; LOCK TABLE {relation} IN ACCESS SHARE MODE"
+    );
+    let token = reader.tokens.position();
+    // What has not been written to disk is not streamed.
+    let send = reader.tokens.send_sql(token.id);
+    let commit = format!("SET LOCAL synchronous_commit = local; {send}; COMMIT");
+    // Polled in this order, so that all four go out in one round trip.
+    let (_, snapshot, rows, _) = futures::try_join!(
+        client.batch_execute(&begin),
+        client.query_one(&snapshot_statement, &[]),
+        client.query(&statement, &params),
+        client.batch_execute(&commit),
+    )?;
+    Ok((snapshot, rows, token))
+}

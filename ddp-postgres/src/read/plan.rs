@@ -1,0 +1,82 @@
+//! How queries are evaluated.
+
+use ddp_server::live_query::Plan;
+use ddp_server::query::{Query, SortKey, ascending};
+
+use crate::compare::{Comparable, Refusal, split};
+use crate::error::Error;
+use crate::schema::Layout;
+
+/// How a query is evaluated on changes.
+pub(crate) fn plan(layout: &Layout, query: &Query) -> Result<Plan, Error> {
+    let column = |field: &str| {
+        layout.column_named(field).ok_or_else(|| match layout.id_column() {
+            None if field == "_id" => Error::composite_key(layout),
+            _ => Error::no_such_field(layout, field),
+        })
+    };
+    for field in query.fields.iter().flat_map(|fields| fields.iter()) {
+        // The id is always there.
+        if &**field != "_id" {
+            column(field)?;
+        }
+    }
+    let predicate = query.predicate.try_map_tests(&|test| {
+        let comparable = column(split(&test.field).0)?.comparable();
+        comparable.test(test).map_err(|refusal| match refusal {
+            Refusal::Constant(value) => Error::wrong_type(layout, &test.field, &value),
+            Refusal::Question(why) => Error::unsuited(layout, &test.field, why),
+        })
+    })?;
+    let is_routable = |field: &str| {
+        let (name, path) = split(field);
+        column(name).is_ok_and(|column| column.comparable().is_routable(path, name == "_id"))
+    };
+    let keys = predicate.equality_keys(&is_routable);
+    let mut order = Vec::new();
+    for key in &query.sort {
+        if &*key.field == "_id" {
+            order.push(key.clone());
+            continue;
+        }
+        let (name, path) = split(&key.field);
+        let comparable = column(name)?.comparable();
+        if path.is_some() {
+            let why = "is within a column, by which nothing can be sorted";
+            return Err(Error::unsuited(layout, &key.field, why));
+        }
+        if matches!(comparable, Comparable::Json(json) if !json.is_binary) {
+            return Err(Error::unsuited(layout, name, "is json, which has no order; jsonb has"));
+        }
+        order.push(key.clone());
+    }
+    order.push(ascending("_id"));
+    let is_ordered = |key: &SortKey| {
+        &*key.field == "_id"
+            || column(&key.field).is_ok_and(|column| column.comparable().has_order())
+    };
+    let order = (query.has_window() && order.iter().all(is_ordered)).then(|| order.into());
+    Ok(Plan { predicate, keys, order })
+}
+
+#[cfg(test)]
+mod tests {
+    use ddp_server::field;
+
+    use super::*;
+    use crate::schema::fixture;
+    use crate::value::ValueKind;
+
+    #[test]
+    fn the_id_of_several_columns_is_nothing_to_filter_on() {
+        let columns = [("list", ValueKind::Text), ("name", ValueKind::Text)];
+        let layout = fixture::composite(&columns);
+        let query = |name| Query { predicate: field(name).eq("a"), ..Query::all("tasks") };
+        let error = plan(&layout, &query("_id")).unwrap_err().to_string();
+        assert!(error.contains("made up of the fields list, name: filter on them"), "{error}");
+        assert!(plan(&layout, &query("name")).is_ok());
+        let fields = Some(["_id".into(), "name".into()].into());
+        let sort = vec![ascending("_id")];
+        assert!(plan(&layout, &Query { fields, sort, ..query("list") }).is_ok());
+    }
+}

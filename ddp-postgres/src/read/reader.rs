@@ -1,0 +1,177 @@
+//! All that a read needs: connections, the permits of loads, tokens, visibility, and the feed to listen.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use ddp_server::Write;
+use deadpool_postgres::Pool;
+use futures::channel::oneshot;
+use tokio::sync::{Semaphore, mpsc, watch};
+
+use super::snapshot::TransactionSnapshot;
+use super::visibility::Visibility;
+use crate::db::tokens::Tokens;
+use crate::error::Error;
+use crate::feed::command::Command;
+use crate::stats::Counters;
+
+/// How long to wait before trying again to reach a database that is out of reach.
+pub(crate) const RETRY_AFTER: Duration = Duration::from_millis(250);
+
+/// How many commands may wait for the feed, and how many checks of the tables; those who send more
+/// wait themselves.
+const WAITING_MAX: usize = 64;
+
+/// A request to compare the tables with what they were, and where to say how that went.
+pub(crate) type Check = Option<oneshot::Sender<Result<(), Error>>>;
+
+/// What reads share, whoever reads.
+pub(crate) struct Reader {
+    pub(crate) pool: Pool,
+    /// Bounds how many connections live queries may take at once, so that after a gap with many of
+    /// them methods still get theirs.
+    pub(crate) permits: Semaphore,
+    pub(crate) tokens: Tokens,
+    pub(crate) visibility: Visibility,
+    pub(crate) counters: Counters,
+    commands: mpsc::Sender<Command>,
+    checks: mpsc::Sender<Check>,
+    /// Tells of interruptions of the feed.
+    interruptions: watch::Sender<()>,
+    is_closed: AtomicBool,
+}
+
+/// What others do for a [`Reader`].
+pub(crate) struct Requests {
+    /// For the feed.
+    pub(crate) commands: mpsc::Receiver<Command>,
+    /// For whoever watches the tables.
+    pub(crate) checks: mpsc::Receiver<Check>,
+}
+
+impl Reader {
+    /// A reader with at most so many loads at once.
+    pub(crate) fn new(
+        pool: Pool,
+        loads_max: usize,
+        tokens: Tokens,
+        visibility: Visibility,
+    ) -> (Self, Requests) {
+        let (commands, receiver) = mpsc::channel(WAITING_MAX);
+        let (checks, checker) = mpsc::channel(WAITING_MAX);
+        let reader = Self {
+            pool,
+            permits: Semaphore::new(loads_max),
+            tokens,
+            visibility,
+            counters: Counters::default(),
+            commands,
+            checks,
+            interruptions: watch::Sender::default(),
+            is_closed: AtomicBool::new(false),
+        };
+        (reader, Requests { commands: receiver, checks: checker })
+    }
+
+    /// Has the feed listen on a channel; done when it does. The answer is how far the feed has come.
+    pub(crate) async fn listen(&self, channel: &str) -> Result<u64, Error> {
+        let (done, is_listening) = oneshot::channel();
+        let command = Command::Listen(channel.to_owned(), done);
+        self.commands.send(command).await.map_err(|_| Error::closed())?;
+        is_listening.await.map_err(|_| Error::closed())
+    }
+
+    /// Has the feed stop listening on a channel, if nobody needs it by then.
+    pub(crate) fn unlisten(&self, channel: &str) {
+        // With the queue full the channel stays; the next one to go tries again.
+        let _ = self.commands.try_send(Command::Unlisten(channel.to_owned()));
+    }
+
+    /// Sends to those who want to know of interruptions of the feed.
+    pub(crate) fn interruptions(&self) -> &watch::Sender<()> {
+        &self.interruptions
+    }
+
+    /// Has the tables compared with what they were; done when what has changed was acted on.
+    pub(crate) async fn check_tables(&self) -> Result<(), Error> {
+        let (done, is_checked) = oneshot::channel();
+        self.checks.send(Some(done)).await.map_err(|_| Error::closed())?;
+        is_checked.await.map_err(|_| Error::closed())?
+    }
+
+    /// Has the tables compared soon.
+    pub(crate) fn check_soon(&self) {
+        // With the queue full it is done soon in any case.
+        let _ = self.checks.try_send(None);
+    }
+
+    /// Sends another token for a write that has committed, since the first may have been lost.
+    pub(crate) fn notify_again(self: &Arc<Self>, write: Arc<Write>) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let reader = Arc::clone(self);
+        runtime.spawn(async move {
+            while !reader.is_closed() {
+                let token = reader.tokens.write(Arc::clone(&write), true);
+                match reader.notify(token).await {
+                    Ok(()) => return,
+                    Err(error) => {
+                        tracing::debug!(%error, "a write's token could not be sent");
+                        // After an interruption another task has taken it over: with both of them
+                        // trying there would be twice as many after each.
+                        if !reader.tokens.cancel(token) {
+                            return;
+                        }
+                        tokio::time::sleep(RETRY_AFTER).await;
+                    }
+                }
+            }
+        });
+    }
+
+    async fn notify(&self, token: u64) -> Result<(), Error> {
+        let client = self.pool.get().await?;
+        // What has not been written to disk is not streamed.
+        let send = self.tokens.send_sql(token);
+        let sql = format!("BEGIN; SET LOCAL synchronous_commit = local; {send}; COMMIT");
+        Ok(client.batch_execute(&sql).await?)
+    }
+
+    /// Finds out what has become visible of what was streamed.
+    pub(crate) fn look_around(self: &Arc<Self>) {
+        let reader = Arc::clone(self);
+        tokio::spawn(async move {
+            while !reader.is_closed() {
+                let read = reader.visibility.begin_read();
+                match reader.snapshot().await {
+                    Ok(snapshot) => return read.forget(&snapshot),
+                    Err(error) => {
+                        tracing::debug!(%error, "what is visible could not be read");
+                        drop(read);
+                        tokio::time::sleep(RETRY_AFTER).await;
+                    }
+                }
+            }
+        });
+    }
+
+    async fn snapshot(&self) -> Result<TransactionSnapshot, Error> {
+        let client = self.pool.get().await?;
+        let row = client.query_one("SELECT pg_catalog.pg_current_snapshot()::text", &[]).await?;
+        TransactionSnapshot::parse(row.try_get(0)?)
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::SeqCst)
+    }
+
+    /// Ends the feed and the checks, and closes all connections.
+    pub(crate) async fn close(&self) {
+        self.is_closed.store(true, Ordering::SeqCst);
+        // A feed that is about to connect again looks at the flag.
+        let _ = self.commands.send(Command::Close).await;
+        self.check_soon();
+        self.pool.close();
+        self.tokens.clear();
+    }
+}

@@ -1,0 +1,65 @@
+//! Rows as live queries want them.
+
+use std::sync::Arc;
+
+use ddp_core::{Document, FieldName};
+use ddp_server::live_query;
+use ddp_server::query::{Test, Truth, Value};
+
+use crate::compare::split;
+use crate::row::{Row, RowError};
+use crate::schema::Layout;
+
+/// A row with the layout of its table and the document that it becomes.
+#[derive(Clone, Debug)]
+pub(crate) struct LiveRow {
+    layout: Arc<Layout>,
+    row: Row,
+    document: Arc<Document>,
+}
+
+impl LiveRow {
+    pub(crate) fn new(layout: &Arc<Layout>, row: Row) -> Result<Self, RowError> {
+        let document = Arc::new(row.document(layout, None)?);
+        Ok(Self { layout: Arc::clone(layout), row, document })
+    }
+
+    pub(crate) fn id(&self) -> &ddp_core::DocumentId {
+        self.row.id()
+    }
+}
+
+impl live_query::Row for LiveRow {
+    fn value(&self, field: &str) -> Value {
+        let (name, path) = split(field);
+        let Some(index) = self.layout.column_of_field(name) else {
+            // A key of several columns is ordered by its text, too.
+            return if field == "_id" { Value::from(self.id().as_str()) } else { Value::Null };
+        };
+        let json = self.row.value(index).unwrap_or("null");
+        let comparable = self.layout.columns()[index].comparable();
+        // Keys that only PostgreSQL compares are ordered by their text.
+        let is_text = Some(index) == self.layout.id_column() && !comparable.is_ordered_as_key();
+        if is_text { Value::from(json) } else { comparable.value_or_null(path, json) }
+    }
+
+    fn test(&self, test: &Test) -> Truth {
+        let Some(index) = self.layout.column_of_field(test.top_field()) else {
+            return Truth::Undecided;
+        };
+        let comparable = self.layout.columns()[index].comparable();
+        comparable.answer(test, self.row.value(index).unwrap_or("null"))
+    }
+
+    fn is_exact(&self, field: &str) -> bool {
+        let column = self.layout.column_of_field(field);
+        column.is_some_and(|index| self.layout.columns()[index].kind().is_exact())
+    }
+
+    fn document(&self, fields: Option<&[FieldName]>) -> Arc<Document> {
+        match fields {
+            Some(fields) => Arc::new(self.document.project(fields)),
+            None => Arc::clone(&self.document),
+        }
+    }
+}

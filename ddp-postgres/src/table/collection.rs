@@ -1,0 +1,83 @@
+//! A registered table, as it is at present.
+
+use std::sync::Arc;
+
+use ddp_core::DdpError;
+use ddp_server::live_query::{Load, Multiplexer};
+use parking_lot::{Mutex, RwLock};
+
+use crate::read::plan;
+use crate::row::live::LiveRow;
+use crate::schema::Layout;
+use crate::table::Table;
+
+/// One registered table with its live queries.
+pub(crate) struct TableCollection {
+    pub(crate) table: Table,
+    pub(crate) multiplexer: Arc<Multiplexer<LiveRow>>,
+    /// The channel, which no change of the table changes.
+    pub(crate) channel: String,
+    current: RwLock<Current>,
+    /// What the catalogs said when the table was last looked at.
+    pub(crate) digest: Mutex<String>,
+}
+
+/// What is known of the table at present.
+#[derive(Clone)]
+pub(crate) struct Current {
+    pub(crate) layout: Arc<Layout>,
+    pub(crate) standing: Standing,
+}
+
+/// What can be done with the table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// Every change is told, and can be read.
+    Live,
+    /// Every change is told, in a form that another server installed: all queries read again.
+    Unreadable,
+    /// It is not there. Queries show no documents until it is.
+    Gone,
+    /// It cannot be published: queries end with an error.
+    Unavailable,
+}
+
+impl TableCollection {
+    pub(crate) fn new(table: Table, layout: Layout, digest: String) -> Self {
+        Self {
+            table,
+            multiplexer: Multiplexer::new(layout.collection().to_string()),
+            channel: layout.channel().to_owned(),
+            current: RwLock::new(Current { layout: Arc::new(layout), standing: Standing::Live }),
+            digest: Mutex::new(digest),
+        }
+    }
+
+    pub(crate) fn current(&self) -> Current {
+        self.current.read().clone()
+    }
+
+    pub(crate) fn layout(&self) -> Arc<Layout> {
+        Arc::clone(&self.current.read().layout)
+    }
+
+    /// Takes note of what the table is now. All live queries are planned anew and read again; the
+    /// reads are the answer. Those that no longer fit end with an error.
+    ///
+    /// No transaction's changes may be applied meanwhile, since rows belong to a layout.
+    #[must_use]
+    pub(crate) fn replace(&self, current: Current) -> Vec<Load> {
+        let layout = Arc::clone(&current.layout);
+        *self.current.write() = current;
+        self.multiplexer.replan(|query| {
+            plan::plan(&layout, query)
+                .map_err(|error| DdpError::new("collection-changed", error.to_string()))
+        })
+    }
+
+    /// What subscribers of a table that cannot be published are told; the log says why.
+    pub(crate) fn unavailable(&self) -> DdpError {
+        let name = self.table.collection_name();
+        DdpError::new("collection-unavailable", format!("collection {name:?} is unavailable"))
+    }
+}

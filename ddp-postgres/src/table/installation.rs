@@ -1,0 +1,90 @@
+//! Gives the registered tables their triggers, and takes them away.
+
+use deadpool_postgres::Object;
+
+use super::Table;
+use super::collection::TableCollection;
+use crate::error::Error;
+use crate::feed::Feed;
+use crate::schema::{self, Layout, Readiness};
+
+/// How often to begin anew when tables change while they are looked at.
+const ROUNDS: usize = 5;
+
+/// The SQL that gives tables what they need.
+pub(crate) async fn install_sql(
+    client: &Object,
+    tables: &[Table],
+    feed: Feed,
+) -> Result<String, Error> {
+    let mut layouts = Vec::new();
+    for table in tables {
+        layouts.push(schema::describe(client, table).await?.with_feed(feed));
+    }
+    Ok(schema::install_sql(client, &layouts).await?)
+}
+
+/// Takes away what was installed for tables, whether or not they are still there.
+pub(crate) async fn uninstall(
+    client: &mut Object,
+    tables: impl Iterator<Item = &Table>,
+) -> Result<(), Error> {
+    let layouts: Vec<Layout> = tables.map(Layout::of_names).collect();
+    Ok(schema::uninstall(client, &layouts).await?)
+}
+
+/// Describes tables and gives them their triggers if that is wanted; if not, they must have them.
+pub(crate) async fn collections(
+    client: &mut Object,
+    tables: &[Table],
+    feed: Feed,
+    install: bool,
+) -> Result<Vec<TableCollection>, Error> {
+    let names: Vec<Layout> = tables.iter().map(Layout::of_names).collect();
+    let mut before = schema::digests(client, names.iter()).await?;
+    let mut layouts = Vec::new();
+    for _ in 0..ROUNDS {
+        layouts = prepare(client, tables, feed, install).await?;
+        let after = schema::digests(client, names.iter()).await?;
+        let is_settled = before == after;
+        before = after;
+        if is_settled {
+            break;
+        }
+    }
+    let collections = tables.iter().zip(layouts).zip(before);
+    let collection = |((table, layout), digest): ((&Table, Layout), String)| {
+        TableCollection::new(table.clone(), layout, digest)
+    };
+    Ok(collections.map(collection).collect())
+}
+
+async fn prepare(
+    client: &mut Object,
+    tables: &[Table],
+    feed: Feed,
+    install: bool,
+) -> Result<Vec<Layout>, Error> {
+    let mut layouts = Vec::new();
+    for table in tables {
+        let layout = schema::describe(client, table).await?.with_feed(feed);
+        layout.check_row_security()?;
+        layouts.push(layout);
+    }
+    if install {
+        schema::install(client, &layouts).await?;
+        return Ok(layouts);
+    }
+    for layout in &layouts {
+        match schema::readiness(client, layout).await? {
+            Readiness::Ready => {}
+            Readiness::Unheard => return Err(layout.unheard().into()),
+            Readiness::Unreadable | Readiness::Incomplete => {
+                schema::check_format(client, layout).await?;
+                let relation = layout.relation().to_owned();
+                return Err(schema::Error::NotInstalled { relation }.into());
+            }
+        }
+    }
+    Ok(layouts)
+}

@@ -1,0 +1,216 @@
+//! What a server says about a table that it publishes.
+
+pub(crate) mod collection;
+pub(crate) mod installation;
+pub(crate) mod watch;
+
+/// How many rows a statement may touch before the collection is read again instead.
+const ROWS_MAX: u32 = 10_000;
+
+/// A table whose rows are published as the documents of a collection.
+///
+/// Only what is said here is known before the database is asked: when the server
+/// [connects](crate::DbBuilder::connect) it finds out the columns' types and checks that the table can
+/// be published.
+///
+/// ```
+/// use ddp_postgres::Table;
+///
+/// let tasks = Table::new("tasks")
+///     .columns(["title", "done", "list_id", "created_at"])
+///     .camel_case()
+///     .rows_max(1_000);
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Table {
+    pub(crate) schema: String,
+    pub(crate) name: String,
+    pub(crate) collection: Option<String>,
+    pub(crate) key: Option<Vec<String>>,
+    pub(crate) columns: Option<Vec<String>>,
+    pub(crate) camel_case: bool,
+    pub(crate) renamed: Vec<(String, String)>,
+    pub(crate) ejson: Vec<String>,
+    pub(crate) string_ids: bool,
+    pub(crate) date_columns_as_dates: bool,
+    pub(crate) rows_max: u32,
+    pub(crate) keys_only: bool,
+}
+
+impl Table {
+    /// A table of the schema `public`, published as the collection of the same name.
+    ///
+    /// Names are PostgreSQL's own: `Tasks` is a table that was created as `"Tasks"`.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            schema: "public".to_owned(),
+            name: name.into(),
+            collection: None,
+            key: None,
+            columns: None,
+            camel_case: false,
+            renamed: Vec::new(),
+            ejson: Vec::new(),
+            string_ids: false,
+            date_columns_as_dates: false,
+            rows_max: ROWS_MAX,
+            keys_only: false,
+        }
+    }
+
+    /// The schema that holds the table.
+    pub fn schema(mut self, schema: impl Into<String>) -> Self {
+        self.schema = schema.into();
+        self
+    }
+
+    /// The name of the collection, if it is not the table's.
+    pub fn collection(mut self, collection: impl Into<String>) -> Self {
+        self.collection = Some(collection.into());
+        self
+    }
+
+    /// The column that becomes `_id`, if it is not the primary key. It must be `NOT NULL` and
+    /// have a unique index of its own.
+    pub fn key(self, column: impl Into<String>) -> Self {
+        self.key_columns([column])
+    }
+
+    /// The columns that make up the key, if they are not the primary key. They must be `NOT NULL`
+    /// and have a unique index of their own.
+    ///
+    /// The `_id` of a key of several columns is the text of a JSON array of their values, in this
+    /// order, or in the primary key's: `[1,"a"]`. The columns are fields as well, for queries to
+    /// filter on; `_id` is none.
+    pub fn key_columns(mut self, columns: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.key = Some(columns.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// The columns that may be published. Without this, all of them; the key always is.
+    ///
+    /// Other columns never leave the database, not even for another server.
+    pub fn columns(mut self, columns: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.columns = Some(columns.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Names fields as JavaScript does: the column `list_id` becomes the field `listId`.
+    pub fn camel_case(mut self) -> Self {
+        self.camel_case = true;
+        self
+    }
+
+    /// Names the field of one column.
+    pub fn rename(mut self, column: impl Into<String>, field: impl Into<String>) -> Self {
+        self.renamed.push((column.into(), field.into()));
+        self
+    }
+
+    /// Sends an integer key as a string: the `_id` of row 1 is `"1"` instead of the number 1.
+    ///
+    /// For clients that do not know Meteor's rule for ids, and for code that compares ids with
+    /// strings, such as route parameters.
+    pub fn string_ids(mut self) -> Self {
+        self.string_ids = true;
+        self
+    }
+
+    /// Sends columns of type `date` as dates at midnight UTC instead of as strings such as
+    /// `"2024-02-29"`. A calendar date is no instant: west of Greenwich it shows as the day before.
+    pub fn date_columns_as_dates(mut self) -> Self {
+        self.date_columns_as_dates = true;
+        self
+    }
+
+    /// Says that a `json` or `jsonb` column holds EJSON, so that `{"$date": 0}` in it reaches
+    /// clients as a date. Without this they read exactly the JSON that is stored.
+    pub fn ejson(mut self, column: impl Into<String>) -> Self {
+        self.ejson.push(column.into());
+        self
+    }
+
+    /// How many rows a statement may touch before its rows are no longer broadcast; servers read
+    /// the collection again instead. 10,000 unless set.
+    pub fn rows_max(mut self, rows: u32) -> Self {
+        self.rows_max = rows;
+        self
+    }
+
+    /// Broadcasts only the keys of rows that were inserted or updated, for tables whose rows not
+    /// every role that can connect may see: any of them can listen. Each server reads the rows
+    /// itself, by one SELECT for each transaction that changes the table while somebody observes it.
+    /// A row is shown as it is when it is read, perhaps newer than the transaction left it.
+    ///
+    /// The [`wal`](crate::Feed::Wal) feed sends rows all the same: only roles that may replicate can
+    /// read along there.
+    pub fn keys_only(mut self) -> Self {
+        self.keys_only = true;
+        self
+    }
+
+    /// The name of the collection.
+    pub(crate) fn collection_name(&self) -> &str {
+        self.collection.as_deref().unwrap_or(&self.name)
+    }
+
+    /// The name of the field that a column other than the key becomes.
+    pub(crate) fn field_name(&self, column: &str) -> String {
+        let renamed = self.renamed.iter().rev().find(|(renamed, _)| renamed == column);
+        match renamed {
+            Some((_, field)) => field.clone(),
+            None if self.camel_case => camel_case(column),
+            None => column.to_owned(),
+        }
+    }
+}
+
+/// `list_id` as `listId`. Underscores at the start and the end stay.
+fn camel_case(column: &str) -> String {
+    let leading = column.len() - column.trim_start_matches('_').len();
+    let trailing = column.trim_end_matches('_').len().max(leading);
+    let (start, end) = (&column[..leading], &column[trailing..]);
+    let mut name = start.to_owned();
+    for (index, word) in column[leading..trailing].split('_').filter(|w| !w.is_empty()).enumerate()
+    {
+        let mut letters = word.chars();
+        match letters.next() {
+            Some(first) if index > 0 => name.extend(first.to_uppercase().chain(letters)),
+            _ => name.push_str(word),
+        }
+    }
+    name.push_str(end);
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn camel_case_names() {
+        for (column, field) in [
+            ("list_id", "listId"),
+            ("created_at", "createdAt"),
+            ("title", "title"),
+            ("_private_note_", "_privateNote_"),
+            ("a__b", "aB"),
+            ("___", "___"),
+            ("", ""),
+            ("x_ß_é", "xSSÉ"),
+            ("alreadyCamel", "alreadyCamel"),
+        ] {
+            assert_eq!(camel_case(column), field, "{column}");
+        }
+    }
+
+    #[test]
+    fn the_last_rename_of_a_column_holds() {
+        let table = Table::new("tasks").camel_case().rename("list_id", "a").rename("list_id", "b");
+        assert_eq!(table.field_name("list_id"), "b");
+        assert_eq!(table.field_name("done_at"), "doneAt");
+        assert_eq!(table.collection_name(), "tasks");
+        assert_eq!(table.collection("todos").collection_name(), "todos");
+    }
+}

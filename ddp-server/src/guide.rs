@@ -1,0 +1,48 @@
+//! Guides: queries, Meteor's calls, serving, logging, limits.
+//!
+//! The guides about the database, with a first app from an empty folder, are those of
+//! `ddp-postgres`.
+
+#[doc = include_str!("../docs/queries.md")]
+pub mod queries {}
+
+/// [`.publish("tasks", f)`]: crate::ServerBuilder::publish
+/// [`server.publish`]: crate::Server::publish
+/// [`.publish_universal(f)`]: crate::ServerBuilder::publish_universal
+/// [`server.publish_universal`]: crate::Server::publish_universal
+/// [`Cursor`]: crate::Cursor
+/// [queries]: crate::guide::queries
+/// [`Subscription`]: crate::extract::Subscription
+/// [`.method("f", f)`]: crate::ServerBuilder::method
+/// [`Invocation`]: crate::extract::Invocation
+/// [`Params<(…,)>`]: crate::extract::Params
+/// [`UserId`]: crate::extract::UserId
+/// [`server.call(…)`]: crate::Server::call
+/// [`Connection`]: crate::extract::Connection
+/// [`.on_connection(…)`]: crate::ServerBuilder::on_connection
+/// [`.on_message(…)`]: crate::ServerBuilder::on_message
+/// [`.rate_limit(Rule::new(…))`]: crate::ServerBuilder::rate_limit
+/// [`.publication_strategy("events", PublicationStrategy::NoMerge)`]: crate::ServerBuilder::publication_strategy
+/// [`MemoryCollection::new(&TASKS)`]: crate::MemoryCollection
+/// [`Config::from_env()`]: crate::Config::from_env
+///
+#[doc = include_str!("../docs/meteor-calls.md")]
+pub mod meteor_calls {}
+
+/// [`Server::router`]: crate::Server::router
+/// [`serve_with`]: crate::Server::serve_with
+/// [`Config::from_env`]: crate::Config::from_env
+/// [`sockjs::router`]: crate::sockjs::router
+///
+#[doc = include_str!("../docs/serving.md")]
+pub mod serving {}
+
+#[doc = include_str!("../docs/logging.md")]
+pub mod logging {}
+
+/// [`Config`]: crate::Config
+/// [`server.stats()`]: crate::Server::stats
+/// [`rate_limit`]: crate::rate_limit
+///
+#[doc = include_str!("../docs/limits.md")]
+pub mod limits {}

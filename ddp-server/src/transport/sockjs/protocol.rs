@@ -1,0 +1,50 @@
+//! The names of the transports.
+
+use std::fmt;
+
+use crate::transport::open::RAW_WEBSOCKET;
+
+/// The transport that a client has opened a connection by, under sockjs-node's names.
+///
+/// Between requests a client that does not use WebSocket may change from one to another, which is
+/// not seen here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Protocol {
+    /// `websocket`: SockJS frames in a WebSocket.
+    WebSocket,
+    /// `websocket-raw`: a WebSocket without SockJS frames.
+    RawWebSocket,
+    /// `xhr-polling`: one frame for each request.
+    XhrPolling,
+    /// `xhr-streaming`: frames in a long response.
+    XhrStreaming,
+    /// `eventsource`: frames as server-sent events.
+    EventSource,
+    /// `htmlfile`: frames as the scripts of a page.
+    HtmlFile,
+    /// `jsonp-polling`: one frame for each request, as a script.
+    JsonpPolling,
+}
+
+impl Protocol {
+    /// The name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::WebSocket => "websocket",
+            Self::RawWebSocket => RAW_WEBSOCKET,
+            Self::XhrPolling => "xhr-polling",
+            Self::XhrStreaming => "xhr-streaming",
+            Self::EventSource => "eventsource",
+            Self::HtmlFile => "htmlfile",
+            Self::JsonpPolling => "jsonp-polling",
+        }
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

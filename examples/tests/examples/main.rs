@@ -1,0 +1,140 @@
+//! Each example is started as a program and does what it promises.
+
+mod process;
+mod tls;
+
+use ddp_tests::Client;
+use ddp_tests::database::{create_database, psql};
+use serde_json::json;
+
+use process::{Example, http};
+
+#[tokio::test]
+async fn minimal_shows_a_task_until_it_is_checked() {
+    let url = create_database("example_minimal", "");
+    let variables = [("DATABASE_URL", url.as_str())];
+    let mut example = Example::start(env!("CARGO_BIN_EXE_minimal"), &variables);
+    let mut client = Client::connect(example.address()).await;
+    client.subscribe("tasks.open", json!([])).await;
+    psql("example_minimal", "INSERT INTO tasks VALUES ('a', 'Water the plants')");
+    client.until("the task", |client| client.documents("tasks").contains_key("a")).await;
+    assert_eq!(client.documents("tasks")["a"]["text"], "Water the plants");
+    assert_eq!(client.call("tasks.check", json!(["a"])).await["result"], 1);
+    assert!(client.documents("tasks").is_empty());
+}
+
+#[tokio::test]
+async fn in_memory_messages_reach_others_with_their_origin() {
+    let mut example = Example::start(env!("CARGO_BIN_EXE_in_memory"), &[]);
+    let address = example.address();
+    let mut reader = Client::connect(address).await;
+    reader.subscribe("messages", json!([])).await;
+    let mut writer = Client::connect(address).await;
+    let sent = writer.call("messages.send", json!(["Hello"])).await;
+    let id = sent["result"].as_str().unwrap().to_owned();
+    reader.until("the message", |client| client.documents("messages").contains_key(&id)).await;
+    let message = &reader.documents("messages")[&id];
+    assert_eq!((&message["text"], &message["from"]), (&json!("Hello"), &json!("127.0.0.1")));
+
+    let empty = writer.call("messages.send", json!([" "])).await;
+    assert_eq!(empty["error"]["error"], "empty-text");
+    let number = writer.call("messages.send", json!([1])).await;
+    assert_eq!(number["error"]["error"], 400);
+    example.logs(&["WARN", "messages.send"]);
+}
+
+#[tokio::test]
+async fn by_hand_counts_down_and_ends() {
+    let mut example = Example::start(env!("CARGO_BIN_EXE_by_hand"), &[]);
+    let mut client = Client::connect(example.address()).await;
+    let left = |client: &Client| client.documents("countdowns")["from-2"]["left"].as_u64();
+    let id = client.subscribe("countdown", json!([2])).await;
+    assert_eq!(left(&client), Some(2));
+    client.until("the first second", |client| left(client) == Some(1)).await;
+    client.until("the second one", |client| left(client) == Some(0)).await;
+    client.until("the end", |client| client.nosub.contains_key(&id)).await;
+    assert!(client.documents("countdowns").is_empty());
+    example.prints("the countdown from 2 has ended");
+
+    let id = client.subscribe("countdown", json!([1000])).await;
+    client.unsubscribe(&id).await;
+    example.prints("the countdown from 1000 has ended");
+}
+
+#[tokio::test]
+async fn inside_axum_a_message_by_http_is_live() {
+    let mut example = Example::start(env!("CARGO_BIN_EXE_inside_axum"), &[]);
+    let address = example.address();
+    let mut client = Client::connect(address).await;
+    client.subscribe("messages", json!([])).await;
+    assert!(http(address, "GET", "/health", "").ends_with("\r\n\r\nok"));
+    let answer = http(address, "POST", "/messages", "Hello");
+    assert!(answer.starts_with("HTTP/1.1 201 "), "{answer}");
+    client.until("the message", |client| !client.documents("messages").is_empty()).await;
+    let messages = client.documents("messages");
+    assert_eq!(messages.values().next().unwrap()["text"], "Hello");
+}
+
+#[tokio::test]
+async fn rate_limits_refuse_those_who_guess_passwords() {
+    let mut example = Example::start(env!("CARGO_BIN_EXE_rate_limits"), &[]);
+    let address = example.address();
+    // The limit is for the address, so a connection for each guess is of no use.
+    let mut refused = None;
+    // More than two intervals allow.
+    for _ in 0..11 {
+        let mut client = Client::connect(address).await;
+        let answer = client.call("login", json!(["open"])).await;
+        if answer["error"]["error"] != 403 {
+            refused = Some(answer);
+            break;
+        }
+    }
+    let refused = refused.expect("the eleventh guess at the latest is refused");
+    assert_eq!(refused["error"]["error"], "too-many-requests");
+    let reason = refused["error"]["reason"].as_str().unwrap();
+    assert!(reason.starts_with("Try again in ") && reason.ends_with(" s"), "{reason}");
+    example.logs(&["too many logins", "127.0.0.1"]);
+}
+
+#[tokio::test]
+async fn two_servers_see_each_others_changes() {
+    let url = create_database("example_two_servers", "");
+    let variables = [("DATABASE_URL", url.as_str()), ("SECOND_PORT", "0")];
+    let mut example = Example::start(env!("CARGO_BIN_EXE_two_servers"), &variables);
+    let mut first = Client::connect(example.address()).await;
+    let mut second = Client::connect(example.address()).await;
+    second.subscribe("tasks", json!([])).await;
+    let answer = first.call("tasks.insert", json!(["Water the plants"])).await;
+    let id = answer["result"].as_str().unwrap();
+    second.until("the task", |client| client.documents("tasks").contains_key(id)).await;
+    assert_eq!(second.documents("tasks")[id]["text"], "Water the plants");
+}
+
+#[test]
+fn what_is_missing_or_wrong_is_said() {
+    for (program, variables, said) in [
+        (env!("CARGO_BIN_EXE_minimal"), &[][..], "DATABASE_URL is not set"),
+        (env!("CARGO_BIN_EXE_two_servers"), &[], "DATABASE_URL is not set"),
+        (env!("CARGO_BIN_EXE_in_memory"), &[("PORT", "99999")], "PORT=99999"),
+        (env!("CARGO_BIN_EXE_in_memory"), &[("BIND", "nowhere")], "BIND=nowhere"),
+        (env!("CARGO_BIN_EXE_in_memory"), &[("BIND", "192.0.2.1")], "set PORT or BIND"),
+        (env!("CARGO_BIN_EXE_tls"), &[("CERT", "/nonexistent.pem")], "CERT=/nonexistent.pem"),
+    ] {
+        let text = Example::start(program, variables).refuses();
+        assert!(text.contains(said), "{program}: {text}");
+        assert_eq!(text.lines().count(), 1, "{program}: {text}");
+    }
+}
+
+/// Nobody finds an example that the index does not have.
+#[test]
+fn the_index_has_every_example() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let index = std::fs::read_to_string(folder.join("README.md")).unwrap();
+    for entry in std::fs::read_dir(folder.join("src/bin")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        assert!(index.contains(&format!("--bin {name}`")), "README.md lacks {name}");
+    }
+}

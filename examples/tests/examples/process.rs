@@ -1,0 +1,123 @@
+//! An example as its user starts it.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+/// How long something that must happen may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running example, killed at the end of the test.
+pub(crate) struct Example {
+    child: Child,
+    stdout: Lines,
+    stderr: Lines,
+}
+
+/// What a process prints, line by line, as it comes.
+struct Lines {
+    receiver: Receiver<String>,
+    seen: Vec<String>,
+}
+
+impl Example {
+    /// Starts a program of this package on a free port.
+    pub(crate) fn start(program: &str, variables: &[(&str, &str)]) -> Self {
+        let mut command = Command::new(program);
+        for variable in ["BIND", "DATABASE_URL", "HTTP_FORWARDED_COUNT", "RUST_LOG"] {
+            command.env_remove(variable);
+        }
+        command.env("PORT", "0").env("NO_COLOR", "1").envs(variables.iter().copied());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let stdout = Lines::of(child.stdout.take().unwrap());
+        let stderr = Lines::of(child.stderr.take().unwrap());
+        Self { child, stdout, stderr }
+    }
+
+    /// Waits for the line that tells the address; the next one if it has been called before.
+    pub(crate) fn address(&mut self) -> SocketAddr {
+        let line = self.stdout.next(|line| line.starts_with("listening on "));
+        line.unwrap_or_else(|| panic!("it does not listen: {:?}", self.stderr.rest()))
+            .trim_start_matches("listening on ")
+            .parse()
+            .unwrap()
+    }
+
+    /// Waits for a line with this text on the standard output.
+    pub(crate) fn prints(&mut self, text: &str) {
+        let line = self.stdout.next(|line| line.contains(text));
+        assert!(line.is_some(), "{text:?} is not printed: {:?}", self.stdout.seen);
+    }
+
+    /// Waits for a line with these texts in the log.
+    pub(crate) fn logs(&mut self, texts: &[&str]) {
+        let line = self.stderr.next(|line| texts.iter().all(|text| line.contains(text)));
+        assert!(line.is_some(), "{texts:?} is not logged: {:?}", self.stderr.seen);
+    }
+
+    /// Waits for the end of an example that must refuse to run, for what it says.
+    pub(crate) fn refuses(mut self) -> String {
+        let said = self.stderr.rest().join("\n");
+        let status: ExitStatus = self.child.wait().unwrap();
+        assert!(!status.success(), "it ended well: {said}");
+        said
+    }
+}
+
+impl Drop for Example {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Lines {
+    fn of(output: impl Read + Send + 'static) -> Self {
+        let (sender, receiver) = channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                // The test may be over.
+                let _ = sender.send(line);
+            }
+        });
+        Self { receiver, seen: Vec::new() }
+    }
+
+    /// The next such line; `None` if the output ends or nothing more comes in time.
+    fn next(&mut self, fits: impl Fn(&str) -> bool) -> Option<String> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let line = self.receiver.recv_timeout(left).ok()?;
+            self.seen.push(line.clone());
+            if fits(&line) {
+                return Some(line);
+            }
+        }
+    }
+
+    /// Waits for the end of the output.
+    fn rest(&mut self) -> &[String] {
+        let _ = self.next(|_| false);
+        &self.seen
+    }
+}
+
+/// An HTTP request to its end, with its answer.
+pub(crate) fn http(address: SocketAddr, method: &str, path: &str, body: &str) -> String {
+    let mut socket = TcpStream::connect(address).unwrap();
+    let length = body.len();
+    write!(
+        socket,
+        "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+         Content-Length: {length}\r\n\r\n{body}"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    answer
+}

@@ -1,0 +1,100 @@
+//! Servers with their clients, measured in turns.
+
+use ddp_tests::load::drive::{self, Driver, Pace};
+use ddp_tests::load::{Marks, Report, Swarm};
+use ddp_tests::needs;
+
+use super::figures::{Rounds, tell};
+use super::servers::{self, Databases, Kind, Peer, Server};
+use super::{Bench, Result};
+
+/// Files that a process has open beside its connections.
+const OTHER_FILES: usize = 200;
+
+/// A server with its clients.
+pub(crate) struct Lane {
+    swarm: Swarm,
+    driver: Driver,
+    marks: Marks,
+    report: Report,
+    /// Messages per second.
+    rates: Rounds,
+    _server: Server,
+}
+
+impl Lane {
+    /// Clients who see one document that a method changes.
+    pub(crate) async fn of_note(server: Server, clients: usize, deflate: bool) -> Result<Self> {
+        let driver = server.driver(1).await?;
+        Self::new(server, "note", driver, clients, deflate).await
+    }
+
+    /// Clients who are sent so many messages for each call of the method.
+    pub(crate) async fn of_burst(server: Server, clients: usize, messages: usize) -> Result<Self> {
+        let driver = server.driver(messages).await?;
+        Self::new(server, "note", driver, clients, false).await
+    }
+
+    /// Clients who see a table of a database of their own, with so many changes in a transaction.
+    pub(crate) async fn of_table(
+        bench: &Bench,
+        kind: Kind,
+        databases: &Databases,
+        clients: usize,
+        burst: usize,
+    ) -> Result<Self> {
+        let url = databases.create(&format!("{kind:?}").to_lowercase(), burst)?;
+        let server = Server::start_over(bench, kind, &url)?;
+        let driver = Driver::sql(&url, servers::UPDATE.to_owned(), burst).await?;
+        Self::new(server, "tasks", driver, clients, false).await
+    }
+
+    async fn new(
+        server: Server,
+        publication: &str,
+        driver: Driver,
+        clients: usize,
+        deflate: bool,
+    ) -> Result<Self> {
+        let marks = Marks::default();
+        let swarm = server.subscribers(publication, clients, deflate, &marks).await?;
+        let (report, rates) = (Report::default(), Rounds::default());
+        Ok(Self { swarm, driver, marks, report, rates, _server: server })
+    }
+
+    async fn round(&mut self, bench: &Bench, in_flight: u32) -> Result<()> {
+        let Self { swarm, driver, marks, report, .. } = self;
+        let pace = Pace::InFlight(in_flight);
+        drive::run(swarm, driver, marks, pace, bench.round, report, |_| {}).await?;
+        self.rates.push(report.messages_per_second);
+        Ok(())
+    }
+
+    pub(crate) fn rate(&self) -> String {
+        format!("{:.0}/s", self.rates.median())
+    }
+}
+
+/// Measures all, round by round.
+pub(crate) async fn take_turns(bench: &Bench, lanes: &mut [Lane], in_flight: u32) -> Result<()> {
+    for _ in 0..bench.rounds {
+        for lane in &mut *lanes {
+            lane.round(bench, in_flight).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Tells ours, which is the first, beside the others.
+pub(crate) fn tell_all(what: &str, lanes: &[Lane], peers: &[Peer]) {
+    let Some((ours, others)) = lanes.split_first() else { return };
+    for (lane, peer) in others.iter().zip(peers) {
+        let figures = format!("{} beside {} of {}", ours.rate(), lane.rate(), peer.name);
+        tell(what, &figures, ours.rates.ratio(&lane.rates), peer.target);
+    }
+}
+
+/// That so many clients of so many servers can be open in this process at a time.
+pub(crate) fn need_clients(clients: usize, servers: usize) -> Result<()> {
+    Ok(needs::open_files(clients * servers + OTHER_FILES)?)
+}
