@@ -40,14 +40,44 @@
 //! # }
 //! ```
 //!
+//! # Test it
+//!
+//! A client of [`ddp_server::testing`] needs no socket, only a database with the tables:
+//!
+//! ```no_run
+//! use ddp_server::testing::Client;
+//! # use ddp_postgres::{Db, Table};
+//! # use ddp_server::{Collection, Server};
+//! # #[derive(serde::Serialize, serde::Deserialize)]
+//! # struct Task { text: String }
+//! # const TASKS: Collection<Task> = Collection::new("tasks");
+//! # fn server(_: Db) -> Server { unimplemented!("the one above") }
+//!
+//! // Under #[tokio::test].
+//! async fn whoever_renames_a_task_and_others_see_its_new_text() -> Result<(), ddp_postgres::Error> {
+//!     let url = "postgres://localhost/todos_test";
+//!     let db = Db::builder(url).table(Table::new("tasks").camel_case()).connect().await?;
+//!     let server = server(db);
+//!     let (ada, bob) = (Client::connect(&server).await, Client::connect(&server).await);
+//!     for client in [&ada, &bob] {
+//!         client.subscribe("tasks.byList", ("home",)).await.expect("a subscription");
+//!     }
+//!     let id = ada.documents_by_id(&TASKS).into_keys().next().expect("a task");
+//!     ada.call::<()>("tasks.rename", (&id, "Water the plants")).await.expect("a new text");
+//!     assert_eq!(ada.documents_by_id(&TASKS)[&id].text, "Water the plants");
+//!     bob.wait_until(|bob| bob.documents_by_id(&TASKS)[&id].text == "Water the plants").await;
+//!     server.close().await;
+//!     Ok(())
+//! }
+//! ```
+//!
 //! # From a commit to the clients
 //!
 //! [`Db::connect`](DbBuilder::connect) gives each registered [`Table`] its triggers. Every statement
 //! that changes the table, by whatever program, sends a message within its transaction, by the chosen
-//! [`Feed`];
-//! PostgreSQL delivers at commit. The feed listens on the channels of which somebody observes the
-//! table, puts the parts of each transaction together, and hands one batch for each collection and
-//! transaction to the live queries. A change costs the server no SQL.
+//! [`Feed`]; PostgreSQL delivers at commit. The feed listens on the channels of the tables that
+//! somebody observes. The parts of each transaction are put together, and the live queries are handed
+//! one batch for each collection and transaction. A change costs the server no SQL.
 //!
 //! A live query starts with one SELECT in a REPEATABLE READ transaction, and applies exactly the
 //! transactions that its snapshot does not include. When the feed is interrupted, every live query
@@ -61,6 +91,11 @@
 //! at a time may come as several, in order.
 //!
 //! This crate knows no sessions.
+//!
+//! # Features
+//!
+//! - `tls`, on by default: TLS to the database, by rustls. Without it connections are not encrypted, and
+//!   `sslmode=require` is an error.
 
 #![cfg_attr(
     not(feature = "tls"),

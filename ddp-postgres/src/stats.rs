@@ -26,7 +26,7 @@ macro_rules! counters {
 
 counters! {
     /// Connections of the feed that were made. All but the first made live queries read again.
-    connections,
+    feed_connections,
     /// Connections of the feed that were lost, or given up since they said nothing any more. Each is
     /// a gap: all live queries read again when there is another connection.
     gaps_connection,
@@ -52,7 +52,7 @@ counters! {
     /// Times that a live query read its documents: when it began, after a gap, and after changes that
     /// cannot be decided outside of PostgreSQL.
     loads,
-    /// SELECTs for rows of which only the keys were told.
+    /// SELECTs for rows that were told only by their keys.
     key_reads,
 }
 

@@ -96,7 +96,7 @@ impl Planned {
     /// What a live query takes a row for.
     #[must_use]
     pub fn truth(&self, row: &TestRow) -> Truth {
-        self.plan.predicate.evaluate(&|test| row.0.test(test))
+        self.plan.predicate.evaluate(&|test| row.0.meets(test))
     }
 
     /// Whether the router, too, brings the row to the query; true if it routes by nothing.
@@ -120,7 +120,7 @@ impl TestRow {
     /// A row as PostgreSQL writes it.
     ///
     /// # Errors
-    /// If it is none of this table.
+    /// If it is not a row of this table.
     pub fn new(layout: &Arc<Layout>, json: &str) -> Result<Self, RowError> {
         Ok(Self(LiveRow::new(layout, Row::parse(layout, json)?)?))
     }

@@ -8,7 +8,7 @@ use axum::Router;
 use ddp_core::merge_box::PublicationStrategy;
 use parking_lot::RwLock;
 
-use crate::config::Config;
+use crate::config::ServerConfig;
 use crate::extract::{Connection, Subscription};
 use crate::handler::Handler;
 use crate::handler::method::{self, ErasedMethod, IntoMethodResult, MethodContext};
@@ -21,7 +21,7 @@ use crate::signature::Signature;
 /// Builds a [`Server`], or a [plugin](Plugin). `S` is the application's state, given last, and `B`
 /// what is built.
 pub struct ServerBuilder<S, B = Server> {
-    config: Config,
+    config: ServerConfig,
     strategies: Vec<(String, PublicationStrategy)>,
     publications: Vec<Definition<S, ErasedPublication>>,
     universal: Vec<Bind<S, ErasedPublication>>,
@@ -125,7 +125,7 @@ impl Plugin for EmptyPublications {
 impl<S: Clone + Send + Sync + 'static, B> ServerBuilder<S, B> {
     fn empty() -> Self {
         Self {
-            config: Config::default(),
+            config: ServerConfig::default(),
             strategies: Vec::new(),
             publications: Vec::new(),
             universal: Vec::new(),
@@ -288,7 +288,7 @@ impl<S: Clone + Send + Sync + 'static> ServerBuilder<S> {
 
     /// Replaces the default limits and timeouts.
     #[must_use]
-    pub fn config(mut self, config: Config) -> Self {
+    pub fn config(mut self, config: ServerConfig) -> Self {
         self.config = config;
         self
     }

@@ -14,7 +14,7 @@ use crate::transport::TransportConfig;
 /// Limits and timeouts of a server.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Config {
+pub struct ServerConfig {
     /// Timeouts and limits of each session.
     pub session: SessionConfig,
     /// The largest message that a client may send, in bytes; 4 MiB. A client that sends a larger one
@@ -29,24 +29,24 @@ pub struct Config {
     pub compression: Option<Compression>,
     /// The options of SockJS.
     #[cfg(feature = "sockjs")]
-    pub sockjs: sockjs::Options,
+    pub sockjs: sockjs::SockJsConfig,
     /// How many steps of live queries wait for one session before it is sent the difference to the
     /// newest state instead; 64. Per subscription if it has more subscriptions than that.
-    pub queued_deltas_max: usize,
+    pub outbox_deltas_max: usize,
     /// How many messages may wait for one session that cannot be left out, of ordered documents and
     /// of collections in which nothing is remembered; 10,000. A client that is further behind is
     /// disconnected.
-    pub queued_messages_max: usize,
+    pub outbox_messages_max: usize,
     /// With so many bytes waiting for a socket, nothing more is made for it, and nothing read from
     /// it; 256 KiB.
-    pub queued_bytes_max: usize,
+    pub outbox_bytes_max: usize,
     /// A client whose socket takes nothing for so long is disconnected; 30 s.
     pub write_timeout: Duration,
     /// How long a closing handshake may take; 5 s.
     pub close_timeout: Duration,
 }
 
-impl Default for Config {
+impl Default for ServerConfig {
     fn default() -> Self {
         Self {
             session: SessionConfig::default(),
@@ -55,17 +55,17 @@ impl Default for Config {
             #[cfg(feature = "compression")]
             compression: Some(Compression::default()),
             #[cfg(feature = "sockjs")]
-            sockjs: sockjs::Options::default(),
-            queued_deltas_max: 64,
-            queued_messages_max: 10_000,
-            queued_bytes_max: 256 * 1024,
+            sockjs: sockjs::SockJsConfig::default(),
+            outbox_deltas_max: 64,
+            outbox_messages_max: 10_000,
+            outbox_bytes_max: 256 * 1024,
             write_timeout: Duration::from_secs(30),
             close_timeout: Duration::from_secs(5),
         }
     }
 }
 
-impl Config {
+impl ServerConfig {
     /// The defaults, changed by the environment variables of Meteor's server:
     ///
     /// | variable | sets |
@@ -142,7 +142,7 @@ mod tests {
     #[test]
     fn meteors_environment_variables() {
         let config = |variables: &[(&str, &str)]| {
-            Config::from_variables(|name| {
+            ServerConfig::from_variables(|name| {
                 let found = variables.iter().find(|(other, _)| *other == name);
                 found.map(|(_, value)| (*value).to_owned())
             })

@@ -6,8 +6,8 @@ use axum::Router;
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::config::Config;
-use crate::sockjs::{self, Connection, Options};
+use crate::config::ServerConfig;
+use crate::sockjs::{self, Connection, SockJsConfig};
 use crate::transport::sockjs::SockJs;
 pub use crate::transport::sockjs::fuzzing as frames;
 use crate::transport::websocket::WebSocket;
@@ -16,7 +16,7 @@ use crate::transport::{Deflate, Framing, Transport, TransportConfig, TransportEr
 /// [`sockjs::router`](crate::sockjs::router) with another limit on messages.
 pub fn sockjs_router<F, Fut>(
     prefix: &str,
-    options: Options,
+    options: SockJsConfig,
     message_bytes_max: usize,
     application: F,
 ) -> Router
@@ -24,7 +24,7 @@ where
     F: Fn(Connection) -> Fut + Clone + Send + Sync + 'static,
     Fut: Future<Output = ()> + Send + 'static,
 {
-    let config = Config { message_bytes_max, sockjs: options, ..Config::default() };
+    let config = ServerConfig { message_bytes_max, sockjs: options, ..ServerConfig::default() };
     sockjs::router_with(prefix, config.transport(), application)
 }
 
@@ -64,7 +64,7 @@ impl Socket {
         let socket = WebSocket::new(io, Bytes::new(), self.message_bytes_max);
         let socket = socket.with_deflate(self.deflate());
         if self.is_sockjs {
-            receive(SockJs::new(socket, Options::default().heartbeat), message).await
+            receive(SockJs::new(socket, SockJsConfig::default().heartbeat), message).await
         } else {
             receive(socket, message).await
         }

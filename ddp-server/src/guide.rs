@@ -24,14 +24,14 @@ pub mod queries {}
 /// [`.rate_limit(Rule::new(…))`]: crate::ServerBuilder::rate_limit
 /// [`.publication_strategy("events", PublicationStrategy::NoMerge)`]: crate::ServerBuilder::publication_strategy
 /// [`MemoryCollection::new(&TASKS)`]: crate::MemoryCollection
-/// [`Config::from_env()`]: crate::Config::from_env
+/// [`ServerConfig::from_env()`]: crate::ServerConfig::from_env
 ///
 #[doc = include_str!("../docs/meteor-calls.md")]
 pub mod meteor_calls {}
 
 /// [`Server::router`]: crate::Server::router
 /// [`serve_with`]: crate::Server::serve_with
-/// [`Config::from_env`]: crate::Config::from_env
+/// [`ServerConfig::from_env`]: crate::ServerConfig::from_env
 /// [`sockjs::router`]: crate::sockjs::router
 ///
 #[doc = include_str!("../docs/serving.md")]
@@ -40,7 +40,7 @@ pub mod serving {}
 #[doc = include_str!("../docs/logging.md")]
 pub mod logging {}
 
-/// [`Config`]: crate::Config
+/// [`ServerConfig`]: crate::ServerConfig
 /// [`server.stats()`]: crate::Server::stats
 /// [`rate_limit`]: crate::rate_limit
 ///

@@ -40,7 +40,7 @@
 //!
 //! # Features
 //!
-//! On by default; WebSocket at `/websocket` is always there.
+//! WebSocket at `/websocket` is always there. On by default are:
 //!
 //! - `sockjs`: the routes at `/sockjs` for Meteor's own clients, and the module `sockjs`.
 //! - `compression`: permessage-deflate for WebSocket messages, by zlib-rs.
@@ -48,6 +48,11 @@
 //! Off by default:
 //!
 //! - `schema`: the types of handlers as JSON Schemas, by `schemars`; the module `schema`.
+//!
+//! For `[dev-dependencies]` there is:
+//!
+//! - `testing`: the module `testing`, a client for tests of publications and methods that needs no
+//!   socket.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -75,9 +80,15 @@ mod signature;
 #[cfg(feature = "sockjs")]
 pub mod sockjs;
 mod stats;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod transport;
 mod write_fence;
 
+#[doc(no_inline)]
+pub use axum;
+#[doc(no_inline)]
+pub use ddp_core::ejson;
 #[doc(no_inline)]
 pub use ddp_core::error::ErrorCode;
 #[doc(no_inline)]
@@ -87,7 +98,7 @@ pub use builder::{Plugged, Plugin, PluginBuilder, ServerBuilder};
 pub use collection::Collection;
 #[cfg(feature = "compression")]
 pub use config::Compression;
-pub use config::{Config, EnvError};
+pub use config::{EnvError, ServerConfig};
 pub use error::Error;
 pub use extract::{FromRef, State};
 pub use handler::{Handler, IntoMethodResult, IntoPublication, MethodContext, PublicationContext};

@@ -14,7 +14,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use parking_lot::RwLock;
 
-use crate::config::Config;
+use crate::config::ServerConfig;
 use crate::connection::open::OpenConnections;
 use crate::error::Error;
 use crate::extract::connection::Connection;
@@ -28,7 +28,7 @@ use crate::stats::Counters;
 
 /// What all connections of a server share.
 pub(crate) struct Registry {
-    pub(crate) config: Config,
+    pub(crate) config: ServerConfig,
     /// That of the configuration, shared by all sessions.
     pub(crate) session_config: Arc<SessionConfig>,
     pub(crate) publications: RwLock<HashMap<String, Described<ErasedPublication>>>,

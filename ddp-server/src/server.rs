@@ -42,6 +42,11 @@ impl Server {
         Self { registry: Arc::new(registry) }
     }
 
+    #[cfg(feature = "testing")]
+    pub(crate) fn registry(&self) -> &Arc<Registry> {
+        &self.registry
+    }
+
     fn host(&self) -> Arc<dyn Host> {
         Arc::clone(&self.registry) as _
     }

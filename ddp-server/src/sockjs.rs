@@ -3,7 +3,7 @@
 //! ```
 //! use ddp_server::sockjs;
 //!
-//! let echo = sockjs::router("/echo", sockjs::Options::default(), |mut connection| async move {
+//! let echo = sockjs::router("/echo", sockjs::SockJsConfig::default(), |mut connection| async move {
 //!     while let Some(text) = connection.recv().await {
 //!         connection.send(&text).await;
 //!     }
@@ -17,7 +17,7 @@
 //! ```
 //! # use std::time::Duration;
 //! # use ddp_server::sockjs;
-//! let ticks = sockjs::router("/ticks", sockjs::Options::default(), |mut connection| async move {
+//! let ticks = sockjs::router("/ticks", sockjs::SockJsConfig::default(), |mut connection| async move {
 //!     let mut tick = 0_u64;
 //!     while connection.send(&tick.to_string()).await {
 //!         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -29,7 +29,7 @@
 //!
 //! Every transport of SockJS is there: WebSocket with and without framing, XHR polling and
 //! streaming, server-sent events, `htmlfile` and JSONP polling. A [`Server`](crate::Server) mounts
-//! the same under `/sockjs` by itself, with the options in its [`Config`].
+//! the same under `/sockjs` by itself, with the options in its [`ServerConfig`].
 
 use std::fmt;
 use std::future::poll_fn;
@@ -40,30 +40,30 @@ use std::task::Poll;
 
 use axum::Router;
 
-use crate::config::Config;
+use crate::config::ServerConfig;
 use crate::transport::AnyTransport;
 use crate::transport::Headers;
 use crate::transport::Transport;
 use crate::transport::TransportConfig;
 use crate::transport::open::ConnectionInfo;
-pub use crate::transport::sockjs::Options;
 pub use crate::transport::sockjs::Protocol;
+pub use crate::transport::sockjs::SockJsConfig;
 use crate::transport::sockjs::router as routes;
 
 /// Serves SockJS under a prefix such as `/echo`, by one call of `application` for each client.
 ///
 /// A client's largest message, how much waits for a client and how long the end of a connection
-/// may take have the defaults of [`Config`].
+/// may take have the defaults of [`ServerConfig`].
 ///
 /// # Panics
 ///
 /// If the prefix does not begin with a slash, or ends with one.
-pub fn router<F, Fut>(prefix: &str, options: Options, application: F) -> Router
+pub fn router<F, Fut>(prefix: &str, options: SockJsConfig, application: F) -> Router
 where
     F: Fn(Connection) -> Fut + Clone + Send + Sync + 'static,
     Fut: Future<Output = ()> + Send + 'static,
 {
-    let config = Config { sockjs: options, ..Config::default() };
+    let config = ServerConfig { sockjs: options, ..ServerConfig::default() };
     router_with(prefix, config.transport(), application)
 }
 
@@ -76,7 +76,7 @@ where
     let shared: Arc<str> = prefix.into();
     routes(prefix, config, move |transport, info, protocol| {
         let prefix = Arc::clone(&shared);
-        let config = Config::default();
+        let config = ServerConfig::default();
         application(Connection { transport, info, protocol, prefix, config, is_gone: false })
     })
 }
@@ -87,7 +87,7 @@ pub struct Connection {
     info: ConnectionInfo,
     protocol: Protocol,
     prefix: Arc<str>,
-    config: Config,
+    config: ServerConfig,
     /// Whether nothing more can reach the client.
     is_gone: bool,
 }
@@ -157,7 +157,7 @@ impl Connection {
         let frames = self.transport.framing().encode([text]);
         poll_fn(|cx| {
             self.poll_write(cx);
-            let has_room = self.transport.queued_bytes() < self.config.queued_bytes_max;
+            let has_room = self.transport.queued_bytes() < self.config.outbox_bytes_max;
             if self.is_gone || has_room { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;

@@ -7,19 +7,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 #[non_exhaustive]
 pub struct Stats {
     /// Connections that were opened.
-    pub connections: u64,
+    pub connections_opened: u64,
     /// Times that too many changes of documents waited for a session, so that all but the newest state
     /// of each subscription were left out: its client does not keep up. See
-    /// [`Config::queued_deltas_max`](crate::Config::queued_deltas_max).
+    /// [`ServerConfig::outbox_deltas_max`](crate::ServerConfig::outbox_deltas_max).
     pub lags: u64,
     /// Steps of subscriptions' documents that were left out. Their clients were sent the difference to
     /// a newer state instead.
     pub steps_left_out: u64,
     /// Clients that were disconnected since their sockets took nothing for too long. See
-    /// [`Config::write_timeout`](crate::Config::write_timeout).
+    /// [`ServerConfig::write_timeout`](crate::ServerConfig::write_timeout).
     pub disconnected_stalled: u64,
     /// Clients that were disconnected since too many messages waited for them that cannot be left
-    /// out. See [`Config::queued_messages_max`](crate::Config::queued_messages_max).
+    /// out. See [`ServerConfig::outbox_messages_max`](crate::ServerConfig::outbox_messages_max).
     pub disconnected_behind: u64,
     /// Clients that were disconnected since they did not answer a ping.
     pub disconnected_silent: u64,
@@ -27,7 +27,7 @@ pub struct Stats {
 
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
-    pub(crate) connections: Counter,
+    pub(crate) connections_opened: Counter,
     pub(crate) lags: Counter,
     pub(crate) steps_left_out: Counter,
     pub(crate) disconnected_stalled: Counter,
@@ -38,7 +38,7 @@ pub(crate) struct Counters {
 impl Counters {
     pub(crate) fn stats(&self) -> Stats {
         Stats {
-            connections: self.connections.get(),
+            connections_opened: self.connections_opened.get(),
             lags: self.lags.get(),
             steps_left_out: self.steps_left_out.get(),
             disconnected_stalled: self.disconnected_stalled.get(),

@@ -67,7 +67,7 @@ fn observe(queries: usize) -> (Arc<Multiplexer<Task>>, Vec<Observation>) {
         let plan = Plan { predicate, keys, order: None };
         let joined = multiplexer.observe(&query, plan, observer.clone());
         let load = joined.load.expect("a query of its own");
-        drop(multiplexer.finish_load(load, Vec::new(), |_| true));
+        drop(multiplexer.finish_read(load, Vec::new(), |_| true));
         joined.observation
     });
     let observations = observations.collect();
@@ -96,7 +96,7 @@ fn routing(criterion: &mut Criterion) {
             let row = Task { list: list(queries / 2), checked };
             bencher.iter(|| {
                 let wants = |predicate: &&Predicate| {
-                    predicate.evaluate(&|test| row.test(test)) == Truth::True
+                    predicate.evaluate(&|test| row.meets(test)) == Truth::True
                 };
                 assert_eq!(black_box(&predicates).iter().filter(wants).count(), 1);
             });

@@ -11,6 +11,17 @@ import { createInterface } from 'node:readline';
 const DEADLINE_MS = 20_000;
 const POLL_MS = 20;
 
+// A test that fails may leave some running.
+const children = new Set();
+process.once('exit', () => children.forEach((child) => child.kill('SIGKILL')));
+
+function start(...command) {
+  const child = spawn(...command);
+  children.add(child);
+  child.once('exit', () => children.delete(child));
+  return child;
+}
+
 /** Rejects after the deadline, so that what never comes is told by what was waited for. */
 export function within(promise, what) {
   let timer;
@@ -24,7 +35,7 @@ export const isInstalled = (program) => !spawnSync(program, ['-h']).error;
 
 /** Starts the example `in_memory` behind one proxy. */
 export async function startServer() {
-  const child = spawn(process.env.IN_MEMORY_BIN, {
+  const child = start(process.env.IN_MEMORY_BIN, [], {
     env: { ...process.env, BIND: '127.0.0.1', PORT: '0', HTTP_FORWARDED_COUNT: '1' },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
@@ -88,7 +99,7 @@ export async function startProxy(name, servers) {
   chmodSync(folder, 0o755); // Workers are of another account if this one is root.
   const file = join(folder, proxy.file);
   writeFileSync(file, proxy.configuration(text, folder));
-  const child = spawn(name, proxy.args(file), {
+  const child = start(name, proxy.args(file), {
     env: { ...process.env, HOME: folder, XDG_DATA_HOME: folder, XDG_CONFIG_HOME: folder },
     stdio: ['ignore', 'ignore', 'pipe'],
   });

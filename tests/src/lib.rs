@@ -7,6 +7,7 @@ mod feeds;
 pub mod load;
 pub mod needs;
 pub mod peer;
+pub mod program;
 pub mod proxy;
 
 pub use client::Client;

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use ddp_server::{Collection, Config, MemoryCollection, Server, State};
+use ddp_server::{Collection, MemoryCollection, Server, ServerConfig, State};
 use ddp_tests::{Client, Dice};
 use futures::{SinkExt, StreamExt};
 use serde_json::value::RawValue;
@@ -18,7 +18,7 @@ const MESSAGE_BYTES_MAX: usize = 100_000;
 /// A server with one publication and one method, both of which take a string.
 async fn serve() -> SocketAddr {
     let notes = MemoryCollection::<Value>::new(&Collection::new("notes"));
-    let mut config = Config::default();
+    let mut config = ServerConfig::default();
     config.message_bytes_max = MESSAGE_BYTES_MAX;
     let server = Server::builder()
         .config(config)

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use ddp_server::extract::{Connection, Invocation, Subscription};
-use ddp_server::{Collection, Config, Error, MemoryCollection, Server, State};
+use ddp_server::{Collection, Error, MemoryCollection, Server, ServerConfig, State};
 use ddp_tests::Client;
 use futures::{SinkExt, StreamExt};
 use serde_json::{Value, json};
@@ -30,7 +30,7 @@ async fn serve(server: &Server) -> SocketAddr {
 }
 
 /// A server with so many notes of 10 KB.
-fn notes_server(config: Config, count: usize) -> (Server, MemoryCollection<Value>) {
+fn notes_server(config: ServerConfig, count: usize) -> (Server, MemoryCollection<Value>) {
     let notes = MemoryCollection::new(&NOTES);
     for number in 0..count {
         let note = json!({"text": "x".repeat(10_000)});
@@ -67,8 +67,8 @@ async fn texts(mut socket: WebSocketStream<MaybeTlsStream<TcpStream>>) -> Vec<St
     texts
 }
 
-fn quick_heartbeats() -> Config {
-    let mut config = Config::default();
+fn quick_heartbeats() -> ServerConfig {
+    let mut config = ServerConfig::default();
     config.session.heartbeat_interval = Duration::from_millis(500);
     config.session.heartbeat_timeout = Duration::from_millis(500);
     config
@@ -120,7 +120,7 @@ async fn a_client_that_reads_slowly_and_talks_lives() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_takes_a_little_now_and_then_is_not_stalled() {
-    let mut config = Config::default();
+    let mut config = ServerConfig::default();
     config.write_timeout = Duration::from_secs(2);
     let (server, _) = notes_server(config, 3_000);
     let address = serve(&server).await;
@@ -129,7 +129,7 @@ async fn a_client_that_takes_a_little_now_and_then_is_not_stalled() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_takes_nothing_is_disconnected() {
-    let mut config = Config::default();
+    let mut config = ServerConfig::default();
     config.write_timeout = Duration::from_millis(500);
     let (server, _) = notes_server(config, 3_000);
     let address = serve(&server).await;
@@ -150,7 +150,7 @@ async fn a_client_that_takes_nothing_is_disconnected() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn closing_is_bounded_though_a_client_takes_nothing() {
-    let mut config = Config::default();
+    let mut config = ServerConfig::default();
     config.close_timeout = Duration::from_millis(500);
     let (server, _) = notes_server(config, 3_000);
     let address = serve(&server).await;
@@ -164,7 +164,7 @@ async fn closing_is_bounded_though_a_client_takes_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn half_a_request_does_not_keep_the_server_from_ending() {
-    let mut config = Config::default();
+    let mut config = ServerConfig::default();
     config.close_timeout = Duration::from_millis(500);
     let (server, _) = notes_server(config, 0);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -206,7 +206,7 @@ async fn a_client_that_left_behind_a_full_queue_is_noticed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_without_deadlines_sleeps() {
-    let mut config = Config::default();
+    let mut config = ServerConfig::default();
     config.session.connect_timeout = Duration::from_millis(100);
     let (server, _) = notes_server(config, 0);
     let address = serve(&server).await;
@@ -231,7 +231,7 @@ fn busy() -> Duration {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_slower_than_the_changes_is_heard() {
-    let (server, notes) = notes_server(Config::default(), 1);
+    let (server, notes) = notes_server(ServerConfig::default(), 1);
     let address = serve(&server).await;
     let mut client = Client::connect(address).await;
     client.subscribe("notes", json!([])).await;
@@ -265,7 +265,7 @@ async fn a_client_that_answers_no_ping_is_disconnected() {
     let texts = texts.expect("the server gives up");
     assert_eq!(texts.last().map(String::as_str), Some(r#"{"msg":"ping"}"#), "{texts:?}");
     let stats = server.stats();
-    assert_eq!((stats.disconnected_silent, stats.connections), (1, 1), "{stats:?}");
+    assert_eq!((stats.disconnected_silent, stats.connections_opened), (1, 1), "{stats:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use ddp_server::extract::Params;
-use ddp_server::{Collection, Config, Error, MemoryCollection, Server, State};
+use ddp_server::{Collection, Error, MemoryCollection, Server, ServerConfig, State};
 use ddp_tests::Client;
 use serde_json::{Value, json};
 
@@ -25,7 +25,7 @@ fn count(notes: &Notes) -> Result<(), Error> {
 async fn start() -> (Notes, Vec<Client>) {
     let notes = MemoryCollection::new(&NOTES);
     notes.insert_with_id("a", &json!({"revision": 0})).unwrap();
-    let mut config = Config::default();
+    let mut config = ServerConfig::default();
     // A heartbeat would make up for a session that nobody wakes.
     config.session.heartbeat_interval = Duration::from_secs(3600);
     let server = Server::builder()

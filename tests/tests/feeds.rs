@@ -169,9 +169,9 @@ async fn an_installation_before_the_feed_has_begun_is_noticed() {
     let ours = url.replace("postgres://postgres@", "postgres://feeds_early@");
     let db = connect(&ours, Feed::Notify).await.unwrap();
     let _theirs = connect(&url, Feed::Wal).await.unwrap();
-    assert_eq!(db.stats().connections, 0);
+    assert_eq!(db.stats().feed_connections, 0);
     database::psql(name, "ALTER ROLE feeds_early CONNECTION LIMIT 10");
-    until_counted(&db, |stats| stats.connections == 1).await;
+    until_counted(&db, |stats| stats.feed_connections == 1).await;
     let mut client = Client::connect(serve(&db).await).await;
     let id = client.send_sub("tasks", json!([])).await;
     client.until("the end", |client| client.nosub.contains_key(&id)).await;
@@ -284,7 +284,10 @@ async fn a_lost_connection_is_counted_and_made_up_for(feed: Feed) {
     let name = database::name("feeds_lost", feed);
     let db = connect(&database::create_database(&name, SETUP), feed).await.unwrap();
     let mut client = subscriber(&db).await;
-    assert_eq!((db.stats().connections, db.stats().gaps_connection, db.stats().loads), (1, 0, 1));
+    assert_eq!(
+        (db.stats().feed_connections, db.stats().gaps_connection, db.stats().loads),
+        (1, 0, 1)
+    );
     database::psql(
         &name,
         "BEGIN; SELECT pg_terminate_backend(pid), pg_sleep(0.015) FROM pg_stat_activity \
@@ -292,7 +295,7 @@ async fn a_lost_connection_is_counted_and_made_up_for(feed: Feed) {
          INSERT INTO tasks VALUES ('missed'); COMMIT",
     );
     until_there(&mut client, "missed").await;
-    until_counted(&db, |stats| stats.gaps_connection == 1 && stats.connections == 2).await;
+    until_counted(&db, |stats| stats.gaps_connection == 1 && stats.feed_connections == 2).await;
     assert!(db.stats().loads >= 2);
     database::psql(&name, "INSERT INTO tasks VALUES ('heard')");
     until_there(&mut client, "heard").await;

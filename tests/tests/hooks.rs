@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ddp_server::extract::{Connection, Invocation, Params, Subscription};
-use ddp_server::{Collection, Config, Error, Server};
+use ddp_server::{Collection, Error, Server, ServerConfig};
 use ddp_tests::Peer;
 use ddp_tests::peer::serve;
 use parking_lot::Mutex;
@@ -80,7 +80,7 @@ async fn the_client_address_by_the_number_of_proxies() {
         (4, Some("6.6.6.6, 5.5.5.5 ,4.4.4.4"), Value::Null),
         (1, None, Value::Null),
     ] {
-        let mut config = Config::default();
+        let mut config = ServerConfig::default();
         config.forwarded_count = forwarded_count;
         let server = Server::builder()
             .config(config)

@@ -1,7 +1,7 @@
 //! Publication strategies and ordered documents, published by hand.
 
 use ddp_server::extract::{Params, Subscription};
-use ddp_server::{Collection, Config, Error, PublicationStrategy, Server};
+use ddp_server::{Collection, Error, PublicationStrategy, Server, ServerConfig};
 use ddp_tests::Peer;
 use ddp_tests::peer::serve;
 use serde_json::{Value, json};
@@ -167,8 +167,8 @@ async fn an_id_among_the_fields_is_left_out() {
 
 #[tokio::test]
 async fn a_client_too_far_behind_with_what_cannot_be_left_out_is_disconnected() {
-    let mut config = Config::default();
-    config.queued_messages_max = 100;
+    let mut config = ServerConfig::default();
+    config.outbox_messages_max = 100;
     let server = Server::builder()
         .config(config)
         .publish("flood", async |subscription: Subscription| {

@@ -1,6 +1,6 @@
 //! Comparison of columns with constants, in memory as in PostgreSQL.
 
-use ddp_server::query::{Comparison, Is, Test, Truth, Value, is_like};
+use ddp_server::query::{Comparison, Condition, Operator, Truth, Value, is_like};
 
 use super::path::split;
 
@@ -19,7 +19,7 @@ pub(crate) enum Comparable {
     Numeric,
     /// `text` and `varchar` whose collation takes only equal bytes for equal.
     Text(Collation),
-    /// The same of `char(n)`, of which spaces at the end mean nothing in comparisons.
+    /// The same for `char(n)`, whose trailing spaces mean nothing in comparisons.
     Padded(Collation),
     /// An enum: equal if its labels are; its order is PostgreSQL's.
     Enum,
@@ -113,14 +113,14 @@ impl Comparable {
     }
 
     /// The answer to a test for a value that PostgreSQL wrote as this JSON text.
-    pub(crate) fn answer(&self, test: &Test, json: &str) -> Truth {
+    pub(crate) fn answer(&self, test: &Condition, json: &str) -> Truth {
         let Some(value) = self.value(split(&test.field).1, json) else { return Truth::Undecided };
         // Every operator is strict: with NULL there is nothing to decide.
         if value.is_null() {
             return test.is.test(&value);
         }
         match &test.is {
-            Is::ILike(pattern) => match (self.lower(), &value) {
+            Operator::ILike(pattern) => match (self.lower(), &value) {
                 (_, Value::Text(text)) if self.folds(pattern, text) => {
                     is_like(&text.to_ascii_lowercase(), &pattern.to_ascii_lowercase()).into()
                 }
@@ -132,10 +132,10 @@ impl Comparable {
         }
     }
 
-    fn decides(&self, is: &Is, value: &Value) -> bool {
+    fn decides(&self, is: &Operator, value: &Value) -> bool {
         match is {
-            Is::Null => true,
-            Is::Compare(comparison, constant) => {
+            Operator::Null => true,
+            Operator::Compare(comparison, constant) => {
                 constant.is_null()
                     || (if comparison.is_equality() {
                         self.has_equality()
@@ -143,13 +143,13 @@ impl Comparable {
                         self.orders(value)
                     })
             }
-            Is::In(_) => self.has_equality(),
-            Is::Like(_) | Is::StartsWith(_) => match self {
+            Operator::In(_) => self.has_equality(),
+            Operator::Like(_) | Operator::StartsWith(_) => match self {
                 Self::Text(_) | Self::Padded(_) | Self::Json(_) => self.knows_characters(value),
                 _ => false,
             },
-            Is::ILike(_) => false,
-            Is::ContainsAll(_) | Is::Overlaps(_) => match self {
+            Operator::ILike(_) => false,
+            Operator::ContainsAll(_) | Operator::Overlaps(_) => match self {
                 Self::Json(_) => true,
                 Self::Array(element) => element.comparable.has_equality(),
                 _ => false,
@@ -165,9 +165,9 @@ impl Comparable {
     }
 
     /// Spaces at the end of `char(n)` are there for `LIKE`, and for nothing else.
-    fn matched(&self, is: &Is, value: Value) -> Value {
+    fn matched(&self, is: &Operator, value: Value) -> Value {
         match (self, &value) {
-            (Self::Padded(_), Value::Text(text)) if !matches!(is, Is::Like(_)) => {
+            (Self::Padded(_), Value::Text(text)) if !matches!(is, Operator::Like(_)) => {
                 Value::from(text.trim_end_matches(' '))
             }
             _ => value,
@@ -205,6 +205,6 @@ impl Comparable {
     /// The value of a column to route and to place rows by; NULL if it is not known here.
     pub(crate) fn value_or_null(&self, path: Option<&str>, json: &str) -> Value {
         let value = self.value(path, json).unwrap_or(Value::Null);
-        self.matched(&Is::Compare(Comparison::Eq, Value::Null), value)
+        self.matched(&Operator::Compare(Comparison::Eq, Value::Null), value)
     }
 }

@@ -1,6 +1,6 @@
 //! Constants of predicates in the form of a column's values.
 
-use ddp_server::query::{Decimal, Is, Test, Value, is_pattern};
+use ddp_server::query::{Condition, Decimal, Operator, Value, is_pattern};
 
 use super::comparable::{Comparable, Element, Json};
 use super::path::split;
@@ -26,7 +26,7 @@ impl Comparable {
     ///
     /// # Errors
     /// A question that does not fit the column, or a constant that never compares with its values.
-    pub(crate) fn test(&self, test: &Test) -> Result<Test, Refusal> {
+    pub(crate) fn convert(&self, test: &Condition) -> Result<Condition, Refusal> {
         if split(&test.field).1.is_some() && !matches!(self, Self::Json(_)) {
             return Err(Refusal::Question("has no path into it: it is neither jsonb nor json"));
         }
@@ -38,31 +38,39 @@ impl Comparable {
         let is = test
             .is
             .try_map(|value| constants.convert(value).ok_or(Refusal::Constant(value.clone())))?;
-        Ok(Test { field: test.field.clone(), is })
+        Ok(Condition { field: test.field.clone(), is })
     }
 
-    fn check(&self, is: &Is) -> Result<(), &'static str> {
+    fn check(&self, is: &Operator) -> Result<(), &'static str> {
         match (is, self) {
-            (Is::Like(pattern) | Is::ILike(pattern), _) if !is_pattern(pattern) => {
+            (Operator::Like(pattern) | Operator::ILike(pattern), _) if !is_pattern(pattern) => {
                 Err("is matched with a pattern that ends with a backslash")
             }
             // PostgreSQL's text holds no NUL, and refuses a query that has one.
-            (Is::Like(text) | Is::ILike(text) | Is::StartsWith(text), _) if text.contains('\0') => {
+            (Operator::Like(text) | Operator::ILike(text) | Operator::StartsWith(text), _)
+                if text.contains('\0') =>
+            {
                 Err("is matched with a pattern that has a NUL")
             }
-            (Is::Like(_) | Is::ILike(_) | Is::StartsWith(_), Self::Text(_) | Self::Padded(_))
-            | (Is::Like(_) | Is::ILike(_) | Is::StartsWith(_), Self::CiText | Self::Json(_)) => {
-                Ok(())
-            }
-            (Is::Like(_) | Is::ILike(_) | Is::StartsWith(_), _) => {
+            (
+                Operator::Like(_) | Operator::ILike(_) | Operator::StartsWith(_),
+                Self::Text(_) | Self::Padded(_),
+            )
+            | (
+                Operator::Like(_) | Operator::ILike(_) | Operator::StartsWith(_),
+                Self::CiText | Self::Json(_),
+            ) => Ok(()),
+            (Operator::Like(_) | Operator::ILike(_) | Operator::StartsWith(_), _) => {
                 Err("is no text with a deterministic collation, which alone can be matched")
             }
-            (Is::ContainsAll(_) | Is::Overlaps(_), Self::Array(_) | Self::Json(_)) => Ok(()),
-            (Is::ContainsAll(_) | Is::Overlaps(_), _) => Err("is no array"),
-            (Is::Compare(..) | Is::In(_), Self::Array(_)) => {
+            (Operator::ContainsAll(_) | Operator::Overlaps(_), Self::Array(_) | Self::Json(_)) => {
+                Ok(())
+            }
+            (Operator::ContainsAll(_) | Operator::Overlaps(_), _) => Err("is no array"),
+            (Operator::Compare(..) | Operator::In(_), Self::Array(_)) => {
                 Err("is an array, which can be asked what it contains")
             }
-            (Is::Null | Is::Compare(..) | Is::In(_), _) => Ok(()),
+            (Operator::Null | Operator::Compare(..) | Operator::In(_), _) => Ok(()),
         }
     }
 

@@ -10,7 +10,7 @@ pub(crate) fn split(name: &str) -> (&str, Option<&str>) {
     name.split_once('.').map_or((name, None), |(field, path)| (field, Some(path)))
 }
 
-/// The JSON at a path; nothing if there is none. `None` if the JSON is none.
+/// The JSON at a path, or nothing if the path leads nowhere. `None` if the text is not JSON.
 pub(super) fn find<'a>(json: &'a str, path: &str) -> Option<Option<&'a str>> {
     let mut found = json.trim();
     for step in path.split('.') {
@@ -74,7 +74,7 @@ impl<'de> Visitor<'de> for Key<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut found = None;
-        while let Some(is_key) = map.next_key_seed(Is(self.0))? {
+        while let Some(is_key) = map.next_key_seed(Operator(self.0))? {
             if is_key {
                 found = Some(map.next_value()?);
             } else {
@@ -85,9 +85,9 @@ impl<'de> Visitor<'de> for Key<'_> {
     }
 }
 
-struct Is<'p>(&'p str);
+struct Operator<'p>(&'p str);
 
-impl<'de> DeserializeSeed<'de> for Is<'_> {
+impl<'de> DeserializeSeed<'de> for Operator<'_> {
     type Value = bool;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
@@ -95,7 +95,7 @@ impl<'de> DeserializeSeed<'de> for Is<'_> {
     }
 }
 
-impl Visitor<'_> for Is<'_> {
+impl Visitor<'_> for Operator<'_> {
     type Value = bool;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

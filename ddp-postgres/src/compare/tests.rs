@@ -1,4 +1,4 @@
-use ddp_server::query::{Predicate, Test, Truth, Value, field};
+use ddp_server::query::{Condition, Predicate, Truth, Value, field};
 
 use super::*;
 
@@ -12,13 +12,13 @@ fn array(comparable: Comparable, length: i32) -> Comparable {
     Comparable::Array(Box::new(Element { comparable, length }))
 }
 
-fn test_of(predicate: Predicate) -> Test {
-    let Predicate::Test(test) = predicate else { panic!("{predicate:?}") };
+fn test_of(predicate: Predicate) -> Condition {
+    let Predicate::Condition(test) = predicate else { panic!("{predicate:?}") };
     test
 }
 
 fn answer(comparable: &Comparable, predicate: Predicate, json: &str) -> Truth {
-    comparable.answer(&comparable.test(&test_of(predicate)).unwrap(), json)
+    comparable.answer(&comparable.convert(&test_of(predicate)).unwrap(), json)
 }
 
 #[test]
@@ -109,9 +109,9 @@ fn questions_that_do_not_fit_the_column_are_refused() {
         (numbers(), field("a.0").eq(1)),
     ] {
         let test = test_of(predicate);
-        assert!(comparable.test(&test).is_err(), "{comparable:?} {test:?}");
+        assert!(comparable.convert(&test).is_err(), "{comparable:?} {test:?}");
     }
-    assert!(numbers().test(&test_of(field("a").contains(-32_768))).is_ok());
+    assert!(numbers().convert(&test_of(field("a").contains(-32_768))).is_ok());
 }
 
 #[test]

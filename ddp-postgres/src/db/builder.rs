@@ -227,7 +227,7 @@ impl DbBuilder {
         collections: Vec<TableCollection>,
     ) -> (Db, oneshot::Receiver<Result<(), Error>>) {
         let feed = self.feed;
-        // So that whoever looks at the connections of the database knows the one that listens.
+        // So that the one that listens is known in pg_stat_activity.
         let name = config.get_application_name().unwrap_or("ddp");
         config.application_name(format!("{name} feed"));
         let channels = collections.iter().map(|collection| collection.channel.clone());

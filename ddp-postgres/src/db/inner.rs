@@ -13,7 +13,7 @@ use crate::intake::dispatch::Intake;
 use crate::read::fetch::fetch;
 use crate::read::plan::plan;
 use crate::read::reader::Reader;
-use crate::table::collection::{Current, Standing, TableCollection};
+use crate::table::collection::{Current, TableCollection, TableState};
 
 /// What the clones of a [`Db`](super::Db) share.
 pub(crate) struct Inner {
@@ -32,8 +32,8 @@ impl DataSource for Inner {
                 .intake
                 .collection(&query.collection)
                 .ok_or_else(|| Error::no_such_collection(&query.collection))?;
-            let Current { layout, standing } = collection.current();
-            if standing == Standing::Unavailable {
+            let Current { layout, state } = collection.current();
+            if state == TableState::Unavailable {
                 return Err(collection.unavailable().into());
             }
             let plan = plan(&layout, query)?;

@@ -1,4 +1,7 @@
-//! The handle of a database.
+//! The handle of a database, and what opens one.
+//!
+//! What clones of the handle share is a [`Reader`](crate::read::reader::Reader) and an
+//! [`Intake`](crate::intake::dispatch::Intake); [`inner`] makes a source of live queries of the two.
 
 pub(crate) mod builder;
 pub(crate) mod busy;

@@ -112,12 +112,12 @@ impl Tokens {
         }
     }
 
-    /// A token arrived. The answer is the write that is over, unless a query still has to send it.
+    /// A token arrived. Returns the write that is over, unless a query still has to send it.
     pub(crate) fn arrived(&self, id: u64) -> Option<Arc<Write>> {
         let token = self.open.lock().tokens.remove(&id);
         match token {
             Some(Token::Position(sender)) => {
-                // Whoever waited may have given up.
+                // Nobody waits any more if the read was given up.
                 let _ = sender.send(());
                 None
             }
@@ -139,7 +139,7 @@ impl Tokens {
         drop(tokens);
     }
 
-    /// The feed was interrupted: tokens may have passed unseen. The answer is the writes that have
+    /// The feed was interrupted: tokens may have passed unseen. Returns the writes that have
     /// committed; they need new tokens.
     #[must_use]
     pub(crate) fn lose_all(&self) -> Vec<Arc<Write>> {

@@ -21,7 +21,7 @@ pub struct Transaction {
     inner: Arc<Inner>,
     client: Option<Object>,
     write: Option<Arc<Write>>,
-    /// The token and the write of a commit of which it is not known whether it took place.
+    /// The token and the write of a commit that may or may not have taken place.
     in_doubt: Option<(u64, Arc<Write>)>,
 }
 
@@ -44,7 +44,7 @@ impl Transaction {
         self.client.as_ref().expect("a transaction has its connection until it is consumed")
     }
 
-    /// Runs a statement; the answer is how many rows it touched.
+    /// Runs a statement; returns how many rows it touched.
     ///
     /// # Errors
     /// PostgreSQL's.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 
-use crate::intake::notification::{Notification, OperationKind};
+use crate::schema::notification::{Notification, OperationKind};
 
 /// What may be kept of all transactions in progress. Of the one that goes beyond it only the
 /// collections are kept, to be read again.
@@ -78,7 +78,7 @@ impl Transaction {
         Self { id, messages: Vec::new(), is_unsure: false }
     }
 
-    /// The answer is how many bytes more there are.
+    /// Returns how many bytes more there are.
     fn add(&mut self, mut message: Waiting) -> usize {
         if self.is_unsure {
             if message.is_change {
@@ -93,7 +93,7 @@ impl Transaction {
         bytes
     }
 
-    /// The answer is how many bytes fewer there are.
+    /// Returns how many bytes fewer there are.
     fn become_unsure(&mut self) -> usize {
         self.is_unsure = true;
         let messages = std::mem::take(&mut self.messages);

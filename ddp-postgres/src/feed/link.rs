@@ -57,7 +57,7 @@ impl Link {
         let is_first = std::mem::take(&mut self.is_first);
         let flow = self.yields(FeedEvent::Begun { is_first, start });
         if let Some(begun) = self.begun.take() {
-            // Whoever connects may have given up.
+            // Nobody waits any more if `connect` was given up.
             let _ = begun.send(Ok(()));
         }
         if !is_first {

@@ -183,7 +183,7 @@ impl Listener<'_> {
     fn handle_command<'a>(&mut self, client: &'a Client, command: Command, running: &Running<'a>) {
         match command {
             Command::Listen(channel, done) if self.confirmed.contains(&channel) => {
-                // Whoever asked may have given up.
+                // Nobody waits any more if the load was given up.
                 let _ = done.send(0);
             }
             Command::Listen(channel, done) => {

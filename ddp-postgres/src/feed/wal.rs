@@ -188,7 +188,7 @@ fn handle_command(link: &mut Link, command: Command) {
     match command {
         Command::Listen(channel, done) => {
             link.listened.insert(channel);
-            // Whoever asked may have given up.
+            // Nobody waits any more if the load was given up.
             let _ = done.send(link.sink.position());
         }
         Command::Unlisten(channel) => {

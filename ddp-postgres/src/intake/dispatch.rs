@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Weak};
 
-use ddp_server::live_query::{Batch, Change, Content, Load, Origin};
+use ddp_server::live_query::{Batch, Change, Content, Origin, PendingRead};
 use parking_lot::Mutex;
 
 use super::assembler::Assembler;
@@ -19,7 +19,7 @@ use crate::row::RowError;
 use crate::row::live::LiveRow;
 use crate::schema::{INSTALLED_CHANNEL, Layout};
 use crate::stats::Counters;
-use crate::table::collection::{Current, Standing, TableCollection};
+use crate::table::collection::{Current, TableCollection, TableState};
 
 /// What a transaction may tell of a collection before the collection is read again instead.
 const TRANSACTION_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -127,7 +127,7 @@ impl Intake {
         if let Some(start) = start {
             self.reader.visibility.begin(start);
         }
-        self.reader.counters.connections.add(1);
+        self.reader.counters.feed_connections.add(1);
         if !is_first {
             self.reader.counters.gaps_connection.add(1);
             self.reader.check_soon();
@@ -200,18 +200,18 @@ impl Intake {
 
     fn apply(self: &Arc<Self>, assembled: Assembled, read: Option<Origin>) {
         let Some(collection) = self.collections.get(assembled.collection()) else { return };
-        let Current { layout, standing } = collection.current();
+        let Current { layout, state } = collection.current();
         let counters = &self.reader.counters;
-        let mut batch = match standing {
-            Standing::Live => live_batch(&layout, assembled, counters),
-            Standing::Unreadable => {
+        let mut batch = match state {
+            TableState::Live => live_batch(&layout, assembled, counters),
+            TableState::ForeignTriggers => {
                 counters.requeries.add(1);
                 requery(match assembled {
                     Assembled::Batch(batch) => Origin::Transaction(batch.xid),
                     Assembled::Gap(_) => Origin::Gap,
                 })
             }
-            Standing::Gone | Standing::Unavailable => return,
+            TableState::Missing | TableState::Unavailable => return,
         };
         batch.origin = read.unwrap_or(batch.origin);
         let loads = collection.multiplexer.apply(batch);
@@ -259,14 +259,18 @@ impl Intake {
         }
     }
 
-    fn spawn_loads(self: &Arc<Self>, collection: &Arc<TableCollection>, loads: Vec<Load>) {
+    fn spawn_loads(self: &Arc<Self>, collection: &Arc<TableCollection>, loads: Vec<PendingRead>) {
         for load in loads {
             self.spawn_load(collection, load);
         }
     }
 
     /// Begins a load, which keeps the intake, and so the feed, until it is done.
-    pub(crate) fn spawn_load(self: &Arc<Self>, collection: &Arc<TableCollection>, load: Load) {
+    pub(crate) fn spawn_load(
+        self: &Arc<Self>,
+        collection: &Arc<TableCollection>,
+        load: PendingRead,
+    ) {
         let (intake, collection) = (Arc::clone(self), Arc::clone(collection));
         tokio::spawn(async move { load::run(&intake.reader, &collection, load).await });
     }

@@ -11,7 +11,6 @@
 pub(crate) mod assembler;
 pub(crate) mod batch;
 pub(crate) mod dispatch;
-pub(crate) mod notification;
 mod pending;
 mod pipeline;
 mod read_ahead;

@@ -7,14 +7,14 @@ use std::sync::Arc;
 use ddp_core::DocumentId;
 
 use super::batch::{Batch, Change, Effect, GapReason};
-use super::notification::{Notification, Operation, OperationKind};
 use crate::row::{Row, RowError, document_id};
 use crate::schema::Layout;
+use crate::schema::notification::{Notification, Operation, OperationKind};
 
 /// What a change takes besides the row's text, roughly.
 const CHANGE_BYTES: usize = 200;
 
-/// An operation of which not all parts have come.
+/// An operation that has not come in full.
 #[derive(Debug)]
 struct Partial {
     kind: OperationKind,
@@ -209,7 +209,7 @@ impl Pending {
         }
     }
 
-    /// Rows that are gone, or of which it will be read what they are if `may_be_read`.
+    /// Rows that are gone, or that are read later if `may_be_read`.
     fn apply_keys(&mut self, keys: &[&str], bytes_max: usize, may_be_read: bool) {
         self.apply_each(keys, bytes_max, |layout, key| {
             Ok(Change { id: document_id(layout, key)?, row: None })

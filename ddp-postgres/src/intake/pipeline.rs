@@ -15,7 +15,7 @@ use crate::read::snapshot::TransactionSnapshot;
 use crate::row::Row;
 
 /// What may wait behind a read, roughly.
-const WAITING_BYTES_MAX: usize = 64 * 1024 * 1024;
+const WAITING_BYTES_MAX: usize = if cfg!(test) { 10_000 } else { 64 * 1024 * 1024 };
 /// What a batch or a token takes besides its rows, and a change besides its row.
 const OVERHEAD_BYTES: usize = 200;
 
@@ -24,13 +24,14 @@ const OVERHEAD_BYTES: usize = 200;
 pub(crate) enum Arrival {
     /// What the assembler has put together.
     Assembled(Assembled),
-    /// A batch of which rows have been read, with the snapshot in which they were, and their ids.
+    /// A batch whose rows have been read, with the snapshot of that read and the rows' ids.
     Read(Batch, TransactionSnapshot, Vec<DocumentId>),
     /// A token of this server.
     Token(u64),
 }
 
 /// What is to be done with what has arrived.
+#[derive(Debug)]
 #[must_use]
 pub(crate) enum Submitted {
     /// The live queries may have it.
@@ -44,6 +45,7 @@ pub(crate) enum Submitted {
 }
 
 /// Rows to be read; void after an interruption.
+#[derive(Debug)]
 pub(crate) struct Reading {
     pub(crate) arrival: Arrival,
     pub(crate) interruptions: watch::Receiver<()>,
@@ -160,5 +162,71 @@ impl Arrival {
     /// Whether rows are told by their keys only.
     pub(crate) fn has_unread_rows(&self) -> bool {
         matches!(self, Self::Assembled(Assembled::Batch(batch)) if !batch.unread().is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::intake::batch::{Change, Effect};
+
+    fn batch(xid: u64, is_unread: bool) -> Arrival {
+        let id = DocumentId::from_string("a");
+        let unread = is_unread.then(|| (id.clone(), "\"a\"".to_owned())).into_iter().collect();
+        let effect = Effect::Changes { changes: vec![Change { id, row: None }], unread };
+        Arrival::Assembled(Assembled::Batch(Batch { collection: "tasks".into(), xid, effect }))
+    }
+
+    /// What an arrival is about.
+    fn name(arrival: &Arrival) -> String {
+        match arrival {
+            Arrival::Assembled(Assembled::Batch(batch)) => format!("batch {}", batch.xid),
+            Arrival::Assembled(Assembled::Gap(_)) => "gap".to_owned(),
+            Arrival::Read(batch, ..) => format!("read {}", batch.xid),
+            Arrival::Token(token) => format!("token {token}"),
+        }
+    }
+
+    #[test]
+    fn what_needs_no_read_is_delivered_at_once() {
+        let mut pipeline = Pipeline::new(watch::Sender::default());
+        for arrival in [batch(7, false), Arrival::Token(1)] {
+            let expected = name(&arrival);
+            let submitted = pipeline.submit(arrival);
+            assert!(matches!(&submitted, Submitted::Deliver(a) if name(a) == expected));
+        }
+        assert!(!pipeline.is_reading());
+    }
+
+    #[test]
+    fn what_comes_during_a_read_waits_in_order() {
+        let mut pipeline = Pipeline::new(watch::Sender::default());
+        let submitted = pipeline.submit(batch(7, true));
+        assert!(
+            matches!(&submitted, Submitted::Read(reading) if name(&reading.arrival) == "batch 7")
+        );
+        for arrival in [batch(8, false), Arrival::Token(1), batch(9, true)] {
+            assert!(matches!(pipeline.submit(arrival), Submitted::Waits));
+        }
+        let order: Vec<_> =
+            std::iter::from_fn(|| pipeline.next()).map(|reading| name(&reading.arrival)).collect();
+        assert_eq!(order, ["batch 8", "token 1", "batch 9"]);
+        assert!(!pipeline.is_reading() && pipeline.waiting_bytes == 0);
+    }
+
+    #[test]
+    fn when_too_much_waits_all_is_dropped_and_the_read_is_void() {
+        let mut pipeline = Pipeline::new(watch::Sender::default());
+        let Submitted::Read(reading) = pipeline.submit(batch(7, true)) else {
+            panic!("nothing is being read")
+        };
+        let mut outcome = Submitted::Waits;
+        for token in 0..=WAITING_BYTES_MAX as u64 / OVERHEAD_BYTES as u64 {
+            assert!(matches!(outcome, Submitted::Waits), "{token} tokens fit");
+            outcome = pipeline.submit(Arrival::Token(token));
+        }
+        assert!(matches!(outcome, Submitted::Overflow));
+        assert!(reading.interruptions.has_changed().unwrap());
+        assert!(pipeline.next().is_none(), "nothing waits any more");
     }
 }

@@ -1,8 +1,8 @@
 //! Rows that were read as later transactions left them.
 //!
-//! Of a table that tells keys only, a row is read some time after the transaction that changed it, and
-//! shows what others have done to it since. What those tell of the row afterwards is old by then: it
-//! is taken out of their batches, or the row would go back.
+//! A row of a table that tells only keys is read some time after the transaction that changed it, and
+//! shows what others have done to it since. What their batches tell of the row afterwards is old by
+//! then: it is taken out of them, or the row would go back.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -23,7 +23,7 @@ pub(crate) struct ReadAhead {
     reads: VecDeque<Read>,
     /// How many rows they read, one row several times perhaps.
     rows: usize,
-    /// Of each collection's rows the last snapshot in which they were read.
+    /// For each collection, the last snapshot in which each row was read.
     last: HashMap<Arc<str>, HashMap<DocumentId, Arc<TransactionSnapshot>>>,
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Whatever an application or a client chose is a parameter: constants, patterns, paths.
 
-use ddp_server::query::{Comparison, Is, Value};
+use ddp_server::query::{Comparison, Operator, Value};
 
 use super::sql::{Param, push, quoted};
 use crate::compare::{Comparable, Json};
@@ -13,7 +13,7 @@ use crate::value::{date_text, time_text, timestamp_text};
 pub(super) fn ask(
     column: &Column,
     path: Option<&str>,
-    is: &Is,
+    is: &Operator,
     sql: &mut String,
     params: &mut Vec<Param>,
 ) {
@@ -24,20 +24,20 @@ pub(super) fn ask(
     }
 }
 
-fn ask_scalar(column: &Column, is: &Is, sql: &mut String, params: &mut Vec<Param>) {
+fn ask_scalar(column: &Column, is: &Operator, sql: &mut String, params: &mut Vec<Param>) {
     let name = quoted(column);
     match is {
-        // A composite whose fields are all NULL is none itself, but IS NULL.
-        Is::Null if *column.comparable() == Comparable::Other => {
+        // A composite whose fields are all NULL is not NULL itself, though IS NULL says so.
+        Operator::Null if *column.comparable() == Comparable::Other => {
             push(sql, format_args!("{name} IS NOT DISTINCT FROM NULL"));
         }
-        Is::Null => push(sql, format_args!("{name} IS NULL")),
-        Is::Compare(comparison, value) => {
+        Operator::Null => push(sql, format_args!("{name} IS NULL")),
+        Operator::Compare(comparison, value) => {
             let number = one(params, text(column.comparable(), value));
             let (operator, cast) = (operator(*comparison), cast(column, value));
             push(sql, format_args!("{name} {operator} ${number}::text::{cast}"));
         }
-        Is::In(values) => {
+        Operator::In(values) => {
             // What is left as a float is no integer or whole day, and equals none.
             let is_float = |value: &&Value| matches!(value, Value::Float(_));
             let is_whole = matches!(column.comparable(), Comparable::Integer | Comparable::Date);
@@ -50,29 +50,29 @@ fn ask_scalar(column: &Column, is: &Is, sql: &mut String, params: &mut Vec<Param
             let (number, cast) = (many(params, texts), cast(column, &Value::Null));
             push(sql, format_args!("{name} = ANY (${number}::text[]::{cast}[])"));
         }
-        Is::Like(pattern) | Is::ILike(pattern) => {
+        Operator::Like(pattern) | Operator::ILike(pattern) => {
             let number = one(params, Some(pattern.to_string()));
-            let operator = if matches!(is, Is::Like(_)) { "LIKE" } else { "ILIKE" };
+            let operator = if matches!(is, Operator::Like(_)) { "LIKE" } else { "ILIKE" };
             let is_own = *column.comparable() == Comparable::CiText;
             let cast = if is_own { column.cast() } else { "text" };
             push(sql, format_args!("{name} {operator} ${number}::text::{cast}"));
         }
-        Is::StartsWith(start) => {
+        Operator::StartsWith(start) => {
             let number = one(params, Some(start.to_string()));
             push(sql, format_args!("{name}::text ^@ ${number}::text"));
         }
         // Refused by `Comparable::test`.
-        Is::ContainsAll(_) | Is::Overlaps(_) => sql.push_str("NULL"),
+        Operator::ContainsAll(_) | Operator::Overlaps(_) => sql.push_str("NULL"),
     }
 }
 
-fn ask_array(column: &Column, is: &Is, sql: &mut String, params: &mut Vec<Param>) {
+fn ask_array(column: &Column, is: &Operator, sql: &mut String, params: &mut Vec<Param>) {
     let Comparable::Array(element) = column.comparable() else { return };
     let (name, cast) = (quoted(column), column.cast());
     // An extension may have operators of its own for integers, which refuse NULL.
     let operator = match is {
-        Is::ContainsAll(_) => "OPERATOR(pg_catalog.@>)",
-        Is::Overlaps(_) => "OPERATOR(pg_catalog.&&)",
+        Operator::ContainsAll(_) => "OPERATOR(pg_catalog.@>)",
+        Operator::Overlaps(_) => "OPERATOR(pg_catalog.&&)",
         _ => return push(sql, format_args!("{name} IS NULL")),
     };
     let texts = is.constants().iter().map(|value| text(&element.comparable, value)).collect();
@@ -86,7 +86,7 @@ fn ask_json(
     column: &Column,
     json: Json,
     path: Option<&str>,
-    is: &Is,
+    is: &Operator,
     sql: &mut String,
     params: &mut Vec<Param>,
 ) {
@@ -104,43 +104,45 @@ fn ask_json(
         format!("CASE WHEN pg_catalog.jsonb_typeof({value}) = '{json_type}' THEN {condition} END")
     };
     let condition = match is {
-        Is::Null => format!("{value} IS NULL"),
-        Is::Compare(comparison, constant) if comparison.is_equality() => {
+        Operator::Null => format!("{value} IS NULL"),
+        Operator::Compare(comparison, constant) if comparison.is_equality() => {
             let number = one(params, json_text(constant));
             let operator = operator(*comparison);
             format!("{value} {operator} ${number}::text::pg_catalog.jsonb")
         }
-        Is::Compare(comparison, Value::Text(constant)) => {
+        Operator::Compare(comparison, Value::Text(constant)) => {
             let number = one(params, Some(constant.to_string()));
             let operator = operator(*comparison);
             typed("string", format_args!("{as_text} {operator} ${number}::text"))
         }
-        Is::Compare(comparison, constant) => {
+        Operator::Compare(comparison, constant) => {
             let json_type = if matches!(constant, Value::Bool(_)) { "boolean" } else { "number" };
             let number = one(params, json_text(constant));
             let operator = operator(*comparison);
             typed(json_type, format_args!("{value} {operator} ${number}::text::pg_catalog.jsonb"))
         }
-        Is::In(constants) => {
+        Operator::In(constants) => {
             let number = many(params, constants.iter().map(json_text).collect());
             format!("{value} = ANY (${number}::text[]::pg_catalog.jsonb[])")
         }
-        Is::Like(text) | Is::ILike(text) | Is::StartsWith(text) => {
+        Operator::Like(text) | Operator::ILike(text) | Operator::StartsWith(text) => {
             let number = one(params, Some(text.to_string()));
             let operator = match is {
-                Is::Like(_) => "LIKE",
-                Is::ILike(_) => "ILIKE",
+                Operator::Like(_) => "LIKE",
+                Operator::ILike(_) => "ILIKE",
                 _ => "^@",
             };
             typed("string", format_args!("{as_text} {operator} ${number}::text"))
         }
-        Is::ContainsAll(constants) => {
+        Operator::ContainsAll(constants) => {
             let number = one(params, Some(json_array(constants)));
             format!("{value} @> ${number}::text::pg_catalog.jsonb")
         }
         // `ANY` of nothing is false even for NULL.
-        Is::Overlaps(constants) if constants.is_empty() => format!("({value} IS NULL AND NULL)"),
-        Is::Overlaps(constants) => {
+        Operator::Overlaps(constants) if constants.is_empty() => {
+            format!("({value} IS NULL AND NULL)")
+        }
+        Operator::Overlaps(constants) => {
             let arrays = constants.iter().map(|one| Some(json_array(std::slice::from_ref(one))));
             let number = many(params, arrays.collect());
             format!("{value} @> ANY (${number}::text[]::pg_catalog.jsonb[])")

@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::row::Row;
 use crate::row::live::LiveRow;
 use crate::schema::Layout;
-use crate::table::collection::{Standing, TableCollection};
+use crate::table::collection::{TableCollection, TableState};
 
 /// Reads the documents of a query in its order: one SELECT, and nothing is listened to.
 pub(crate) async fn fetch(
@@ -25,10 +25,10 @@ pub(crate) async fn fetch(
     let mut has_checked = false;
     loop {
         let current = collection.current();
-        match current.standing {
-            Standing::Live | Standing::Unreadable => {}
-            Standing::Gone => return Ok(Documents::new()),
-            Standing::Unavailable => return Err(collection.unavailable().into()),
+        match current.state {
+            TableState::Live | TableState::ForeignTriggers => {}
+            TableState::Missing => return Ok(Documents::new()),
+            TableState::Unavailable => return Err(collection.unavailable().into()),
         }
         match select(reader, &current.layout, query).await {
             Ok(documents) => return Ok(documents),

@@ -4,7 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use ddp_core::{DdpError, DocumentId};
-use ddp_server::live_query::Load;
+use ddp_server::live_query::PendingRead;
 use futures::FutureExt;
 use tokio_postgres::types::ToSql;
 
@@ -17,13 +17,13 @@ use crate::error::Error;
 use crate::row::Row;
 use crate::row::live::LiveRow;
 use crate::schema::Layout;
-use crate::table::collection::{Standing, TableCollection};
+use crate::table::collection::{TableCollection, TableState};
 
 /// How long, at first, until another look at what has committed but is not visible yet.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(1);
 
 /// Carries out a load, until it is done or nobody wants it. A database out of reach is tried again.
-pub(crate) async fn run(reader: &Reader, collection: &TableCollection, mut load: Load) {
+pub(crate) async fn run(reader: &Reader, collection: &TableCollection, mut load: PendingRead) {
     let mut has_checked = false;
     // How far the feed had come when it began to tell this load all.
     let mut position = None;
@@ -33,17 +33,17 @@ pub(crate) async fn run(reader: &Reader, collection: &TableCollection, mut load:
         if !collection.multiplexer.wants(&load) {
             return;
         }
-        match collection.current().standing {
-            Standing::Live | Standing::Unreadable => {}
-            Standing::Gone => {
-                match collection.multiplexer.finish_load(load, Rows::new(), |_| true).await {
+        match collection.current().state {
+            TableState::Live | TableState::ForeignTriggers => {}
+            TableState::Missing => {
+                match collection.multiplexer.finish_read(load, Rows::new(), |_| true).await {
                     Ok(Some(repeat)) => (load, position) = (repeat, None),
                     Ok(None) | Err(_) => return,
                 }
                 continue;
             }
-            Standing::Unavailable => {
-                return collection.multiplexer.fail_load(&load, &collection.unavailable());
+            TableState::Unavailable => {
+                return collection.multiplexer.fail_read(&load, &collection.unavailable());
             }
         }
         let reading =
@@ -58,7 +58,7 @@ pub(crate) async fn run(reader: &Reader, collection: &TableCollection, mut load:
             Ok((documents, snapshot)) => {
                 reader.counters.loads.add(1);
                 let has_seen = |origin| snapshot.has_seen_batch(origin);
-                match collection.multiplexer.finish_load(load, documents, has_seen).await {
+                match collection.multiplexer.finish_read(load, documents, has_seen).await {
                     Ok(Some(repeat)) => (load, position) = (repeat, None),
                     Ok(None) | Err(_) => return,
                 }
@@ -80,7 +80,7 @@ pub(crate) async fn run(reader: &Reader, collection: &TableCollection, mut load:
             }
             Err(error) => {
                 tracing::error!(collection = %load.query.collection, %error, "a live query failed");
-                return collection.multiplexer.fail_load(&load, &DdpError::internal());
+                return collection.multiplexer.fail_read(&load, &DdpError::internal());
             }
         }
     }
@@ -97,7 +97,7 @@ type Rows = Vec<(DocumentId, LiveRow)>;
 async fn read(
     reader: &Reader,
     collection: &TableCollection,
-    load: &Load,
+    load: &PendingRead,
     position: &mut Option<u64>,
 ) -> Result<(Rows, TransactionSnapshot), Error> {
     let layout = &collection.layout();

@@ -1,4 +1,8 @@
-//! Reading what live queries show.
+//! Reading what live queries show: one SELECT for each, in a transaction that says where in the stream
+//! of changes it stands.
+//!
+//! [`load`] needs no more than a [`Reader`](reader::Reader). [`plan`] says how a query is evaluated on
+//! changes, and [`sql`] how the database evaluates it.
 
 mod condition;
 pub(crate) mod fetch;

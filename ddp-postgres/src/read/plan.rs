@@ -21,9 +21,9 @@ pub(crate) fn plan(layout: &Layout, query: &Query) -> Result<Plan, Error> {
             column(field)?;
         }
     }
-    let predicate = query.predicate.try_map_tests(&|test| {
+    let predicate = query.predicate.try_map_conditions(&|test| {
         let comparable = column(split(&test.field).0)?.comparable();
-        comparable.test(test).map_err(|refusal| match refusal {
+        comparable.convert(test).map_err(|refusal| match refusal {
             Refusal::Constant(value) => Error::wrong_type(layout, &test.field, &value),
             Refusal::Question(why) => Error::unsuited(layout, &test.field, why),
         })

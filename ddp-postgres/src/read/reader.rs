@@ -74,7 +74,7 @@ impl Reader {
         (reader, Requests { commands: receiver, checks: checker })
     }
 
-    /// Has the feed listen on a channel; done when it does. The answer is how far the feed has come.
+    /// Has the feed listen on a channel; done when it does. Returns how far the feed has come.
     pub(crate) async fn listen(&self, channel: &str) -> Result<u64, Error> {
         let (done, is_listening) = oneshot::channel();
         let command = Command::Listen(channel.to_owned(), done);

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use ddp_server::live_query::Load;
+use ddp_server::live_query::PendingRead;
 use ddp_server::query::{Direction, Nulls, Predicate, Query, SortKey};
 
 use tokio_postgres::types::ToSql;
@@ -35,7 +35,7 @@ impl Param {
 }
 
 /// The statement that reads the rows of a query, as it was planned, one JSON text each.
-pub(crate) fn select(layout: &Layout, load: &Load) -> Select {
+pub(crate) fn select(layout: &Layout, load: &PendingRead) -> Select {
     select_rows(layout, &load.query, &load.plan.predicate, load.rows_max())
 }
 
@@ -109,7 +109,7 @@ pub(crate) fn condition(
 ) {
     match predicate {
         Predicate::All => sql.push_str("true"),
-        Predicate::Test(test) => {
+        Predicate::Condition(test) => {
             let (field, path) = split(&test.field);
             match layout.column_named(field) {
                 Some(column) => condition::ask(column, path, &test.is, sql, params),

@@ -15,7 +15,7 @@ use crate::read::snapshot::TransactionSnapshot;
 /// are not are at most as many as there are connections.
 const NOTED_MAX: usize = 10_000;
 
-/// Of each channel, the transactions that may not be visible yet.
+/// For each channel, the transactions that may not be visible yet.
 #[derive(Debug)]
 pub(crate) struct Visibility {
     state: Mutex<State>,
@@ -71,8 +71,8 @@ impl Visibility {
         self.state.lock().position
     }
 
-    /// A message of a transaction, of which this is the lower half of the id, has been streamed. The
-    /// answer is whether it is of one of the channels.
+    /// A message of the transaction whose id has this lower half has been streamed. Returns whether
+    /// note is taken of its channel.
     pub(crate) fn note(&self, channel: &str, payload: &str, transaction: u32) -> bool {
         let state = &mut *self.state.lock();
         let Some(noted) = state.noted.get_mut(channel) else { return false };

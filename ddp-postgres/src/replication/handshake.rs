@@ -22,7 +22,7 @@ use crate::error::Error;
 const PORT: u16 = 5432;
 
 /// Connects to the first host that is there and may be written to, or not, as the configuration
-/// demands. The answer is the stream, after the handshake.
+/// demands. Returns the stream, after the handshake.
 pub(super) async fn connect(config: &Config, tls: &Tls) -> Result<Lent, Error> {
     let (hosts, addresses, ports) =
         (config.get_hosts(), config.get_hostaddrs(), config.get_ports());

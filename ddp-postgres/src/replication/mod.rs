@@ -71,7 +71,7 @@ impl Replication {
         })
     }
 
-    /// Makes the slot, which ends with the connection. The answer is which transactions had
+    /// Makes the slot, which ends with the connection. Returns which transactions had
     /// committed before it: all later ones are streamed.
     ///
     /// PostgreSQL waits here for the transactions that are writing at this time.
@@ -140,7 +140,7 @@ impl Replication {
         framing::write_copy_data(&mut self.stream, &status).await.map_err(Error::replication)
     }
 
-    /// Runs a command; the answer is the first column of its first row.
+    /// Runs a command; returns the first column of its first row.
     async fn query(&mut self, sql: &str) -> Result<Option<String>, Error> {
         framing::write_query(&mut self.stream, sql).await.map_err(Error::replication)?;
         let mut value = None;

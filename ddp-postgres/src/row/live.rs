@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ddp_core::{Document, FieldName};
 use ddp_server::live_query;
-use ddp_server::query::{Test, Truth, Value};
+use ddp_server::query::{Condition, Truth, Value};
 
 use crate::compare::split;
 use crate::row::{Row, RowError};
@@ -43,7 +43,7 @@ impl live_query::Row for LiveRow {
         if is_text { Value::from(json) } else { comparable.value_or_null(path, json) }
     }
 
-    fn test(&self, test: &Test) -> Truth {
+    fn meets(&self, test: &Condition) -> Truth {
         let Some(index) = self.layout.column_of_field(test.top_field()) else {
             return Truth::Undecided;
         };

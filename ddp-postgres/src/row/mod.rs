@@ -80,7 +80,7 @@ impl Row {
     ///
     /// # Errors
     ///
-    /// If a value is none of its column's type.
+    /// If a value does not fit its column's type.
     pub fn document(
         &self,
         layout: &Layout,
@@ -146,7 +146,7 @@ pub enum RowError {
     /// The key is null, or is an array or object.
     #[error("row has no usable key")]
     Key,
-    /// A value is none of the column's type.
+    /// A value does not fit the column's type.
     #[error("column {column:?}: {error}")]
     Value {
         /// The column's name.

@@ -51,7 +51,7 @@ impl Layout {
 }
 
 impl Fingerprint {
-    /// Reads a comment; `None` if it is none of ours.
+    /// Reads a comment; `None` if it is not one of ours.
     pub(super) fn parse(comment: &str) -> Option<Self> {
         let (title, rest) = comment.strip_prefix("Tells the changes of ")?.rsplit_once(" (")?;
         let mut parts = rest.strip_suffix(')')?.split(", ");

@@ -22,7 +22,7 @@ pub(crate) fn layout(columns: &[(&str, ValueKind)], string_ids: bool) -> Layout 
     Layout::new("tasks", ("public", "tasks"), columns, vec![0], traits)
 }
 
-/// The same, of which rows are told by their keys.
+/// The same for a table that tells only the keys of its rows.
 pub(crate) fn keys_only(columns: &[(&str, ValueKind)]) -> Layout {
     let mut layout = layout(columns, false);
     layout.keys_only = true;

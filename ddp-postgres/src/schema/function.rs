@@ -282,7 +282,7 @@ fn guarded(condition: Option<String>, value: &str) -> String {
     }
 }
 
-/// For tables of which nothing is told but that they were changed.
+/// For tables that tell only that they were changed.
 fn touched(rows: &str) -> String {
     format!(
         "    touched := (SELECT pg_catalog.count(*) FROM (SELECT FROM {rows} LIMIT 1) AS ddp_some);

@@ -257,8 +257,8 @@ impl Layout {
         self.columns.iter().find(|column| &*column.field == field)
     }
 
-    /// Refuses a table of which a broadcast may carry rows that this role may not see. Where keys
-    /// only are told, this server reads the rows itself.
+    /// Refuses a table whose broadcasts may carry rows that this role may not see. Where only keys
+    /// are told, this server reads the rows itself.
     pub(crate) fn check_row_security(&self) -> Result<(), Error> {
         if self.row_security && !self.sends_keys() {
             return Err(Error::RowSecurity { relation: self.relation.clone() });

@@ -4,7 +4,7 @@
 //! table its triggers. Everything but the triggers themselves is in the schema `ddp`.
 //!
 //! Each statement that changes a published table sends one message on the table's channel, as
-//! [`notification`](crate::intake::notification) describes, within the writer's transaction. A statement
+//! [`notification`] describes, within the writer's transaction. A statement
 //! that touches no row sends nothing. What the messages do not tell:
 //!
 //! - The right order of two statements on the same rows, one of which runs inside a *function*
@@ -28,6 +28,7 @@ mod inspect;
 mod install;
 mod layout;
 mod name;
+pub(crate) mod notification;
 mod send;
 mod sql;
 

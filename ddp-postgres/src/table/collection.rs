@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ddp_core::DdpError;
-use ddp_server::live_query::{Load, Multiplexer};
+use ddp_server::live_query::{Multiplexer, PendingRead};
 use parking_lot::{Mutex, RwLock};
 
 use crate::read::plan;
@@ -26,18 +26,18 @@ pub(crate) struct TableCollection {
 #[derive(Clone)]
 pub(crate) struct Current {
     pub(crate) layout: Arc<Layout>,
-    pub(crate) standing: Standing,
+    pub(crate) state: TableState,
 }
 
 /// What can be done with the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
+pub(crate) enum TableState {
     /// Every change is told, and can be read.
     Live,
     /// Every change is told, in a form that another server installed: all queries read again.
-    Unreadable,
+    ForeignTriggers,
     /// It is not there. Queries show no documents until it is.
-    Gone,
+    Missing,
     /// It cannot be published: queries end with an error.
     Unavailable,
 }
@@ -48,7 +48,7 @@ impl TableCollection {
             table,
             multiplexer: Multiplexer::new(layout.collection().to_string()),
             channel: layout.channel().to_owned(),
-            current: RwLock::new(Current { layout: Arc::new(layout), standing: Standing::Live }),
+            current: RwLock::new(Current { layout: Arc::new(layout), state: TableState::Live }),
             digest: Mutex::new(digest),
         }
     }
@@ -66,7 +66,7 @@ impl TableCollection {
     ///
     /// No transaction's changes may be applied meanwhile, since rows belong to a layout.
     #[must_use]
-    pub(crate) fn replace(&self, current: Current) -> Vec<Load> {
+    pub(crate) fn replace(&self, current: Current) -> Vec<PendingRead> {
         let layout = Arc::clone(&current.layout);
         *self.current.write() = current;
         self.multiplexer.replan(|query| {

@@ -82,7 +82,7 @@ impl Table {
     ///
     /// The `_id` of a key of several columns is the text of a JSON array of their values, in this
     /// order, or in the primary key's: `[1,"a"]`. The columns are fields as well, for queries to
-    /// filter on; `_id` is none.
+    /// filter on; `_id` is not one of them.
     pub fn key_columns(mut self, columns: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.key = Some(columns.into_iter().map(Into::into).collect());
         self

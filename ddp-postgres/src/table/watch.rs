@@ -11,7 +11,7 @@ use std::time::Duration;
 use deadpool_postgres::Object;
 use tokio::sync::mpsc;
 
-use super::collection::{Current, Standing, TableCollection};
+use super::collection::{Current, TableCollection, TableState};
 use crate::error::Error;
 use crate::intake::dispatch::Intake;
 use crate::read::reader::Check;
@@ -43,7 +43,7 @@ impl Watch {
             let Some(intake) = intake else { return };
             match (self.check_tables(&intake).await, asked) {
                 (outcome, Some(asked)) => {
-                    // Whoever asked may have given up.
+                    // Nobody waits any more if the check was given up.
                     let _ = asked.send(outcome);
                 }
                 (Ok(()), None) => has_failed = false,
@@ -91,7 +91,7 @@ impl Watch {
             }
         }
         let name = collection.table.collection_name();
-        tracing::info!(collection = name, standing = ?current.standing, "the table has changed");
+        tracing::info!(collection = name, state = ?current.state, "the table has changed");
         intake.replace(collection, Some(current));
         *collection.digest.lock() = digest;
         Ok(())
@@ -107,7 +107,7 @@ impl Watch {
         let name = collection.table.collection_name();
         let unavailable = |layout, error: &dyn std::fmt::Display| {
             tracing::error!(collection = name, %error, "the collection is unavailable");
-            Current { layout, standing: Standing::Unavailable }
+            Current { layout, state: TableState::Unavailable }
         };
         let layout = match schema::describe(client, &collection.table).await {
             Ok(layout) => Arc::new(layout.with_feed(before.feed())),
@@ -118,7 +118,7 @@ impl Watch {
                     relation,
                     "the table is gone: no documents until it is back"
                 );
-                return Ok(Current { layout: before, standing: Standing::Gone });
+                return Ok(Current { layout: before, state: TableState::Missing });
             }
             Err(error @ schema::Error::Database(_)) => return Err(error.into()),
             Err(error) => return Ok(unavailable(before, &error)),
@@ -146,15 +146,15 @@ impl Watch {
             }
         }
         let relation = layout.relation();
-        let standing = match readiness {
-            Readiness::Ready => Standing::Live,
+        let state = match readiness {
+            Readiness::Ready => TableState::Live,
             Readiness::Unreadable => {
                 tracing::warn!(
                     collection = name,
                     relation,
                     "another server has installed other triggers: reading again after each change"
                 );
-                Standing::Unreadable
+                TableState::ForeignTriggers
             }
             Readiness::Unheard => return Ok(unavailable(Arc::clone(&layout), &layout.unheard())),
             Readiness::Incomplete => {
@@ -162,6 +162,6 @@ impl Watch {
                 return Ok(unavailable(layout, &schema::Error::NotInstalled { relation }));
             }
         };
-        Ok(Current { layout, standing })
+        Ok(Current { layout, state })
     }
 }

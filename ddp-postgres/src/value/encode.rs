@@ -14,7 +14,7 @@ const DIMENSIONS_MAX: usize = 32;
 ///
 /// # Errors
 ///
-/// If the text is none that PostgreSQL writes for the kind. `out` may hold a part of a value then.
+/// If PostgreSQL writes no such text for the kind. `out` may hold a part of a value then.
 pub fn encode(kind: &ValueKind, raw: &str, out: &mut String) -> Result<(), ValueError> {
     if raw == "null" {
         out.push_str(raw);

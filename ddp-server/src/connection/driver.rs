@@ -91,7 +91,7 @@ impl Driver {
         mailbox: Arc<Mailbox>,
         registry: Arc<Registry>,
     ) -> Self {
-        let outbox_bytes_max = registry.config.queued_bytes_max;
+        let outbox_bytes_max = registry.config.outbox_bytes_max;
         Self {
             running,
             session,
@@ -142,7 +142,7 @@ impl Driver {
                 }
                 Wake::End(EndReason::Behind) => {
                     self.registry.counters.disconnected_behind.add(1);
-                    let count = self.registry.config.queued_messages_max;
+                    let count = self.registry.config.outbox_messages_max;
                     let id = self.session.id();
                     tracing::info!(
                         session = id,

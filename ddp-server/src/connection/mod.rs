@@ -48,14 +48,14 @@ pub(crate) async fn run(
     mut info: ConnectionInfo,
 ) {
     let id = random::id();
-    let (path, transport_name) = (std::mem::take(&mut info.path), info.protocol);
+    let (path, protocol) = (std::mem::take(&mut info.path), info.protocol);
     let config = &registry.config;
     let counters = Arc::clone(&registry.counters);
-    counters.connections.add(1);
-    let (deltas_max, exact_max) = (config.queued_deltas_max, config.queued_messages_max);
+    counters.connections_opened.add(1);
+    let (deltas_max, exact_max) = (config.outbox_deltas_max, config.outbox_messages_max);
     let mailbox = Arc::new(Mailbox::new(deltas_max, exact_max, counters));
     let connection = Connection::new(&id, info, config.forwarded_count, Arc::clone(&mailbox));
-    let span = opened(&connection, path, transport_name);
+    let span = opened(&connection, path, protocol);
     let _registration = registry.open.register(&connection);
     let _end = Closed(connection.clone(), span.clone());
     let session = Session::new(id, Arc::clone(&registry.session_config), Instant::now());
@@ -70,10 +70,10 @@ pub(crate) async fn run(
 
 /// Logs that a client has come. The answer is the span for all that is logged on its connection:
 /// `meteor.connection{session="…" client="…" transport="…"}`.
-fn opened(connection: &Connection, path: String, transport: &str) -> Span {
+fn opened(connection: &Connection, path: String, protocol: &str) -> Span {
     let session = connection.id();
     let client = connection.client_address();
-    let span = tracing::info_span!("meteor.connection", session, client, transport);
+    let span = tracing::info_span!("meteor.connection", session, client, transport = protocol);
     let user_agent = connection.headers().get("user-agent");
     tracing::debug!(parent: &span, session, path, user_agent, "opened");
     span

@@ -20,7 +20,7 @@ pub(crate) struct Outbound {
     /// How many of them the socket had taken when it was last written to.
     written: u64,
     /// With so many bytes waiting nothing more is made for the client.
-    queued_bytes_max: usize,
+    outbox_bytes_max: usize,
     /// Since when it has taken nothing although something waits.
     stalled_since: Option<Instant>,
     /// Whether since the last timer the client was not read because it did not keep up, or took
@@ -41,7 +41,7 @@ impl Messages {
 }
 
 impl Outbound {
-    pub(crate) fn new(transport: AnyTransport, queued_bytes_max: usize) -> Self {
+    pub(crate) fn new(transport: AnyTransport, outbox_bytes_max: usize) -> Self {
         let framing = transport.framing();
         let (queued_total, written, stalled_since, was_behind) = Default::default();
         Self {
@@ -49,7 +49,7 @@ impl Outbound {
             framing,
             queued_total,
             written,
-            queued_bytes_max,
+            outbox_bytes_max,
             stalled_since,
             was_behind,
         }
@@ -60,7 +60,7 @@ impl Outbound {
     }
 
     pub(crate) fn has_room(&self) -> bool {
-        self.transport.queued_bytes() < self.queued_bytes_max
+        self.transport.queued_bytes() < self.outbox_bytes_max
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -59,7 +59,7 @@ impl Connection {
     }
 
     /// The client's IP address, Meteor's `clientAddress`: that of the other end of the socket or,
-    /// behind as many proxies as [`Config::forwarded_count`](crate::Config::forwarded_count) says,
+    /// behind as many proxies as [`ServerConfig::forwarded_count`](crate::ServerConfig::forwarded_count) says,
     /// what the first of them put into `x-forwarded-for`. Without that header, or with fewer
     /// addresses in it, it is unknown.
     #[must_use]

@@ -132,7 +132,7 @@ impl Subscription {
     /// Meteor's own client has no use for the order of documents and ignores the message; this is
     /// for clients that keep it. The order is not kept across clients that lag, so a collection
     /// whose documents have places is sent step by step, however slow the client: see
-    /// [`Config::queued_messages_max`](crate::Config::queued_messages_max).
+    /// [`ServerConfig::outbox_messages_max`](crate::ServerConfig::outbox_messages_max).
     ///
     /// # Errors
     /// A document that does not serialize to a map.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ddp_core::{Document, DocumentId, FieldName};
 
-use crate::query::{Test, Truth, Value};
+use crate::query::{Condition, Truth, Value};
 
 /// A row of a data source, from which documents and comparisons are made.
 pub trait Row: Send + Sync + 'static {
@@ -14,7 +14,7 @@ pub trait Row: Send + Sync + 'static {
 
     /// The answer to a test of the plan's predicate; [`Truth::Undecided`] if it may not be what the
     /// source itself would say. The queries for which it counts are then read again.
-    fn test(&self, test: &Test) -> Truth {
+    fn meets(&self, test: &Condition) -> Truth {
         test.is.test(&self.value(&test.field))
     }
 

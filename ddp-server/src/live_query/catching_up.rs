@@ -14,7 +14,7 @@ use super::contents::Contents;
 use super::deliveries::Deliveries;
 use super::live::State;
 use super::loading::{Loading, Parked};
-use super::plan::Load;
+use super::plan::PendingRead;
 
 /// How often in a row a query reads again because more changed meanwhile than it remembers. After that
 /// its observers are shown what was read, which may be older than what they have.
@@ -27,9 +27,9 @@ const INTERRUPTIONS_MAX: u32 = if cfg!(test) { 3 } else { 10 };
 
 /// A load that is over.
 pub(super) struct Published<R> {
-    pub(super) done: oneshot::Sender<Option<Load>>,
+    pub(super) done: oneshot::Sender<Option<PendingRead>>,
     /// What must be read again.
-    pub(super) repeat: Option<Load>,
+    pub(super) repeat: Option<PendingRead>,
     pub(super) writes: Box<Loading<R>>,
 }
 
@@ -60,7 +60,7 @@ impl<R: Row> State<R> {
 
     /// Makes a query read again that may have missed something: at once if it is not reading, or has
     /// read and waits.
-    pub(super) fn reload_missed(&mut self, slot: usize) -> Option<Load> {
+    pub(super) fn reload_missed(&mut self, slot: usize) -> Option<PendingRead> {
         if !self.loading.contains(&slot) {
             self.reload(slot)
         } else if self.parked.contains(&slot) {
@@ -70,7 +70,7 @@ impl<R: Row> State<R> {
         }
     }
 
-    fn reload_once_more(&mut self, slot: usize) -> Option<Load> {
+    fn reload_once_more(&mut self, slot: usize) -> Option<PendingRead> {
         let loading = self.loading(slot)?;
         let (mut overflows, mut misses) = (loading.overflows, loading.misses);
         *(if loading.has_overflowed { &mut overflows } else { &mut misses }) += 1;
@@ -85,10 +85,10 @@ impl<R: Row> State<R> {
     /// Takes what a load read until it can be published, if the load still counts.
     pub(super) fn park(
         &mut self,
-        load: Load,
+        load: PendingRead,
         mut contents: Contents,
         has_seen: impl Fn(Origin) -> bool,
-        done: oneshot::Sender<Option<Load>>,
+        done: oneshot::Sender<Option<PendingRead>>,
     ) {
         let slot = load.slot;
         let Some(loading) = self.loading(slot) else { return };

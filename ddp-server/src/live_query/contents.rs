@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ddp_core::{Document, DocumentId};
 
 use super::batch::{Batch, Row};
-use super::plan::{Load, Plan};
+use super::plan::{PendingRead, Plan};
 use super::window::Window;
 use crate::query::Truth;
 
@@ -17,7 +17,7 @@ pub(super) enum Contents {
 }
 
 impl Contents {
-    pub(super) fn read<R: Row>(load: &Load, rows: Vec<(DocumentId, R)>) -> Self {
+    pub(super) fn read<R: Row>(load: &PendingRead, rows: Vec<(DocumentId, R)>) -> Self {
         if load.query.has_window() {
             return Self::Window(Window::read(load, rows));
         }
@@ -27,7 +27,7 @@ impl Contents {
 
     /// Brings what was read up to a batch that it does not include. False if only the source can
     /// tell all that the batch changes; then what is certain of it has been done.
-    pub(super) fn fold<R: Row>(&mut self, load: &Load, batch: &Batch<R>) -> bool {
+    pub(super) fn fold<R: Row>(&mut self, load: &PendingRead, batch: &Batch<R>) -> bool {
         if batch.is_truncated() {
             match self {
                 Self::All(documents) => documents.clear(),
@@ -82,7 +82,7 @@ impl Contents {
 /// What its predicate can't tell here may be certain all the same: if nothing that the predicate
 /// looks at has changed, then a row that was wanted is wanted.
 pub(super) fn judge<R: Row>(plan: &Plan, before: Option<&Arc<Document>>, row: &R) -> Truth {
-    let truth = plan.predicate.evaluate(&|test| row.test(test));
+    let truth = plan.predicate.evaluate(&|test| row.meets(test));
     match (truth, before) {
         (Truth::Undecided, Some(before)) if is_same_for(plan, before, row) => Truth::True,
         _ => truth,
@@ -91,7 +91,7 @@ pub(super) fn judge<R: Row>(plan: &Plan, before: Option<&Arc<Document>>, row: &R
 
 fn is_same_for<R: Row>(plan: &Plan, before: &Document, row: &R) -> bool {
     let now = row.document(None);
-    plan.predicate.all_tests(&mut |test| {
+    plan.predicate.all_conditions(&mut |test| {
         let field = test.top_field();
         field == "_id"
             || row.is_exact(field)

@@ -9,7 +9,7 @@ use super::batch::Row;
 use super::deliveries::{Deliveries, Observers, Ready, Welcomed};
 use super::loading::Loading;
 use super::observer::Observer;
-use super::plan::{Load, Plan};
+use super::plan::{PendingRead, Plan};
 use super::router::Router;
 use super::window::Window;
 use crate::query::Query;
@@ -94,7 +94,7 @@ impl<R: Row> State<R> {
         self.last_key
     }
 
-    pub(super) fn begin(&mut self, query: &Query, plan: Plan) -> (usize, Option<Load>) {
+    pub(super) fn begin(&mut self, query: &Query, plan: Plan) -> (usize, Option<PendingRead>) {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
             self.slots.len() - 1
@@ -141,7 +141,7 @@ impl<R: Row> State<R> {
     }
 
     /// Makes a query read (again); an earlier load of it is void.
-    pub(super) fn reload(&mut self, slot: usize) -> Option<Load> {
+    pub(super) fn reload(&mut self, slot: usize) -> Option<PendingRead> {
         let generation = self.next_key();
         let live = self.slots[slot].as_mut()?;
         let inherited = match std::mem::replace(&mut live.phase, Phase::Live) {
@@ -163,10 +163,10 @@ impl<R: Row> State<R> {
         }));
         self.loading.insert(slot);
         self.parked.remove(&slot);
-        Some(Load { slot, generation, query: live.query.clone(), plan: live.plan.clone() })
+        Some(PendingRead { slot, generation, query: live.query.clone(), plan: live.plan.clone() })
     }
 
-    pub(super) fn reload_if_live(&mut self, slot: usize) -> Option<Load> {
+    pub(super) fn reload_if_live(&mut self, slot: usize) -> Option<PendingRead> {
         if self.loading.contains(&slot) { None } else { self.reload(slot) }
     }
 
@@ -178,7 +178,7 @@ impl<R: Row> State<R> {
     }
 
     /// Makes the query live if this load of it still counts.
-    pub(super) fn take_loading(&mut self, load: &Load) -> Option<Box<Loading<R>>> {
+    pub(super) fn take_loading(&mut self, load: &PendingRead) -> Option<Box<Loading<R>>> {
         let live = self.slots.get_mut(load.slot)?.as_mut()?;
         match std::mem::replace(&mut live.phase, Phase::Live) {
             Phase::Loading(loading) if loading.generation == load.generation => {

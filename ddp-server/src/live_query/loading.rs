@@ -6,7 +6,7 @@ use futures::channel::oneshot;
 
 use super::batch::{Batch, Row};
 use super::contents::Contents;
-use super::plan::Load;
+use super::plan::PendingRead;
 use crate::write_fence::Write;
 
 /// How many changes a live query remembers while its documents are being read. With more, it reads
@@ -38,9 +38,9 @@ pub(super) struct Loading<R> {
 
 /// What was read, brought up to now.
 pub(super) struct Parked {
-    pub(super) load: Load,
+    pub(super) load: PendingRead,
     pub(super) contents: Contents,
-    pub(super) done: oneshot::Sender<Option<Load>>,
+    pub(super) done: oneshot::Sender<Option<PendingRead>>,
 }
 
 impl<R: Row> Loading<R> {

@@ -43,7 +43,7 @@ pub use changes::{Changes, Observed};
 pub use cursor::{AnyCursor, Cursor};
 pub use multiplexer::{Joined, Multiplexer};
 pub use observer::{Observation, Observer};
-pub use plan::{Load, Plan};
+pub use plan::{PendingRead, Plan};
 pub use source::{DataSource, Documents};
 
 #[doc(no_inline)]

@@ -13,14 +13,14 @@ use super::contents::Contents;
 use super::deliveries::Deliveries;
 use super::live::{Phase, State};
 use super::observer::{Observation, Observer};
-use super::plan::{Load, Plan};
+use super::plan::{PendingRead, Plan};
 use crate::query::Query;
 use crate::write_fence::Write;
 
 /// The live queries of one collection of a data source.
 ///
 /// The source hands over every change by [`apply`](Self::apply), and reads documents when it is
-/// given a [`Load`]. The multiplexer does no IO, and locks only for as long as a change takes.
+/// given a [`PendingRead`]. The multiplexer does no IO, and locks only for as long as a change takes.
 pub struct Multiplexer<R> {
     collection: CollectionName,
     state: Mutex<State<R>>,
@@ -32,7 +32,7 @@ pub struct Joined {
     /// Keeps the observer subscribed.
     pub observation: Observation,
     /// If there, the source must carry it out.
-    pub load: Option<Load>,
+    pub load: Option<PendingRead>,
     /// Done when the observer has been given its first documents.
     pub ready: oneshot::Receiver<Result<(), DdpError>>,
 }
@@ -76,7 +76,7 @@ impl<R: Row> Multiplexer<R> {
 
     /// Takes note of a transaction's changes. The loads that this makes necessary are the answer.
     #[must_use]
-    pub fn apply(&self, batch: Batch<R>) -> Vec<Load> {
+    pub fn apply(&self, batch: Batch<R>) -> Vec<PendingRead> {
         let mut state = self.state.lock();
         let batch = Arc::new(batch);
         for slot in state.loading.clone() {
@@ -100,7 +100,7 @@ impl<R: Row> Multiplexer<R> {
     /// Makes every live query read again, since changes may have been missed. Loads that are under
     /// way are void.
     #[must_use]
-    pub fn reload_all(&self) -> Vec<Load> {
+    pub fn reload_all(&self) -> Vec<PendingRead> {
         let mut state = self.state.lock();
         let loads = (0..state.slots.len()).filter_map(|slot| state.reload(slot)).collect();
         state.must_make_up_for_gap();
@@ -111,7 +111,7 @@ impl<R: Row> Multiplexer<R> {
     /// changed. Loads that are under way are void. Queries that cannot be planned any more end with
     /// the error. To be called while no batch is applied.
     #[must_use]
-    pub fn replan(&self, plan: impl Fn(&Query) -> Result<Plan, DdpError>) -> Vec<Load> {
+    pub fn replan(&self, plan: impl Fn(&Query) -> Result<Plan, DdpError>) -> Vec<PendingRead> {
         let (mut loads, mut failed) = (Vec::new(), Vec::new());
         let mut state = self.state.lock();
         for slot in 0..state.slots.len() {
@@ -129,13 +129,13 @@ impl<R: Row> Multiplexer<R> {
         state.must_make_up_for_gap();
         drop(state);
         for (load, error) in failed {
-            self.fail_load(&load, &error);
+            self.fail_read(&load, &error);
         }
         loads
     }
 
     /// Ends a load. `rows` is all that the query gives, of a query with `skip` or `limit` the first
-    /// [`Load::rows_max`] in their order, at a point for which `has_seen` tells which batches it
+    /// [`PendingRead::rows_max`] in their order, at a point for which `has_seen` tells which batches it
     /// includes. No batch that it includes may be [applied](Self::apply) after this.
     ///
     /// Observers are sent the difference at once or, after [`reload_all`](Self::reload_all) and the
@@ -143,12 +143,12 @@ impl<R: Row> Multiplexer<R> {
     /// than in another. Then the answer is done. If what happened meanwhile can't be told from the
     /// changes, it is another load; there is progress even if something happens during each. It is
     /// cancelled if nobody wants the load any more.
-    pub fn finish_load(
+    pub fn finish_read(
         &self,
-        load: Load,
+        load: PendingRead,
         rows: Vec<(DocumentId, R)>,
         has_seen: impl Fn(Origin) -> bool,
-    ) -> oneshot::Receiver<Option<Load>> {
+    ) -> oneshot::Receiver<Option<PendingRead>> {
         let contents = Contents::read(&load, rows);
         let (done, repeat) = oneshot::channel();
         let mut state = self.state.lock();
@@ -170,7 +170,7 @@ impl<R: Row> Multiplexer<R> {
     }
 
     /// Ends a load that the source refuses for good. Its subscriptions end with the error.
-    pub fn fail_load(&self, load: &Load, error: &DdpError) {
+    pub fn fail_read(&self, load: &PendingRead, error: &DdpError) {
         let mut state = self.state.lock();
         let Some(loading) = state.take_loading(load) else { return };
         let (observers, joining) = match &mut state.slots[load.slot] {
@@ -207,7 +207,7 @@ impl<R: Row> Multiplexer<R> {
 
     /// Whether a load is still wanted. A source that cannot read for now asks before it tries again.
     #[must_use]
-    pub fn wants(&self, load: &Load) -> bool {
+    pub fn wants(&self, load: &PendingRead) -> bool {
         let mut state = self.state.lock();
         state.loading(load.slot).is_some_and(|loading| loading.generation == load.generation)
     }

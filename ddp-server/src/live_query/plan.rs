@@ -13,7 +13,7 @@ pub(super) const BUFFER: usize = if cfg!(test) { 1 } else { 64 };
 /// How a data source evaluates a query.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// The predicate, with constants in the form in which [`Row::test`](super::Row::test)
+    /// The predicate, with constants in the form in which [`Row::meets`](super::Row::test)
     /// and [`Row::value`](super::Row::value) answer.
     pub predicate: Predicate,
     /// An equality that the predicate demands, to route changes by.
@@ -24,12 +24,12 @@ pub struct Plan {
 }
 
 /// The source is to read the documents of a query and to hand them to
-/// [`Multiplexer::finish_load`](super::Multiplexer::finish_load), or the reason why it can't to
-/// [`Multiplexer::fail_load`](super::Multiplexer::fail_load). It must begin to read only after it was
+/// [`Multiplexer::finish_read`](super::Multiplexer::finish_read), or the reason why it can't to
+/// [`Multiplexer::fail_read`](super::Multiplexer::fail_read). It must begin to read only after it was
 /// given this.
 #[derive(Debug)]
 #[must_use]
-pub struct Load {
+pub struct PendingRead {
     pub(super) slot: usize,
     pub(super) generation: u64,
     /// The query.
@@ -38,7 +38,7 @@ pub struct Load {
     pub plan: Plan,
 }
 
-impl Load {
+impl PendingRead {
     /// How many of the first rows are to be read: what is wanted, what is skipped, and some more for
     /// later. `None` if all are.
     #[must_use]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ddp_core::{Document, DocumentId};
 
 use super::batch::Row;
-use super::plan::{BUFFER, Load};
+use super::plan::{BUFFER, PendingRead};
 use crate::query::{Position, SortKey};
 
 /// The documents of a query with `skip` or `limit`, with those that are skipped and some beyond.
@@ -35,7 +35,7 @@ enum Place {
 
 impl Window {
     /// Nothing, and nothing known to be there.
-    pub(super) fn new(load: &Load) -> Self {
+    pub(super) fn new(load: &PendingRead) -> Self {
         Self {
             skip: load.query.skip as usize,
             limit: load.query.limit.map_or(usize::MAX, |limit| limit as usize),
@@ -48,7 +48,7 @@ impl Window {
     }
 
     /// What a load read, in order.
-    pub(super) fn read<R: Row>(load: &Load, rows: Vec<(DocumentId, R)>) -> Self {
+    pub(super) fn read<R: Row>(load: &PendingRead, rows: Vec<(DocumentId, R)>) -> Self {
         let mut window = Self::new(load);
         let is_all = load.rows_max().is_none_or(|max| rows.len() < max);
         for (number, (id, row)) in rows.into_iter().enumerate() {

@@ -16,8 +16,8 @@ use serde::de::DeserializeOwned;
 use crate::collection::Collection;
 use crate::error::Error;
 use crate::live_query::{
-    Batch, Change, Content, Cursor, DataSource, Documents, Load, Multiplexer, Observation,
-    Observer, Origin, Plan, Row,
+    Batch, Change, Content, Cursor, DataSource, Documents, Multiplexer, Observation, Observer,
+    Origin, PendingRead, Plan, Row,
 };
 use crate::query::{Position, Query, Truth, ascending};
 use crate::random;
@@ -152,7 +152,7 @@ impl Store {
         }
     }
 
-    fn load(&self, rows: &Rows, mut load: Load) {
+    fn load(&self, rows: &Rows, mut load: PendingRead) {
         // Nothing happens while the rows are locked, so that what was missed before is read by the
         // second time at the latest.
         while let Some(repeat) = self.read(rows, load) {
@@ -160,12 +160,12 @@ impl Store {
         }
     }
 
-    fn read(&self, rows: &Rows, load: Load) -> Option<Load> {
+    fn read(&self, rows: &Rows, load: PendingRead) -> Option<PendingRead> {
         let wanted = wanted(rows, &load.plan).into_iter();
         let wanted = wanted.take(load.rows_max().unwrap_or(usize::MAX));
         let rows_read = wanted.map(|row| (row.id(), row)).collect();
         let seen = rows.transaction;
-        let repeat = self.multiplexer.finish_load(
+        let repeat = self.multiplexer.finish_read(
             load,
             rows_read,
             |origin| matches!(origin, Origin::Transaction(number) if number <= seen),
@@ -208,7 +208,7 @@ impl DataSource for Store {
 }
 
 fn plan(query: &Query) -> Result<Plan, Error> {
-    let predicate = query.predicate.try_map_tests(&as_documents_have_it)?;
+    let predicate = query.predicate.try_map_conditions(&as_documents_have_it)?;
     let keys = predicate.equality_keys(&|_| true);
     let id = ascending("_id");
     let is_ordered = query.has_window() || !query.sort.is_empty();
@@ -219,7 +219,7 @@ fn plan(query: &Query) -> Result<Plan, Error> {
 /// The rows that a query wants, in its order.
 fn wanted(rows: &Rows, plan: &Plan) -> Vec<Arc<MemoryRow>> {
     let wants =
-        |row: &&Arc<MemoryRow>| plan.predicate.evaluate(&|test| row.test(test)) == Truth::True;
+        |row: &&Arc<MemoryRow>| plan.predicate.evaluate(&|test| row.meets(test)) == Truth::True;
     let mut wanted: Vec<_> = rows.rows.values().filter(wants).cloned().collect();
     if let Some(order) = &plan.order {
         wanted.sort_by_cached_key(|row| Position::new(order, |field| row.value(field)));

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use crate::error::Error;
 use crate::live_query::Row;
-use crate::query::{Is, Test, Value, is_pattern};
+use crate::query::{Condition, Operator, Value, is_pattern};
 
 /// A document, as EJSON and as it travels.
 pub(super) struct MemoryRow {
@@ -23,8 +23,8 @@ const SAFE_INTEGER_MAX: u64 = (1 << 53) - 1;
 
 /// A test with its constants in the form of documents' values: numbers are doubles there, and
 /// integers that doubles cannot tell apart are texts.
-pub(super) fn as_documents_have_it(test: &Test) -> Result<Test, Error> {
-    if let Is::Like(pattern) | Is::ILike(pattern) = &test.is
+pub(super) fn as_documents_have_it(test: &Condition) -> Result<Condition, Error> {
+    if let Operator::Like(pattern) | Operator::ILike(pattern) = &test.is
         && !is_pattern(pattern)
     {
         let field = &test.field;
@@ -40,7 +40,7 @@ pub(super) fn as_documents_have_it(test: &Test) -> Result<Test, Error> {
             other => other.clone(),
         })
     })?;
-    Ok(Test { field: test.field.clone(), is })
+    Ok(Condition { field: test.field.clone(), is })
 }
 
 /// The number that a path's step is of an array of this length; negative ones count from its end.
@@ -109,9 +109,9 @@ mod tests {
     use crate::query::{Predicate, Truth, field};
 
     fn truth(row: &Arc<MemoryRow>, predicate: &Predicate) -> Result<Truth, Error> {
-        let predicate = predicate.try_map_tests(&as_documents_have_it)?;
+        let predicate = predicate.try_map_conditions(&as_documents_have_it)?;
         let keys = predicate.equality_keys(&|_| true);
-        let truth = predicate.evaluate(&|test| row.test(test));
+        let truth = predicate.evaluate(&|test| row.meets(test));
         if let Some((field, values)) = keys {
             assert_eq!(
                 values.contains(&row.value(&field)),

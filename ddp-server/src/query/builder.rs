@@ -2,8 +2,8 @@
 
 use ddp_core::FieldName;
 
-use super::is::{Comparison, Is};
-use super::predicate::{Predicate, Test};
+use super::operator::{Comparison, Operator};
+use super::predicate::{Condition, Predicate};
 use super::value::Value;
 
 /// A field of a document, or what is within it, to build a [`Predicate`] from.
@@ -24,12 +24,12 @@ pub fn field(name: &str) -> Field {
 }
 
 impl Field {
-    fn is(self, is: Is) -> Predicate {
-        Predicate::Test(Test { field: self.0, is })
+    fn is(self, is: Operator) -> Predicate {
+        Predicate::Condition(Condition { field: self.0, is })
     }
 
     fn compare(self, comparison: Comparison, value: impl Into<Value>) -> Predicate {
-        self.is(Is::Compare(comparison, value.into()))
+        self.is(Operator::Compare(comparison, value.into()))
     }
 
     /// `=`
@@ -77,7 +77,7 @@ impl Field {
     /// `IN`: equal to one of these; never true for an empty list.
     #[must_use]
     pub fn is_in<V: Into<Value>>(self, values: impl IntoIterator<Item = V>) -> Predicate {
-        self.is(Is::In(values.into_iter().map(Into::into).collect()))
+        self.is(Operator::In(values.into_iter().map(Into::into).collect()))
     }
 
     /// `NOT IN`: equal to none of these; always true for an empty list, never with a NULL in it.
@@ -89,7 +89,7 @@ impl Field {
     /// `IS NULL`
     #[must_use]
     pub fn is_null(self) -> Predicate {
-        self.is(Is::Null)
+        self.is(Operator::Null)
     }
 
     /// `IS NOT NULL`
@@ -103,20 +103,20 @@ impl Field {
     /// nothing is refused when the query is run.
     #[must_use]
     pub fn like(self, pattern: impl AsRef<str>) -> Predicate {
-        self.is(Is::Like(pattern.as_ref().into()))
+        self.is(Operator::Like(pattern.as_ref().into()))
     }
 
     /// `ILIKE`: the same without regard to case, as the data source knows it. Within JSON of
     /// PostgreSQL only the letters of ASCII have two cases.
     #[must_use]
     pub fn ilike(self, pattern: impl AsRef<str>) -> Predicate {
-        self.is(Is::ILike(pattern.as_ref().into()))
+        self.is(Operator::ILike(pattern.as_ref().into()))
     }
 
     /// Text that starts with exactly this. No character of it has a meaning of its own.
     #[must_use]
     pub fn starts_with(self, start: impl AsRef<str>) -> Predicate {
-        self.is(Is::StartsWith(start.as_ref().into()))
+        self.is(Operator::StartsWith(start.as_ref().into()))
     }
 
     /// An array that has this element. NULL is an element of no array.
@@ -128,12 +128,12 @@ impl Field {
     /// `@>`: an array that has all these elements, in any order and number.
     #[must_use]
     pub fn contains_all<V: Into<Value>>(self, elements: impl IntoIterator<Item = V>) -> Predicate {
-        self.is(Is::ContainsAll(elements.into_iter().map(Into::into).collect()))
+        self.is(Operator::ContainsAll(elements.into_iter().map(Into::into).collect()))
     }
 
     /// `&&`: an array that has at least one of these elements.
     #[must_use]
     pub fn overlaps<V: Into<Value>>(self, elements: impl IntoIterator<Item = V>) -> Predicate {
-        self.is(Is::Overlaps(elements.into_iter().map(Into::into).collect()))
+        self.is(Operator::Overlaps(elements.into_iter().map(Into::into).collect()))
     }
 }

@@ -2,7 +2,7 @@
 
 mod builder;
 mod decimal;
-mod is;
+mod operator;
 mod pattern;
 mod predicate;
 mod sort;
@@ -11,9 +11,9 @@ mod value;
 
 pub use builder::{Field, field};
 pub use decimal::{Decimal, ParseDecimalError};
-pub use is::{Comparison, Is};
+pub use operator::{Comparison, Operator};
 pub use pattern::{is_like, is_pattern};
-pub use predicate::{Predicate, Test};
+pub use predicate::{Condition, Predicate};
 pub use sort::{Direction, Nulls, Position, SortKey, ascending, descending};
 pub use truth::Truth;
 pub use value::Value;

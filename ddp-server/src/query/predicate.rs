@@ -2,7 +2,7 @@
 
 use ddp_core::FieldName;
 
-use super::is::{Comparison, Is};
+use super::operator::{Comparison, Operator};
 use super::truth::{Truth, any, negate};
 use super::value::Value;
 
@@ -21,7 +21,7 @@ pub enum Predicate {
     /// Every document.
     All,
     /// A question about one field.
-    Test(Test),
+    Condition(Condition),
     /// All of these.
     And(Vec<Self>),
     /// Any of these.
@@ -32,14 +32,14 @@ pub enum Predicate {
 
 /// A question about one field of a document, or about what is within it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Test {
+pub struct Condition {
     /// The field, with the path into it if there are dots, see [`field`](super::field).
     pub field: FieldName,
     /// What it is asked.
-    pub is: Is,
+    pub is: Operator,
 }
 
-impl Test {
+impl Condition {
     /// The name of the document's field, without the path into it.
     #[must_use]
     pub fn top_field(&self) -> &str {
@@ -87,10 +87,10 @@ impl Predicate {
     }
 
     /// Evaluates by the answers to its tests.
-    pub fn evaluate(&self, test: &impl Fn(&Test) -> Truth) -> Truth {
+    pub fn evaluate(&self, test: &impl Fn(&Condition) -> Truth) -> Truth {
         match self {
             Self::All => Truth::True,
-            Self::Test(one) => test(one),
+            Self::Condition(one) => test(one),
             Self::And(all) => negate(any(all.iter().map(|one| negate(one.evaluate(test))))),
             Self::Or(all) => any(all.iter().map(|one| one.evaluate(test))),
             Self::Not(one) => negate(one.evaluate(test)),
@@ -104,9 +104,11 @@ impl Predicate {
         indexable: &impl Fn(&str) -> bool,
     ) -> Option<(FieldName, Vec<Value>)> {
         match self {
-            Self::Test(Test { field, is }) if indexable(field) => match is {
-                Is::Compare(Comparison::Eq, value) => Some((field.clone(), vec![value.clone()])),
-                Is::In(values) => Some((field.clone(), values.clone())),
+            Self::Condition(Condition { field, is }) if indexable(field) => match is {
+                Operator::Compare(Comparison::Eq, value) => {
+                    Some((field.clone(), vec![value.clone()]))
+                }
+                Operator::In(values) => Some((field.clone(), values.clone())),
                 _ => None,
             },
             Self::And(all) => all
@@ -122,26 +124,29 @@ impl Predicate {
     ///
     /// # Errors
     /// The first error of `convert`.
-    pub fn try_map_tests<E>(&self, convert: &impl Fn(&Test) -> Result<Test, E>) -> Result<Self, E> {
+    pub fn try_map_conditions<E>(
+        &self,
+        convert: &impl Fn(&Condition) -> Result<Condition, E>,
+    ) -> Result<Self, E> {
         let each = |all: &[Self]| -> Result<Vec<Self>, E> {
-            all.iter().map(|one| one.try_map_tests(convert)).collect()
+            all.iter().map(|one| one.try_map_conditions(convert)).collect()
         };
         Ok(match self {
             Self::All => Self::All,
-            Self::Test(test) => Self::Test(convert(test)?),
+            Self::Condition(test) => Self::Condition(convert(test)?),
             Self::And(all) => Self::And(each(all)?),
             Self::Or(all) => Self::Or(each(all)?),
-            Self::Not(one) => Self::Not(Box::new(one.try_map_tests(convert)?)),
+            Self::Not(one) => Self::Not(Box::new(one.try_map_conditions(convert)?)),
         })
     }
 
     /// Whether `holds` does for every test in the predicate.
-    pub fn all_tests(&self, holds: &mut impl FnMut(&Test) -> bool) -> bool {
+    pub fn all_conditions(&self, holds: &mut impl FnMut(&Condition) -> bool) -> bool {
         match self {
             Self::All => true,
-            Self::Test(test) => holds(test),
-            Self::And(all) | Self::Or(all) => all.iter().all(|one| one.all_tests(holds)),
-            Self::Not(one) => one.all_tests(holds),
+            Self::Condition(test) => holds(test),
+            Self::And(all) | Self::Or(all) => all.iter().all(|one| one.all_conditions(holds)),
+            Self::Not(one) => one.all_conditions(holds),
         }
     }
 }

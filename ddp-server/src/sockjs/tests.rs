@@ -12,7 +12,7 @@ use crate::transport::tests::polling::{Clients, DISCONNECT_DELAY, assert_passed}
 /// An endpoint without DDP, and the connections that it has opened.
 fn connections() -> (Clients, mpsc::UnboundedReceiver<Connection>) {
     let (opened, connections) = mpsc::unbounded_channel();
-    let app = router("/sockjs", Options::default(), move |connection| {
+    let app = router("/sockjs", SockJsConfig::default(), move |connection| {
         opened.send(connection).expect("the test waits");
         ready(())
     });
@@ -52,7 +52,7 @@ async fn who_waits_to_send_is_told_that_the_client_stays_away() {
         sent += text.len();
     }
     assert_passed(start, DISCONNECT_DELAY);
-    let max = Config::default().queued_bytes_max;
+    let max = ServerConfig::default().outbox_bytes_max;
     assert!((max..max + 2 * text.len()).contains(&sent), "{sent} bytes");
     assert_eq!(clients.poll("a").await, "o\n", "another session of that name");
 }
@@ -61,7 +61,7 @@ async fn who_waits_to_send_is_told_that_the_client_stays_away() {
 async fn what_waits_for_a_client_is_bounded() {
     const BYTES: usize = 10_000;
     let (progress, mut progressed) = mpsc::unbounded_channel();
-    let app = router("/sockjs", Options::default(), move |mut connection: Connection| {
+    let app = router("/sockjs", SockJsConfig::default(), move |mut connection: Connection| {
         let progress = progress.clone();
         async move {
             for number in 0..1000 {
@@ -81,7 +81,7 @@ async fn what_waits_for_a_client_is_bounded() {
             last = number + 1;
         }
         let waiting = (last - sent) * BYTES;
-        let max = Config::default().queued_bytes_max;
+        let max = ServerConfig::default().outbox_bytes_max;
         assert!((max..max + 2 * BYTES).contains(&waiting), "{waiting} bytes");
         sent = last;
         assert!(clients.poll("a").await.len() >= waiting);

@@ -25,6 +25,9 @@ pub(crate) enum AnyTransport {
     /// SockJS by HTTP requests.
     #[cfg(feature = "sockjs")]
     Polling(Polling),
+    /// A plain WebSocket within this process.
+    #[cfg(feature = "testing")]
+    InProcess(WebSocket<tokio::io::DuplexStream>),
 }
 
 /// Calls a method of whichever transport it is.
@@ -36,6 +39,8 @@ macro_rules! delegate {
             Self::SockJs($transport) => $call,
             #[cfg(feature = "sockjs")]
             Self::Polling($transport) => $call,
+            #[cfg(feature = "testing")]
+            Self::InProcess($transport) => $call,
         }
     };
 }

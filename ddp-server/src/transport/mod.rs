@@ -21,6 +21,8 @@ mod deflate;
 mod error;
 pub(crate) mod framing;
 mod headers;
+#[cfg(feature = "testing")]
+pub(crate) mod in_process;
 pub(crate) mod open;
 pub(crate) mod routes;
 #[cfg(feature = "sockjs")]
@@ -116,7 +118,7 @@ pub(crate) struct TransportConfig {
     pub(crate) deflate: Option<Deflate>,
     /// The options of SockJS.
     #[cfg(feature = "sockjs")]
-    pub(crate) sockjs: sockjs::Options,
+    pub(crate) sockjs: sockjs::SockJsConfig,
 }
 
 impl Default for TransportConfig {
@@ -125,7 +127,7 @@ impl Default for TransportConfig {
             message_bytes_max: 4 * 1024 * 1024,
             deflate: Deflate::by_default(),
             #[cfg(feature = "sockjs")]
-            sockjs: sockjs::Options::default(),
+            sockjs: sockjs::SockJsConfig::default(),
         }
     }
 }

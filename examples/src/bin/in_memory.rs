@@ -6,7 +6,7 @@
 //! ```
 
 use ddp_server::extract::{Connection, Params};
-use ddp_server::{Collection, Config, Cursor, Error, MemoryCollection, Server, State};
+use ddp_server::{Collection, Cursor, Error, MemoryCollection, Server, ServerConfig, State};
 use tracing_subscriber::EnvFilter;
 
 #[derive(serde::Serialize, serde::Deserialize)]
@@ -42,7 +42,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let server = Server::builder()
         // Behind a proxy HTTP_FORWARDED_COUNT=1 makes the client's address that of the client.
-        .config(Config::from_env()?)
+        .config(ServerConfig::from_env()?)
         .publish("messages", all)
         .method("messages.send", send)
         .with_state(MemoryCollection::new(&MESSAGES));

@@ -1,5 +1,5 @@
-//! How often clients may call and subscribe: five logins in ten seconds from each address, and twenty
-//! subscriptions a second on each connection. Who asks more often is refused with `too-many-requests`.
+//! Limits on how often clients may call and subscribe: five logins in ten seconds from each address,
+//! twenty subscriptions a second on each connection. More are refused with `too-many-requests`.
 //!
 //! ```sh
 //! cargo run --bin rate_limits
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use ddp_server::extract::Params;
 use ddp_server::rate_limit::{Kind, Rule};
-use ddp_server::{Config, Error, Server};
+use ddp_server::{Error, Server, ServerConfig};
 use tracing_subscriber::EnvFilter;
 
 async fn login(Params((password,)): Params<(String,)>) -> Result<(), Error> {
@@ -40,7 +40,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let server = Server::builder()
         // Behind a proxy HTTP_FORWARDED_COUNT=1 tells clients apart; without it all would be counted
         // as one, with the proxy's address.
-        .config(Config::from_env()?)
+        .config(ServerConfig::from_env()?)
         .rate_limit(logins)
         .rate_limit(subscriptions)
         .method("login", login)

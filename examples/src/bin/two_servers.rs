@@ -44,7 +44,7 @@ async fn server(url: &str) -> Result<Server, ddp_postgres::Error> {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Logs what went wrong: handlers that failed, arguments that did not fit, a lost database.
-    // RUST_LOG=debug tells of each connection and read besides.
+    // RUST_LOG=info tells of tables that change besides, debug of each connection too.
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 

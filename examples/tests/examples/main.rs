@@ -1,19 +1,15 @@
 //! Each example is started as a program and does what it promises.
 
-mod process;
-mod tls;
-
 use ddp_tests::Client;
 use ddp_tests::database::{create_database, psql};
+use ddp_tests::program::{Program, http};
 use serde_json::json;
-
-use process::{Example, http};
 
 #[tokio::test]
 async fn minimal_shows_a_task_until_it_is_checked() {
     let url = create_database("example_minimal", "");
     let variables = [("DATABASE_URL", url.as_str())];
-    let mut example = Example::start(env!("CARGO_BIN_EXE_minimal"), &variables);
+    let mut example = Program::start(env!("CARGO_BIN_EXE_minimal"), &variables);
     let mut client = Client::connect(example.address()).await;
     client.subscribe("tasks.open", json!([])).await;
     psql("example_minimal", "INSERT INTO tasks VALUES ('a', 'Water the plants')");
@@ -25,7 +21,7 @@ async fn minimal_shows_a_task_until_it_is_checked() {
 
 #[tokio::test]
 async fn in_memory_messages_reach_others_with_their_origin() {
-    let mut example = Example::start(env!("CARGO_BIN_EXE_in_memory"), &[]);
+    let mut example = Program::start(env!("CARGO_BIN_EXE_in_memory"), &[]);
     let address = example.address();
     let mut reader = Client::connect(address).await;
     reader.subscribe("messages", json!([])).await;
@@ -45,7 +41,7 @@ async fn in_memory_messages_reach_others_with_their_origin() {
 
 #[tokio::test]
 async fn by_hand_counts_down_and_ends() {
-    let mut example = Example::start(env!("CARGO_BIN_EXE_by_hand"), &[]);
+    let mut example = Program::start(env!("CARGO_BIN_EXE_by_hand"), &[]);
     let mut client = Client::connect(example.address()).await;
     let left = |client: &Client| client.documents("countdowns")["from-2"]["left"].as_u64();
     let id = client.subscribe("countdown", json!([2])).await;
@@ -63,7 +59,7 @@ async fn by_hand_counts_down_and_ends() {
 
 #[tokio::test]
 async fn inside_axum_a_message_by_http_is_live() {
-    let mut example = Example::start(env!("CARGO_BIN_EXE_inside_axum"), &[]);
+    let mut example = Program::start(env!("CARGO_BIN_EXE_inside_axum"), &[]);
     let address = example.address();
     let mut client = Client::connect(address).await;
     client.subscribe("messages", json!([])).await;
@@ -77,7 +73,7 @@ async fn inside_axum_a_message_by_http_is_live() {
 
 #[tokio::test]
 async fn rate_limits_refuse_those_who_guess_passwords() {
-    let mut example = Example::start(env!("CARGO_BIN_EXE_rate_limits"), &[]);
+    let mut example = Program::start(env!("CARGO_BIN_EXE_rate_limits"), &[]);
     let address = example.address();
     // The limit is for the address, so a connection for each guess is of no use.
     let mut refused = None;
@@ -101,7 +97,7 @@ async fn rate_limits_refuse_those_who_guess_passwords() {
 async fn two_servers_see_each_others_changes() {
     let url = create_database("example_two_servers", "");
     let variables = [("DATABASE_URL", url.as_str()), ("SECOND_PORT", "0")];
-    let mut example = Example::start(env!("CARGO_BIN_EXE_two_servers"), &variables);
+    let mut example = Program::start(env!("CARGO_BIN_EXE_two_servers"), &variables);
     let mut first = Client::connect(example.address()).await;
     let mut second = Client::connect(example.address()).await;
     second.subscribe("tasks", json!([])).await;
@@ -119,9 +115,8 @@ fn what_is_missing_or_wrong_is_said() {
         (env!("CARGO_BIN_EXE_in_memory"), &[("PORT", "99999")], "PORT=99999"),
         (env!("CARGO_BIN_EXE_in_memory"), &[("BIND", "nowhere")], "BIND=nowhere"),
         (env!("CARGO_BIN_EXE_in_memory"), &[("BIND", "192.0.2.1")], "set PORT or BIND"),
-        (env!("CARGO_BIN_EXE_tls"), &[("CERT", "/nonexistent.pem")], "CERT=/nonexistent.pem"),
     ] {
-        let text = Example::start(program, variables).refuses();
+        let text = Program::start(program, variables).refuses();
         assert!(text.contains(said), "{program}: {text}");
         assert_eq!(text.lines().count(), 1, "{program}: {text}");
     }

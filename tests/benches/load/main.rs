@@ -2,7 +2,8 @@
 //! one run on one machine.
 //!
 //! - `cargo bench --bench load` measures every row, and `-- --list` tells their names;
-//! - `cargo bench --bench load -- latency fan-out/1000` measures the rows that begin so;
+//! - `cargo bench --bench load -- latency fan-out/1000` measures the rows that begin so, and
+//!   `fan-out/300/2` one with other numbers;
 //! - `ROUNDS` (5) and `SECONDS` (2) say how often and how long each server is measured;
 //! - `BASELINE=<another build's ddp-load-server>` measures that server in turns with ours, and no
 //!   other: what a change of the code costs or brings. `cores` and `slow` are left out then.
@@ -69,26 +70,30 @@ pub(crate) struct Bench {
 impl Bench {
     fn from_environment() -> Result<Self> {
         let names = std::env::args().skip(1).filter(|argument| !argument.starts_with('-'));
-        let seconds = std::env::var("SECONDS").map_or(Ok(2.0), |text| text.parse::<f64>())?;
-        let rounds = std::env::var("ROUNDS").map_or(Ok(5), |text| text.parse::<usize>())?;
         let bench = Self {
-            rounds: rounds.max(1),
-            round: Duration::try_from_secs_f64(seconds)?,
+            rounds: number("ROUNDS", 5.0)?.max(1.0) as usize,
+            round: Duration::try_from_secs_f64(number("SECONDS", 2.0)?)?,
             baseline: std::env::var_os("BASELINE").map(PathBuf::from),
             node_ws: needs::node_ws(),
             names: names.collect(),
         };
-        if let Some(name) = bench.names.iter().find(|name| !ROWS.iter().any(|row| is_of(row, name)))
-        {
+        let is_known = |name: &&String| ROWS.iter().any(|row| is_of(row, part(name)));
+        if let Some(name) = bench.names.iter().find(|name| !is_known(name)) {
             return Err(format!("no row is called {name}; there are:\n{}", ROWS.join("\n")).into());
         }
         Ok(bench)
     }
 
-    fn wants(&self, row: &str) -> bool {
-        let has_turns = !is_of(row, "cores") && !is_of(row, "slow");
-        (self.baseline.is_none() || has_turns)
-            && (self.names.is_empty() || self.names.iter().any(|name| is_of(row, name)))
+    /// The rows that are wanted: those of each name, or one that the name itself spells out.
+    fn rows(&self) -> Vec<&str> {
+        let has_turns = |row: &&str| !["cores", "slow"].contains(&part(row));
+        let all = ROWS.iter().copied().filter(|row| self.baseline.is_none() || has_turns(row));
+        if self.names.is_empty() {
+            return all.collect();
+        }
+        let of = |name| all.clone().filter(|row| is_of(row, name)).collect::<Vec<_>>();
+        let rows = self.names.iter().map(|name| (name.as_str(), of(name)));
+        rows.flat_map(|(name, rows)| if rows.is_empty() { vec![name] } else { rows }).collect()
     }
 
     /// The servers that ours is held against.
@@ -122,6 +127,17 @@ impl Bench {
     }
 }
 
+/// A number in the environment.
+fn number(name: &str, default: f64) -> Result<f64> {
+    let Ok(text) = std::env::var(name) else { return Ok(default) };
+    text.parse().map_err(|_| format!("{name} is not a number: {text}").into())
+}
+
+/// What is measured by a row.
+fn part(row: &str) -> &str {
+    row.split('/').next().unwrap_or(row)
+}
+
 /// Whether a row is that of this name, or one of several.
 fn is_of(row: &str, name: &str) -> bool {
     row.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
@@ -148,7 +164,7 @@ async fn run() -> Result<()> {
     if let (Err(missing), None) = (&bench.node_ws, &bench.baseline) {
         left_out.push(format!("no figures of Node's ws: {missing}"));
     }
-    for row in ROWS.iter().filter(|row| bench.wants(row)) {
+    for row in bench.rows() {
         match bench.measure(row).await {
             Ok(()) => {}
             Err(error) => match error.downcast::<Missing>() {

@@ -21,7 +21,8 @@ pub(crate) async fn per_session(bench: &Bench, publication: &str, is_sockjs: boo
     let (what, subscription, limit) = match publication {
         "idle" => ("an idle connection", None, 10.0),
         "note" => ("a subscriber to 1 document", Some(publication), 16.0),
-        _ => ("a subscriber to 1,000 documents", Some(publication), 16.0),
+        "notes" => ("a subscriber to 1,000 documents", Some(publication), 16.0),
+        _ => return Err(format!("there is no memory of {publication}").into()),
     };
     let what = if is_sockjs { format!("{what}, SockJS, deflate") } else { what.to_owned() };
     let (mut ours, mut baseline) = (Rounds::default(), Rounds::default());

@@ -256,7 +256,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let server = Server::builder()
         .plugin(Accounts::new())
         .publish("notes", notes)
-        .with_state(fixed_notes().map_err(|error| error.to_string())?);
+        .with_state(fixed_notes()?);
     let listener = TcpListener::bind((bind, port)).await?;
     println!("accounts at http://{}", listener.local_addr()?);
     server.serve(listener).await?;

@@ -10,7 +10,7 @@
 
 use axum::Router;
 use ddp_server::sockjs::Connection;
-use ddp_server::sockjs::Options;
+use ddp_server::sockjs::SockJsConfig;
 use ddp_server::sockjs::router;
 use tokio::net::TcpListener;
 
@@ -26,7 +26,7 @@ async fn close(connection: Connection) {
 
 /// The four services.
 fn app() -> Router {
-    let mut options = Options::default();
+    let mut options = SockJsConfig::default();
     options.response_bytes_max = 4096;
     if let Ok(url) = std::env::var("SOCKJS_URL") {
         options.sockjs_url = url;

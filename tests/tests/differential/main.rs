@@ -148,6 +148,6 @@ async fn a_wrong_answer_is_found_and_made_small() {
     println!("{report}");
     let predicate = report.lines().find(|line| line.starts_with("predicate")).unwrap();
     assert_eq!(predicate.matches("StartsWith").count(), 1, "{report}");
-    assert_eq!(predicate.matches("Test {").count(), 1, "{report}");
+    assert_eq!(predicate.matches("Condition {").count(), 1, "{report}");
     assert_eq!(report.matches("null").count(), 2, "the other columns are NULL: {report}");
 }

@@ -1,7 +1,7 @@
 //! Making a contradiction small.
 
 use ddp_postgres::testing::{Planned, Statement, TestRow};
-use ddp_server::query::{Is, Predicate, Test};
+use ddp_server::query::{Condition, Operator, Predicate};
 
 use super::table::Table;
 use super::{Memory, is_wrong};
@@ -90,12 +90,12 @@ fn smaller(predicate: &Predicate) -> Vec<Predicate> {
             let inner = smaller(one).into_iter().map(Predicate::not);
             std::iter::once((**one).clone()).chain(inner).collect()
         }
-        Predicate::Test(test) => smaller_test(test),
+        Predicate::Condition(test) => smaller_test(test),
     }
 }
 
-fn smaller_test(test: &Test) -> Vec<Predicate> {
-    let with = |is: Is| Predicate::Test(Test { field: test.field.clone(), is });
+fn smaller_test(test: &Condition) -> Vec<Predicate> {
+    let with = |is: Operator| Predicate::Condition(Condition { field: test.field.clone(), is });
     let shorter = |text: &str| -> Vec<std::sync::Arc<str>> {
         let all: Vec<char> = text.chars().collect();
         let without = |at: usize| -> String {
@@ -112,16 +112,22 @@ fn smaller_test(test: &Test) -> Vec<Predicate> {
         (0..constants.len()).map(without).collect()
     };
     match &test.is {
-        Is::In(all) => less(all).into_iter().map(|less| with(Is::In(less))).collect(),
-        Is::ContainsAll(all) => {
-            less(all).into_iter().map(|less| with(Is::ContainsAll(less))).collect()
+        Operator::In(all) => less(all).into_iter().map(|less| with(Operator::In(less))).collect(),
+        Operator::ContainsAll(all) => {
+            less(all).into_iter().map(|less| with(Operator::ContainsAll(less))).collect()
         }
-        Is::Overlaps(all) => less(all).into_iter().map(|less| with(Is::Overlaps(less))).collect(),
-        Is::Like(text) => shorter(text).into_iter().map(|text| with(Is::Like(text))).collect(),
-        Is::ILike(text) => shorter(text).into_iter().map(|text| with(Is::ILike(text))).collect(),
-        Is::StartsWith(text) => {
-            shorter(text).into_iter().map(|text| with(Is::StartsWith(text))).collect()
+        Operator::Overlaps(all) => {
+            less(all).into_iter().map(|less| with(Operator::Overlaps(less))).collect()
         }
-        Is::Null | Is::Compare(..) => Vec::new(),
+        Operator::Like(text) => {
+            shorter(text).into_iter().map(|text| with(Operator::Like(text))).collect()
+        }
+        Operator::ILike(text) => {
+            shorter(text).into_iter().map(|text| with(Operator::ILike(text))).collect()
+        }
+        Operator::StartsWith(text) => {
+            shorter(text).into_iter().map(|text| with(Operator::StartsWith(text))).collect()
+        }
+        Operator::Null | Operator::Compare(..) => Vec::new(),
     }
 }

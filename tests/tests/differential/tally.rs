@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ddp_server::query::{Is, Predicate, Truth};
+use ddp_server::query::{Operator, Predicate, Truth};
 
 use super::kinds::{Question, kinds};
 use super::table::Table;
@@ -19,15 +19,15 @@ pub(crate) struct Tally {
     undecided: usize,
 }
 
-fn question(is: &Is) -> Question {
+fn question(is: &Operator) -> Question {
     match is {
-        Is::Null => Question::Null,
-        Is::Compare(comparison, _) if !comparison.is_equality() => Question::Order,
-        Is::Compare(..) | Is::In(_) => Question::Equality,
-        Is::Like(_) => Question::Like,
-        Is::ILike(_) => Question::ILike,
-        Is::StartsWith(_) => Question::StartsWith,
-        Is::ContainsAll(_) | Is::Overlaps(_) => Question::Contains,
+        Operator::Null => Question::Null,
+        Operator::Compare(comparison, _) if !comparison.is_equality() => Question::Order,
+        Operator::Compare(..) | Operator::In(_) => Question::Equality,
+        Operator::Like(_) => Question::Like,
+        Operator::ILike(_) => Question::ILike,
+        Operator::StartsWith(_) => Question::StartsWith,
+        Operator::ContainsAll(_) | Operator::Overlaps(_) => Question::Contains,
     }
 }
 
@@ -52,7 +52,7 @@ impl Tally {
             Predicate::Not(one) => one,
             one => one,
         };
-        if let Predicate::Test(test) = predicate
+        if let Predicate::Condition(test) = predicate
             && let Some(kind) = table.kind(&test.field)
         {
             let counts = self.by_kind.entry((kind.label, question(&test.is))).or_default();

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use axum::Router;
 use ddp_server::sockjs::Connection;
-use ddp_server::sockjs::Options;
 use ddp_server::sockjs::Protocol;
+use ddp_server::sockjs::SockJsConfig;
 use ddp_server::sockjs::router;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
@@ -18,7 +18,7 @@ use crate::PATIENCE;
 /// Serves an application that hands its connections over, with clients' addresses or without.
 async fn serve(has_addresses: bool) -> (SocketAddr, mpsc::UnboundedReceiver<Connection>) {
     let (opened, connections) = mpsc::unbounded_channel();
-    let told = router("/told", Options::default(), move |connection| {
+    let told = router("/told", SockJsConfig::default(), move |connection| {
         let opened = opened.clone();
         async move {
             // A test that has ended does not listen.
@@ -90,7 +90,7 @@ async fn each_transport_tells_the_same() {
 
 #[tokio::test]
 async fn an_application_that_only_sends_ends_with_its_client() {
-    let mut options = Options::default();
+    let mut options = SockJsConfig::default();
     // Between two polls nothing else tells that a client has left.
     options.disconnect_delay = Duration::from_millis(200);
     let (told, mut news) = mpsc::unbounded_channel();

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use axum::Router;
 use ddp_server::sockjs::Connection;
-use ddp_server::sockjs::Options;
+use ddp_server::sockjs::SockJsConfig;
 use ddp_server::sockjs::router;
-use ddp_server::{Config, MemoryCollection, Server, State};
+use ddp_server::{MemoryCollection, Server, ServerConfig, State};
 use futures::StreamExt;
 use serde_json::Value;
 use tokio::io::AsyncBufReadExt;
@@ -45,8 +45,8 @@ async fn close(connection: Connection) {
 }
 
 /// The services of the public test-suite, with options of the test's own.
-async fn serve(change: impl Fn(&mut Options)) -> SocketAddr {
-    let mut options = Options::default();
+async fn serve(change: impl Fn(&mut SockJsConfig)) -> SocketAddr {
+    let mut options = SockJsConfig::default();
     options.response_bytes_max = 4096;
     change(&mut options);
     let app = Router::new()
@@ -164,7 +164,7 @@ async fn disabled_websocket() {
 #[tokio::test]
 async fn disabled_websocket_of_a_ddp_server() {
     for (enabled, status) in [(true, 101), (false, 404)] {
-        let mut config = Config::default();
+        let mut config = ServerConfig::default();
         config.sockjs.websocket = enabled;
         let server = Server::builder().config(config).build();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -210,7 +210,7 @@ async fn xhr_send_answers() {
         let sent = answer(address, "POST", "/echo/0/a/xhr_send", body).await;
         assert_eq!(sent, (500, text.to_owned()), "{body}");
     }
-    let length = Config::default().message_bytes_max + 1;
+    let length = ServerConfig::default().message_bytes_max + 1;
     let head =
         format!("POST /echo/0/a/xhr_send HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n");
     let mut stream = TcpStream::connect(address).await.unwrap();
@@ -322,7 +322,7 @@ async fn a_second_receiver_is_refused_and_an_aborted_one_ends_the_session() {
 
 #[tokio::test]
 async fn heartbeats_and_the_disconnect_delay() {
-    let mut options = Options::default();
+    let mut options = SockJsConfig::default();
     options.heartbeat = Duration::from_millis(100);
     options.disconnect_delay = Duration::from_secs(2);
     let (ended, mut ends) = tokio::sync::mpsc::unbounded_channel();
@@ -389,7 +389,7 @@ async fn ddp_by_polling() {
 #[tokio::test]
 async fn a_client_that_takes_nothing_holds_the_application_up() {
     let (sent, mut progress) = tokio::sync::mpsc::unbounded_channel();
-    let app = router("/flood", Options::default(), move |mut connection: Connection| {
+    let app = router("/flood", SockJsConfig::default(), move |mut connection: Connection| {
         let sent = sent.clone();
         async move {
             let text = "x".repeat(10_000);

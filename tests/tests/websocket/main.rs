@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use ddp_server::sockjs::{self, Connection};
-use ddp_server::{Config, Server};
+use ddp_server::{Server, ServerConfig};
 use tokio::net::TcpListener;
 
 /// How long a test waits for something that must happen.
@@ -37,12 +37,12 @@ async fn echo(mut connection: Connection) {
 
 /// Serves DDP, and an echo beside it.
 async fn serve() -> SocketAddr {
-    let mut config = Config::default();
+    let mut config = ServerConfig::default();
     config.message_bytes_max = MESSAGE_BYTES_MAX;
     // On a busy machine a client may take long to send what the server refuses.
     config.close_timeout = PATIENCE;
     let server = Server::builder().config(config).build();
-    let echo = sockjs::router("/echo", sockjs::Options::default(), echo);
+    let echo = sockjs::router("/echo", sockjs::SockJsConfig::default(), echo);
     let app = server.router().merge(echo);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

@@ -17,9 +17,9 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::batch::{Assembled, Gap, GapReason};
-use super::notification::Notification;
 use super::pending::Pending;
 use crate::schema::Layout;
+use crate::schema::notification::Notification;
 
 /// Puts the payloads of one feed together.
 ///

@@ -4,8 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::intake::batch::{Batch, Effect};
-use crate::intake::notification::OperationKind;
 use crate::schema::fixture::{keys_only, layout};
+use crate::schema::notification::OperationKind;
 use crate::value::ValueKind;
 
 const BYTES_MAX: usize = 100_000;

@@ -55,7 +55,7 @@ fn nobody_waits_for_a_query_that_has_ended() {
     assert!(finish(&multiplexer, load.unwrap(), &rows, |_| true).is_none());
     let mut loads = multiplexer.reload_all();
     let mut waiting = begin_finish(&multiplexer, loads.remove(0), &rows, |_| true);
-    multiplexer.fail_load(&loads.pop().unwrap(), &ddp_core::DdpError::internal());
+    multiplexer.fail_read(&loads.pop().unwrap(), &ddp_core::DdpError::internal());
     assert!((&mut waiting).now_or_never().is_none());
     drop(second);
     assert!(matches!(waiting.now_or_never(), Some(Ok(None))));
@@ -180,7 +180,7 @@ fn queries_that_missed_a_requery_read_once_more_before_all_are_published() {
         subscriber.receive();
         assert_eq!(subscriber.documents, select(&task(1), &all), "not yet");
     }
-    let [again] = <[Load; 1]>::try_from(again).unwrap();
+    let [again] = <[PendingRead; 1]>::try_from(again).unwrap();
     assert!(finish(&multiplexer, again, &task(3), |_| true).is_none());
     assert!(matches!(last.now_or_never(), Some(Ok(None))));
     for subscriber in [&mut first, &mut second] {

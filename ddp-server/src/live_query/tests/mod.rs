@@ -14,7 +14,9 @@ use futures::channel::oneshot;
 use super::*;
 use crate::connection::mail::Mail;
 use crate::connection::mailbox::Mailbox;
-use crate::query::{Is, Position, Predicate, Query, Test, Truth, Value, ascending, field};
+use crate::query::{
+    Condition, Operator, Position, Predicate, Query, Truth, Value, ascending, field,
+};
 use crate::write_fence::WriteFence;
 
 /// A row with a list and a rank.
@@ -36,9 +38,9 @@ impl Row for Task {
     }
 
     /// What is compared with a fraction only the table itself can tell.
-    fn test(&self, test: &Test) -> Truth {
+    fn meets(&self, test: &Condition) -> Truth {
         match &test.is {
-            Is::Compare(_, Value::Float(_)) => Truth::Undecided,
+            Operator::Compare(_, Value::Float(_)) => Truth::Undecided,
             is => is.test(&self.value(&test.field)),
         }
     }
@@ -82,12 +84,15 @@ impl Subscriber {
 fn subscribe(
     multiplexer: &Arc<Multiplexer<Task>>,
     predicate: &Predicate,
-) -> (Subscriber, Option<Load>) {
+) -> (Subscriber, Option<PendingRead>) {
     observe(multiplexer, Query { predicate: predicate.clone(), ..Query::all("tasks") })
 }
 
 /// Of an order that begins with the list only the table itself can tell it.
-fn observe(multiplexer: &Arc<Multiplexer<Task>>, query: Query) -> (Subscriber, Option<Load>) {
+fn observe(
+    multiplexer: &Arc<Multiplexer<Task>>,
+    query: Query,
+) -> (Subscriber, Option<PendingRead>) {
     let mailbox = Arc::new(Mailbox::new(1_000_000, 8, Arc::default()));
     let predicate = query.predicate.clone();
     let keys = predicate.equality_keys(&|_| true);
@@ -127,23 +132,23 @@ fn read(rows: &BTreeMap<u8, Task>, query: &Query) -> Vec<(u8, Task)> {
 
 fn begin_finish(
     multiplexer: &Multiplexer<Task>,
-    load: Load,
+    load: PendingRead,
     rows: &BTreeMap<u8, Task>,
     has_seen: impl Fn(u64) -> bool,
-) -> oneshot::Receiver<Option<Load>> {
+) -> oneshot::Receiver<Option<PendingRead>> {
     let rows = read(rows, &load.query).into_iter().take(load.rows_max().unwrap_or(usize::MAX));
     let rows = rows.map(|(key, row)| (id(key), row)).collect();
     let has_seen = |origin| matches!(origin, Origin::Transaction(number) if has_seen(number));
-    multiplexer.finish_load(load, rows, has_seen)
+    multiplexer.finish_read(load, rows, has_seen)
 }
 
 /// Ends a load that is published at once, or is void.
 fn finish(
     multiplexer: &Multiplexer<Task>,
-    load: Load,
+    load: PendingRead,
     rows: &BTreeMap<u8, Task>,
     has_seen: impl Fn(u64) -> bool,
-) -> Option<Load> {
+) -> Option<PendingRead> {
     let repeat = begin_finish(multiplexer, load, rows, has_seen);
     repeat.now_or_never().expect("published at once").ok().flatten()
 }
@@ -244,7 +249,7 @@ fn a_query_reads_again_after_changes_that_cannot_be_decided_here() {
 fn a_refused_load_fails_its_subscribers() {
     let multiplexer = Multiplexer::<Task>::new("tasks");
     let (mut subscriber, load) = subscribe(&multiplexer, &Predicate::All);
-    multiplexer.fail_load(&load.unwrap(), &ddp_core::DdpError::internal());
+    multiplexer.fail_read(&load.unwrap(), &ddp_core::DdpError::internal());
     assert!(matches!((&mut subscriber.ready).now_or_never(), Some(Ok(Err(_)))));
     assert!(multiplexer.is_idle());
     // The next one tries anew.

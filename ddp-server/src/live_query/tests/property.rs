@@ -72,7 +72,7 @@ fn check_age(subscribers: &[Subscriber]) -> Result<(), TestCaseError> {
         let query = &subscriber.query;
         let is_opaque = !query
             .predicate
-            .all_tests(&mut |test| !matches!(test.is, Is::Compare(_, Value::Float(_))));
+            .all_conditions(&mut |test| !matches!(test.is, Operator::Compare(_, Value::Float(_))));
         if is_opaque || query.sort.first().is_some_and(|key| &*key.field == "list") {
             continue;
         }
@@ -88,8 +88,8 @@ struct Run {
     multiplexer: Arc<Multiplexer<Task>>,
     history: Vec<BTreeMap<u8, Task>>,
     /// With the point at which they began.
-    loads: VecDeque<(Load, usize)>,
-    waiting: Vec<oneshot::Receiver<Option<Load>>>,
+    loads: VecDeque<(PendingRead, usize)>,
+    waiting: Vec<oneshot::Receiver<Option<PendingRead>>>,
     subscribers: Vec<Subscriber>,
 }
 
@@ -109,7 +109,7 @@ impl Run {
         &self.history[self.history.len() - 1]
     }
 
-    fn begin(&mut self, loads: impl IntoIterator<Item = Load>) {
+    fn begin(&mut self, loads: impl IntoIterator<Item = PendingRead>) {
         let point = self.history.len() - 1;
         self.loads.extend(loads.into_iter().map(|load| (load, point)));
     }

@@ -26,7 +26,7 @@ impl Table {
         table
     }
 
-    fn load(&mut self, load: Option<Load>) {
+    fn load(&mut self, load: Option<PendingRead>) {
         let mut next = load;
         while let Some(load) = next {
             self.reads += 1;

@@ -4,13 +4,13 @@
 //! the same frames by HTTP requests, between which the session waits in a store
 //! ([`Polling`]).
 
+mod config;
 mod form;
 mod frame;
 #[cfg(feature = "__fuzzing")]
 pub mod fuzzing;
 mod headers;
 mod mount;
-mod options;
 mod pages;
 mod path;
 mod polling;
@@ -23,7 +23,7 @@ mod store;
 mod websocket;
 mod wire;
 
-pub use self::options::Options;
+pub use self::config::SockJsConfig;
 pub(crate) use self::polling::Polling;
 pub use self::protocol::Protocol;
 pub(crate) use self::quote::quote;

@@ -14,11 +14,11 @@ use axum::http::request::Parts;
 use axum::response::Response;
 use serde::de::IgnoredAny;
 
+use super::config::SockJsConfig;
 use super::form;
 use super::frame::ClientFrame;
 use super::frame::close_text;
 use super::headers;
-use super::options::Options;
 use super::pages;
 use super::pages::Iframe;
 use super::path::Access;
@@ -40,7 +40,7 @@ const XHR_TYPES: [&str; 6] =
 /// A SockJS endpoint: its options, and its sessions that outlive their requests.
 #[derive(Debug)]
 pub(crate) struct Mount {
-    pub(crate) options: Options,
+    pub(crate) options: SockJsConfig,
     /// The largest body accepted, and how much may wait for the application.
     message_bytes_max: usize,
     iframe: Iframe,
@@ -48,7 +48,7 @@ pub(crate) struct Mount {
 }
 
 impl Mount {
-    pub(crate) fn new(options: Options, message_bytes_max: usize) -> Self {
+    pub(crate) fn new(options: SockJsConfig, message_bytes_max: usize) -> Self {
         let options = options.bounded();
         Self {
             message_bytes_max,
@@ -158,7 +158,7 @@ impl Mount {
         let body = match session.attach().await {
             Some(id) => {
                 let session = Arc::clone(&session);
-                let Options { response_bytes_max, heartbeat, .. } = self.options;
+                let SockJsConfig { response_bytes_max, heartbeat, .. } = self.options;
                 let receiver = Receiver::new(session, id, wire, response_bytes_max, heartbeat);
                 Body::from_stream(receiver)
             }

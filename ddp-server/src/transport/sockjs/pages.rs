@@ -7,8 +7,8 @@ use axum::http::StatusCode;
 use axum::http::header;
 use axum::response::Response;
 
+use super::config::SockJsConfig;
 use super::headers;
-use super::options::Options;
 
 /// The page of the iframe transports, before and after the URL of the client library. It must be
 /// exactly this by the SockJS protocol.
@@ -49,12 +49,12 @@ pub(super) fn text(status: StatusCode, body: &'static str) -> Response {
 }
 
 /// `GET /info`: what this server offers, and randomness for a client that has none.
-pub(super) fn info(options: &Options) -> Response {
+pub(super) fn info(options: &SockJsConfig) -> Response {
     let Ok(entropy) = getrandom::u32() else {
         tracing::error!("the system has no randomness to give");
         return text(StatusCode::INTERNAL_SERVER_ERROR, "");
     };
-    let Options { websocket, jsessionid, disable_cors, .. } = options;
+    let SockJsConfig { websocket, jsessionid, disable_cors, .. } = options;
     let origins = if *disable_cors { "" } else { r#""origins":["*:*"],"# };
     let body = format!(
         r#"{{"websocket":{websocket},{origins}"cookie_needed":{jsessionid},"entropy":{entropy}}}"#
@@ -121,7 +121,7 @@ mod tests {
     async fn info_is_fresh_and_uncached() {
         let mut entropies = Vec::new();
         for _ in 0..3 {
-            let response = info(&Options::default());
+            let response = info(&SockJsConfig::default());
             let cache = &response.headers()[header::CACHE_CONTROL];
             assert!(cache.to_str().is_ok_and(|cache| cache.contains("no-store")));
             let mut body: serde_json::Value =
@@ -139,11 +139,11 @@ mod tests {
 
     #[tokio::test]
     async fn info_tells_the_options() {
-        let options = Options {
+        let options = SockJsConfig {
             websocket: false,
             disable_cors: true,
             jsessionid: true,
-            ..Options::default()
+            ..SockJsConfig::default()
         };
         let mut body: serde_json::Value =
             serde_json::from_str(&body(info(&options)).await).expect("JSON");

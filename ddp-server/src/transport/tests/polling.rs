@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tower::ServiceExt;
 
 use super::*;
-use crate::transport::sockjs::Options;
+use crate::transport::sockjs::SockJsConfig;
 
 mod closed;
 
@@ -105,7 +105,7 @@ pub(crate) fn assert_passed(since: Instant, expected: Duration) {
 
 #[test]
 fn meteors_periods_are_the_default() {
-    let options = Options::default();
+    let options = SockJsConfig::default();
     assert_eq!((options.heartbeat, options.disconnect_delay), (HEARTBEAT, DISCONNECT_DELAY));
 }
 
@@ -213,7 +213,7 @@ async fn a_second_receiver_is_turned_away_and_the_first_goes_on() {
 }
 
 fn limited(response_bytes_max: usize) -> TransportConfig {
-    let sockjs = Options { response_bytes_max, ..Options::default() };
+    let sockjs = SockJsConfig { response_bytes_max, ..SockJsConfig::default() };
     TransportConfig { sockjs, ..TransportConfig::default() }
 }
 

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use axum::response::Html;
 use axum::routing::get;
 use ddp_examples::setting;
-use ddp_server::{Config, Server};
+use ddp_server::{Server, ServerConfig};
 use tokio::net::TcpListener;
 use tracing_subscriber::EnvFilter;
 
@@ -28,7 +28,7 @@ type AnyError = Box<dyn std::error::Error + Send + Sync>;
 #[tokio::main]
 async fn main() -> ExitCode {
     // Logs what went wrong: handlers that failed, arguments that did not fit, a lost database.
-    // RUST_LOG=debug tells of each connection and read besides.
+    // RUST_LOG=info tells of tables that change besides, debug of each connection too.
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into());
     tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -54,7 +54,7 @@ async fn run() -> Result<(), AnyError> {
 
     let store = Store::open().await?;
     let server = Server::builder()
-        .config(Config::from_env()?)
+        .config(ServerConfig::from_env()?)
         .publish("tasks", methods::all)
         .publish("tasks.byList", methods::by_list)
         .method("tasks.insert", methods::insert)

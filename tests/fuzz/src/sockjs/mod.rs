@@ -12,7 +12,7 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::http::{Request, Response, StatusCode};
 use ddp_server::fuzzing;
-use ddp_server::sockjs::Options;
+use ddp_server::sockjs::SockJsConfig;
 use http_body_util::BodyExt as _;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
@@ -110,7 +110,7 @@ impl World {
     /// A mount without sessions.
     #[must_use]
     pub fn new(setup: &Setup) -> Self {
-        let mut options = Options::default();
+        let mut options = SockJsConfig::default();
         options.sessions_max = [1, 2, 3, 1000][usize::from(setup.sessions_max % 4)];
         options.response_bytes_max =
             [1, 500, 5000, 100_000][usize::from(setup.response_bytes_max % 4)];

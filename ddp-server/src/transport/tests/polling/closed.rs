@@ -47,7 +47,7 @@ async fn a_closed_session_says_so_until_nobody_has_asked_for_the_delay() {
 
 #[tokio::test(start_paused = true)]
 async fn a_closed_session_counts_for_as_long_as_it_is_kept() {
-    let sockjs = Options { sessions_max: 1, ..Options::default() };
+    let sockjs = SockJsConfig { sessions_max: 1, ..SockJsConfig::default() };
     let (clients, mut transports) =
         endpoint(TransportConfig { sockjs, ..TransportConfig::default() });
     assert_eq!(clients.poll("a").await, "o\n");

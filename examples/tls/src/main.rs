@@ -4,7 +4,7 @@
 //! ```sh
 //! openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=localhost \
 //!     -addext subjectAltName=DNS:localhost -keyout key.pem -out cert.pem
-//! CERT=cert.pem KEY=key.pem cargo run --bin tls
+//! CERT=cert.pem KEY=key.pem cargo run --package ddp-example-tls
 //! ```
 
 use std::net::SocketAddr;

@@ -12,7 +12,7 @@ const PERIOD_MIN: Duration = Duration::from_millis(1);
 /// any, else those of sockjs-node 0.3.24.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Options {
+pub struct SockJsConfig {
     /// How often an idle client gets an `h` frame; 45 s as in Meteor, whose clients give up after
     /// 100 s.
     pub heartbeat: Duration,
@@ -40,7 +40,7 @@ pub struct Options {
     pub jsessionid: bool,
 }
 
-impl Default for Options {
+impl Default for SockJsConfig {
     fn default() -> Self {
         Self {
             heartbeat: Duration::from_secs(45),
@@ -56,7 +56,7 @@ impl Default for Options {
     }
 }
 
-impl Options {
+impl SockJsConfig {
     /// Brings the periods into the range in which a clock can work.
     pub(crate) fn bounded(mut self) -> Self {
         for period in [&mut self.heartbeat, &mut self.disconnect_delay] {

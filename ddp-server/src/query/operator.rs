@@ -45,7 +45,7 @@ impl Comparison {
 
 /// What a field is asked.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Is {
+pub enum Operator {
     /// Whether it is NULL.
     Null,
     /// How it compares with a constant.
@@ -64,7 +64,7 @@ pub enum Is {
     Overlaps(Vec<Value>),
 }
 
-impl Is {
+impl Operator {
     /// The answer for a value that compares as [`Value`] says.
     ///
     /// Values of different kinds are not equal, and none of them is greater: that is unknown, as is
@@ -151,11 +151,11 @@ fn text(value: &Value, holds: impl FnOnce(&str) -> bool) -> Truth {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Predicate, Test, field};
+    use super::super::{Condition, Predicate, field};
     use super::*;
 
     fn answer(predicate: Predicate, value: &Value) -> Truth {
-        predicate.evaluate(&|Test { is, .. }| is.test(value))
+        predicate.evaluate(&|Condition { is, .. }| is.test(value))
     }
 
     #[test]

@@ -4,14 +4,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use ddp_tests::Client;
+use ddp_tests::program::Program;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
-
-use crate::process::Example;
 
 /// A folder that is removed when the test ends.
 struct Folder(PathBuf);
@@ -37,7 +36,7 @@ async fn tls_serves_websockets_and_sockjs() {
     let certificate = write("cert.pem", certified.cert.pem());
     let key = write("key.pem", certified.signing_key.serialize_pem());
     let variables = [("CERT", certificate.as_str()), ("KEY", &key)];
-    let mut example = Example::start(env!("CARGO_BIN_EXE_tls"), &variables);
+    let mut example = Program::start(env!("CARGO_BIN_EXE_tls"), &variables);
     let address = example.address();
 
     let mut roots = RootCertStore::empty();
@@ -63,4 +62,11 @@ async fn tls_serves_websockets_and_sockjs() {
     let mut answer = String::new();
     socket.read_to_string(&mut answer).await.unwrap();
     assert!(answer.contains("\"websocket\":true"), "{answer}");
+}
+
+#[test]
+fn without_a_certificate_it_says_which_file_it_wants() {
+    let variables = [("CERT", "/nonexistent.pem")];
+    let said = Program::start(env!("CARGO_BIN_EXE_tls"), &variables).refuses();
+    assert!(said.contains("CERT=/nonexistent.pem"), "{said}");
 }

@@ -1,73 +1,91 @@
-//! An example as its user starts it.
+//! A server as its user starts it.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 /// How long something that must happen may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A running example, killed at the end of the test.
-pub(crate) struct Example {
+/// A running program, killed when dropped.
+#[derive(Debug)]
+pub struct Program {
     child: Child,
     stdout: Lines,
     stderr: Lines,
 }
 
 /// What a process prints, line by line, as it comes.
+#[derive(Debug)]
 struct Lines {
     receiver: Receiver<String>,
     seen: Vec<String>,
 }
 
-impl Example {
-    /// Starts a program of this package on a free port.
-    pub(crate) fn start(program: &str, variables: &[(&str, &str)]) -> Self {
+impl Program {
+    /// Starts a program on a free port, with these variables in its environment.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    pub fn start(program: &str, variables: &[(&str, &str)]) -> Self {
         let mut command = Command::new(program);
         for variable in ["BIND", "DATABASE_URL", "HTTP_FORWARDED_COUNT", "RUST_LOG"] {
             command.env_remove(variable);
         }
         command.env("PORT", "0").env("NO_COLOR", "1").envs(variables.iter().copied());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let stdout = Lines::of(child.stdout.take().unwrap());
-        let stderr = Lines::of(child.stderr.take().unwrap());
+        let mut child = command.spawn().expect("the program is there");
+        let stdout = Lines::of(child.stdout.take().expect("its output is a pipe"));
+        let stderr = Lines::of(child.stderr.take().expect("its log is a pipe"));
         Self { child, stdout, stderr }
     }
 
     /// Waits for the line that tells the address; the next one if it has been called before.
-    pub(crate) fn address(&mut self) -> SocketAddr {
+    ///
+    /// # Panics
+    /// If the program ends, or does not listen in time.
+    pub fn address(&mut self) -> SocketAddr {
         let line = self.stdout.next(|line| line.starts_with("listening on "));
         line.unwrap_or_else(|| panic!("it does not listen: {:?}", self.stderr.rest()))
             .trim_start_matches("listening on ")
             .parse()
-            .unwrap()
+            .expect("an address")
     }
 
     /// Waits for a line with this text on the standard output.
-    pub(crate) fn prints(&mut self, text: &str) {
+    ///
+    /// # Panics
+    /// If it does not come.
+    pub fn prints(&mut self, text: &str) {
         let line = self.stdout.next(|line| line.contains(text));
         assert!(line.is_some(), "{text:?} is not printed: {:?}", self.stdout.seen);
     }
 
     /// Waits for a line with these texts in the log.
-    pub(crate) fn logs(&mut self, texts: &[&str]) {
+    ///
+    /// # Panics
+    /// If it does not come.
+    pub fn logs(&mut self, texts: &[&str]) {
         let line = self.stderr.next(|line| texts.iter().all(|text| line.contains(text)));
         assert!(line.is_some(), "{texts:?} is not logged: {:?}", self.stderr.seen);
     }
 
-    /// Waits for the end of an example that must refuse to run, for what it says.
-    pub(crate) fn refuses(mut self) -> String {
+    /// Waits for the end of a program that must refuse to run; the answer is what it says.
+    ///
+    /// # Panics
+    /// If it ends well.
+    #[must_use]
+    pub fn refuses(mut self) -> String {
         let said = self.stderr.rest().join("\n");
-        let status: ExitStatus = self.child.wait().unwrap();
+        let status = self.child.wait().expect("it can be waited for");
         assert!(!status.success(), "it ended well: {said}");
         said
     }
 }
 
-impl Drop for Example {
+impl Drop for Program {
     fn drop(&mut self) {
         // It may have ended by itself.
         let _ = self.child.kill();
@@ -107,17 +125,21 @@ impl Lines {
     }
 }
 
-/// An HTTP request to its end, with its answer.
-pub(crate) fn http(address: SocketAddr, method: &str, path: &str, body: &str) -> String {
-    let mut socket = TcpStream::connect(address).unwrap();
+/// Makes an HTTP request; the answer is all that came, with status and headers.
+///
+/// # Panics
+/// If the server does not answer.
+#[must_use]
+pub fn http(address: SocketAddr, method: &str, path: &str, body: &str) -> String {
+    let mut socket = TcpStream::connect(address).expect("the server listens");
     let length = body.len();
     write!(
         socket,
         "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
          Content-Length: {length}\r\n\r\n{body}"
     )
-    .unwrap();
+    .expect("the server reads");
     let mut answer = String::new();
-    socket.read_to_string(&mut answer).unwrap();
+    socket.read_to_string(&mut answer).expect("an answer in UTF-8");
     answer
 }

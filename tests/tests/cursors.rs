@@ -1,0 +1,168 @@
+//! Cursors that the server itself reads and follows, over both feeds.
+
+use std::time::Duration;
+
+use ddp_postgres::{Db, Feed, Table};
+use ddp_server::live_query::{Changes, Observed};
+use ddp_server::query::descending;
+use ddp_server::{Collection, Error, Server, State, WriteFence, field};
+use ddp_tests::database;
+use ddp_tests::peer::{Peer, serve};
+use serde::Deserialize;
+use serde_json::json;
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+struct Task {
+    #[serde(rename = "_id")]
+    id: String,
+    rank: u32,
+}
+
+const TASKS: Collection<Task> = Collection::new("tasks");
+
+const SETUP: &str = "
+    CREATE TABLE tasks (id text PRIMARY KEY, rank int, text text);
+    INSERT INTO tasks SELECT 't' || n, n, 'task ' || n FROM generate_series(1, 10) AS n;
+";
+
+async fn connect(test: &str, feed: Feed) -> (String, Db) {
+    let name = database::name(test, feed);
+    let url = database::create_database(&name, SETUP);
+    let table = Table::new("tasks");
+    (name, Db::builder(url).feed(feed).table(table).connect().await.unwrap())
+}
+
+fn ids(tasks: &[Task]) -> Vec<&str> {
+    tasks.iter().map(|task| task.id.as_str()).collect()
+}
+
+async fn next(changes: &mut Changes<Task>) -> Observed<Task> {
+    let next = tokio::time::timeout(Duration::from_secs(20), changes.next()).await;
+    next.expect("a change in time").expect("it goes on").unwrap()
+}
+
+async fn a_cursor_is_read_once_in_its_order(feed: Feed) {
+    let (_, db) = connect("cursors_fetch", feed).await;
+    let few = db.find(&TASKS).filter(field("rank").gt(2)).sort([descending("rank")]);
+    let all = few.fetch().await.unwrap();
+    assert_eq!(ids(&all), ["t10", "t9", "t8", "t7", "t6", "t5", "t4", "t3"]);
+    assert_eq!(ids(&few.clone().skip(1).limit(2).fetch().await.unwrap()), ["t9", "t8"]);
+    assert_eq!(few.clone().limit(0).fetch().await.unwrap(), []);
+    let loads = db.stats().loads;
+    assert_eq!(loads, 0, "no live query was made for it");
+    assert!(db.find(&TASKS).filter(field("rank").eq("x")).fetch().await.is_err());
+    let unknown = Collection::<Task>::new("unknown");
+    assert!(db.find(&unknown).fetch().await.is_err());
+}
+
+async fn what_was_committed_is_read_however_far_the_feed_is(feed: Feed) {
+    let (_, db) = connect("cursors_own_writes", feed).await;
+    for number in 0..50_u32 {
+        let transaction = db.begin(&WriteFence::detached()).await.unwrap();
+        let id = format!("new{number}");
+        transaction.execute("INSERT INTO tasks VALUES ($1, 99)", &[&id]).await.unwrap();
+        transaction.commit().await.unwrap();
+        let new = db.find(&TASKS).filter(field("_id").eq(id.as_str())).fetch().await.unwrap();
+        assert_eq!(new, [Task { id, rank: 99 }]);
+    }
+}
+
+async fn a_table_that_was_altered_is_read_as_it_is(feed: Feed) {
+    let name = database::name("cursors_altered", feed);
+    let url = database::create_database(&name, SETUP);
+    let hour = Duration::from_secs(3600);
+    let builder = Db::builder(url).feed(feed).table(Table::new("tasks")).check_every(hour);
+    let db = builder.connect().await.unwrap();
+    assert_eq!(db.find(&TASKS).fetch().await.unwrap().len(), 10);
+    database::psql(&name, "ALTER TABLE tasks DROP COLUMN text, ADD COLUMN done boolean");
+    assert_eq!(db.find(&TASKS).fetch().await.unwrap().len(), 10, "nobody had noticed yet");
+    database::psql(&name, "DROP TABLE tasks");
+    assert_eq!(db.find(&TASKS).fetch().await.unwrap(), [], "as for subscribers");
+}
+
+async fn the_server_follows_a_query_through_the_loss_of_its_feed(feed: Feed) {
+    let (name, db) = connect("cursors_observe", feed).await;
+    let mut changes = db.find(&TASKS).filter(field("rank").lte(2)).observe().await.unwrap();
+    assert_eq!(changes.count(), 2);
+    for _ in 0..2 {
+        assert!(matches!(next(&mut changes).await, Observed::Added { .. }));
+    }
+    database::psql(&name, "UPDATE tasks SET rank = 0 WHERE id = 't1'");
+    let change = next(&mut changes).await;
+    let is_rank = |task: &Task, rank| task.rank == rank;
+    let Observed::Changed { document, old_document, .. } = change else { panic!("{change:?}") };
+    assert!(is_rank(&document, 0) && is_rank(&old_document, 1));
+    // What happens while the feed is away comes as the difference.
+    database::psql(
+        &name,
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+         WHERE datname = current_database() AND application_name LIKE '% feed'",
+    );
+    database::psql(&name, "DELETE FROM tasks WHERE id = 't2'");
+    let change = next(&mut changes).await;
+    assert!(matches!(&change, Observed::Removed { old_document, .. } if old_document.id == "t2"));
+    assert_eq!(changes.count(), 1);
+    // Of a table that can't be followed any more the stream says so, and ends.
+    database::psql(&name, "ALTER TABLE tasks RENAME COLUMN rank TO place");
+    let over = tokio::time::timeout(Duration::from_secs(20), changes.next()).await;
+    assert!(over.expect("in time").expect("an error").is_err());
+    assert!(changes.next().await.is_none());
+}
+
+async fn what_is_published_once_is_sent_and_not_observed(feed: Feed) {
+    let (name, db) = connect("cursors_once", feed).await;
+    let server = Server::builder()
+        .publish("once", async |State(db): State<Db>| {
+            db.find(&TASKS).filter(field("rank").lte(2)).once()
+        })
+        .publish("live", async |State(db): State<Db>| db.find(&TASKS).filter(field("rank").eq(3)))
+        .method("touch", async |State(db): State<Db>, fence: WriteFence| {
+            let transaction = db.begin(&fence).await?;
+            transaction.execute("UPDATE tasks SET text = 'new' WHERE rank <= 3", &[]).await?;
+            transaction.commit().await?;
+            Ok::<_, Error>(())
+        })
+        .with_state(db.clone());
+    let mut peer = Peer::connect(serve(&server).await).await;
+    peer.sub("once", "once", json!([])).await;
+    for id in ["t1", "t2"] {
+        let added = peer.recv().await;
+        assert_eq!((&added["msg"], &added["id"]), (&json!("added"), &json!(id)));
+    }
+    peer.expect([json!({"msg": "ready", "subs": ["once"]})]).await;
+    assert_eq!(db.stats().loads, 0, "nothing is observed");
+    // A live document changes, and those that were sent once do not.
+    peer.sub("live", "live", json!([])).await;
+    assert_eq!(peer.recv().await["id"], "t3");
+    peer.expect([json!({"msg": "ready", "subs": ["live"]})]).await;
+    peer.method("m", "touch", json!([])).await;
+    let mut changed = Vec::new();
+    let mut is_updated = false;
+    while !is_updated {
+        let message = peer.recv().await;
+        is_updated = message["msg"] == "updated";
+        if message["msg"] == "changed" {
+            changed.push(message["id"].clone());
+        }
+    }
+    assert_eq!(changed, [json!("t3")]);
+    // They go with their subscription.
+    peer.send(json!({"msg": "unsub", "id": "once"})).await;
+    let mut removed = Vec::new();
+    while removed.len() < 2 {
+        let message = peer.recv().await;
+        if message["msg"] == "removed" {
+            removed.push(message["id"].clone());
+        }
+    }
+    assert_eq!(removed, [json!("t1"), json!("t2")]);
+    assert_eq!(database::psql(&name, "SELECT count(*) FROM tasks").trim(), "10");
+}
+
+ddp_tests::over_both_feeds!(
+    a_cursor_is_read_once_in_its_order,
+    what_was_committed_is_read_however_far_the_feed_is,
+    a_table_that_was_altered_is_read_as_it_is,
+    the_server_follows_a_query_through_the_loss_of_its_feed,
+    what_is_published_once_is_sent_and_not_observed,
+);
