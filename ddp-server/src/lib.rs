@@ -45,6 +45,10 @@
 //! - `sockjs`: the routes at `/sockjs` for Meteor's own clients, and the module `sockjs`.
 //! - `compression`: permessage-deflate for WebSocket messages, by zlib-rs.
 //!
+//! Off by default:
+//!
+//! - `schema`: the types of handlers as JSON Schemas, by `schemars`; the module `schema`.
+//!
 //! For `[dev-dependencies]` there is:
 //!
 //! - `testing`: the module `testing`, a client for tests of publications and methods that needs no

@@ -44,8 +44,9 @@
 //! );
 //! ```
 //!
-//! Derive [`JsonSchema`](schemars::JsonSchema) with version 1 of the crate `schemars`. A field whose
-//! type has no schema can be given that of another one, `#[schemars(with = "String")]`.
+//! Derive [`JsonSchema`](schemars::JsonSchema) with version 1 of the crate `schemars`. The types
+//! of EJSON, such as `Date`, have schemas; a field whose type has none can be given that of another
+//! one, `#[schemars(with = "String")]`.
 //!
 //! A handler that is registered without [`typed`] works as well; its types are then not known.
 //! Rust can't ask a type whether it implements a trait and go on if it does not, which is why this
