@@ -138,7 +138,11 @@ impl<S: Clone + Send + Sync + 'static, B> ServerBuilder<S, B> {
         }
     }
 
-    /// Adds a plugin. What it defines has its own state.
+    /// Adds a plugin. What it defines has its own state, and replaces what was defined before under
+    /// the same name.
+    ///
+    /// # Panics
+    /// If it has a route that is there already: see [`routes`](Self::routes).
     #[must_use]
     pub fn plugin<P: Plugin>(mut self, plugin: P) -> Self {
         let Plugged(plugged) = plugin.define(PluginBuilder::empty());
@@ -270,10 +274,12 @@ impl<S: Clone + Send + Sync + 'static, B> ServerBuilder<S, B> {
         self
     }
 
-    /// Adds routes that are served beside `/websocket` and `/sockjs`.
+    /// Adds routes that are served beside `/websocket` and `/sockjs`. One below `/sockjs` takes the
+    /// place of SockJS's at its path.
     ///
     /// # Panics
-    /// If a route is there already, as with axum's [`Router::merge`].
+    /// If a route is there already, as with axum's [`Router::merge`], or a second fallback. That of
+    /// `/websocket` is noticed by [`Server::router`].
     #[must_use]
     pub fn routes(mut self, routes: Router) -> Self {
         self.routes = self.routes.merge(routes);

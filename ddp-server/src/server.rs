@@ -51,9 +51,12 @@ impl Server {
         Arc::clone(&self.registry) as _
     }
 
-    /// The server's routes, `/websocket`, `/sockjs/…` and those of its plugins, to be merged into an application's own
-    /// router. Serve that with `into_make_service_with_connect_info::<SocketAddr>()`, or the
-    /// clients' addresses are unknown.
+    /// The server's routes, `/websocket`, `/sockjs/…` and those of its plugins, to be merged into an
+    /// application's own router. Serve that with
+    /// `into_make_service_with_connect_info::<SocketAddr>()`, or the clients' addresses are unknown.
+    ///
+    /// # Panics
+    /// If a plugin or [`ServerBuilder::routes`] has a route for GET at `/websocket`.
     pub fn router(&self) -> Router {
         let registry = Arc::clone(&self.registry);
         let others = registry.routes.clone();
@@ -222,5 +225,19 @@ impl fmt::Debug for Server {
         f.debug_struct("Server")
             .field("connections", &self.connection_count())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+
+    use super::*;
+
+    #[test]
+    #[should_panic(expected = "/websocket")]
+    fn no_route_takes_the_place_of_the_websocket() {
+        let routes = Router::new().route("/websocket", get(async || "mine"));
+        let _ = Server::builder().routes(routes).build().router();
     }
 }

@@ -134,8 +134,11 @@ impl<T: DeserializeOwned> Changes<T> {
             self.inbox.waker.register(cx.waker());
             let mut state = self.inbox.state.lock();
             if std::mem::take(&mut state.is_lagging) {
-                self.told = self.shown.diff(&state.newest).into();
-                self.shown = state.newest.clone();
+                let newest = state.newest.clone();
+                // Of many documents this takes its time, in which the source may have more to say.
+                drop(state);
+                self.told = self.shown.diff(&newest).into();
+                self.shown = newest;
             } else if let Some(step) = state.steps.pop_front() {
                 state.bytes -= bytes(&step);
                 self.told.extend(step.changes().iter().cloned());

@@ -86,6 +86,9 @@ impl<T> Cursor<T> {
     /// of a field that both have, the value of the one that began first counts, and that one may be
     /// old.
     ///
+    /// A source that is out of reach is not waited for, as it is for live documents: the subscription
+    /// ends with an error.
+    ///
     /// ```
     /// use ddp_server::{Cursor, MemoryCollection, State};
     ///
@@ -111,7 +114,9 @@ impl<T> Cursor<T> {
 
 impl<T: DeserializeOwned> Cursor<T> {
     /// Reads the documents once, on the server, in the cursor's order: Meteor's `fetchAsync`. What was
-    /// committed before the call is there; a method sees its own writes.
+    /// committed before the call is there, and so a method sees what it has written, once that is
+    /// committed. A transaction that is still open is not part of the read, which takes a connection
+    /// of its own.
     ///
     /// ```
     /// use ddp_server::query::descending;
