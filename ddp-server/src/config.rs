@@ -12,6 +12,18 @@ pub use crate::transport::Compression;
 use crate::transport::TransportConfig;
 
 /// Limits and timeouts of a server.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use ddp_server::{Server, ServerConfig};
+///
+/// let mut config = ServerConfig::default();
+/// config.message_bytes_max = 64 * 1024;
+/// config.write_timeout = Duration::from_secs(10);
+/// let server = Server::builder::<()>().config(config).build();
+/// # let _ = server;
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ServerConfig {

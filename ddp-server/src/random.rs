@@ -1,4 +1,10 @@
 //! Randomness from the operating system, in Meteor's forms.
+//!
+//! ```
+//! let id = ddp_server::random::id();
+//! assert_eq!(id.len(), 17);
+//! assert_ne!(id, ddp_server::random::id());
+//! ```
 
 use ddp_core::random::{ID_LEN, RandomStream, SEED_LEN, id_from_entropy};
 

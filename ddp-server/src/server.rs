@@ -26,6 +26,29 @@ use crate::stats::Stats;
 use crate::transport::routes;
 
 /// A DDP server. Cheap to clone: clones are the same server.
+///
+/// ```
+/// use ddp_server::extract::Params;
+/// use ddp_server::{Error, Server};
+///
+/// async fn add(Params((a, b)): Params<(i64, i64)>) -> Result<i64, Error> {
+///     Ok(a + b)
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Error> {
+/// let server = Server::builder().method("add", add).build();
+///
+/// // Clients connect to its routes, beside the application's own.
+/// let app = axum::Router::new().merge(server.router());
+/// # let _: axum::Router = app;
+///
+/// // The program can call its methods, too.
+/// assert_eq!(server.call::<i64>("add", (40, 2)).await?, 42);
+/// assert_eq!(server.describe()["methods"]["add"]["params"].as_array().map(Vec::len), Some(2));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Server {
     registry: Arc<Registry>,

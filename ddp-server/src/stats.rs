@@ -3,6 +3,14 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How often what has happened to a server's sessions since it began. Counters only rise.
+///
+/// ```
+/// use ddp_server::Server;
+///
+/// let server = Server::builder::<()>().build();
+/// let stats = server.stats();
+/// assert_eq!((stats.connections_opened, stats.lags), (0, 0));
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {

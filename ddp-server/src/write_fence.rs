@@ -9,6 +9,29 @@ use parking_lot::Mutex;
 /// Delays a method's `updated` until its writes have been sent to the client, as Meteor's
 /// `WriteFence` does. Methods get it as an argument and hand it to the data source that they write
 /// to; a write that does not know the fence is not waited for. Cheap to clone.
+///
+/// A data source of one's own begins a write and ends it once its observers have the change:
+///
+/// ```
+/// use ddp_server::{Error, Server, WriteFence};
+///
+/// async fn save(fence: WriteFence) -> Result<(), Error> {
+///     let write = fence.begin_write();
+///     tokio::spawn(async move {
+///         // Hand the change to the observers here.
+///         drop(write);
+///     });
+///     // The client has the result now, and `updated` when the write is over.
+///     Ok(())
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Error> {
+/// let server = Server::builder().method("save", save).build();
+/// server.call::<()>("save", ()).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct WriteFence(Arc<Inner>);
 

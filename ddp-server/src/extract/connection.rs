@@ -15,6 +15,19 @@ use crate::transport::open::ConnectionInfo;
 ///
 /// A method that the server called by itself has none: there `Option<Connection>` is `None`, and
 /// `Connection` is an error.
+///
+/// ```
+/// use ddp_server::Server;
+///
+/// let server = Server::builder::<()>()
+///     .on_connection(|connection| {
+///         println!("{} from {:?}", connection.id(), connection.client_address());
+///         let id = connection.id().to_owned();
+///         connection.on_close(move || println!("{id} is gone"));
+///     })
+///     .build();
+/// # let _ = server;
+/// ```
 #[derive(Clone)]
 pub struct Connection(Arc<Inner>);
 

@@ -22,6 +22,28 @@ use crate::random;
 use crate::write_fence::WriteFence;
 
 /// A method's invocation, Meteor's `this` in a method. Cheap to clone.
+///
+/// ```
+/// use ddp_server::extract::{Invocation, Params};
+/// use ddp_server::{Error, Server};
+///
+/// async fn add(Params((a, b)): Params<(i64, i64)>) -> Result<i64, Error> {
+///     Ok(a + b)
+/// }
+///
+/// async fn double(invocation: Invocation, Params((number,)): Params<(i64,)>) -> Result<i64, Error> {
+///     // Let the client's next messages begin while this one works.
+///     invocation.unblock();
+///     invocation.call("add", (number, number)).await
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Error> {
+/// let server = Server::builder().method("add", add).method("double", double).build();
+/// assert_eq!(server.call::<i64>("double", (21,)).await?, 42);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Invocation(Arc<Inner>);
 

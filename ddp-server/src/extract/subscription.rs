@@ -27,6 +27,37 @@ use crate::live_query::sink::Sink;
 /// it is [`ready`](Self::ready). Its function may run for as long as the subscription lives:
 /// `unsub`, disconnection and a change of the user drop it at its next `await`. The documents stay
 /// when it returns, until the subscription ends; what is done to an ended one has no effect.
+///
+/// ```
+/// use ddp_server::extract::Subscription;
+/// use ddp_server::{Collection, Error, Server};
+///
+/// #[derive(serde::Serialize, serde::Deserialize)]
+/// struct Load {
+///     percent: u8,
+/// }
+/// const LOAD: Collection<Load> = Collection::new("load");
+///
+/// async fn load(subscription: Subscription) -> Result<(), Error> {
+///     subscription.added(&LOAD, "cpu", &Load { percent: 12 })?;
+///     subscription.ready();
+///     subscription.changed(&LOAD, "cpu", [("percent", Some(34))])
+/// }
+///
+/// # #[cfg(not(feature = "testing"))]
+/// # fn main() {}
+/// # #[cfg(feature = "testing")]
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Error> {
+/// use ddp_server::testing::Client;
+///
+/// let server = Server::builder().publish("load", load).build();
+/// let client = Client::connect(&server).await;
+/// client.subscribe("load", ()).await?;
+/// client.wait_until(|client| client.documents(&LOAD)[0].percent == 34).await;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Subscription(Arc<Inner>);
 

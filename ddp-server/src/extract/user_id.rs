@@ -12,6 +12,37 @@ use std::sync::Arc;
 ///
 /// A method's argument is the user at its start, a publication's the one that it runs for: when the
 /// user changes, publications run anew.
+///
+/// ```
+/// use ddp_server::extract::{Invocation, Params, UserId};
+/// use ddp_server::{Error, Server};
+///
+/// async fn login(invocation: Invocation, Params((token,)): Params<(String,)>) -> Result<(), Error> {
+///     // An application looks the token up.
+///     if token != "secret" {
+///         return Err(Error::client(403, "Unknown token"));
+///     }
+///     invocation.set_user_id(Some("ada")).await
+/// }
+///
+/// # #[cfg(not(feature = "testing"))]
+/// # fn main() {}
+/// # #[cfg(feature = "testing")]
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Error> {
+/// use ddp_server::testing::Client;
+///
+/// let server = Server::builder()
+///     .method("login", login)
+///     .method("whoAmI", async |user: UserId| Ok::<_, Error>(user.to_string()))
+///     .build();
+/// let client = Client::connect(&server).await;
+/// assert!(client.call::<String>("whoAmI", ()).await.is_err());
+/// client.call::<()>("login", ("secret",)).await?;
+/// assert_eq!(client.call::<String>("whoAmI", ()).await?, "ada");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UserId(Arc<str>);
 

@@ -62,6 +62,18 @@ pub enum Observed<T> {
 /// source told. What was told always adds up to what the query gives.
 ///
 /// The query is observed until this is dropped.
+///
+/// ```
+/// use ddp_server::{Collection, Error, MemoryCollection};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Error> {
+/// let visits = MemoryCollection::new(&Collection::<()>::new("visits"));
+/// let changes = visits.find().observe().await?;
+/// assert_eq!(changes.count(), 0);
+/// # Ok(())
+/// # }
+/// ```
 pub struct Changes<T> {
     inbox: Arc<Inbox>,
     /// What has been told, with what is `told` next.

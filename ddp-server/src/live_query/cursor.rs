@@ -16,12 +16,42 @@ use crate::query::{Predicate, Query, SortKey};
 
 /// A query on a collection of a data source, not yet run. A publication that returns it publishes
 /// its documents live, as a publish function that returns a cursor does in Meteor.
+///
+/// ```
+/// use ddp_server::query::descending;
+/// use ddp_server::{Cursor, MemoryCollection, State, field};
+///
+/// # #[derive(serde::Serialize, serde::Deserialize)]
+/// # struct Task { done: bool }
+/// async fn newest_open(State(tasks): State<MemoryCollection<Task>>) -> Cursor<Task> {
+///     tasks
+///         .find()
+///         .filter(field("done").eq(false))
+///         .sort([descending("createdAt")])
+///         .limit(20)
+///         .fields(["text", "createdAt"])
+/// }
+/// # let _ = newest_open;
+/// ```
 pub struct Cursor<T> {
     inner: AnyCursor,
     documents: PhantomData<fn() -> T>,
 }
 
 /// A [`Cursor`] that forgot the type of its documents, to be returned along with others.
+///
+/// ```
+/// use ddp_server::{AnyCursor, MemoryCollection};
+///
+/// # #[derive(serde::Serialize, serde::Deserialize)]
+/// # struct List { name: String }
+/// # #[derive(serde::Serialize, serde::Deserialize)]
+/// # struct Task { text: String }
+/// fn everything(lists: &MemoryCollection<List>, tasks: &MemoryCollection<Task>) -> Vec<AnyCursor> {
+///     vec![lists.find().into(), tasks.find().into()]
+/// }
+/// # let _ = everything;
+/// ```
 #[derive(Clone)]
 pub struct AnyCursor {
     pub(crate) source: Arc<dyn DataSource>,

@@ -1,5 +1,30 @@
 //! Live queries: one initial read, then one computation per change, however many subscribers.
 //!
+//! ```
+//! use ddp_server::live_query::Observed;
+//! use ddp_server::{Collection, Error, MemoryCollection, field};
+//!
+//! #[derive(serde::Serialize, serde::Deserialize)]
+//! struct Task {
+//!     text: String,
+//!     done: bool,
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Error> {
+//! let tasks = MemoryCollection::new(&Collection::<Task>::new("tasks"));
+//! let mut open = tasks.find().filter(field("done").eq(false)).observe().await?;
+//!
+//! let id = tasks.insert(&Task { text: "Water the plants".to_owned(), done: false })?;
+//! assert!(matches!(open.next().await, Some(Ok(Observed::Added { .. }))));
+//!
+//! // A task that is done no longer matches, so it leaves the query.
+//! tasks.update(&id, |task| task.done = true)?;
+//! assert!(matches!(open.next().await, Some(Ok(Observed::Removed { .. }))));
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! A data source implements [`DataSource`] and keeps one [`Multiplexer`] for each collection. It hands
 //! every [`Batch`] of changes to the multiplexer, which finds the live queries concerned by its
 //! router, brings each to its next [`Snapshot`](ddp_core::Snapshot) and gives the

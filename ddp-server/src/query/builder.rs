@@ -18,6 +18,15 @@ pub struct Field(FieldName);
 ///
 /// Within objects, values of another kind than a constant are not equal to it, and neither less nor
 /// greater: that is unknown as it is for NULL. Text is ordered by code points there.
+///
+/// ```
+/// use ddp_server::field;
+///
+/// let grown_up = field("profile.age").gte(18);
+/// let mine = field("owner").eq("ada").or(field("sharedWith").contains("ada"));
+/// let recent = field("status").is_in(["open", "waiting"]).and(field("title").ilike("%plant%"));
+/// # let _ = (grown_up, mine, recent);
+/// ```
 #[must_use]
 pub fn field(name: &str) -> Field {
     Field(name.into())

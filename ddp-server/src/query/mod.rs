@@ -1,4 +1,31 @@
 //! What a live query asks for: a collection, a predicate, a projection.
+//!
+//! An application narrows a [`Cursor`](crate::Cursor), and a data source sees the query that results:
+//!
+//! ```
+//! use ddp_server::query::{descending, field};
+//! use ddp_server::{Collection, Error, MemoryCollection};
+//!
+//! #[derive(serde::Serialize, serde::Deserialize)]
+//! struct Task {
+//!     text: String,
+//!     priority: u8,
+//!     tags: Vec<String>,
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Error> {
+//! let tasks = MemoryCollection::new(&Collection::<Task>::new("tasks"));
+//! for (text, priority, tag) in [("sleep", 1, "home"), ("eat", 2, "home"), ("code", 3, "work")] {
+//!     tasks.insert(&Task { text: text.to_owned(), priority, tags: vec![tag.to_owned()] })?;
+//! }
+//! let at_home = field("tags").contains("home").and(field("text").like("%ee%").not());
+//! let cursor = tasks.find().filter(at_home).sort([descending("priority")]).limit(10);
+//! assert_eq!(cursor.query().limit, Some(10));
+//! assert_eq!(cursor.fetch().await?[0].text, "eat");
+//! # Ok(())
+//! # }
+//! ```
 
 mod builder;
 mod decimal;
@@ -23,6 +50,16 @@ use std::sync::Arc;
 use ddp_core::{CollectionName, FieldName};
 
 /// A query on one collection, independent of the data source. Equal queries share one live query.
+///
+/// ```
+/// use ddp_server::query::{Query, field};
+///
+/// let mut open = Query::all("tasks");
+/// open.predicate = field("done").eq(false);
+/// assert!(!open.has_window());
+/// open.limit = Some(20);
+/// assert!(open.has_window());
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Query {
     /// The collection.

@@ -42,6 +42,14 @@ pub fn ascending(field: &str) -> SortKey {
 }
 
 /// By this field, the greatest first and NULL before that, as in SQL.
+///
+/// ```
+/// use ddp_server::query::{ascending, descending};
+///
+/// // The newest first, tasks without a date last, and ties by title.
+/// let order = [descending("createdAt").nulls_last(), ascending("title")];
+/// # let _ = order;
+/// ```
 #[must_use]
 pub fn descending(field: &str) -> SortKey {
     SortKey { field: field.into(), direction: Direction::Descending, nulls: Nulls::First }

@@ -35,6 +35,19 @@ const COUNTERS_MAX: usize = 1_000_000;
 pub struct RuleId(u64);
 
 /// The rules of a server. Rules can be added and removed while it runs.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use ddp_server::Server;
+/// use ddp_server::rate_limit::Rule;
+///
+/// let server = Server::builder::<()>().build();
+/// let limiter = server.rate_limiter();
+/// let maintenance = limiter.add_rule(Rule::new(0, Duration::from_secs(1)).method("import"));
+/// assert!(limiter.remove_rule(maintenance));
+/// assert!(!limiter.remove_rule(maintenance), "it is gone already");
+/// ```
 #[derive(Default)]
 pub struct RateLimiter(Mutex<State>);
 

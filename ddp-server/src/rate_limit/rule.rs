@@ -49,6 +49,19 @@ pub struct Verdict {
 /// A rule concerns the requests that satisfy all its conditions. Requests that agree in everything
 /// that a condition looks at are counted together: `per_connection()` has a counter for each
 /// connection, a rule without conditions one for all clients.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use ddp_server::rate_limit::Rule;
+///
+/// // Ten inserts a minute for each user; the user "admin" has no limit.
+/// let inserts = Rule::new(10, Duration::from_secs(60))
+///     .name_where(|name| name.ends_with(".insert"))
+///     .user_where(|user| user != Some("admin"))
+///     .message(|verdict| format!("Try again in {} seconds", verdict.time_to_reset.as_secs()));
+/// # let _ = inserts;
+/// ```
 #[derive(Clone)]
 pub struct Rule {
     pub(super) requests_max: u32,

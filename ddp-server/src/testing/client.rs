@@ -26,6 +26,22 @@ use crate::collection::Collection;
 /// Dropped, it is gone without a word, as a client whose network fails; [`close`](Self::close) takes
 /// leave.
 ///
+/// ```
+/// use ddp_server::extract::Params;
+/// use ddp_server::testing::Client;
+/// use ddp_server::{Error, Server};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Error> {
+/// let double = async |Params((number,)): Params<(i64,)>| Ok::<_, Error>(2 * number);
+/// let server = Server::builder().method("double", double).build();
+/// let client = Client::connect(&server).await;
+/// assert_eq!(client.call::<i64>("double", (21,)).await?, 42);
+/// client.close().await;
+/// # Ok(())
+/// # }
+/// ```
+///
 /// # Panics
 /// All functions panic, as assertions do, if the server has broken the protocol or does not answer in
 /// time; so does the drop of a client that has not told yet of what the server broke.
