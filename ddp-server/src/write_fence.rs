@@ -7,10 +7,10 @@ use ddp_core::session::CallKey;
 use parking_lot::Mutex;
 
 /// Delays a method's `updated` until its writes have been sent to the client, as Meteor's
-/// `WriteFence` does. Methods get it as an argument and hand it to the data source that they write
-/// to; a write that does not know the fence is not waited for. Cheap to clone.
+/// `WriteFence` does. A method takes it as an argument and hands it to the data source that it
+/// writes to; `updated` does not wait for writes made without the fence. Cheap to clone.
 ///
-/// A data source of one's own begins a write and ends it once its observers have the change:
+/// Your own data source begins a write and ends it once its observers have the change:
 ///
 /// ```
 /// use ddp_server::{Error, Server, WriteFence};
@@ -35,7 +35,7 @@ use parking_lot::Mutex;
 #[derive(Clone)]
 pub struct WriteFence(Arc<Inner>);
 
-/// Whoever is told that the fence of a call has fired.
+/// Receives the news that a call's fence has fired.
 pub(crate) trait Fired: Send + Sync {
     fn fired(&self, call: CallKey);
 }
@@ -56,8 +56,8 @@ impl WriteFence {
         Self(Arc::new(Inner { state: Mutex::default(), fired: None }))
     }
 
-    /// Begins a write. It is over when the answer is dropped, which must happen after the observers
-    /// have been handed what the write changed.
+    /// Begins a write. The write ends when the returned value is dropped; drop it only after the
+    /// observers have been handed the change.
     #[must_use]
     pub fn begin_write(&self) -> Write {
         self.0.state.lock().begin_write();
@@ -83,7 +83,7 @@ impl fmt::Debug for WriteFence {
     }
 }
 
-/// A write that has not been sent to everybody yet; over when dropped.
+/// A write that has not reached every observer yet; it ends when dropped.
 #[derive(Debug)]
 pub struct Write(WriteFence);
 

@@ -63,8 +63,8 @@ use crate::signature::Signature;
 /// An argument of a handler, made from the context `C` of the call ([`PublicationContext`] or
 /// [`MethodContext`]) and the application's state `S`.
 ///
-/// An implementation may be an `async fn`, so that a guard can ask the database before the handler
-/// runs. Arguments are made one after the other, in the order in which the handler takes them.
+/// An implementation may be an `async fn`, so a guard can query the database before the handler
+/// runs. Arguments are made one after another, in the handler's order.
 ///
 /// [`PublicationContext`]: crate::PublicationContext
 /// [`MethodContext`]: crate::MethodContext
@@ -104,7 +104,7 @@ pub trait FromContext<C, S>: Sized {
     /// Makes the argument.
     ///
     /// # Errors
-    /// What the client gets instead of a run of the handler.
+    /// The error that the client gets; the handler does not run.
     fn from_context(context: &C, state: &S) -> impl Future<Output = Result<Self, Error>> + Send;
 
     /// Says which of the client's arguments this one takes, if it takes any.

@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 /// The id of the user who is logged in on the connection: Meteor's `this.userId`.
 ///
-/// As an argument of a handler it demands a user: without one the client gets the error
-/// `not-authorized`. Take an `Option<UserId>` to serve everybody. A method logs its connection in
-/// with [`Invocation::set_user_id`](super::Invocation::set_user_id).
+/// A handler that takes it requires a user: without one the client gets the error `not-authorized`.
+/// Take `Option<UserId>` to serve everyone. A method logs its connection in with
+/// [`Invocation::set_user_id`](super::Invocation::set_user_id).
 ///
-/// A method's argument is the user at its start, a publication's the one that it runs for: when the
-/// user changes, publications run anew.
+/// A method gets the user at the time it starts, and a publication the user it runs for: when the
+/// user changes, publications run again.
 ///
 /// ```
 /// use ddp_server::extract::{Invocation, Params, UserId};
