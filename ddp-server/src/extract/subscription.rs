@@ -244,7 +244,7 @@ impl Subscription {
     /// Calls a method for the same user and connection.
     ///
     /// # Errors
-    /// As with [`Invocation::call`].
+    /// Like those of [`Invocation::call`].
     pub async fn call<R: DeserializeOwned>(
         &self,
         method: &str,

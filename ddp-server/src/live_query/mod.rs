@@ -26,10 +26,10 @@
 //! ```
 //!
 //! A data source implements [`DataSource`] and keeps one [`Multiplexer`] for each collection. It hands
-//! every [`Batch`] of changes to the multiplexer, which finds the live queries concerned by its
-//! router, brings each to its next [`Snapshot`](ddp_core::Snapshot) and gives the
-//! [`Delta`] to all its observers. What an observer hands it on to is its sink: a session's mailbox,
-//! or a reader on the server. A live query knows no session.
+//! every [`Batch`] of changes to the multiplexer, which finds the affected live queries with its
+//! router, moves each to its next [`Snapshot`](ddp_core::Snapshot) and gives the [`Delta`] to all its
+//! observers. An observer passes it to its sink: a session's mailbox, or a reader on the server. A
+//! live query knows no session.
 //!
 //! The life of a live query:
 //!
