@@ -11,6 +11,22 @@ use crate::row::RowError;
 use crate::schema::{self, Layout};
 
 /// Why something with the database failed.
+///
+/// ```
+/// use ddp_postgres::{Db, Table};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let twice = Db::builder("postgres://localhost/todos")
+///     .table(Table::new("tasks"))
+///     .table(Table::new("old_tasks").collection("tasks"));
+/// let error = twice.connect().await.err().expect("names are checked before connecting");
+/// assert_eq!(
+///     error.to_string(),
+///     "two tables are registered for collection \"tasks\": name one otherwise by .collection(…)"
+/// );
+/// # }
+/// ```
 pub struct Error(Box<Kind>);
 
 #[derive(Debug, thiserror::Error)]

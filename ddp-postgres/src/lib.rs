@@ -42,7 +42,7 @@
 //!
 //! # Test it
 //!
-//! A client of [`ddp_server::testing`] needs no socket, only a database with the tables:
+//! A client of `ddp_server::testing` (feature `testing`) needs no socket, only a database with the tables:
 //!
 //! ```no_run
 //! use ddp_server::testing::Client;

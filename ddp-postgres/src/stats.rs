@@ -5,6 +5,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)*) => {
         /// How often what has happened since the [`Db`](crate::Db) connected. Counters only rise.
+        ///
+        /// ```
+        /// use ddp_postgres::Stats;
+        ///
+        /// /// How many times the feed lost something, for a monitor.
+        /// fn gaps(stats: &Stats) -> u64 {
+        ///     stats.gaps_connection + stats.gaps_sequence + stats.gaps_part
+        /// }
+        /// assert_eq!(gaps(&Stats::default()), 0);
+        /// ```
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         #[non_exhaustive]
         pub struct Stats {

@@ -1,4 +1,4 @@
-//! Builds a server of what an application and its plugins define.
+//! Builds a server from what an application and its plugins define.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -18,8 +18,8 @@ use crate::registry::{Described, Hooks, Registry};
 use crate::server::Server;
 use crate::signature::Signature;
 
-/// Builds a [`Server`], or a [plugin](Plugin). `S` is the application's state, given last, and `B`
-/// what is built.
+/// Builds a [`Server`] or a [plugin](Plugin). `S` is the application's state, given last; `B` is
+/// what gets built.
 pub struct ServerBuilder<S, B = Server> {
     config: ServerConfig,
     strategies: Vec<(String, PublicationStrategy)>,
@@ -91,12 +91,13 @@ enum Last {
 /// # }
 /// ```
 pub trait Plugin {
-    /// What its handlers get (parts of) by [`State`](crate::State). `()` if it has none.
+    /// The state that its handlers receive, whole or in part, through [`State`](crate::State); `()`
+    /// if it has none.
     type State: Clone + Send + Sync + 'static;
 
     /// Defines what the plugin adds, as an application does with a [`ServerBuilder`], and ends with
-    /// [`with_state`](PluginBuilder::with_state). What is defined after the plugin, by the
-    /// application or by another one, replaces what has the same name.
+    /// [`with_state`](PluginBuilder::with_state). A later definition of the same name, by the
+    /// application or another plugin, replaces the plugin's.
     fn define(self, plugin: PluginBuilder<Self::State>) -> Plugged;
 }
 
@@ -106,8 +107,8 @@ pub type PluginBuilder<S> = ServerBuilder<S, Plugged>;
 /// A plugin with its state, ready to be added to a server.
 pub struct Plugged(PluginBuilder<()>);
 
-/// What every Meteor client subscribes to by itself, and tries again for ever if it is refused. An
-/// application or a plugin may publish under these names itself.
+/// Every Meteor client subscribes to these by itself, and retries forever if refused. An
+/// application or a plugin may publish under these names instead.
 struct EmptyPublications;
 
 impl Plugin for EmptyPublications {
@@ -138,7 +139,11 @@ impl<S: Clone + Send + Sync + 'static, B> ServerBuilder<S, B> {
         }
     }
 
-    /// Adds a plugin. What it defines has its own state.
+    /// Adds a plugin. What it defines has its own state, and replaces what was defined before under
+    /// the same name.
+    ///
+    /// # Panics
+    /// If it has a route that is there already: see [`routes`](Self::routes).
     #[must_use]
     pub fn plugin<P: Plugin>(mut self, plugin: P) -> Self {
         let Plugged(plugged) = plugin.define(PluginBuilder::empty());
@@ -169,10 +174,10 @@ impl<S: Clone + Send + Sync + 'static, B> ServerBuilder<S, B> {
         self
     }
 
-    /// Publishes to every client, without being asked for: Meteor's `publish` with `null` in the
-    /// place of the name. It takes no arguments, and the client is not told when it is ready; but one
-    /// that runs on, without returning cursors, should say so all the same, since a
-    /// [change of the user](crate::extract::Invocation::set_user_id) waits for it.
+    /// Publishes to every client without a subscription: Meteor's `publish` with `null` as the name.
+    /// It takes no arguments, and the client is not told when it is ready. A publication that keeps
+    /// running without returning cursors should still call `ready`, because a [change of the
+    /// user](crate::extract::Invocation::set_user_id) waits for it.
     #[must_use]
     pub fn publish_universal<H, Args>(mut self, publication: H) -> Self
     where
@@ -199,8 +204,9 @@ impl<S: Clone + Send + Sync + 'static, B> ServerBuilder<S, B> {
         self
     }
 
-    /// Names the arguments of the publication or method that was defined just before, for
-    /// [`Server::describe`] and what is made of it. Those of a struct have their names already.
+    /// Names the arguments of the publication or method defined just before, for
+    /// [`Server::describe`] and whatever is generated from it. The arguments of a struct already
+    /// have names.
     ///
     /// ```
     /// use ddp_server::extract::Params;
@@ -216,7 +222,8 @@ impl<S: Clone + Send + Sync + 'static, B> ServerBuilder<S, B> {
     /// ```
     ///
     /// # Panics
-    /// If nothing with arguments was defined just before, or if it has another number of them.
+    /// If no publication or method was defined just before, or if it takes a different number of
+    /// arguments.
     #[must_use]
     pub fn params<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
         let (name, signature) = match self.last {
@@ -234,7 +241,7 @@ impl<S: Clone + Send + Sync + 'static, B> ServerBuilder<S, B> {
     }
 
     /// Sets how a collection's documents of several subscriptions are merged, as Meteor's
-    /// `setPublicationStrategy`. It takes the place of what the configuration says.
+    /// `setPublicationStrategy`. It overrides the configuration.
     #[must_use]
     pub fn publication_strategy(
         mut self,
@@ -245,18 +252,18 @@ impl<S: Clone + Send + Sync + 'static, B> ServerBuilder<S, B> {
         self
     }
 
-    /// Calls a function for each client that connects, when it has been told so and the universal
-    /// publications have begun: Meteor's `onConnection`. It runs on the connection's task and must
-    /// not block.
+    /// Calls a function for each client that connects, after the client got `connected` and the
+    /// universal publications have started: Meteor's `onConnection`. It runs on the connection's
+    /// task and must not block.
     #[must_use]
     pub fn on_connection(mut self, hook: impl Fn(&Connection) + Send + Sync + 'static) -> Self {
         self.hooks.on_connection.push(Box::new(hook));
         self
     }
 
-    /// Calls a function for each message of a client when its turn comes, but `connect`, `ping` and
-    /// `pong`: Meteor's `onMessage`. It gets the message as the client sent it, even if malformed. It
-    /// runs on the connection's task and must not block.
+    /// Calls a function for each message of a client when its turn comes, except `connect`, `ping`
+    /// and `pong`: Meteor's `onMessage`. It gets the message as the client sent it, even if it is
+    /// malformed. It runs on the connection's task and must not block.
     #[must_use]
     pub fn on_message(mut self, hook: impl Fn(&Connection, &str) + Send + Sync + 'static) -> Self {
         self.hooks.on_message.push(Box::new(hook));
@@ -270,10 +277,12 @@ impl<S: Clone + Send + Sync + 'static, B> ServerBuilder<S, B> {
         self
     }
 
-    /// Adds routes that are served beside `/websocket` and `/sockjs`.
+    /// Adds routes that are served beside `/websocket` and `/sockjs`. One below `/sockjs` takes the
+    /// place of SockJS's at its path.
     ///
     /// # Panics
-    /// If a route is there already, as with axum's [`Router::merge`].
+    /// If a route already exists, as with axum's [`Router::merge`], or a second fallback. A route at
+    /// `/websocket` is noticed by [`Server::router`].
     #[must_use]
     pub fn routes(mut self, routes: Router) -> Self {
         self.routes = self.routes.merge(routes);
@@ -293,8 +302,8 @@ impl<S: Clone + Send + Sync + 'static> ServerBuilder<S> {
         self
     }
 
-    /// Finishes the server, whose handlers get (parts of) this state by [`State`](crate::State).
-    /// Without a state, [`build`](Self::build) does.
+    /// Finishes the server. Its handlers receive this state, whole or in part, through
+    /// [`State`](crate::State). Without a state, use [`build`](Self::build).
     #[must_use]
     pub fn with_state(self, state: S) -> Server {
         let mut config = self.config;
@@ -326,7 +335,7 @@ impl<S: Clone + Send + Sync + 'static> ServerBuilder<S> {
 }
 
 impl ServerBuilder<()> {
-    /// Finishes a server whose handlers have no state, or only that of its plugins.
+    /// Finishes a server whose handlers need no state of their own; plugins may have theirs.
     #[must_use]
     pub fn build(self) -> Server {
         self.with_state(())
@@ -334,7 +343,7 @@ impl ServerBuilder<()> {
 }
 
 impl<S: Clone + Send + Sync + 'static> PluginBuilder<S> {
-    /// Ends the definition of a plugin, whose handlers get (parts of) this state by
+    /// Finishes the plugin. Its handlers receive this state, whole or in part, through
     /// [`State`](crate::State).
     #[must_use]
     pub fn with_state(self, state: S) -> Plugged {
@@ -385,7 +394,7 @@ fn with_state<S: 'static, H: 'static>(bind: Bind<S, H>, state: S) -> Bind<(), H>
     Box::new(move |()| bind(state))
 }
 
-/// What has its state already takes no other.
+/// A handler that already has its state ignores this one.
 fn lift<S, H: 'static>(bind: Bind<(), H>) -> Bind<S, H> {
     Box::new(move |_| bind(()))
 }

@@ -12,6 +12,18 @@ pub use crate::transport::Compression;
 use crate::transport::TransportConfig;
 
 /// Limits and timeouts of a server.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use ddp_server::{Server, ServerConfig};
+///
+/// let mut config = ServerConfig::default();
+/// config.message_bytes_max = 64 * 1024;
+/// config.write_timeout = Duration::from_secs(10);
+/// let server = Server::builder::<()>().config(config).build();
+/// # let _ = server;
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ServerConfig {
@@ -20,8 +32,8 @@ pub struct ServerConfig {
     /// The largest message that a client may send, in bytes; 4 MiB. A client that sends a larger one
     /// is disconnected with code 1009.
     pub message_bytes_max: usize,
-    /// How many proxies clients come through, Meteor's `HTTP_FORWARDED_COUNT`; 0. It says which of
-    /// the addresses in `x-forwarded-for` is the client's.
+    /// How many proxies are in front of the server, Meteor's `HTTP_FORWARDED_COUNT`; 0. It decides
+    /// which address in `x-forwarded-for` is the client's.
     pub forwarded_count: usize,
     /// How WebSocket messages are compressed for clients that offer it, as browsers do; `None` never
     /// compresses.
@@ -33,14 +45,14 @@ pub struct ServerConfig {
     /// How many steps of live queries wait for one session before it is sent the difference to the
     /// newest state instead; 64. Per subscription if it has more subscriptions than that.
     pub outbox_deltas_max: usize,
-    /// How many messages may wait for one session that cannot be left out, of ordered documents and
-    /// of collections in which nothing is remembered; 10,000. A client that is further behind is
-    /// disconnected.
+    /// How many messages that cannot be skipped may wait for one session: those of ordered
+    /// documents, and of collections with the strategy `NoMergeNoHistory`; 10,000. A client that
+    /// falls further behind is disconnected.
     pub outbox_messages_max: usize,
-    /// With so many bytes waiting for a socket, nothing more is made for it, and nothing read from
-    /// it; 256 KiB.
+    /// When this many bytes wait for a socket, the server encodes nothing more for it and reads
+    /// nothing from it; 256 KiB.
     pub outbox_bytes_max: usize,
-    /// A client whose socket takes nothing for so long is disconnected; 30 s.
+    /// How long a client's socket may accept nothing before the client is disconnected; 30 s.
     pub write_timeout: Duration,
     /// How long a closing handshake may take; 5 s.
     pub close_timeout: Duration,
@@ -76,11 +88,11 @@ impl ServerConfig {
     /// | `DISABLE_SOCKJS_CORS` | `sockjs.disable_cors` to true |
     /// | `USE_JSESSIONID` | `sockjs.jsessionid` to true |
     ///
-    /// The last three count as set unless they are empty. Variables of a feature that is off are
-    /// not looked at.
+    /// The last three count as set unless they are empty. Variables of disabled features are
+    /// ignored.
     ///
     /// # Errors
-    /// A number that is none.
+    /// A value of `HTTP_FORWARDED_COUNT` that is not a whole number.
     pub fn from_env() -> Result<Self, EnvError> {
         Self::from_variables(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
     }
@@ -106,7 +118,7 @@ impl ServerConfig {
         Ok(config)
     }
 
-    /// What the transports need of it.
+    /// The part of the configuration that transports need.
     pub(crate) fn transport(&self) -> TransportConfig {
         TransportConfig {
             message_bytes_max: self.message_bytes_max,

@@ -26,7 +26,7 @@ use serde::Serialize;
 /// assert_eq!(failed.code(), None);
 /// ```
 ///
-/// A method that calls another one can look at what went wrong there, and hand on the rest:
+/// A method that calls another one can handle the errors it knows and pass on the rest:
 ///
 /// ```
 /// use ddp_server::extract::{Invocation, Params};
@@ -58,8 +58,8 @@ use serde::Serialize;
 /// # }
 /// ```
 ///
-/// `Debug` shows the same as `Display`, the text and that of all causes, so that a `main` which
-/// returns an error says what is wrong.
+/// `Debug` shows the same as `Display`, the text with all its causes, so that a `main` that returns
+/// an error prints what went wrong.
 pub struct Error(Kind);
 
 enum Kind {
@@ -73,8 +73,8 @@ impl Error {
         Self(Kind::Client(DdpError::new(error, reason)))
     }
 
-    /// Adds `details` to an error for the client; others are left alone. As with Meteor they travel as
-    /// plain JSON, see [`Ejson::into_json_text`]: a date arrives as its ISO text.
+    /// Adds `details` to an error for the client; other errors stay unchanged. As in Meteor, details
+    /// travel as plain JSON, see [`Ejson::into_json_text`]: a date arrives as its ISO text.
     ///
     /// ```
     /// use ddp_server::Error;
@@ -95,15 +95,15 @@ impl Error {
         Self(Kind::Internal(error.into()))
     }
 
-    /// Whether the client gets this error. Of any other one it learns nothing but
-    /// `Internal server error [500]`.
+    /// Whether the client gets this error. For any other error it gets only `Internal server error
+    /// [500]`.
     #[must_use]
     pub const fn is_client(&self) -> bool {
         matches!(self.0, Kind::Client(_))
     }
 
     /// The code of an error for the client, Meteor's `error.error`: a text that the application
-    /// chose, or one of DDP's own numbers such as 404. `None` of any other error.
+    /// chose, or one of DDP's own numbers such as 404. `None` for any other error.
     #[must_use]
     pub const fn code(&self) -> Option<&ErrorCode> {
         match &self.0 {
@@ -121,7 +121,7 @@ impl Error {
         }
     }
 
-    /// The details of an error for the client as JSON text, Meteor's `error.details`, if it has some.
+    /// The details of an error for the client as JSON text, Meteor's `error.details`, if it has any.
     #[must_use]
     pub fn details(&self) -> Option<&str> {
         match &self.0 {

@@ -1,5 +1,13 @@
 //! Guides: queries, Meteor's calls, serving, logging, limits.
 //!
+//! ```
+//! use ddp_server::{Error, Server};
+//!
+//! // The shortest server: one method and no state.
+//! let server = Server::builder().method("ping", async || Ok::<_, Error>("pong")).build();
+//! # let _ = server;
+//! ```
+//!
 //! The guides about the database, with a first app from an empty folder, are those of
 //! `ddp-postgres`.
 

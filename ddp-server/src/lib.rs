@@ -31,21 +31,25 @@
 //! ```
 //!
 //! Publications and methods are async functions whose arguments are [extracted](extract). A
-//! publication returns [cursors](Cursor) of a data source, whose documents are then kept live, or
-//! manages its documents itself with a [`Subscription`](extract::Subscription). A data source is
-//! anything that implements [`live_query::DataSource`]: [`MemoryCollection`] here, PostgreSQL in the
-//! crate `ddp-postgres`.
+//! publication returns [cursors](Cursor), whose documents are then kept live, or manages its
+//! documents itself with a [`Subscription`](extract::Subscription). A data source is anything that
+//! implements [`live_query::DataSource`]: [`MemoryCollection`] here, PostgreSQL in the crate
+//! `ddp-postgres`.
 //!
 //! This crate knows no SQL, and leaves the protocol itself to `ddp-core`.
 //!
 //! # Features
 //!
-//! WebSocket at `/websocket` is always there. On by default are:
+//! WebSocket at `/websocket` is always available. On by default:
 //!
 //! - `sockjs`: the routes at `/sockjs` for Meteor's own clients, and the module `sockjs`.
 //! - `compression`: permessage-deflate for WebSocket messages, by zlib-rs.
 //!
-//! For `[dev-dependencies]` there is:
+//! Off by default:
+//!
+//! - `schema`: describes handlers' types as JSON Schemas, through `schemars`; the module `schema`.
+//!
+//! For `[dev-dependencies]`:
 //!
 //! - `testing`: the module `testing`, a client for tests of publications and methods that needs no
 //!   socket.

@@ -1,15 +1,21 @@
 //! Randomness from the operating system, in Meteor's forms.
+//!
+//! ```
+//! let id = ddp_server::random::id();
+//! assert_eq!(id.len(), 17);
+//! assert_ne!(id, ddp_server::random::id());
+//! ```
 
 use ddp_core::random::{ID_LEN, RandomStream, SEED_LEN, id_from_entropy};
 
-/// A 17-character id, as `Random.id()` gives.
+/// A 17-character id, like Meteor's `Random.id()`.
 #[must_use]
 pub fn id() -> String {
     let mut entropy = Entropy::<{ ID_LEN * BYTES_PER_CHARACTER }>::new();
     id_from_entropy(&mut |bytes| entropy.fill(bytes))
 }
 
-/// A stream of ids that nobody can foresee, for a method whose caller sent no seed.
+/// An unpredictable stream of ids, for a method whose caller sent no seed.
 pub(crate) fn stream() -> RandomStream {
     let mut entropy = Entropy::<{ SEED_LEN * BYTES_PER_CHARACTER }>::new();
     RandomStream::from_entropy(&mut |bytes| entropy.fill(bytes))
@@ -18,7 +24,7 @@ pub(crate) fn stream() -> RandomStream {
 /// What the core draws for each character.
 const BYTES_PER_CHARACTER: usize = 4;
 
-/// Random bytes that are asked for at once: each time is a system call.
+/// A buffer of random bytes, because each request is a system call.
 struct Entropy<const LEN: usize> {
     bytes: [u8; LEN],
     given: usize,

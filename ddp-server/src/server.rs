@@ -26,6 +26,29 @@ use crate::stats::Stats;
 use crate::transport::routes;
 
 /// A DDP server. Cheap to clone: clones are the same server.
+///
+/// ```
+/// use ddp_server::extract::Params;
+/// use ddp_server::{Error, Server};
+///
+/// async fn add(Params((a, b)): Params<(i64, i64)>) -> Result<i64, Error> {
+///     Ok(a + b)
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Error> {
+/// let server = Server::builder().method("add", add).build();
+///
+/// // Clients connect to its routes, beside the application's own.
+/// let app = axum::Router::new().merge(server.router());
+/// # let _: axum::Router = app;
+///
+/// // The program can call its methods, too.
+/// assert_eq!(server.call::<i64>("add", (40, 2)).await?, 42);
+/// assert_eq!(server.describe()["methods"]["add"]["params"].as_array().map(Vec::len), Some(2));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Server {
     registry: Arc<Registry>,
@@ -51,9 +74,13 @@ impl Server {
         Arc::clone(&self.registry) as _
     }
 
-    /// The server's routes, `/websocket`, `/sockjs/…` and those of its plugins, to be merged into an application's own
-    /// router. Serve that with `into_make_service_with_connect_info::<SocketAddr>()`, or the
-    /// clients' addresses are unknown.
+    /// The server's routes, `/websocket`, `/sockjs/…` and those of its plugins, to be merged into
+    /// an application's own router. Serve that router with
+    /// `into_make_service_with_connect_info::<SocketAddr>()`; otherwise clients' addresses are
+    /// unknown.
+    ///
+    /// # Panics
+    /// If a plugin or [`ServerBuilder::routes`] has a route for GET at `/websocket`.
     pub fn router(&self) -> Router {
         let registry = Arc::clone(&self.registry);
         let others = registry.routes.clone();
@@ -64,8 +91,8 @@ impl Server {
         routes.merge(others)
     }
 
-    /// Publishes under a name while the server runs, as [`ServerBuilder::publish`] does before. A
-    /// publication of the same name is replaced; subscriptions to it that run stay with it.
+    /// Publishes under a name while the server runs, like [`ServerBuilder::publish`] at build time.
+    /// It replaces a publication of the same name; existing subscriptions keep the old one.
     pub fn publish<H, S, Args>(&self, name: impl Into<String>, publication: H, state: S)
     where
         S: Clone + Send + Sync + 'static,
@@ -78,8 +105,8 @@ impl Server {
         self.registry.publications.write().insert(name.into(), described);
     }
 
-    /// Publishes to every client, those that are connected already and those to come, as
-    /// [`ServerBuilder::publish_universal`] does before the server runs.
+    /// Publishes to every client, connected or yet to come, like
+    /// [`ServerBuilder::publish_universal`] at build time.
     pub fn publish_universal<H, S, Args>(&self, publication: H, state: S)
     where
         S: Clone + Send + Sync + 'static,
@@ -97,7 +124,7 @@ impl Server {
     /// connection, a user, or a client that waits for what it writes.
     ///
     /// # Errors
-    /// As with [`Invocation::call`].
+    /// Like those of [`Invocation::call`].
     pub async fn call<R: DeserializeOwned>(
         &self,
         method: &str,
@@ -113,8 +140,8 @@ impl Server {
         &self.registry.rate_limiter
     }
 
-    /// What clients can ask of the server, as JSON: its publications, but universal ones, and its
-    /// methods by their names, those of plugins and those that were added while it runs among them.
+    /// What clients can use, as JSON: publications and methods by name, including those of plugins
+    /// and those added at run time, but not universal publications.
     ///
     /// ```json
     /// {
@@ -152,16 +179,16 @@ impl Server {
     /// Serves the server's routes on this listener until [`close`](Self::close).
     ///
     /// # Errors
-    /// That of the listener.
+    /// The listener's error.
     pub async fn serve(&self, listener: TcpListener) -> io::Result<()> {
         self.serve_with(listener, self.router()).await
     }
 
-    /// Serves a router into which [`router`](Self::router) has been merged, until
-    /// [`close`](Self::close). Requests that are under way then get `close_timeout` to finish.
+    /// Serves a router that includes [`router`](Self::router), until [`close`](Self::close).
+    /// Requests in progress at that point have `close_timeout` to finish.
     ///
     /// # Errors
-    /// That of the listener.
+    /// The listener's error.
     pub async fn serve_with(&self, listener: TcpListener, router: Router) -> io::Result<()> {
         let service = router.into_make_service_with_connect_info::<SocketAddr>();
         let open = Arc::clone(&self.registry.open);
@@ -184,7 +211,7 @@ impl Server {
         self.registry.open.close().await;
     }
 
-    /// What happened to sessions so far: how many lagged, and how many were disconnected for what.
+    /// Counts of sessions that lagged or were disconnected, by cause.
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.registry.counters.stats()
@@ -222,5 +249,19 @@ impl fmt::Debug for Server {
         f.debug_struct("Server")
             .field("connections", &self.connection_count())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+
+    use super::*;
+
+    #[test]
+    #[should_panic(expected = "/websocket")]
+    fn no_route_takes_the_place_of_the_websocket() {
+        let routes = Router::new().route("/websocket", get(async || "mine"));
+        let _ = Server::builder().routes(routes).build().router();
     }
 }

@@ -2,26 +2,34 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// How often what has happened to a server's sessions since it began. Counters only rise.
+/// Counts of what happened to a server's sessions since it started. Counters only rise.
+///
+/// ```
+/// use ddp_server::Server;
+///
+/// let server = Server::builder::<()>().build();
+/// let stats = server.stats();
+/// assert_eq!((stats.connections_opened, stats.lags), (0, 0));
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
     /// Connections that were opened.
     pub connections_opened: u64,
-    /// Times that too many changes of documents waited for a session, so that all but the newest state
-    /// of each subscription were left out: its client does not keep up. See
+    /// How often so many changes waited for a session that all but the newest state of each
+    /// subscription was skipped, because its client did not keep up. See
     /// [`ServerConfig::outbox_deltas_max`](crate::ServerConfig::outbox_deltas_max).
     pub lags: u64,
-    /// Steps of subscriptions' documents that were left out. Their clients were sent the difference to
-    /// a newer state instead.
+    /// Steps of subscriptions' documents that were skipped. Their clients got the difference to a
+    /// newer state instead.
     pub steps_left_out: u64,
-    /// Clients that were disconnected since their sockets took nothing for too long. See
+    /// Clients that were disconnected because their sockets accepted nothing for too long. See
     /// [`ServerConfig::write_timeout`](crate::ServerConfig::write_timeout).
     pub disconnected_stalled: u64,
-    /// Clients that were disconnected since too many messages waited for them that cannot be left
-    /// out. See [`ServerConfig::outbox_messages_max`](crate::ServerConfig::outbox_messages_max).
+    /// Clients that were disconnected because too many messages that cannot be skipped waited for
+    /// them. See [`ServerConfig::outbox_messages_max`](crate::ServerConfig::outbox_messages_max).
     pub disconnected_behind: u64,
-    /// Clients that were disconnected since they did not answer a ping.
+    /// Clients that were disconnected because they did not answer a ping.
     pub disconnected_silent: u64,
 }
 

@@ -7,12 +7,35 @@ use ddp_core::session::CallKey;
 use parking_lot::Mutex;
 
 /// Delays a method's `updated` until its writes have been sent to the client, as Meteor's
-/// `WriteFence` does. Methods get it as an argument and hand it to the data source that they write
-/// to; a write that does not know the fence is not waited for. Cheap to clone.
+/// `WriteFence` does. A method takes it as an argument and hands it to the data source that it
+/// writes to; `updated` does not wait for writes made without the fence. Cheap to clone.
+///
+/// Your own data source begins a write and ends it once its observers have the change:
+///
+/// ```
+/// use ddp_server::{Error, Server, WriteFence};
+///
+/// async fn save(fence: WriteFence) -> Result<(), Error> {
+///     let write = fence.begin_write();
+///     tokio::spawn(async move {
+///         // Hand the change to the observers here.
+///         drop(write);
+///     });
+///     // The client has the result now, and `updated` when the write is over.
+///     Ok(())
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Error> {
+/// let server = Server::builder().method("save", save).build();
+/// server.call::<()>("save", ()).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct WriteFence(Arc<Inner>);
 
-/// Whoever is told that the fence of a call has fired.
+/// Receives the news that a call's fence has fired.
 pub(crate) trait Fired: Send + Sync {
     fn fired(&self, call: CallKey);
 }
@@ -33,8 +56,8 @@ impl WriteFence {
         Self(Arc::new(Inner { state: Mutex::default(), fired: None }))
     }
 
-    /// Begins a write. It is over when the answer is dropped, which must happen after the observers
-    /// have been handed what the write changed.
+    /// Begins a write. The write ends when the returned value is dropped; drop it only after the
+    /// observers have been handed the change.
     #[must_use]
     pub fn begin_write(&self) -> Write {
         self.0.state.lock().begin_write();
@@ -60,7 +83,7 @@ impl fmt::Debug for WriteFence {
     }
 }
 
-/// A write that has not been sent to everybody yet; over when dropped.
+/// A write that has not reached every observer yet; it ends when dropped.
 #[derive(Debug)]
 pub struct Write(WriteFence);
 

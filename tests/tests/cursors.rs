@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use ddp_postgres::{Db, Feed, Table};
+use ddp_server::extract::{Params, Subscription};
 use ddp_server::live_query::{Changes, Observed};
 use ddp_server::query::descending;
-use ddp_server::{Collection, Error, Server, State, WriteFence, field};
+use ddp_server::{Collection, Cursor, Error, Server, State, WriteFence, field};
 use ddp_tests::database;
 use ddp_tests::peer::{Peer, serve};
 use serde::Deserialize;
@@ -159,10 +160,79 @@ async fn what_is_published_once_is_sent_and_not_observed(feed: Feed) {
     assert_eq!(database::psql(&name, "SELECT count(*) FROM tasks").trim(), "10");
 }
 
+const MEMBERS: Collection<()> = Collection::new("members");
+const MESSAGES: Collection<()> = Collection::new("messages");
+
+/// The publication of the guide on operations, for one user.
+async fn messages(
+    State(db): State<Db>,
+    subscription: Subscription,
+    Params((room,)): Params<(String,)>,
+) -> Result<Cursor<()>, Error> {
+    let refused = || Error::client(403, "You are not a member of this room");
+    let membership = field("room_id").eq(room.as_str()).and(field("user_id").eq("ada"));
+    let mut membership = db.find(&MEMBERS).filter(membership).observe().await?;
+    if membership.count() == 0 {
+        return Err(refused());
+    }
+    let watched = subscription.clone();
+    let watch = tokio::spawn(async move {
+        while membership.count() > 0 && membership.next().await.is_some() {}
+        watched.error(refused());
+    });
+    subscription.on_stop(move || watch.abort());
+    Ok(db.find(&MESSAGES).filter(field("room_id").eq(room)))
+}
+
+async fn a_subscription_ends_with_the_membership_that_allowed_it(feed: Feed) {
+    let name = database::name("cursors_membership", feed);
+    let url = database::create_database(
+        &name,
+        "CREATE TABLE members (room_id text, user_id text, since int, PRIMARY KEY (room_id, user_id));
+         CREATE TABLE messages (id text PRIMARY KEY, room_id text);
+         INSERT INTO members VALUES ('here', 'ada', 1), ('there', 'bob', 1);
+         INSERT INTO messages VALUES ('m1', 'here'), ('m2', 'there');",
+    );
+    let builder = Db::builder(url).feed(feed).table(Table::new("members"));
+    let db = builder.table(Table::new("messages")).connect().await.unwrap();
+    let server = Server::builder().publish("messages", messages).with_state(db);
+    let mut peer = Peer::connect(serve(&server).await).await;
+    peer.sub("there", "messages", json!(["there"])).await;
+    assert_eq!(peer.recv().await["error"]["error"], 403);
+    peer.sub("here", "messages", json!(["here"])).await;
+    assert_eq!(peer.recv().await["id"], "m1");
+    peer.expect([json!({"msg": "ready", "subs": ["here"]})]).await;
+    // A change of the membership does no harm, and neither does the end of another one.
+    database::psql(
+        &name,
+        "UPDATE members SET since = 2; DELETE FROM members WHERE user_id = 'bob'",
+    );
+    database::psql(&name, "INSERT INTO messages VALUES ('m3', 'here')");
+    assert_eq!(peer.recv().await["id"], "m3");
+    database::psql(&name, "DELETE FROM members");
+    let mut removed = Vec::new();
+    loop {
+        let message = peer.recv().await;
+        match message["msg"].as_str() {
+            Some("removed") => removed.push(message["id"].clone()),
+            Some("nosub") => {
+                assert_eq!(
+                    (&message["id"], &message["error"]["error"]),
+                    (&json!("here"), &json!(403))
+                );
+                break;
+            }
+            _ => panic!("{message}"),
+        }
+    }
+    assert_eq!(removed, [json!("m1"), json!("m3")]);
+}
+
 ddp_tests::over_both_feeds!(
     a_cursor_is_read_once_in_its_order,
     what_was_committed_is_read_however_far_the_feed_is,
     a_table_that_was_altered_is_read_as_it_is,
     the_server_follows_a_query_through_the_loss_of_its_feed,
     what_is_published_once_is_sent_and_not_observed,
+    a_subscription_ends_with_the_membership_that_allowed_it,
 );

@@ -46,6 +46,8 @@ mod decode;
 mod encode;
 mod error;
 mod json;
+#[cfg(feature = "schema")]
+mod schema;
 mod ser;
 mod types;
 mod value;

@@ -33,6 +33,18 @@ const BEGIN_TIMEOUT: Duration = Duration::from_secs(10);
 const CHECK_EVERY: Duration = Duration::from_secs(2);
 
 /// Says which database, and which of its tables.
+///
+/// ```
+/// use ddp_postgres::{Db, Feed, Table};
+///
+/// let builder = Db::builder("postgres://localhost/todos")
+///     .table(Table::new("tasks").camel_case())
+///     .table(Table::new("auth_user").collection("users").columns(["username"]))
+///     .feed(Feed::Notify)
+///     .connections_max(8);
+/// // let db = builder.connect().await?;
+/// # let _ = builder;
+/// ```
 pub struct DbBuilder {
     url: String,
     tables: Vec<Table>,

@@ -27,6 +27,21 @@ use transaction::Transaction;
 /// database.
 ///
 /// Dropping the last clone ends the feed.
+///
+/// ```
+/// use ddp_postgres::Db;
+/// use ddp_server::{Collection, Cursor, State, field};
+///
+/// const TASKS: Collection<()> = Collection::new("tasks");
+///
+/// async fn open_tasks(State(db): State<Db>) -> Cursor<()> {
+///     db.find(&TASKS).filter(field("checked").eq(false))
+/// }
+///
+/// let server = ddp_server::Server::builder().publish("tasks.open", open_tasks);
+/// // .with_state(db)
+/// # let _ = server;
+/// ```
 #[derive(Clone)]
 pub struct Db(pub(crate) Arc<Inner>);
 

@@ -17,6 +17,30 @@ use crate::error::Error;
 /// Rolls back when dropped without [`commit`](Self::commit). Statements are prepared once for each
 /// connection. For anything that the methods here don't cover, [`client`](Self::client) is the
 /// connection itself.
+///
+/// ```
+/// use ddp_postgres::Db;
+/// use ddp_server::extract::Params;
+/// use ddp_server::{Error, State, WriteFence};
+///
+/// async fn rename(
+///     State(db): State<Db>,
+///     fence: WriteFence,
+///     Params((id, text)): Params<(String, String)>,
+/// ) -> Result<(), Error> {
+///     let transaction = db.begin(&fence).await?;
+///     let sql = "UPDATE tasks SET text = $2 WHERE id = $1";
+///     if transaction.execute(sql, &[&id, &text]).await? == 0 {
+///         // Dropped here, the transaction rolls back.
+///         return Err(Error::client("not-found", "There is no such task"));
+///     }
+///     Ok(transaction.commit().await?)
+/// }
+///
+/// let server = ddp_server::Server::builder().method("tasks.rename", rename);
+/// // .with_state(db)
+/// # let _ = server;
+/// ```
 pub struct Transaction {
     inner: Arc<Inner>,
     client: Option<Object>,

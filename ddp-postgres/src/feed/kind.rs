@@ -2,6 +2,14 @@
 
 /// How changes come from the database to its servers. All servers of a table use the same: the
 /// triggers send by one of them.
+///
+/// ```
+/// use ddp_postgres::{Db, Feed, Table};
+///
+/// assert_eq!(Feed::default(), Feed::Notify);
+/// let builder = Db::builder("postgres://localhost/todos").table(Table::new("tasks")).feed(Feed::Wal);
+/// # let _ = builder;
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Feed {

@@ -9,12 +9,25 @@ use crate::handler::callbacks::{Callbacks, guard};
 use crate::transport::Headers;
 use crate::transport::open::ConnectionInfo;
 
-/// A client's connection, Meteor's `this.connection`: what handlers run for, and what
-/// [`on_connection`](crate::ServerBuilder::on_connection) is given. Cheap to clone, and usable from
-/// anywhere for as long as one likes.
+/// A client's connection, Meteor's `this.connection`: handlers take it as an argument, and
+/// [`on_connection`](crate::ServerBuilder::on_connection) is given it. Cheap to clone; it may be
+/// kept and used anywhere.
 ///
-/// A method that the server called by itself has none: there `Option<Connection>` is `None`, and
-/// `Connection` is an error.
+/// A method that the server itself called has no connection: there `Option<Connection>` is `None`,
+/// and `Connection` is an error.
+///
+/// ```
+/// use ddp_server::Server;
+///
+/// let server = Server::builder::<()>()
+///     .on_connection(|connection| {
+///         println!("{} from {:?}", connection.id(), connection.client_address());
+///         let id = connection.id().to_owned();
+///         connection.on_close(move || println!("{id} is gone"));
+///     })
+///     .build();
+/// # let _ = server;
+/// ```
 #[derive(Clone)]
 pub struct Connection(Arc<Inner>);
 
@@ -59,9 +72,10 @@ impl Connection {
     }
 
     /// The client's IP address, Meteor's `clientAddress`: that of the other end of the socket or,
-    /// behind as many proxies as [`ServerConfig::forwarded_count`](crate::ServerConfig::forwarded_count) says,
-    /// what the first of them put into `x-forwarded-for`. Without that header, or with fewer
-    /// addresses in it, it is unknown.
+    /// behind as many proxies as
+    /// [`ServerConfig::forwarded_count`](crate::ServerConfig::forwarded_count) says, what the first
+    /// of them put into `x-forwarded-for`. It is unknown if the header is missing or has fewer
+    /// addresses.
     #[must_use]
     pub fn client_address(&self) -> Option<&str> {
         self.0.client_address.as_deref()
@@ -74,7 +88,7 @@ impl Connection {
         &self.0.headers
     }
 
-    /// Disconnects the client, after what it is to be sent so far. It may connect again.
+    /// Disconnects the client once everything queued for it has been sent. It may connect again.
     pub fn close(&self) {
         self.0.mailbox.request_end();
     }

@@ -22,10 +22,32 @@ use crate::random;
 use crate::write_fence::WriteFence;
 
 /// A method's invocation, Meteor's `this` in a method. Cheap to clone.
+///
+/// ```
+/// use ddp_server::extract::{Invocation, Params};
+/// use ddp_server::{Error, Server};
+///
+/// async fn add(Params((a, b)): Params<(i64, i64)>) -> Result<i64, Error> {
+///     Ok(a + b)
+/// }
+///
+/// async fn double(invocation: Invocation, Params((number,)): Params<(i64,)>) -> Result<i64, Error> {
+///     // Let the client's next messages begin while this one works.
+///     invocation.unblock();
+///     invocation.call("add", (number, number)).await
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Error> {
+/// let server = Server::builder().method("add", add).method("double", double).build();
+/// assert_eq!(server.call::<i64>("double", (21,)).await?, 42);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Invocation(Arc<Inner>);
 
-/// What a running handler reaches of the server that runs it.
+/// What a running handler may use of its server.
 pub(crate) trait Host: Any + Send + Sync {
     /// Runs a method by its name. The answer is its result as EJSON text, `None` for `undefined`.
     fn invoke(
@@ -59,7 +81,7 @@ struct Inner {
     host: Arc<dyn Host>,
     caller: Caller,
     state: Mutex<State>,
-    /// Without a seed of the caller's it is made when it is first drawn from.
+    /// Created on first use if the caller sent no seed.
     random: Mutex<Option<RandomStream>>,
     fence: WriteFence,
 }
@@ -123,8 +145,8 @@ impl Invocation {
         Self::new(Arc::clone(&self.0.host), caller, self.user_id(), random, self.0.fence.clone())
     }
 
-    /// The user on whose behalf the method runs: the one who was logged in when it began, or whom it
-    /// has [set](Self::set_user_id) since.
+    /// The user for whom the method runs: the one logged in when it began, or the one it has
+    /// [set](Self::set_user_id) since.
     #[must_use]
     pub fn user_id(&self) -> Option<UserId> {
         self.0.state.lock().user_id.clone()
@@ -132,16 +154,17 @@ impl Invocation {
 
     /// Logs the connection in as this user, or out with `None`.
     ///
-    /// All subscriptions of the connection run anew for the new user. When this returns they have,
-    /// the client has been sent the difference between their documents and what it had, and then
-    /// `ready`. A publication that neither becomes ready nor returns holds this up, as it holds up
-    /// the client's other messages. Of a connection that ends meanwhile nothing is left to do.
+    /// All subscriptions of the connection run again for the new user. By the time this returns,
+    /// they have run and the client has been sent the difference to the documents that it had, and
+    /// then `ready`. A publication that neither becomes ready nor returns delays this call, just as
+    /// it delays the client's other messages. If the connection ends in the meantime, this returns
+    /// at once.
     ///
     /// # Errors
     /// After [`unblock`](Self::unblock), as in Meteor, and in a method that no client called.
     pub async fn set_user_id(&self, user_id: Option<&str>) -> Result<(), Error> {
         let user_id = user_id.map(UserId::from);
-        // This one and those that it was called by, the client's call last.
+        // This invocation and its callers, the client's call last.
         let mut calls = vec![self];
         let connection = loop {
             let invocation = calls[calls.len() - 1];
@@ -168,8 +191,8 @@ impl Invocation {
         Ok(())
     }
 
-    /// Lets the client's next messages begin before this method returns. Does nothing in a method
-    /// that another one called.
+    /// Lets the client's next messages start before this method returns. Does nothing in a method
+    /// called by another method.
     pub fn unblock(&self) {
         self.0.state.lock().has_unblocked = true;
         if let Caller::Client(connection, call) = &self.0.caller {
@@ -195,8 +218,8 @@ impl Invocation {
     /// method's write fence.
     ///
     /// # Errors
-    /// That of the method, or `404` if there is none; parameters that aren't a tuple or an array; a
-    /// result that is no `R`.
+    /// The method's own error; `404` if there is no such method; parameters that aren't a tuple or
+    /// an array; a result that does not deserialize to `R`.
     pub async fn call<R: DeserializeOwned>(
         &self,
         method: &str,
@@ -205,7 +228,7 @@ impl Invocation {
         invoke(&self.0.host, method, params, self.nested(method)).await
     }
 
-    /// The connection that the method was called on; none if the server called it by itself.
+    /// The connection that the method was called on; `None` if the server itself called it.
     #[must_use]
     pub fn connection(&self) -> Option<&Connection> {
         match &self.0.caller {

@@ -9,14 +9,34 @@ use crate::error::Error;
 /// The arguments that the client gave, as a tuple, `Params((list_id,)): Params<(String,)>`, or as a
 /// struct with a field for each, in their order.
 ///
-/// Arguments of other types, or too many, are answered with `Match failed [400]`, as Meteor's
-/// `check` does; the log says where they differ. An argument that is missing counts as `null`, so
-/// that an `Option` at the end may be left out. `Params<Vec<Ejson>>` takes anything.
+/// Arguments of the wrong type, or too many of them, are answered with `Match failed [400]`, like
+/// Meteor's `check`; the log says where they differ. A missing argument counts as `null`, so a
+/// trailing `Option` may be left out. `Params<Vec<Ejson>>` takes anything.
+///
+/// ```
+/// use ddp_server::extract::Params;
+/// use ddp_server::{Error, Server};
+///
+/// async fn greet(Params((name, greeting)): Params<(String, Option<String>)>) -> Result<String, Error> {
+///     Ok(format!("{}, {name}", greeting.as_deref().unwrap_or("Hello")))
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Error> {
+/// let server = Server::builder().method("greet", greet).build();
+/// assert_eq!(server.call::<String>("greet", ("Ada",)).await?, "Hello, Ada");
+/// assert_eq!(server.call::<String>("greet", ("Ada", "Welcome")).await?, "Welcome, Ada");
+///
+/// let mismatch = server.call::<String>("greet", (7,)).await.unwrap_err();
+/// assert_eq!(mismatch.to_string(), "Match failed [400]");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Params<T>(pub T);
 
 impl<T: DeserializeOwned> Params<T> {
-    /// `log` is told what the client is not.
+    /// `log` gets the detail that the client does not.
     pub(super) fn extract(params: &[Ejson], log: impl FnOnce(DecodeError)) -> Result<Self, Error> {
         ejson::from_params(params.to_vec()).map(Self).map_err(|error| {
             log(error);

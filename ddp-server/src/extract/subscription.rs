@@ -23,10 +23,42 @@ use crate::live_query::sink::Sink;
 
 /// One client's subscription, Meteor's `this` in a publish function. Cheap to clone.
 ///
-/// A publication that returns no cursor adds, changes and removes documents by itself and says when
-/// it is [`ready`](Self::ready). Its function may run for as long as the subscription lives:
-/// `unsub`, disconnection and a change of the user drop it at its next `await`. The documents stay
-/// when it returns, until the subscription ends; what is done to an ended one has no effect.
+/// A publication that returns no cursor adds, changes and removes documents itself and calls
+/// [`ready`](Self::ready) when the initial ones are there. Its function may run for as long as the
+/// subscription lives: `unsub`, disconnection and a change of the user drop it at its next `await`.
+/// When the function returns, the documents stay until the subscription ends; calls on an ended
+/// subscription have no effect.
+///
+/// ```
+/// use ddp_server::extract::Subscription;
+/// use ddp_server::{Collection, Error, Server};
+///
+/// #[derive(serde::Serialize, serde::Deserialize)]
+/// struct Load {
+///     percent: u8,
+/// }
+/// const LOAD: Collection<Load> = Collection::new("load");
+///
+/// async fn load(subscription: Subscription) -> Result<(), Error> {
+///     subscription.added(&LOAD, "cpu", &Load { percent: 12 })?;
+///     subscription.ready();
+///     subscription.changed(&LOAD, "cpu", [("percent", Some(34))])
+/// }
+///
+/// # #[cfg(not(feature = "testing"))]
+/// # fn main() {}
+/// # #[cfg(feature = "testing")]
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Error> {
+/// use ddp_server::testing::Client;
+///
+/// let server = Server::builder().publish("load", load).build();
+/// let client = Client::connect(&server).await;
+/// client.subscribe("load", ()).await?;
+/// client.wait_until(|client| client.documents(&LOAD)[0].percent == 34).await;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Subscription(Arc<Inner>);
 
@@ -116,7 +148,7 @@ impl Subscription {
         Ok(())
     }
 
-    /// Takes a document away. Does nothing if it is not there.
+    /// Removes a document. Does nothing if it is not there.
     pub fn removed<T>(&self, collection: &Collection<T>, id: &str) {
         self.update(|documents| {
             if self.forgets(collection) {
@@ -169,8 +201,8 @@ impl Subscription {
         });
     }
 
-    /// Says that all initial documents are there. The client is not told so of a publication without
-    /// a name.
+    /// Says that all initial documents are there. For a universal publication the client gets no
+    /// message.
     pub fn ready(&self) {
         self.push(Mail::Ready(self.0.key));
     }
@@ -191,13 +223,13 @@ impl Subscription {
         self.push(Mail::SubscriptionUnblocked(self.0.key));
     }
 
-    /// Calls a function when the subscription ends, for whatever reason: Meteor's `onStop`. If it has
-    /// ended already, at once. It runs on the connection's task and must not block.
+    /// Calls a function when the subscription ends for any reason: Meteor's `onStop`. If it has
+    /// already ended, the function runs at once. It runs on the connection's task and must not block.
     pub fn on_stop(&self, callback: impl FnOnce() + Send + 'static) {
         self.0.on_stop.add(callback);
     }
 
-    /// The user for whom the publication runs. When the user changes, it runs anew.
+    /// The user for whom the publication runs. When the user changes, it runs again.
     #[must_use]
     pub fn user_id(&self) -> Option<&UserId> {
         self.0.user_id.as_ref()
@@ -212,7 +244,7 @@ impl Subscription {
     /// Calls a method for the same user and connection.
     ///
     /// # Errors
-    /// As with [`Invocation::call`].
+    /// Like those of [`Invocation::call`].
     pub async fn call<R: DeserializeOwned>(
         &self,
         method: &str,
@@ -231,7 +263,7 @@ impl Subscription {
         &self.0.request
     }
 
-    /// Logs an error of which the client learns nothing but that there was one.
+    /// Logs an error that the client sees only as an internal one.
     pub(crate) fn log_exception(&self, error: &str) {
         let (publication, session) = (self.0.request.log_name(), self.0.connection.id());
         tracing::error!(publication, session, error, "exception in a publication");
@@ -279,7 +311,7 @@ impl Subscription {
     }
 }
 
-/// A document's fields but `_id`, encoded.
+/// A document's encoded fields, without `_id`.
 fn fields_of(document: &impl Serialize) -> Result<Fields, Error> {
     match ejson::to_value(document)? {
         Ejson::Object(fields) => Ok(fields

@@ -6,12 +6,43 @@ use std::sync::Arc;
 
 /// The id of the user who is logged in on the connection: Meteor's `this.userId`.
 ///
-/// As an argument of a handler it demands a user: without one the client gets the error
-/// `not-authorized`. Take an `Option<UserId>` to serve everybody. A method logs its connection in
-/// with [`Invocation::set_user_id`](super::Invocation::set_user_id).
+/// A handler that takes it requires a user: without one the client gets the error `not-authorized`.
+/// Take `Option<UserId>` to serve everyone. A method logs its connection in with
+/// [`Invocation::set_user_id`](super::Invocation::set_user_id).
 ///
-/// A method's argument is the user at its start, a publication's the one that it runs for: when the
-/// user changes, publications run anew.
+/// A method gets the user at the time it starts, and a publication the user it runs for: when the
+/// user changes, publications run again.
+///
+/// ```
+/// use ddp_server::extract::{Invocation, Params, UserId};
+/// use ddp_server::{Error, Server};
+///
+/// async fn login(invocation: Invocation, Params((token,)): Params<(String,)>) -> Result<(), Error> {
+///     // An application looks the token up.
+///     if token != "secret" {
+///         return Err(Error::client(403, "Unknown token"));
+///     }
+///     invocation.set_user_id(Some("ada")).await
+/// }
+///
+/// # #[cfg(not(feature = "testing"))]
+/// # fn main() {}
+/// # #[cfg(feature = "testing")]
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Error> {
+/// use ddp_server::testing::Client;
+///
+/// let server = Server::builder()
+///     .method("login", login)
+///     .method("whoAmI", async |user: UserId| Ok::<_, Error>(user.to_string()))
+///     .build();
+/// let client = Client::connect(&server).await;
+/// assert!(client.call::<String>("whoAmI", ()).await.is_err());
+/// client.call::<()>("login", ("secret",)).await?;
+/// assert_eq!(client.call::<String>("whoAmI", ()).await?, "ada");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UserId(Arc<str>);
 

@@ -16,8 +16,8 @@ use crate::signature::Signature;
 
 /// An async function whose arguments are extracted from the context `C` and the state `S`.
 ///
-/// Implemented for functions and closures of up to eight arguments, each of which implements
-/// [`FromContext`]. `Args` only tells the implementations apart.
+/// Implemented for functions and closures of up to eight arguments that implement [`FromContext`].
+/// `Args` only tells the implementations apart.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a publication or method handler",
     note = "a handler is an async function whose arguments implement `FromContext`: `State`, `Params`, `Connection`, and for publications `Subscription`, for methods `Invocation` and `WriteFence`"
@@ -32,7 +32,7 @@ pub trait Handler<C, S, Args>: Clone + Send + Sync + 'static {
     /// Extracts the arguments and calls the function.
     ///
     /// # Errors
-    /// That of the first argument that can't be extracted.
+    /// The error of the first argument that can't be extracted.
     fn call(self, context: C, state: S)
     -> impl Future<Output = Result<Self::Output, Error>> + Send;
 }

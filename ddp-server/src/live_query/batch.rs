@@ -37,14 +37,14 @@ pub struct Batch<R> {
     pub content: Content<R>,
 }
 
-/// Where a [`Batch`] comes from, by which a source tells whether a read of its own includes it.
+/// Where a [`Batch`] comes from; a source uses it to tell whether its read includes the batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// A transaction, under the source's number for it.
     Transaction(u64),
     /// A transaction whose rows were read later, at the point of the source that this number names.
     Read(u64),
-    /// Something was missed. No read that began before is known to include it.
+    /// Something was missed; reads that started earlier may not include it.
     Gap,
 }
 

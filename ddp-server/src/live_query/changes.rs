@@ -29,7 +29,7 @@ const STEPS_BYTES_MAX: usize = 1024 * 1024;
 /// What happened to a document that a [`Changes`] follows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Observed<T> {
-    /// The query gives it now; at first, all that it gives.
+    /// It now matches the query; at first, every match is reported like this.
     Added {
         /// The document's id.
         id: DocumentId,
@@ -45,7 +45,7 @@ pub enum Observed<T> {
         /// What it was.
         old_document: T,
     },
-    /// The query gives it no more.
+    /// It no longer matches the query.
     Removed {
         /// The document's id.
         id: DocumentId,
@@ -57,11 +57,23 @@ pub enum Observed<T> {
 /// The changes of a live query's documents, for the server itself: the stream that
 /// [`Cursor::observe`](crate::Cursor::observe) gives.
 ///
-/// A reader that does not keep up is not told every step: with 64 of them waiting, or 1 MiB of
-/// documents, it gets the difference to the newest state instead. So it does after a gap in what the
-/// source told. What was told always adds up to what the query gives.
+/// A reader that falls behind skips steps: once 64 of them, or 1 MiB of documents, are waiting, it
+/// gets the difference to the newest state instead. The same happens after a gap in the source's
+/// changes. The reported changes always add up to the query's result.
 ///
 /// The query is observed until this is dropped.
+///
+/// ```
+/// use ddp_server::{Collection, Error, MemoryCollection};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Error> {
+/// let visits = MemoryCollection::new(&Collection::<()>::new("visits"));
+/// let changes = visits.find().observe().await?;
+/// assert_eq!(changes.count(), 0);
+/// # Ok(())
+/// # }
+/// ```
 pub struct Changes<T> {
     inbox: Arc<Inbox>,
     /// What has been told, with what is `told` next.
@@ -106,7 +118,7 @@ impl<T> Changes<T> {
         })
     }
 
-    /// How many documents the query gives now, told or not.
+    /// How many documents match the query now, reported or not.
     #[must_use]
     pub fn count(&self) -> usize {
         self.inbox.state.lock().newest.len()
@@ -134,8 +146,11 @@ impl<T: DeserializeOwned> Changes<T> {
             self.inbox.waker.register(cx.waker());
             let mut state = self.inbox.state.lock();
             if std::mem::take(&mut state.is_lagging) {
-                self.told = self.shown.diff(&state.newest).into();
-                self.shown = state.newest.clone();
+                let newest = state.newest.clone();
+                // Of many documents this takes its time, in which the source may have more to say.
+                drop(state);
+                self.told = self.shown.diff(&newest).into();
+                self.shown = newest;
             } else if let Some(step) = state.steps.pop_front() {
                 state.bytes -= bytes(&step);
                 self.told.extend(step.changes().iter().cloned());

@@ -14,14 +14,45 @@ use crate::collection::Collection;
 use crate::error::Error;
 use crate::query::{Predicate, Query, SortKey};
 
-/// A query on a collection of a data source, not yet run. A publication that returns it publishes
-/// its documents live, as a publish function that returns a cursor does in Meteor.
+/// A query on a collection that has not run yet. A publication that returns it publishes the
+/// documents live, like a publish function in Meteor that returns a cursor.
+///
+/// ```
+/// use ddp_server::query::descending;
+/// use ddp_server::{Cursor, MemoryCollection, State, field};
+///
+/// # #[derive(serde::Serialize, serde::Deserialize)]
+/// # struct Task { done: bool }
+/// async fn newest_open(State(tasks): State<MemoryCollection<Task>>) -> Cursor<Task> {
+///     tasks
+///         .find()
+///         .filter(field("done").eq(false))
+///         .sort([descending("createdAt")])
+///         .limit(20)
+///         .fields(["text", "createdAt"])
+/// }
+/// # let _ = newest_open;
+/// ```
 pub struct Cursor<T> {
     inner: AnyCursor,
     documents: PhantomData<fn() -> T>,
 }
 
-/// A [`Cursor`] that forgot the type of its documents, to be returned along with others.
+/// A [`Cursor`] without the type of its documents, so that cursors of several collections fit in
+/// one `Vec`.
+///
+/// ```
+/// use ddp_server::{AnyCursor, MemoryCollection};
+///
+/// # #[derive(serde::Serialize, serde::Deserialize)]
+/// # struct List { name: String }
+/// # #[derive(serde::Serialize, serde::Deserialize)]
+/// # struct Task { text: String }
+/// fn everything(lists: &MemoryCollection<List>, tasks: &MemoryCollection<Task>) -> Vec<AnyCursor> {
+///     vec![lists.find().into(), tasks.find().into()]
+/// }
+/// # let _ = everything;
+/// ```
 #[derive(Clone)]
 pub struct AnyCursor {
     pub(crate) source: Arc<dyn DataSource>,
@@ -57,34 +88,36 @@ impl<T> Cursor<T> {
         self
     }
 
-    /// In the order of these keys, of which the first counts most. It tells which documents are
-    /// within [`limit`](Self::limit) and [`skip`](Self::skip); clients sort for themselves.
+    /// Sorts by these keys, the first one first. The order decides which documents are within
+    /// [`limit`](Self::limit) and [`skip`](Self::skip); clients sort for themselves.
     #[must_use]
     pub fn sort(mut self, keys: impl IntoIterator<Item = SortKey>) -> Self {
         self.inner.query.sort = keys.into_iter().collect();
         self
     }
 
-    /// At most so many of the documents. 0 gives none, as in SQL and unlike in Mongo.
+    /// At most this many documents. 0 gives none, as in SQL and unlike Mongo.
     #[must_use]
     pub fn limit(mut self, documents: u32) -> Self {
         self.inner.query.limit = Some(documents);
         self
     }
 
-    /// Without so many of the first documents. They are held in memory as well.
+    /// Leaves out this many documents from the start. They are held in memory as well.
     #[must_use]
     pub fn skip(mut self, documents: u32) -> Self {
         self.inner.query.skip = documents;
         self
     }
 
-    /// Publishes the documents as they are when the publication runs, and does not keep them live: one
-    /// read, and nothing is observed. For what hardly changes, or need not be current.
+    /// Publishes the documents as they are when the publication runs, and does not keep them live: it
+    /// reads once and observes nothing. Use it for data that hardly changes or need not be current.
     ///
-    /// A document that another subscription of the same client keeps live is merged with it as ever:
-    /// of a field that both have, the value of the one that began first counts, and that one may be
-    /// old.
+    /// A document that another subscription of the same client keeps live is merged as usual: if
+    /// both have a field, the subscription that started first wins, and its value may be old.
+    ///
+    /// A source that is out of reach is not waited for, as it is for live documents: the subscription
+    /// ends with an error.
     ///
     /// ```
     /// use ddp_server::{Cursor, MemoryCollection, State};
@@ -110,8 +143,10 @@ impl<T> Cursor<T> {
 }
 
 impl<T: DeserializeOwned> Cursor<T> {
-    /// Reads the documents once, on the server, in the cursor's order: Meteor's `fetchAsync`. What was
-    /// committed before the call is there; a method sees its own writes.
+    /// Reads the documents once, on the server, in the cursor's order: Meteor's `fetchAsync`. The
+    /// result includes everything committed before the call, so a method sees its own writes once
+    /// they are committed. A transaction that is still open is not part of the read, which takes a
+    /// connection of its own.
     ///
     /// ```
     /// use ddp_server::query::descending;
@@ -145,8 +180,8 @@ impl<T: DeserializeOwned> Cursor<T> {
         documents.iter().map(|(id, document)| typed(id, document)).collect()
     }
 
-    /// Follows the documents on the server: all that are there, and then every change, whoever made
-    /// it. For hooks, notifications and counts of one's own.
+    /// Follows the documents on the server: first all that exist, then every change from any
+    /// writer. Use it for hooks, notifications and your own counts.
     ///
     /// ```
     /// use ddp_server::live_query::Observed;
@@ -175,7 +210,7 @@ impl<T: DeserializeOwned> Cursor<T> {
     /// ```
     ///
     /// # Errors
-    /// A query that the source refuses. A source that is out of reach is waited for.
+    /// A query that the source refuses. If the source is out of reach, this waits for it.
     pub async fn observe(&self) -> Result<Changes<T>, Error> {
         Changes::begin(&*self.inner.source, &self.inner.query).await
     }

@@ -1,10 +1,35 @@
 //! Live queries: one initial read, then one computation per change, however many subscribers.
 //!
+//! ```
+//! use ddp_server::live_query::Observed;
+//! use ddp_server::{Collection, Error, MemoryCollection, field};
+//!
+//! #[derive(serde::Serialize, serde::Deserialize)]
+//! struct Task {
+//!     text: String,
+//!     done: bool,
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Error> {
+//! let tasks = MemoryCollection::new(&Collection::<Task>::new("tasks"));
+//! let mut open = tasks.find().filter(field("done").eq(false)).observe().await?;
+//!
+//! let id = tasks.insert(&Task { text: "Water the plants".to_owned(), done: false })?;
+//! assert!(matches!(open.next().await, Some(Ok(Observed::Added { .. }))));
+//!
+//! // A task that is done no longer matches, so it leaves the query.
+//! tasks.update(&id, |task| task.done = true)?;
+//! assert!(matches!(open.next().await, Some(Ok(Observed::Removed { .. }))));
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! A data source implements [`DataSource`] and keeps one [`Multiplexer`] for each collection. It hands
-//! every [`Batch`] of changes to the multiplexer, which finds the live queries concerned by its
-//! router, brings each to its next [`Snapshot`](ddp_core::Snapshot) and gives the
-//! [`Delta`] to all its observers. What an observer hands it on to is its sink: a session's mailbox,
-//! or a reader on the server. A live query knows no session.
+//! every [`Batch`] of changes to the multiplexer, which finds the affected live queries with its
+//! router, moves each to its next [`Snapshot`](ddp_core::Snapshot) and gives the [`Delta`] to all its
+//! observers. An observer passes it to its sink: a session's mailbox, or a reader on the server. A
+//! live query knows no session.
 //!
 //! The life of a live query:
 //!

@@ -31,9 +31,9 @@ pub struct Multiplexer<R> {
 pub struct Joined {
     /// Keeps the observer subscribed.
     pub observation: Observation,
-    /// If there, the source must carry it out.
+    /// If present, the source must carry it out.
     pub load: Option<PendingRead>,
-    /// Done when the observer has been given its first documents.
+    /// Completes when the observer has its first documents.
     pub ready: oneshot::Receiver<Result<(), DdpError>>,
 }
 
@@ -74,7 +74,7 @@ impl<R: Row> Multiplexer<R> {
         Joined { observation: Observation::new(guard), load, ready }
     }
 
-    /// Takes note of a transaction's changes. The loads that this makes necessary are the answer.
+    /// Applies a transaction's changes and returns the loads that they make necessary.
     #[must_use]
     pub fn apply(&self, batch: Batch<R>) -> Vec<PendingRead> {
         let mut state = self.state.lock();
@@ -97,8 +97,8 @@ impl<R: Row> Multiplexer<R> {
         unsure.into_iter().filter_map(|slot| state.reload_if_live(slot)).collect()
     }
 
-    /// Makes every live query read again, since changes may have been missed. Loads that are under
-    /// way are void.
+    /// Makes every live query read again, because changes may have been missed. Loads in progress
+    /// are void.
     #[must_use]
     pub fn reload_all(&self) -> Vec<PendingRead> {
         let mut state = self.state.lock();
@@ -107,9 +107,9 @@ impl<R: Row> Multiplexer<R> {
         loads
     }
 
-    /// Plans every live query anew and makes it read again, since the shape of the collection has
-    /// changed. Loads that are under way are void. Queries that cannot be planned any more end with
-    /// the error. To be called while no batch is applied.
+    /// Plans every live query again and makes it read again, because the shape of the collection
+    /// has changed. Loads in progress are void. Queries that can no longer be planned end with the
+    /// error. Don't call it while a batch is being applied.
     #[must_use]
     pub fn replan(&self, plan: impl Fn(&Query) -> Result<Plan, DdpError>) -> Vec<PendingRead> {
         let (mut loads, mut failed) = (Vec::new(), Vec::new());
@@ -212,7 +212,7 @@ impl<R: Row> Multiplexer<R> {
         state.loading(load.slot).is_some_and(|loading| loading.generation == load.generation)
     }
 
-    /// Whether nobody observes anything.
+    /// Whether there are no observers.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.state.lock().by_query.is_empty()

@@ -21,7 +21,7 @@ impl Observer {
         Self { sink, key }
     }
 
-    /// An observer whose documents nobody reads, for benchmarks.
+    /// An observer that discards its documents, for benchmarks.
     #[doc(hidden)]
     #[must_use]
     pub fn detached() -> Self {
@@ -45,7 +45,7 @@ impl Observer {
         Arc::as_ptr(&self.sink).cast()
     }
 
-    /// Ends the observation with an error, since the documents can't be kept up to date any more.
+    /// Ends the observation with an error, because the documents can no longer be kept up to date.
     pub fn fail(&self, error: DdpError) {
         self.sink.fail(self.key, error);
     }

@@ -6,14 +6,13 @@ use ddp_core::FieldName;
 
 use crate::query::{Predicate, Query, SortKey, Value};
 
-/// How many documents beyond the wanted ones are read along, so that they take the places of those
-/// that leave.
+/// How many documents to read beyond the wanted ones; they replace those that leave.
 pub(super) const BUFFER: usize = if cfg!(test) { 1 } else { 64 };
 
 /// How a data source evaluates a query.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// The predicate, with constants in the form in which [`Row::meets`](super::Row::test)
+    /// The predicate, with constants in the form in which [`Row::meets`](super::Row::meets)
     /// and [`Row::value`](super::Row::value) answer.
     pub predicate: Predicate,
     /// An equality that the predicate demands, to route changes by.

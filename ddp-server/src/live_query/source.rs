@@ -14,20 +14,21 @@ pub type Documents = Vec<(DocumentId, Arc<Document>)>;
 
 /// A source of documents whose queries can be observed: PostgreSQL, or collections in memory.
 pub trait DataSource: Send + Sync + 'static {
-    /// Begins to observe a query. When the future is done, the observer has been given all documents
-    /// that match now; it is given every later change until the [`Observation`] is dropped.
+    /// Begins to observe a query. When the future completes, the observer has all documents that
+    /// match; it then gets every change until the [`Observation`] is dropped.
     ///
     /// # Errors
     /// A collection that the source does not have, a predicate on a field that the collection does
     /// not have, a constant of the wrong type, or a source that refuses the query. A source that is
-    /// out of reach is no error: the future waits for it.
+    /// out of reach is not an error: the future waits for it.
     fn observe<'a>(
         &'a self,
         query: &'a Query,
         observer: Observer,
     ) -> BoxFuture<'a, Result<Observation, Error>>;
 
-    /// Reads the documents of a query once, in its order. What was committed before is there.
+    /// Reads the documents of a query once, in its order, including everything committed before the
+    /// call.
     ///
     /// # Errors
     /// As with [`observe`](Self::observe), and a source that is out of reach.

@@ -23,10 +23,10 @@ use crate::query::{Position, Query, Truth, ascending};
 use crate::random;
 use row::{MemoryRow, as_documents_have_it};
 
-/// A collection that lives in this process and is live like one of a database.
+/// A collection in this process's memory, live like one in a database.
 ///
 /// Writes are synchronous: when one returns, every subscriber's mailbox has the change, so that a
-/// method's `updated` needs no fence. Documents are typed when they come and go, and are held as
+/// method's `updated` needs no fence. Documents are typed on the way in and out, and stored as
 /// EJSON. Cheap to clone: clones are the same collection.
 ///
 /// ```
@@ -81,7 +81,7 @@ impl<T: Serialize + DeserializeOwned> MemoryCollection<T> {
         row.map(|row| row.typed()).transpose()
     }
 
-    /// Inserts a document under a new random id, which is the answer.
+    /// Inserts a document under a new random id and returns the id.
     ///
     /// # Errors
     /// See [`insert_with_id`](Self::insert_with_id).
@@ -105,10 +105,10 @@ impl<T: Serialize + DeserializeOwned> MemoryCollection<T> {
         Ok(())
     }
 
-    /// Changes a document. False if there is none with this id.
+    /// Changes a document. Returns false if no document has this id.
     ///
-    /// The collection is locked while `change` runs and the document serializes: they must not use
-    /// the collection themselves.
+    /// The collection is locked while `change` runs and the document serializes: neither may use
+    /// the collection, or it deadlocks.
     ///
     /// # Errors
     /// A document that does not have the form of `T`, or whose new form does not serialize to a map.
@@ -122,7 +122,7 @@ impl<T: Serialize + DeserializeOwned> MemoryCollection<T> {
         Ok(true)
     }
 
-    /// Removes a document. False if there is none with this id.
+    /// Removes a document. Returns false if no document has this id.
     #[expect(clippy::must_use_candidate, reason = "removing is the point")]
     pub fn remove(&self, id: &str) -> bool {
         let mut rows = self.store.rows.lock();

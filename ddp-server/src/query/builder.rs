@@ -6,18 +6,27 @@ use super::operator::{Comparison, Operator};
 use super::predicate::{Condition, Predicate};
 use super::value::Value;
 
-/// A field of a document, or what is within it, to build a [`Predicate`] from.
+/// A field of a document, or a path into one, to build a [`Predicate`] from.
 #[derive(Clone, Debug)]
 pub struct Field(FieldName);
 
 /// The field with this name, as clients see it; `_id` is the document's id.
 ///
-/// `profile.age` is the value of `age` within the object that is the field `profile`, and
-/// `tags.0` the first element of an array, as in Mongo; the last one is `tags.-1`. What is missing
-/// there is NULL, and so is a `null`. Keys that have a dot in them are out of reach.
+/// `profile.age` is the value of `age` within the object that is the field `profile`, and `tags.0`
+/// the first element of an array, as in Mongo; the last one is `tags.-1`. Missing values and `null`
+/// are NULL there. Paths cannot reach keys that contain a dot.
 ///
-/// Within objects, values of another kind than a constant are not equal to it, and neither less nor
-/// greater: that is unknown as it is for NULL. Text is ordered by code points there.
+/// Within objects, a value of another kind than the constant is neither equal to it nor less nor
+/// greater: the answer is unknown, as for NULL. Text is ordered by code points there.
+///
+/// ```
+/// use ddp_server::field;
+///
+/// let grown_up = field("profile.age").gte(18);
+/// let mine = field("owner").eq("ada").or(field("sharedWith").contains("ada"));
+/// let recent = field("status").is_in(["open", "waiting"]).and(field("title").ilike("%plant%"));
+/// # let _ = (grown_up, mine, recent);
+/// ```
 #[must_use]
 pub fn field(name: &str) -> Field {
     Field(name.into())
@@ -99,21 +108,21 @@ impl Field {
     }
 
     /// `LIKE`: text that the whole pattern matches. `%` is any text, `_` any one character, and a
-    /// backslash takes the next character as it is. A pattern that ends in a backslash which takes
-    /// nothing is refused when the query is run.
+    /// backslash takes the next character as it is. A pattern that ends in a lone backslash is
+    /// refused when the query runs.
     #[must_use]
     pub fn like(self, pattern: impl AsRef<str>) -> Predicate {
         self.is(Operator::Like(pattern.as_ref().into()))
     }
 
-    /// `ILIKE`: the same without regard to case, as the data source knows it. Within JSON of
-    /// PostgreSQL only the letters of ASCII have two cases.
+    /// `ILIKE`: like [`like`](Self::like), ignoring case by the data source's rules. Within
+    /// PostgreSQL's JSON only ASCII letters have two cases.
     #[must_use]
     pub fn ilike(self, pattern: impl AsRef<str>) -> Predicate {
         self.is(Operator::ILike(pattern.as_ref().into()))
     }
 
-    /// Text that starts with exactly this. No character of it has a meaning of its own.
+    /// Text that starts with exactly this; no character is special.
     #[must_use]
     pub fn starts_with(self, start: impl AsRef<str>) -> Predicate {
         self.is(Operator::StartsWith(start.as_ref().into()))

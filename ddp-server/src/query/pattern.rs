@@ -16,6 +16,14 @@ pub fn is_pattern(pattern: &str) -> bool {
 }
 
 /// Whether the pattern matches the whole text, as `LIKE` does character by character.
+///
+/// ```
+/// use ddp_server::query::is_like;
+///
+/// assert!(is_like("Water the plants", "Water%"));
+/// assert!(!is_like("Water the plants", "water%"));
+/// assert!(is_like("100%", r"___\%"));
+/// ```
 #[must_use]
 pub fn is_like(text: &str, pattern: &str) -> bool {
     let tokens = tokens(pattern);

@@ -35,13 +35,21 @@ pub struct SortKey {
     pub nulls: Nulls,
 }
 
-/// By this field, the least first and NULL last, as in SQL.
+/// Sorts by this field in ascending order with NULL last, as in SQL.
 #[must_use]
 pub fn ascending(field: &str) -> SortKey {
     SortKey { field: field.into(), direction: Direction::Ascending, nulls: Nulls::Last }
 }
 
-/// By this field, the greatest first and NULL before that, as in SQL.
+/// Sorts by this field in descending order with NULL first, as in SQL.
+///
+/// ```
+/// use ddp_server::query::{ascending, descending};
+///
+/// // The newest first, tasks without a date last, and ties by title.
+/// let order = [descending("createdAt").nulls_last(), ascending("title")];
+/// # let _ = order;
+/// ```
 #[must_use]
 pub fn descending(field: &str) -> SortKey {
     SortKey { field: field.into(), direction: Direction::Descending, nulls: Nulls::First }

@@ -1,4 +1,4 @@
-//! How often clients may call methods and subscribe, as Meteor's `ddp-rate-limiter`.
+//! Limits how often clients may call methods and subscribe, like Meteor's `ddp-rate-limiter`.
 //!
 //! ```
 //! use std::time::Duration;
@@ -26,8 +26,8 @@ use parking_lot::Mutex;
 use crate::handler::callbacks::guard;
 use rule::Counter;
 
-/// With so many different counters in one interval a rule forgets them all and begins again, so that
-/// it cannot take memory without end.
+/// A rule with this many counters in one interval forgets them all and starts over, which bounds its
+/// memory.
 const COUNTERS_MAX: usize = 1_000_000;
 
 /// Names a rule, to remove it.
@@ -35,6 +35,19 @@ const COUNTERS_MAX: usize = 1_000_000;
 pub struct RuleId(u64);
 
 /// The rules of a server. Rules can be added and removed while it runs.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use ddp_server::Server;
+/// use ddp_server::rate_limit::Rule;
+///
+/// let server = Server::builder::<()>().build();
+/// let limiter = server.rate_limiter();
+/// let maintenance = limiter.add_rule(Rule::new(0, Duration::from_secs(1)).method("import"));
+/// assert!(limiter.remove_rule(maintenance));
+/// assert!(!limiter.remove_rule(maintenance), "it is gone already");
+/// ```
 #[derive(Default)]
 pub struct RateLimiter(Mutex<State>);
 
@@ -62,7 +75,7 @@ impl RateLimiter {
         id
     }
 
-    /// Removes a rule and whatever it limits. False if it is gone already.
+    /// Removes a rule with its counters. Returns false if it is already gone.
     pub fn remove_rule(&self, id: RuleId) -> bool {
         let mut state = self.0.lock();
         let index = state.rules.iter().position(|running| running.id == id);
@@ -75,8 +88,8 @@ impl RateLimiter {
     /// Counts a request.
     ///
     /// # Errors
-    /// `too-many-requests`, with `timeToReset` in milliseconds, if a rule does not allow it. With
-    /// several such rules, that of the longest time to wait.
+    /// `too-many-requests`, with `timeToReset` in milliseconds, if a rule does not allow it. If
+    /// several rules refuse, the error of the longest wait.
     pub(crate) fn check(&self, now: Instant, request: &Request<'_>) -> Result<(), DdpError> {
         let rules: Vec<(RuleId, Arc<Rule>)> = {
             let state = self.0.lock();

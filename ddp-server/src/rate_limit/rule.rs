@@ -32,23 +32,36 @@ pub struct Request<'a> {
     pub connection_id: &'a str,
 }
 
-/// What a rule says of a request.
+/// A rule's answer to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Verdict {
     /// Whether the request may run.
     pub is_allowed: bool,
-    /// Until the rule counts anew.
+    /// Time until the rule's counters restart.
     pub time_to_reset: Duration,
     /// How many more such requests may run until then.
     pub requests_left: u32,
 }
 
-/// So many requests in so much time.
+/// Allows a number of requests in an interval.
 ///
-/// A rule concerns the requests that satisfy all its conditions. Requests that agree in everything
-/// that a condition looks at are counted together: `per_connection()` has a counter for each
-/// connection, a rule without conditions one for all clients.
+/// A rule applies to requests that satisfy all its conditions. Requests with the same values of
+/// everything that the conditions look at share a counter: `per_connection()` keeps one for each
+/// connection; a rule without conditions keeps one for all clients.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use ddp_server::rate_limit::Rule;
+///
+/// // Ten inserts a minute for each user; the user "admin" has no limit.
+/// let inserts = Rule::new(10, Duration::from_secs(60))
+///     .name_where(|name| name.ends_with(".insert"))
+///     .user_where(|user| user != Some("admin"))
+///     .message(|verdict| format!("Try again in {} seconds", verdict.time_to_reset.as_secs()));
+/// # let _ = inserts;
+/// ```
 #[derive(Clone)]
 pub struct Rule {
     pub(super) requests_max: u32,
@@ -69,7 +82,7 @@ const NAME: usize = 2;
 const CONNECTION: usize = 3;
 
 impl Rule {
-    /// Allows so many requests in each interval. Meteor's defaults are 10 and a second.
+    /// Allows this many requests in each interval. Meteor's defaults are 10 and one second.
     #[must_use]
     pub fn new(requests_max: u32, interval: Duration) -> Self {
         let (conditions, message, callback) = Default::default();
@@ -111,19 +124,20 @@ impl Rule {
         self.name_where(move |other| other == name)
     }
 
-    /// Only methods and publications with such names; each name is counted apart.
+    /// Only methods and publications whose names satisfy this; each name has its own counter.
     #[must_use]
     pub fn name_where(self, condition: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
         self.condition(NAME, move |name| name.is_some_and(&condition))
     }
 
-    /// Counts each user apart; all who are not logged in count as one.
+    /// Keeps a counter for each user; everyone who is not logged in shares one.
     #[must_use]
     pub fn per_user(self) -> Self {
         self.user_where(|_| true)
     }
 
-    /// Only such users, each counted apart; `None` are those who are not logged in.
+    /// Only users that satisfy this, with a counter for each; `None` stands for everyone who is not
+    /// logged in.
     #[must_use]
     pub fn user_where(
         self,

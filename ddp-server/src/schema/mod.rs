@@ -1,4 +1,4 @@
-//! What handlers take and give, as JSON Schemas; with the feature `schema`.
+//! Handlers' arguments and results as JSON Schemas; requires the feature `schema`.
 //!
 //! The types of a [`typed`] handler's arguments and of its result derive
 //! [`JsonSchema`](schemars::JsonSchema), and [`Server::describe`](crate::Server::describe) tells their
@@ -44,12 +44,12 @@
 //! );
 //! ```
 //!
-//! Derive [`JsonSchema`](schemars::JsonSchema) with version 1 of the crate `schemars`. A field whose
-//! type has no schema can be given that of another one, `#[schemars(with = "String")]`.
+//! Derive [`JsonSchema`](schemars::JsonSchema) with version 1 of the crate `schemars`. The types
+//! of EJSON, such as `Date`, have schemas; a field whose type has none can be given that of another
+//! one, `#[schemars(with = "String")]`.
 //!
-//! A handler that is registered without [`typed`] works as well; its types are then not known.
-//! Rust can't ask a type whether it implements a trait and go on if it does not, which is why this
-//! has to be said for each handler.
+//! A handler registered without [`typed`] works as well, but its types stay unknown. Rust cannot
+//! test at compile time whether a type implements a trait, so each handler must opt in.
 
 mod generate;
 mod input;
@@ -69,14 +69,13 @@ use crate::error::Error;
 use crate::handler::Handler;
 use crate::signature::Signature;
 
-/// A handler whose types are told by [`Server::describe`](crate::Server::describe); made by
-/// [`typed`].
+/// A handler whose types [`Server::describe`](crate::Server::describe) reports; made by [`typed`].
 #[derive(Clone, Copy, Debug)]
 pub struct Typed<H>(H);
 
-/// Makes a handler tell its types: `.method("tasks.insert", typed(insert))`.
+/// Makes a handler report its types: `.method("tasks.insert", typed(insert))`.
 ///
-/// All its arguments are [`TypedInput`], and what it returns is [`TypedOutput`]. It is called as
+/// All its arguments must be [`TypedInput`] and its return type [`TypedOutput`]. Calls work as
 /// before.
 ///
 /// ```

@@ -114,6 +114,21 @@ fn a_schema_stands_alone_even_if_its_type_names_itself() {
 }
 
 #[test]
+fn the_types_of_ejson_have_schemas() {
+    use ddp_core::ejson::{Date, Ejson};
+
+    let described = method(|server| {
+        let run = async |_: Params<(Date, Ejson)>| Ok::<_, Error>(None::<Date>);
+        server.method("m", typed(run))
+    });
+    let date = &described["params"][0]["schema"];
+    assert_eq!(date["$ref"], "#/$defs/Date");
+    assert_eq!(date["$defs"]["Date"]["required"], json!(["$date"]));
+    assert_eq!(described["params"][1], json!({}));
+    assert_eq!(described["result"]["anyOf"][0]["$ref"], "#/$defs/Date");
+}
+
+#[test]
 fn names_that_need_escapes_lose_no_definition() {
     #[derive(Deserialize, JsonSchema)]
     #[schemars(rename = "a place")]

@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 /// The client's side of a publication or method, as far as it is known.
 ///
 /// The fields of a struct in [`Params`](crate::extract::Params) name the arguments; those of a tuple
-/// are named by [`ServerBuilder::params`](crate::ServerBuilder::params). Types are known of handlers
-/// that were registered with `ddp_server::schema::typed` (feature `schema`). They are told as [JSON
+/// are named by [`ServerBuilder::params`](crate::ServerBuilder::params). Types are known for handlers
+/// registered with `ddp_server::schema::typed` (feature `schema`), as [JSON
 /// Schemas](https://json-schema.org/specification) of draft 2020-12; each has in its `$defs` what its
 /// `$ref`s name, so that it can stand alone.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,7 +60,7 @@ impl Signature {
     /// Names the arguments.
     ///
     /// # Errors
-    /// The number that there are, if it is another.
+    /// The actual number of arguments, if it differs.
     pub(crate) fn name_params(&mut self, names: Vec<String>) -> Result<(), usize> {
         let Some(params) = &mut self.params else {
             self.params = Some(names.into_iter().map(Param::named).collect());

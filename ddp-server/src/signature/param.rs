@@ -15,7 +15,7 @@ pub struct Param {
 }
 
 impl Param {
-    /// An argument of which only the name is known.
+    /// An argument with only a name.
     pub fn named(name: impl Into<String>) -> Self {
         Self { name: Some(name.into()), schema: None }
     }

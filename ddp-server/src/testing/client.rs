@@ -17,18 +17,34 @@ use super::state::{Call, Shared, Standing};
 use super::subscription::Subscription;
 use crate::collection::Collection;
 
-/// A client that is connected to a server of the same process.
+/// A client connected to a server in the same process.
 ///
-/// It reads whatever comes, in a task of its own, and answers pings, so that documents are up to date
-/// whenever they are looked at. All functions take `&self`: calls and subscriptions may run at the
-/// same time, and are sent in the order in which they are first polled.
+/// A task of its own reads every message and answers pings, so documents are up to date whenever you
+/// look. All functions take `&self`: calls and subscriptions may run concurrently, and are sent in
+/// the order in which they are first polled.
 ///
-/// Dropped, it is gone without a word, as a client whose network fails; [`close`](Self::close) takes
-/// leave.
+/// Dropping it disconnects without a close, like a network failure; [`close`](Self::close) closes
+/// properly.
+///
+/// ```
+/// use ddp_server::extract::Params;
+/// use ddp_server::testing::Client;
+/// use ddp_server::{Error, Server};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Error> {
+/// let double = async |Params((number,)): Params<(i64,)>| Ok::<_, Error>(2 * number);
+/// let server = Server::builder().method("double", double).build();
+/// let client = Client::connect(&server).await;
+/// assert_eq!(client.call::<i64>("double", (21,)).await?, 42);
+/// client.close().await;
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Panics
-/// All functions panic, as assertions do, if the server has broken the protocol or does not answer in
-/// time; so does the drop of a client that has not told yet of what the server broke.
+/// All functions panic, like assertions, if the server breaks the protocol or does not answer in
+/// time. So does dropping a client that has not yet reported such a breach.
 pub struct Client {
     pub(super) shared: Arc<Shared>,
     pub(super) outgoing: mpsc::Sender<Outgoing>,
@@ -47,11 +63,10 @@ impl Client {
     /// client when this returns. The parameters are a tuple, an array, or `()` for none.
     ///
     /// # Errors
-    /// That of the method as clients see it, so an error that is not for them is
-    /// [`DdpError::internal`].
+    /// The method's error as clients see it; an internal one arrives as [`DdpError::internal`].
     ///
     /// # Panics
-    /// If the method does not end in time, if the connection ends before, or if the result does not
+    /// If the method does not end in time, if the connection ends first, or if the result does not
     /// have the form of `R`.
     #[track_caller]
     pub fn call<R: DeserializeOwned>(
@@ -101,10 +116,10 @@ impl Client {
     /// [stopped](Subscription::stopped).
     ///
     /// # Errors
-    /// That of the publication as clients see it, or `404` if there is none of this name.
+    /// The publication's error as clients see it, or `404` if there is no publication of this name.
     ///
     /// # Panics
-    /// If it does not become ready in time, or if the connection ends before.
+    /// If it does not become ready in time, or if the connection ends first.
     #[track_caller]
     pub fn subscribe(
         &self,
@@ -177,10 +192,10 @@ impl Client {
         state.minimongo.documents(collection)
     }
 
-    /// Waits until the condition holds. It is asked now, and after each message that comes.
+    /// Waits until the condition holds. It is checked now and after each message.
     ///
     /// # Panics
-    /// If it does not hold in time, or the connection ends before.
+    /// If it does not hold in time, or the connection ends first.
     #[track_caller]
     pub fn wait_until(&self, mut condition: impl FnMut(&Self) -> bool) -> impl Future<Output = ()> {
         let caller = Location::caller();
@@ -195,7 +210,7 @@ impl Client {
     /// call.
     ///
     /// # Panics
-    /// If none comes in time, or the connection ends before.
+    /// If none comes in time, or the connection ends first.
     #[track_caller]
     pub fn changed(&self) -> impl Future<Output = ()> {
         let caller = Location::caller();
@@ -210,15 +225,15 @@ impl Client {
         }
     }
 
-    /// The texts of the server's messages so far, heartbeats included, the oldest first. Of a long
-    /// conversation the latest 10,000 messages of both sides are kept.
+    /// The texts of the server's messages so far, heartbeats included, the oldest first. Only the
+    /// latest 10,000 messages of both sides are kept.
     #[must_use]
     pub fn messages(&self) -> Vec<String> {
         self.shared.look_anyway().received().map(str::to_owned).collect()
     }
 
-    /// Stops reading, as a client with a bad network: what the server sends fills the buffer between
-    /// them, and then waits at the server.
+    /// Stops reading, like a client on a bad network: the server's messages fill the buffer between
+    /// them and then wait at the server.
     pub fn pause(&self) {
         self.set_paused(true);
     }
@@ -233,8 +248,8 @@ impl Client {
         self.paused.send_replace(is_paused);
     }
 
-    /// Waits until the connection has ended by the server's will, and the server has called what is to
-    /// be called then. The answer says how it was closed.
+    /// Waits until the server has ended the connection and run its callbacks. Returns how it was
+    /// closed.
     ///
     /// # Panics
     /// If it does not end in time.
@@ -247,8 +262,8 @@ impl Client {
         }
     }
 
-    /// Closes the connection, and waits until the server has stopped its subscriptions and has called
-    /// what is to be called on their end and on that of the connection.
+    /// Closes the connection and waits until the server has stopped the subscriptions and run their
+    /// callbacks and the connection's.
     ///
     /// # Panics
     /// If that does not happen in time.

@@ -1,6 +1,6 @@
 //! Tests of publications and methods: server and client in one process, without sockets.
 //!
-//! This module is there with the feature `testing`, which is for `[dev-dependencies]`:
+//! Enable it with the feature `testing` in `[dev-dependencies]`:
 //!
 //! ```toml
 //! [dev-dependencies]
@@ -58,11 +58,11 @@
 //! # runtime.block_on(everybody_sees_a_new_task());
 //! ```
 //!
-//! The session is that of production, and so are the order of messages, merging, write fences, rate
-//! limits, heartbeats, the bounds of queues and what becomes of slow clients; a client is made slow by
-//! [`pause`](Client::pause). Any data source will do: a [`MemoryCollection`](crate::MemoryCollection)
-//! needs nothing else, and with PostgreSQL there is an example in `ddp-postgres`. To be logged in,
-//! call the application's own method: `client.call("login", …)`.
+//! The session is the one used in production, with the same order of messages, merging, write fences,
+//! rate limits, heartbeats, queue bounds and handling of slow clients; [`pause`](Client::pause) makes
+//! a client slow. Any data source will do: a [`MemoryCollection`](crate::MemoryCollection) needs
+//! nothing else, and with PostgreSQL there is an example in `ddp-postgres`. To be logged in, call the
+//! application's own method: `client.call("login", …)`.
 //!
 //! No test needs to sleep. [`call`](Client::call) returns when the result and all that the method wrote
 //! are there, and [`subscribe`](Client::subscribe) when the documents are. For what others do,

@@ -12,6 +12,33 @@ use super::socket::{Outgoing, send};
 use super::state::{Shared, Standing};
 
 /// A subscription that has become ready. Dropped, it goes on until the client does not.
+///
+/// ```
+/// use ddp_server::testing::Client;
+/// use ddp_server::{Collection, Error, MemoryCollection, Server, State};
+///
+/// #[derive(serde::Serialize, serde::Deserialize)]
+/// struct Word {
+///     text: String,
+/// }
+/// const WORDS: Collection<Word> = Collection::new("words");
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Error> {
+/// let words = MemoryCollection::new(&WORDS);
+/// words.insert(&Word { text: "meteor".to_owned() })?;
+/// let server = Server::builder()
+///     .publish("words", async |State(words): State<MemoryCollection<Word>>| words.find())
+///     .with_state(words);
+///
+/// let client = Client::connect(&server).await;
+/// let subscription = client.subscribe("words", ()).await?;
+/// assert_eq!(client.documents(&WORDS).len(), 1);
+/// subscription.unsubscribe().await;
+/// assert!(client.documents(&WORDS).is_empty());
+/// # Ok(())
+/// # }
+/// ```
 pub struct Subscription {
     pub(super) id: String,
     pub(super) name: String,

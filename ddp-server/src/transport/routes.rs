@@ -31,12 +31,14 @@ where
         let on_open = move |transport, info, _| on_open(transport, info);
         sockjs::router(SOCKJS_PREFIX, config.clone(), on_open)
     };
-    let raw = any(move |request: Request| {
+    let raw = move |request: Request| {
         let on_open = on_open.clone();
         let on_open = move |socket, info| on_open(AnyTransport::Raw(socket), info);
         let answer = open(request, RAW_WEBSOCKET, &config, on_open);
         ready(answer.unwrap_or_else(UpgradeRefused::raw_response))
-    });
+    };
+    // With GET said by itself, another route for it is refused instead of taking its place.
+    let raw = any(raw.clone()).get(raw);
     let routes = Router::new().route("/websocket", raw.clone()).route("/websocket/", raw);
     #[cfg(feature = "sockjs")]
     let routes = routes.merge(sockjs);

@@ -72,6 +72,51 @@ async fn inside_axum_a_message_by_http_is_live() {
 }
 
 #[tokio::test]
+async fn a_plugin_tells_who_is_online() {
+    let mut example = Program::start(env!("CARGO_BIN_EXE_plugin"), &[]);
+    let address = example.address();
+    let mut ada = Client::connect(address).await;
+    let names = |client: &Client| {
+        let guests = client.documents("guests");
+        guests.values().map(|guest| guest["name"].to_string()).collect::<Vec<_>>()
+    };
+    ada.until("herself", |client| names(client).len() == 1).await;
+    let alan = Client::connect(address).await;
+    ada.until("both", |client| names(client).len() == 2).await;
+    assert_eq!(ada.call("online.rename", json!(["Ada"])).await["result"], true);
+    assert!(names(&ada).contains(&"\"Ada\"".to_owned()));
+    assert!(http(address, "GET", "/online", "").ends_with("\r\n\r\n2"));
+    alan.close().await;
+    ada.until("herself alone", |client| names(client) == ["\"Ada\""]).await;
+}
+
+#[tokio::test]
+async fn a_membership_that_ends_ends_the_subscription() {
+    let url = create_database("example_membership", "");
+    let mut example =
+        Program::start(env!("CARGO_BIN_EXE_membership"), &[("DATABASE_URL", url.as_str())]);
+    let mut client = Client::connect(example.address()).await;
+    let error =
+        |client: &Client, id: &str| client.nosub.get(id)?["error"].as_str().map(str::to_owned);
+    let id = client.send_sub("room", json!(["garden"])).await;
+    client.until("a refusal", |client| error(client, &id).is_some()).await;
+    assert_eq!(error(&client, &id).unwrap(), "not-authorized");
+    client.call("login", json!(["ada"])).await;
+    let id = client.send_sub("room", json!(["garden"])).await;
+    client.until("another refusal", |client| error(client, &id).is_some()).await;
+    assert_eq!(error(&client, &id).unwrap(), "not-a-member");
+
+    psql("example_membership", "INSERT INTO memberships VALUES ('ada', 'garden')");
+    let id = client.subscribe("room", json!(["garden"])).await;
+    psql("example_membership", "INSERT INTO messages VALUES ('m', 'garden', 'It rains')");
+    client.until("the message", |client| client.documents("messages").contains_key("m")).await;
+    psql("example_membership", "DELETE FROM memberships");
+    client.until("the end", |client| error(client, &id).is_some()).await;
+    assert_eq!(error(&client, &id).unwrap(), "not-a-member");
+    assert!(client.documents("messages").is_empty());
+}
+
+#[tokio::test]
 async fn rate_limits_refuse_those_who_guess_passwords() {
     let mut example = Program::start(env!("CARGO_BIN_EXE_rate_limits"), &[]);
     let address = example.address();

@@ -13,13 +13,14 @@ const OTHER_FILES: usize = 200;
 
 /// A server with its clients.
 pub(crate) struct Lane {
+    /// Dropped first, so that it does not complain of clients that go.
+    _server: Server,
     swarm: Swarm,
     driver: Driver,
     marks: Marks,
     report: Report,
     /// Messages per second.
     rates: Rounds,
-    _server: Server,
 }
 
 impl Lane {
@@ -59,7 +60,7 @@ impl Lane {
         let marks = Marks::default();
         let swarm = server.subscribers(publication, clients, deflate, &marks).await?;
         let (report, rates) = (Report::default(), Rounds::default());
-        Ok(Self { swarm, driver, marks, report, rates, _server: server })
+        Ok(Self { _server: server, swarm, driver, marks, report, rates })
     }
 
     async fn round(&mut self, bench: &Bench, in_flight: u32) -> Result<()> {

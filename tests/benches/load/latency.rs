@@ -74,6 +74,8 @@ impl Listener {
 
 /// A server with its clients, and a database of its own with a LISTEN beside it.
 struct Lane {
+    /// Dropped first, so that it does not complain of clients that go.
+    _server: Server,
     swarm: Swarm,
     driver: Driver,
     listener: Listener,
@@ -85,7 +87,6 @@ struct Lane {
     /// The same of LISTEN, from when the commits were due.
     listen_p50: Rounds,
     listen_p99: Rounds,
-    _server: Server,
 }
 
 impl Lane {
@@ -101,6 +102,7 @@ impl Lane {
         let report = Report::default();
         let [p50, p99, listen_p50, listen_p99] = Default::default();
         Ok(Self {
+            _server: server,
             swarm,
             driver,
             listener,
@@ -111,7 +113,6 @@ impl Lane {
             p99,
             listen_p50,
             listen_p99,
-            _server: server,
         })
     }
 

@@ -18,8 +18,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use ddp_cluster::Cluster;
 use ddp_postgres::Feed;
 use ddp_tests::{Dice, database};
+use tokio::task::JoinHandle;
 use tokio_postgres::NoTls;
 
 use self::servers::ServerProcess;
@@ -81,13 +83,38 @@ fn from_environment<T: std::str::FromStr>(name: &str) -> Option<T> {
     Some(text.parse().unwrap_or_else(|_| panic!("{name} is a whole number, not {text}")))
 }
 
+/// Begins to write, by every kind of program.
+fn start_writers(test: &str, cluster: &Cluster, seed: &str, run: &Arc<Run>) -> Vec<JoinHandle<()>> {
+    let (url, seed) = (cluster.url(), seed.to_owned());
+    let psql = cluster.psql_command().split(' ').next().unwrap_or("psql").to_owned();
+    let mut writers = Vec::new();
+    for number in 0..RUST_WRITERS {
+        let dice = Dice::new(&seed, &format!("writer {number}"));
+        writers.push(tokio::spawn(writers::write(url.clone(), dice, Arc::clone(run))));
+    }
+    let (for_psql, psql_url) = (Arc::clone(run), url.clone());
+    let dice = Dice::new(&seed, "psql");
+    writers.push(tokio::task::spawn_blocking(move || {
+        writers::write_by_psql(&psql, &psql_url, dice, &for_psql);
+    }));
+    match writers::python() {
+        Some(python) => {
+            let (run, url, seed) = (Arc::clone(run), url.clone(), seed.clone());
+            writers.push(tokio::task::spawn_blocking(move || {
+                writers::write_by_python(&python, &url, &seed, &run);
+            }));
+        }
+        None => println!("{test}: without a writer in Python, for there is no psycopg"),
+    }
+    writers
+}
+
 async fn converge(test: &str, feed: Feed, keys_only: bool, has_faults: bool, seconds: u64) {
     let test = &database::name(test, feed);
     let seed = Dice::seed(test);
     let cluster = database::start_cluster();
     cluster.psql("postgres", SETUP).unwrap();
     let url = cluster.url();
-    let psql = cluster.psql_command().split(' ').next().unwrap_or("psql").to_owned();
     let port = SocketAddr::from((Ipv4Addr::LOCALHOST, cluster.port()));
     let mut servers = Vec::new();
     for _ in 0..SERVERS {
@@ -97,25 +124,7 @@ async fn converge(test: &str, feed: Feed, keys_only: bool, has_faults: bool, sec
     let pause = from_environment("CONVERGENCE_PAUSE").unwrap_or(4);
     let run = Arc::new(Run { pause, ..Run::default() });
 
-    let mut writers = Vec::new();
-    for number in 0..RUST_WRITERS {
-        let dice = Dice::new(&seed, &format!("writer {number}"));
-        writers.push(tokio::spawn(writers::write(url.clone(), dice, Arc::clone(&run))));
-    }
-    let (for_psql, psql_url) = (Arc::clone(&run), url.clone());
-    let dice = Dice::new(&seed, "psql");
-    writers.push(tokio::task::spawn_blocking(move || {
-        writers::write_by_psql(&psql, &psql_url, dice, &for_psql);
-    }));
-    match writers::python() {
-        Some(python) => {
-            let (run, url, seed) = (Arc::clone(&run), url.clone(), seed.clone());
-            writers.push(tokio::task::spawn_blocking(move || {
-                writers::write_by_python(&python, &url, &seed, &run);
-            }));
-        }
-        None => println!("{test}: without a writer in Python, for there is no psycopg"),
-    }
+    let writers = start_writers(test, &cluster, &seed, &run);
     let clients: Vec<_> = (0..CLIENTS)
         .map(|number| {
             let dice = Dice::new(&seed, &format!("client {number}"));

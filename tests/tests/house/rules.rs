@@ -28,7 +28,7 @@ pub(crate) const RULES: &[Rule] = &[
     },
     Rule {
         because: "a mailbox knows no driver",
-        from: &["ddp-server/src/connection/mailbox.rs", "ddp-server/src/connection/mail.rs"],
+        from: &["ddp-server/src/connection/mailbox/mod.rs", "ddp-server/src/connection/mail.rs"],
         to: &["ddp-server/src/connection/driver.rs"],
         except: &[],
     },
@@ -113,7 +113,7 @@ pub(crate) const RULES: &[Rule] = &[
                 "what an application sets is not how it travels",
             ),
             Exception(
-                "ddp-server/src/sockjs.rs",
+                "ddp-server/src/sockjs/mod.rs",
                 "ddp-server/src/transport/sockjs/",
                 "it serves SockJS without DDP",
             ),

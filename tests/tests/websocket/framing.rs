@@ -1,5 +1,6 @@
 //! Sizes, pings, reserved bits and opcodes, fragments and masks (1 to 5 and 10).
 
+use crate::peer::Step;
 use crate::peer::Step::{Bytes, Closed, Recv, Send};
 use crate::peer::{
     BINARY, CLOSE, CONTINUATION, FIN, PING, PONG, Peer, RSV1, RSV2, RSV3, TEXT, Writes, play,
@@ -76,84 +77,83 @@ async fn pongs_that_answer_nothing_are_ignored() {
     }
 }
 
+/// What is sent in fragments, with what may come between them.
+const FRAGMENTS: [(&str, &[Step]); 9] = [
+    ("two", &[Send(TEXT, b"one"), Send(FIN, b"two"), Recv(FIN | TEXT, b"onetwo")]),
+    (
+        "many",
+        &[
+            Send(TEXT, b"a"),
+            Send(CONTINUATION, b"b"),
+            Send(CONTINUATION, b"c"),
+            Send(CONTINUATION, b"d"),
+            Send(FIN, b"e"),
+            Recv(FIN | TEXT, b"abcde"),
+        ],
+    ),
+    ("empty", &[Send(TEXT, b""), Send(0, b""), Send(FIN, b""), Recv(FIN | TEXT, b"")]),
+    ("empty but one", &[Send(TEXT, b""), Send(0, b"x"), Send(FIN, b""), Recv(FIN | TEXT, b"x")]),
+    (
+        "a ping between",
+        &[
+            Send(TEXT, b"one"),
+            Send(FIN | PING, b"within"),
+            Recv(FIN | PONG, b"within"),
+            Send(FIN, b"two"),
+            Recv(FIN | TEXT, b"onetwo"),
+        ],
+    ),
+    (
+        "a pong between",
+        &[
+            Send(TEXT, b"one"),
+            Send(FIN | PONG, b"within"),
+            Send(FIN, b"two"),
+            Recv(FIN | TEXT, b"onetwo"),
+        ],
+    ),
+    (
+        "pings between",
+        &[
+            Send(TEXT, b"a"),
+            Send(0, b"b"),
+            Send(FIN | PING, b"1"),
+            Recv(FIN | PONG, b"1"),
+            Send(0, b"c"),
+            Send(0, b"d"),
+            Send(FIN | PING, b"2"),
+            Recv(FIN | PONG, b"2"),
+            Send(FIN, b"e"),
+            Recv(FIN | TEXT, b"abcde"),
+        ],
+    ),
+    (
+        "two messages",
+        &[
+            Send(TEXT, b"a"),
+            Send(FIN, b"b"),
+            Send(TEXT, b"c"),
+            Send(FIN, b"d"),
+            Recv(FIN | TEXT, b"ab"),
+            Recv(FIN | TEXT, b"cd"),
+        ],
+    ),
+    (
+        "and then a whole one",
+        &[
+            Send(TEXT, b"a"),
+            Send(FIN, b"b"),
+            Send(FIN | TEXT, b"c"),
+            Recv(FIN | TEXT, b"ab"),
+            Recv(FIN | TEXT, b"c"),
+        ],
+    ),
+];
+
 #[tokio::test]
 async fn fragments_make_one_message() {
     let address = serve().await;
-    let table: [(&str, &[_]); 9] = [
-        ("two", &[Send(TEXT, b"one"), Send(FIN, b"two"), Recv(FIN | TEXT, b"onetwo")]),
-        (
-            "many",
-            &[
-                Send(TEXT, b"a"),
-                Send(CONTINUATION, b"b"),
-                Send(CONTINUATION, b"c"),
-                Send(CONTINUATION, b"d"),
-                Send(FIN, b"e"),
-                Recv(FIN | TEXT, b"abcde"),
-            ],
-        ),
-        ("empty", &[Send(TEXT, b""), Send(0, b""), Send(FIN, b""), Recv(FIN | TEXT, b"")]),
-        (
-            "empty but one",
-            &[Send(TEXT, b""), Send(0, b"x"), Send(FIN, b""), Recv(FIN | TEXT, b"x")],
-        ),
-        (
-            "a ping between",
-            &[
-                Send(TEXT, b"one"),
-                Send(FIN | PING, b"within"),
-                Recv(FIN | PONG, b"within"),
-                Send(FIN, b"two"),
-                Recv(FIN | TEXT, b"onetwo"),
-            ],
-        ),
-        (
-            "a pong between",
-            &[
-                Send(TEXT, b"one"),
-                Send(FIN | PONG, b"within"),
-                Send(FIN, b"two"),
-                Recv(FIN | TEXT, b"onetwo"),
-            ],
-        ),
-        (
-            "pings between",
-            &[
-                Send(TEXT, b"a"),
-                Send(0, b"b"),
-                Send(FIN | PING, b"1"),
-                Recv(FIN | PONG, b"1"),
-                Send(0, b"c"),
-                Send(0, b"d"),
-                Send(FIN | PING, b"2"),
-                Recv(FIN | PONG, b"2"),
-                Send(FIN, b"e"),
-                Recv(FIN | TEXT, b"abcde"),
-            ],
-        ),
-        (
-            "two messages",
-            &[
-                Send(TEXT, b"a"),
-                Send(FIN, b"b"),
-                Send(TEXT, b"c"),
-                Send(FIN, b"d"),
-                Recv(FIN | TEXT, b"ab"),
-                Recv(FIN | TEXT, b"cd"),
-            ],
-        ),
-        (
-            "and then a whole one",
-            &[
-                Send(TEXT, b"a"),
-                Send(FIN, b"b"),
-                Send(FIN | TEXT, b"c"),
-                Recv(FIN | TEXT, b"ab"),
-                Recv(FIN | TEXT, b"c"),
-            ],
-        ),
-    ];
-    for (what, steps) in table {
+    for (what, steps) in FRAGMENTS {
         play(what, address, ECHO, steps).await;
     }
 }

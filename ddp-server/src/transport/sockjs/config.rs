@@ -18,7 +18,7 @@ pub struct SockJsConfig {
     pub heartbeat: Duration,
     /// A polling or streaming session without a request to answer ends after so long; 60 s as in
     /// Meteor. For as long after its end, and after each request that was told of it, a session
-    /// that has ended says so to who still asks.
+    /// that has ended tells later requests so.
     pub disconnect_delay: Duration,
     /// A streaming response ends after so many bytes, for browsers keep all of it in memory, and
     /// the client begins another; 128 KiB.

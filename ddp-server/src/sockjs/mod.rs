@@ -11,8 +11,7 @@
 //! # let _: axum::Router = echo;
 //! ```
 //!
-//! An application that waits for nothing from its clients is told by
-//! [`send`](Connection::send) that one is gone:
+//! If your application only sends, [`send`](Connection::send) tells it when the client is gone:
 //!
 //! ```
 //! # use std::time::Duration;
@@ -27,9 +26,9 @@
 //! # let _: axum::Router = ticks;
 //! ```
 //!
-//! Every transport of SockJS is there: WebSocket with and without framing, XHR polling and
+//! All SockJS transports are supported: WebSocket with and without framing, XHR polling and
 //! streaming, server-sent events, `htmlfile` and JSONP polling. A [`Server`](crate::Server) mounts
-//! the same under `/sockjs` by itself, with the options in its [`ServerConfig`].
+//! the same under `/sockjs`, with the options from its [`ServerConfig`].
 
 use std::fmt;
 use std::future::poll_fn;
@@ -50,7 +49,7 @@ pub use crate::transport::sockjs::Protocol;
 pub use crate::transport::sockjs::SockJsConfig;
 use crate::transport::sockjs::router as routes;
 
-/// Serves SockJS under a prefix such as `/echo`, by one call of `application` for each client.
+/// Serves SockJS under a prefix such as `/echo`, calling `application` once for each client.
 ///
 /// A client's largest message, how much waits for a client and how long the end of a connection
 /// may take have the defaults of [`ServerConfig`].
@@ -81,14 +80,14 @@ where
     })
 }
 
-/// A client. Dropped, it is disconnected without a word.
+/// A client. Dropping it disconnects it without a close frame.
 pub struct Connection {
     transport: AnyTransport,
     info: ConnectionInfo,
     protocol: Protocol,
     prefix: Arc<str>,
     config: ServerConfig,
-    /// Whether nothing more can reach the client.
+    /// True once nothing more can reach the client.
     is_gone: bool,
 }
 
@@ -101,7 +100,7 @@ impl Connection {
         self.info.remote_addr
     }
 
-    /// What is kept of the headers of the request that opened the connection.
+    /// Selected headers of the request that opened the connection.
     #[must_use]
     pub fn headers(&self) -> &Headers {
         &self.info.headers
@@ -139,18 +138,18 @@ impl Connection {
         None
     }
 
-    /// Sends a message, after it has waited until not too much waits for the client. Returns
-    /// whether the client may get it: `false` means that the client is gone, and that all further
-    /// messages are dropped as this one was.
+    /// Sends a message, waiting first while too much is queued for the client. Returns whether the
+    /// client may get it: `false` means that the client is gone, and that this and all further
+    /// messages are dropped.
     ///
-    /// A loop that does nothing but send must end then. One around [`recv`](Self::recv) need not
-    /// look, as `recv` returns `None` once it has given what the client sent before it left.
+    /// A loop that only sends must end then. A loop around [`recv`](Self::recv) need not check,
+    /// because `recv` returns `None` after the client's last message.
     ///
-    /// A client that has left is not always noticed by the next message, since what the system
-    /// takes for it counts as sent; and one that closes a WebSocket is answered by `recv` only.
+    /// The next message does not always reveal that a client has left, because whatever the system
+    /// accepts counts as sent. Only `recv` answers a client's WebSocket close.
     pub async fn send(&mut self, text: &str) -> bool {
         if self.is_gone {
-            // Who does not look keeps nobody else from running.
+            // A loop that ignores the result must not starve other tasks.
             tokio::task::yield_now().await;
             return false;
         }
@@ -181,8 +180,8 @@ impl Connection {
         self.is_gone |= is_lost || is_closed;
     }
 
-    /// Ends the connection after all that was sent, with a code and a reason for the client. For
-    /// codes see RFC 6455 section 7.4; 3000 and above are the application's.
+    /// Closes the connection after everything sent so far, with a code and a reason. RFC 6455
+    /// section 7.4 lists the codes; 3000 and above are the application's.
     pub async fn close(mut self, code: u16, reason: &str) {
         self.transport.close(code, reason);
         self.closed().await;
