@@ -1,7 +1,7 @@
 //! A table of tasks, live in every browser. Without `DATABASE_URL` it starts a PostgreSQL of its own.
 //!
 //! ```sh
-//! cargo run --release --bin todos
+//! cargo run --bin todos
 //! ```
 
 mod methods;
