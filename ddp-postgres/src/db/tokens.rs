@@ -1,4 +1,5 @@
-//! Tokens: messages that this server sends to itself by the feed, to know how far that has come.
+//! Tokens: messages that this server sends to itself through the feed, to learn how far the feed
+//! has come.
 //!
 //! A token sent in a transaction arrives after the changes of every transaction that committed
 //! before, since PostgreSQL delivers messages in the order of commits.
@@ -133,7 +134,7 @@ impl Tokens {
         token.is_some()
     }
 
-    /// The feed has ended: no token will arrive any more. Whoever waits for one is told.
+    /// The feed has ended: no token will arrive any more. Waiters get an error.
     pub(crate) fn clear(&self) {
         let tokens = std::mem::take(&mut self.open.lock().tokens);
         drop(tokens);

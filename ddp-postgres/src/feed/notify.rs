@@ -46,7 +46,7 @@ struct Listener<'l> {
     unlistened: u64,
 }
 
-/// Connects and listens until the connection is lost or nobody needs the feed any more.
+/// Connects and listens until the connection is lost or the feed is no longer needed.
 pub(super) async fn listen(link: &mut Link) -> Result<(), Failure> {
     let connected = link.config.connect(link.tls.clone()).await;
     let (client, connection) = connected.map_err(|error| Failure::Unreachable(error.into()))?;

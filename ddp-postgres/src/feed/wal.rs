@@ -40,7 +40,7 @@ enum Next {
     Tick,
 }
 
-/// Connects and streams until the connection is lost or nobody needs the feed any more.
+/// Connects and streams until the connection is lost or the feed is no longer needed.
 pub(super) async fn replicate(link: &mut Link) -> Result<(), Failure> {
     let (mut replication, start) = connect(link).await.map_err(Failure::Unreachable)?;
     if link.has_begun(Some(start)).is_break() {

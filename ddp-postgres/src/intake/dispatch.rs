@@ -218,7 +218,7 @@ impl Intake {
         self.spawn_loads(collection, loads);
     }
 
-    /// Goes over to what a table is now; or plans its queries anew for what was found last.
+    /// Switches to a table's new description, or plans its queries again for the last one.
     pub(crate) fn replace(
         self: &Arc<Self>,
         collection: &Arc<TableCollection>,

@@ -42,7 +42,7 @@ pub(super) async fn read(
     let (ids, keys): (Vec<_>, Vec<_>) = unread.into_iter().unzip();
     let read = loop {
         let Some(collection) = collection.filter(|found| !found.multiplexer.is_idle()) else {
-            // Nobody needs them: whoever comes later reads what there is then.
+            // No query needs them: a later one reads the current rows.
             return assembled(Effect::Changes { changes: Vec::new(), unread: Vec::new() });
         };
         let read = AssertUnwindSafe(select(reader, collection, &keys)).catch_unwind().await;

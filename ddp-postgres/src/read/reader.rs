@@ -26,7 +26,7 @@ const WAITING_MAX: usize = 64;
 /// A request to compare the tables with what they were, and where to say how that went.
 pub(crate) type Check = Option<oneshot::Sender<Result<(), Error>>>;
 
-/// What reads share, whoever reads.
+/// What all reads share.
 pub(crate) struct Reader {
     pub(crate) pool: Pool,
     /// Bounds how many connections live queries may take at once, so that after a gap with many of
@@ -46,7 +46,7 @@ pub(crate) struct Reader {
 pub(crate) struct Requests {
     /// For the feed.
     pub(crate) commands: mpsc::Receiver<Command>,
-    /// For whoever watches the tables.
+    /// For the task that watches the tables.
     pub(crate) checks: mpsc::Receiver<Check>,
 }
 

@@ -61,10 +61,10 @@ impl TableCollection {
         Arc::clone(&self.current.read().layout)
     }
 
-    /// Takes note of what the table is now. All live queries are planned anew and read again; the
-    /// reads are the answer. Those that no longer fit end with an error.
+    /// Replaces the table's description. All live queries are planned again and must be read again;
+    /// the returned reads do that. Queries that no longer fit end with an error.
     ///
-    /// No transaction's changes may be applied meanwhile, since rows belong to a layout.
+    /// No transaction's changes may be applied in the meantime, because rows belong to a layout.
     #[must_use]
     pub(crate) fn replace(&self, current: Current) -> Vec<PendingRead> {
         let layout = Arc::clone(&current.layout);

@@ -1,9 +1,9 @@
 //! Notices what is done to tables and triggers while the server runs.
 //!
-//! No trigger tells of an `ALTER TABLE`, of a partition that was attached, or of a trigger that
-//! somebody dropped. One cheap query over the catalogs does, every few seconds: if its answer for a
-//! table is another than before, the table is described anew, its triggers are installed again if
-//! need be, and its live queries are planned anew and read again.
+//! No trigger reports an `ALTER TABLE`, an attached partition or a dropped trigger. A cheap query
+//! over the catalogs does, every few seconds: if its answer for a table has changed, the table is
+//! described again, its triggers are reinstalled if needed, and its live queries are planned and
+//! read again.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
