@@ -276,9 +276,9 @@ impl Error {
     }
 }
 
-/// Whether an error is of the connection (class 08 of PostgreSQL's codes), of the state in which
-/// somebody left it (25), of a database that starts or stops (57P), of a lack of resources (53) or
-/// of transactions in each other's way (40), and not of the statement.
+/// Whether an error is of the connection (class 08 of PostgreSQL's codes), of the state in which it
+/// was left (25), of a database that starts or stops (57P), of a lack of resources (53) or of
+/// transactions in each other's way (40), and not of the statement.
 fn is_transient(error: &tokio_postgres::Error) -> bool {
     match error.code() {
         Some(code) => {

@@ -8,13 +8,13 @@ const DAY_MS: i64 = 86_400_000;
 
 /// A JavaScript date: whole milliseconds since 1970 UTC, or the invalid date.
 ///
-/// JavaScript has a date that is none, `new Date(NaN)`, which it prints as `Invalid Date`. Clients
-/// can send it without meaning to, so it exists here as well. It sorts before all others.
+/// JavaScript has an invalid date, `new Date(NaN)`, which it prints as `Invalid Date`. Clients can
+/// send it without meaning to, so it exists here as well. It sorts before all others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Date(i64);
 
 impl Date {
-    /// The date that is none. Meteor writes it as `{"$date":null}`, which it reads back as 1970.
+    /// The invalid date. Meteor writes it as `{"$date":null}`, which it reads back as 1970.
     pub const INVALID: Self = Self(i64::MIN);
 
     /// The date this many milliseconds after 1970 began in UTC. The invalid one if that is more

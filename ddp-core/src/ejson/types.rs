@@ -63,7 +63,7 @@ impl Default for Types {
 #[error("the custom EJSON type {0:?} is not registered")]
 pub struct UnknownType(pub String);
 
-/// A type of one's own that travels as a custom type; see [`Custom`].
+/// An application's type that travels as an EJSON custom type; see [`Custom`].
 pub trait CustomType: Sized {
     /// The name that clients register by `EJSON.addType`.
     const NAME: &'static str;

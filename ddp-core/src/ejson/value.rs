@@ -39,7 +39,7 @@ pub enum Ejson {
     RegExp {
         /// The pattern.
         source: String,
-        /// Its flags, of which Meteor's clients honour `g`, `i`, `m`, `u` and `y`.
+        /// Its flags; Meteor's clients honour `g`, `i`, `m`, `u` and `y`.
         flags: String,
     },
     /// A value of a type that the application registered with `EJSON.addType`, known here or not.

@@ -120,19 +120,19 @@ impl Alea {
         string(len, HEX, || self.fraction())
     }
 
-    /// An id of so many characters; [`ID_LEN`] is usual.
+    /// An id of this many characters, usually [`ID_LEN`].
     pub fn id(&mut self, len: usize) -> String {
         string(len, UNMISTAKABLE, || self.fraction())
     }
 
-    /// So many characters with 6 bits each, as Meteor's `Random.secret`. Whoever knows the seed
-    /// knows the secret: see [`secret_from_entropy`].
+    /// This many characters with 6 bits each, like Meteor's `Random.secret`. Anyone who knows the
+    /// seed knows the secret: see [`secret_from_entropy`].
     pub fn secret(&mut self, len: usize) -> String {
         string(len, BASE64, || self.fraction())
     }
 
-    /// The index of a random element among so many, as `Random.choice` takes it. `None` if there
-    /// are none; a number is drawn from the sequence all the same.
+    /// The index of a random element among `len`, as `Random.choice` picks it. `None` if `len` is
+    /// 0; a number is drawn from the sequence even then.
     pub fn choice_index(&mut self, len: usize) -> Option<usize> {
         let fraction = self.fraction();
         (len > 0).then(|| index(fraction, len))
@@ -165,7 +165,7 @@ fn to_uint32(number: f64) -> f64 {
     f64::from(number as u64 as u32)
 }
 
-/// The index of the element at this fraction of so many.
+/// The index of the element at this fraction of `len`.
 fn index(fraction: f64, len: usize) -> usize {
     // A fraction of 1 - 2^-53 could be rounded up to the length, if that were huge.
     ((fraction * len as f64) as usize).min(len.saturating_sub(1))
@@ -243,8 +243,8 @@ impl RandomStream {
         Some(Self::from_seeds(seeds))
     }
 
-    /// Sequences that nobody can repeat, for when the client sent no seed. `fill` fills what it is
-    /// given with random bytes.
+    /// Unrepeatable sequences, for when the client sent no seed. `fill` fills what it is given with
+    /// random bytes.
     pub fn from_entropy(fill: &mut impl FnMut(&mut [u8])) -> Self {
         Self::from_seed(hex_string_from_entropy(SEED_LEN, fill))
     }

@@ -82,7 +82,7 @@ impl Db {
         let connection = tokio::spawn(connection);
         let result = client.batch_execute(sql).await;
         drop(client);
-        // Ends with its client; how is told by the result.
+        // Ends with its client; the result says how.
         let _ = connection.await;
         Ok(result?)
     }

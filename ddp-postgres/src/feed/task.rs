@@ -33,7 +33,7 @@ pub(crate) async fn run(mut link: Link) {
         };
         if let Some(begun) = link.begun.take() {
             let (Failure::Unreachable(error) | Failure::Lost(error)) = failure;
-            // Nobody waits any more if `connect` was given up.
+            // The receiver is gone if `connect` was given up.
             let _ = begun.send(Err(error));
             return;
         }

@@ -160,7 +160,7 @@ impl Intake {
         }
     }
 
-    /// Reads the rows of a batch, then goes on with what came meanwhile.
+    /// Reads the rows of a batch, then continues with what came in the meantime.
     async fn read_and_deliver(self: Arc<Self>, mut reading: Reading) {
         loop {
             let Reading { arrival, mut interruptions } = reading;
@@ -305,7 +305,8 @@ fn requery(origin: Origin) -> Batch<LiveRow> {
     Batch { origin, content: Content::Requery }
 }
 
-/// A transaction's changes as live queries take them. What can't be told from them is read again.
+/// A transaction's changes in the form that live queries take; anything they leave open is read
+/// again.
 fn live_batch(layout: &Arc<Layout>, assembled: Assembled, counters: &Counters) -> Batch<LiveRow> {
     let batch::Batch { collection, xid, effect } = match assembled {
         Assembled::Batch(batch) => batch,

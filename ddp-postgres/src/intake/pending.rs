@@ -30,7 +30,7 @@ pub(super) struct Pending {
     xid: Option<u64>,
     /// The number of that transaction's next operation.
     sequence: u32,
-    /// Something of that transaction got lost, which has been told.
+    /// Part of that transaction was lost, and this has been reported.
     given_up: bool,
     partial: Option<Partial>,
     changes: Vec<Change>,

@@ -1,8 +1,8 @@
 //! The stage between the assembler and the live queries, in which rows are read that were told by
 //! their keys only.
 //!
-//! Whatever comes while a read is under way waits behind it, in order: other batches, and tokens.
-//! When too much waits, all of it is dropped and every live query reads again.
+//! Whatever comes during a read waits behind it, in order: other batches, and tokens. When too much
+//! waits, all of it is dropped and every live query reads again.
 
 use std::collections::VecDeque;
 
@@ -159,7 +159,7 @@ impl Arrival {
         }
     }
 
-    /// Whether rows are told by their keys only.
+    /// Whether only the keys of rows are sent.
     pub(crate) fn has_unread_rows(&self) -> bool {
         matches!(self, Self::Assembled(Assembled::Batch(batch)) if !batch.unread().is_empty())
     }

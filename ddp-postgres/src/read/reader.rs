@@ -51,7 +51,7 @@ pub(crate) struct Requests {
 }
 
 impl Reader {
-    /// A reader with at most so many loads at once.
+    /// A reader with at most this many loads at once.
     pub(crate) fn new(
         pool: Pool,
         loads_max: usize,
@@ -82,7 +82,7 @@ impl Reader {
         is_listening.await.map_err(|_| Error::closed())
     }
 
-    /// Has the feed stop listening on a channel, if nobody needs it by then.
+    /// Has the feed stop listening on a channel, if it is unused by then.
     pub(crate) fn unlisten(&self, channel: &str) {
         // With the queue full the channel stays; the next one to go tries again.
         let _ = self.commands.try_send(Command::Unlisten(channel.to_owned()));

@@ -20,7 +20,7 @@ use crate::schema::{self, Layout, Readiness};
 /// How often a table is looked at again at once, if it changes while it is looked at.
 const ROUNDS: usize = 3;
 
-/// Compares the tables with what they were, whenever it is time or somebody asks for it.
+/// Compares the tables with what they were, periodically and on request.
 pub(crate) struct Watch {
     pub(crate) intake: Weak<Intake>,
     pub(crate) checks: mpsc::Receiver<Check>,
@@ -43,7 +43,7 @@ impl Watch {
             let Some(intake) = intake else { return };
             match (self.check_tables(&intake).await, asked) {
                 (outcome, Some(asked)) => {
-                    // Nobody waits any more if the check was given up.
+                    // The receiver is gone if the check was given up.
                     let _ = asked.send(outcome);
                 }
                 (Ok(()), None) => has_failed = false,

@@ -200,7 +200,7 @@ impl Driver {
             Mail::Direct(subscription, direct) => Input::Direct(subscription, *direct),
             Mail::Ready(subscription) => Input::Ready(subscription),
             Mail::Stop(subscription, error) => {
-                // One that is about to run anew is stopped by that, and its run of before has
+                // One that is about to run again is stopped by that, and its run of before has
                 // nothing more to say.
                 if !self.session.has_subscription(subscription) {
                     return None;

@@ -16,7 +16,7 @@ use crate::live_query::Observation;
 pub(crate) enum Mail {
     /// Documents; a later delta of the same source may take its place.
     Delta(SubscriptionKey, Source, Arc<Delta>),
-    /// Documents handled by hand, of which no step may be left out.
+    /// Documents handled by hand; no step may be skipped.
     Exact(SubscriptionKey, Arc<Delta>),
     Placed(SubscriptionKey, Option<Arc<Delta>>, Box<Placement>),
     Direct(SubscriptionKey, Box<Direct>),

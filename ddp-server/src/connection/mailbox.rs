@@ -1,6 +1,6 @@
 //! What waits for a connection: documents, and the results of handlers.
 //!
-//! A mailbox knows that somebody handles its mail, and not who.
+//! A mailbox knows that its mail is handled, but not by what.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
@@ -22,12 +22,12 @@ use crate::live_query::sink::{Sink, Step};
 use crate::stats::Counters;
 use crate::write_fence::Fired;
 
-/// Whoever handles the mail of a connection, for as long as that lasts.
+/// Handles the mail of a connection while it is open.
 pub(crate) trait Drive: Send {
     /// Does all that there is to do. Ready when the connection ends.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 
-    /// Sends the steps of live queries that are in the mailbox, on the thread of whoever brings them.
+    /// Sends the steps of live queries that are in the mailbox, on the thread that delivers them.
     /// False if the connection's task is to look after it: there is other mail, or the socket does
     /// not take all.
     fn deliver(&mut self) -> bool;
@@ -62,7 +62,7 @@ pub(crate) struct Mailbox {
 struct State {
     mail: VecDeque<Mail>,
     deltas: usize,
-    /// Conflate when so many deltas wait.
+    /// Conflate when this many deltas wait.
     conflate_at: usize,
     /// How much mail waits that cannot be left out.
     exact: usize,
@@ -82,11 +82,11 @@ pub(crate) enum EndReason {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     No,
-    /// Somebody asked for its end; what came before is still to be sent.
+    /// Its end was requested; earlier mail must still be sent.
     Requested,
     /// Too much waits for the client.
     Behind,
-    /// Nobody reads any more.
+    /// The mail is no longer read.
     Closed,
 }
 
@@ -111,7 +111,7 @@ impl Mailbox {
         }
     }
 
-    /// Hands the connection to whoever handles its mail.
+    /// Hands the connection to its mail handler.
     pub(crate) fn seat(&self, driver: Box<dyn Drive>) {
         *self.driver.lock() = Some(driver);
     }
@@ -148,7 +148,7 @@ impl Mailbox {
     }
 
     /// The same without waking the connection's task. True if a delivery must follow: if there was
-    /// mail already, somebody is on the way to it, and takes this along.
+    /// mail already, its handler is on the way and takes this along.
     pub(super) fn leave_all(&self, mail: impl IntoIterator<Item = Mail>) -> bool {
         let mut state = self.state.lock();
         if state.end != End::No {
@@ -330,14 +330,15 @@ impl State {
         self.conflate_at = deltas_max;
     }
 
-    /// Leaves out what is too much. The answer is how many deltas.
+    /// Drops what is too much; returns how many deltas.
     fn bound_deltas(&mut self, deltas_max: usize) -> usize {
         if self.deltas <= self.conflate_at {
             return 0;
         }
         let before = self.deltas;
         self.conflate();
-        // With more subscriptions than the limit, conflating anew for each delta would be quadratic.
+        // With more subscriptions than the limit, conflating again for each delta would be
+        // quadratic.
         self.conflate_at = deltas_max.max(2 * self.deltas);
         before - self.deltas
     }

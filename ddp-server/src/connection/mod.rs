@@ -68,7 +68,7 @@ pub(crate) async fn run(
     }
 }
 
-/// Logs that a client has come. The answer is the span for all that is logged on its connection:
+/// Logs that a client has connected. Returns the span for everything logged on its connection:
 /// `meteor.connection{session="…" client="…" transport="…"}`.
 fn opened(connection: &Connection, path: String, protocol: &str) -> Span {
     let session = connection.id();

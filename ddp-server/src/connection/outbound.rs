@@ -19,7 +19,7 @@ pub(crate) struct Outbound {
     queued_total: u64,
     /// How many of them the socket had taken when it was last written to.
     written: u64,
-    /// With so many bytes waiting nothing more is made for the client.
+    /// When this many bytes wait, nothing more is encoded for the client.
     outbox_bytes_max: usize,
     /// Since when it has taken nothing although something waits.
     stalled_since: Option<Instant>,

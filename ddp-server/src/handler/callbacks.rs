@@ -47,7 +47,7 @@ impl Callbacks {
     }
 }
 
-/// Calls a function of the application, whose panic is logged and harms nobody else.
+/// Calls a function of the application; a panic is logged and harms nothing else.
 pub(crate) fn guard(what: &str, function: impl FnOnce()) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(function)) {
         tracing::error!(callback = what, error = panic_text(&*panic), "callback panicked");

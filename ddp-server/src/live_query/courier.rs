@@ -35,7 +35,8 @@ impl Courier {
 
     fn start(&mut self) {
         let share = std::mem::take(&mut self.share);
-        // The connections' own runtime: whoever makes the change may have none, or one that rests.
+        // The connections' own runtime: the thread that makes the change may have none, or an idle
+        // one.
         let runtime = share.first().and_then(|first| first.runtime().cloned());
         match runtime {
             Some(runtime) if share.len() > 1 => {

@@ -47,7 +47,7 @@ impl fmt::Debug for ParseDecimalError {
     }
 }
 
-/// What no number that anybody writes comes near.
+/// Far beyond any number in practice.
 const EXPONENT_MAX: i64 = 1_000_000_000;
 
 impl FromStr for Decimal {

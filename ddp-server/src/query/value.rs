@@ -31,7 +31,7 @@ pub enum Value {
     Time(i64),
     /// Bytes.
     Binary(Arc<[u8]>),
-    /// An array, of which a predicate asks what it contains. No constant.
+    /// An array, for predicates on its elements. Not a constant.
     List(Arc<[Self]>),
     /// Something else that is not NULL, such as an object. Equals nothing; no constant.
     Object,

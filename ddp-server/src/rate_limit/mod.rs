@@ -104,7 +104,7 @@ impl RateLimiter {
         if !concerned.is_empty() {
             let mut state = self.0.lock();
             for (id, rule, counter) in concerned {
-                // A rule that has been removed meanwhile limits nothing.
+                // A rule that has been removed since limits nothing.
                 if let Some(running) = state.rules.iter_mut().find(|running| running.id == id) {
                     verdicts.push((rule, running.count(now, counter)));
                 }

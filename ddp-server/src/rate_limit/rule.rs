@@ -218,7 +218,7 @@ impl Rule {
 }
 
 impl Rule {
-    /// What a client is told whose request is refused.
+    /// What a client gets when its request is refused.
     pub(super) fn refusal(&self, verdict: &Verdict) -> DdpError {
         let reason = match &self.message {
             Some(message) => message(verdict),

@@ -1,5 +1,5 @@
 //! A publication that adds, changes and removes its document by itself, without a collection behind
-//! it: a countdown, begun anew for each subscription.
+//! it: a countdown that starts over for each subscription.
 //!
 //! ```sh
 //! cargo run --bin by_hand

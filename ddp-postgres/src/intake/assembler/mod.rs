@@ -36,7 +36,7 @@ pub struct Assembler {
 }
 
 impl Assembler {
-    /// An assembler that holds at most so many bytes of each collection and transaction.
+    /// An assembler that holds at most this many bytes of each collection and transaction.
     #[must_use]
     pub fn new(bytes_max: usize) -> Self {
         Self {
