@@ -145,7 +145,7 @@ pub use feed::Feed;
 pub use stats::Stats;
 pub use table::Table;
 
-/// The example of the README, compiled as all others are.
+/// The README's example, compiled like all others.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

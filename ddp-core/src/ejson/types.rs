@@ -35,12 +35,12 @@ impl Types {
         self.0.contains(name)
     }
 
-    /// Checks every custom type in the value. The plain JSON that a custom type holds is the
-    /// business of its factory, so an object in it that merely looks like a custom type is none.
+    /// Checks every custom type in the value. The plain JSON inside a custom type is left to its
+    /// factory, so an object in it that looks like a custom type is not checked.
     ///
     /// # Errors
     ///
-    /// The first one that clients don't know.
+    /// The first type that clients don't know.
     pub fn check(&self, value: &Ejson) -> Result<(), UnknownType> {
         match value {
             Ejson::Array(items) => items.iter().try_for_each(|item| self.check(item)),

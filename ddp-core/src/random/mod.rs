@@ -24,11 +24,11 @@ use crate::ejson::Ejson;
 pub const ID_LEN: usize = 17;
 /// How long Meteor's secrets are: 43 characters are about 256 bits.
 pub const SECRET_LEN: usize = 43;
-/// How long a seed is that Meteor makes for a method's message.
+/// The length of the seed in a method's message from Meteor.
 pub const SEED_LEN: usize = 20;
 
 const HEX: &str = "0123456789abcdef";
-/// Letters and digits that are hard to take for one another.
+/// Letters and digits that are hard to confuse.
 const UNMISTAKABLE: &str = "23456789ABCDEFGHJKLMNPQRSTWXYZabcdefghijkmnopqrstuvwxyz";
 const BASE64: &str = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_";
 
@@ -115,7 +115,7 @@ impl Alea {
         fraction
     }
 
-    /// So many hexadecimal digits.
+    /// This many hexadecimal digits.
     pub fn hex_string(&mut self, len: usize) -> String {
         string(len, HEX, || self.fraction())
     }
@@ -195,7 +195,7 @@ pub fn secret_from_entropy(fill: &mut impl FnMut(&mut [u8])) -> String {
     string(SECRET_LEN, BASE64, || entropy_fraction(fill))
 }
 
-/// So many hexadecimal digits, as `Random.hexString(len)` makes them.
+/// This many hexadecimal digits, like `Random.hexString(len)`.
 pub fn hex_string_from_entropy(len: usize, fill: &mut impl FnMut(&mut [u8])) -> String {
     string(len, HEX, || entropy_fraction(fill))
 }
