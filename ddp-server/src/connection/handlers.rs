@@ -119,7 +119,7 @@ impl Running {
                     let request = Arc::clone(running.subscription.request());
                     requests.push((new, Arc::clone(&running.publication), request));
                 }
-                // The session knows no subscription that does not run, so this can't happen. If it
+                // This can't happen, because the session knows only running subscriptions. If it
                 // did, nothing should wait for it.
                 None => self.connection.mailbox().push(Mail::SubscriptionReturned(new)),
             }
@@ -146,7 +146,7 @@ impl Running {
             task: None,
             observations: Vec::new(),
         };
-        // Before it starts, so that what it does to the subscription finds it.
+        // Registered before it starts, so that its calls find the subscription.
         self.publications.insert(key, running);
         let span = span::publication(&subscription);
         let task = start(span, publish(publication, PublicationContext { subscription }), cx);
@@ -225,7 +225,8 @@ impl Running {
     }
 }
 
-/// Polls a handler once here, where many end, and gives it a task of its own if it has to wait.
+/// Polls a handler once here, where many finish, and moves it to a task of its own if it has to
+/// wait.
 fn start(
     span: Span,
     handler: impl Future<Output = ()> + Send + 'static,
@@ -280,7 +281,7 @@ async fn publish(publication: ErasedPublication, context: PublicationContext) {
     mailbox.push(mail);
 }
 
-/// Begins to observe all cursors of a publication, each of another collection.
+/// Starts to observe all cursors of a publication, which must be of different collections.
 async fn observe(
     subscription: &Subscription,
     cursors: &[AnyCursor],
@@ -298,7 +299,7 @@ async fn observe(
     Ok(observations.into_iter().flatten().collect())
 }
 
-/// Sends the documents of a cursor, and observes it unless they are wanted but once.
+/// Sends the documents of a cursor, and observes it unless it is a `once` cursor.
 async fn show(
     subscription: &Subscription,
     cursor: &AnyCursor,

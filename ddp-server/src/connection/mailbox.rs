@@ -24,7 +24,7 @@ use crate::write_fence::Fired;
 
 /// Handles the mail of a connection while it is open.
 pub(crate) trait Drive: Send {
-    /// Does all that there is to do. Ready when the connection ends.
+    /// Does all pending work. Ready when the connection ends.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 
     /// Sends the steps of live queries that are in the mailbox, on the thread that delivers them.
@@ -32,17 +32,17 @@ pub(crate) trait Drive: Send {
     /// not take all.
     fn deliver(&mut self) -> bool;
 
-    /// Takes leave of the client.
+    /// Closes the connection properly.
     fn end(self: Box<Self>) -> BoxFuture<'static, ()>;
 }
 
 /// A session's mailbox.
 ///
-/// Deltas are bounded by conflation: with too many waiting, each subscription keeps only its newest,
-/// and all of these take the place of the oldest of all. The session then sends the difference from
-/// what the client has, and whatever was to follow a document still follows it. Mail about documents
-/// that cannot be left out is bounded by the connection's end: a client that is so far behind is
-/// given up. All other mail is bounded by the session's own limits on calls and subscriptions.
+/// Deltas are bounded by conflation: when too many wait, each subscription keeps only its newest,
+/// and these take the place of the oldest delta. The session then sends the difference from what the
+/// client has, and everything that was to follow a document still follows it. For mail that cannot
+/// be skipped, the bound is the end of the connection: a client that falls so far behind is given
+/// up. All other mail is bounded by the session's own limits on calls and subscriptions.
 pub(crate) struct Mailbox {
     state: Mutex<State>,
     waker: AtomicWaker,
@@ -64,7 +64,7 @@ struct State {
     deltas: usize,
     /// Conflate when this many deltas wait.
     conflate_at: usize,
-    /// How much mail waits that cannot be left out.
+    /// How much mail that cannot be skipped is waiting.
     exact: usize,
     end: End,
 }
@@ -116,22 +116,22 @@ impl Mailbox {
         *self.driver.lock() = Some(driver);
     }
 
-    /// Has the driver do all that there is to do. Ready when the connection ends.
+    /// Has the driver do all pending work. Ready when the connection ends.
     pub(crate) fn poll_driver(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut seat = self.driver.lock();
-        // A panic takes the driver along.
+        // A panic drops the driver.
         let Some(mut driver) = seat.take() else { return Poll::Ready(()) };
         let end = driver.poll(cx);
         *seat = Some(driver);
         end
     }
 
-    /// The driver, if no panic has taken it along.
+    /// The driver, unless a panic dropped it.
     pub(crate) fn unseat(&self) -> Option<Box<dyn Drive>> {
         self.driver.lock().take()
     }
 
-    /// Has the connection's task look at what was left here, if it is not at it already.
+    /// Wakes the connection's task to handle what was left here, unless it is already running.
     fn wake_task(&self) {
         self.waker.wake();
     }
@@ -214,15 +214,15 @@ impl Mailbox {
         }
     }
 
-    /// The connection's task begins to look at everything: until it [rests](Self::rest) again, nobody
-    /// need wake it. A method that answers at once is polled by that task, and waking it would
+    /// The connection's task begins to look at everything: until it [rests](Self::rest) again, it
+    /// need not be woken. A method that answers at once is polled by that task, and waking it would
     /// make it run once more, and another thread look for it.
     pub(crate) fn attend(&self) {
         drop(self.waker.take());
     }
 
     /// From now on mail that is not delivered wakes the connection's task, and so does the end. False
-    /// if either has come meanwhile, of mail only if the task `takes_mail`.
+    /// if the end, or mail while the task `takes_mail`, has come in the meantime.
     pub(crate) fn rest(&self, waker: &Waker, takes_mail: bool) -> bool {
         self.waker.register(waker);
         let state = self.state.lock();
@@ -287,7 +287,7 @@ impl Sink for Mailbox {
         if let Some(mut seat) = self.driver.try_lock()
             && let Some(mut driver) = seat.take()
         {
-            // A panic takes the driver along, and so ends the connection.
+            // A panic drops the driver, which ends the connection.
             waking.is_done = driver.deliver();
             *seat = Some(driver);
         }

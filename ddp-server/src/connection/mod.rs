@@ -79,7 +79,7 @@ fn opened(connection: &Connection, path: String, protocol: &str) -> Span {
     span
 }
 
-/// Tells of a connection's end however it comes.
+/// Logs the end of a connection, however it comes.
 struct Closed(Connection, Span);
 
 impl Drop for Closed {

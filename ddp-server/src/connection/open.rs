@@ -63,7 +63,7 @@ impl OpenConnections {
         *self.closing.borrow()
     }
 
-    /// Done when the server closes.
+    /// Completes when the server closes.
     pub(crate) async fn closing(&self) {
         let mut closing = self.closing.subscribe();
         // The sender lives as long as `self`, so waiting cannot fail.

@@ -1,4 +1,4 @@
-//! What is on its way to a client, and how the client takes it.
+//! Output on its way to a client, and how fast the client takes it.
 
 use std::io;
 use std::task::{Context, Poll};
@@ -21,7 +21,7 @@ pub(crate) struct Outbound {
     written: u64,
     /// When this many bytes wait, nothing more is encoded for the client.
     outbox_bytes_max: usize,
-    /// Since when it has taken nothing although something waits.
+    /// Since when it has taken nothing while something waits.
     stalled_since: Option<Instant>,
     /// Whether since the last timer the client was not read because it did not keep up, or took
     /// something after it had not.

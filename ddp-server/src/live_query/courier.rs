@@ -7,8 +7,8 @@ use tokio::runtime::Handle;
 use super::sink::Sink;
 
 /// How many sinks one task serves: enough that the task costs next to nothing, few enough that all
-/// cores have their share and nobody else waits long. Each takes one unit of tokio's budget, and a
-/// task has 128 of these.
+/// cores have their share and other tasks do not wait long. Each takes one unit of tokio's budget,
+/// and a task has 128 of these.
 const SINKS_PER_TASK: usize = 64;
 
 /// Delivers what is left in sinks. A change that goes to a thousand sessions wakes a few tasks instead

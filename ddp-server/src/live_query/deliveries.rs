@@ -20,7 +20,7 @@ pub(super) struct Deliveries {
     welcomed: Vec<Welcomed>,
 }
 
-/// An observer that observes a query from now on.
+/// A new observer of a query.
 pub(super) struct Welcomed {
     pub(super) slot: usize,
     pub(super) key: u64,

@@ -26,7 +26,7 @@ pub struct Multiplexer<R> {
     state: Mutex<State<R>>,
 }
 
-/// The answer to [`Multiplexer::observe`].
+/// What [`Multiplexer::observe`] returns.
 #[derive(Debug)]
 pub struct Joined {
     /// Keeps the observer subscribed.
@@ -134,9 +134,9 @@ impl<R: Row> Multiplexer<R> {
         loads
     }
 
-    /// Ends a load. `rows` is all that the query gives, of a query with `skip` or `limit` the first
-    /// [`PendingRead::rows_max`] in their order, at a point for which `has_seen` tells which batches it
-    /// includes. No batch that it includes may be [applied](Self::apply) after this.
+    /// Ends a load. `rows` is the query's whole result, or for a query with `skip` or `limit` the first
+    /// [`PendingRead::rows_max`] in order. `has_seen` tells which batches the read includes. No batch
+    /// that it includes may be [applied](Self::apply) after this.
     ///
     /// Observers are sent the difference at once or, after [`reload_all`](Self::reload_all) and the
     /// like, when all queries have caught up: in between, a document could be older in one query

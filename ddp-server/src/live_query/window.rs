@@ -11,12 +11,12 @@ use crate::query::{Position, SortKey};
 
 /// The documents of a query with `skip` or `limit`, with those that are skipped and some beyond.
 ///
-/// What is held has no holes: it is all that the query gives up to `known_to`.
+/// There are no holes: it holds the query's whole result up to `known_to`.
 #[derive(Debug)]
 pub(super) struct Window {
     skip: usize,
     limit: usize,
-    /// By what documents are placed; `None` if only the source can.
+    /// The keys that place documents; `None` if only the source can place them.
     order: Option<Arc<[SortKey]>>,
     sort: Vec<SortKey>,
     documents: BTreeMap<Place, (DocumentId, Arc<Document>)>,

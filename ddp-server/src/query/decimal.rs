@@ -35,7 +35,7 @@ struct Finite {
     digits: Arc<str>,
 }
 
-/// A text that is no number.
+/// A text that is not a number.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("no decimal number")]
 pub struct ParseDecimalError;

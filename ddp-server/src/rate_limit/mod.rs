@@ -80,7 +80,7 @@ impl RateLimiter {
         let mut state = self.0.lock();
         let index = state.rules.iter().position(|running| running.id == id);
         let removed = index.map(|index| state.rules.remove(index));
-        // What the application's conditions hold is dropped outside the lock.
+        // Drops the application's conditions outside the lock.
         drop(state);
         removed.is_some()
     }
