@@ -21,7 +21,7 @@ use crate::schema::{INSTALLED_CHANNEL, Layout};
 use crate::stats::Counters;
 use crate::table::collection::{Current, TableCollection, TableState};
 
-/// What a transaction may tell of a collection before the collection is read again instead.
+/// How much a transaction may send about a collection before the collection is read again instead.
 const TRANSACTION_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Takes in what a feed yields and brings the live queries of all collections up to date.

@@ -34,7 +34,7 @@ pub(super) struct Pending {
     given_up: bool,
     partial: Option<Partial>,
     changes: Vec<Change>,
-    /// The keys of rows that were told by them, and of those that are gone.
+    /// The keys of rows sent without content, and of deleted rows.
     keys: HashMap<DocumentId, String>,
     /// Whether any of the rows is to be read.
     is_unread: bool,

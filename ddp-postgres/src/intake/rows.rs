@@ -1,4 +1,4 @@
-//! Rows that a table's triggers tell only by their keys.
+//! Rows of which a table's triggers send only the keys.
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
@@ -21,9 +21,9 @@ use crate::table::collection::TableCollection;
 /// More keys of one transaction than this are not looked up one by one.
 const KEYS_MAX: usize = 10_000;
 
-/// Reads the rows that a batch only names, if it does. A lost connection is replaced until the feed
-/// is interrupted as well, for then all is read again; if a read fails otherwise, live queries read
-/// for themselves.
+/// Reads the rows of a batch that holds only their keys. A lost connection is replaced until the
+/// feed is interrupted as well, because then everything is read again; if a read fails otherwise,
+/// the live queries read for themselves.
 pub(super) async fn read(
     reader: &Reader,
     collection: Option<&TableCollection>,

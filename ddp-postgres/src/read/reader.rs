@@ -1,4 +1,5 @@
-//! All that a read needs: connections, the permits of loads, tokens, visibility, and the feed to listen.
+//! Everything that a read needs: connections, permits for loads, tokens, visibility, and the feed
+//! to listen.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,8 +20,8 @@ use crate::stats::Counters;
 /// How long to wait before trying again to reach a database that is out of reach.
 pub(crate) const RETRY_AFTER: Duration = Duration::from_millis(250);
 
-/// How many commands may wait for the feed, and how many checks of the tables; those who send more
-/// wait themselves.
+/// How many commands may wait for the feed, and how many checks of the tables; further senders
+/// wait.
 const WAITING_MAX: usize = 64;
 
 /// A request to compare the tables with what they were, and where to say how that went.
@@ -29,8 +30,8 @@ pub(crate) type Check = Option<oneshot::Sender<Result<(), Error>>>;
 /// What all reads share.
 pub(crate) struct Reader {
     pub(crate) pool: Pool,
-    /// Bounds how many connections live queries may take at once, so that after a gap with many of
-    /// them methods still get theirs.
+    /// Bounds how many connections live queries may take at once, so that methods still get some
+    /// when many queries read again after a gap.
     pub(crate) permits: Semaphore,
     pub(crate) tokens: Tokens,
     pub(crate) visibility: Visibility,

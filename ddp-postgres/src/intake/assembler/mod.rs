@@ -23,8 +23,8 @@ use crate::schema::notification::Notification;
 
 /// Puts the payloads of one feed together.
 ///
-/// Poll it after every call until nothing is left. Memory is bounded: a transaction that tells
-/// more about a collection than the limit becomes a batch that asks for a requery.
+/// Poll it after every call until nothing is left. Memory is bounded: a transaction that sends more
+/// about a collection than the limit becomes a batch that asks for a requery.
 #[derive(Debug)]
 pub struct Assembler {
     bytes_max: usize,
