@@ -32,7 +32,7 @@ pub(crate) async fn fetch(
         }
         match select(reader, &current.layout, query).await {
             Ok(documents) => return Ok(documents),
-            // The table may have been altered, and nobody has noticed yet.
+            // The table may have been altered unnoticed.
             Err(error) if error.is_of_schema() && !has_checked => {
                 has_checked = true;
                 reader.check_tables().await?;
