@@ -1,4 +1,4 @@
-//! Rows of which a table's triggers send only the keys.
+//! Rows whose messages hold only their keys.
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
