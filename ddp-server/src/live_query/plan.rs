@@ -13,7 +13,7 @@ pub(super) const BUFFER: usize = if cfg!(test) { 1 } else { 64 };
 /// How a data source evaluates a query.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// The predicate, with constants in the form in which [`Row::meets`](super::Row::test)
+    /// The predicate, with constants in the form in which [`Row::meets`](super::Row::meets)
     /// and [`Row::value`](super::Row::value) answer.
     pub predicate: Predicate,
     /// An equality that the predicate demands, to route changes by.
