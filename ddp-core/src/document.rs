@@ -29,8 +29,8 @@ pub struct Document {
 }
 
 impl Document {
-    /// A document of these fields, in order. A name that comes again replaces nothing: the first
-    /// one stays. `None` if the values are longer than 4 GiB together.
+    /// A document of these fields, in order. If a name is repeated, the first value stays. `None`
+    /// if the values together exceed 4 GiB.
     #[must_use]
     pub fn from_fields<'a>(fields: impl IntoIterator<Item = (FieldName, &'a str)>) -> Option<Self> {
         let mut ends: Vec<(FieldName, u32)> = Vec::new();
@@ -45,8 +45,8 @@ impl Document {
         Some(Self { fields: ends.into(), text: text.into() })
     }
 
-    /// The document with these of its fields only, in the document's order. Fields that it does not
-    /// have are left out.
+    /// The document with only these fields, in its own order. Fields that it does not have are
+    /// ignored.
     #[must_use]
     pub fn project(&self, fields: &[FieldName]) -> Self {
         let mut kept = Vec::with_capacity(fields.len().min(self.len()));
@@ -82,7 +82,7 @@ impl Document {
         self.fields.len()
     }
 
-    /// Whether it has no field but its `_id`.
+    /// Whether it has no fields besides its `_id`.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.fields.is_empty()

@@ -66,9 +66,9 @@ impl fmt::Display for ErrorCode {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", self.message())]
 pub struct DdpError {
-    /// What programs test.
+    /// The code for programs.
     pub error: ErrorCode,
-    /// What people read.
+    /// The text for people.
     pub reason: Option<String>,
     /// Anything else that the client should know, as JSON text.
     pub details: Option<String>,
@@ -93,7 +93,7 @@ impl DdpError {
         Self::new(404, format!("Method '{name}' not found"))
     }
 
-    /// What a client sees of an error that is not meant for it.
+    /// What a client sees of an internal error.
     #[must_use]
     pub fn internal() -> Self {
         Self::new(500, "Internal server error")
@@ -135,7 +135,7 @@ impl DdpError {
     }
 }
 
-/// What a peer did against the protocol. `Display` is the `reason` that Meteor's server answers.
+/// How a peer broke the protocol. `Display` gives the `reason` in Meteor's answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProtocolError {
@@ -148,7 +148,7 @@ pub enum ProtocolError {
     /// A `msg` that clients do not send, or not in the version agreed on.
     #[error("Bad request")]
     UnknownMessage,
-    /// Anything but `connect` as the first message.
+    /// The first message was not `connect`.
     #[error("Must connect first")]
     MustConnectFirst,
     /// A second `connect`.

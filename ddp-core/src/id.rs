@@ -1,4 +1,4 @@
-//! What things are called: documents on the wire, and a session's subscriptions and calls.
+//! Ids: of documents on the wire, and of a session's subscriptions and calls.
 //!
 //! A document's id travels by the rule of Meteor's `mongo-id` package, so that a number arrives as
 //! a number and a string that merely looks like one stays a string:
@@ -27,7 +27,7 @@ use std::sync::Arc;
 /// Names one `sub` of a session for as long as the session lives. Clients may use their own ids
 /// again; keys never come again.
 ///
-/// A session takes a key that it did not give for one whose subscription has ended.
+/// A session treats an unknown key like that of an ended subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SubscriptionKey(u64);
 
@@ -45,7 +45,7 @@ impl From<SubscriptionKey> for u64 {
 
 /// Names one `method` call of a session for as long as the session lives.
 ///
-/// A session takes a key that it did not give for one whose call has ended.
+/// A session treats an unknown key like that of an ended call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CallKey(u64);
 
@@ -77,7 +77,7 @@ impl DocumentId {
         if ambiguous { Self(format!("-{id}").into()) } else { Self(id.into()) }
     }
 
-    /// The id of a document whose `_id` is the number that this JSON text writes, such as `7`.
+    /// The id of a document whose `_id` is the number in this JSON text, such as `7`.
     #[must_use]
     pub fn from_number_text(number: &str) -> Self {
         Self(format!("~{number}").into())
@@ -96,13 +96,13 @@ impl DocumentId {
         is_object_id(&hex).then(|| Self(hex.into()))
     }
 
-    /// An id that is in its travelling form already, such as one that a client sent back.
+    /// An id that is already in its wire form, such as one that a client sent back.
     #[must_use]
     pub fn from_wire(id: &str) -> Self {
         Self(id.into())
     }
 
-    /// The travelling form.
+    /// The wire form.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

@@ -70,7 +70,7 @@ pub use snapshot::{CollectionName, Delta, DocumentChange, Snapshot};
 pub use version::Version;
 pub use write_fence::WriteFence;
 
-/// The example of the README, compiled as all others are.
+/// The README's example, compiled like all others.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

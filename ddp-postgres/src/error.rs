@@ -10,7 +10,7 @@ use crate::causes::{of_database, with_causes};
 use crate::row::RowError;
 use crate::schema::{self, Layout};
 
-/// Why something with the database failed.
+/// An error of the database, or of a query on it.
 ///
 /// ```
 /// use ddp_postgres::{Db, Table};
@@ -23,7 +23,7 @@ use crate::schema::{self, Layout};
 /// let error = twice.connect().await.err().expect("names are checked before connecting");
 /// assert_eq!(
 ///     error.to_string(),
-///     "two tables are registered for collection \"tasks\": name one otherwise by .collection(…)"
+///     "two tables are registered for collection \"tasks\": give one another name with .collection(…)"
 /// );
 /// # }
 /// ```
@@ -44,8 +44,8 @@ enum Kind {
     Tls(#[source] rustls::Error),
     #[cfg(not(feature = "tls"))]
     #[error(
-        "sslmode=require demands TLS, and this program was built without it: turn on the feature \
-         \"tls\" of ddp-postgres, or leave sslmode out"
+        "sslmode=require demands TLS, but this program was built without it: enable the feature \
+         \"tls\" of ddp-postgres, or remove sslmode"
     )]
     NoTls,
     #[error(transparent)]
@@ -54,14 +54,14 @@ enum Kind {
     Row(RowError),
     #[error("the connection is closed")]
     Closed,
-    #[error("the database gives no sign of life")]
+    #[error("the database does not answer")]
     Silent,
     #[error("replication connection: {0}")]
     Replication(#[source] pgwire_replication::PgWireError),
     #[error("replication connection: {message} ({code})")]
     ReplicationRefused { message: String, code: String },
     #[error(
-        "the wal feed needs the setting wal_level = logical, and the server has {0}: change it and \
+        "the wal feed needs the setting wal_level = logical, but the server has {0}: change it and \
          restart PostgreSQL, or use the notify feed"
     )]
     WalLevel(String),
@@ -75,7 +75,10 @@ enum Kind {
          max_wal_senders, or use the notify feed: {0}"
     )]
     NoSlot(String),
-    #[error("the host is {0}, and target_session_attrs demands another")]
+    #[error(
+        "the host is {0}, which target_session_attrs rules out: add the other hosts to the URL, or \
+         change target_session_attrs"
+    )]
     SessionAttributes(&'static str),
     #[error("too many keys for one SELECT")]
     TooManyKeys,
@@ -87,9 +90,11 @@ enum Kind {
     Interrupted,
     #[error("unexpected answer: {0}")]
     Malformed(String),
-    #[error("no table is registered for collection {0:?}: add it by DbBuilder::table")]
+    #[error("no table is registered for collection {0:?}: add it with DbBuilder::table")]
     NoSuchCollection(String),
-    #[error("two tables are registered for collection {0:?}: name one otherwise by .collection(…)")]
+    #[error(
+        "two tables are registered for collection {0:?}: give one another name with .collection(…)"
+    )]
     DuplicateCollection(String),
     #[error("collection {collection:?} has no published field {field:?}")]
     NoSuchField { collection: String, field: String },
@@ -271,9 +276,9 @@ impl Error {
     }
 }
 
-/// Whether an error is of the connection (class 08 of PostgreSQL's codes), of the state in which
-/// somebody left it (25), of a database that starts or stops (57P), of a lack of resources (53) or
-/// of transactions in each other's way (40), and not of the statement.
+/// Whether an error is of the connection (class 08 of PostgreSQL's codes), of the state in which it
+/// was left (25), of a database that starts or stops (57P), of a lack of resources (53) or of
+/// transactions in each other's way (40), and not of the statement.
 fn is_transient(error: &tokio_postgres::Error) -> bool {
     match error.code() {
         Some(code) => {

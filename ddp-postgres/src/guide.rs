@@ -71,6 +71,7 @@ pub mod architecture {}
 /// [`Table::rows_max`]: crate::Table::rows_max
 /// [`connections_max`]: crate::DbBuilder::connections_max
 /// [columns]: crate::guide::columns
+/// [feeds]: crate::guide::feeds
 ///
 #[doc = include_str!("../docs/limits.md")]
 pub mod limits {}

@@ -54,7 +54,7 @@
 //! # fn server(_: Db) -> Server { unimplemented!("the one above") }
 //!
 //! // Under #[tokio::test].
-//! async fn whoever_renames_a_task_and_others_see_its_new_text() -> Result<(), ddp_postgres::Error> {
+//! async fn everyone_sees_a_renamed_task() -> Result<(), ddp_postgres::Error> {
 //!     let url = "postgres://localhost/todos_test";
 //!     let db = Db::builder(url).table(Table::new("tasks").camel_case()).connect().await?;
 //!     let server = server(db);
@@ -74,10 +74,10 @@
 //! # From a commit to the clients
 //!
 //! [`Db::connect`](DbBuilder::connect) gives each registered [`Table`] its triggers. Every statement
-//! that changes the table, by whatever program, sends a message within its transaction, by the chosen
-//! [`Feed`]; PostgreSQL delivers at commit. The feed listens on the channels of the tables that
-//! somebody observes. The parts of each transaction are put together, and the live queries are handed
-//! one batch for each collection and transaction. A change costs the server no SQL.
+//! that changes the table, from any program, sends a message within its transaction through the
+//! chosen [`Feed`]; PostgreSQL delivers it at commit. The feed listens on the channels of observed
+//! tables. The parts of each transaction are joined, and live queries get one batch for each
+//! collection and transaction. A change costs the server no SQL.
 //!
 //! A live query starts with one SELECT in a REPEATABLE READ transaction, and applies exactly the
 //! transactions that its snapshot does not include. When the feed is interrupted, every live query
@@ -87,15 +87,15 @@
 //! token comes back, everything that was committed before has been handed to the sessions, and the
 //! method's `updated` may follow.
 //!
-//! A transaction's changes come as one batch, except that one larger than the connection delivers
-//! at a time may come as several, in order.
+//! A transaction's changes come as one batch; only a transaction too large to be delivered at once
+//! may come as several, in order.
 //!
 //! This crate knows no sessions.
 //!
 //! # Features
 //!
-//! - `tls`, on by default: TLS to the database, by rustls. Without it connections are not encrypted, and
-//!   `sslmode=require` is an error.
+//! - `tls`, on by default: TLS to the database, by rustls. Without it, connections are not
+//!   encrypted and `sslmode=require` is an error.
 
 #![cfg_attr(
     not(feature = "tls"),
@@ -145,7 +145,7 @@ pub use feed::Feed;
 pub use stats::Stats;
 pub use table::Table;
 
-/// The example of the README, compiled as all others are.
+/// The README's example, compiled like all others.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -1,10 +1,10 @@
-//! What a database's feed and live queries have done.
+//! Counters of a database's feed and live queries.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// How often what has happened since the [`Db`](crate::Db) connected. Counters only rise.
+        /// Counts of what happened since the [`Db`](crate::Db) connected. Counters only rise.
         ///
         /// ```
         /// use ddp_postgres::Stats;
@@ -37,32 +37,32 @@ macro_rules! counters {
 counters! {
     /// Connections of the feed that were made. All but the first made live queries read again.
     feed_connections,
-    /// Connections of the feed that were lost, or given up since they said nothing any more. Each is
-    /// a gap: all live queries read again when there is another connection.
+    /// Connections of the feed that were lost, or given up because they went silent. Each is a gap:
+    /// all live queries read again on the next connection.
     gaps_connection,
-    /// Gaps in what one collection was told: an operation of a transaction is missing. Its live
-    /// queries read again, as for the other gaps of one collection.
+    /// Gaps in the changes of one collection: an operation of a transaction is missing. As with
+    /// every gap of one collection, its live queries read again.
     gaps_sequence,
-    /// Gaps in what one collection was told: a part of an operation is missing.
+    /// Gaps in the changes of one collection: a part of an operation is missing.
     gaps_part,
-    /// Payloads that no trigger sends.
+    /// Malformed payloads, which no trigger sends.
     gaps_malformed,
-    /// Times that more changes waited for rows to be read (see
-    /// [`Table::keys_only`](crate::Table::keys_only)) than may wait. All live queries read again.
+    /// Times that too many changes waited for their rows to be read (see
+    /// [`Table::keys_only`](crate::Table::keys_only)). All live queries read again.
     gaps_overflow,
-    /// Transactions' changes to a collection that were handed to live queries.
+    /// Batches handed to live queries: one transaction's changes to one collection.
     batches,
     /// Rows in them.
     changes,
-    /// Batches that told no rows, but that their collection must be read again: a statement beyond
+    /// Batches without rows, which make their collection read again: a statement beyond
     /// [`Table::rows_max`](crate::Table::rows_max), a transaction beyond what is kept of one, rows that
-    /// could not be read by their keys, or a TRUNCATE and writes in one transaction of a table that
-    /// tells keys only.
+    /// could not be read by their keys, or a TRUNCATE and writes in one transaction of a `keys_only`
+    /// table.
     requeries,
     /// Times that a live query read its documents: when it began, after a gap, and after changes that
     /// cannot be decided outside of PostgreSQL.
     loads,
-    /// SELECTs for rows that were told only by their keys.
+    /// SELECTs for rows whose broadcasts held only keys.
     key_reads,
 }
 

@@ -111,7 +111,7 @@ pub use stats::Stats;
 pub use transport::Headers;
 pub use write_fence::{Write, WriteFence};
 
-/// The example of the README, compiled as all others are.
+/// The README's example, compiled like all others.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

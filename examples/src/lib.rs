@@ -13,7 +13,7 @@ pub struct SettingError(String);
 /// Listens at `BIND` (127.0.0.1) and `PORT` (3000; 0 is any free one), and prints the address.
 ///
 /// # Errors
-/// If one of the two cannot be understood, or the address is taken.
+/// If either variable is invalid, or the address is in use.
 pub async fn listen() -> Result<TcpListener, SettingError> {
     listen_on("PORT", 3000).await
 }
@@ -51,7 +51,7 @@ pub fn database_url() -> Result<String, SettingError> {
 /// A setting from the environment.
 ///
 /// # Errors
-/// If it is set to something that is no `T`.
+/// If its value does not parse as a `T`.
 pub fn setting<T>(name: &str, default: T) -> Result<T, SettingError>
 where
     T: FromStr,

@@ -68,6 +68,33 @@ async fn what_was_committed_is_read_however_far_the_feed_is(feed: Feed) {
     }
 }
 
+async fn a_read_that_is_given_up_keeps_its_connection_until_postgresql_has_ended_it(feed: Feed) {
+    let name = database::name("cursors_given_up", feed);
+    let url = database::create_database(&name, SETUP);
+    let builder = Db::builder(url).feed(feed).table(Table::new("tasks")).connections_max(2);
+    let db = builder.connect().await.unwrap();
+    let holder = db.pool().get().await.unwrap();
+    holder.batch_execute("BEGIN; LOCK TABLE tasks IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let cursor = db.find(&TASKS);
+    let reading = tokio::spawn(async move { cursor.fetch().await });
+    let waiting = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() \
+                   AND wait_event_type = 'Lock' AND query LIKE '%tasks%'";
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    let waiting: i32 = loop {
+        if let Ok(pid) = database::psql(&name, waiting).trim().parse() {
+            break pid;
+        }
+        assert!(std::time::Instant::now() < deadline, "the read does not wait for the lock");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    };
+    reading.abort();
+    assert!(reading.await.unwrap_err().is_cancelled());
+    holder.batch_execute("COMMIT").await.unwrap();
+    let other = db.pool().get().await.unwrap();
+    let pid: i32 = other.query_one("SELECT pg_backend_pid()", &[]).await.unwrap().get(0);
+    assert_eq!(pid, waiting, "no other connection took its place");
+}
+
 async fn a_table_that_was_altered_is_read_as_it_is(feed: Feed) {
     let name = database::name("cursors_altered", feed);
     let url = database::create_database(&name, SETUP);
@@ -231,6 +258,7 @@ async fn a_subscription_ends_with_the_membership_that_allowed_it(feed: Feed) {
 ddp_tests::over_both_feeds!(
     a_cursor_is_read_once_in_its_order,
     what_was_committed_is_read_however_far_the_feed_is,
+    a_read_that_is_given_up_keeps_its_connection_until_postgresql_has_ended_it,
     a_table_that_was_altered_is_read_as_it_is,
     the_server_follows_a_query_through_the_loss_of_its_feed,
     what_is_published_once_is_sent_and_not_observed,

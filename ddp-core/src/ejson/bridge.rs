@@ -204,7 +204,7 @@ impl<'de, T: CustomType> Deserialize<'de> for Custom<T> {
     }
 }
 
-/// Implements serde's traits for a type that is custom by itself, so that it needs no [`Custom`].
+/// Implements serde's traits for a built-in custom type, so that it needs no [`Custom`].
 macro_rules! custom {
     ($($type:ty),*) => {$(
         impl Serialize for $type {

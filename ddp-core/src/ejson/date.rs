@@ -8,17 +8,17 @@ const DAY_MS: i64 = 86_400_000;
 
 /// A JavaScript date: whole milliseconds since 1970 UTC, or the invalid date.
 ///
-/// JavaScript has a date that is none, `new Date(NaN)`, which it prints as `Invalid Date`. Clients
-/// can send it without meaning to, so it exists here as well. It sorts before all others.
+/// JavaScript has an invalid date, `new Date(NaN)`, which it prints as `Invalid Date`. Clients can
+/// send it without meaning to, so it exists here as well. It sorts before all others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Date(i64);
 
 impl Date {
-    /// The date that is none. Meteor writes it as `{"$date":null}`, which it reads back as 1970.
+    /// The invalid date. Meteor writes it as `{"$date":null}`, which it reads back as 1970.
     pub const INVALID: Self = Self(i64::MIN);
 
-    /// The date this many milliseconds after 1970 began in UTC. The invalid one if that is more
-    /// than 100,000,000 days away, as in JavaScript.
+    /// The date this many milliseconds after 1970 began in UTC. As in JavaScript, the invalid date
+    /// if that is more than 100,000,000 days away.
     #[must_use]
     pub const fn from_millis(millis: i64) -> Self {
         if millis < -MILLIS_MAX || millis > MILLIS_MAX { Self::INVALID } else { Self(millis) }
@@ -37,13 +37,13 @@ impl Date {
         if self.is_valid() { Some(self.0) } else { None }
     }
 
-    /// Whether it is a date at all.
+    /// Whether it is a valid date.
     #[must_use]
     pub const fn is_valid(self) -> bool {
         self.0 != Self::INVALID.0
     }
 
-    /// The point in time, if it is a date and the platform can express it.
+    /// The point in time, if the date is valid and the platform can represent it.
     #[must_use]
     pub fn to_system_time(self) -> Option<SystemTime> {
         let distance = Duration::from_millis(self.millis()?.unsigned_abs());

@@ -27,7 +27,7 @@ impl Ejson {
 
     /// What JavaScript's `JSON.stringify` makes of the value, which Meteor does with the `details` of
     /// errors: a date becomes its ISO text, a number that is not finite `null`. Binary, regular
-    /// expressions and custom types, of which nothing useful would be left, keep their EJSON form.
+    /// expressions and custom types, which would lose their meaning, keep their EJSON form.
     #[must_use]
     pub fn into_json_text(self) -> String {
         let mut out = String::with_capacity(TEXT_CAPACITY);

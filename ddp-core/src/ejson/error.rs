@@ -1,13 +1,14 @@
-//! What can go wrong with text and values.
+//! Errors in EJSON text and values.
 
 use std::fmt::{self, Display};
 
 use serde::de::{Expected, Unexpected};
 
-/// Text or a value is not what it should be.
+/// Text or a value does not have the expected form.
 ///
 /// Displays as the path of the offending value, if it is a part of another one, and the reason:
-/// `[0].listId: expected string, got number`. It repeats nothing of the input but keys and numbers.
+/// `[0].listId: expected string, got number`. The text contains nothing of the input except keys
+/// and numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DecodeError {
     path: String,

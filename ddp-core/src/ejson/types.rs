@@ -35,12 +35,12 @@ impl Types {
         self.0.contains(name)
     }
 
-    /// Checks every custom type in the value. The plain JSON that a custom type holds is the
-    /// business of its factory, so an object in it that merely looks like a custom type is none.
+    /// Checks every custom type in the value. The plain JSON inside a custom type is left to its
+    /// factory, so an object in it that looks like a custom type is not checked.
     ///
     /// # Errors
     ///
-    /// The first one that clients don't know.
+    /// The first type that clients don't know.
     pub fn check(&self, value: &Ejson) -> Result<(), UnknownType> {
         match value {
             Ejson::Array(items) => items.iter().try_for_each(|item| self.check(item)),
@@ -63,7 +63,7 @@ impl Default for Types {
 #[error("the custom EJSON type {0:?} is not registered")]
 pub struct UnknownType(pub String);
 
-/// A type of one's own that travels as a custom type; see [`Custom`].
+/// An application's type that travels as an EJSON custom type; see [`Custom`].
 pub trait CustomType: Sized {
     /// The name that clients register by `EJSON.addType`.
     const NAME: &'static str;

@@ -39,7 +39,7 @@ pub enum Ejson {
     RegExp {
         /// The pattern.
         source: String,
-        /// Its flags, of which Meteor's clients honour `g`, `i`, `m`, `u` and `y`.
+        /// Its flags; Meteor's clients honour `g`, `i`, `m`, `u` and `y`.
         flags: String,
     },
     /// A value of a type that the application registered with `EJSON.addType`, known here or not.
@@ -54,7 +54,7 @@ pub enum Ejson {
 }
 
 impl Ejson {
-    /// An object of these members, in order; of equal keys the last one holds.
+    /// An object of these members, in order; if a key is repeated, the last value wins.
     pub fn object<K: Into<String>, V: Into<Self>>(
         members: impl IntoIterator<Item = (K, V)>,
     ) -> Self {
@@ -119,7 +119,7 @@ impl Ejson {
         if let Self::Binary(value) = self { Some(value) } else { None }
     }
 
-    /// The object's member of this name. `None` as well if this is no object.
+    /// The object's member of this name. Also `None` if this is not an object.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Self> {
         self.as_object()?.get(key)

@@ -38,7 +38,7 @@ impl SessionCollectionView {
         self.views.is_empty()
     }
 
-    /// Whether anybody cares what the client has of the collection.
+    /// Whether anyone needs to know what the client has of the collection.
     pub(crate) fn is_tracked(&self) -> bool {
         self.strategy != PublicationStrategy::NoMergeNoHistory
     }
@@ -153,7 +153,7 @@ impl SessionCollectionView {
         let placed: BTreeSet<&DocumentId> = order.iter().collect();
         let different = self.different(before);
         // What the client has comes first, as in Meteor; and without merging, one subscription may
-        // show anew what another did.
+        // show again what another did.
         for had in [true, false] {
             for id in &different {
                 for (was, is) in self.changes(before, id) {
@@ -195,7 +195,8 @@ impl SessionCollectionView {
             && shown.count() > 1
             && let (Some(was), Some(is)) = (&mut was, &is)
         {
-            // Whose values the client has depends on who was last, so it is sent all of them anew.
+            // The client has the values of whichever subscription came last, so it is sent all of
+            // them again.
             was.retain(|(name, _)| !is.iter().any(|(other, _)| other == name));
         }
         vec![(was, is)]

@@ -62,7 +62,7 @@ pub struct Placement {
     pub place: Place,
 }
 
-/// What a publication says about one document of a collection in which nothing is remembered
+/// A publication's change to one document of a collection without history
 /// ([`PublicationStrategy::NoMergeNoHistory`](super::PublicationStrategy::NoMergeNoHistory)).
 ///
 /// The client is sent whatever turns `before` into `after`. Only the publication knows what the
@@ -92,7 +92,7 @@ pub struct Direct {
     pub id: DocumentId,
     /// What the client has; `None` if the document is new to it.
     pub before: Option<Document>,
-    /// What it is to have; `None` if the document is gone.
+    /// What it should have; `None` if the document is gone.
     pub after: Option<Document>,
     /// Where the document goes, in a collection whose documents have places.
     pub place: Option<Place>,

@@ -62,7 +62,7 @@ use crate::snapshot::{CollectionName, Delta};
 pub struct MergeBox {
     strategies: PublicationStrategies,
     collections: Views,
-    /// What the client has been sent, while the subscriptions run anew and nothing is sent.
+    /// What the client has been sent, while the subscriptions run again and nothing is sent.
     held: Option<Views>,
 }
 
@@ -134,7 +134,7 @@ impl MergeBox {
     }
 
     /// From now on nothing is sent: the client's documents stay as they are while the subscriptions
-    /// run anew under other keys, beginning with none. `renamed` gives the new key of each.
+    /// run again under other keys, beginning with none. `renamed` gives the new key of each.
     ///
     /// Collections of the strategy that remembers nothing go on as before.
     pub fn hold(&mut self, renamed: &BTreeMap<SubscriptionKey, SubscriptionKey>) {

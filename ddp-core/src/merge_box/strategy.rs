@@ -5,25 +5,26 @@ use std::sync::Arc;
 
 use crate::snapshot::CollectionName;
 
-/// What a session makes of the documents that several subscriptions publish to one collection:
+/// How a session combines the documents that several subscriptions publish to one collection:
 /// Meteor's `DDPServer.publicationStrategies`.
 ///
 /// In Meteor the other strategies save the copy of each document that it keeps for each client.
 /// Here no strategy keeps copies; they save the work of merging, and change what is sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum PublicationStrategy {
-    /// `SERVER_MERGE`: the client is sent the union of all subscriptions, and of a change what
-    /// differs. The default.
+    /// `SERVER_MERGE`: the client is sent the union of all subscriptions, and only the fields that
+    /// differ after a change. The default.
     #[default]
     ServerMerge,
     /// `NO_MERGE_NO_HISTORY`: whatever a subscription publishes is sent as it is, and the end of a
     /// subscription removes nothing. For queues whose messages are sent and forgotten.
     NoMergeNoHistory,
-    /// `NO_MERGE`: as it is too, but the end of a subscription removes its documents, even those
-    /// that another subscription publishes as well. For collections that one publication fills.
+    /// `NO_MERGE`: sent as it is, too, but the end of a subscription removes its documents, even
+    /// those that another subscription publishes as well. For collections that one publication
+    /// fills.
     NoMerge,
     /// `NO_MERGE_MULTI`: as `NO_MERGE`, but a document is removed only when no subscription
-    /// publishes it any more. Fields are not merged: of several subscriptions that publish other
+    /// publishes it any more. Fields are not merged: if several subscriptions publish different
     /// values of a field, the client sees the one that was sent last.
     NoMergeMulti,
 }

@@ -35,7 +35,7 @@ pub enum ClientMessage {
         method: String,
         /// The method's arguments.
         params: Vec<Ejson>,
-        /// What the ids that the client's stub made were drawn from.
+        /// The seed of the ids that the client's stub made.
         random_seed: Option<String>,
     },
     /// Asks for a `pong`.

@@ -8,7 +8,8 @@ use crate::version::Version;
 /// (`added`, `changed`, `removed`) are made by the merge box and by [`Delta`](crate::Delta).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ServerMessage<'a> {
-    /// The very first message, without a `msg`; clients of before 1.0 and several others wait for it.
+    /// The very first message, without a `msg`; clients older than 1.0 and several others wait for
+    /// it.
     ServerId,
     /// Accepts a `connect`.
     Connected {
@@ -22,14 +23,14 @@ pub enum ServerMessage<'a> {
     },
     /// All documents of these subscriptions have been sent.
     Ready {
-        /// The clients' ids of them.
+        /// The clients' ids for them.
         subs: &'a [&'a str],
     },
     /// A subscription ended, or never began.
     Nosub {
         /// The client's id of it; absent if the client gave none.
         id: Option<&'a str>,
-        /// Why, if not by the client's wish.
+        /// The error, unless the client asked for it.
         error: Option<&'a DdpError>,
     },
     /// What a method returned; `Ok(None)` is JavaScript's `undefined`.
@@ -51,7 +52,7 @@ pub enum ServerMessage<'a> {
         /// What the ping had, if anything: JSON text.
         id: Option<&'a str>,
     },
-    /// Answers a message that is against the protocol.
+    /// Answers a message that breaks the protocol.
     Error {
         /// What is wrong.
         reason: ProtocolError,

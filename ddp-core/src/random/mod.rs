@@ -24,11 +24,11 @@ use crate::ejson::Ejson;
 pub const ID_LEN: usize = 17;
 /// How long Meteor's secrets are: 43 characters are about 256 bits.
 pub const SECRET_LEN: usize = 43;
-/// How long a seed is that Meteor makes for a method's message.
+/// The length of the seed in a method's message from Meteor.
 pub const SEED_LEN: usize = 20;
 
 const HEX: &str = "0123456789abcdef";
-/// Letters and digits that are hard to take for one another.
+/// Letters and digits that are hard to confuse.
 const UNMISTAKABLE: &str = "23456789ABCDEFGHJKLMNPQRSTWXYZabcdefghijkmnopqrstuvwxyz";
 const BASE64: &str = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_";
 
@@ -115,24 +115,24 @@ impl Alea {
         fraction
     }
 
-    /// So many hexadecimal digits.
+    /// This many hexadecimal digits.
     pub fn hex_string(&mut self, len: usize) -> String {
         string(len, HEX, || self.fraction())
     }
 
-    /// An id of so many characters; [`ID_LEN`] is usual.
+    /// An id of this many characters, usually [`ID_LEN`].
     pub fn id(&mut self, len: usize) -> String {
         string(len, UNMISTAKABLE, || self.fraction())
     }
 
-    /// So many characters with 6 bits each, as Meteor's `Random.secret`. Whoever knows the seed
-    /// knows the secret: see [`secret_from_entropy`].
+    /// This many characters with 6 bits each, like Meteor's `Random.secret`. Anyone who knows the
+    /// seed knows the secret: see [`secret_from_entropy`].
     pub fn secret(&mut self, len: usize) -> String {
         string(len, BASE64, || self.fraction())
     }
 
-    /// The index of a random element among so many, as `Random.choice` takes it. `None` if there
-    /// are none; a number is drawn from the sequence all the same.
+    /// The index of a random element among `len`, as `Random.choice` picks it. `None` if `len` is
+    /// 0; a number is drawn from the sequence even then.
     pub fn choice_index(&mut self, len: usize) -> Option<usize> {
         let fraction = self.fraction();
         (len > 0).then(|| index(fraction, len))
@@ -165,7 +165,7 @@ fn to_uint32(number: f64) -> f64 {
     f64::from(number as u64 as u32)
 }
 
-/// The index of the element at this fraction of so many.
+/// The index of the element at this fraction of `len`.
 fn index(fraction: f64, len: usize) -> usize {
     // A fraction of 1 - 2^-53 could be rounded up to the length, if that were huge.
     ((fraction * len as f64) as usize).min(len.saturating_sub(1))
@@ -195,7 +195,7 @@ pub fn secret_from_entropy(fill: &mut impl FnMut(&mut [u8])) -> String {
     string(SECRET_LEN, BASE64, || entropy_fraction(fill))
 }
 
-/// So many hexadecimal digits, as `Random.hexString(len)` makes them.
+/// This many hexadecimal digits, like `Random.hexString(len)`.
 pub fn hex_string_from_entropy(len: usize, fill: &mut impl FnMut(&mut [u8])) -> String {
     string(len, HEX, || entropy_fraction(fill))
 }
@@ -243,8 +243,8 @@ impl RandomStream {
         Some(Self::from_seeds(seeds))
     }
 
-    /// Sequences that nobody can repeat, for when the client sent no seed. `fill` fills what it is
-    /// given with random bytes.
+    /// Unrepeatable sequences, for when the client sent no seed. `fill` fills what it is given with
+    /// random bytes.
     pub fn from_entropy(fill: &mut impl FnMut(&mut [u8])) -> Self {
         Self::from_seed(hex_string_from_entropy(SEED_LEN, fill))
     }

@@ -1,4 +1,4 @@
-//! What can be set about a session.
+//! A session's settings.
 
 use std::time::Duration;
 
@@ -6,24 +6,24 @@ use crate::merge_box::PublicationStrategies;
 
 /// Timeouts, limits and strategies of a session.
 ///
-/// Start from the default, which is Meteor's, and set what is to differ.
+/// Start from the default, which is Meteor's, and change what should differ.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SessionConfig {
-    /// A client from which nothing came for so long is pinged. Meteor: 15 s.
+    /// How long a client may be silent before it is pinged; 15 s, like Meteor.
     pub heartbeat_interval: Duration,
-    /// A pinged client that stays silent for so long is disconnected. Meteor: 15 s.
+    /// How long a pinged client may stay silent before it is disconnected; 15 s, like Meteor.
     pub heartbeat_timeout: Duration,
-    /// A connection that sends no `connect` for so long is closed. Meteor: 45 s.
+    /// How long a connection may take to send `connect` before it is closed; 45 s, like Meteor.
     pub connect_timeout: Duration,
-    /// How many messages from the client wait while a method or a publication runs. With so many,
-    /// [`Session::wants_input`](super::Session::wants_input) is false until there is room. Meteor
-    /// has no such bound.
+    /// How many messages from the client may wait while a method or a publication runs. At the
+    /// limit, [`Session::wants_input`](super::Session::wants_input) is false until there is room.
+    /// Meteor has no such limit.
     pub inbox_messages_max: usize,
-    /// How many bytes of messages from the client wait, the last message not counted.
+    /// How many bytes of messages from the client may wait, not counting the last message.
     pub inbox_bytes_max: usize,
-    /// How many calls may be unfinished at once, counting those that only wait for `updated`. With
-    /// so many, further messages wait.
+    /// How many calls may be unfinished at once, including those that only wait for `updated`. At
+    /// the limit, further messages wait.
     pub calls_max: usize,
     /// How many subscriptions a client may hold. One more gets `nosub` with `too-many-subscriptions`.
     pub subscriptions_max: usize,

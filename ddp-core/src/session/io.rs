@@ -19,7 +19,7 @@ pub enum Input<'a> {
     /// The time that [`Output::Timeout`] named has come.
     Timeout(Instant),
     /// The client takes what it is sent, or is not being read because it does not: its silence says
-    /// nothing. Whoever drives the session ends those that take nothing for too long.
+    /// nothing. The driver ends sessions that take nothing for too long.
     Backlogged,
     /// Documents of a subscription changed.
     Delta(SubscriptionKey, Source, Arc<Delta>),
@@ -43,7 +43,7 @@ pub enum Input<'a> {
     Result(CallKey, Result<Option<String>, DdpError>),
     /// A method's write fence fired.
     Updated(CallKey),
-    /// The user changed: all subscriptions are to run anew.
+    /// The user changed: run all subscriptions again.
     Rerun,
 }
 

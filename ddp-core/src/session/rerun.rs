@@ -1,4 +1,4 @@
-//! The change of a session's user: all subscriptions run anew, and only the difference is sent.
+//! Changing a session's user: all subscriptions run again, and only the difference is sent.
 
 use std::collections::BTreeMap;
 

@@ -37,7 +37,7 @@ pub(super) enum Blocker {
     Method(CallKey),
 }
 
-/// Subscriptions that run anew. What they have in common with before is not sent again.
+/// Subscriptions that run again. Documents and fields that stay the same are not sent again.
 #[derive(Debug, Default)]
 pub(super) struct Rerun {
     /// Those that are neither ready nor have returned.

@@ -124,7 +124,7 @@ impl Session {
 
     pub(super) fn handle_stop(&mut self, subscription: SubscriptionKey, error: Option<&DdpError>) {
         if let Some(id) = self.end(subscription) {
-            // Meteor says so of universal subscriptions too, without an id.
+            // Meteor sends this for universal subscriptions too, without an id.
             self.send(ServerMessage::Nosub { id: id.as_deref(), error });
         }
         self.unblock(Blocker::Subscription(subscription));

@@ -19,8 +19,8 @@ struct Link {
 }
 
 impl Frames {
-    /// The frames of one framing, which `encode` makes if nobody has done so. Others that want the
-    /// same frames wait for it; those that want another framing do not.
+    /// The frames of one framing, made by `encode` the first time. Others that want the same frames
+    /// wait for it; those that want another framing do not.
     pub(super) fn get_or_init(&self, framing: usize, encode: impl FnOnce() -> Bytes) -> &Bytes {
         let mut link = self.0.get_or_init(|| Link::new(framing));
         while link.framing != framing {

@@ -99,8 +99,8 @@ impl Snapshot {
     }
 
     /// Replaces this snapshot by the next version, in which each document is as given, or gone.
-    /// What is so already is left out; if nothing remains, the answer is `None` and the version
-    /// stays.
+    /// Changes that have no effect are left out; if none remain, this returns `None` and the
+    /// version stays.
     pub fn advance(
         &mut self,
         collection: &CollectionName,

@@ -15,7 +15,7 @@ pub(crate) enum Refusal {
     Question(&'static str),
 }
 
-/// PostgreSQL's `numeric` has so many digits before the decimal point, and so many after it.
+/// How many digits PostgreSQL's `numeric` has before the decimal point, and how many after it.
 const NUMERIC_DIGITS_MAX: (i64, i64) = (131_072, 16_383);
 
 /// Integers that JSON of 64 bits needs no digits of its own for.

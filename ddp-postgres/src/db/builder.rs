@@ -1,4 +1,4 @@
-//! What an application says about a database before it connects.
+//! Configures a database before connecting.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -26,13 +26,13 @@ use crate::table::{Table, installation};
 /// How long to wait for a connection when all are in use.
 const POOL_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long the `wal` feed may take to begin before that is left to a time when nobody waits.
+/// How long connecting waits for the `wal` feed; after that, the feed starts in the background.
 const BEGIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How often to look whether tables or triggers were altered.
 const CHECK_EVERY: Duration = Duration::from_secs(2);
 
-/// Says which database, and which of its tables.
+/// Configures a [`Db`]: the database, its tables and how to reach it.
 ///
 /// ```
 /// use ddp_postgres::{Db, Feed, Table};
@@ -71,18 +71,18 @@ impl Db {
         }
     }
 
-    /// Runs SQL commands in a database before there is a [`Db`]: to make its tables, for example. TLS
-    /// as in [`builder`](Self::builder).
+    /// Runs SQL commands without a [`Db`], to create its tables for example. TLS works as in
+    /// [`builder`](Self::builder).
     ///
     /// # Errors
-    /// A database that is out of reach, or PostgreSQL's.
+    /// A database that is out of reach, or PostgreSQL's own error.
     pub async fn run_script(url: &str, sql: &str) -> Result<(), Error> {
         let config: tokio_postgres::Config = url.parse().map_err(Error::url)?;
         let (client, connection) = config.connect(tls::system(&config)?).await?;
         let connection = tokio::spawn(connection);
         let result = client.batch_execute(sql).await;
         drop(client);
-        // Ends with its client; how is told by the result.
+        // Ends with its client; the result says how.
         let _ = connection.await;
         Ok(result?)
     }
@@ -96,15 +96,15 @@ impl DbBuilder {
         self
     }
 
-    /// How many connections there may be besides the one that listens; 16. Live queries take at
-    /// most half of them at once.
+    /// The largest number of connections besides the feed's; 16. Live queries use at most half of
+    /// them at once.
     #[must_use]
     pub fn connections_max(mut self, connections_max: usize) -> Self {
         self.connections_max = connections_max.max(1);
         self
     }
 
-    /// TLS by this configuration, rather than by the operating system's authorities.
+    /// TLS with this configuration instead of the operating system's certificate authorities.
     #[cfg(feature = "tls")]
     #[must_use]
     pub fn tls(mut self, config: rustls::ClientConfig) -> Self {
@@ -113,37 +113,37 @@ impl DbBuilder {
     }
 
     /// How changes come from the database; [`Feed::Notify`] unless set. All servers of a table must
-    /// be told the same: one that is told otherwise installs triggers that the others do not hear.
+    /// use the same feed: a server with another one installs triggers that the others do not hear.
     #[must_use]
     pub fn feed(mut self, feed: Feed) -> Self {
         self.feed = feed;
         self
     }
 
-    /// Leaves the triggers alone: another role installs them, by
-    /// [`install_sql`](Self::install_sql) for example. [`connect`](Self::connect) fails if they are
-    /// not there, and so do queries when they disappear.
+    /// Never installs triggers: another role does, with [`install_sql`](Self::install_sql) for
+    /// example. [`connect`](Self::connect) fails if they are missing, and queries fail if they
+    /// disappear.
     #[must_use]
     pub fn without_install(mut self) -> Self {
         self.install = false;
         self
     }
 
-    /// How often to look whether tables or triggers were altered; 2 seconds. One query over the
-    /// catalogs answers for all tables.
+    /// How often to check whether tables or triggers were altered; 2 seconds. One query over the
+    /// catalogs covers all tables.
     #[must_use]
     pub fn check_every(mut self, check_every: Duration) -> Self {
         self.check_every = check_every.max(Duration::from_millis(10));
         self
     }
 
-    /// Connects, installs the triggers of the registered tables if they are not there yet, and
-    /// begins to listen.
+    /// Connects, installs missing triggers on the registered tables, and starts to listen.
     ///
     /// # Errors
     /// A database that is out of reach, a table that is not there or has no usable key, a role that
     /// may not install triggers or may not see all rows of a table, two tables for one collection;
-    /// triggers of a newer version of this library, or installed by others for another feed; with [`Feed::Wal`], a server or a role without what that needs.
+    /// triggers of a newer version of this library, or installed by others for another feed; with
+    /// [`Feed::Wal`], a server or a role that lacks what it needs.
     pub async fn connect(self) -> Result<Db, Error> {
         self.check_names()?;
         let (config, tls, pool) = self.pool()?;
@@ -164,8 +164,8 @@ impl DbBuilder {
         Ok(db)
     }
 
-    /// The SQL that gives the registered tables what they need, for `psql`: to be read, or to be run
-    /// by a role that may. Nothing is changed. The SQL may be run any number of times.
+    /// The SQL that installs the registered tables' triggers, to review or to run with `psql` as a
+    /// privileged role. This call changes nothing, and the SQL may be run any number of times.
     ///
     /// # Errors
     /// A database that is out of reach, a table that is not there or has no usable key, triggers of a
@@ -175,9 +175,9 @@ impl DbBuilder {
         installation::install_sql(&pool.get().await?, &self.tables, self.feed).await
     }
 
-    /// Takes away what was installed for the registered tables, whether or not they are still there,
-    /// and the schema `ddp` when nothing is left in it. Servers that still run install it again,
-    /// unless they are [without installation](Self::without_install).
+    /// Removes what was installed for the registered tables, whether or not they still exist, and
+    /// the schema `ddp` once it is empty. Running servers install it again unless they use
+    /// [`without_install`](Self::without_install).
     ///
     /// # Errors
     /// A database that is out of reach, a role that does not own what was installed, a table that
@@ -239,7 +239,7 @@ impl DbBuilder {
         collections: Vec<TableCollection>,
     ) -> (Db, oneshot::Receiver<Result<(), Error>>) {
         let feed = self.feed;
-        // So that the one that listens is known in pg_stat_activity.
+        // Tells the feed apart in pg_stat_activity.
         let name = config.get_application_name().unwrap_or("ddp");
         config.application_name(format!("{name} feed"));
         let channels = collections.iter().map(|collection| collection.channel.clone());
@@ -277,7 +277,7 @@ impl DbBuilder {
     }
 }
 
-/// Says so early if the server has not been set up for the `wal` feed.
+/// Fails early if the server is not set up for the `wal` feed.
 async fn check_wal_level(client: &tokio_postgres::Client) -> Result<(), Error> {
     let row = client.query_one("SELECT pg_catalog.current_setting('wal_level')", &[]).await?;
     let level: String = row.try_get(0)?;

@@ -6,8 +6,8 @@ use deadpool_postgres::{Object, Pool};
 
 use crate::error::Error;
 
-/// A connection of the pool, in the middle of something. If that fails or is given up, nobody else
-/// gets the connection: it is closed.
+/// A connection of the pool, in the middle of something. If that fails or is given up, the
+/// connection is closed, so nothing else gets it.
 pub(crate) struct Busy(Option<Object>);
 
 impl Busy {

@@ -1,4 +1,4 @@
-//! The handle of a database, and what opens one.
+//! The handle of a database, and its builder.
 //!
 //! What clones of the handle share is a [`Reader`](crate::read::reader::Reader) and an
 //! [`Intake`](crate::intake::dispatch::Intake); [`inner`] makes a source of live queries of the two.
@@ -46,8 +46,8 @@ use transaction::Transaction;
 pub struct Db(pub(crate) Arc<Inner>);
 
 impl Db {
-    /// A cursor over all rows of a registered table, to be narrowed and returned by a publication.
-    /// That the collection is registered is checked when the cursor is run.
+    /// A cursor over all rows of a registered table, for a publication to narrow and return.
+    /// Running it fails if the collection is not registered.
     #[must_use]
     pub fn find<T>(&self, collection: &Collection<T>) -> Cursor<T> {
         let source: Arc<dyn DataSource> = Arc::clone(&self.0) as _;
@@ -62,29 +62,29 @@ impl Db {
         Transaction::begin(Arc::clone(&self.0), fence).await
     }
 
-    /// Ends the feed and closes all connections. Subscriptions stay, and see no more changes;
-    /// transactions and new subscriptions fail. For a clean end of a program: dropping the last
-    /// clone does the same.
+    /// Ends the feed and closes all connections, for a clean shutdown; dropping the last clone does
+    /// the same. Subscriptions stay but see no more changes; transactions and new subscriptions
+    /// fail.
     pub async fn close(&self) {
         self.0.reader.close().await;
     }
 
-    /// What the feed and the live queries have done so far.
+    /// Counters of the feed and the live queries so far.
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.0.reader.counters.stats()
     }
 
-    /// The pool of connections, for reads and for writes that no client waits for. Its sessions, as
-    /// those of transactions, run with `TimeZone` UTC, `DateStyle` ISO and `IntervalStyle`
-    /// iso_8601, unless they are told otherwise for a transaction (`SET LOCAL`).
+    /// The pool of connections, for reads and for writes that no client waits for. Its sessions,
+    /// like those of transactions, run with `TimeZone` UTC, `DateStyle` ISO and `IntervalStyle`
+    /// iso_8601; change these only within a transaction (`SET LOCAL`).
     #[must_use]
     pub fn pool(&self) -> &Pool {
         &self.0.reader.pool
     }
 
-    /// Looks at once whether tables or triggers were altered, as the server does every few
-    /// [seconds](crate::DbBuilder::check_every) by itself. Live queries then read again on their own.
+    /// Checks at once whether tables or triggers were altered; the server itself checks every few
+    /// [seconds](crate::DbBuilder::check_every). Affected live queries then read again.
     ///
     /// # Errors
     /// A database that is out of reach.
@@ -92,15 +92,15 @@ impl Db {
         self.0.reader.check_tables().await
     }
 
-    /// [Closes](Self::close) the database, and takes away what was installed for its tables, as
-    /// [`DbBuilder::uninstall`](crate::DbBuilder::uninstall) does.
+    /// [Closes](Self::close) the database and removes what was installed for its tables, like
+    /// [`DbBuilder::uninstall`](crate::DbBuilder::uninstall).
     ///
     /// # Errors
-    /// As there. The database is closed all the same.
+    /// The same errors. The database is closed in any case.
     pub async fn uninstall(&self) -> Result<(), Error> {
         let client = self.pool().get().await;
         self.close().await;
-        // A check that is under way might install it again. It is over when this one is refused.
+        // A check in progress might install it again; once this one is refused, that one is over.
         let _ = self.0.reader.check_tables().await;
         let tables = self.0.intake.collections().map(|collection| &collection.table);
         installation::uninstall(&mut client?, tables).await

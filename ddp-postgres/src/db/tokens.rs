@@ -1,4 +1,5 @@
-//! Tokens: messages that this server sends to itself by the feed, to know how far that has come.
+//! Tokens: messages that this server sends to itself through the feed, to learn how far the feed
+//! has come.
 //!
 //! A token sent in a transaction arrives after the changes of every transaction that committed
 //! before, since PostgreSQL delivers messages in the order of commits.
@@ -13,7 +14,7 @@ use parking_lot::Mutex;
 use crate::error::Error;
 use crate::feed::Feed;
 
-/// The tokens under way.
+/// The tokens on their way.
 #[derive(Debug)]
 pub(crate) struct Tokens {
     /// The channel on which they travel, of this server alone.
@@ -30,9 +31,9 @@ struct Open {
 
 #[derive(Debug)]
 enum Token {
-    /// Somebody waits for the feed to come so far.
+    /// A task waits for the feed to get this far.
     Position(oneshot::Sender<()>),
-    /// A method's write, over when the feed has come so far.
+    /// A method's write, over when the feed has got this far.
     Write { write: Arc<Write>, is_committed: bool, is_lost: bool },
 }
 
@@ -117,7 +118,7 @@ impl Tokens {
         let token = self.open.lock().tokens.remove(&id);
         match token {
             Some(Token::Position(sender)) => {
-                // Nobody waits any more if the read was given up.
+                // The receiver is gone if the read was given up.
                 let _ = sender.send(());
                 None
             }
@@ -127,13 +128,13 @@ impl Tokens {
     }
 
     /// Forgets a token that will not be sent. False if it is not open: it has arrived, or was lost and
-    /// is made anew by somebody else.
+    /// another task replaces it.
     pub(crate) fn cancel(&self, id: u64) -> bool {
         let token = self.open.lock().tokens.remove(&id);
         token.is_some()
     }
 
-    /// The feed has ended: no token will arrive any more. Whoever waits for one is told.
+    /// The feed has ended: no token will arrive any more. Waiters get an error.
     pub(crate) fn clear(&self) {
         let tokens = std::mem::take(&mut self.open.lock().tokens);
         drop(tokens);
@@ -215,7 +216,7 @@ mod tests {
         assert!(tokens.committed(running).is_none());
         assert_eq!(tokens.lose_all().len(), 0);
 
-        // Lost, but notified after the interruption all the same.
+        // Lost, but notified after the interruption.
         let running = tokens.write(write(), false);
         assert!(tokens.lose_all().is_empty());
         assert!(tokens.arrived(running).is_some());

@@ -15,8 +15,7 @@ use crate::error::Error;
 /// committed have been sent to the method's caller.
 ///
 /// Rolls back when dropped without [`commit`](Self::commit). Statements are prepared once for each
-/// connection. For anything that the methods here don't cover, [`client`](Self::client) is the
-/// connection itself.
+/// connection. For anything else, [`client`](Self::client) is the connection itself.
 ///
 /// ```
 /// use ddp_postgres::Db;
@@ -77,7 +76,7 @@ impl Transaction {
         Ok(self.client().execute(&statement, params).await?)
     }
 
-    /// Runs a statement that gives rows.
+    /// Runs a statement and returns its rows.
     ///
     /// # Errors
     /// PostgreSQL's.
@@ -90,7 +89,7 @@ impl Transaction {
         Ok(self.client().query(&statement, params).await?)
     }
 
-    /// Runs a statement that gives one row, or none.
+    /// Runs a statement that returns at most one row.
     ///
     /// # Errors
     /// PostgreSQL's, or more than one row.
@@ -114,7 +113,8 @@ impl Transaction {
     /// have been sent.
     ///
     /// # Errors
-    /// PostgreSQL's. If the connection broke, the transaction may have been committed or not.
+    /// PostgreSQL's own. If the connection broke, the transaction may or may not have been
+    /// committed.
     pub async fn commit(mut self) -> Result<(), Error> {
         let Some(write) = self.write.take() else { return Ok(()) };
         let token = self.inner.reader.tokens.write(Arc::clone(&write), false);

@@ -7,7 +7,7 @@ use futures::channel::oneshot;
 pub(crate) enum Command {
     /// Listen on a channel, and say when it is so, with the position of the feed.
     Listen(String, oneshot::Sender<u64>),
-    /// Nobody needs this channel, unless somebody began to meanwhile.
+    /// Stop listening on this channel, unless an observer has come since.
     Unlisten(String),
     /// End the feed.
     Close,

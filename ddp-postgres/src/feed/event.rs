@@ -35,19 +35,19 @@ pub(crate) struct Payload<'a> {
     /// The lower half of the id of the transaction that sent it, if it may come before the
     /// transaction is visible to reads.
     pub(crate) transaction: Option<u32>,
-    /// Whether somebody listens on the channel. A feed that gets the messages of all channels passes
-    /// on those of the others, too, since a read that begins soon must not miss them.
+    /// Whether the channel has a listener. A feed that gets the messages of all channels passes on
+    /// those of the others, too, since a read that begins soon must not miss them.
     pub(crate) is_listened: bool,
 }
 
 /// Where a feed puts what it hears, and what it needs to know in return.
 ///
-/// A sink must not keep its owner alive: the feed ends when nobody else needs it.
+/// A sink must not keep its owner alive: the feed ends when nothing else needs it.
 pub(crate) trait FeedSink: Send + Sync {
-    /// Takes in an event. The feed ends if nobody needs it any more.
+    /// Takes in an event. The feed ends if it is no longer needed.
     fn handle(&self, event: FeedEvent<'_>) -> ControlFlow<()>;
 
-    /// Whether nobody needs this channel.
+    /// Whether this channel is unused.
     fn is_idle(&self, channel: &str) -> bool;
 
     /// How many messages have come that may not be visible to reads yet.

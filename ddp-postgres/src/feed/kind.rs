@@ -1,7 +1,7 @@
 //! Which feed brings the changes.
 
-/// How changes come from the database to its servers. All servers of a table use the same: the
-/// triggers send by one of them.
+/// How changes travel from the database to its servers. All servers of a table must use the same
+/// feed, because its triggers send through only one.
 ///
 /// ```
 /// use ddp_postgres::{Db, Feed, Table};
@@ -13,12 +13,12 @@
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Feed {
-    /// `NOTIFY`. Needs no setting and no privilege, and reaches clients soonest. PostgreSQL commits
-    /// what notifies one after the other, and any role that can connect can listen.
+    /// `NOTIFY`. Needs no setting and no privilege, and reaches clients soonest. PostgreSQL
+    /// serialises commits that notify, and any role that can connect can listen.
     #[default]
     Notify,
     /// Logical messages in the write-ahead log, read through a temporary replication slot. Commits
-    /// do not wait for each other, and only roles with the `REPLICATION` attribute can read along.
+    /// do not wait for each other, and only roles with the `REPLICATION` attribute can read it.
     ///
     /// Needs `wal_level = logical`; a role with `REPLICATION`; a free slot
     /// (`max_replication_slots`) and a free sender (`max_wal_senders`) for each server; and for

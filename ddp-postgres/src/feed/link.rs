@@ -28,9 +28,9 @@ pub(crate) struct Link {
     pub(crate) commands: mpsc::Receiver<Command>,
     /// The channel of this server's tokens, which is always listened on.
     pub(crate) token_channel: String,
-    /// The channels on which tables' changes are told.
+    /// The channels on which tables' changes are sent.
     pub(crate) change_channels: HashSet<String>,
-    /// Those of them that somebody listens on, to be listened on again after an interruption.
+    /// The channels in use, to listen on again after an interruption.
     pub(crate) listened: HashSet<String>,
     /// Whether there was no connection yet.
     pub(crate) is_first: bool,
@@ -57,7 +57,7 @@ impl Link {
         let is_first = std::mem::take(&mut self.is_first);
         let flow = self.yields(FeedEvent::Begun { is_first, start });
         if let Some(begun) = self.begun.take() {
-            // Nobody waits any more if `connect` was given up.
+            // The receiver is gone if `connect` was given up.
             let _ = begun.send(Ok(()));
         }
         if !is_first {

@@ -1,4 +1,4 @@
-//! The change feed: one connection to the database, which is made anew when it is lost.
+//! The change feed: one connection to the database, replaced when it is lost.
 //!
 //! A feed yields [events](event::FeedEvent) into the [sink](event::FeedSink) that it is given, within
 //! its own task, so that a change takes no detour by a queue. It obeys [commands](command::Command).

@@ -22,7 +22,7 @@ use crate::schema::INSTALLED_CHANNEL;
 /// it was told to.
 type Listening = (String, u64);
 
-/// A statement under way on the feed's connection; what it confirms.
+/// A statement in progress on the feed's connection, and what it confirms.
 type Running<'a> = FuturesUnordered<BoxFuture<'a, Result<Option<Listening>, Error>>>;
 
 /// What comes next.
@@ -46,7 +46,7 @@ struct Listener<'l> {
     unlistened: u64,
 }
 
-/// Connects and listens until the connection is lost or nobody needs the feed any more.
+/// Connects and listens until the connection is lost or the feed is no longer needed.
 pub(super) async fn listen(link: &mut Link) -> Result<(), Failure> {
     let connected = link.config.connect(link.tls.clone()).await;
     let (client, connection) = connected.map_err(|error| Failure::Unreachable(error.into()))?;
@@ -93,7 +93,7 @@ impl Listener<'_> {
                 Next::Command(None | Some(Command::Close)) => return Ok(()),
                 Next::Command(Some(command)) => self.handle_command(client, command, &running),
                 Next::Done(Ok(listening)) => {
-                    // An UNLISTEN may have been sent meanwhile, behind this LISTEN.
+                    // An UNLISTEN may have been sent since, after this LISTEN.
                     let is_so = |(_, unlistened): &Listening| *unlistened == self.unlistened;
                     let confirmed = listening.filter(is_so).map(|(channel, _)| channel);
                     self.confirmed.extend(confirmed);
@@ -183,7 +183,7 @@ impl Listener<'_> {
     fn handle_command<'a>(&mut self, client: &'a Client, command: Command, running: &Running<'a>) {
         match command {
             Command::Listen(channel, done) if self.confirmed.contains(&channel) => {
-                // Nobody waits any more if the load was given up.
+                // The receiver is gone if the load was given up.
                 let _ = done.send(0);
             }
             Command::Listen(channel, done) => {

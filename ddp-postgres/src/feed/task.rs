@@ -16,7 +16,7 @@ use crate::error::Error;
 const RECONNECT_AFTER: Duration = Duration::from_millis(50);
 const RECONNECT_AFTER_MAX: Duration = Duration::from_secs(2);
 
-/// Keeps a connection until nobody needs the feed any more.
+/// Keeps a connection for as long as the feed is needed.
 pub(crate) async fn run(mut link: Link) {
     let feed = link.feed;
     let mut wait = RECONNECT_AFTER;
@@ -33,7 +33,7 @@ pub(crate) async fn run(mut link: Link) {
         };
         if let Some(begun) = link.begun.take() {
             let (Failure::Unreachable(error) | Failure::Lost(error)) = failure;
-            // Nobody waits any more if `connect` was given up.
+            // The receiver is gone if `connect` was given up.
             let _ = begun.send(Err(error));
             return;
         }

@@ -16,7 +16,7 @@ use crate::read::snapshot::TransactionSnapshot;
 use crate::replication::{Event, Message, Replication};
 use crate::schema::INSTALLED_CHANNEL;
 
-/// How long PostgreSQL may wait for others before that is told.
+/// How long PostgreSQL may wait for others before it is logged.
 const SLOW: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// What is known of the stream.
@@ -40,7 +40,7 @@ enum Next {
     Tick,
 }
 
-/// Connects and streams until the connection is lost or nobody needs the feed any more.
+/// Connects and streams until the connection is lost or the feed is no longer needed.
 pub(super) async fn replicate(link: &mut Link) -> Result<(), Failure> {
     let (mut replication, start) = connect(link).await.map_err(Failure::Unreachable)?;
     if link.has_begun(Some(start)).is_break() {
@@ -188,7 +188,7 @@ fn handle_command(link: &mut Link, command: Command) {
     match command {
         Command::Listen(channel, done) => {
             link.listened.insert(channel);
-            // Nobody waits any more if the load was given up.
+            // The receiver is gone if the load was given up.
             let _ = done.send(link.sink.position());
         }
         Command::Unlisten(channel) => {

@@ -43,12 +43,12 @@ pub enum Effect {
         /// What became of each of them.
         changes: Vec<Change>,
     },
-    /// It changed more than was told: the collection must be read again.
+    /// It changed more than its messages say: the collection must be read again.
     Requery,
 }
 
 impl Batch {
-    /// The rows that changed, as far as they were told.
+    /// The rows that changed, as far as they are known.
     pub fn changes(&self) -> &[Change] {
         match &self.effect {
             Effect::Changes { changes, .. } | Effect::Truncation { changes } => changes,

@@ -21,7 +21,7 @@ use crate::schema::{INSTALLED_CHANNEL, Layout};
 use crate::stats::Counters;
 use crate::table::collection::{Current, TableCollection, TableState};
 
-/// What a transaction may tell of a collection before the collection is read again instead.
+/// How much a transaction may send about a collection before the collection is read again instead.
 const TRANSACTION_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Takes in what a feed yields and brings the live queries of all collections up to date.
@@ -160,7 +160,7 @@ impl Intake {
         }
     }
 
-    /// Reads the rows of a batch, then goes on with what came meanwhile.
+    /// Reads the rows of a batch, then continues with what came in the meantime.
     async fn read_and_deliver(self: Arc<Self>, mut reading: Reading) {
         loop {
             let Reading { arrival, mut interruptions } = reading;
@@ -218,7 +218,7 @@ impl Intake {
         self.spawn_loads(collection, loads);
     }
 
-    /// Goes over to what a table is now; or plans its queries anew for what was found last.
+    /// Switches to a table's new description, or plans its queries again for the last one.
     pub(crate) fn replace(
         self: &Arc<Self>,
         collection: &Arc<TableCollection>,
@@ -305,7 +305,8 @@ fn requery(origin: Origin) -> Batch<LiveRow> {
     Batch { origin, content: Content::Requery }
 }
 
-/// A transaction's changes as live queries take them. What can't be told from them is read again.
+/// A transaction's changes in the form that live queries take; anything they leave open is read
+/// again.
 fn live_batch(layout: &Arc<Layout>, assembled: Assembled, counters: &Counters) -> Batch<LiveRow> {
     let batch::Batch { collection, xid, effect } = match assembled {
         Assembled::Batch(batch) => batch,

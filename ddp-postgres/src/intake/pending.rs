@@ -30,11 +30,11 @@ pub(super) struct Pending {
     xid: Option<u64>,
     /// The number of that transaction's next operation.
     sequence: u32,
-    /// Something of that transaction got lost, which has been told.
+    /// Part of that transaction was lost, and this has been reported.
     given_up: bool,
     partial: Option<Partial>,
     changes: Vec<Change>,
-    /// The keys of rows that were told by them, and of those that are gone.
+    /// The keys of rows sent without content, and of deleted rows.
     keys: HashMap<DocumentId, String>,
     /// Whether any of the rows is to be read.
     is_unread: bool,

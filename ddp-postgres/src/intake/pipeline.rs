@@ -1,8 +1,8 @@
-//! The stage between the assembler and the live queries, in which rows are read that were told by
-//! their keys only.
+//! The stage between the assembler and the live queries. It reads rows of which the triggers sent
+//! only the keys.
 //!
-//! Whatever comes while a read is under way waits behind it, in order: other batches, and tokens.
-//! When too much waits, all of it is dropped and every live query reads again.
+//! Whatever comes during a read waits behind it, in order: other batches, and tokens. When too much
+//! waits, all of it is dropped and every live query reads again.
 
 use std::collections::VecDeque;
 
@@ -60,7 +60,7 @@ pub(crate) struct Pipeline {
     is_reading: bool,
     /// What has been read of what is still to come.
     ahead: ReadAhead,
-    /// Tells of interruptions, so that what was read before one is not taken for news after it.
+    /// Signals interruptions, so that rows read before one are not taken for news after it.
     interruptions: watch::Sender<()>,
 }
 
@@ -159,7 +159,7 @@ impl Arrival {
         }
     }
 
-    /// Whether rows are told by their keys only.
+    /// Whether only the keys of rows are sent.
     pub(crate) fn has_unread_rows(&self) -> bool {
         matches!(self, Self::Assembled(Assembled::Batch(batch)) if !batch.unread().is_empty())
     }

@@ -1,8 +1,8 @@
 //! Rows that were read as later transactions left them.
 //!
-//! A row of a table that tells only keys is read some time after the transaction that changed it, and
-//! shows what others have done to it since. What their batches tell of the row afterwards is old by
-//! then: it is taken out of them, or the row would go back.
+//! A row of a `keys_only` table is read some time after the transaction that changed it, and shows
+//! what later transactions did to it. Their batches are then out of date for this row: it is taken
+//! out of them, or the row would go back.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -12,8 +12,8 @@ use ddp_core::DocumentId;
 use super::batch::{Batch, Effect};
 use crate::read::snapshot::TransactionSnapshot;
 
-/// How many rows are remembered. One that is forgotten too early may be taken away for a moment, by a
-/// deletion after which it was there again.
+/// How many rows are remembered. If one is forgotten too early, an earlier deletion may hide it for a
+/// moment.
 const ROWS_MAX: usize = if cfg!(test) { 4 } else { 100_000 };
 
 /// The reads that have seen transactions whose batches may still come.

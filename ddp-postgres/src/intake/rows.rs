@@ -1,4 +1,4 @@
-//! Rows that a table's triggers tell only by their keys.
+//! Rows whose messages hold only their keys.
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
@@ -21,9 +21,9 @@ use crate::table::collection::TableCollection;
 /// More keys of one transaction than this are not looked up one by one.
 const KEYS_MAX: usize = 10_000;
 
-/// Reads the rows that a batch only names, if it does. A lost connection is replaced until the feed
-/// is interrupted as well, for then all is read again; if a read fails otherwise, live queries read
-/// for themselves.
+/// Reads the rows of a batch that holds only their keys. A lost connection is replaced until the
+/// feed is interrupted as well, because then everything is read again; if a read fails otherwise,
+/// the live queries read for themselves.
 pub(super) async fn read(
     reader: &Reader,
     collection: Option<&TableCollection>,
@@ -42,7 +42,7 @@ pub(super) async fn read(
     let (ids, keys): (Vec<_>, Vec<_>) = unread.into_iter().unzip();
     let read = loop {
         let Some(collection) = collection.filter(|found| !found.multiplexer.is_idle()) else {
-            // Nobody needs them: whoever comes later reads what there is then.
+            // No query needs them: a later one reads the current rows.
             return assembled(Effect::Changes { changes: Vec::new(), unread: Vec::new() });
         };
         let read = AssertUnwindSafe(select(reader, collection, &keys)).catch_unwind().await;

@@ -1,6 +1,6 @@
 //! Questions about one column as SQL.
 //!
-//! Whatever an application or a client chose is a parameter: constants, patterns, paths.
+//! Everything that an application or a client chooses is a parameter: constants, patterns, paths.
 
 use ddp_server::query::{Comparison, Operator, Value};
 

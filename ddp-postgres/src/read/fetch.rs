@@ -8,7 +8,7 @@ use tokio_postgres::types::ToSql;
 
 use super::plan::plan;
 use super::reader::Reader;
-use super::sql;
+use super::sql::{self, Param, Select};
 use crate::db::busy::Busy;
 use crate::error::Error;
 use crate::row::Row;
@@ -32,7 +32,7 @@ pub(crate) async fn fetch(
         }
         match select(reader, &current.layout, query).await {
             Ok(documents) => return Ok(documents),
-            // The table may have been altered, and nobody has noticed yet.
+            // The table may have been altered unnoticed.
             Err(error) if error.is_of_schema() && !has_checked => {
                 has_checked = true;
                 reader.check_tables().await?;
@@ -47,15 +47,23 @@ async fn select(reader: &Reader, layout: &Arc<Layout>, query: &Query) -> Result<
     let skip = query.skip as usize;
     let rows_max = query.limit.map(|limit| skip.saturating_add(limit as usize));
     let select = sql::select_rows(layout, query, &plan.predicate, rows_max);
-    let params: Vec<&(dyn ToSql + Sync)> = select.params.iter().map(sql::Param::to_sql).collect();
     let client = Busy::get(&reader.pool).await?;
-    let statement = client.prepare_cached(&select.sql).await?;
-    let rows = client.query(&statement, &params).await?;
-    client.done();
+    // Whoever waits for the rows may give up, as a subscription does that ends. PostgreSQL goes on all
+    // the same, so that the connection stays taken for as long: with another one in its place, clients
+    // that come and go could take more of them than the pool has.
+    let rows = tokio::spawn(run(client, select)).await.map_err(|_| Error::panicked())??;
     let mut documents = Documents::with_capacity(rows.len().saturating_sub(skip));
     for row in rows.iter().skip(skip) {
         let row = LiveRow::new(layout, Row::parse(layout, row.try_get(0)?)?)?;
         documents.push((row.id().clone(), row.document(query.fields.as_deref())));
     }
     Ok(documents)
+}
+
+async fn run(client: Busy, select: Select) -> Result<Vec<tokio_postgres::Row>, Error> {
+    let statement = client.prepare_cached(&select.sql).await?;
+    let params: Vec<&(dyn ToSql + Sync)> = select.params.iter().map(Param::to_sql).collect();
+    let rows = client.query(&statement, &params).await?;
+    client.done();
+    Ok(rows)
 }

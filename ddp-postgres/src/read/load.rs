@@ -22,7 +22,8 @@ use crate::table::collection::{TableCollection, TableState};
 /// How long, at first, until another look at what has committed but is not visible yet.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(1);
 
-/// Carries out a load, until it is done or nobody wants it. A database out of reach is tried again.
+/// Carries out a load until it is done or no longer wanted, retrying while the database is out of
+/// reach.
 pub(crate) async fn run(reader: &Reader, collection: &TableCollection, mut load: PendingRead) {
     let mut has_checked = false;
     // How far the feed had come when it began to tell this load all.
@@ -71,7 +72,7 @@ pub(crate) async fn run(reader: &Reader, collection: &TableCollection, mut load:
                 tracing::debug!(collection = %load.query.collection, %error, "a load failed; trying again");
                 tokio::time::sleep(RETRY_AFTER).await;
             }
-            // The table may have been altered, and nobody has noticed yet. Then this load is void.
+            // The table may have been altered unnoticed. Then this load is void.
             Err(error) if error.is_of_schema() && !has_checked => {
                 has_checked = reader.check_tables().await.is_ok();
                 if !has_checked {
@@ -104,7 +105,7 @@ async fn read(
     let has_come_to = reader.listen(layout.channel()).await?;
     let position = *position.get_or_insert(has_come_to);
     if !collection.multiplexer.wants(load) {
-        // While this waited for the feed, the feed began anew and so did the load.
+        // While this waited, the feed started again and so did the load.
         return Err(Error::interrupted());
     }
     let select = sql::select(layout, load);

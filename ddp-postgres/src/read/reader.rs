@@ -1,4 +1,5 @@
-//! All that a read needs: connections, the permits of loads, tokens, visibility, and the feed to listen.
+//! Everything that a read needs: connections, permits for loads, tokens, visibility, and the feed
+//! to listen.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,18 +20,18 @@ use crate::stats::Counters;
 /// How long to wait before trying again to reach a database that is out of reach.
 pub(crate) const RETRY_AFTER: Duration = Duration::from_millis(250);
 
-/// How many commands may wait for the feed, and how many checks of the tables; those who send more
-/// wait themselves.
+/// How many commands may wait for the feed, and how many checks of the tables; further senders
+/// wait.
 const WAITING_MAX: usize = 64;
 
 /// A request to compare the tables with what they were, and where to say how that went.
 pub(crate) type Check = Option<oneshot::Sender<Result<(), Error>>>;
 
-/// What reads share, whoever reads.
+/// What all reads share.
 pub(crate) struct Reader {
     pub(crate) pool: Pool,
-    /// Bounds how many connections live queries may take at once, so that after a gap with many of
-    /// them methods still get theirs.
+    /// Bounds how many connections live queries may take at once, so that methods still get some
+    /// when many queries read again after a gap.
     pub(crate) permits: Semaphore,
     pub(crate) tokens: Tokens,
     pub(crate) visibility: Visibility,
@@ -46,12 +47,12 @@ pub(crate) struct Reader {
 pub(crate) struct Requests {
     /// For the feed.
     pub(crate) commands: mpsc::Receiver<Command>,
-    /// For whoever watches the tables.
+    /// For the task that watches the tables.
     pub(crate) checks: mpsc::Receiver<Check>,
 }
 
 impl Reader {
-    /// A reader with at most so many loads at once.
+    /// A reader with at most this many loads at once.
     pub(crate) fn new(
         pool: Pool,
         loads_max: usize,
@@ -82,7 +83,7 @@ impl Reader {
         is_listening.await.map_err(|_| Error::closed())
     }
 
-    /// Has the feed stop listening on a channel, if nobody needs it by then.
+    /// Has the feed stop listening on a channel, if it is unused by then.
     pub(crate) fn unlisten(&self, channel: &str) {
         // With the queue full the channel stays; the next one to go tries again.
         let _ = self.commands.try_send(Command::Unlisten(channel.to_owned()));

@@ -11,8 +11,8 @@ use parking_lot::Mutex;
 
 use crate::read::snapshot::TransactionSnapshot;
 
-/// With so many transactions noted it is time to look which of them are visible by now. Those that
-/// are not are at most as many as there are connections.
+/// At this many noted transactions, check which of them are visible by now. Those that are not are
+/// at most as many as there are connections.
 const NOTED_MAX: usize = 10_000;
 
 /// For each channel, the transactions that may not be visible yet.
@@ -60,7 +60,7 @@ impl Visibility {
     pub(crate) fn begin(&self, start: TransactionSnapshot) {
         let state = &mut *self.state.lock();
         // What was streamed before had committed before this stream, unless it is lost with a server
-        // that another one has replaced: then nobody ever sees it.
+        // that another one has replaced: then it is never seen.
         state.noted.values_mut().for_each(HashMap::clear);
         state.count = 0;
         state.start = Some(start);
@@ -87,8 +87,7 @@ impl Visibility {
         true
     }
 
-    /// Whether somebody should take a snapshot to see what has become visible. Says so once, until
-    /// it is done.
+    /// Whether to take a snapshot to see what has become visible. True once, until it is done.
     pub(crate) fn is_crowded(&self) -> bool {
         let mut state = self.state.lock();
         let is_crowded = state.count > NOTED_MAX && !state.is_looking;

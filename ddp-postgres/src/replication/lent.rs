@@ -1,4 +1,4 @@
-//! A socket that several hold, one after the other.
+//! A socket with several successive holders.
 //!
 //! `tokio-postgres` shakes hands over a socket that is only lent to it. The one thing that it cannot
 //! say, `replication`, is added to its first message on the way.
@@ -20,7 +20,7 @@ const REPLICATION: &[u8] = b"replication\0database\0";
 pub(super) trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
 
-/// A stream that several hold, one after the other.
+/// A stream with several successive holders.
 pub(super) struct Lent {
     stream: Arc<Mutex<Box<dyn Io>>>,
     /// Whether the message that begins the session may still come.

@@ -1,4 +1,4 @@
-//! The messages of PostgreSQL's output plugin `pgoutput`, as far as they are of use.
+//! The messages of PostgreSQL's output plugin `pgoutput` that the feed needs.
 
 use bytes::{Buf, Bytes};
 use pgwire_replication::Lsn;

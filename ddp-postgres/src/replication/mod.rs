@@ -87,8 +87,8 @@ impl Replication {
         TransactionSnapshot::parse(&snapshot.unwrap_or_default())
     }
 
-    /// Begins to stream what commits after the slot was made, and large transactions before they
-    /// commit.
+    /// Starts to stream everything that commits after the slot was made, and large transactions
+    /// before they commit.
     pub(crate) async fn start(&mut self) -> Result<(), Error> {
         self.query(&format!("SET logical_decoding_work_mem = '{DECODING_MEMORY}'")).await?;
         let sql = format!(

@@ -68,7 +68,7 @@ impl Row {
         &self.id
     }
 
-    /// The JSON text of a column's value. `None` if there are not so many columns.
+    /// The JSON text of a column's value. `None` if there are fewer columns.
     #[must_use]
     pub fn value(&self, column: usize) -> Option<&str> {
         let range = self.values.get(column)?;

@@ -3,7 +3,7 @@
 use crate::causes::of_database;
 use crate::feed::Feed;
 
-/// Why a table could not be described, or its triggers not be installed.
+/// Why a table could not be described, or its triggers could not be installed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -11,13 +11,15 @@ pub enum Error {
     #[error("database: {}", of_database(.0))]
     Database(#[from] tokio_postgres::Error),
     /// There is no such table.
-    #[error("there is no table {relation}: create it first, or name its schema by .schema(…)")]
+    #[error("there is no table {relation}: create it first, or name its schema with .schema(…)")]
     NoTable {
         /// The table's quoted name.
         relation: String,
     },
     /// It is a view or something else that has no triggers with transition tables.
-    #[error("{relation} is no table, so its changes cannot be seen")]
+    #[error(
+        "{relation} is no table, so its changes cannot be seen: publish ordinary tables instead"
+    )]
     NotATable {
         /// The relation's quoted name.
         relation: String,
@@ -53,23 +55,23 @@ pub enum Error {
     /// The current role may see only some of the rows.
     #[error(
         "row-level security hides rows of table {relation} from this server's role, but broadcasts \
-         carry all rows; exempt the role from the table's policies, or have keys only told by \
+         carry all rows: exempt the role from the table's policies, or broadcast only keys with \
          .keys_only() and the notify feed"
     )]
     RowSecurity {
         /// The table's quoted name.
         relation: String,
     },
-    /// There is no primary key, and no key was named.
-    #[error("table {relation} has no primary key; name unique columns by .key(…)")]
+    /// There is no primary key, and `Table::key` names none.
+    #[error("table {relation} has no primary key; name unique columns with .key(…)")]
     NoKey {
         /// The table's quoted name.
         relation: String,
     },
     /// The key may be null, or two rows may share one.
     #[error(
-        "table {relation} cannot have the key {key}: its columns must be NOT NULL, be no arrays or \
-         JSON, and have a unique index of their own"
+        "table {relation} cannot have the key {key}: its columns must be NOT NULL, must not be arrays \
+         or JSON, and need a unique index of their own"
     )]
     UnsuitableKey {
         /// The table's quoted name.
@@ -80,7 +82,7 @@ pub enum Error {
     /// A published column is computed only when it is read.
     #[error(
         "column {column:?} of table {relation} is a virtual generated column, which triggers do not \
-         see: leave it out by .columns(…), or make it STORED"
+         see: leave it out with .columns(…), or make it STORED"
     )]
     VirtualColumn {
         /// The table's quoted name.
@@ -90,7 +92,7 @@ pub enum Error {
     },
     /// A later version of this library has installed triggers whose messages this one cannot read.
     #[error(
-        "the triggers of table {relation} are of a newer version of this library (format {format}); \
+        "a newer version of this library (format {format}) installed the triggers of table {relation}: \
          upgrade this server"
     )]
     NewerFormat {
@@ -99,16 +101,16 @@ pub enum Error {
         /// The format of the newer version's messages.
         format: u32,
     },
-    /// The triggers are not there, or not all of them, or disabled, or not those that are needed.
+    /// Triggers are missing, disabled or not the ones needed.
     #[error(
-        "table {relation} lacks the right triggers; a role that may install them has to run \
+        "table {relation} lacks the right triggers: have a role that may install them run the SQL of \
          DbBuilder::install_sql"
     )]
     NotInstalled {
         /// The table's quoted name.
         relation: String,
     },
-    /// A column was marked as EJSON that holds no JSON.
+    /// A column marked as EJSON does not hold JSON.
     #[error("column {column:?} of table {relation} is marked as EJSON, but is not json or jsonb")]
     NotJson {
         /// The table's quoted name.
@@ -132,10 +134,10 @@ pub enum Error {
         /// The field.
         field: String,
     },
-    /// The table's triggers send by another feed than this server hears.
+    /// The table's triggers send by a different feed than the one this server listens to.
     #[error(
-        "the triggers of table {relation} send by the {} feed, and this server is to hear the {} \
-         feed: choose the same, or install the triggers anew",
+        "the triggers of table {relation} send by the {} feed, but this server listens to the {} \
+         feed: configure the same feed, or reinstall the triggers",
         installed.name(),
         configured.name()
     )]

@@ -71,8 +71,8 @@ impl Fingerprint {
         })
     }
 
-    /// Whether somebody who would have installed `self` can read what `other` tells. Rows that are
-    /// told by their key are read by everybody; who asked for that wants no others.
+    /// Whether a server that would have installed `self` can read what `other` sends. Every server
+    /// can read keys-only messages; one that asked for keys only accepts nothing else.
     pub(super) fn reads(&self, other: &Self) -> bool {
         self.format == other.format
             && self.feed == other.feed

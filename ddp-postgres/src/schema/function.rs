@@ -12,13 +12,13 @@ const MOVED_BYTES_MAX: u32 = 7_800;
 /// So many rows are made to JSON without counting them first.
 const FEW_ROWS: u32 = 100;
 
-/// A statement that touched no row is not told.
+/// A statement that touched no row sends nothing.
 const NOTHING_TOUCHED: &str = "    IF pg_catalog.int8eq(touched, 0) THEN
         RETURN NULL;
     END IF;
 ";
 /// Where an update leaves no new rows, triggers of the partitions to which it moved the old ones may
-/// have dropped them. They are left without a body then, which is told as "read again".
+/// have dropped them. They are left without a body then, which means "read again".
 const NOTHING_UPDATED: &str =
     "    IF pg_catalog.int8eq(touched, 0) AND NOT EXISTS (SELECT FROM ddp_old) THEN
         RETURN NULL;

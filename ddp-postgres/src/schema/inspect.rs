@@ -64,17 +64,18 @@ impl Inspection {
 /// Whether the messages of the installed triggers can be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Readiness {
-    /// Every change is told, and can be read.
+    /// Every change is sent, and can be read.
     Ready,
-    /// Every change is told, by functions that another server installed: not what it is.
+    /// Every change is sent, but by functions that another server installed: its content is
+    /// unknown.
     Unreadable,
-    /// Every change is told, by the other feed.
+    /// Every change is sent, through the other feed.
     Unheard,
     /// Changes may happen unnoticed.
     Incomplete,
 }
 
-/// Finds out whether a table's changes are told in a way that this version reads.
+/// Finds out whether a table's triggers send a format that this version reads.
 pub(crate) async fn readiness(client: &Client, layout: &Layout) -> Result<Readiness, Error> {
     let found = inspect(client, layout).await?;
     if !found.missing.is_empty() {

@@ -29,7 +29,7 @@ WHERE n.nspname = 'ddp' AND pg_catalog.pg_has_role(n.nspowner, 'USAGE') AND NOT 
     SELECT FROM pg_catalog.pg_depend d
     WHERE d.refclassid = 'pg_catalog.pg_namespace'::regclass AND d.refobjid = n.oid))";
 
-/// Gives tables their triggers, so that changes to them are told.
+/// Gives tables their triggers, which send their changes.
 ///
 /// A table whose triggers are the right ones already is neither changed nor locked. Any number of
 /// servers may do this at the same time. Otherwise the table is locked against writers for a few

@@ -178,7 +178,7 @@ impl Layout {
         self.feed
     }
 
-    /// By which feed nobody hears the table's changes.
+    /// The feed on which nothing hears the table's changes.
     pub(super) fn other_feed(&self) -> Feed {
         match self.feed {
             Feed::Notify => Feed::Wal,

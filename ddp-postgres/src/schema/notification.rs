@@ -21,7 +21,7 @@ use serde_json::value::RawValue;
 pub(crate) enum OperationKind {
     /// Rows were inserted or updated.
     Upsert,
-    /// Rows were inserted or updated; only their keys are told.
+    /// Rows were inserted or updated; only their keys are sent.
     Keys,
     /// Rows were deleted, or their key was changed to another.
     Delete,

@@ -7,7 +7,7 @@ use crate::feed::Feed;
 /// The publication that logical decoding wants to be named. It has no tables.
 pub(crate) const PUBLICATION: &str = "ddp";
 
-/// Where installations are told, by both feeds. The payload is the table's channel.
+/// The channel that announces installations, on both feeds. The payload is the table's channel.
 pub(crate) const INSTALLED_CHANNEL: &str = "ddp installed";
 
 /// `NOTIFY` takes 7,999 bytes. The header needs less than 64.
@@ -27,7 +27,7 @@ END $ddp$;
     )
 }
 
-/// Drops the publication, if the role may and nobody has given it tables.
+/// Drops the publication, if the role may and it has no tables.
 pub(super) fn drop_publication_sql() -> String {
     format!(
         "DO $ddp$ BEGIN
@@ -76,7 +76,7 @@ impl Layout {
         }
     }
 
-    /// Whether rows that were inserted or updated are told by their keys only.
+    /// Whether only the keys of inserted and updated rows are sent.
     pub(crate) fn sends_keys(&self) -> bool {
         self.keys_only && self.feed == Feed::Notify
     }

@@ -32,9 +32,9 @@ pub(crate) struct Current {
 /// What can be done with the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum TableState {
-    /// Every change is told, and can be read.
+    /// Every change is sent, and can be read.
     Live,
-    /// Every change is told, in a form that another server installed: all queries read again.
+    /// Every change is sent, in a form that another server installed: all queries read again.
     ForeignTriggers,
     /// It is not there. Queries show no documents until it is.
     Missing,
@@ -61,10 +61,10 @@ impl TableCollection {
         Arc::clone(&self.current.read().layout)
     }
 
-    /// Takes note of what the table is now. All live queries are planned anew and read again; the
-    /// reads are the answer. Those that no longer fit end with an error.
+    /// Replaces the table's description. All live queries are planned again and must be read again;
+    /// the returned reads do that. Queries that no longer fit end with an error.
     ///
-    /// No transaction's changes may be applied meanwhile, since rows belong to a layout.
+    /// No transaction's changes may be applied in the meantime, because rows belong to a layout.
     #[must_use]
     pub(crate) fn replace(&self, current: Current) -> Vec<PendingRead> {
         let layout = Arc::clone(&current.layout);
@@ -75,7 +75,7 @@ impl TableCollection {
         })
     }
 
-    /// What subscribers of a table that cannot be published are told; the log says why.
+    /// What subscribers of an unpublishable table get; the log says why.
     pub(crate) fn unavailable(&self) -> DdpError {
         let name = self.table.collection_name();
         DdpError::new("collection-unavailable", format!("collection {name:?} is unavailable"))

@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::feed::Feed;
 use crate::schema::{self, Layout, Readiness};
 
-/// How often to begin anew when tables change while they are looked at.
+/// How often to start over when tables change while they are examined.
 const ROUNDS: usize = 5;
 
 /// The SQL that gives tables what they need.

@@ -1,4 +1,4 @@
-//! What a server says about a table that it publishes.
+//! Describes a table to publish.
 
 pub(crate) mod collection;
 pub(crate) mod installation;
@@ -9,9 +9,8 @@ const ROWS_MAX: u32 = 10_000;
 
 /// A table whose rows are published as the documents of a collection.
 ///
-/// Only what is said here is known before the database is asked: when the server
-/// [connects](crate::DbBuilder::connect) it finds out the columns' types and checks that the table can
-/// be published.
+/// Nothing is checked here. When the server [connects](crate::DbBuilder::connect), it looks up the
+/// columns' types and checks that the table can be published.
 ///
 /// ```
 /// use ddp_postgres::Table;
@@ -41,7 +40,8 @@ pub struct Table {
 impl Table {
     /// A table of the schema `public`, published as the collection of the same name.
     ///
-    /// Names are PostgreSQL's own: `Tasks` is a table that was created as `"Tasks"`.
+    /// Names are case-sensitive, as PostgreSQL stores them: `Tasks` is the table created as
+    /// `"Tasks"`.
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             schema: "public".to_owned(),
@@ -80,15 +80,15 @@ impl Table {
     /// The columns that make up the key, if they are not the primary key. They must be `NOT NULL`
     /// and have a unique index of their own.
     ///
-    /// The `_id` of a key of several columns is the text of a JSON array of their values, in this
-    /// order, or in the primary key's: `[1,"a"]`. The columns are fields as well, for queries to
-    /// filter on; `_id` is not one of them.
+    /// If the key has several columns, `_id` is the text of a JSON array of their values, such as
+    /// `[1,"a"]`, in this order or in the primary key's. The columns are fields as well, so queries
+    /// can filter on them, but not on `_id`.
     pub fn key_columns(mut self, columns: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.key = Some(columns.into_iter().map(Into::into).collect());
         self
     }
 
-    /// The columns that may be published. Without this, all of them; the key always is.
+    /// The columns that may be published, besides the key; all columns unless set.
     ///
     /// Other columns never leave the database, not even for another server.
     pub fn columns(mut self, columns: impl IntoIterator<Item = impl Into<String>>) -> Self {
@@ -118,7 +118,8 @@ impl Table {
     }
 
     /// Sends columns of type `date` as dates at midnight UTC instead of as strings such as
-    /// `"2024-02-29"`. A calendar date is no instant: west of Greenwich it shows as the day before.
+    /// `"2024-02-29"`. A calendar date is not an instant: west of Greenwich it shows as the day
+    /// before.
     pub fn date_columns_as_dates(mut self) -> Self {
         self.date_columns_as_dates = true;
         self
@@ -138,13 +139,13 @@ impl Table {
         self
     }
 
-    /// Broadcasts only the keys of rows that were inserted or updated, for tables whose rows not
-    /// every role that can connect may see: any of them can listen. Each server reads the rows
-    /// itself, by one SELECT for each transaction that changes the table while somebody observes it.
-    /// A row is shown as it is when it is read, perhaps newer than the transaction left it.
+    /// Broadcasts only the keys of inserted and updated rows. Use it if some roles that can connect
+    /// must not see the rows, because any of them can listen. Each server reads the rows itself,
+    /// with one SELECT for each transaction that changes the table while it is observed. A row is
+    /// shown as it is when read, which may be newer than the transaction.
     ///
-    /// The [`wal`](crate::Feed::Wal) feed sends rows all the same: only roles that may replicate can
-    /// read along there.
+    /// The [`wal`](crate::Feed::Wal) feed still sends whole rows: only roles that may replicate can
+    /// read it.
     pub fn keys_only(mut self) -> Self {
         self.keys_only = true;
         self

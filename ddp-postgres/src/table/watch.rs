@@ -1,9 +1,9 @@
 //! Notices what is done to tables and triggers while the server runs.
 //!
-//! No trigger tells of an `ALTER TABLE`, of a partition that was attached, or of a trigger that
-//! somebody dropped. One cheap query over the catalogs does, every few seconds: if its answer for a
-//! table is another than before, the table is described anew, its triggers are installed again if
-//! need be, and its live queries are planned anew and read again.
+//! No trigger reports an `ALTER TABLE`, an attached partition or a dropped trigger. A cheap query
+//! over the catalogs does, every few seconds: if its answer for a table has changed, the table is
+//! described again, its triggers are reinstalled if needed, and its live queries are planned and
+//! read again.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -20,7 +20,7 @@ use crate::schema::{self, Layout, Readiness};
 /// How often a table is looked at again at once, if it changes while it is looked at.
 const ROUNDS: usize = 3;
 
-/// Compares the tables with what they were, whenever it is time or somebody asks for it.
+/// Compares the tables with what they were, periodically and on request.
 pub(crate) struct Watch {
     pub(crate) intake: Weak<Intake>,
     pub(crate) checks: mpsc::Receiver<Check>,
@@ -43,7 +43,7 @@ impl Watch {
             let Some(intake) = intake else { return };
             match (self.check_tables(&intake).await, asked) {
                 (outcome, Some(asked)) => {
-                    // Nobody waits any more if the check was given up.
+                    // The receiver is gone if the check was given up.
                     let _ = asked.send(outcome);
                 }
                 (Ok(()), None) => has_failed = false,

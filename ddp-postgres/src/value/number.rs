@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 /// JavaScript's `Number.MAX_SAFE_INTEGER`.
 const SAFE_INTEGER_MAX: u64 = (1 << 53) - 1;
-/// Any decimal number of so many digits survives the way through a double.
+/// Any decimal number of this many digits survives a conversion to a double and back.
 const EXACT_DIGITS_MAX: usize = 15;
 /// Well inside a double's range of exponents.
 const EXPONENT_MAX: usize = 300;

@@ -79,7 +79,7 @@ pub(crate) fn date_days(text: &str) -> Option<i64> {
     is_written_so.then_some(days)
 }
 
-/// A date of so many days after 1970-01-01, as PostgreSQL reads and writes it.
+/// The date this many days after 1970-01-01, as PostgreSQL reads and writes it.
 pub(crate) fn date_text(days: i64) -> String {
     match days {
         i64::MAX => "infinity".to_owned(),
@@ -104,7 +104,7 @@ pub(crate) fn time_microseconds(text: &str) -> Option<i64> {
     is_time.then_some(microseconds)
 }
 
-/// A time so many microseconds after midnight, as PostgreSQL reads it.
+/// The time this many microseconds after midnight, as PostgreSQL reads it.
 pub(crate) fn time_text(microseconds: i64) -> String {
     let (seconds, fraction) = (microseconds / 1_000_000, microseconds % 1_000_000);
     let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
@@ -155,13 +155,13 @@ fn fraction_microseconds(digits: &str) -> Option<i64> {
     Some(first_six.fold(0, |value, digit| value * 10 + i64::from(digit - b'0')))
 }
 
-/// A number without a sign, of so many digits.
+/// A number without a sign, of this many digits.
 fn number(text: &str, lengths: std::ops::RangeInclusive<usize>) -> Option<i64> {
     let valid = lengths.contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
     valid.then(|| text.parse().ok())?
 }
 
-/// Year, month and day so many days after 1970-01-01, by the same calendar as below.
+/// Year, month and day this many days after 1970-01-01, by the same calendar as below.
 fn date_of(days: i64) -> (i64, i64, i64) {
     let days = days + 719_468;
     let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));

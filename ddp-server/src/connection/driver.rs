@@ -32,7 +32,7 @@ const GOING_AWAY: u16 = 1001;
 /// The code and reason with which Meteor's server ends a connection, by WebSocket and by SockJS.
 const CLOSED: (u16, &str) = (1000, "Normal closure");
 
-/// The code for a client that is given up: one of those that are the application's.
+/// The code for a client that is given up, from the application's range.
 const BEHIND: u16 = 3000;
 
 /// What woke the task.
@@ -56,15 +56,15 @@ enum End {
     Stalled,
 }
 
-/// The session and its transport. The connection's task drives them, and for steps of live queries
-/// couriers, who [deliver](Drive::deliver) them.
+/// The session and its transport. The connection's task drives them; couriers
+/// [deliver](Drive::deliver) the steps of live queries.
 pub(crate) struct Driver {
     /// Dropped first: publications end before the transport does.
     running: Running,
     session: Session,
     outbound: Outbound,
     mailbox: Arc<Mailbox>,
-    /// What has been taken from the mailbox and not been handled yet.
+    /// Mail taken from the mailbox but not handled yet.
     mail: VecDeque<Mail>,
     messages_since_write: usize,
     /// Mail and messages take turns, so that neither waits for the other to end.
@@ -130,7 +130,7 @@ impl Driver {
                 }
                 Wake::Mail => self.handle_mail(cx),
                 Wake::End(EndReason::Requested) => {
-                    // What the session makes of the last mail still goes out.
+                    // The session's output for the last mail still goes out.
                     while !self.mail.is_empty() {
                         self.handle_mail(cx);
                         self.drain(cx);
@@ -170,8 +170,8 @@ impl Driver {
         }
     }
 
-    /// Hands mail to the session, up to a change of the user, which is left for the next time: all
-    /// that the session wants done because of earlier mail must have been done before.
+    /// Hands mail to the session, up to a change of the user, which waits for the next call:
+    /// everything that the session wants done for earlier mail must be done first.
     fn handle_mail(&mut self, cx: &mut Context<'_>) {
         let mut is_first = true;
         while let Some(next) = self.mail.pop_front() {
@@ -180,8 +180,8 @@ impl Driver {
             }
             is_first = false;
             if matches!(next, Mail::Universal) {
-                // What they show at once precedes what has been mailed since, such as the result of
-                // the method that made them.
+                // Documents that they show at once precede later mail, such as the result of the
+                // method that started them.
                 let begun = self.begin_universal(cx);
                 self.mailbox.take_of(&begun, &mut self.mail);
             } else if let Some(input) = self.mail_input(next) {
@@ -190,7 +190,7 @@ impl Driver {
         }
     }
 
-    /// What a piece of mail means to the session, if it means anything to it.
+    /// The session's input for a piece of mail, if there is one.
     fn mail_input(&mut self, mail: Mail) -> Option<Input<'static>> {
         let running = &mut self.running;
         Some(match mail {
@@ -200,7 +200,7 @@ impl Driver {
             Mail::Direct(subscription, direct) => Input::Direct(subscription, *direct),
             Mail::Ready(subscription) => Input::Ready(subscription),
             Mail::Stop(subscription, error) => {
-                // One that is about to run anew is stopped by that, and its run of before has
+                // One that is about to run again is stopped by that, and its run of before has
                 // nothing more to say.
                 if !self.session.has_subscription(subscription) {
                     return None;
@@ -226,8 +226,8 @@ impl Driver {
         })
     }
 
-    /// Begins the universal publications that have not begun yet, once the client is connected. The
-    /// answer is their subscriptions.
+    /// Starts the universal publications that have not started yet, once the client is connected.
+    /// Returns their subscriptions.
     fn begin_universal(&mut self, cx: &mut Context<'_>) -> Vec<SubscriptionKey> {
         let Some(begun) = self.universal_begun else { return Vec::new() };
         let publications = self.registry.universal(begun);
@@ -249,7 +249,7 @@ impl Driver {
         }
     }
 
-    /// Does all that the session wants done.
+    /// Does everything that the session wants done.
     fn drain(&mut self, cx: &mut Context<'_>) {
         let mut messages = Messages::new(self.outbound.framing());
         loop {
@@ -297,8 +297,8 @@ impl Driver {
         }
     }
 
-    /// Waits for whatever comes first. While much waits for the socket, nothing is read and no mail
-    /// is taken, so that a slow client costs no memory.
+    /// Waits for whatever comes first. While too much waits for the socket, it reads nothing and
+    /// takes no mail, so that a slow client costs no memory.
     fn poll_wake(&mut self, cx: &mut Context<'_>) -> Poll<Wake> {
         if let Some(reason) = self.mailbox.take_end(&mut self.mail) {
             return Poll::Ready(Wake::End(reason));

@@ -38,7 +38,7 @@ pub(crate) struct Running {
     connection: Connection,
     user_id: Option<UserId>,
     publications: HashMap<SubscriptionKey, Publication>,
-    /// What publications observed that run anew. It is kept until they do, so that live queries which
+    /// The observations of publications that run again, kept until they do so that live queries which
     /// they still observe need not be read again.
     retired: Vec<Observation>,
     /// Methods that wait until the client knows of a new user.
@@ -119,8 +119,8 @@ impl Running {
                     let request = Arc::clone(running.subscription.request());
                     requests.push((new, Arc::clone(&running.publication), request));
                 }
-                // The session knows no subscription that does not run, so this can't happen. If it
-                // did, nobody should wait for it.
+                // This can't happen, because the session knows only running subscriptions. If it
+                // did, nothing should wait for it.
                 None => self.connection.mailbox().push(Mail::SubscriptionReturned(new)),
             }
         }
@@ -146,7 +146,7 @@ impl Running {
             task: None,
             observations: Vec::new(),
         };
-        // Before it starts, so that what it does to the subscription finds it.
+        // Registered before it starts, so that its calls find the subscription.
         self.publications.insert(key, running);
         let span = span::publication(&subscription);
         let task = start(span, publish(publication, PublicationContext { subscription }), cx);
@@ -156,7 +156,7 @@ impl Running {
     }
 
     pub(crate) fn observing(&mut self, key: SubscriptionKey, observations: Vec<Observation>) {
-        // If the subscription ended meanwhile, the observations end here.
+        // If the subscription has ended since, the observations end here.
         if let Some(publication) = self.publications.get_mut(&key) {
             publication.observations = observations;
         }
@@ -166,7 +166,7 @@ impl Running {
         self.publications.remove(&key);
     }
 
-    /// From now on handlers run for this user. `done` is to be told when the client knows.
+    /// From now on handlers run for this user. `done` completes when the client knows.
     pub(crate) fn set_user(&mut self, user_id: Option<UserId>, done: oneshot::Sender<()>) {
         self.user_id = user_id;
         self.rerun_done.push(done);
@@ -202,7 +202,7 @@ impl Running {
         let invocation = Invocation::by_client(host, connection.clone(), key, user_id, random_seed);
         let context = MethodContext { name, params, invocation };
         let span = span::method(&context);
-        // Its end is told by mail; nobody waits for the task.
+        // Its end arrives as mail; nothing waits for the task.
         let _ = start(span, invoke(method, context, connection, key), cx);
     }
 
@@ -225,7 +225,8 @@ impl Running {
     }
 }
 
-/// Polls a handler once here, where many end, and gives it a task of its own if it has to wait.
+/// Polls a handler once here, where many finish, and moves it to a task of its own if it has to
+/// wait.
 fn start(
     span: Span,
     handler: impl Future<Output = ()> + Send + 'static,
@@ -280,7 +281,7 @@ async fn publish(publication: ErasedPublication, context: PublicationContext) {
     mailbox.push(mail);
 }
 
-/// Begins to observe all cursors of a publication, each of another collection.
+/// Starts to observe all cursors of a publication, which must be of different collections.
 async fn observe(
     subscription: &Subscription,
     cursors: &[AnyCursor],
@@ -298,7 +299,7 @@ async fn observe(
     Ok(observations.into_iter().flatten().collect())
 }
 
-/// Sends the documents of a cursor, and observes it unless they are wanted but once.
+/// Sends the documents of a cursor, and observes it unless it is a `once` cursor.
 async fn show(
     subscription: &Subscription,
     cursor: &AnyCursor,
@@ -321,7 +322,7 @@ fn redact(error: Error, log: impl FnOnce(&str)) -> DdpError {
     catch_unwind(redact).unwrap_or_else(|_| DdpError::internal())
 }
 
-/// Turns a panic of a handler into its error, so that it costs nobody else anything.
+/// Turns a handler's panic into an error, so that it harms nothing else.
 async fn catch_panic<T>(run: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     AssertUnwindSafe(run).catch_unwind().await.unwrap_or_else(|panic| {
         Err(Error::internal(format!("handler panicked: {}", panic_text(&*panic))))

@@ -10,13 +10,13 @@ use futures::channel::oneshot;
 use crate::extract::UserId;
 use crate::live_query::Observation;
 
-/// Something for a session, in the order in which it happened. Small, since most of it are steps of
-/// live queries, and there are many of those.
+/// Something for a session, in the order in which it happened. Kept small, because most mail is
+/// steps of live queries, and there are many of those.
 #[derive(Debug)]
 pub(crate) enum Mail {
     /// Documents; a later delta of the same source may take its place.
     Delta(SubscriptionKey, Source, Arc<Delta>),
-    /// Documents handled by hand, of which no step may be left out.
+    /// Documents handled by hand; no step may be skipped.
     Exact(SubscriptionKey, Arc<Delta>),
     Placed(SubscriptionKey, Option<Arc<Delta>>, Box<Placement>),
     Direct(SubscriptionKey, Box<Direct>),
@@ -52,7 +52,7 @@ impl Mail {
         }
     }
 
-    /// The subscription that it is about, if it is about one.
+    /// The subscription that it concerns, if any.
     pub(super) fn subscription(&self) -> Option<SubscriptionKey> {
         match self {
             Self::Delta(subscription, ..)

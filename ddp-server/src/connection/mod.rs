@@ -68,7 +68,7 @@ pub(crate) async fn run(
     }
 }
 
-/// Logs that a client has come. The answer is the span for all that is logged on its connection:
+/// Logs that a client has connected. Returns the span for everything logged on its connection:
 /// `meteor.connection{session="…" client="…" transport="…"}`.
 fn opened(connection: &Connection, path: String, protocol: &str) -> Span {
     let session = connection.id();
@@ -79,7 +79,7 @@ fn opened(connection: &Connection, path: String, protocol: &str) -> Span {
     span
 }
 
-/// Tells of a connection's end however it comes.
+/// Logs the end of a connection, however it comes.
 struct Closed(Connection, Span);
 
 impl Drop for Closed {

@@ -26,7 +26,7 @@ impl Default for OpenConnections {
 }
 
 impl OpenConnections {
-    /// Adds a connection until the answer is dropped.
+    /// Adds a connection until the returned value is dropped.
     pub(crate) fn register(self: &Arc<Self>, connection: &Connection) -> Registration {
         let mut open = self.open.lock();
         open.insert(Arc::clone(connection.shared_id()), connection.clone());
@@ -63,7 +63,7 @@ impl OpenConnections {
         *self.closing.borrow()
     }
 
-    /// Done when the server closes.
+    /// Completes when the server closes.
     pub(crate) async fn closing(&self) {
         let mut closing = self.closing.subscribe();
         // The sender lives as long as `self`, so waiting cannot fail.

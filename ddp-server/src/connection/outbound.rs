@@ -1,4 +1,4 @@
-//! What is on its way to a client, and how the client takes it.
+//! Output on its way to a client, and how fast the client takes it.
 
 use std::io;
 use std::task::{Context, Poll};
@@ -19,9 +19,9 @@ pub(crate) struct Outbound {
     queued_total: u64,
     /// How many of them the socket had taken when it was last written to.
     written: u64,
-    /// With so many bytes waiting nothing more is made for the client.
+    /// When this many bytes wait, nothing more is encoded for the client.
     outbox_bytes_max: usize,
-    /// Since when it has taken nothing although something waits.
+    /// Since when it has taken nothing while something waits.
     stalled_since: Option<Instant>,
     /// Whether since the last timer the client was not read because it did not keep up, or took
     /// something after it had not.

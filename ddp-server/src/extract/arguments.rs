@@ -83,7 +83,7 @@ impl<S: Sync> FromContext<MethodContext, S> for Option<Connection> {
 impl<S: Sync> FromContext<MethodContext, S> for Connection {
     async fn from_context(context: &MethodContext, _: &S) -> Result<Self, Error> {
         let connection = context.invocation.connection().cloned();
-        connection.ok_or_else(|| Error::internal("the server called this method by itself"))
+        connection.ok_or_else(|| Error::internal("the server itself called this method, so it has no connection: take Option<Connection>"))
     }
 }
 

@@ -49,7 +49,7 @@ pub struct Invocation(Arc<Inner>);
 
 /// What a running handler may use of its server.
 pub(crate) trait Host: Any + Send + Sync {
-    /// Runs a method by its name. The answer is its result as EJSON text, `None` for `undefined`.
+    /// Runs a method by name and returns its result as EJSON text; `None` for `undefined`.
     fn invoke(
         &self,
         method: &str,

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use parking_lot::Mutex;
 
-/// Functions that are to be called once, when something ends.
+/// Functions to call once, when something ends.
 pub(crate) struct Callbacks(Mutex<State>);
 
 enum State {
@@ -22,7 +22,7 @@ impl Default for Callbacks {
 }
 
 impl Callbacks {
-    /// Adds a function. If the end has come already it is called at once.
+    /// Adds a function. After the end, it is called at once.
     pub(crate) fn add(&self, callback: impl FnOnce() + Send + 'static) {
         let mut state = self.0.lock();
         if let State::Waiting(callbacks) = &mut *state {
@@ -47,7 +47,7 @@ impl Callbacks {
     }
 }
 
-/// Calls a function of the application, whose panic is logged and harms nobody else.
+/// Calls a function of the application; a panic is logged and harms nothing else.
 pub(crate) fn guard(what: &str, function: impl FnOnce()) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(function)) {
         tracing::error!(callback = what, error = panic_text(&*panic), "callback panicked");

@@ -25,14 +25,14 @@ pub trait IntoMethodResult {
     /// The result as EJSON text; `None` for `undefined`.
     ///
     /// # Errors
-    /// What the method returned as an error, or a value that can't be written as EJSON.
+    /// The method's error, or a value that can't be written as EJSON.
     fn into_method_result(self) -> Result<Option<String>, Error>;
 }
 
 impl<T: Serialize, E: Into<Error>> IntoMethodResult for Result<T, E> {
     fn into_method_result(self) -> Result<Option<String>, Error> {
         let value = self.map_err(Into::into)?;
-        // A unit serializes to nothing in memory, and no other type that matters does.
+        // Among the types that matter, only a unit has no size in memory.
         if std::mem::size_of::<T>() == 0 && ejson::to_value(&value)? == Ejson::Null {
             return Ok(None);
         }
@@ -43,7 +43,7 @@ impl<T: Serialize, E: Into<Error>> IntoMethodResult for Result<T, E> {
 pub(crate) type MethodFuture =
     Pin<Box<dyn Future<Output = Result<Option<String>, Error>> + Send + 'static>>;
 
-/// A method whose argument types have been forgotten.
+/// A method with its argument types erased.
 pub(crate) type ErasedMethod = Arc<dyn Fn(MethodContext) -> MethodFuture + Send + Sync>;
 
 pub(crate) fn erase<S, H, Args>(handler: H, state: S) -> ErasedMethod

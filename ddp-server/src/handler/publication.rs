@@ -22,7 +22,7 @@ pub trait IntoPublication {
     /// The cursors; `None` if the publication calls `ready` itself.
     ///
     /// # Errors
-    /// What the publication returned as an error.
+    /// The publication's error.
     fn into_publication(self) -> Result<Option<Vec<AnyCursor>>, Error>;
 }
 
@@ -78,7 +78,7 @@ cursor_tuples!(A, B, C, D);
 pub(crate) type PublicationFuture =
     Pin<Box<dyn Future<Output = Result<Option<Vec<AnyCursor>>, Error>> + Send + 'static>>;
 
-/// A publication whose argument types have been forgotten.
+/// A publication with its argument types erased.
 pub(crate) type ErasedPublication =
     Arc<dyn Fn(PublicationContext) -> PublicationFuture + Send + Sync>;
 

@@ -12,7 +12,7 @@ use crate::handler::MethodContext;
 /// client there is no session, and without a login no user.
 pub(crate) fn method(context: &MethodContext) -> Span {
     let MethodContext { name, invocation, .. } = context;
-    // The macro looks at the fields only if somebody listens.
+    // The macro evaluates the fields only if a subscriber listens.
     tracing::info_span!(
         "meteor.method",
         method = name,
@@ -31,7 +31,7 @@ pub(crate) fn publication(subscription: &Subscription) -> Span {
     )
 }
 
-/// Runs a handler within its span, which costs nothing if nobody listens.
+/// Runs a handler within its span, which costs nothing without a subscriber.
 pub(crate) fn within<T: 'static>(
     span: Span,
     handler: impl Future<Output = T> + Send + 'static,

@@ -60,7 +60,7 @@ pub enum Content<R> {
 }
 
 impl<R> Batch<R> {
-    /// The rows that are told one by one.
+    /// The rows that changed, if known one by one.
     #[must_use]
     pub fn changes(&self) -> &[Change<R>] {
         match &self.content {

@@ -16,13 +16,13 @@ use super::live::State;
 use super::loading::{Loading, Parked};
 use super::plan::PendingRead;
 
-/// How often in a row a query reads again because more changed meanwhile than it remembers. After that
-/// its observers are shown what was read, which may be older than what they have.
+/// How often in a row a query reads again because more changed during the read than it remembers.
+/// After that its observers are shown what was read, which may be older than what they have.
 const OVERFLOWS_MAX: u32 = 3;
 
-/// How often in a row a query reads again because something that must be read happened meanwhile, and
-/// how often in a row a gap may interrupt queries that make up for a gap, before each is published as
-/// soon as it has read: else nobody would ever see anything of a feed that breaks all the time.
+/// How often in a row a query reads again because something that must be read happened during the
+/// read, and how often in a row a gap may interrupt queries that make up for a gap, before each is
+/// published as soon as it has read: otherwise a feed that keeps breaking would never show anything.
 const INTERRUPTIONS_MAX: u32 = if cfg!(test) { 3 } else { 10 };
 
 /// A load that is over.
@@ -98,8 +98,8 @@ impl<R: Row> State<R> {
         let missed = |batch: &Arc<Batch<R>>| batch.is_requery() && !has_seen(batch.origin);
         let has_missed = loading.has_overflowed || loading.buffer.iter().any(missed);
         if has_missed && let Some(repeat) = self.reload_once_more(slot) {
-            // What they are shown is newer than what was read, or what others will read is.
-            // Whoever waited may be gone.
+            // What they are shown is newer than what was read, or what others will read is. The
+            // waiter may be gone.
             let _ = done.send(Some(repeat));
             return;
         }

@@ -21,7 +21,7 @@ use super::typed::typed;
 use crate::error::Error;
 use crate::query::Query;
 
-/// With so many steps waiting, or so many bytes of documents in them, only the difference to the
+/// When this many steps wait, or this many bytes of documents in them, only the difference to the
 /// newest state is kept.
 const STEPS_MAX: usize = 64;
 const STEPS_BYTES_MAX: usize = 1024 * 1024;
@@ -76,7 +76,7 @@ pub enum Observed<T> {
 /// ```
 pub struct Changes<T> {
     inbox: Arc<Inbox>,
-    /// What has been told, with what is `told` next.
+    /// The documents as reported so far, including the changes in `told`.
     shown: Snapshot,
     told: VecDeque<DocumentChange>,
     has_ended: bool,

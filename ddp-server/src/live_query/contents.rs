@@ -77,10 +77,10 @@ impl Contents {
     }
 }
 
-/// Whether a query wants a row, of which it held this document before.
+/// Whether a query wants a row; it held this document of the row before.
 ///
-/// What its predicate can't tell here may be certain all the same: if nothing that the predicate
-/// looks at has changed, then a row that was wanted is wanted.
+/// An undecided predicate may still have a certain result: if nothing that the predicate looks at
+/// has changed, then a row that was wanted is wanted.
 pub(super) fn judge<R: Row>(plan: &Plan, before: Option<&Arc<Document>>, row: &R) -> Truth {
     let truth = plan.predicate.evaluate(&|test| row.meets(test));
     match (truth, before) {

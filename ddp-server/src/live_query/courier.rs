@@ -7,8 +7,8 @@ use tokio::runtime::Handle;
 use super::sink::Sink;
 
 /// How many sinks one task serves: enough that the task costs next to nothing, few enough that all
-/// cores have their share and nobody else waits long. Each takes one unit of tokio's budget, and a
-/// task has 128 of these.
+/// cores have their share and other tasks do not wait long. Each takes one unit of tokio's budget,
+/// and a task has 128 of these.
 const SINKS_PER_TASK: usize = 64;
 
 /// Delivers what is left in sinks. A change that goes to a thousand sessions wakes a few tasks instead
@@ -35,7 +35,8 @@ impl Courier {
 
     fn start(&mut self) {
         let share = std::mem::take(&mut self.share);
-        // The connections' own runtime: whoever makes the change may have none, or one that rests.
+        // The connections' own runtime: the thread that makes the change may have none, or an idle
+        // one.
         let runtime = share.first().and_then(|first| first.runtime().cloned());
         match runtime {
             Some(runtime) if share.len() > 1 => {

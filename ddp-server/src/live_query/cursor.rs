@@ -174,7 +174,7 @@ impl<T: DeserializeOwned> Cursor<T> {
     ///
     /// # Errors
     /// A query that the source refuses, a source that is out of reach, or a document that does not
-    /// have the form of `T`.
+    /// have the form of `T`. None has that of `()`: a `Collection<()>` is for publishing only.
     pub async fn fetch(&self) -> Result<Vec<T>, Error> {
         let documents = self.inner.source.fetch(&self.inner.query).await?;
         documents.iter().map(|(id, document)| typed(id, document)).collect()

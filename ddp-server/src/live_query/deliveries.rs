@@ -9,7 +9,7 @@ use super::courier::Courier;
 use super::observer::Observer;
 use super::sink::Step;
 
-/// The steps of several queries on their way to sinks, each of which gets all of its own at once.
+/// The steps of several queries on their way to sinks; each sink gets all of its steps at once.
 ///
 /// If it got one first, and its client then unsubscribed from that query, a document that both have
 /// would be shown as it was before in the other.
@@ -20,7 +20,7 @@ pub(super) struct Deliveries {
     welcomed: Vec<Welcomed>,
 }
 
-/// An observer that observes a query from now on.
+/// A new observer of a query.
 pub(super) struct Welcomed {
     pub(super) slot: usize,
     pub(super) key: u64,
@@ -49,7 +49,7 @@ impl Deliveries {
         self.welcomed.push(welcomed);
     }
 
-    /// Sends all. The answer is those who observe a query from now on.
+    /// Sends everything; returns the observers that now observe a query.
     pub(super) fn send(self, observers: &impl Observers) -> Vec<Welcomed> {
         let mut steps: Vec<Step<'_>> = Vec::new();
         for (slot, delta) in &self.steps {

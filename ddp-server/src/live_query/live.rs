@@ -28,7 +28,7 @@ pub(super) struct State<R> {
     pub(super) catching_up: BTreeSet<usize>,
     /// How often in a row they were interrupted by a gap.
     pub(super) gaps: u32,
-    /// How often in a row something happened meanwhile that must be read.
+    /// How often in a row something happened during a read that must be read.
     pub(super) requeries: u32,
     /// Queries whose loads wait.
     pub(super) parked: BTreeSet<usize>,
@@ -45,7 +45,7 @@ pub(super) struct LiveQuery<R> {
     pub(super) snapshot: Snapshot,
     /// What is held besides, of a query with `skip` or `limit` that has been read.
     pub(super) window: Option<Window>,
-    /// The step from nothing to the snapshot, while it is current and somebody asked for it.
+    /// The step from nothing to the snapshot, while it is current and has been requested.
     pub(super) initial: Option<Arc<Delta>>,
     pub(super) observers: Vec<(u64, Observer)>,
     /// Whether they are in the order of their sessions.
@@ -84,7 +84,7 @@ impl<R: Row> State<R> {
                 live.observers.push((key, observer));
                 live.is_sorted = false;
             }
-            // A subscriber that has gone meanwhile needs no answer.
+            // A subscriber that has left needs no answer.
             let _ = ready.send(Ok(()));
         }
     }
@@ -123,8 +123,8 @@ impl<R: Row> State<R> {
         live.plan = plan;
     }
 
-    /// Forgets a live query. The writes that waited for it are the answer: they must be dropped
-    /// outside the lock.
+    /// Forgets a live query. Returns the writes that waited for it: they must be dropped outside
+    /// the lock.
     pub(super) fn end(&mut self, slot: usize) -> Option<Vec<Arc<Write>>> {
         let live = self.slots[slot].take()?;
         self.free.push(slot);

@@ -28,7 +28,7 @@ pub(super) struct Loading<R> {
     pub(super) misses: u32,
     /// That is so because all queries missed it.
     pub(super) is_behind: bool,
-    /// Writes that were over while this load was under way; it may or may not see them.
+    /// Writes that ended during this load; it may or may not see them.
     pub(super) writes: Vec<Arc<Write>>,
     /// Writes that were over before this load began, so that it sees them.
     pub(super) inherited: Vec<Arc<Write>>,

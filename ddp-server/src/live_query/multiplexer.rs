@@ -26,7 +26,7 @@ pub struct Multiplexer<R> {
     state: Mutex<State<R>>,
 }
 
-/// The answer to [`Multiplexer::observe`].
+/// What [`Multiplexer::observe`] returns.
 #[derive(Debug)]
 pub struct Joined {
     /// Keeps the observer subscribed.
@@ -134,15 +134,15 @@ impl<R: Row> Multiplexer<R> {
         loads
     }
 
-    /// Ends a load. `rows` is all that the query gives, of a query with `skip` or `limit` the first
-    /// [`PendingRead::rows_max`] in their order, at a point for which `has_seen` tells which batches it
-    /// includes. No batch that it includes may be [applied](Self::apply) after this.
+    /// Ends a load. `rows` is the query's whole result, or for a query with `skip` or `limit` the first
+    /// [`PendingRead::rows_max`] in order. `has_seen` tells which batches the read includes. No batch
+    /// that it includes may be [applied](Self::apply) after this.
     ///
     /// Observers are sent the difference at once or, after [`reload_all`](Self::reload_all) and the
     /// like, when all queries have caught up: in between, a document could be older in one query
-    /// than in another. Then the answer is done. If what happened meanwhile can't be told from the
-    /// changes, it is another load; there is progress even if something happens during each. It is
-    /// cancelled if nobody wants the load any more.
+    /// than in another. Then the returned future completes. It gives another load if the changes
+    /// don't say what happened in the meantime; there is progress even if something happens during
+    /// each load. It is cancelled if the load is no longer wanted.
     pub fn finish_read(
         &self,
         load: PendingRead,
@@ -163,7 +163,7 @@ impl<R: Row> Multiplexer<R> {
     /// when all has been handed over.
     fn tell(over: Vec<Published<R>>) {
         for Published { done, repeat, writes } in over {
-            // Whoever waited may be gone.
+            // The waiter may be gone.
             let _ = done.send(repeat);
             drop(writes);
         }
@@ -186,7 +186,7 @@ impl<R: Row> Multiplexer<R> {
             observer.fail(error.clone());
         }
         for (_, _, sender) in joining {
-            // A subscriber that has gone meanwhile needs no answer.
+            // A subscriber that has left needs no answer.
             let _ = sender.send(Err(error.clone()));
         }
     }

@@ -1,4 +1,4 @@
-//! How a query is evaluated, and what is to be read for it.
+//! How a query is evaluated, and what to read for it.
 
 use std::sync::Arc;
 
@@ -22,9 +22,9 @@ pub struct Plan {
     pub order: Option<Arc<[SortKey]>>,
 }
 
-/// The source is to read the documents of a query and to hand them to
+/// Asks the source to read the documents of a query and to hand them to
 /// [`Multiplexer::finish_read`](super::Multiplexer::finish_read), or the reason why it can't to
-/// [`Multiplexer::fail_read`](super::Multiplexer::fail_read). It must begin to read only after it was
+/// [`Multiplexer::fail_read`](super::Multiplexer::fail_read). It must not start to read before it was
 /// given this.
 #[derive(Debug)]
 #[must_use]

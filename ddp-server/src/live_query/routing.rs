@@ -75,7 +75,7 @@ impl<R: Row> State<R> {
                 Some(row) => match judge(&live.plan, before, row) {
                     Truth::True => Some((row, documents.get(live.query.fields.as_ref(), row))),
                     Truth::False | Truth::Unknown => None,
-                    // It is shown as it was: nobody knows whether it may be seen as it is.
+                    // It is shown as it was: it is unknown whether it may be seen as it is.
                     Truth::Undecided => {
                         unsure.insert(slot);
                         return;

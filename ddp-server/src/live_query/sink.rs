@@ -20,7 +20,7 @@ pub(crate) trait Sink: Send + Sync {
     /// Brings on what was left here.
     fn deliver(&self) {}
 
-    /// Has somebody else bring on what was left here.
+    /// Has another task deliver what was left here.
     fn wake(&self) {}
 
     /// Where to deliver; `None` if only waking is of use.

@@ -1,4 +1,4 @@
-//! What a server publishes from.
+//! The sources that a server publishes from.
 
 use std::sync::Arc;
 

@@ -11,12 +11,12 @@ use crate::query::{Position, SortKey};
 
 /// The documents of a query with `skip` or `limit`, with those that are skipped and some beyond.
 ///
-/// What is held has no holes: it is all that the query gives up to `known_to`.
+/// There are no holes: it holds the query's whole result up to `known_to`.
 #[derive(Debug)]
 pub(super) struct Window {
     skip: usize,
     limit: usize,
-    /// By what documents are placed; `None` if only the source can.
+    /// The keys that place documents; `None` if only the source can place them.
     order: Option<Arc<[SortKey]>>,
     sort: Vec<SortKey>,
     documents: BTreeMap<Place, (DocumentId, Arc<Document>)>,
@@ -27,7 +27,7 @@ pub(super) struct Window {
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Place {
-    /// By the values of the order's fields, of which no two documents have the same.
+    /// Keyed by the values of the order's fields, which differ between any two documents.
     At(Position),
     /// As the source said when it was read.
     Nth(usize),
@@ -126,7 +126,7 @@ impl Window {
                             && before.get(&key.field).is_some()
                             && before.get(&key.field) == document.get(&key.field)
                 });
-                // Until the source has told, the document stays where it was.
+                // Until the source decides, the document stays where it was.
                 let Some(place) = self.places.get(id) else { return false };
                 (place.clone(), is_certain)
             }
@@ -138,7 +138,7 @@ impl Window {
         is_certain
     }
 
-    /// Forgets what is far beyond the wanted documents; what was forgotten is the answer.
+    /// Forgets what is far beyond the wanted documents, and returns it.
     pub(super) fn trim(&mut self) -> Vec<DocumentId> {
         let mut forgotten = Vec::new();
         if self.documents.len() > self.end().saturating_add(2 * BUFFER) {

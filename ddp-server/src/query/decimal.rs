@@ -35,7 +35,7 @@ struct Finite {
     digits: Arc<str>,
 }
 
-/// A text that is no number.
+/// A text that is not a number.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("no decimal number")]
 pub struct ParseDecimalError;
@@ -47,7 +47,7 @@ impl fmt::Debug for ParseDecimalError {
     }
 }
 
-/// What no number that anybody writes comes near.
+/// Far beyond any number in practice.
 const EXPONENT_MAX: i64 = 1_000_000_000;
 
 impl FromStr for Decimal {

@@ -56,7 +56,7 @@ pub enum Operator {
     Like(Arc<str>),
     /// The same without regard to case.
     ILike(Arc<str>),
-    /// Whether it is text that starts so.
+    /// Whether it is text that starts with this.
     StartsWith(Arc<str>),
     /// Whether it is an array with all of these elements.
     ContainsAll(Vec<Value>),
@@ -67,8 +67,9 @@ pub enum Operator {
 impl Operator {
     /// The answer for a value that compares as [`Value`] says.
     ///
-    /// Values of different kinds are not equal, and none of them is greater: that is unknown, as is
-    /// whether what is no text matches a pattern. What is no array contains nothing.
+    /// Values of different kinds are not equal, and none of them is greater: that is unknown. It is
+    /// also unknown whether a value other than text matches a pattern. A value other than an array
+    /// contains nothing.
     #[must_use]
     pub fn test(&self, value: &Value) -> Truth {
         match self {

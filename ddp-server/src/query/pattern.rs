@@ -8,7 +8,7 @@ enum Token {
     One(char),
 }
 
-/// Whether a text is a pattern: a backslash at its end would have nothing to take as it is.
+/// Whether a text is a valid pattern: it must not end in a lone backslash.
 #[must_use]
 pub fn is_pattern(pattern: &str) -> bool {
     let backslashes = pattern.len() - pattern.trim_end_matches('\\').len();

@@ -6,7 +6,7 @@ use super::operator::{Comparison, Operator};
 use super::truth::{Truth, any, negate};
 use super::value::Value;
 
-/// Which documents a query wants. Built from [`field`](super::field):
+/// A condition on documents, built from [`field`](super::field):
 ///
 /// ```
 /// use ddp_server::query::field;
@@ -14,8 +14,8 @@ use super::value::Value;
 /// let urgent = field("listId").eq("home").and(field("priority").gte(3).or(field("due").is_null()));
 /// ```
 ///
-/// NULL follows SQL, not Mongo: a comparison with NULL is neither true nor false, and so is its
-/// negation. Use [`Field::is_null`](super::Field::is_null).
+/// NULL follows SQL, not Mongo: a comparison with NULL is neither true nor false, and neither is
+/// its negation. Use [`Field::is_null`](super::Field::is_null).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Predicate {
     /// Every document.
@@ -33,7 +33,7 @@ pub enum Predicate {
 /// A question about one field of a document, or about what is within it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Condition {
-    /// The field, with the path into it if there are dots, see [`field`](super::field).
+    /// The field, or a dotted path into it: see [`field`](super::field).
     pub field: FieldName,
     /// What it is asked.
     pub is: Operator,

@@ -7,7 +7,7 @@ pub enum Truth {
     True,
     /// It is not.
     False,
-    /// A NULL is involved; the document is not wanted, nor by the negation.
+    /// A NULL is involved: neither the predicate nor its negation selects the document.
     Unknown,
     /// Only the data source itself can tell.
     Undecided,

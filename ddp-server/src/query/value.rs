@@ -21,7 +21,7 @@ pub enum Value {
     Bool(bool),
     /// An integer.
     Int(i64),
-    /// A number that is no integer of up to 2^53 in magnitude.
+    /// A number that is not an integer of up to 2^53 in magnitude.
     Float(f64),
     /// A number with all its digits.
     Decimal(Decimal),
@@ -31,9 +31,10 @@ pub enum Value {
     Time(i64),
     /// Bytes.
     Binary(Arc<[u8]>),
-    /// An array, of which a predicate asks what it contains. No constant.
+    /// An array, for predicates on its elements. Not a constant.
     List(Arc<[Self]>),
-    /// Something else that is not NULL, such as an object. Equals nothing; no constant.
+    /// Anything else that is not NULL, such as an object. It equals nothing, and cannot be a
+    /// constant.
     Object,
 }
 
@@ -80,7 +81,7 @@ impl Value {
         matches!(self, Self::Null)
     }
 
-    /// The value that a document has: arrays and objects too, which are no constants.
+    /// The value of a document's field, including arrays and objects, which cannot be constants.
     #[must_use]
     pub fn of_document(value: &Ejson) -> Self {
         match value {

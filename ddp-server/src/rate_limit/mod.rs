@@ -80,7 +80,7 @@ impl RateLimiter {
         let mut state = self.0.lock();
         let index = state.rules.iter().position(|running| running.id == id);
         let removed = index.map(|index| state.rules.remove(index));
-        // What the application's conditions hold is dropped outside the lock.
+        // Drops the application's conditions outside the lock.
         drop(state);
         removed.is_some()
     }
@@ -104,7 +104,7 @@ impl RateLimiter {
         if !concerned.is_empty() {
             let mut state = self.0.lock();
             for (id, rule, counter) in concerned {
-                // A rule that has been removed meanwhile limits nothing.
+                // A rule that has been removed since limits nothing.
                 if let Some(running) = state.rules.iter_mut().find(|running| running.id == id) {
                     verdicts.push((rule, running.count(now, counter)));
                 }

@@ -1,4 +1,4 @@
-//! What a rule of the rate limiter concerns, and what it answers.
+//! Rules of the rate limiter: the requests they apply to, and their answers.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use ddp_core::DdpError;
 
-/// What a client asks to run.
+/// The kind of a client's request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Kind {
-    /// A method, by a call of a client. Calls of the server itself are not limited.
+    /// A client's call of a method. The server's own calls are not limited.
     Method,
     /// A subscription to a named publication.
     Subscription,
@@ -218,7 +218,7 @@ impl Rule {
 }
 
 impl Rule {
-    /// What a client is told whose request is refused.
+    /// What a client gets when its request is refused.
     pub(super) fn refusal(&self, verdict: &Verdict) -> DdpError {
         let reason = match &self.message {
             Some(message) => message(verdict),

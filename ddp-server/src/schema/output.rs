@@ -32,7 +32,7 @@ impl TypedOutput<PublicationContext> for Vec<AnyCursor> {}
 
 impl<T: JsonSchema> TypedOutput<PublicationContext> for Cursor<T> {
     fn describe(signature: &mut Signature) {
-        // What may be anything has its place among the others all the same.
+        // A cursor of unknown type still has its place among the others.
         signature.documents.push(generate::output::<T>().unwrap_or(true.into()));
     }
 }

@@ -71,7 +71,10 @@ where
     F: Fn(Connection) -> Fut + Clone + Send + Sync + 'static,
     Fut: Future<Output = ()> + Send + 'static,
 {
-    assert!(prefix.starts_with('/') && !prefix.ends_with('/'), "{prefix:?} is not a prefix");
+    assert!(
+        prefix.starts_with('/') && !prefix.ends_with('/'),
+        "{prefix:?} is not a prefix: begin it with a slash, and end it without one"
+    );
     let shared: Arc<str> = prefix.into();
     routes(prefix, config, move |transport, info, protocol| {
         let prefix = Arc::clone(&shared);

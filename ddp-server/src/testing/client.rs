@@ -272,7 +272,7 @@ impl Client {
         let caller = Location::caller();
         async move {
             self.resume();
-            // If nobody takes it, the connection has ended already.
+            // If it is not taken, the connection has already ended.
             let _ = self.outgoing.send(Outgoing::Close).await;
             let is_over = || self.shared.look().is_over.then_some(());
             self.shared.wait("the end of the connection", caller, is_over).await;

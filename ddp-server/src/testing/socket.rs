@@ -12,7 +12,7 @@ use super::closed::Closed;
 use super::frame::{self, Frame};
 use super::state::{Shared, Side};
 
-/// With so many bytes waiting for the server, nothing more is taken from the client.
+/// When this many bytes wait for the server, nothing more is taken from the client.
 const OUTPUT_BYTES_MAX: usize = 64 * 1024;
 
 /// What the client wants sent.

@@ -203,7 +203,7 @@ impl State {
         }
     }
 
-    /// What the server did against the protocol, if nobody has been told yet.
+    /// How the server broke the protocol, if not reported yet.
     pub(super) fn failure(&self) -> Option<&str> {
         self.failure.as_deref()
     }

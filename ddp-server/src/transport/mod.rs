@@ -1,9 +1,9 @@
 //! Transports: text in, text out, close.
 //!
-//! A transport knows nothing of DDP, and whoever drives a [`Transport`] knows nothing of
-//! WebSocket or SockJS. Only `sockjs/` knows SockJS, only `websocket/` knows the rules of
-//! RFC 6455, `deflate` those of RFC 7692, and `framing` writes the frames of all. Nothing here
-//! imports what is above this module.
+//! A transport knows nothing of DDP, and the driver of a [`Transport`] knows nothing of WebSocket
+//! or SockJS. Only `sockjs/` knows SockJS, only `websocket/` knows the rules of RFC 6455, `deflate`
+//! those of RFC 7692, and `framing` writes the frames of all. Nothing here imports what is above
+//! this module.
 //!
 //! Without the feature `sockjs` that folder is not compiled; without `compression` the type of
 //! [`Deflate`] has no value, so that no connection can negotiate it.
@@ -96,7 +96,7 @@ pub(crate) trait Transport: Send + Unpin + 'static {
     /// 123 bytes is cut.
     fn close(&mut self, code: u16, reason: &str);
 
-    /// Drives the closing handshake to its end, closing with 1000 if nobody has closed yet.
+    /// Drives the closing handshake to its end, closing with 1000 if it is not closed yet.
     ///
     /// Messages that still arrive are dropped. A peer that doesn't answer keeps this pending.
     ///

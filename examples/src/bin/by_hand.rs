@@ -1,5 +1,5 @@
-//! A publication that adds, changes and removes its document by itself, without a collection behind
-//! it: a countdown, begun anew for each subscription.
+//! A publication that adds, changes and removes its own document, without a collection behind it: a
+//! countdown that starts over for each subscription.
 //!
 //! ```sh
 //! cargo run --bin by_hand
@@ -37,8 +37,8 @@ async fn countdown(
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // Logs what went wrong: handlers that failed, arguments that did not fit. RUST_LOG=debug tells
-    // of each connection besides.
+    // Logs what went wrong: handlers that failed, arguments that did not fit. RUST_LOG=debug also
+    // logs each connection.
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 

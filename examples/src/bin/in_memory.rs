@@ -1,5 +1,5 @@
-//! A server without a database: messages that live as long as the program, each with the address
-//! that it came from.
+//! A server without a database: messages live as long as the program, each with its sender's
+//! address.
 //!
 //! ```sh
 //! cargo run --bin in_memory
@@ -16,7 +16,8 @@ struct Message {
 }
 const MESSAGES: Collection<Message> = Collection::new("messages");
 
-/// The same queries as over PostgreSQL, and as live: all subscribers see what any method inserts.
+/// The same queries as over PostgreSQL, and just as live: all subscribers see what any method
+/// inserts.
 async fn all(State(messages): State<MemoryCollection<Message>>) -> Cursor<Message> {
     messages.find()
 }
@@ -35,13 +36,13 @@ async fn send(
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // Logs what went wrong: handlers that failed, arguments that did not fit. RUST_LOG=debug tells
-    // of each connection besides.
+    // Logs what went wrong: handlers that failed, arguments that did not fit. RUST_LOG=debug also
+    // logs each connection.
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 
     let server = Server::builder()
-        // Behind a proxy HTTP_FORWARDED_COUNT=1 makes the client's address that of the client.
+        // Behind a proxy, HTTP_FORWARDED_COUNT=1 gives the client's address instead of the proxy's.
         .config(ServerConfig::from_env()?)
         .publish("messages", all)
         .method("messages.send", send)

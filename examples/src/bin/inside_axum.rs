@@ -1,5 +1,5 @@
-//! DDP beside an axum application's own routes, on one port and with the same state: what is sent
-//! by HTTP appears at once at all who have subscribed.
+//! DDP beside an axum application's own routes, on one port and with the same state: a message sent
+//! by HTTP reaches all subscribers at once.
 //!
 //! ```sh
 //! cargo run --bin inside_axum
@@ -38,8 +38,8 @@ async fn send(extract::State(messages): extract::State<Messages>, text: String) 
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // Logs what went wrong: handlers that failed, and what routes log by themselves.
-    // RUST_LOG=debug tells of each connection besides.
+    // Logs what went wrong: handlers that failed, and what routes log by themselves. RUST_LOG=debug
+    // also logs each connection.
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 

@@ -16,12 +16,12 @@ struct Task {
 }
 const TASKS: Collection<Task> = Collection::new("tasks");
 
-/// A live query: clients see whatever any writer commits.
+/// A live query: clients see every writer's commits.
 async fn open_tasks(State(db): State<Db>) -> Cursor<Task> {
     db.find(&TASKS).filter(field("checked").eq(false))
 }
 
-/// The fence lets the client know when it has seen all that the method wrote.
+/// Through the fence the client learns when it has seen all of the method's writes.
 async fn check(
     State(db): State<Db>,
     fence: WriteFence,
@@ -37,7 +37,7 @@ async fn check(
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Logs what went wrong: handlers that failed, arguments that did not fit, a lost database.
-    // RUST_LOG=info tells of tables that change besides, debug of each connection too.
+    // RUST_LOG=info also logs altered tables, and RUST_LOG=debug each connection.
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 

@@ -1,5 +1,6 @@
 //! Limits on how often clients may call and subscribe: five logins in ten seconds from each address,
-//! twenty subscriptions a second on each connection. More are refused with `too-many-requests`.
+//! twenty subscriptions a second on each connection. Further ones are refused with
+//! `too-many-requests`.
 //!
 //! ```sh
 //! cargo run --bin rate_limits
@@ -22,7 +23,7 @@ async fn login(Params((password,)): Params<(String,)>) -> Result<(), Error> {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Logs what went wrong, and the refusals below, which are warnings of this program.
-    // RUST_LOG=debug tells of each connection besides.
+    // RUST_LOG=debug also logs each connection.
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 
@@ -38,8 +39,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let subscriptions =
         Rule::new(20, Duration::from_secs(1)).kind(Kind::Subscription).per_connection();
     let server = Server::builder()
-        // Behind a proxy HTTP_FORWARDED_COUNT=1 tells clients apart; without it all would be counted
-        // as one, with the proxy's address.
+        // Behind a proxy HTTP_FORWARDED_COUNT=1 tells clients apart; without it, all clients would
+        // count as one, with the proxy's address.
         .config(ServerConfig::from_env()?)
         .rate_limit(logins)
         .rate_limit(subscriptions)

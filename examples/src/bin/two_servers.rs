@@ -1,8 +1,8 @@
-//! Two servers on one database. They know nothing of each other: what a client of the first changes
-//! is seen by clients of the second, since PostgreSQL tells both.
+//! Two servers on one database. They do not know each other: clients of the second see changes by
+//! clients of the first, because PostgreSQL notifies both.
 //!
-//! They would be two processes on two machines; here they are one program with two ports, `PORT` and
-//! `SECOND_PORT` (3001).
+//! In production they would be two processes on two machines; here they are one program with two
+//! ports, `PORT` and `SECOND_PORT` (3001).
 //!
 //! ```sh
 //! DATABASE_URL=postgres://me@127.0.0.1/mine cargo run --bin two_servers
@@ -23,7 +23,7 @@ async fn all(State(db): State<Db>) -> Cursor<Task> {
     db.find(&TASKS)
 }
 
-/// The id is what the client's own simulation of the method, if it has one, came up with.
+/// The id is the one that the client's stub drew, if it has a stub.
 async fn insert(
     State(db): State<Db>,
     invocation: Invocation,
@@ -44,7 +44,7 @@ async fn server(url: &str) -> Result<Server, ddp_postgres::Error> {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Logs what went wrong: handlers that failed, arguments that did not fit, a lost database.
-    // RUST_LOG=info tells of tables that change besides, debug of each connection too.
+    // RUST_LOG=info also logs altered tables, and RUST_LOG=debug each connection.
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 

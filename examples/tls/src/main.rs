@@ -1,5 +1,5 @@
-//! TLS to the clients by `axum-server`, where no proxy does it. `CERT` and `KEY` are files in PEM
-//! format; for a try, this makes them:
+//! TLS to the clients with `axum-server`, without a proxy. `CERT` and `KEY` are files in PEM
+//! format; to try it, create them like this:
 //!
 //! ```sh
 //! openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=localhost \
@@ -31,8 +31,8 @@ async fn send(
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // Logs what went wrong: handlers that failed, arguments that did not fit. RUST_LOG=debug tells
-    // of each connection besides.
+    // Logs what went wrong: handlers that failed, arguments that did not fit. RUST_LOG=debug also
+    // logs each connection.
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 
@@ -49,7 +49,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let listener = ddp_examples::listen().await?.into_std()?;
     axum_server::from_tcp_rustls(listener, tls)?
         // Without it the system would hold small messages back for each other; on plain sockets the
-        // library sees to that by itself.
+        // library does this itself.
         .map(|tls| tls.acceptor(NoDelayAcceptor::new()))
         .serve(server.router().into_make_service_with_connect_info::<SocketAddr>())
         .await?;

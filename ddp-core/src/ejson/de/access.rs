@@ -30,7 +30,7 @@ impl Elements {
         Self::visit(items, 0, raw, visitor)
     }
 
-    /// Visits exactly so many, of which the last may be missing.
+    /// Visits exactly this many; the last ones may be missing.
     pub(super) fn visit_tuple<'de, V: Visitor<'de>>(
         items: Vec<Ejson>,
         len: usize,

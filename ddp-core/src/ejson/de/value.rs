@@ -7,7 +7,7 @@ pub(super) struct ValueDeserializer {
     pub(super) value: Ejson,
     /// Whether it is in its wire form already.
     pub(super) raw: bool,
-    /// Whether it is an array of parameters, of which a struct takes one for each field.
+    /// Whether it is an array of parameters; a struct takes one for each field.
     pub(super) are_params: bool,
 }
 

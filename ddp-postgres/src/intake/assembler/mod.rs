@@ -23,8 +23,8 @@ use crate::schema::notification::Notification;
 
 /// Puts the payloads of one feed together.
 ///
-/// Poll it after every call until nothing is left. Memory is bounded: a transaction that tells
-/// more about a collection than the limit becomes a batch that asks for a requery.
+/// Poll it after every call until nothing is left. Memory is bounded: a transaction that sends more
+/// about a collection than the limit becomes a batch that asks for a requery.
 #[derive(Debug)]
 pub struct Assembler {
     bytes_max: usize,
@@ -36,7 +36,7 @@ pub struct Assembler {
 }
 
 impl Assembler {
-    /// An assembler that holds at most so many bytes of each collection and transaction.
+    /// An assembler that holds at most this many bytes of each collection and transaction.
     #[must_use]
     pub fn new(bytes_max: usize) -> Self {
         Self {

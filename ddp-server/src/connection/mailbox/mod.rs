@@ -1,6 +1,6 @@
 //! What waits for a connection: documents, and the results of handlers.
 //!
-//! A mailbox knows that somebody handles its mail, and not who.
+//! A mailbox knows that its mail is handled, but not by what.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
@@ -22,27 +22,27 @@ use crate::live_query::sink::{Sink, Step};
 use crate::stats::Counters;
 use crate::write_fence::Fired;
 
-/// Whoever handles the mail of a connection, for as long as that lasts.
+/// Handles the mail of a connection while it is open.
 pub(crate) trait Drive: Send {
-    /// Does all that there is to do. Ready when the connection ends.
+    /// Does all pending work. Ready when the connection ends.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 
-    /// Sends the steps of live queries that are in the mailbox, on the thread of whoever brings them.
+    /// Sends the steps of live queries that are in the mailbox, on the thread that delivers them.
     /// False if the connection's task is to look after it: there is other mail, or the socket does
     /// not take all.
     fn deliver(&mut self) -> bool;
 
-    /// Takes leave of the client.
+    /// Closes the connection properly.
     fn end(self: Box<Self>) -> BoxFuture<'static, ()>;
 }
 
 /// A session's mailbox.
 ///
-/// Deltas are bounded by conflation: with too many waiting, each subscription keeps only its newest,
-/// and all of these take the place of the oldest of all. The session then sends the difference from
-/// what the client has, and whatever was to follow a document still follows it. Mail about documents
-/// that cannot be left out is bounded by the connection's end: a client that is so far behind is
-/// given up. All other mail is bounded by the session's own limits on calls and subscriptions.
+/// Deltas are bounded by conflation: when too many wait, each subscription keeps only its newest,
+/// and these take the place of the oldest delta. The session then sends the difference from what the
+/// client has, and everything that was to follow a document still follows it. For mail that cannot
+/// be skipped, the bound is the end of the connection: a client that falls so far behind is given
+/// up. All other mail is bounded by the session's own limits on calls and subscriptions.
 pub(crate) struct Mailbox {
     state: Mutex<State>,
     waker: AtomicWaker,
@@ -62,9 +62,9 @@ pub(crate) struct Mailbox {
 struct State {
     mail: VecDeque<Mail>,
     deltas: usize,
-    /// Conflate when so many deltas wait.
+    /// Conflate when this many deltas wait.
     conflate_at: usize,
-    /// How much mail waits that cannot be left out.
+    /// How much mail that cannot be skipped is waiting.
     exact: usize,
     end: End,
 }
@@ -82,11 +82,11 @@ pub(crate) enum EndReason {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     No,
-    /// Somebody asked for its end; what came before is still to be sent.
+    /// Its end was requested; earlier mail must still be sent.
     Requested,
     /// Too much waits for the client.
     Behind,
-    /// Nobody reads any more.
+    /// The mail is no longer read.
     Closed,
 }
 
@@ -111,27 +111,27 @@ impl Mailbox {
         }
     }
 
-    /// Hands the connection to whoever handles its mail.
+    /// Hands the connection to its mail handler.
     pub(crate) fn seat(&self, driver: Box<dyn Drive>) {
         *self.driver.lock() = Some(driver);
     }
 
-    /// Has the driver do all that there is to do. Ready when the connection ends.
+    /// Has the driver do all pending work. Ready when the connection ends.
     pub(crate) fn poll_driver(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut seat = self.driver.lock();
-        // A panic takes the driver along.
+        // A panic drops the driver.
         let Some(mut driver) = seat.take() else { return Poll::Ready(()) };
         let end = driver.poll(cx);
         *seat = Some(driver);
         end
     }
 
-    /// The driver, if no panic has taken it along.
+    /// The driver, unless a panic dropped it.
     pub(crate) fn unseat(&self) -> Option<Box<dyn Drive>> {
         self.driver.lock().take()
     }
 
-    /// Has the connection's task look at what was left here, if it is not at it already.
+    /// Wakes the connection's task to handle what was left here, unless it is already running.
     fn wake_task(&self) {
         self.waker.wake();
     }
@@ -148,7 +148,7 @@ impl Mailbox {
     }
 
     /// The same without waking the connection's task. True if a delivery must follow: if there was
-    /// mail already, somebody is on the way to it, and takes this along.
+    /// mail already, its handler is on the way and takes this along.
     pub(super) fn leave_all(&self, mail: impl IntoIterator<Item = Mail>) -> bool {
         let mut state = self.state.lock();
         if state.end != End::No {
@@ -214,15 +214,15 @@ impl Mailbox {
         }
     }
 
-    /// The connection's task begins to look at everything: until it [rests](Self::rest) again, nobody
-    /// need wake it. A method that answers at once is polled by that task, and waking it would
+    /// The connection's task begins to look at everything: until it [rests](Self::rest) again, it
+    /// need not be woken. A method that answers at once is polled by that task, and waking it would
     /// make it run once more, and another thread look for it.
     pub(crate) fn attend(&self) {
         drop(self.waker.take());
     }
 
     /// From now on mail that is not delivered wakes the connection's task, and so does the end. False
-    /// if either has come meanwhile, of mail only if the task `takes_mail`.
+    /// if the end, or mail while the task `takes_mail`, has come in the meantime.
     pub(crate) fn rest(&self, waker: &Waker, takes_mail: bool) -> bool {
         self.waker.register(waker);
         let state = self.state.lock();
@@ -287,7 +287,7 @@ impl Sink for Mailbox {
         if let Some(mut seat) = self.driver.try_lock()
             && let Some(mut driver) = seat.take()
         {
-            // A panic takes the driver along, and so ends the connection.
+            // A panic drops the driver, which ends the connection.
             waking.is_done = driver.deliver();
             *seat = Some(driver);
         }
@@ -330,14 +330,15 @@ impl State {
         self.conflate_at = deltas_max;
     }
 
-    /// Leaves out what is too much. The answer is how many deltas.
+    /// Drops what is too much; returns how many deltas.
     fn bound_deltas(&mut self, deltas_max: usize) -> usize {
         if self.deltas <= self.conflate_at {
             return 0;
         }
         let before = self.deltas;
         self.conflate();
-        // With more subscriptions than the limit, conflating anew for each delta would be quadratic.
+        // With more subscriptions than the limit, conflating again for each delta would be
+        // quadratic.
         self.conflate_at = deltas_max.max(2 * self.deltas);
         before - self.deltas
     }

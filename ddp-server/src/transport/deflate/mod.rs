@@ -13,7 +13,7 @@ use super::{TransportError, compression::Compression};
 const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 
 /// An empty last block (RFC 1951 section 3.2.4). A payload that stops within a block does not make
-/// sense before it, so that truncated data are told from whole ones.
+/// sense before it, so that truncated data is told apart from complete data.
 const LAST_BLOCK: [u8; 5] = [1, 0, 0, 0xff, 0xff];
 
 /// How much output is reserved at first, as a multiple of the payload; DDP shrinks to a quarter.
@@ -44,7 +44,7 @@ impl From<Compression> for Deflate {
 }
 
 impl Deflate {
-    /// What servers do unless they are told otherwise.
+    /// The default of servers.
     pub(super) fn by_default() -> Option<Self> {
         Some(Compression::default().into())
     }

@@ -20,11 +20,11 @@ pub struct SockJsConfig {
     /// Meteor. For as long after its end, and after each request that was told of it, a session
     /// that has ended tells later requests so.
     pub disconnect_delay: Duration,
-    /// A streaming response ends after so many bytes, for browsers keep all of it in memory, and
-    /// the client begins another; 128 KiB.
+    /// A streaming response ends after this many bytes, because browsers keep all of it in memory,
+    /// and the client begins another; 128 KiB.
     pub response_bytes_max: usize,
     /// How many polling and streaming sessions there may be; 10,000. Further clients are answered
-    /// with 503. Sessions that have ended count until nobody has asked for the disconnect delay.
+    /// with 503. Ended sessions count until no request has come for the disconnect delay.
     pub sessions_max: usize,
     /// Where the page behind the iframe transports loads the client library from.
     pub sockjs_url: String,

@@ -30,7 +30,7 @@ pub(super) fn forbid_caching(response: &mut Response) {
     );
 }
 
-/// Lets everybody keep the answer for a year.
+/// Lets any cache keep the answer for a year.
 pub(super) fn allow_caching(response: &mut Response) {
     let expires = httpdate::fmt_http_date(SystemTime::now() + CACHE_AGE);
     let control = format!("public, max-age={}", CACHE_AGE.as_secs());

@@ -89,7 +89,7 @@ impl Mount {
             {
                 pages::method_not_allowed("GET")
             }
-            // Whoever mounts this takes WebSocket handshakes away if they are welcome.
+            // The caller handles WebSocket handshakes first if they are enabled.
             Some(Endpoint::RawWebSocket | Endpoint::WebSocket) => {
                 let mut response = pages::not_found();
                 headers::allow_caching(&mut response);
@@ -206,7 +206,7 @@ impl Mount {
     ) -> Result<(), (StatusCode, &'static str)> {
         const UNKNOWN: (StatusCode, &str) = (StatusCode::NOT_FOUND, "");
         let session = self.store.find(session).ok_or(UNKNOWN)?;
-        // A body that breaks off gets an answer as well, which nobody reads.
+        // A body that breaks off gets an answer as well, though it goes unread.
         let too_large = (StatusCode::PAYLOAD_TOO_LARGE, "Payload too large.");
         let body = to_bytes(body, self.message_bytes_max).await.map_err(|_| too_large)?;
         let text = String::from_utf8_lossy(&body);

@@ -98,7 +98,7 @@ impl Iframe {
 }
 
 /// The hash FNV-1a: the same in all processes, so that all servers of an application give the same
-/// tag. That nobody can make two pages of the same hash does not matter here.
+/// tag. Collision resistance does not matter here.
 fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)

@@ -25,7 +25,7 @@ impl Polling {
         Self { session }
     }
 
-    /// Whether the session has ended, so that what is queued now reaches nobody.
+    /// Whether the session has ended, so that what is queued now is not delivered.
     pub(crate) fn is_closed(&self) -> bool {
         self.session.is_closed()
     }
@@ -56,7 +56,7 @@ impl Transport for Polling {
         self.session.close(code, reason);
     }
 
-    /// The session itself keeps what is still to be sent, and says why it ended to who asks.
+    /// The session itself keeps what is still to be sent, and tells later requests why it ended.
     fn poll_closed(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.close(1000, "Normal closure");
         Poll::Ready(Ok(()))

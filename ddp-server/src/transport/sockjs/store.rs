@@ -48,8 +48,8 @@ impl Store {
 
     /// Ends the session when its time has come.
     ///
-    /// Nobody tells this task that a request has come meanwhile: it looks when it wakes, which is
-    /// at most once for each disconnect delay.
+    /// This task is not notified of requests that came in the meantime: it looks when it wakes,
+    /// which is at most once for each disconnect delay.
     async fn forget(self: Arc<Self>, name: String, session: Arc<Session>) {
         while let Some(until) = session.kept_until(self.disconnect_delay) {
             tokio::time::sleep_until(until).await;

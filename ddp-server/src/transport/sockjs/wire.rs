@@ -17,10 +17,10 @@ const PAGE_HEAD: &str = "<!doctype html>\n<html><head>\n  \
 const PAGE_TAIL: &str = ";\n    c.start();\n    function p(d) {c.message(d);};\n    \
     window.onload = function() {c.stop();};\n  </script>";
 
-/// Browsers hold a page back until they have seen so much of it.
+/// Browsers hold a page back until they have this much of it.
 const PAGE_BYTES_MIN: usize = 1024;
 
-/// Internet Explorer holds a script's response back until it has seen so much of it.
+/// Internet Explorer holds a script's response back until it has this much of it.
 const XHR_PRELUDE_BYTES: usize = 2048;
 
 /// The longest name of a script's function, sockjs-node's limit.
@@ -83,7 +83,7 @@ impl Wire {
         }
     }
 
-    /// Whether the answer has room for a single frame, as the client asks anew for each.
+    /// Whether the answer has room for a single frame, as the client makes a new request for each.
     pub(super) fn is_polling(&self) -> bool {
         matches!(self, Self::Xhr | Self::Jsonp(_))
     }

@@ -41,7 +41,7 @@ pub(super) fn negotiate(headers: &HeaderMap) -> Result<Option<&'static str>, Mal
     Ok(answer)
 }
 
-/// The parameters of an offer, each of which may be given once.
+/// The parameters of an offer; each may be given once.
 #[derive(Debug, Default)]
 struct Offer {
     server_no_context_takeover: bool,

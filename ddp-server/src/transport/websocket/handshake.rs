@@ -71,7 +71,7 @@ impl Upgrade {
     }
 }
 
-/// Why a request is not a WebSocket handshake; makes the answer that says so.
+/// Why a request is not a WebSocket handshake; makes the response.
 ///
 /// The texts of `Upgrade` and `Connection` are the SockJS protocol's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

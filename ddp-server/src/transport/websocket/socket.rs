@@ -68,7 +68,7 @@ impl<Io> WebSocket<Io>
 where
     Io: AsyncRead + AsyncWrite + Unpin,
 {
-    /// A socket over `io`, of which `input` has been read already.
+    /// A socket over `io`; `input` has already been read from it.
     pub(crate) fn new(io: Io, input: Bytes, message_bytes_max: usize) -> Self {
         Self {
             io,

@@ -28,7 +28,7 @@ type AnyError = Box<dyn std::error::Error + Send + Sync>;
 #[tokio::main]
 async fn main() -> ExitCode {
     // Logs what went wrong: handlers that failed, arguments that did not fit, a lost database.
-    // RUST_LOG=info tells of tables that change besides, debug of each connection too.
+    // RUST_LOG=info also logs altered tables, and RUST_LOG=debug each connection.
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into());
     tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -76,7 +76,7 @@ async fn run() -> Result<(), AnyError> {
     Ok(())
 }
 
-/// Waits for Ctrl-C or a request to terminate. From the call on, neither ends the program by itself.
+/// Waits for Ctrl-C or a request to terminate. After the call, neither ends the program by itself.
 fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
