@@ -11,6 +11,7 @@ use ddp_tests::database;
 use ddp_tests::peer::{Peer, serve};
 use serde::Deserialize;
 use serde_json::json;
+use tokio_postgres::NoTls;
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 struct Task {
@@ -65,6 +66,38 @@ async fn what_was_committed_is_read_however_far_the_feed_is(feed: Feed) {
         transaction.commit().await.unwrap();
         let new = db.find(&TASKS).filter(field("_id").eq(id.as_str())).fetch().await.unwrap();
         assert_eq!(new, [Task { id, rank: 99 }]);
+    }
+}
+
+async fn many_who_subscribe_once_leave_connections_to_methods(feed: Feed) {
+    let name = database::name("cursors_storm", feed);
+    let url = database::create_database(&name, SETUP);
+    let (holder, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
+    tokio::spawn(connection);
+    let table = Table::new("tasks");
+    let db = Db::builder(&url).feed(feed).table(table).connections_max(4).connect().await.unwrap();
+    let server = Server::builder()
+        .publish("once", async |State(db): State<Db>| db.find(&TASKS).once())
+        .with_state(db.clone());
+    let address = serve(&server).await;
+    holder.batch_execute("BEGIN; LOCK TABLE tasks IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let mut peers = Vec::new();
+    for _ in 0..6 {
+        let mut peer = Peer::connect(address).await;
+        peer.sub("s", "once", json!([])).await;
+        // Answered on the connection's task, on which the publication has begun by then.
+        peer.send(json!({"msg": "ping", "id": "p"})).await;
+        peer.expect([json!({"msg": "pong", "id": "p"})]).await;
+        peers.push(peer);
+    }
+    // Half of the four are theirs.
+    let others = tokio::time::timeout(Duration::from_secs(20), async {
+        (db.pool().get().await.unwrap(), db.pool().get().await.unwrap())
+    });
+    drop(others.await.expect("two connections for others"));
+    holder.batch_execute("COMMIT").await.unwrap();
+    for mut peer in peers {
+        while peer.recv().await["msg"] != "ready" {}
     }
 }
 
@@ -259,6 +292,7 @@ ddp_tests::over_both_feeds!(
     a_cursor_is_read_once_in_its_order,
     what_was_committed_is_read_however_far_the_feed_is,
     a_read_that_is_given_up_keeps_its_connection_until_postgresql_has_ended_it,
+    many_who_subscribe_once_leave_connections_to_methods,
     a_table_that_was_altered_is_read_as_it_is,
     the_server_follows_a_query_through_the_loss_of_its_feed,
     what_is_published_once_is_sent_and_not_observed,

@@ -63,6 +63,20 @@ impl DataSource for Inner {
         }
         .boxed()
     }
+
+    fn fetch_once<'a>(
+        &'a self,
+        query: &'a Query,
+    ) -> BoxFuture<'a, Result<Documents, HandlerError>> {
+        async move {
+            // As live queries do, so that methods get their connections. A method's own fetch takes
+            // none: it may hold a connection for which those with a permit wait.
+            let permit = self.reader.permits.acquire().await;
+            let _permit = permit.map_err(|_| Error::closed())?;
+            self.fetch(query).await
+        }
+        .boxed()
+    }
 }
 
 /// Stops listening when the last query of a collection has ended. Dropped after its observation.

@@ -308,7 +308,7 @@ async fn show(
     if !is_once {
         return Ok(Some(source.observe(query, subscription.observer()).await?));
     }
-    let documents = source.fetch(query).await?.into_iter().collect();
+    let documents = source.fetch_once(query).await?.into_iter().collect();
     if let Some(delta) = Snapshot::default().replace(&query.collection, documents) {
         let mail = Mail::Delta(subscription.key(), Source::Cursor, delta);
         subscription.connection().mailbox().push(mail);

@@ -33,4 +33,14 @@ pub trait DataSource: Send + Sync + 'static {
     /// # Errors
     /// As with [`observe`](Self::observe), and a source that is out of reach.
     fn fetch<'a>(&'a self, query: &'a Query) -> BoxFuture<'a, Result<Documents, Error>>;
+
+    /// The same for a subscription whose documents are sent [once](crate::Cursor::once). A source may
+    /// bound how many of these reads run at a time: many clients may ask at once, and methods should
+    /// not have to wait for them.
+    ///
+    /// # Errors
+    /// As with [`fetch`](Self::fetch).
+    fn fetch_once<'a>(&'a self, query: &'a Query) -> BoxFuture<'a, Result<Documents, Error>> {
+        self.fetch(query)
+    }
 }
