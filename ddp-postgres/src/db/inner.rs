@@ -7,6 +7,7 @@ use ddp_server::live_query::{DataSource, Documents, Observation, Observer};
 use ddp_server::query::Query;
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::error::Error;
 use crate::intake::dispatch::Intake;
@@ -55,13 +56,7 @@ impl DataSource for Inner {
     }
 
     fn fetch<'a>(&'a self, query: &'a Query) -> BoxFuture<'a, Result<Documents, HandlerError>> {
-        async move {
-            let collection = self.intake.collection(&query.collection);
-            let collection =
-                collection.ok_or_else(|| Error::no_such_collection(&query.collection))?;
-            fetch(&self.reader, collection, query).await
-        }
-        .boxed()
+        self.read_once(query, None).boxed()
     }
 
     fn fetch_once<'a>(
@@ -71,11 +66,22 @@ impl DataSource for Inner {
         async move {
             // As live queries do, so that methods get their connections. A method's own fetch takes
             // none: it may hold a connection for which those with a permit wait.
-            let permit = self.reader.permits.acquire().await;
-            let _permit = permit.map_err(|_| Error::closed())?;
-            self.fetch(query).await
+            let permit = self.reader.permit().await?;
+            self.read_once(query, Some(permit)).await
         }
         .boxed()
+    }
+}
+
+impl Inner {
+    async fn read_once(
+        &self,
+        query: &Query,
+        permit: Option<OwnedSemaphorePermit>,
+    ) -> Result<Documents, HandlerError> {
+        let collection = self.intake.collection(&query.collection);
+        let collection = collection.ok_or_else(|| Error::no_such_collection(&query.collection))?;
+        fetch(&self.reader, collection, query, permit).await
     }
 }
 

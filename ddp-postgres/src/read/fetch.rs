@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use ddp_server::live_query::{Documents, Row as _};
 use ddp_server::query::Query;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_postgres::types::ToSql;
 
 use super::plan::plan;
@@ -16,12 +17,15 @@ use crate::row::live::LiveRow;
 use crate::schema::Layout;
 use crate::table::collection::{TableCollection, TableState};
 
-/// Reads the documents of a query in its order: one SELECT, and nothing is listened to.
+/// Reads the documents of a query in its order: one SELECT, and nothing is listened to. The permit
+/// is given back when its connection is.
 pub(crate) async fn fetch(
     reader: &Reader,
     collection: &TableCollection,
     query: &Query,
+    permit: Option<OwnedSemaphorePermit>,
 ) -> Result<Documents, ddp_server::Error> {
+    let permit = permit.map(Arc::new);
     let mut has_checked = false;
     loop {
         let current = collection.current();
@@ -30,7 +34,7 @@ pub(crate) async fn fetch(
             TableState::Missing => return Ok(Documents::new()),
             TableState::Unavailable => return Err(collection.unavailable().into()),
         }
-        match select(reader, &current.layout, query).await {
+        match select(reader, &current.layout, query, permit.clone()).await {
             Ok(documents) => return Ok(documents),
             // The table may have been altered unnoticed.
             Err(error) if error.is_of_schema() && !has_checked => {
@@ -42,16 +46,26 @@ pub(crate) async fn fetch(
     }
 }
 
-async fn select(reader: &Reader, layout: &Arc<Layout>, query: &Query) -> Result<Documents, Error> {
+async fn select(
+    reader: &Reader,
+    layout: &Arc<Layout>,
+    query: &Query,
+    permit: Option<Arc<OwnedSemaphorePermit>>,
+) -> Result<Documents, Error> {
     let plan = plan(layout, query)?;
     let skip = query.skip as usize;
     let rows_max = query.limit.map(|limit| skip.saturating_add(limit as usize));
     let select = sql::select_rows(layout, query, &plan.predicate, rows_max);
     let client = Busy::get(&reader.pool).await?;
     // Whoever waits for the rows may give up, as a subscription does that ends. PostgreSQL goes on all
-    // the same, so that the connection stays taken for as long: with another one in its place, clients
-    // that come and go could take more of them than the pool has.
-    let rows = tokio::spawn(run(client, select)).await.map_err(|_| Error::panicked())??;
+    // the same, so the connection and its permit stay taken for as long: else clients that come and
+    // go could take all connections, and methods would have none.
+    let read = tokio::spawn(async move {
+        let rows = run(client, select).await;
+        drop(permit);
+        rows
+    });
+    let rows = read.await.map_err(|_| Error::panicked())??;
     let mut documents = Documents::with_capacity(rows.len().saturating_sub(skip));
     for row in rows.iter().skip(skip) {
         let row = LiveRow::new(layout, Row::parse(layout, row.try_get(0)?)?)?;

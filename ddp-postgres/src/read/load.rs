@@ -109,7 +109,7 @@ async fn read(
         return Err(Error::interrupted());
     }
     let select = sql::select(layout, load);
-    let permit = reader.permits.acquire().await.map_err(|_| Error::closed())?;
+    let permit = reader.permit().await?;
     let client = Busy::get(&reader.pool).await?;
     let visible = reader.visibility.begin_read();
     let (snapshot, rows, token) = select_rows(reader, layout, &client, &select).await?;

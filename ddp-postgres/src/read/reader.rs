@@ -8,7 +8,7 @@ use std::time::Duration;
 use ddp_server::Write;
 use deadpool_postgres::Pool;
 use futures::channel::oneshot;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 use super::snapshot::TransactionSnapshot;
 use super::visibility::Visibility;
@@ -32,7 +32,7 @@ pub(crate) struct Reader {
     pub(crate) pool: Pool,
     /// Bounds how many connections live queries may take at once, so that methods still get some
     /// when many queries read again after a gap.
-    pub(crate) permits: Semaphore,
+    permits: Arc<Semaphore>,
     pub(crate) tokens: Tokens,
     pub(crate) visibility: Visibility,
     pub(crate) counters: Counters,
@@ -63,7 +63,7 @@ impl Reader {
         let (checks, checker) = mpsc::channel(WAITING_MAX);
         let reader = Self {
             pool,
-            permits: Semaphore::new(loads_max),
+            permits: Arc::new(Semaphore::new(loads_max)),
             tokens,
             visibility,
             counters: Counters::default(),
@@ -73,6 +73,11 @@ impl Reader {
             is_closed: AtomicBool::new(false),
         };
         (reader, Requests { commands: receiver, checks: checker })
+    }
+
+    /// Waits for one of the connections that live queries may take.
+    pub(crate) async fn permit(&self) -> Result<OwnedSemaphorePermit, Error> {
+        Arc::clone(&self.permits).acquire_owned().await.map_err(|_| Error::closed())
     }
 
     /// Has the feed listen on a channel; done when it does. Returns how far the feed has come.

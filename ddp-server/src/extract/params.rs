@@ -11,7 +11,8 @@ use crate::error::Error;
 ///
 /// Arguments of the wrong type, or too many of them, are answered with `Match failed [400]`, like
 /// Meteor's `check`; the log says where they differ. A missing argument counts as `null`, so a
-/// trailing `Option` may be left out. `Params<Vec<Ejson>>` takes anything.
+/// trailing `Option` may be left out. `Params<Vec<Ejson>>` takes anything. A map, and a struct with
+/// `#[serde(flatten)]` that serde reads as one, match no arguments.
 ///
 /// ```
 /// use ddp_server::extract::Params;

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 
 /// The client's side of a publication or method, as far as it is known.
 ///
-/// The fields of a struct in [`Params`](crate::extract::Params) name the arguments; those of a tuple
-/// are named by [`ServerBuilder::params`](crate::ServerBuilder::params). Types are known for handlers
+/// The fields of a struct in [`Params`](crate::extract::Params) name the arguments; those of a tuple,
+/// and of a struct with aliases, are named by [`ServerBuilder::params`](crate::ServerBuilder::params). Types are known for handlers
 /// registered with `ddp_server::schema::typed` (feature `schema`), as [JSON
 /// Schemas](https://json-schema.org/specification) of draft 2020-12; each has in its `$defs` what its
 /// `$ref`s name, so that it can stand alone.
@@ -110,6 +110,37 @@ mod tests {
         assert_eq!(params::<(String, Option<u8>)>(), Some(vec![Param::default(); 2]));
         assert_eq!(params::<()>(), Some(Vec::new()));
         assert_eq!(params::<Vec<ddp_core::ejson::Ejson>>(), None);
+    }
+
+    #[test]
+    fn an_alias_is_no_argument_of_its_own() {
+        #[derive(Deserialize)]
+        #[expect(dead_code, reason = "only its shape is of interest")]
+        struct Aliased {
+            #[serde(alias = "id", alias = "key")]
+            list_id: String,
+            #[serde(skip)]
+            seen: bool,
+            text: String,
+        }
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct AllDefaults {
+            #[serde(alias = "id")]
+            list_id: String,
+            text: String,
+            done: bool,
+        }
+        #[derive(Deserialize)]
+        #[expect(dead_code, reason = "only its shape is of interest")]
+        struct One {
+            #[serde(alias = "id")]
+            list_id: String,
+        }
+
+        assert_eq!(params::<Aliased>(), Some(vec![Param::default(); 2]));
+        assert_eq!(params::<AllDefaults>(), Some(vec![Param::default(); 3]));
+        assert_eq!(params::<One>(), Some(vec![Param::default()]));
     }
 
     #[test]
