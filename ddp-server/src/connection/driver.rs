@@ -314,6 +314,11 @@ impl Driver {
             self.messages_since_write += 1;
             return Poll::Ready(wake);
         }
+        if self.messages_since_write > 0 {
+            // One more look before resting: whoever calls one method after the other has often sent
+            // the next by then, and looking costs less than falling asleep and being woken.
+            cx.waker().wake_by_ref();
+        }
         let had_room = self.outbound.has_room();
         if let Poll::Ready(gone) = self.poll_write(cx) {
             return Poll::Ready(gone);
