@@ -196,8 +196,8 @@ async fn tables_that_cannot_be_published() {
     for (table, message) in [
         (Table::new("missing"), "there is no table \"public\".\"missing\""),
         (Table::new("good").schema("other"), "there is no table"),
-        (Table::new("seen"), "is no table"),
-        (Table::new("kept"), "is no table"),
+        (Table::new("seen"), "is not a table"),
+        (Table::new("kept"), "is not a table"),
         (Table::new("remote"), "is no table"),
         (Table::new("passing").schema(&temporary), "is a temporary table"),
         (Table::new("parent"), "\"public\".\"child\", a part of table"),

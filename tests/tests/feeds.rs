@@ -111,7 +111,7 @@ async fn a_server_that_may_not_install_refuses_the_triggers_of_another_feed() {
         connect(&url, installed).await.unwrap();
         without_install(installed).await.unwrap();
         let error = without_install(other).await.unwrap_err();
-        let said = format!("send by the {installed:?} feed").to_lowercase();
+        let said = format!("send through the {installed:?} feed").to_lowercase();
         assert!(error.contains(&said), "{error}");
     }
 }
