@@ -1,4 +1,4 @@
-//! A document as its fields' encoded values.
+//! A document: its fields, each with its encoded value.
 //!
 //! ```
 //! use ddp_core::Document;
@@ -18,10 +18,10 @@ use std::sync::Arc;
 /// A field's name, shared by every document that has the field.
 pub type FieldName = Arc<str>;
 
-/// A document's fields, each as the EJSON text that goes on the wire. The `_id` is not among them.
+/// A document's fields, each with the EJSON text that is sent. The `_id` is not among them.
 ///
-/// Values are never decoded to be sent or compared: two values are equal if their texts are.
-/// Immutable; live queries share documents by `Arc`.
+/// Values are never decoded for sending or comparing: two values are equal if their texts are.
+/// Immutable; live queries share documents with `Arc`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Document {
     fields: Box<[(FieldName, u32)]>,
@@ -53,7 +53,7 @@ impl Document {
         let mut text = String::new();
         for (name, value) in self.iter().filter(|(name, _)| fields.contains(name)) {
             text.push_str(value);
-            // The text is a part of this document's, whose length fits.
+            // The text is part of this document's, whose length fits.
             kept.push((name.clone(), text.len() as u32));
         }
         Self { fields: kept.into(), text: text.into() }

@@ -15,7 +15,7 @@ use std::fmt;
 
 use crate::message::encode::push_string;
 
-/// The `error` field of a Meteor error: applications use strings, DDP itself HTTP-like numbers.
+/// The `error` field of a Meteor error: applications use strings, DDP itself numbers as in HTTP.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ErrorCode {
     /// A number such as 404.
@@ -62,7 +62,7 @@ impl fmt::Display for ErrorCode {
     }
 }
 
-/// A `Meteor.Error` as it travels in `result` and `nosub`.
+/// A `Meteor.Error` as sent in `result` and `nosub`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", self.message())]
 pub struct DdpError {
@@ -99,7 +99,7 @@ impl DdpError {
         Self::new(500, "Internal server error")
     }
 
-    /// What Meteor's `check` answers when arguments have another type than the handler takes.
+    /// What Meteor's `check` answers if arguments are of a different type than the handler takes.
     #[must_use]
     pub fn match_failed() -> Self {
         Self::new(400, "Match failed")
@@ -142,10 +142,10 @@ pub enum ProtocolError {
     /// Not JSON, not an object, or without a `msg`.
     #[error("Bad request")]
     BadRequest,
-    /// Arguments that are not EJSON, or nested too deep.
+    /// Arguments are not EJSON, or are nested too deeply.
     #[error("Parse error")]
     ParseError,
-    /// A `msg` that clients do not send, or not in the version agreed on.
+    /// A `msg` that clients do not send, or not in the agreed version.
     #[error("Bad request")]
     UnknownMessage,
     /// The first message was not `connect`.
@@ -157,8 +157,8 @@ pub enum ProtocolError {
     /// A `sub` without string `id` and `name`, or whose `params` are not an array.
     #[error("Malformed subscription")]
     MalformedSubscription,
-    /// A `method` without string `id` and `method`, with a `randomSeed` that is no string, or whose
-    /// `params` are not an array.
+    /// A `method` without string `id` and `method`, with a `randomSeed` that is not a string, or
+    /// whose `params` are not an array.
     #[error("Malformed method invocation")]
     MalformedMethod,
 }

@@ -1,7 +1,7 @@
 //! Ids: of documents on the wire, and of a session's subscriptions and calls.
 //!
-//! A document's id travels by the rule of Meteor's `mongo-id` package, so that a number arrives as
-//! a number and a string that merely looks like one stays a string:
+//! A document's id is sent by the rules of Meteor's `mongo-id` package, so that a number arrives as
+//! a number, and a string that merely looks like one stays a string:
 //!
 //! ```
 //! use ddp_core::DocumentId;
@@ -11,8 +11,8 @@
 //! assert_eq!(DocumentId::from_string("~7").as_str(), "-~7");
 //! ```
 //!
-//! Subscriptions and calls have keys instead of the clients' ids, because clients may use an id
-//! again. A driver that keeps keys elsewhere can hold them as numbers:
+//! Subscriptions and calls have keys in addition to the clients' ids, because clients may reuse an
+//! id. A driver that stores keys elsewhere can hold them as numbers:
 //!
 //! ```
 //! use ddp_core::SubscriptionKey;
@@ -24,8 +24,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-/// Names one `sub` of a session for as long as the session lives. Clients may use their own ids
-/// again; keys never come again.
+/// Identifies one `sub` of a session for as long as the session lives. Clients may reuse their own
+/// ids; keys are never reused.
 ///
 /// A session treats an unknown key like that of an ended subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -43,7 +43,7 @@ impl From<SubscriptionKey> for u64 {
     }
 }
 
-/// Names one `method` call of a session for as long as the session lives.
+/// Identifies one `method` call of a session for as long as the session lives.
 ///
 /// A session treats an unknown key like that of an ended call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -61,11 +61,11 @@ impl From<CallKey> for u64 {
     }
 }
 
-/// A document's id in the form that travels in the `id` field of DDP messages.
+/// A document's id in the form used in the `id` field of DDP messages.
 ///
-/// Meteor's clients decode it by the rule of `mongo-id`: bare 24-digit hex is an ObjectID, `~`
-/// starts JSON, a leading `-` protects a string that would otherwise be taken for one of these,
-/// and anything else is the string itself. Cheap to clone.
+/// Meteor's clients decode it by the rules of `mongo-id`: bare 24-digit hex is an ObjectID, `~`
+/// starts JSON, a leading `-` protects a string that would otherwise be taken for one of these, and
+/// anything else is the string itself. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DocumentId(Arc<str>);
 

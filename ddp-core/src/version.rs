@@ -16,7 +16,7 @@ use std::fmt;
 pub enum Version {
     /// `1`, spoken by every Meteor since 1.0.
     V1,
-    /// `pre2`, the same with another name.
+    /// `pre2`, the same under another name.
     Pre2,
     /// `pre1`, which knows no heartbeats.
     Pre1,
@@ -26,7 +26,7 @@ impl Version {
     /// The versions that the server speaks, the best first.
     pub const SUPPORTED: [Self; 3] = [Self::V1, Self::Pre2, Self::Pre1];
 
-    /// The name that travels.
+    /// The name used in messages.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -42,8 +42,8 @@ impl Version {
         self != Self::Pre1
     }
 
-    /// Agrees on a version as Meteor's server does: the first of the client's `support` that the
-    /// server speaks, provided that the client proposed just that one.
+    /// Agrees on a version like Meteor's server: the first of the client's `support` that the
+    /// server speaks, provided that the client proposed exactly that one.
     ///
     /// # Errors
     /// The version that the client should try instead, for the `failed` message.

@@ -11,8 +11,8 @@
 
 /// Counts a method's writes, as Meteor's `WriteFence` does.
 ///
-/// Writes begin while the method runs. The method's end arms the fence; from then on it fires, once,
-/// as soon as no write is outstanding.
+/// Writes start while the method runs. The end of the method arms the fence; from then on it fires,
+/// once, as soon as no write is outstanding.
 #[derive(Debug, Default)]
 pub struct WriteFence {
     outstanding: usize,
@@ -21,12 +21,12 @@ pub struct WriteFence {
 }
 
 impl WriteFence {
-    /// A write begins. One that begins after the fence fired is not waited for.
+    /// A write starts. If the fence has fired already, it is not waited for.
     pub fn begin_write(&mut self) {
         self.outstanding += 1;
     }
 
-    /// A write has been delivered to the sessions, or failed. True if this fires the fence.
+    /// A write was delivered to the sessions, or failed. True if this fires the fence.
     pub fn end_write(&mut self) -> bool {
         self.outstanding = self.outstanding.saturating_sub(1);
         self.try_fire()

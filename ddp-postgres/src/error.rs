@@ -190,7 +190,7 @@ impl Error {
         Kind::TooEarly.into()
     }
 
-    /// Whether reading again soon is all that it takes.
+    /// Whether reading again soon will do.
     pub(crate) fn is_too_early(&self) -> bool {
         matches!(&*self.0, Kind::TooEarly)
     }
@@ -219,7 +219,7 @@ impl Error {
         Kind::WrongType { collection, field, value: value.clone() }.into()
     }
 
-    /// The field cannot be asked what the query asks; `why` goes on after its name.
+    /// The field does not support the query's test; `why` follows the field's name.
     pub(crate) fn unsuited(layout: &Layout, field: &str, why: &'static str) -> Self {
         let (collection, field) = (layout.collection().to_string(), field.to_owned());
         Kind::Unsuited { collection, field, why }.into()
@@ -276,15 +276,15 @@ impl Error {
     }
 }
 
-/// Whether an error is of the connection (class 08 of PostgreSQL's codes), of the state in which it
-/// was left (25), of a database that starts or stops (57P), of a lack of resources (53) or of
-/// transactions in each other's way (40), and not of the statement.
+/// Whether an error comes from the connection (class 08 of PostgreSQL's codes), from the state in
+/// which it was left (25), from a database that is starting or stopping (57P), from a lack of
+/// resources (53) or from conflicting transactions (40), rather than from the statement.
 fn is_transient(error: &tokio_postgres::Error) -> bool {
     match error.code() {
         Some(code) => {
             ["08", "25", "53", "57P", "40"].iter().any(|class| code.code().starts_with(class))
         }
-        // The server did not say a word: the socket failed, or was never there.
+        // The server did not answer at all: the socket failed, or was never there.
         None => true,
     }
 }
@@ -332,7 +332,7 @@ impl From<RowError> for Error {
 }
 
 impl fmt::Debug for Error {
-    /// The text with its causes, since this is what a program prints whose `main` fails.
+    /// The text includes the causes, since a program whose `main` fails prints this.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&with_causes(&*self.0))
     }

@@ -1,5 +1,5 @@
-//! What tests ask of this crate: the stages between a trigger and a live query, one by one. No part of
-//! its interface.
+//! Access for tests to the stages between a trigger and a live query, one by one. Not part of the
+//! API.
 
 use std::sync::Arc;
 
@@ -55,7 +55,7 @@ impl Statement {
         self.params.iter().map(sql::Param::to_sql).collect()
     }
 
-    /// Appends text as it is.
+    /// Appends text unchanged.
     pub fn push(&mut self, sql: &str) {
         self.sql.push_str(sql);
     }
@@ -93,13 +93,13 @@ impl Planned {
         Statement { sql: select.sql, params: select.params }
     }
 
-    /// What a live query takes a row for.
+    /// How a live query decides a row.
     #[must_use]
     pub fn truth(&self, row: &TestRow) -> Truth {
         self.plan.predicate.evaluate(&|test| row.0.meets(test))
     }
 
-    /// Whether the router, too, brings the row to the query; true if it routes by nothing.
+    /// Whether the router, too, leads the row to the query; true if there is nothing to route by.
     #[must_use]
     pub fn is_routed(&self, row: &TestRow) -> bool {
         self.plan.keys.as_ref().is_none_or(|(field, values)| {

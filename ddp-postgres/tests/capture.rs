@@ -1,4 +1,4 @@
-//! What the triggers tell of each kind of statement.
+//! What the triggers send for each kind of statement.
 
 mod support;
 
@@ -153,7 +153,7 @@ async fn savepoints_and_equal_statements_keep_the_numbers_gapless() {
     let numbers: Vec<&str> =
         listener.payloads.iter().map(|payload| payload.split(' ').nth(1).unwrap()).collect();
     assert_eq!(numbers, ["1", "2", "3", "4", "5"]);
-    // The number does not outlive the transaction in the session.
+    // The number is forgotten with the transaction.
     database.run("UPDATE tasks SET title = 'g' WHERE id = 1").await;
     assert_eq!(listener.net(&layout).await, r#"~1="g""#);
 }
@@ -263,7 +263,8 @@ async fn changes_by_the_application_s_own_triggers_are_the_last_word() {
         )
         .await;
     assert_eq!(listener.net(&layout).await, r#"~1="A""#);
-    // A row's trigger runs before the statement's: its change is told first, but is the newer one.
+    // A row trigger runs before the statement trigger: its change is sent first, but is the newer
+    // one.
     database
         .run(
             "DROP TRIGGER shout ON tasks;
@@ -301,7 +302,7 @@ async fn other_encodings() {
 
 async fn a_writer_needs_no_privileges_and_can_fool_nobody() {
     let (database, layout, mut listener) = tasks().await;
-    // Roles belong to the cluster.
+    // Roles are shared by the whole cluster.
     let clerk_role = format!("clerk_{:?}", feed()).to_lowercase();
     database
         .run(&format!(

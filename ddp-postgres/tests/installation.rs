@@ -7,7 +7,7 @@ use ddp_postgres::testing::schema::{Error, Layout, describe, install, uninstall}
 use ddp_postgres::testing::value::ValueKind;
 use support::{Database, cluster, net, run};
 
-/// The triggers and functions with the transactions that made them.
+/// The triggers and functions, with the transactions that created them.
 async fn installed(database: &Database) -> Vec<String> {
     let sql = "SELECT t.tgname || t.xmin::text FROM pg_trigger t WHERE t.tgname LIKE '0_ddp%'
         UNION ALL SELECT p.proname || p.xmin::text FROM pg_proc p
@@ -41,7 +41,7 @@ async fn a_second_installation_does_nothing() {
     assert_ne!(installed(&database).await, before);
     assert_eq!(installed(&database).await.len(), 8);
 
-    // A disabled or dropped trigger is repaired.
+    // A disabled or dropped trigger is restored.
     for damage in [
         "ALTER TABLE tasks DISABLE TRIGGER \"0_ddp_tasks_update\"",
         "DROP TRIGGER \"0_ddp_tasks_insert\" ON tasks",
@@ -196,8 +196,8 @@ async fn tables_that_cannot_be_published() {
     for (table, message) in [
         (Table::new("missing"), "there is no table \"public\".\"missing\""),
         (Table::new("good").schema("other"), "there is no table"),
-        (Table::new("seen"), "is no table"),
-        (Table::new("kept"), "is no table"),
+        (Table::new("seen"), "is not a table"),
+        (Table::new("kept"), "is not a table"),
         (Table::new("remote"), "is no table"),
         (Table::new("passing").schema(&temporary), "is a temporary table"),
         (Table::new("parent"), "\"public\".\"child\", a part of table"),
@@ -241,7 +241,7 @@ async fn a_role_without_rights_is_told_so() {
     assert!(cluster().is_owner());
 }
 
-/// Which triggers see as NULL.
+/// Triggers see it as NULL.
 #[tokio::test]
 async fn virtual_generated_columns_are_refused() {
     let database = Database::new().await;

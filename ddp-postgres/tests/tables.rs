@@ -1,4 +1,4 @@
-//! Tables as others made them: keys of several columns, partitions, inheritance.
+//! Tables made by others: keys of several columns, partitions, inheritance.
 
 mod support;
 
@@ -14,7 +14,7 @@ async fn published(sql: &str, table: Table) -> (Database, Layout, Listener) {
     (database, layout, listener)
 }
 
-/// Runs each statement, which must tell this.
+/// Runs each statement, which must send this.
 async fn tells(
     (database, layout, listener): &mut (Database, Layout, Listener),
     statements: &[(&str, &str)],
@@ -41,7 +41,7 @@ async fn keys_of_several_columns() {
         ),
         ("DELETE FROM tasks", r#"[3,"c"]=gone"#),
     ];
-    // Two rows cannot both become the last key.
+    // Two rows cannot both end up with the last key.
     let (first, last) = (&statements[..3], &statements[4..]);
     tells(&mut all, first).await;
     all.0.run("DELETE FROM tasks WHERE list = 1").await;
@@ -67,7 +67,7 @@ async fn different_keys_of_several_columns_are_different_ids() {
     let batches = listener.batches().await;
     let ids: std::collections::HashSet<_> = batches[0].changes().iter().map(|c| &c.id).collect();
     assert_eq!(ids.len(), 7 * 7 * 16);
-    // A row's key reads the same when it is deleted, in whatever session.
+    // A deleted row's key reads the same in any session.
     database.run("SET timezone = 'Asia/Tokyo'; SET datestyle = 'German'; DELETE FROM tasks").await;
     let gone = listener.batches().await;
     assert!(
@@ -118,7 +118,7 @@ async fn rows_that_a_partition_refuses_are_gone() {
     tells(
         &mut all,
         &[
-            // No new row is left to tell what became of the old one.
+            // No new row is left to show what became of the old one.
             ("UPDATE tasks SET id = 11 WHERE id = 1", "requery"),
             ("UPDATE tasks SET id = id + (id - 2) * 10, title = 'd'", r#"~2="d" ~3=gone"#),
         ],

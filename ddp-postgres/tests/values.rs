@@ -1,4 +1,4 @@
-//! Every mapping of a PostgreSQL type, read by a query and told by a trigger.
+//! Every mapping of a PostgreSQL type, in a query and in a trigger.
 
 mod support;
 
@@ -167,7 +167,7 @@ const ODD_SETTINGS: &str = "SET TimeZone = 'Asia/Kathmandu'; SET extra_float_dig
     SET DateStyle = 'SQL, DMY'; SET IntervalStyle = 'sql_standard'; SET bytea_output = 'escape';
     SET standard_conforming_strings = on; SET lc_monetary = 'C'";
 
-/// The constants of one row: a column without so many of them is null.
+/// The constants of one row: a column that has fewer is null.
 fn row_sql(row: usize) -> String {
     let value = |(kind, values): &Case| match values.get(row) {
         Some((sql, _)) => format!("({sql})::{kind}"),
@@ -277,7 +277,7 @@ async fn keys_of_any_type() {
     }
 }
 
-/// Every few years from the first to the last that PostgreSQL knows and JavaScript too.
+/// Every few years, from the first that PostgreSQL and JavaScript both know to the last.
 #[tokio::test]
 async fn milliseconds_are_those_of_postgresql() {
     let database = Database::new().await;

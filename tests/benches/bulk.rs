@@ -1,4 +1,4 @@
-//! What an update of 1,000,000 rows does to those who watch another collection.
+//! How an update of 1,000,000 rows affects those who watch another collection.
 //!
 //! One row of a small table is updated every few milliseconds, and a client notes when each change
 //! comes, counted from the end of its commit: while nothing else happens, while every row of a large
@@ -25,7 +25,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const SMALL: Collection<Value> = Collection::new("small");
 const LARGE: Collection<Value> = Collection::new("large");
 
-/// Between two changes of the small table.
+/// The pause between two changes of the small table.
 const PAUSE: Duration = Duration::from_millis(3);
 const QUIET: Duration = Duration::from_secs(8);
 
@@ -35,7 +35,7 @@ async fn connect(url: &str) -> tokio_postgres::Client {
     client
 }
 
-/// Updates the small table until `busy` is over; the answer is how long each change took.
+/// Updates the small table until `busy` is over. Returns how long each change took.
 async fn measure(
     url: &str,
     arrivals: &mut mpsc::UnboundedReceiver<(i64, Instant)>,
@@ -55,7 +55,7 @@ async fn measure(
     let mut latencies = Vec::new();
     while !committed.is_empty() {
         let (n, arrived) = arrivals.recv().await.unwrap();
-        // A client that lags is sent the newest state only.
+        // A client that lags behind is sent only the newest state.
         let later = committed.split_off(&(n + 1));
         let seen = std::mem::replace(&mut committed, later);
         latencies.extend(seen.values().map(|at| arrived.saturating_duration_since(*at)));

@@ -1,5 +1,6 @@
-//! Meteor's EJSON beside plain JSON: the same documents read and written again by `ddp_core::ejson` and
-//! by `serde_json::Value`, which knows nothing of dates, binary and escapes. `cargo bench --bench ejson`
+//! Meteor's EJSON compared with plain JSON: the same documents, read and written by
+//! `ddp_core::ejson` and by `serde_json::Value`, which knows no dates, binary or escapes. `cargo
+//! bench --bench ejson`
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ddp_core::ejson;
@@ -7,7 +8,7 @@ use ddp_core::ejson;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Documents of different kinds, with what each is called.
+/// Documents of different kinds, with their names.
 fn documents() -> [(&'static str, String); 3] {
     let task = |number: usize| {
         format!(

@@ -1,11 +1,12 @@
-//! What one change costs among many live queries that each want another list: found by the router,
-//! and found by asking every query. `cargo bench --bench routing`
+//! The cost of one change among many live queries that each want a different list: found by the
+//! router, or by asking every query. `cargo bench --bench routing`
 //!
-//! `BASELINE=<another build's routing benchmark>`, which is `target/release/deps/routing-<hash>` there,
-//! runs that and this in turns, `ROUNDS` (5) times, and tells the medians and their ratio.
+//! `BASELINE=<another build's routing benchmark>`, which is its
+//! `target/release/deps/routing-<hash>`, runs that and this one in turn, `ROUNDS` (5) times, and
+//! prints the medians and their ratio.
 //!
-//! A routed change is the whole way: it is found whom it concerns, the query's documents are
-//! brought up to date, messages are made lazily and the change is handed to the observer's mailbox.
+//! A routed change goes all the way: the affected queries are found, their documents are updated,
+//! messages are prepared lazily, and the change is handed to the observer's mailbox.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -56,7 +57,7 @@ fn predicate(number: usize) -> Predicate {
     field("listId").eq(list(number))
 }
 
-/// As many live queries, all of them read.
+/// This many live queries, all of them read.
 fn observe(queries: usize) -> (Arc<Multiplexer<Task>>, Vec<Observation>) {
     let multiplexer = Multiplexer::new("tasks");
     let observer = Observer::detached();
@@ -107,7 +108,7 @@ fn routing(criterion: &mut Criterion) {
 
 criterion_group!(benches, routing);
 
-/// Nanoseconds of each measurement that a build of this benchmark tells.
+/// The nanoseconds that a build of this benchmark prints for each measurement.
 fn nanoseconds(program: &OsStr) -> Result<BTreeMap<String, f64>, String> {
     let failed = |what: &str| format!("{}: {what}", program.to_string_lossy());
     let mut command = Command::new(program);
@@ -136,7 +137,7 @@ fn median(mut figures: Vec<f64>) -> f64 {
     figures[figures.len() / 2]
 }
 
-/// Runs this build and another in turns.
+/// Runs this build and another one in turn.
 fn take_turns(baseline: &OsStr) -> Result<(), String> {
     let rounds = std::env::var("ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(5);
     let ours = std::env::current_exe().map_err(|error| error.to_string())?;

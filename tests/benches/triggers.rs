@@ -1,10 +1,11 @@
-//! What the triggers cost those who write: `pgbench` updates single rows of a table without triggers
-//! and of the same table with triggers for each feed, in turns, so that only ratios count. Beside
-//! them are the least triggers that could send a row, with no limits and nothing that they remember.
+//! What the triggers cost writers: `pgbench` updates single rows of a table without triggers, and
+//! of the same table with the triggers of each feed, in turn, so that only ratios count. For
+//! comparison there are minimal triggers that just send a row, without limits and without
+//! remembering anything.
 //!
-//! `cargo bench --bench triggers`; `ROUNDS` and `SECONDS` say how often and how long each is measured,
-//! and arguments how many writers: `-- 1 8`. `BASELINE=<another build's ddp-load-server>` measures the
-//! triggers that this server installs, in turns with the others.
+//! `cargo bench --bench triggers`; `ROUNDS` and `SECONDS` set how often and how long each is
+//! measured, and arguments the number of writers: `-- 1 8`. `BASELINE=<another build's
+//! ddp-load-server>` measures the triggers that this server installs, in turn with the others.
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -29,7 +30,7 @@ const SETUP: &str = "
 const SCRIPT: &str =
     "\\set id random(1, 100000)\nUPDATE tasks SET rank = rank + 1 WHERE id = :id;\n";
 
-/// The least trigger, with `$send` for the call that sends.
+/// A minimal trigger; `$send` stands for the call that sends.
 const LEAST: &str = "
     CREATE FUNCTION tell_least() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
         PERFORM $send'channel', (SELECT pg_current_xact_id()::text || ' 1 1 1 u '
@@ -39,7 +40,7 @@ const LEAST: &str = "
     CREATE TRIGGER tell_least AFTER UPDATE ON tasks REFERENCING NEW TABLE AS new
         FOR EACH STATEMENT EXECUTE FUNCTION tell_least();";
 
-/// What the triggers of a table are.
+/// A table's triggers.
 enum Triggers {
     None,
     Least(&'static str),
@@ -69,7 +70,7 @@ fn pgbench(program: &Path, url: &str, script: &Path, clients: u32, seconds: u32)
     tps.ok_or_else(|| format!("{text}{}", String::from_utf8_lossy(&output.stderr)).into())
 }
 
-/// Has another build of the server install its triggers, which stay when it ends.
+/// Has another build of the server install its triggers, which remain when it ends.
 fn install_baseline(server: &OsString, url: &str, feed: Feed) -> Result<()> {
     let mut command = Command::new(server);
     if feed == Feed::Wal {
@@ -83,7 +84,7 @@ fn install_baseline(server: &OsString, url: &str, feed: Feed) -> Result<()> {
     }
     child.kill()?;
     child.wait()?;
-    // It tells its address when all is installed.
+    // It prints its address once everything is installed.
     if line.is_empty() { Err("BASELINE installed no triggers".into()) } else { Ok(()) }
 }
 

@@ -14,14 +14,14 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 /// How long a test waits for something that must happen.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The documents of a collection by their ids.
+/// A collection's documents by id.
 pub type Documents = BTreeMap<String, Map<String, Value>>;
 
 /// A connected client. It reads only while it waits for something.
 #[derive(Debug)]
 pub struct Client<S = MaybeTlsStream<TcpStream>> {
     socket: WebSocketStream<S>,
-    /// The server's name of the session.
+    /// The session's id from the server.
     pub session: String,
     /// What the subscriptions show, by collection.
     pub collections: HashMap<String, Documents>,
@@ -35,11 +35,11 @@ pub struct Client<S = MaybeTlsStream<TcpStream>> {
     pub updated: BTreeSet<String>,
     /// How many messages came.
     pub messages: usize,
-    /// Whether a document whose field `revision` falls is a mistake.
+    /// Whether it is an error if a document's field `revision` decreases.
     pub revisions_rise: bool,
-    /// The newest `revision` seen of each document that is there.
+    /// The newest `revision` seen of each existing document.
     revisions: HashMap<String, i64>,
-    /// The last messages either way, for error messages.
+    /// The last messages in both directions, for error messages.
     recent: Vec<String>,
     last_id: usize,
 }
@@ -113,7 +113,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         self.recent.push(text);
     }
 
-    /// The text of the next message, whatever it is. Does not look at it.
+    /// The text of the next message, whatever it is. Not interpreted.
     pub async fn next(&mut self) -> String {
         loop {
             let message = tokio::time::timeout(PATIENCE, self.socket.next()).await;
@@ -136,7 +136,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         }
     }
 
-    /// Reads whatever comes in this time.
+    /// Reads whatever arrives in this time.
     pub async fn read_for(&mut self, time: Duration) {
         let deadline = tokio::time::Instant::now() + time;
         while let Ok(text) = tokio::time::timeout_at(deadline, self.next()).await {
@@ -144,7 +144,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         }
     }
 
-    /// Reads for this time, at most so many bytes a second.
+    /// Reads for this time, at most this many bytes per second.
     pub async fn read_slowly(&mut self, bytes_per_second: u32, time: Duration) {
         let deadline = tokio::time::Instant::now() + time;
         while let Ok(text) = tokio::time::timeout_at(deadline, self.next()).await {
@@ -157,7 +157,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         }
     }
 
-    /// Subscribes and waits for `ready`. The answer is the subscription's id.
+    /// Subscribes and waits for `ready`. Returns the subscription's id.
     pub async fn subscribe(&mut self, name: &str, params: Value) -> String {
         let id = self.send_sub(name, params).await;
         self.until("ready", |client| client.ready.contains(&id) || client.nosub.contains_key(&id))
@@ -166,7 +166,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         id
     }
 
-    /// Subscribes. The answer is the subscription's id.
+    /// Subscribes. Returns the subscription's id.
     pub async fn send_sub(&mut self, name: &str, params: Value) -> String {
         let id = self.next_id();
         self.send(&json!({"msg": "sub", "id": id, "name": name, "params": params})).await;
@@ -179,7 +179,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         self.until("nosub", |client| client.nosub.contains_key(id)).await;
     }
 
-    /// Calls a method and waits for `result` and `updated`. The answer is the `result` message.
+    /// Calls a method and waits for `result` and `updated`. Returns the `result` message.
     pub async fn call(&mut self, method: &str, params: Value) -> Value {
         let id = self.next_id();
         self.send(&json!({"msg": "method", "id": id, "method": method, "params": params})).await;
@@ -197,7 +197,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
 
     /// Closes the connection properly.
     pub async fn close(mut self) {
-        // The server may have gone already.
+        // The server may already be gone.
         let _ = self.socket.close(None).await;
     }
 

@@ -1,11 +1,11 @@
-//! Databases of the tests' own.
+//! Databases for the tests.
 
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use ddp_cluster::{Cluster, ClusterOptions};
 use ddp_postgres::Feed;
 
-/// The cluster that the tests of one program share, started by the first.
+/// The cluster shared by the tests of one program, started by the first of them.
 ///
 /// # Panics
 /// If PostgreSQL is not installed or does not start.
@@ -14,7 +14,7 @@ pub fn shared_cluster() -> &'static Mutex<Cluster> {
     CLUSTER.get_or_init(|| Mutex::new(start_cluster()))
 }
 
-/// A cluster for one test alone, stopped and removed when dropped.
+/// A cluster for a single test, stopped and removed when dropped.
 ///
 /// # Panics
 /// If PostgreSQL is not installed or does not start.
@@ -31,13 +31,13 @@ pub fn start_cluster() -> Cluster {
     Cluster::start(options).expect("PostgreSQL is installed and starts")
 }
 
-/// The name of the database of a test that is run over each feed.
+/// The name of the database of a test that runs over each feed.
 #[must_use]
 pub fn name(test: &str, feed: Feed) -> String {
     format!("{test}_{feed:?}").to_lowercase()
 }
 
-/// Makes a database on the shared cluster; the answer is its URL.
+/// Creates a database on the shared cluster, and returns its URL.
 ///
 /// # Panics
 /// If SQL fails.
@@ -49,13 +49,13 @@ pub fn create_database(name: &str, setup: &str) -> String {
     cluster.database_url(name)
 }
 
-/// The URL of a database of the shared cluster.
+/// The URL of a database on the shared cluster.
 #[must_use]
 pub fn database_url(name: &str) -> String {
     shared_cluster().lock().unwrap_or_else(PoisonError::into_inner).database_url(name)
 }
 
-/// Runs a file of commands by `psql`, as it is.
+/// Runs a file of commands with `psql`, unchanged.
 ///
 /// # Panics
 /// If it fails.
@@ -73,7 +73,7 @@ pub fn psql_script(database: &str, script: &str) {
     assert!(child.wait().expect("psql ends").success(), "{script}");
 }
 
-/// Runs SQL in a database of the shared cluster by a separate `psql` process.
+/// Runs SQL in a database of the shared cluster, in a separate `psql` process.
 ///
 /// # Panics
 /// If SQL fails.

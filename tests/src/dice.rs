@@ -1,13 +1,13 @@
-//! Seeded chance.
+//! Seeded randomness.
 
 use ddp_core::random::{Alea, Seed};
 
-/// A seeded source of chance, so that a failure can be replayed from its printed seed.
+/// A seeded source of randomness, so that a failure can be replayed from its printed seed.
 #[derive(Debug)]
 pub struct Dice(Alea);
 
 impl Dice {
-    /// The dice of a role ("writer 3") in the run with this seed.
+    /// The dice for a role (such as "writer 3") in the run with this seed.
     #[must_use]
     pub fn new(seed: &str, role: &str) -> Self {
         Self(Alea::new(&[Seed::from(seed), Seed::from(role)]))

@@ -1,4 +1,4 @@
-//! What the benchmarks need of the machine, and how to get it where it is missing.
+//! What the benchmarks need from the machine, and how to get it.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use ddp_cluster::Cluster;
 
-/// Something is not installed, or a limit of the system is too low. The text names the remedy.
+/// Something is not installed, or a limit of the system is too low. The text says what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Missing(String);
@@ -70,12 +70,12 @@ fn node_ws_of(node: &OsStr, clients: &Path) -> Result<(), Missing> {
     }
 }
 
-/// That this process may have so many files and sockets open at a time.
+/// Checks that this process may have this many files and sockets open at a time.
 ///
 /// # Errors
 /// If the system's limit is lower.
 pub fn open_files(count: usize) -> Result<(), Missing> {
-    // Systems without it are asked for the sockets themselves.
+    // Where there is no `/proc`, opening the sockets will tell.
     let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
     match soft_limit(&limits) {
         Some(limit) if limit < count => Err(Missing(format!(
@@ -106,7 +106,7 @@ mod tests {
         says(&pgbench_of(&empty.join("nowhere")).unwrap_err(), &["apt-get install", "PG_BIN"]);
         let remedies = ["tests/run clients", "npm ci --ignore-scripts", "tests/clients"];
         says(&node_ws_of("no-such-node".as_ref(), &empty).unwrap_err(), &remedies);
-        // A program that fails, as Node does where the package is not found.
+        // A program that fails, as Node does if the package is not found.
         let missing = node_ws_of("false".as_ref(), &empty).unwrap_err();
         says(&missing, &remedies);
         says(&missing, &["ws is not installed"]);

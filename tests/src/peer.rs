@@ -1,4 +1,4 @@
-//! A scripted peer: sends what a test says and hands over every message as it came.
+//! A scripted peer: sends what a test says, and returns every message unchanged.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -15,12 +15,12 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 /// How long a test waits for something that must happen.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A connected peer that knows nothing of the protocol but the handshake. Its functions panic, as
-/// tests do.
+/// A connected peer that knows only the handshake of the protocol. Its functions panic, as tests
+/// do.
 #[derive(Debug)]
 pub struct Peer {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
-    /// The server's name of the session.
+    /// The session's id from the server.
     pub session: String,
 }
 
@@ -73,8 +73,8 @@ impl Peer {
         self.send(json!({"msg": "method", "id": id, "method": method, "params": params})).await;
     }
 
-    /// Calls a method; the answer is its `result` message. What else comes until `updated` is
-    /// ignored, but both must come.
+    /// Calls a method, and returns its `result` message. Anything else before `updated` is ignored,
+    /// but both must come.
     pub async fn call(&mut self, method: &str, params: Value) -> Value {
         self.method("call", method, params).await;
         let (mut result, mut is_updated) = (None, false);
@@ -113,7 +113,7 @@ impl Peer {
         }
     }
 
-    /// Everything that the server has to say by now must have come already.
+    /// Everything that the server has to say by now must already have arrived.
     pub async fn expect_nothing(&mut self) {
         self.send(json!({"msg": "ping", "id": "nothing"})).await;
         self.expect([json!({"msg": "pong", "id": "nothing"})]).await;

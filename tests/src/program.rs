@@ -1,4 +1,4 @@
-//! A server as its user starts it.
+//! A server started the way its user does it.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -25,7 +25,7 @@ struct Lines {
 }
 
 impl Program {
-    /// Starts a program on a free port, with these variables in its environment.
+    /// Starts a program on a free port, with these environment variables.
     ///
     /// # Panics
     /// If it cannot be started.
@@ -42,7 +42,7 @@ impl Program {
         Self { child, stdout, stderr }
     }
 
-    /// Waits for the line that tells the address; the next one if it has been called before.
+    /// Waits for the line with the address; the next one if called before.
     ///
     /// # Panics
     /// If the program ends, or does not listen in time.
@@ -54,7 +54,7 @@ impl Program {
             .expect("an address")
     }
 
-    /// Waits for a line with this text on the standard output.
+    /// Waits for a line with this text on standard output.
     ///
     /// # Panics
     /// If it does not come.
@@ -72,10 +72,10 @@ impl Program {
         assert!(line.is_some(), "{texts:?} is not logged: {:?}", self.stderr.seen);
     }
 
-    /// Waits for the end of a program that must refuse to run; the answer is what it says.
+    /// Waits for the end of a program that must refuse to run. Returns its output.
     ///
     /// # Panics
-    /// If it ends well.
+    /// If it succeeds.
     #[must_use]
     pub fn refuses(mut self) -> String {
         let said = self.stderr.rest().join("\n");
@@ -125,7 +125,7 @@ impl Lines {
     }
 }
 
-/// Makes an HTTP request; the answer is all that came, with status and headers.
+/// Makes an HTTP request, and returns the whole response, with status and headers.
 ///
 /// # Panics
 /// If the server does not answer.

@@ -13,13 +13,13 @@ use tokio::sync::watch;
 pub enum Network {
     /// They work.
     Up,
-    /// Nothing comes through, and nobody is told.
+    /// Nothing gets through, and nobody is notified.
     Silent,
     /// They are closed, and new ones as well.
     Down,
 }
 
-/// A proxy in front of one address, for as long as it is not dropped.
+/// A proxy in front of one address, until it is dropped.
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,

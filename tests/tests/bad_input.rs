@@ -15,7 +15,7 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 const MESSAGE_BYTES_MAX: usize = 100_000;
 
-/// A server with one publication and one method, both of which take a string.
+/// A server with one publication and one method, each taking a string.
 async fn serve() -> SocketAddr {
     let notes = MemoryCollection::<Value>::new(&Collection::new("notes"));
     let mut config = ServerConfig::default();
@@ -143,7 +143,7 @@ async fn binary_frames_are_text_and_huge_or_broken_ones_end_the_connection() {
     Client::connect(address).await.close().await;
 }
 
-/// Messages that are somewhere between right and random.
+/// Messages somewhere between valid and random.
 fn random_message(dice: &mut Dice) -> Message {
     let kinds = ["connect", "sub", "unsub", "method", "ping", "pong", "added", "x", ""];
     let values = [
@@ -188,14 +188,14 @@ fn random_message(dice: &mut Dice) -> Message {
     }
 }
 
-/// Sends random messages and waits until the server has answered the last. The answer is how many
-/// it has seen for sure: none of a connection that it ended in between.
+/// Sends random messages and waits until the server has answered the last one. Returns how many it
+/// has certainly seen: none of a connection that it ended early.
 async fn babble(socket: WebSocketStream<MaybeTlsStream<TcpStream>>, dice: &mut Dice) -> usize {
     let (mut sink, mut stream) = socket.split();
     let answers = tokio::spawn(async move {
         while let Some(Ok(message)) = stream.next().await {
             let Message::Text(text) = message else { continue };
-            // Undecoded: numbers too large and lone surrogates come back as they were sent.
+            // Not decoded: huge numbers and lone surrogates come back as they were sent.
             serde_json::from_str::<&RawValue>(&text).expect("answers are JSON");
             if text.contains(r#""id":"the end""#) {
                 return true;
@@ -209,12 +209,12 @@ async fn babble(socket: WebSocketStream<MaybeTlsStream<TcpStream>>, dice: &mut D
     }
     let count = dice.below(2_000);
     for _ in 0..count {
-        // The server ends a connection that it cannot agree on a version with.
+        // The server closes a connection if it cannot agree on a version.
         if sink.send(random_message(dice)).await.is_err() {
             break;
         }
     }
-    // Answered by a pong, or by an error if there was no `connect`.
+    // Answered with a pong, or with an error if there was no `connect`.
     let _ = sink.send(Message::text(r#"{"msg":"ping","id":"the end"}"#)).await;
     let was_answered = tokio::time::timeout(Duration::from_secs(60), answers).await;
     if was_answered.expect("an answer or the end").unwrap() { count } else { 0 }

@@ -107,7 +107,7 @@ async fn two_cursors_over_one_collection_are_refused() {
         assert_eq!(client.nosub[&id]["error"], 500, "{name}");
         assert!(client.documents("people").is_empty(), "{name}");
     }
-    // One over each of two collections is fine, and both are live.
+    // One cursor on each of two collections is fine, and both are live.
     client.subscribe("team", json!([2])).await;
     assert_eq!(client.documents("groups").len(), 1);
     assert_eq!(client.documents("people").len(), 10);
@@ -156,7 +156,7 @@ async fn a_column_that_is_not_published_leaves_the_database_nowhere() {
     ] {
         database::psql("columns_secret", sql);
     }
-    // Everything that was committed before comes before this.
+    // Everything committed earlier arrives before this.
     let id = "barrier";
     client.send(&json!({"msg": "method", "id": id, "method": "barrier", "params": []})).await;
     while !client.updated.contains(id) {

@@ -29,7 +29,7 @@ async fn serve(server: &Server) -> SocketAddr {
     address
 }
 
-/// A server with so many notes of 10 KB.
+/// A server with this many notes of 10 KB.
 fn notes_server(config: ServerConfig, count: usize) -> (Server, MemoryCollection<Value>) {
     let notes = MemoryCollection::new(&NOTES);
     for number in 0..count {
@@ -56,7 +56,7 @@ async fn open(
     socket
 }
 
-/// Every text until the connection ends.
+/// Every text until the end of the connection.
 async fn texts(mut socket: WebSocketStream<MaybeTlsStream<TcpStream>>) -> Vec<String> {
     let mut texts = Vec::new();
     while let Some(Ok(message)) = socket.next().await {
@@ -74,8 +74,8 @@ fn quick_heartbeats() -> ServerConfig {
     config
 }
 
-/// Reads a client's socket a little at a time while it talks, and says how the connection ended, or
-/// that it did not within `time`. Its receive buffer is small, so that the server feels it.
+/// Reads a client's socket a little at a time while it sends, and returns how the connection ended,
+/// or that it did not within `time`. Its receive buffer is small, so that the server feels it.
 async fn read_slowly(address: SocketAddr, bytes_per_second: usize, time: Duration) -> String {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(16 * 1024).unwrap();
@@ -135,7 +135,7 @@ async fn a_client_that_takes_nothing_is_disconnected() {
     let address = serve(&server).await;
     let socket = open(address, &[CONNECT, SUBSCRIBE]).await;
     let gone = async {
-        // The first look may come before the server has seen the connection.
+        // The first check may come before the server has seen the connection.
         let mut was_there = false;
         while !was_there || server.connection_count() != 0 {
             was_there |= server.connection_count() != 0;
@@ -144,7 +144,7 @@ async fn a_client_that_takes_nothing_is_disconnected() {
     };
     tokio::time::timeout(Duration::from_secs(20), gone).await.expect("the server gives up");
     assert_eq!(server.stats().disconnected_stalled, 1);
-    // Never read, but open all the while.
+    // Never read from, but open all the while.
     drop(socket);
 }
 
@@ -155,7 +155,7 @@ async fn closing_is_bounded_though_a_client_takes_nothing() {
     let (server, _) = notes_server(config, 3_000);
     let address = serve(&server).await;
     let mut stalled = open(address, &[CONNECT, SUBSCRIBE]).await;
-    // The first document shows that the server is about to send the others.
+    // The first document shows that the server is about to send the rest.
     while !matches!(stalled.next().await, Some(Ok(Message::Text(text))) if text.contains("added")) {
     }
     let closing = tokio::time::timeout(Duration::from_secs(10), server.close());
@@ -173,7 +173,7 @@ async fn half_a_request_does_not_keep_the_server_from_ending() {
         let server = server.clone();
         tokio::spawn(async move { server.serve(listener).await })
     };
-    // The answer to a whole request shows that the connection has been accepted.
+    // The answer to a complete request shows that the connection was accepted.
     let mut socket = TcpStream::connect(address).await.unwrap();
     socket
         .write_all(b"GET /sockjs/info HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\n")
@@ -319,7 +319,7 @@ async fn a_stubs_ids_are_the_methods_ids() {
     let mut stub = ddp_core::random::RandomStream::from_seed("seed");
     let mut id = |collection| stub.document_id(collection);
     assert_eq!(client.results["a"]["result"], json!([id("notes"), id("notes"), id("tasks")]));
-    // Without a seed nobody can foresee them.
+    // Without a seed nobody can predict them.
     let first = client.call("ids", json!([])).await;
     let second = client.call("ids", json!([])).await;
     assert_ne!(first["result"], second["result"]);

@@ -1,4 +1,4 @@
-//! Cursors that the server itself reads and follows, over both feeds.
+//! Cursors that the server reads and follows by itself, over both feeds.
 
 use std::time::Duration;
 
@@ -85,7 +85,7 @@ async fn many_who_subscribe_once_leave_connections_to_methods(feed: Feed) {
     for number in 0..12 {
         let mut peer = Peer::connect(address).await;
         peer.sub("s", "once", json!([])).await;
-        // Answered on the connection's task, on which the publication has begun by then.
+        // Answered on the connection's task, on which the publication has started by then.
         peer.send(json!({"msg": "ping", "id": "p"})).await;
         peer.expect([json!({"msg": "pong", "id": "p"})]).await;
         if number < 6 {
@@ -158,7 +158,7 @@ async fn the_server_follows_a_query_through_the_loss_of_its_feed(feed: Feed) {
     let is_rank = |task: &Task, rank| task.rank == rank;
     let Observed::Changed { document, old_document, .. } = change else { panic!("{change:?}") };
     assert!(is_rank(&document, 0) && is_rank(&old_document, 1));
-    // What happens while the feed is away comes as the difference.
+    // What happens while the feed is away comes as a difference.
     database::psql(
         &name,
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
@@ -168,7 +168,7 @@ async fn the_server_follows_a_query_through_the_loss_of_its_feed(feed: Feed) {
     let change = next(&mut changes).await;
     assert!(matches!(&change, Observed::Removed { old_document, .. } if old_document.id == "t2"));
     assert_eq!(changes.count(), 1);
-    // Of a table that can't be followed any more the stream says so, and ends.
+    // If a table can no longer be followed, the stream says so and ends.
     database::psql(&name, "ALTER TABLE tasks RENAME COLUMN rank TO place");
     let over = tokio::time::timeout(Duration::from_secs(20), changes.next()).await;
     assert!(over.expect("in time").expect("an error").is_err());
@@ -197,7 +197,7 @@ async fn what_is_published_once_is_sent_and_not_observed(feed: Feed) {
     }
     peer.expect([json!({"msg": "ready", "subs": ["once"]})]).await;
     assert_eq!(db.stats().loads, 0, "nothing is observed");
-    // A live document changes, and those that were sent once do not.
+    // A live document changes; those that were sent once do not.
     peer.sub("live", "live", json!([])).await;
     assert_eq!(peer.recv().await["id"], "t3");
     peer.expect([json!({"msg": "ready", "subs": ["live"]})]).await;
@@ -212,7 +212,7 @@ async fn what_is_published_once_is_sent_and_not_observed(feed: Feed) {
         }
     }
     assert_eq!(changed, [json!("t3")]);
-    // They go with their subscription.
+    // They disappear with their subscription.
     peer.send(json!({"msg": "unsub", "id": "once"})).await;
     let mut removed = Vec::new();
     while removed.len() < 2 {

@@ -1,5 +1,5 @@
-//! What a database does that is easily got wrong: deferred triggers, migrations, silence, and commits
-//! of which nobody waited for the end.
+//! Database behaviour that is easy to get wrong: deferred triggers, migrations, silence, and
+//! commits whose end nobody waited for.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -36,7 +36,7 @@ async fn insert(
     Ok(transaction.commit().await?)
 }
 
-/// Does not wait for the end of its own commit.
+/// Does not wait for its own commit to finish.
 async fn insert_impatiently(
     State(db): State<Db>,
     fence: WriteFence,
@@ -95,7 +95,7 @@ async fn a_subscription_begun_during_a_migration_sees_all_rows(feed: Feed) {
     let name = database::name("database_migration", feed);
     let url = database::create_database(&name, setup);
     let (address, _db) = serve(&url, feed, Table::new("tasks").columns(["text"])).await;
-    // The statement is prepared from now on, and so is not planned anew behind the lock.
+    // The statement is prepared from now on, and so is not planned again behind the lock.
     let mut client = Client::connect(address).await;
     client.subscribe("tasks", json!([])).await;
     client.close().await;

@@ -26,14 +26,14 @@ async fn start() -> (Notes, Vec<Client>) {
     let notes = MemoryCollection::new(&NOTES);
     notes.insert_with_id("a", &json!({"revision": 0})).unwrap();
     let mut config = ServerConfig::default();
-    // A heartbeat would make up for a session that nobody wakes.
+    // A heartbeat would wake a session that nobody else wakes.
     config.session.heartbeat_interval = Duration::from_secs(3600);
     let server = Server::builder()
         .config(config)
         .publish("notes", async |State(notes): State<Notes>| notes.find())
         .method("count", async |State(notes): State<Notes>| count(&notes))
         .method("rename", async |State(notes): State<Notes>, Params((name,)): Params<(String,)>| {
-            // From here on it has a task of its own.
+            // From here on it has its own task.
             tokio::task::yield_now().await;
             notes.update("a", |note| note["name"] = name.into())
         })
@@ -63,7 +63,7 @@ async fn a_change_on_a_runtime_that_ends_at_once_reaches_all() {
     let (notes, mut clients) = start().await;
     thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        // It has no time to run what the change spawns.
+        // It gets no chance to run the tasks that the change spawns.
         runtime.block_on(async { count(&notes).unwrap() });
     })
     .join()
@@ -110,13 +110,13 @@ async fn what_a_method_changes_precedes_its_updated_though_many_others_watch() {
         let (id, name) = (format!("c{round}"), format!("name {round}"));
         let call = json!({"msg": "method", "id": id, "method": "rename", "params": [name]});
         client.send(&call).await;
-        // Of the others' changes some may still come.
+        // Some of the others' changes may still arrive.
         client.until("`updated`", |client| client.updated.contains(&id)).await;
         assert_eq!(client.documents("notes")["a"]["name"], name);
     }
 }
 
-/// Changes on a runtime that goes on but does nothing hold nobody up.
+/// Changes on a runtime that is alive but idle hold nobody up.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_change_on_a_runtime_that_rests_reaches_all() {
     let (notes, mut clients) = start().await;

@@ -30,7 +30,7 @@ fn options(options: ClusterOptions) -> ClusterOptions {
     options.without_durability().setting("synchronous_commit", "on").setting("wal_level", "logical")
 }
 
-/// A standby of the cluster, in a folder within the cluster's.
+/// A standby of the cluster, in a folder inside the cluster's.
 fn start_standby(primary: &Cluster) -> Cluster {
     let folder = primary.folder().join("standby");
     let data = folder.join("data");

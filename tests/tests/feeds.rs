@@ -1,4 +1,4 @@
-//! The two change feeds: what each needs, and how both make up for what they miss.
+//! The two change feeds: what each needs, and how both catch up on what they miss.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -27,7 +27,7 @@ async fn serve(db: &Db) -> SocketAddr {
     ddp_tests::peer::serve(&server).await
 }
 
-/// A client that is subscribed to all tasks.
+/// A client subscribed to all tasks.
 async fn subscriber(db: &Db) -> Client {
     let mut client = Client::connect(serve(db).await).await;
     client.subscribe("tasks", json!([])).await;
@@ -38,7 +38,7 @@ async fn until_there(client: &mut Client, id: &str) {
     client.until(id, |client| client.documents("tasks").contains_key(id)).await;
 }
 
-/// Waits until the counters are as they should be.
+/// Waits until the counters have these values.
 async fn until_counted(db: &Db, is_right: impl Fn(&Stats) -> bool) {
     let waiting = async {
         while !is_right(&db.stats()) {
@@ -73,7 +73,7 @@ async fn a_role_that_may_not_replicate_is_told_so() {
     let setup =
         format!("{SETUP}; CREATE ROLE feeds_reader LOGIN; ALTER TABLE tasks OWNER TO feeds_reader");
     let url = database::create_database("feeds_role", &setup);
-    // The triggers and the publication by one who may.
+    // A role that may do so installs the triggers and the publication.
     connect(&url, Feed::Wal).await.unwrap().close().await;
     let url = url.replace("postgres://postgres@", "postgres://feeds_reader@");
     let db = Db::builder(&url)
@@ -111,13 +111,13 @@ async fn a_server_that_may_not_install_refuses_the_triggers_of_another_feed() {
         connect(&url, installed).await.unwrap();
         without_install(installed).await.unwrap();
         let error = without_install(other).await.unwrap_err();
-        let said = format!("send by the {installed:?} feed").to_lowercase();
+        let said = format!("send through the {installed:?} feed").to_lowercase();
         assert!(error.contains(&said), "{error}");
     }
 }
 
-/// The last to install decides by which feed a table is told; whoever hears the other one must not
-/// go on as if nothing happened any more.
+/// The last installation decides which feed a table uses. Servers on the other feed must not go on
+/// as if nothing happened any more.
 #[tokio::test]
 async fn subscriptions_end_when_another_server_installs_for_another_feed() {
     for (ours, theirs) in [(Feed::Notify, Feed::Wal), (Feed::Wal, Feed::Notify)] {
@@ -136,12 +136,12 @@ async fn subscriptions_end_when_another_server_installs_for_another_feed() {
         database::psql(&name, "INSERT INTO tasks VALUES ('a')");
         until_there(&mut theirs, "a").await;
 
-        // Installed for ours again, it works again, and the other one does not.
+        // After an installation for our feed it works again, and the other one does not.
         let _again = connect(&url, ours).await.unwrap();
         theirs.until("the end", |client| !client.nosub.is_empty()).await;
         let deadline = std::time::Instant::now() + PATIENCE;
         loop {
-            // Word of the installation may still be on its way.
+            // The news of the installation may still be on its way.
             let id = client.send_sub("tasks", json!([])).await;
             let is_answered =
                 |client: &Client| client.nosub.contains_key(&id) || client.ready.contains(&id);
@@ -156,7 +156,7 @@ async fn subscriptions_end_when_another_server_installs_for_another_feed() {
     }
 }
 
-/// Nobody heard of an installation before the feed was there.
+/// The feed did not exist yet, so nobody heard of an installation.
 #[tokio::test]
 async fn an_installation_before_the_feed_has_begun_is_noticed() {
     let name = "feeds_early";
@@ -165,7 +165,7 @@ async fn an_installation_before_the_feed_has_begun_is_noticed() {
          ALTER TABLE tasks OWNER TO feeds_early; GRANT CREATE ON DATABASE {name} TO feeds_early"
     );
     let url = database::create_database(name, &setup);
-    // With one connection the feed has none.
+    // With a single connection there is none for the feed.
     let ours = url.replace("postgres://postgres@", "postgres://feeds_early@");
     let db = connect(&ours, Feed::Notify).await.unwrap();
     let _theirs = connect(&url, Feed::Wal).await.unwrap();
@@ -177,7 +177,7 @@ async fn an_installation_before_the_feed_has_begun_is_noticed() {
     client.until("the end", |client| client.nosub.contains_key(&id)).await;
 }
 
-/// Any role can send what a trigger does, with any number of a transaction.
+/// Any role can send what a trigger sends, with any transaction number.
 #[tokio::test]
 async fn a_transaction_that_never_was_holds_up_no_subscription() {
     let name = "feeds_never";
@@ -204,7 +204,7 @@ async fn insert_much(sql: &tokio_postgres::Client, prefix: &str) {
     }
 }
 
-/// Waits until so many transactions have come before they ended.
+/// Waits until this many transactions have arrived before they ended.
 async fn until_streamed(sql: &tokio_postgres::Client, count: i64) {
     let select = "SELECT sum(stream_txns)::bigint FROM pg_stat_replication_slots
                   JOIN pg_replication_slots USING (slot_name) WHERE database = current_database()";
@@ -241,7 +241,7 @@ async fn large_transactions_are_streamed_and_count_when_they_commit() {
     until_streamed(&other, 2).await;
     writer.batch_execute("ROLLBACK; DELETE FROM tasks WHERE id LIKE 'a%'").await.unwrap();
     client.until("deletion", |client| client.documents("tasks").len() == 1).await;
-    // More rows than a statement tells.
+    // More rows than a statement sends.
     assert_eq!((db.stats().requeries, db.stats().loads), (1, 2));
 
     writer.batch_execute("BEGIN; INSERT INTO tasks VALUES ('c'); SAVEPOINT s").await.unwrap();
@@ -269,7 +269,7 @@ async fn a_statement_of_one_row_takes_no_second_transaction_id() {
         ("INSERT INTO tasks VALUES ('a', 'x')", 1),
         ("UPDATE tasks SET text = 'y'", 1),
         ("DELETE FROM tasks", 1),
-        // These are told within a block that catches errors, as a subtransaction.
+        // These are sent within a block that catches errors, as a subtransaction.
         ("INSERT INTO tasks VALUES ('a', 'x'), ('b', 'x')", 2),
         ("UPDATE tasks SET id = 'c' WHERE id = 'a'", 2),
     ] {
@@ -305,7 +305,7 @@ async fn a_hole_in_the_sequence_is_counted_and_made_up_for(feed: Feed) {
     let name = database::name("feeds_hole", feed);
     let db = connect(&database::create_database(&name, SETUP), feed).await.unwrap();
     let mut client = subscriber(&db).await;
-    // What the triggers of a collection remember from one statement of a transaction to the next.
+    // What a collection's triggers remember between statements of a transaction.
     let setting = "SELECT substring(prosrc from '''(ddp[.]s_[0-9a-f]+)''') FROM pg_proc \
                    WHERE pronamespace = 'ddp'::regnamespace AND proname LIKE 'tasks_insert%'";
     let setting = database::psql(&name, setting).trim().to_owned();

@@ -1,5 +1,5 @@
-//! What `ddp-fixture` answers, over the wire: the semantics that the browser tests of Meteor's client
-//! lean on, message by message where they only look at the outcome.
+//! What `ddp-fixture` answers, on the wire: the semantics that the browser tests of Meteor's client
+//! rely on, message by message, while they check only the outcome.
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// A running fixture, which ends with this.
+/// A running fixture, which ends when this is dropped.
 struct Fixture {
     process: Child,
     address: SocketAddr,
@@ -43,7 +43,7 @@ impl Fixture {
         Peer::connect(self.address).await
     }
 
-    /// The status line's number and the body.
+    /// The status code and the body.
     async fn get(&self, path: &str) -> (String, String) {
         let mut socket = TcpStream::connect(self.address).await.unwrap();
         let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
@@ -78,7 +78,7 @@ fn error(code: u16, reason: &str) -> Value {
     })
 }
 
-/// A call ends by both messages, of which either may be the first. The answer is the result.
+/// A call ends with both messages, in either order. Returns the result.
 async fn end_of(peer: &mut Peer, id: &str) -> Option<Value> {
     let mut messages = [peer.recv().await, peer.recv().await];
     messages.sort_by_key(|message| message["msg"].to_string());
@@ -234,7 +234,7 @@ async fn clients_may_not_write_otherwise() {
     }
 }
 
-/// Logs in as this user; the answer is what comes of the documents, and the names then shown.
+/// Logs in as this user. Returns what happens to the documents, and the names then shown.
 async fn log_in(peer: &mut Peer, user: Value, shown: &mut Vec<(String, String)>) -> Vec<String> {
     peer.method("login", "setUserId", json!([user])).await;
     let (mut seen, mut is_updated) = (Vec::new(), false);

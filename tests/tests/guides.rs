@@ -1,8 +1,9 @@
-//! What the guides and READMEs point at is there: files, headings, and the tests that show what they claim.
+//! Whatever the guides and READMEs refer to exists: files, headings, and the tests that back their
+//! claims.
 
 use std::path::{Path, PathBuf};
 
-/// Where the guides of the crates are.
+/// Where the crates' guides are.
 const GUIDES: [&str; 2] = ["ddp-server/docs", "ddp-postgres/docs"];
 const READMES: [&str; 4] =
     ["README.md", "tests/README.md", "tests/benches/README.md", "tests/fuzz/README.md"];
@@ -35,12 +36,12 @@ fn guides() -> Vec<PathBuf> {
     GUIDES.iter().flat_map(|folder| files_in(&root().join(folder), "md")).collect()
 }
 
-/// The text outside of blocks of code.
+/// The text outside code blocks.
 fn prose(text: &str) -> String {
     text.split("```").step_by(2).collect()
 }
 
-/// The anchor that a heading gets, here as in rustdoc.
+/// A heading's anchor, the same here as in rustdoc.
 fn anchor(heading: &str) -> String {
     let heading = heading.trim_start_matches('#').trim().to_lowercase();
     let kept = heading.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
@@ -78,12 +79,12 @@ fn links_lead_somewhere() {
     assert!(count > 50, "{count} links were found");
 }
 
-/// Whether this is the name of a test: at least four words.
+/// Whether this is a test's name: at least four words.
 fn is_test(code: &str) -> bool {
     code.split('_').count() > 3 && code.chars().all(|c| c.is_ascii_lowercase() || c == '_')
 }
 
-/// The tests that a paragraph names, each with the file or folder that it says they are in.
+/// The tests that a paragraph names, each with the file or folder given for it.
 fn tests_of(paragraph: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
     let mut names: Vec<String> = Vec::new();
@@ -94,7 +95,7 @@ fn tests_of(paragraph: &str) -> Vec<(String, String)> {
         } else if before.trim_end().ends_with(" in") && part.contains("tests/") {
             found.extend(names.drain(..).map(|name| (name, part.to_owned())));
         } else if is_test(part) && !before.ends_with('[') {
-            // Links are to what the crates export.
+            // Links go to what the crates export.
             names.push(part.to_owned());
         }
     }

@@ -1,4 +1,4 @@
-//! What an application learns of connections and messages, and universal publications.
+//! What an application learns about connections and messages, and universal publications.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Tables whose broadcasts tell keys only: each server reads the rows that it needs.
+//! Tables that broadcast keys only: each server reads the rows that it needs.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ const SETUP: &str = "
     CREATE TABLE tasks (id text PRIMARY KEY, text text);
     CREATE TABLE notes (id text PRIMARY KEY, text text);";
 
-/// A server of whose tables one tells keys only, and a client that is subscribed to that one.
+/// A server with one keys-only table among others, and a client subscribed to that one.
 struct Fixture {
     database: String,
     url: String,
@@ -140,7 +140,7 @@ async fn a_transaction_costs_one_select_and_none_if_nobody_observes() {
     fixture.until("50", Some("b")).await;
     fixture.until("7", None).await;
     assert_eq!((fixture.db.stats().key_reads, fixture.db.stats().batches), (1, 1));
-    // What is only deleted needs not be read.
+    // A deleted row need not be read.
     fixture.psql("DELETE FROM tasks WHERE id = '8'");
     fixture.until("8", None).await;
     assert_eq!((fixture.db.stats().key_reads, fixture.db.stats().batches), (1, 2));
@@ -162,7 +162,7 @@ async fn what_comes_behind_a_read_waits_for_it() {
         let tasks = fixture.client.documents("tasks");
         assert_eq!(tasks[&id]["text"], "by a method", "`updated` came before {id}");
     }
-    // A row that is gone before it can be read, and a subscription that begins meanwhile.
+    // A row that is gone before it can be read, and a subscription that starts in the meantime.
     let held = [fixture.db.pool().get().await.unwrap(), fixture.db.pool().get().await.unwrap()];
     fixture.psql("INSERT INTO tasks VALUES ('brief', 'gone soon')");
     fixture.psql("DELETE FROM tasks WHERE id = 'brief'; INSERT INTO tasks VALUES ('last', 'x')");
@@ -237,7 +237,7 @@ async fn a_read_that_hangs_holds_nobody_up_once_the_feed_began_anew() {
     fixture.until("a", Some("x")).await;
 }
 
-/// Makes the server's read of rows by their keys, which waits for a lock, fail.
+/// Makes the server's read of rows by key fail, while it waits for a lock.
 async fn end_read(fixture: &Fixture, by: &str) {
     let end_read = format!(
         "SELECT COALESCE(bool_and({by}(pid)), false) FROM pg_stat_activity \
@@ -247,8 +247,8 @@ async fn end_read(fixture: &Fixture, by: &str) {
     until_true(&fixture.connect().await, &end_read).await;
 }
 
-/// Inserts into the tasks, and holds a lock on them before the server can read what was inserted. It
-/// is released when the answer commits.
+/// Inserts into the tasks, and locks them before the server can read the new rows. The lock is
+/// released when the returned transaction commits.
 async fn insert_and_lock(fixture: &Fixture, insert: &str) -> tokio_postgres::Client {
     let (writer, locker) = (fixture.connect().await, fixture.connect().await);
     let watcher = fixture.connect().await;
@@ -265,7 +265,7 @@ async fn insert_and_lock(fixture: &Fixture, insert: &str) -> tokio_postgres::Cli
     locker
 }
 
-/// Asks until the answer is yes.
+/// Repeats the question until the answer is yes.
 async fn until_true(client: &tokio_postgres::Client, sql: &str) {
     let asking = async {
         while !client.query_one(sql, &[]).await.unwrap().get::<_, bool>(0) {

@@ -1,4 +1,4 @@
-//! Committed rows on their way to clients: what they cost, and in what order things come.
+//! Committed rows on their way to clients: their cost, and their order.
 
 use std::net::SocketAddr;
 
@@ -40,8 +40,8 @@ impl Fixture {
         database::psql(&self.database, sql)
     }
 
-    /// The statements that the server has run since the last reset, with how often. Without its
-    /// looks at whether tables were altered, which no change causes.
+    /// The statements that the server ran since the last reset, and how often. Without its checks
+    /// for altered tables, which no change causes.
     fn statements(&self) -> Vec<(String, u64)> {
         let sql = format!(
             "SELECT calls || '|' || regexp_replace(query, E'\\\\s+', ' ', 'g') FROM pg_stat_statements \
@@ -99,7 +99,7 @@ async fn by_list(State(db): State<Db>, Params((list,)): Params<(String,)>) -> Cu
     db.find(&TASKS).filter(field("listId").eq(list))
 }
 
-/// Decided by the database, whose collation alone knows the order of text.
+/// Decided by the database, since only its collation knows the order of text.
 async fn by_text(State(db): State<Db>, Params((from,)): Params<(String,)>) -> Cursor<Value> {
     db.find(&TASKS).filter(field("text").gte(from))
 }
@@ -135,12 +135,12 @@ async fn insert_and_fail(State(db): State<Db>, fence: WriteFence) -> Result<(), 
     Err(Error::client("changed-my-mind", "Never mind"))
 }
 
-/// Ends the connection that listens, of this database alone. It is gone some milliseconds later, and
-/// another there after 50 at the earliest.
+/// Ends the listening connection of this database only. It is gone some milliseconds later, and
+/// replaced after 50 at the earliest.
 const KILL_LISTENER: &str = "SELECT pg_terminate_backend(pid), pg_sleep(0.015) FROM pg_stat_activity \
     WHERE datname = current_database() AND application_name = 'ddp feed'";
 
-/// Commits when nobody listens, so that the token of its fence gets lost.
+/// Commits when nobody is listening, so that the token of its fence is lost.
 async fn insert_while_the_feed_is_down(
     State(db): State<Db>,
     fence: WriteFence,
@@ -190,8 +190,8 @@ async fn a_fence_whose_token_got_lost_fires_after_the_requery(feed: Feed) {
     }
 }
 
-/// A read that is ahead of the feed waits for it: otherwise what it has seen already would come once
-/// more, and documents would go back.
+/// A read that is ahead of the feed waits for it: otherwise everything that it has already seen
+/// would come again, and documents would go back in time.
 async fn a_read_is_shown_when_the_feed_has_come_so_far(feed: Feed) {
     let fixture = Fixture::start("ahead", feed).await;
     let mut first = Client::connect(fixture.address).await;
@@ -227,7 +227,7 @@ async fn what_is_committed_during_a_read_is_neither_lost_nor_doubled(feed: Feed)
         let database = fixture.database.clone();
         let writer = std::thread::spawn(move || {
             for number in 0..40 {
-                // Rows that nobody touches again: what is lost stays lost.
+                // Rows that nobody touches again: any loss is permanent.
                 let (row, gone) = (round * 40 + number + 1, 10_000 + round * 40 + number);
                 database::psql(
                     &database,
@@ -321,8 +321,8 @@ async fn queries_that_read_again_have_sent_before_updated(feed: Feed) {
     }
 }
 
-/// A query that the database alone decides reads again after each change. With changes all the time
-/// it is ready, and methods are updated, all the same.
+/// A query that only the database can decide reads again after each change. Even with constant
+/// changes it becomes ready, and methods are updated.
 async fn constant_writes_starve_nobody(feed: Feed) {
     let fixture = Fixture::start("busy", feed).await;
     fixture.psql(
@@ -376,7 +376,7 @@ async fn several_saves_in_one_transaction_end_on_the_last(feed: Feed) {
     );
     let before = client.messages;
     client.call("insert", json!(["marker"])).await;
-    // One broadcast for the transaction: the document is added once, as it is in the end.
+    // One broadcast for the transaction: the document is added once, in its final state.
     assert_eq!(client.messages, before + 4, "added x, added marker, result, updated");
     let tasks = client.documents("tasks");
     assert_eq!(tasks["x"]["text"], "last");
@@ -424,7 +424,7 @@ async fn the_server_listens_only_while_somebody_subscribes() {
     fixture.psql("UPDATE tasks SET list_id = 'l1' WHERE id = 'still'");
     client.until("it", |client| client.collections["tasks"].contains_key("still")).await;
     client.close().await;
-    // Another subscription begins at once, while the last one's end may still be on its way.
+    // Another subscription starts at once, perhaps before the last one's end is complete.
     for round in 0..20 {
         let mut client = Client::connect(fixture.address).await;
         client.subscribe("tasks", json!([])).await;
@@ -434,8 +434,8 @@ async fn the_server_listens_only_while_somebody_subscribes() {
             .await;
         client.close().await;
     }
-    // With nobody left, the feed's last statement says so; a sign of life may have taken its place,
-    // so that it gets several chances.
+    // With nobody left, the feed's last statement shows it. A sign of life may have replaced it, so
+    // it gets several chances.
     let feed = "SELECT query FROM pg_stat_activity WHERE application_name = 'ddp feed' \
                 AND datname = current_database()";
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);

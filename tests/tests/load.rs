@@ -1,4 +1,4 @@
-//! The load program counts what clients are really sent, by every transport.
+//! The load program counts what clients are really sent, on every transport.
 
 use std::process::Command;
 use std::time::Duration;

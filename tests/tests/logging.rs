@@ -12,7 +12,7 @@ use serde_json::json;
 use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Collects what is logged on this thread, on which the server of a test runs too.
+/// Collects everything logged on this thread, which also runs a test's server.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -36,7 +36,7 @@ impl MakeWriter<'_> for Log {
 }
 
 impl Log {
-    /// What has been logged since the last look.
+    /// What has been logged since the last call.
     fn take(&self) -> String {
         String::from_utf8(std::mem::take(&mut *self.0.lock())).unwrap()
     }
@@ -50,14 +50,14 @@ fn fail() -> Result<(), Error> {
     Err(CannotSave(std::io::Error::other("the disk is full")).into())
 }
 
-/// What this thread logs from now on, at the level that is usual.
+/// What this thread logs from now on, at the usual level.
 fn listen() -> (Log, DefaultGuard) {
     let log = Log::default();
     let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false).finish();
     (log, tracing::subscriber::set_default(subscriber))
 }
 
-/// That one line was logged, with these words.
+/// Checks that exactly one line was logged, with these words.
 fn assert_line(text: &str, words: &[&str]) {
     assert_eq!(text.lines().count(), 1, "{text}");
     for word in words {
@@ -126,7 +126,7 @@ async fn a_line_of_a_handler_says_what_runs_and_for_whom() {
             invocation.set_user_id(Some(&user)).await
         })
         .method("outer", async |invocation: Invocation| {
-            // It goes on in a task of its own.
+            // It continues in its own task.
             tokio::task::yield_now().await;
             tracing::info!("in the outer method");
             invocation.call::<()>("inner", ()).await

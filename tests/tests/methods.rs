@@ -11,7 +11,7 @@ use ddp_tests::peer::serve;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// A type that the application's clients register by `EJSON.addType("Point", …)`.
+/// A type that the application's clients register with `EJSON.addType("Point", …)`.
 #[derive(Clone, Debug, PartialEq)]
 struct Point {
     x: f64,
@@ -128,7 +128,7 @@ async fn arguments_that_do_not_fit() {
     let mut peer = Peer::connect(serve(&server()).await).await;
     for (params, fits) in [
         (json!([1, "x"]), true),
-        // What is missing counts as null.
+        // A missing value counts as null.
         (json!([1]), true),
         (json!([1, null]), true),
         (json!([]), false),

@@ -1,5 +1,5 @@
-//! The same predicate decided by PostgreSQL, which reads the rows that are there when a client
-//! subscribes, and in memory, where rows that come later are compared.
+//! The same predicate decided by PostgreSQL, which reads the rows that exist when a client
+//! subscribes, and in memory, where later rows are compared.
 
 use ddp_core::ejson::Ejson;
 use ddp_postgres::{Db, Table};
@@ -22,7 +22,7 @@ const SETUP: &str = "
     );
 ";
 
-/// Rows with the values at which comparisons differ.
+/// Rows with the values where comparisons differ.
 const VALUES: &str = "
     (1, true, 1, 9007199254740993, 0.1, 0.1, 1, 'abc', 'abc', 'ab',
      'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', 'ok', 2,
@@ -117,7 +117,7 @@ fn constants() -> Vec<(&'static str, Vec<Json>)> {
     ]
 }
 
-/// Every comparison with every constant, lists of them, and some that are put together.
+/// Every comparison with every constant, lists of them, and some compound ones.
 fn predicates() -> Vec<Json> {
     let mut predicates = Vec::new();
     for (name, constants) in constants() {
@@ -162,7 +162,7 @@ async fn memory_decides_as_postgresql_does() {
         assert!(client.documents("rows").is_empty());
         early.push(client);
     }
-    // One watches everything, to know when all has been told.
+    // One client watches everything, to know when everything has been sent.
     let mut all = Client::connect(address).await;
     all.subscribe("find", json!([["and"]])).await;
     database::psql("predicates", &format!("INSERT INTO rows VALUES {VALUES}"));
@@ -173,7 +173,7 @@ async fn memory_decides_as_postgresql_does() {
         let mut reader = Client::connect(address).await;
         reader.subscribe("find", json!([predicate])).await;
         let expected: Documents = reader.documents("rows");
-        // Everything that was committed before has been sent when this is updated.
+        // When this is updated, everything committed before has been sent.
         assert_eq!(seen_later.call("barrier", json!([])).await.get("error"), None);
         assert_eq!(seen_later.documents("rows"), expected, "{predicate}");
         matches += expected.len();

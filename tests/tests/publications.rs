@@ -1,4 +1,4 @@
-//! Publications that manage their documents by hand, and a server inside of an application's own.
+//! Publications that manage their documents by hand, and a server inside an application's own.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -27,7 +27,7 @@ async fn listen(router: axum::Router) -> SocketAddr {
     address
 }
 
-/// What the test tells the publication to do next.
+/// What the publication does next, on the test's command.
 #[derive(Debug)]
 enum Step {
     Tick,
@@ -213,7 +213,7 @@ async fn a_server_is_mounted_in_an_existing_router() {
     tokio::io::AsyncReadExt::read_to_string(&mut socket, &mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("fine"), "{answer}");
 
-    // Closing the server ends its clients with a code, and no others are accepted.
+    // Closing the server disconnects its clients with a code, and no others are accepted.
     assert_eq!(server.connection_count(), 1);
     let closing = tokio::spawn(async move { server.close().await });
     let mut raw =
@@ -227,8 +227,8 @@ async fn a_server_is_mounted_in_an_existing_router() {
     closing.await.unwrap();
 }
 
-/// A client that stops reading costs the server a bounded number of messages, and nobody else
-/// anything. When it reads again, it ends on the right state.
+/// A client that stops reading costs the server a limited number of messages, and nobody else
+/// anything. When it reads again, it ends up in the right state.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_client_skips_states_and_ends_on_the_last() {
     const CHANGES: usize = 5_000;

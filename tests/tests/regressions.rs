@@ -1,4 +1,4 @@
-//! Bugs that peers of this server have shipped, each as a test that would show it here.
+//! Bugs that similar servers have shipped, each with a test that would show it here.
 //!
 //! Those of Meteor 3.5 and redis-oplog:
 //!
@@ -69,7 +69,7 @@ async fn start(name: &str) -> (SocketAddr, Db) {
     (address, db)
 }
 
-/// When it is updated, all that was committed before has been sent.
+/// When this is updated, everything committed before has been sent.
 async fn barrier(State(db): State<Db>, fence: WriteFence) -> Result<(), Error> {
     Ok(db.begin(&fence).await?.commit().await?)
 }
@@ -89,7 +89,7 @@ async fn a_replayed_deletion_removes_no_row_that_is_there_again() {
     let mut first = Client::connect(address).await;
     first.subscribe("tasks", json!([])).await;
     for _ in 0..30 {
-        // The deletion is in the feed when the read of the new client begins, and may come after it.
+        // The deletion is in the feed when the new client's read starts, and may arrive after it.
         let writing = tokio::task::spawn_blocking(move || {
             let again = "DELETE FROM tasks WHERE id = 't1'; INSERT INTO tasks VALUES ('t1', 1)";
             database::psql_alone(name, again);
@@ -218,8 +218,8 @@ async fn changes_of_tables_that_nobody_observes_are_not_heard() {
     client.call("barrier", json!([])).await;
     assert_eq!(client.messages, before + 2, "the call's result and updated");
     assert_eq!(reads(name), 0);
-    // The feed's connection listens on the one table's channel and on that of the tokens alone, so
-    // that PostgreSQL does not even send it what others change.
+    // The feed's connection listens only on the channels of the one table and of the tokens, so
+    // PostgreSQL does not even send it other changes.
     let listens = database::psql(
         name,
         "SELECT query FROM pg_stat_activity WHERE application_name = 'ddp feed' \
@@ -243,7 +243,7 @@ async fn a_row_that_came_and_went_in_one_transaction_is_never_seen() {
     assert_eq!(client.messages, before + 2, "the call's result and updated");
 }
 
-/// A process that is killed leaves no subscription, slot or row for anybody to look at.
+/// A killed process leaves no subscription, slot or row behind.
 #[tokio::test]
 async fn a_server_that_was_killed_leaves_nothing_behind() {
     let name = "regression_killed";

@@ -172,7 +172,7 @@ async fn a_client_too_far_behind_with_what_cannot_be_left_out_is_disconnected() 
     let server = Server::builder()
         .config(config)
         .publish("flood", async |subscription: Subscription| {
-            // All in one go, so that nothing can be sent meanwhile.
+            // All at once, so that nothing can be sent in between.
             for number in 0..200 {
                 subscription.added(&EVENTS, &number.to_string(), &json!({}))?;
             }

@@ -1,4 +1,4 @@
-//! Logging in and out: subscriptions run anew, and the client is sent the difference.
+//! Logging in and out: subscriptions run again, and the client is sent the difference.
 
 use std::sync::Arc;
 
@@ -33,7 +33,7 @@ const USERS: Collection<User> = Collection::new("users");
 struct App {
     notes: MemoryCollection<Note>,
     users: MemoryCollection<User>,
-    /// What was told to stopped subscriptions.
+    /// What stopped subscriptions were told.
     stopped: Arc<Mutex<Vec<String>>>,
 }
 
@@ -268,7 +268,7 @@ async fn on_stop_is_called_with_the_user_of_before_and_at_the_end() {
 async fn a_connection_that_ends_while_its_user_changes_leaves_no_method_behind() {
     let (sender, mut returned) = tokio::sync::mpsc::unbounded_channel();
     let server = Server::builder()
-        // Neither ready nor at an end, so that a change of the user never is.
+        // Neither becomes ready nor ends, so that a change of user never completes.
         .publish("stuck", async |subscription: Subscription| {
             subscription.unblock();
             std::future::pending::<()>().await;
@@ -305,7 +305,7 @@ async fn a_refusal_is_not_lost_when_a_method_changes_the_user_after_it_has_retur
                     invocation.set_user_id(Some("a")).await.unwrap();
                 });
                 may_proceed.notified().await;
-                // On the test's one thread the other task runs before the connection's does, which
+                // On the test's single thread the other task runs before the connection's, which
                 // then finds the result and the new user in its mailbox at once.
                 sender.send(()).unwrap();
                 Ok::<_, Error>(())
@@ -343,7 +343,7 @@ async fn a_login_that_fails_changes_the_user_of_no_invocation() {
 
 #[tokio::test]
 async fn what_the_run_of_before_observed_is_given_up_when_all_have_run_anew() {
-    /// Counts who observes it.
+    /// Counts its observers.
     struct Source(Arc<()>);
 
     impl DataSource for Source {
@@ -394,7 +394,7 @@ async fn a_run_that_stops_when_it_is_to_run_anew_anyway_runs_anew() {
             async move {
                 let mut change = std::pin::pin!(invocation.set_user_id(Some("a")));
                 assert!(futures::poll!(change.as_mut()).is_pending());
-                // The connection's task has not seen either.
+                // The connection's task has not seen either of them.
                 run.stop();
                 change.await?;
                 let note = Note { owner: String::new(), text: String::new(), shared: true };

@@ -1,5 +1,5 @@
-//! Queries with `sort`, `skip` and `limit` over PostgreSQL: always what SQL gives, and read again
-//! only when the reserve beyond the window is used up.
+//! Queries with `sort`, `skip` and `limit` over PostgreSQL: always the same as SQL's result, and
+//! read again only when the reserve beyond the window is used up.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -26,13 +26,13 @@ const SETUP: &str = "
 
 const WRITERS: usize = 4;
 
-/// What each writer commits before all is compared.
+/// What each writer commits before everything is compared.
 const TRANSACTIONS: usize = 150;
 
 /// How many documents beyond a window are kept.
 const RESERVE: usize = 64;
 
-/// The windows, each with the SQL that tells what is in it.
+/// The windows, each with SQL for its contents.
 const WINDOWS: [(&str, &str); 7] = [
     ("top", "ORDER BY score DESC NULLS LAST, id COLLATE \"C\" LIMIT 10"),
     ("page", "ORDER BY score NULLS FIRST, id COLLATE \"C\" DESC LIMIT 10 OFFSET 5"),
@@ -126,7 +126,7 @@ fn shown(client: &Client) -> BTreeMap<String, String> {
     documents.map(|(id, fields)| (id, fields["score"].to_string())).collect()
 }
 
-/// Inserts, changes and deletes where it matters, one to four rows in a transaction.
+/// Inserts, changes and deletes where it matters, one to four rows per transaction.
 async fn write(url: String, mut dice: Dice, number: usize) {
     let (mut client, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
     tokio::spawn(connection);
@@ -164,12 +164,12 @@ async fn write(url: String, mut dice: Dice, number: usize) {
                     dice.below(501)
                 ),
             };
-            // Two writers in each other's way: the transaction is given up.
+            // Two writers conflict: the transaction is abandoned.
             if transaction.batch_execute(&sql).await.is_err() {
                 break;
             }
         }
-        // Rolled back, if it was given up.
+        // Rolls back if it was abandoned.
         transaction.commit().await.unwrap();
     }
 }
@@ -227,7 +227,7 @@ async fn a_window_reads_again_only_when_its_reserve_has_run_dry() {
         .map(|n| format!("UPDATE scores SET score = {} WHERE id = 'r{}'", 1000 + n, 100 + n))
         .collect();
     check(&within, 1, "rows that move to the top").await;
-    // Those took twenty places in the window and its reserve, and are held besides.
+    // Those took twenty places in the window and its reserve, and are kept in addition.
     check(&vec![delete_top.clone(); RESERVE + 20], 1, "the reserve is just enough").await;
     check(std::slice::from_ref(&delete_top), 2, "the reserve has run dry").await;
     check(&vec![delete_top.clone(); RESERVE], 2, "it was filled again").await;
@@ -259,7 +259,7 @@ async fn start(url: &str, table: &str) -> Client {
     Client::connect(ddp_tests::peer::serve(&server).await).await
 }
 
-/// Of a time only the milliseconds are in the document, so that it may look the same when it is not.
+/// A document has times in milliseconds only, so it may look the same although the row differs.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_change_within_a_millisecond_is_a_change() {
     let setup = "
@@ -285,7 +285,7 @@ async fn a_change_within_a_millisecond_is_a_change() {
     assert_eq!((ids(&window), ids(&until)), (vec!["b".to_owned()], vec![]));
 }
 
-/// Its bytes are in another order there than its code points.
+/// There the order of the bytes is not that of the code points.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_in_another_encoding_has_one_order() {
     let name = "windows_encoding";

@@ -1,8 +1,8 @@
 //! Serde's traits for the types of this module.
 //!
-//! Each passes as its wire form, wrapped in a newtype struct whose name our own serializer and
-//! deserializer know. That way it survives buffering by serde (`flatten`, untagged enums), and
-//! other formats such as serde_json read and write plain EJSON.
+//! Each is represented by its wire form, wrapped in a newtype struct with a name that our own
+//! serializer and deserializer know. That way it survives buffering by serde (`flatten`, untagged
+//! enums), while other formats such as serde_json read and write plain EJSON.
 
 use std::fmt;
 
@@ -20,13 +20,13 @@ impl Serialize for Ejson {
     }
 }
 
-/// A value that serializes as its wire form, with nothing escaped if it is `raw`.
+/// A value that serializes as its wire form; if `raw`, nothing is escaped.
 struct Wire<'a> {
     value: &'a Ejson,
     raw: bool,
 }
 
-/// An object that serializes as it is.
+/// An object that serializes unchanged.
 struct Members<'a> {
     object: &'a Object,
     raw: bool,
@@ -84,7 +84,7 @@ impl<'de> Deserialize<'de> for Ejson {
     }
 }
 
-/// Builds a value of whatever it is given, as it is.
+/// Builds a value from whatever it gets, without interpreting it.
 struct WireVisitor;
 
 /// A value that deserializes from its wire form without being interpreted.

@@ -2,11 +2,11 @@
 
 use super::{Ejson, write_number, write_string};
 
-/// The EJSON text as `EJSON.stringify(value, {canonical, indent})` gives it.
+/// The EJSON text that `EJSON.stringify(value, {canonical, indent})` gives.
 ///
-/// In canonical text the keys of every object are sorted by their UTF-16 code units, as
-/// JavaScript's `sort` does. An `indent` that is not empty puts each element on its own line,
-/// indented by that text once per level; Meteor's `indent: true` is two spaces.
+/// In canonical text the keys of every object are sorted by their UTF-16 code units, like
+/// JavaScript's `sort` does. A non-empty `indent` puts each element on its own line, indented by
+/// that text once per level; Meteor's `indent: true` means two spaces.
 #[must_use]
 pub fn stringify(value: &Ejson, canonical: bool, indent: &str) -> String {
     let mut writer = Writer { out: String::new(), canonical, indent, depth: 0 };
@@ -22,7 +22,7 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    /// Writes a value that is plain JSON.
+    /// Writes a value that is plain JSON already.
     fn value(&mut self, value: &Ejson) {
         match value {
             Ejson::Number(number) => write_number(*number, &mut self.out),

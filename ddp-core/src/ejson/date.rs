@@ -17,14 +17,14 @@ impl Date {
     /// The invalid date. Meteor writes it as `{"$date":null}`, which it reads back as 1970.
     pub const INVALID: Self = Self(i64::MIN);
 
-    /// The date this many milliseconds after 1970 began in UTC. As in JavaScript, the invalid date
-    /// if that is more than 100,000,000 days away.
+    /// The date this many milliseconds after the start of 1970 in UTC. As in JavaScript, the
+    /// invalid date if that is more than 100,000,000 days away.
     #[must_use]
     pub const fn from_millis(millis: i64) -> Self {
         if millis < -MILLIS_MAX || millis > MILLIS_MAX { Self::INVALID } else { Self(millis) }
     }
 
-    /// The same for a double, which is what JavaScript counts in; a fraction is cut off.
+    /// The same for a double, in which JavaScript counts; a fraction is truncated.
     #[must_use]
     pub fn from_millis_f64(millis: f64) -> Self {
         // The conversion saturates, and either end of i64 is out of range for a date.
@@ -80,7 +80,7 @@ impl Date {
 }
 
 impl From<SystemTime> for Date {
-    /// Cuts off what is finer than a millisecond.
+    /// Truncates to milliseconds.
     fn from(time: SystemTime) -> Self {
         let millis = match time.duration_since(UNIX_EPOCH) {
             Ok(after) => i64::try_from(after.as_millis()),
@@ -90,7 +90,7 @@ impl From<SystemTime> for Date {
     }
 }
 
-/// The start of a day written as `YYYY[-MM[-DD]]`, with a sign if the year has six digits.
+/// The start of a day given as `YYYY[-MM[-DD]]`, with a sign if the year has six digits.
 fn date_millis(text: &str) -> Option<i64> {
     let (sign, unsigned, year_digits) = match text.as_bytes().first()? {
         b'+' => (1, &text[1..], 6),
@@ -137,14 +137,14 @@ fn fraction_millis(text: &str) -> Option<i64> {
     valid.then(|| digit(0) * 100 + digit(1) * 10 + digit(2))
 }
 
-/// The number that exactly this many digits write.
+/// The number made of exactly this many digits.
 fn digits(text: &str, count: usize) -> Option<i64> {
     let valid = text.len() == count && text.bytes().all(|byte| byte.is_ascii_digit());
     if valid { text.parse().ok() } else { None }
 }
 
-/// Days in the proleptic Gregorian calendar. Years are counted from March, so that a leap day is
-/// the last of its year.
+/// Days in the proleptic Gregorian calendar. Years start in March, so that the leap day is the last
+/// of its year.
 fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
     let year = if month < 3 { year - 1 } else { year };
     let era = year.div_euclid(400);
@@ -154,7 +154,7 @@ fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
     era * 146_097 + day_of_era - 719_468
 }
 
-/// Year, month and day of a day; the inverse of [`days_since_1970`].
+/// The year, month and day of a day; the inverse of [`days_since_1970`].
 fn civil_date(days: i64) -> (i64, i64, i64) {
     let days = days + 719_468;
     let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
@@ -172,7 +172,7 @@ fn civil_date(days: i64) -> (i64, i64, i64) {
 mod tests {
     use super::*;
 
-    /// Expected values are those of `new Date(text).getTime()` in Node 20 with TZ=UTC.
+    /// The expected values are those of `new Date(text).getTime()` in Node 20 with TZ=UTC.
     #[test]
     fn reads_the_specified_format() {
         for (text, millis) in [
@@ -212,7 +212,7 @@ mod tests {
         }
     }
 
-    /// Expected values are those of `new Date(millis).toISOString()` in Node 20.
+    /// The expected values are those of `new Date(millis).toISOString()` in Node 20.
     #[test]
     fn writes_what_javascript_writes() {
         for (millis, text) in [

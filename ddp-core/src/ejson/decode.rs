@@ -1,4 +1,4 @@
-//! Wire form to values.
+//! From wire form to values.
 
 use base64::Engine as _;
 use base64::alphabet;
@@ -7,7 +7,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use super::wire::{self, Tag};
 use super::{Date, DecodeError, Ejson, Object, json};
 
-/// Meteor's decoder cares neither for padding nor for the bits that the last digit has in excess.
+/// Meteor's decoder ignores both padding and surplus bits in the last digit.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new()
@@ -15,19 +15,19 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
-/// At most this much of a regular expression's flags is looked at, as in Meteor.
+/// How much of a regular expression's flags is considered, as in Meteor.
 const FLAGS_MAX: usize = 50;
 
 /// Reads EJSON text, as `EJSON.parse` does.
 ///
-/// A custom type needs not be registered: the value is kept as [`Ejson::Custom`]. A lone surrogate
-/// in a string becomes U+FFFD, and a number beyond a double becomes infinite.
+/// Custom types need not be registered: the value becomes an [`Ejson::Custom`]. A lone surrogate in
+/// a string becomes U+FFFD, and a number beyond a double's range becomes infinite.
 ///
 /// # Errors
 ///
-/// If the text is not JSON or nested deeper than
-/// [`NESTING_MAX`](super::NESTING_MAX), or if a tagged object is
-/// malformed in a way for which Meteor throws, such as a `$binary` that is not base64.
+/// If the text is not JSON or nested deeper than [`NESTING_MAX`](super::NESTING_MAX), or if a
+/// tagged object is malformed in a way that makes Meteor throw, such as a `$binary` that is not
+/// base64.
 pub fn parse(text: &str) -> Result<Ejson, DecodeError> {
     let (mut value, tagged) = json::parse(text)?;
     if tagged {
@@ -37,8 +37,8 @@ pub fn parse(text: &str) -> Result<Ejson, DecodeError> {
 }
 
 impl Ejson {
-    /// Reads a value from its wire form, as `EJSON.fromJSONValue` does: objects with the right
-    /// keys become dates and so on. Values that are no plain JSON are left as they are.
+    /// Converts a value from its wire form, like `EJSON.fromJSONValue`: objects with the right keys
+    /// become dates and so on. Values that are not plain JSON are left unchanged.
     ///
     /// # Errors
     ///
@@ -72,7 +72,7 @@ fn interpret_members(object: &mut Object) -> Result<(), DecodeError> {
     Ok(())
 }
 
-/// The value that an object with this tag's keys stands for; takes the members out of the object.
+/// The value of an object with this tag's keys; takes the members out of the object.
 fn tagged(tag: Tag, object: &mut Object) -> Result<Ejson, DecodeError> {
     let mut take = |key| object.get_mut(key).map(std::mem::take).unwrap_or_default();
     match tag {
@@ -114,8 +114,8 @@ pub(super) fn mismatch(expected: &str, got: &Ejson) -> DecodeError {
     DecodeError::new(format!("expected {expected}, got {}", got.kind()))
 }
 
-/// What `new Date(value)` gives. Arrays and objects give the invalid date, although JavaScript
-/// would read an array of one number.
+/// The result of `new Date(value)`. Arrays and objects give the invalid date, although JavaScript
+/// would accept an array of one number.
 fn date(value: &Ejson) -> Date {
     match value {
         Ejson::Null => Date::from_millis(0),
@@ -126,7 +126,7 @@ fn date(value: &Ejson) -> Date {
     }
 }
 
-/// What `value / 0` gives: infinite with the sign of the number, and otherwise NaN.
+/// The result of `value / 0`: infinite with the number's sign, otherwise NaN.
 fn infinite(value: &Ejson) -> f64 {
     let number = match value {
         Ejson::Bool(true) => 1.0,
@@ -137,7 +137,7 @@ fn infinite(value: &Ejson) -> f64 {
     number / 0.0
 }
 
-/// Those of the flags that Meteor knows, each once, in the order in which JavaScript gives them.
+/// The flags that Meteor knows, each once, in JavaScript's order.
 fn flags(text: &str) -> String {
     let known = |flag: &char| text.chars().take(FLAGS_MAX).any(|given| given == *flag);
     ['g', 'i', 'm', 'u', 'y'].into_iter().filter(known).collect()

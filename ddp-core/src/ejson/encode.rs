@@ -1,18 +1,18 @@
-//! Values to wire form.
+//! From values to wire form.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::{DecodeError, Ejson, Object, json, wire};
 
-/// Room for most values at once, as serde_json gives them.
+/// Enough for most values; the same as in serde_json.
 pub(super) const TEXT_CAPACITY: usize = 128;
 
-/// The largest integer up to which doubles, and so JavaScript, tell all integers apart.
+/// The largest integer up to which doubles, and so JavaScript, represent all integers exactly.
 pub(super) const INTEGER_MAX: u64 = (1 << 53) - 1;
 
 impl Ejson {
-    /// The EJSON text, as `EJSON.stringify` gives it.
+    /// The EJSON text, the same as from `EJSON.stringify`.
     #[must_use]
     pub fn to_text(&self) -> String {
         let mut out = String::with_capacity(TEXT_CAPACITY);
@@ -25,9 +25,9 @@ impl Ejson {
         write_value(self, out, false);
     }
 
-    /// What JavaScript's `JSON.stringify` makes of the value, which Meteor does with the `details` of
-    /// errors: a date becomes its ISO text, a number that is not finite `null`. Binary, regular
-    /// expressions and custom types, which would lose their meaning, keep their EJSON form.
+    /// What JavaScript's `JSON.stringify` makes of the value, as Meteor sends the `details` of
+    /// errors: a date becomes its ISO text, and a number that is not finite becomes `null`. Binary,
+    /// regular expressions and custom types, which would lose their meaning, keep their EJSON form.
     #[must_use]
     pub fn into_json_text(self) -> String {
         let mut out = String::with_capacity(TEXT_CAPACITY);
@@ -35,15 +35,15 @@ impl Ejson {
         out
     }
 
-    /// The value's wire form as plain JSON, as `EJSON.toJSONValue` gives it: nulls, booleans,
-    /// finite numbers, strings, arrays and objects only.
+    /// The value's wire form as plain JSON, the same as from `EJSON.toJSONValue`: only nulls,
+    /// booleans, finite numbers, strings, arrays and objects.
     #[must_use]
     pub fn into_json_value(self) -> Self {
         plain(self, false)
     }
 }
 
-/// Writes a value. Within a custom type's `$value`, which is `raw`, nothing is escaped.
+/// Writes a value. If `raw`, as within a custom type's `$value`, nothing is escaped.
 fn write_value(value: &Ejson, out: &mut String, raw: bool) {
     match value {
         Ejson::Null => out.push_str("null"),
@@ -124,7 +124,7 @@ pub fn write_number(number: f64, out: &mut String) {
 }
 
 pub(super) fn write_integer(negative: bool, mut magnitude: u64, out: &mut String) {
-    // 20 digits and a sign are the most that any u64 needs.
+    // No u64 needs more than 20 digits and a sign.
     let mut text = [0; 21];
     let mut at = text.len();
     loop {
@@ -139,7 +139,7 @@ pub(super) fn write_integer(negative: bool, mut magnitude: u64, out: &mut String
         at -= 1;
         text[at] = b'-';
     }
-    // Digits and a sign are ASCII, so this is always text.
+    // Digits and a sign are ASCII, so this is always valid.
     out.push_str(str::from_utf8(&text[at..]).unwrap_or_default());
 }
 
@@ -148,7 +148,7 @@ pub fn write_string(string: &str, out: &mut String) {
     out.push('"');
     let mut rest = string;
     loop {
-        // Only ASCII ends the run, so it ends at the start of a character.
+        // Only ASCII ends the run, so it ends at a character boundary.
         let (run, special) = rest.split_at(json::unescaped_len(rest.as_bytes()));
         out.push_str(run);
         let Some(byte) = special.bytes().next() else { break };
@@ -220,12 +220,12 @@ fn plain(value: Ejson, raw: bool) -> Ejson {
 /// Appends JSON text as EJSON text that a client reads back as exactly that JSON: objects that
 /// would be taken for dates and so on are escaped.
 ///
-/// Text in which no key can start with `$` is copied as it is and not looked at any further: that
-/// it is JSON is up to the caller.
+/// Text in which no key can start with `$` is copied without further checks; the caller must make
+/// sure that it is JSON.
 ///
 /// # Errors
 ///
-/// If the text has to be read, and is not JSON or is nested deeper than
+/// If the text has to be parsed, and is not JSON or is nested deeper than
 /// [`NESTING_MAX`](super::NESTING_MAX).
 pub fn escape_json(raw: &str, out: &mut String) -> Result<(), DecodeError> {
     if !raw.contains("\"$") && !raw.contains("\"\\u0024") {

@@ -6,9 +6,8 @@ use serde::de::{Expected, Unexpected};
 
 /// Text or a value does not have the expected form.
 ///
-/// Displays as the path of the offending value, if it is a part of another one, and the reason:
-/// `[0].listId: expected string, got number`. The text contains nothing of the input except keys
-/// and numbers.
+/// Displayed as the path to the bad value, if it is inside another one, and the reason:
+/// `[0].listId: expected string, got number`. Of the input it contains only keys and numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DecodeError {
     path: String,
@@ -20,13 +19,13 @@ impl DecodeError {
         Self { path: String::new(), message: message.into() }
     }
 
-    /// Puts the error one level deeper: it occurred at this index.
+    /// Moves the error one level deeper: it occurred at this index.
     pub(super) fn at_index(mut self, index: usize) -> Self {
         self.path.insert_str(0, &format!("[{index}]"));
         self
     }
 
-    /// Puts the error one level deeper: it occurred at this key.
+    /// Moves the error one level deeper: it occurred at this key.
     pub(super) fn at_key(mut self, key: &str) -> Self {
         let plain = key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'$'));
         let segment =
@@ -35,7 +34,7 @@ impl DecodeError {
         self
     }
 
-    /// Where in the value: `[0].listId`, or nothing if it is the value as a whole.
+    /// The path to the bad value, such as `[0].listId`; empty if it is the whole value.
     #[must_use]
     pub fn path(&self) -> &str {
         self.path.strip_prefix('.').unwrap_or(&self.path)
@@ -94,15 +93,15 @@ impl serde::de::Error for DecodeError {
     }
 }
 
-/// What was expected, without the article that serde's own descriptions have.
+/// What was expected, without the article of serde's own descriptions.
 pub(super) fn name(expected: &dyn Expected) -> String {
     let text = expected.to_string();
     let name = text.strip_prefix("a ").or_else(|| text.strip_prefix("an "));
     name.map(str::to_owned).unwrap_or(text)
 }
 
-/// What was found, in the words of [`super::Ejson::kind`]. A fraction is shown, since it is wrong
-/// where an integer is expected although it is a number.
+/// What was found, in the words of [`super::Ejson::kind`]. A fraction is included, since it is what
+/// is wrong if an integer was expected.
 fn kind(unexpected: Unexpected<'_>) -> String {
     match unexpected {
         Unexpected::Bool(_) => "boolean".into(),

@@ -1,18 +1,20 @@
-//! JSON text to plain values, as JavaScript's `JSON.parse` reads it.
+//! From JSON text to plain values, just as JavaScript's `JSON.parse` does it.
 //!
-//! A parser of our own, because clients' text must be read as JavaScript reads it and serde_json
-//! differs: it refuses lone surrogates, which a client sends after cutting a string within an
-//! emoji, and numbers beyond a double, and by default it may be off by a bit for long fractions.
+//! A parser of our own, because clients' text must be read as JavaScript reads it. serde_json
+//! differs: it refuses lone surrogates, which a client sends after cutting a string inside an
+//! emoji, and numbers beyond a double's range, and by default it may be off by a bit for long
+//! fractions.
 
 use super::{DecodeError, Ejson, Object};
 
-/// How deep arrays and objects may be nested in text.
+/// How deeply arrays and objects in text may be nested.
 ///
-/// Escaping and tagging count: they are objects as well. Deeper text is an error, so that no text
-/// can exhaust the stack.
+/// Objects for escaping and tagging count as well. Deeper text is an error, so that no text can
+/// exhaust the stack.
 pub const NESTING_MAX: usize = 128;
 
-/// Reads a whole text. `true` if some key starts with `$`, so that the value may hold EJSON.
+/// Parses a whole text. Also returns whether some key starts with `$`, so that it may contain
+/// EJSON.
 pub(super) fn parse(text: &str) -> Result<(Ejson, bool), DecodeError> {
     let (items, members) = Default::default();
     let mut parser = Parser { text, at: 0, depth: 0, has_dollar_key: false, items, members };
@@ -25,14 +27,14 @@ pub(super) fn parse(text: &str) -> Result<(Ejson, bool), DecodeError> {
     Ok((value, parser.has_dollar_key))
 }
 
-/// How many of the first bytes stand for themselves in a JSON string: all up to the first quote,
+/// How many of the first bytes of a JSON string represent themselves: all before the first quote,
 /// backslash or control character.
 pub(super) fn unescaped_len(bytes: &[u8]) -> usize {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);
     const HIGH: u64 = ONES << 7;
     let (chunks, rest) = bytes.as_chunks::<8>();
     for (index, chunk) in chunks.iter().enumerate() {
-        // Subtracting borrows out of a byte that is less; the lowest such byte is always right.
+        // The subtraction borrows beyond a smaller byte; the lowest such byte is always right.
         let word = u64::from_le_bytes(*chunk);
         let quote = word ^ (ONES * u64::from(b'"'));
         let backslash = word ^ (ONES * u64::from(b'\\'));
@@ -49,13 +51,13 @@ pub(super) fn unescaped_len(bytes: &[u8]) -> usize {
 
 struct Parser<'a> {
     text: &'a str,
-    /// The byte that is read next. Always at the start of a character.
+    /// The next byte to read. Always at a character boundary.
     at: usize,
     depth: usize,
     has_dollar_key: bool,
-    /// The items of all arrays that have begun and not ended, so that each is made in its size.
+    /// The items of all unfinished arrays, so that each array is allocated at its final size.
     items: Vec<Ejson>,
-    /// The members of all such objects.
+    /// The members of all unfinished objects.
     members: Vec<(String, Ejson)>,
 }
 
@@ -126,8 +128,8 @@ impl Parser<'_> {
         }
     }
 
-    /// What follows `{` and whitespace. Of equal keys the last one's value stays, in the place of
-    /// the first, as in JavaScript.
+    /// What follows `{` and whitespace. As in JavaScript, a repeated key keeps its first position
+    /// and its last value.
     fn object(&mut self) -> Result<Ejson, DecodeError> {
         if self.peek() == Some(b'}') {
             self.at += 1;
@@ -159,7 +161,7 @@ impl Parser<'_> {
         }
     }
 
-    /// Whether a comma follows, and not the end.
+    /// Whether a comma follows, rather than the end.
     fn more(&mut self, end: u8, message: &str) -> Result<bool, DecodeError> {
         self.skip_whitespace();
         match self.peek() {
@@ -182,7 +184,7 @@ impl Parser<'_> {
         loop {
             let start = self.at;
             self.at += unescaped_len(&self.text.as_bytes()[start..]);
-            // Only ASCII ends the run, so both ends are at the start of a character.
+            // Only ASCII ends the run, so both ends are at character boundaries.
             let run = &self.text[start..self.at];
             match self.peek() {
                 Some(b'"') => {
@@ -224,8 +226,8 @@ impl Parser<'_> {
         Ok(character)
     }
 
-    /// The character that starts with this UTF-16 code unit. A surrogate without its other half,
-    /// which a Rust string can't hold, becomes U+FFFD.
+    /// The character that starts with this UTF-16 code unit. A lone surrogate, which a Rust string
+    /// cannot hold, becomes U+FFFD.
     fn character(&mut self, unit: u16) -> char {
         if let Some(character) = char::from_u32(unit.into()) {
             return character;
@@ -237,7 +239,7 @@ impl Parser<'_> {
                 let code = 0x10000 + ((u32::from(unit) - 0xD800) << 10) + u32::from(low) - 0xDC00;
                 return char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER);
             }
-            // What follows is a character of its own, or an error to be found when it is read.
+            // What follows is a character of its own, or an error that is found when it is read.
             self.at = start;
         }
         char::REPLACEMENT_CHARACTER
@@ -284,7 +286,7 @@ impl Parser<'_> {
             }
             self.digits()?;
         }
-        // Rust's parser rounds correctly, and to infinity beyond the range, as JavaScript does.
+        // Rust's parser rounds correctly, and gives infinity out of range, as in JavaScript.
         let number = self.text[start..self.at].parse();
         number.map(Ejson::Number).map_err(|_| self.error("malformed number"))
     }

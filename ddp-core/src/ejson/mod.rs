@@ -1,7 +1,7 @@
 //! Meteor's EJSON: JSON with dates, binary, special numbers, regular expressions and custom types.
 //!
-//! The wire rules are those of Meteor's `ejson` package. An object with exactly these keys is not
-//! an object but a value:
+//! The rules are those of Meteor's `ejson` package. An object with exactly these keys stands for a
+//! value:
 //!
 //! | JSON | value |
 //! |---|---|
@@ -10,7 +10,7 @@
 //! | `{"$InfNaN": 1}` | `Infinity` (1), `-Infinity` (-1) or `NaN` (0) |
 //! | `{"$regexp": "^a", "$flags": "i"}` | a regular expression |
 //! | `{"$type": "oid", "$value": …}` | a custom type; `$value` is plain JSON |
-//! | `{"$escape": {…}}` | the inner object, which would otherwise be read as one of these |
+//! | `{"$escape": {…}}` | the inner object, which would otherwise be taken for one of these |
 //!
 //! [`parse`] and [`Ejson::to_text`] convert between text and [`Ejson`]; [`from_text`], [`to_text`],
 //! [`from_value`] and [`to_value`] do so for any type with serde's traits. The types of this module
@@ -36,7 +36,7 @@
 //! # Ok::<(), ejson::EncodeError>(())
 //! ```
 //!
-//! This has nothing to do with the crates.io package named `ejson`, which is about encrypted JSON.
+//! Not related to the crates.io package `ejson`, which is about encrypted JSON.
 
 mod bridge;
 mod canonical;

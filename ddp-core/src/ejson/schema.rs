@@ -1,4 +1,4 @@
-//! The JSON Schemas of the types of EJSON, as they travel.
+//! The JSON Schemas of EJSON's types in their wire form.
 
 use std::borrow::Cow;
 
@@ -88,7 +88,7 @@ impl JsonSchema for Decimal {
     }
 }
 
-/// Of its value nothing is said.
+/// Its value may be anything.
 impl<T: CustomType> JsonSchema for Custom<T> {
     fn schema_name() -> Cow<'static, str> {
         T::NAME.into()
@@ -119,7 +119,7 @@ mod tests {
     use super::*;
     use crate::ejson::to_text;
 
-    /// Whether a value has the keys and the types that its schema says.
+    /// Whether a value has the keys and types that its schema demands.
     fn fits(schema: &Schema, value: &str) -> bool {
         let Value::Object(value) = serde_json::from_str(value).unwrap() else { return false };
         let properties = schema.get("properties").unwrap().as_object().unwrap();

@@ -9,9 +9,9 @@ use super::{DecodeError, Ejson};
 
 /// The names of the custom types that an application's clients know.
 ///
-/// A Meteor client throws on a `$type` that it has no factory for, and drops the whole message.
-/// So values are checked against this before they are sent. `oid` and `Decimal`, which come with
-/// Meteor's `mongo-id` and `mongo-decimal`, are always known.
+/// A Meteor client throws on a `$type` that it has no factory for, and drops the whole message. So
+/// values are checked before they are sent. `oid` and `Decimal`, from Meteor's `mongo-id` and
+/// `mongo-decimal`, are always known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Types(HashSet<String>);
 
@@ -22,7 +22,7 @@ impl Types {
         Self(HashSet::from([ObjectId::NAME.to_owned(), Decimal::NAME.to_owned()]))
     }
 
-    /// Adds a type that every client registers by `EJSON.addType`.
+    /// Adds a type that every client registers with `EJSON.addType`.
     #[must_use]
     pub fn with(mut self, name: impl Into<String>) -> Self {
         self.0.insert(name.into());
@@ -36,7 +36,7 @@ impl Types {
     }
 
     /// Checks every custom type in the value. The plain JSON inside a custom type is left to its
-    /// factory, so an object in it that looks like a custom type is not checked.
+    /// factory, so an object there that looks like a custom type is not checked.
     ///
     /// # Errors
     ///
@@ -58,22 +58,22 @@ impl Default for Types {
     }
 }
 
-/// A value has a custom type, of this name, that clients don't know.
+/// A value has a custom type of this name, which clients do not know.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the custom EJSON type {0:?} is not registered")]
 pub struct UnknownType(pub String);
 
-/// An application's type that travels as an EJSON custom type; see [`Custom`].
+/// An application's type that is sent as an EJSON custom type; see [`Custom`].
 pub trait CustomType: Sized {
-    /// The name that clients register by `EJSON.addType`.
+    /// The name that clients register with `EJSON.addType`.
     const NAME: &'static str;
 
-    /// What the client's factory is given: plain JSON. A date within it, for example, arrives
-    /// there as an object with the key `$date`.
+    /// What the client's factory gets: plain JSON. A date in it, for example, arrives there as an
+    /// object with the key `$date`.
     fn to_value(&self) -> Ejson;
 
-    /// The value from what a client's `toJSONValue` returned, unless it is malformed. It is plain
-    /// JSON as well; [`Ejson::from_json_value`] finds dates and so on in it.
+    /// Converts what a client's `toJSONValue` returned, unless it is malformed. It is plain JSON as
+    /// well; [`Ejson::from_json_value`] converts dates and so on in it.
     fn from_value(value: &Ejson) -> Option<Self>;
 }
 
@@ -109,7 +109,7 @@ impl<T: CustomType> TryFrom<Ejson> for Custom<T> {
     }
 }
 
-/// Bytes that travel as `$binary` and are a `Uint8Array` at the client.
+/// Bytes that are sent as `$binary` and become a `Uint8Array` at the client.
 ///
 /// A `Vec<u8>` by itself is an array of numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -142,7 +142,7 @@ impl ObjectId {
 impl FromStr for ObjectId {
     type Err = DecodeError;
 
-    /// Reads 24 hexadecimal digits, of either case.
+    /// Parses 24 hexadecimal digits in either case.
     fn from_str(hex: &str) -> Result<Self, DecodeError> {
         let malformed = || DecodeError::new("expected 24 hexadecimal digits");
         let mut bytes = [0; 12];
@@ -185,7 +185,7 @@ impl CustomType for ObjectId {
 
 /// A decimal number of any precision, the custom type `Decimal` of Meteor's `mongo-decimal`.
 ///
-/// It is kept as its text; two are equal if their texts are.
+/// Stored as text; two are equal if their texts are.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Decimal(String);
 
@@ -200,7 +200,7 @@ impl Decimal {
 impl FromStr for Decimal {
     type Err = DecodeError;
 
-    /// Reads what both PostgreSQL and Meteor's clients read: digits with an optional sign, point
+    /// Parses what both PostgreSQL and Meteor's clients accept: digits with an optional sign, point
     /// and exponent, or `NaN`, `Infinity`, `-Infinity`.
     fn from_str(text: &str) -> Result<Self, DecodeError> {
         let unsigned = text.strip_prefix('-').unwrap_or(text);

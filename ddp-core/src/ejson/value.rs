@@ -29,7 +29,7 @@ pub enum Ejson {
     String(String),
     /// An array.
     Array(Vec<Self>),
-    /// An object. Its keys may be any strings: encoding escapes it where that is needed.
+    /// An object. Its keys may be any strings: encoding escapes it if needed.
     Object(Object),
     /// A JavaScript date.
     Date(Date),
@@ -42,19 +42,20 @@ pub enum Ejson {
         /// Its flags; Meteor's clients honour `g`, `i`, `m`, `u` and `y`.
         flags: String,
     },
-    /// A value of a type that the application registered with `EJSON.addType`, known here or not.
+    /// A value of a type that the application registered with `EJSON.addType`, whether known here
+    /// or not.
     Custom {
-        /// The name under which it was registered.
+        /// The name that it was registered under.
         type_name: String,
-        /// What the type's `toJSONValue` returned. It is plain JSON, in which nothing is escaped:
-        /// a date within it arrives as an object with the key `$date`, as Meteor's factories see
-        /// it. [`Ejson::from_json_value`] converts it.
+        /// What the type's `toJSONValue` returned. It is plain JSON in which nothing is escaped: a
+        /// date in it is an object with the key `$date`, as Meteor's factories see it.
+        /// [`Ejson::from_json_value`] converts it.
         value: Box<Self>,
     },
 }
 
 impl Ejson {
-    /// An object of these members, in order; if a key is repeated, the last value wins.
+    /// An object with these members, in order; if a key is repeated, the last value wins.
     pub fn object<K: Into<String>, V: Into<Self>>(
         members: impl IntoIterator<Item = (K, V)>,
     ) -> Self {
@@ -119,7 +120,7 @@ impl Ejson {
         if let Self::Binary(value) = self { Some(value) } else { None }
     }
 
-    /// The object's member of this name. Also `None` if this is not an object.
+    /// The object's member with this name; `None` if there is none, or if this is not an object.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Self> {
         self.as_object()?.get(key)

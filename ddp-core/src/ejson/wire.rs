@@ -1,4 +1,4 @@
-//! The keys with a meaning, and which objects have only such keys.
+//! The special keys, and which objects have only such keys.
 
 use super::Object;
 
@@ -11,14 +11,14 @@ pub(super) const ESCAPE: &str = "$escape";
 pub(super) const TYPE: &str = "$type";
 pub(super) const VALUE: &str = "$value";
 
-/// The name of the newtype struct by which values of this module pass through serde.
+/// The name of the newtype struct in which values of this module pass through serde.
 ///
-/// What it holds is in wire form already: our serializer must not escape it, and our deserializer
-/// hands out wire form for it. Other formats take no notice of the name and so read and write the
-/// wire form as ordinary data.
+/// Its content is already in wire form: our serializer must not escape it, and our deserializer
+/// provides wire form for it. Other formats ignore the name, and so treat the wire form as ordinary
+/// data.
 pub(super) const NEWTYPE: &str = "$ddp_core::ejson";
 
-/// What an object with exactly the right keys stands for.
+/// The meaning of an object with exactly the right keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tag {
     Date,
@@ -29,9 +29,9 @@ pub(super) enum Tag {
     Custom,
 }
 
-/// The set of keys that an object was seen to have.
+/// The set of keys found in an object.
 ///
-/// A set, because serializers may come across a key twice, which JavaScript counts once.
+/// A set, because serializers may write a key twice, which JavaScript counts once.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Keys(u16);
 
@@ -60,7 +60,7 @@ impl Keys {
         };
     }
 
-    /// What an object with these keys and no others is read as, unless as an object.
+    /// What an object with exactly these keys is read as, if not as an object.
     pub(super) fn tag(self) -> Option<Tag> {
         match self.0 {
             Self::DATE => Some(Tag::Date),
@@ -74,7 +74,7 @@ impl Keys {
     }
 }
 
-/// What this object, taken as JSON, is read as, unless as an object.
+/// What this object is read as in JSON, if not as an object.
 pub(super) fn tag(object: &Object) -> Option<Tag> {
     if object.len() > 2 {
         return None;

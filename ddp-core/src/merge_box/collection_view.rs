@@ -1,4 +1,4 @@
-//! One collection of one session, as Meteor's `SessionCollectionView`.
+//! One collection of one session, like Meteor's `SessionCollectionView`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -17,9 +17,9 @@ use crate::snapshot::{CollectionName, Delta, Snapshot};
 #[derive(Debug)]
 pub(crate) struct SessionCollectionView {
     strategy: PublicationStrategy,
-    /// Usually one, which needs no memory of its own then.
+    /// Usually only one, which then needs no memory of its own.
     views: SmallVec<[(ViewKey, Snapshot); 1]>,
-    /// The documents that were put in places while nothing was sent, in their order.
+    /// The documents that were placed while nothing was sent, in order.
     order: Vec<DocumentId>,
 }
 
@@ -38,7 +38,7 @@ impl SessionCollectionView {
         self.views.is_empty()
     }
 
-    /// Whether anyone needs to know what the client has of the collection.
+    /// Whether we must know what the client has of the collection.
     pub(crate) fn is_tracked(&self) -> bool {
         self.strategy != PublicationStrategy::NoMergeNoHistory
     }
@@ -70,7 +70,7 @@ impl SessionCollectionView {
         }
     }
 
-    /// Takes a step without sending anything yet.
+    /// Records a step without sending anything yet.
     pub(crate) fn note(&mut self, view: ViewKey, delta: &Delta) {
         let index = self.index(view);
         if delta.to() > self.views[index].1.version() {
@@ -85,7 +85,7 @@ impl SessionCollectionView {
         }
     }
 
-    /// Takes a place without sending anything yet.
+    /// Records a place without sending anything yet.
     pub(crate) fn note_place(&mut self, placement: Placement) {
         self.order.retain(|id| *id != placement.id);
         let next = placement.place.next();
@@ -128,7 +128,7 @@ impl SessionCollectionView {
         }
     }
 
-    /// Takes a subscription's documents away without a word.
+    /// Removes a subscription's documents without sending anything.
     pub(crate) fn forget(&mut self, subscription: SubscriptionKey) {
         self.views.retain(|(key, _)| key.0 != subscription);
     }
@@ -152,8 +152,8 @@ impl SessionCollectionView {
         order.retain(|id| self.snapshots().any(|snapshot| snapshot.get(id).is_some()));
         let placed: BTreeSet<&DocumentId> = order.iter().collect();
         let different = self.different(before);
-        // What the client has comes first, as in Meteor; and without merging, one subscription may
-        // show again what another did.
+        // First the documents that the client has, as in Meteor. Without merging, one subscription
+        // may also show again what another one did.
         for had in [true, false] {
             for id in &different {
                 for (was, is) in self.changes(before, id) {
@@ -163,7 +163,7 @@ impl SessionCollectionView {
                 }
             }
         }
-        // From the end, so that each is put before one that has its place.
+        // From the end, so that each document is placed before one that is already in its place.
         let mut next = None;
         for id in order.into_iter().rev() {
             let place = Place::before(next);
@@ -176,8 +176,8 @@ impl SessionCollectionView {
         }
     }
 
-    /// What becomes of a document since `before`: once for all subscriptions or, without merging,
-    /// for each.
+    /// What has become of a document since `before`: once for all subscriptions or, without
+    /// merging, for each.
     fn changes<'a>(
         &'a self,
         before: &'a Self,
@@ -195,14 +195,14 @@ impl SessionCollectionView {
             && shown.count() > 1
             && let (Some(was), Some(is)) = (&mut was, &is)
         {
-            // The client has the values of whichever subscription came last, so it is sent all of
-            // them again.
+            // The client has the values of whichever subscription came last, so all of them are
+            // sent again.
             was.retain(|(name, _)| !is.iter().any(|(other, _)| other == name));
         }
         vec![(was, is)]
     }
 
-    /// The documents that may not be the same in two views.
+    /// The documents that may differ between two views.
     fn different(&self, before: &Self) -> BTreeSet<DocumentId> {
         let (old, new) = (&before.views, &self.views);
         let mut ids = BTreeSet::new();
@@ -231,7 +231,7 @@ impl SessionCollectionView {
         self.views.iter().map(|(_, snapshot)| snapshot)
     }
 
-    /// Whether the client is sent a subscription's steps as they are.
+    /// Whether the client gets a subscription's steps unchanged.
     fn is_alone(&self) -> bool {
         match self.strategy {
             PublicationStrategy::ServerMerge | PublicationStrategy::NoMergeMulti => {
@@ -241,8 +241,8 @@ impl SessionCollectionView {
         }
     }
 
-    /// Puts `next` in the place of a subscription's snapshot and sends what that does to the
-    /// documents `ids`, which must be all in which the two differ.
+    /// Replaces a subscription's snapshot by `next`, and sends the effect on the documents `ids`,
+    /// which must include all that differ.
     fn replace<'a>(
         &mut self,
         collection: &CollectionName,
@@ -296,7 +296,7 @@ fn fields(document: Option<&Arc<Document>>) -> Option<FieldList<'_>> {
     document.map(|document| document.iter().collect())
 }
 
-/// The union of a document's fields over these snapshots; of a field in several, the first.
+/// The union of a document's fields in these snapshots; for a repeated field, the first.
 fn merged<'a>(
     id: &DocumentId,
     snapshots: impl Iterator<Item = &'a Snapshot>,
@@ -306,7 +306,7 @@ fn merged<'a>(
     let mut fields: FieldList<'a> = first.iter().collect();
     let mut last = first;
     for document in documents {
-        // Live queries over one collection usually share the very same document.
+        // Live queries on one collection usually share the very same document.
         if Arc::ptr_eq(last, document) {
             continue;
         }

@@ -1,4 +1,4 @@
-//! What goes into a merge box and what comes out.
+//! A merge box's input and output.
 
 use std::sync::Arc;
 
@@ -11,12 +11,12 @@ use crate::snapshot::{CollectionName, Delta};
 pub enum Outgoing {
     /// One message of this session alone.
     Text(String),
-    /// The messages of a delta as they are, shared with other sessions.
+    /// The messages of a delta unchanged, shared with other sessions.
     Shared(Arc<Delta>),
 }
 
-/// Where a subscription's documents of a collection come from. A publication may return a cursor and
-/// add documents of the same collection by hand; each has its own versions.
+/// Where a subscription's documents of a collection come from. A publication may return a cursor
+/// and also add documents of the same collection by hand; each has its own versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Source {
     /// The publication adds, changes and removes them itself.

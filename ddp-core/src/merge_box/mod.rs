@@ -1,9 +1,9 @@
 //! What one session's client sees: the union of its subscriptions' documents.
 //!
-//! Meteor keeps a copy of every document for every client. This merge box keeps, per collection, an
-//! ordered list of [`Snapshot`](crate::Snapshot)s, one for each subscription, and derives the rest:
+//! Meteor keeps a copy of every document for every client. This merge box keeps an ordered list of
+//! [`Snapshot`](crate::Snapshot)s per collection, one for each subscription, and derives the rest:
 //! a document is visible if any snapshot has it, and each of its fields comes from the first
-//! subscription, in the order in which they began to show the collection, that has the field. A
+//! subscription that has the field, in the order in which they began to show the collection. A
 //! collection with another [`PublicationStrategy`] is not merged like that.
 //!
 //! ```
@@ -62,11 +62,11 @@ use crate::snapshot::{CollectionName, Delta};
 pub struct MergeBox {
     strategies: PublicationStrategies,
     collections: Views,
-    /// What the client has been sent, while the subscriptions run again and nothing is sent.
+    /// What the client has been sent, while subscriptions are rerun and nothing is sent.
     held: Option<Views>,
 }
 
-/// Few, and side by side in memory: they are looked at for each change.
+/// There are few, and they are adjacent in memory, because each change searches them.
 type Views = LiteMap<CollectionName, SessionCollectionView>;
 
 impl MergeBox {
@@ -78,9 +78,9 @@ impl MergeBox {
 
     /// Brings a subscription's documents to the state after the delta.
     ///
-    /// A delta that does not start where the subscription stands is no error: an older one is
-    /// ignored, and one from further ahead (the session lagged, and steps were dropped) sends the
-    /// difference between what the client has and the delta's snapshot.
+    /// A delta that does not start at the subscription's version is not an error: an older one is
+    /// ignored, and for one further ahead (the session lagged, and steps were dropped) the client
+    /// is sent the difference between what it has and the delta's snapshot.
     pub fn apply(
         &mut self,
         subscription: SubscriptionKey,
@@ -97,9 +97,9 @@ impl MergeBox {
         }
     }
 
-    /// Puts a document, which the publication handles by hand, in its place in an ordered
-    /// collection. `delta`, if the document is new or changed as well, is the step from where the
-    /// subscription stands, and must be about this document alone.
+    /// Puts a document that the publication handles by hand in its place in an ordered collection.
+    /// If the document is also new or changed, `delta` is the step from the subscription's version,
+    /// and must be about this document alone.
     pub fn place(
         &mut self,
         subscription: SubscriptionKey,
@@ -120,7 +120,7 @@ impl MergeBox {
         }
     }
 
-    /// Takes a subscription's documents away.
+    /// Removes a subscription's documents.
     pub fn remove(&mut self, subscription: SubscriptionKey, send: &mut impl FnMut(Outgoing)) {
         let is_held = self.held.is_some();
         for (collection, view) in self.collections.iter_mut() {
@@ -133,10 +133,10 @@ impl MergeBox {
         self.collections.retain(|_, view| !view.is_empty());
     }
 
-    /// From now on nothing is sent: the client's documents stay as they are while the subscriptions
-    /// run again under other keys, beginning with none. `renamed` gives the new key of each.
+    /// From now on nothing is sent: the client's documents stay unchanged while the subscriptions
+    /// run again under other keys, starting without documents. `renamed` gives the new key of each.
     ///
-    /// Collections of the strategy that remembers nothing go on as before.
+    /// Collections with the strategy that remembers nothing go on as before.
     pub fn hold(&mut self, renamed: &BTreeMap<SubscriptionKey, SubscriptionKey>) {
         let mut before = std::mem::take(&mut self.collections);
         before.retain(|_, view| view.is_tracked());
@@ -146,8 +146,8 @@ impl MergeBox {
         }
     }
 
-    /// Sends the difference between what the client was sent before [`hold`](Self::hold) and what
-    /// the subscriptions show now, and from now on all that comes.
+    /// Sends the difference between what the client had been sent before [`hold`](Self::hold) and
+    /// what the subscriptions show now. From now on everything is sent again.
     pub fn release(&mut self, send: &mut impl FnMut(Outgoing)) {
         let Some(mut before) = self.held.take() else { return };
         for (collection, after) in self.collections.iter_mut() {

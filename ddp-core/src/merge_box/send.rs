@@ -1,4 +1,4 @@
-//! From what becomes of a document to the messages about it.
+//! From a document's changes to messages.
 
 use super::io::{Direct, Outgoing, Place};
 use crate::id::DocumentId;
@@ -6,8 +6,8 @@ use crate::message::encode::{FieldList, push_added_before, push_difference, push
 use crate::snapshot::CollectionName;
 
 impl Direct {
-    /// Hands the messages to `send`: none if there is nothing to say, two if a document that the
-    /// client has already both changes and moves.
+    /// Passes the messages to `send`: none if nothing differs, two if a document that the client
+    /// has both changes and moves.
     pub fn send(&self, send: &mut impl FnMut(Outgoing)) {
         let before: Option<FieldList<'_>> = self.before.as_ref().map(|d| d.iter().collect());
         let after: Option<FieldList<'_>> = self.after.as_ref().map(|d| d.iter().collect());
@@ -19,7 +19,7 @@ impl Direct {
     }
 }
 
-/// Sends what a change of a document means.
+/// Sends the messages for a change of a document.
 pub(super) fn send_change(
     collection: &CollectionName,
     id: &DocumentId,
@@ -33,7 +33,7 @@ pub(super) fn send_change(
     }
 }
 
-/// Sends what a change of a document and of its place mean.
+/// Sends the messages for a change of a document and its place.
 pub(super) fn send_placed(
     collection: &CollectionName,
     id: &DocumentId,

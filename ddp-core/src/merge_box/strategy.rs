@@ -8,7 +8,7 @@ use crate::snapshot::CollectionName;
 /// How a session combines the documents that several subscriptions publish to one collection:
 /// Meteor's `DDPServer.publicationStrategies`.
 ///
-/// In Meteor the other strategies save the copy of each document that it keeps for each client.
+/// In Meteor the other strategies save the copy that it keeps of each document for each client.
 /// Here no strategy keeps copies; they save the work of merging, and change what is sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum PublicationStrategy {
@@ -16,14 +16,14 @@ pub enum PublicationStrategy {
     /// differ after a change. The default.
     #[default]
     ServerMerge,
-    /// `NO_MERGE_NO_HISTORY`: whatever a subscription publishes is sent as it is, and the end of a
+    /// `NO_MERGE_NO_HISTORY`: whatever a subscription publishes is sent unchanged, and the end of a
     /// subscription removes nothing. For queues whose messages are sent and forgotten.
     NoMergeNoHistory,
-    /// `NO_MERGE`: sent as it is, too, but the end of a subscription removes its documents, even
-    /// those that another subscription publishes as well. For collections that one publication
-    /// fills.
+    /// `NO_MERGE`: also sent unchanged, but the end of a subscription removes its documents, even
+    /// those that another subscription publishes as well. For collections filled by one
+    /// publication.
     NoMerge,
-    /// `NO_MERGE_MULTI`: as `NO_MERGE`, but a document is removed only when no subscription
+    /// `NO_MERGE_MULTI`: like `NO_MERGE`, but a document is removed only when no subscription
     /// publishes it any more. Fields are not merged: if several subscriptions publish different
     /// values of a field, the client sees the one that was sent last.
     NoMergeMulti,

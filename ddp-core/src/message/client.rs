@@ -22,7 +22,7 @@ pub enum ClientMessage {
         /// The publication's arguments.
         params: Vec<Ejson>,
     },
-    /// Ends a subscription. `None` if the client gave no string.
+    /// Ends a subscription. `None` if the client sent no string.
     Unsub {
         /// The client's name for the subscription.
         id: Option<String>,
@@ -35,7 +35,7 @@ pub enum ClientMessage {
         method: String,
         /// The method's arguments.
         params: Vec<Ejson>,
-        /// The seed of the ids that the client's stub made.
+        /// The seed of the ids made by the client's stub.
         random_seed: Option<String>,
     },
     /// Asks for a `pong`.

@@ -10,18 +10,18 @@ use crate::ejson::{self, Ejson};
 use crate::error::ProtocolError;
 
 impl ClientMessage {
-    /// Reads a client's message, as a [`Session`](crate::Session) reads those that it is given.
-    /// Unknown fields are ignored.
+    /// Parses a client's message as a [`Session`](crate::Session) would. Unknown fields are
+    /// ignored.
     ///
     /// # Errors
-    /// What is wrong with it, which is the `reason` of Meteor's answer.
+    /// What is wrong with it: the `reason` in Meteor's answer.
     pub fn from_text(text: &str) -> Result<Self, ProtocolError> {
         decode(text).map_err(|malformed| malformed.error)
     }
 }
 
-/// Decodes a message by its `msg`. Unknown fields are ignored; of a repeated field the last counts,
-/// as with `JSON.parse`.
+/// Decodes a message by its `msg`. Unknown fields are ignored; if a field is repeated, the last one
+/// counts, as with `JSON.parse`.
 pub(crate) fn decode(text: &str) -> Result<ClientMessage, Malformed> {
     let malformed = |error| Malformed { error, echo: true };
     let fields = match serde_json::from_str::<Envelope<'_>>(text) {
@@ -54,7 +54,7 @@ pub(crate) fn decode(text: &str) -> Result<ClientMessage, Malformed> {
     }
 }
 
-/// Whether JavaScript takes the value for false, as Meteor's server does with `msg`.
+/// Whether the value is falsy in JavaScript, which is how Meteor's server checks `msg`.
 fn is_falsy(json: &str) -> bool {
     matches!(json, "null" | "false" | "\"\"")
         || json.parse::<f64>().is_ok_and(|number| number == 0.0)
@@ -81,10 +81,11 @@ fn method(fields: &Fields<'_>, params: Option<Vec<Ejson>>) -> Option<ClientMessa
     })
 }
 
-/// The arguments, none if the field is absent; `None` if it is no array.
+/// The arguments, empty if the field is absent; `None` if it is not an array.
 ///
 /// # Errors
-/// What is no EJSON. Meteor decodes it before it looks at anything else, and does not echo it.
+/// If they are not EJSON. Meteor decodes them before it checks anything else, and does not echo
+/// them.
 fn params(fields: &Fields<'_>) -> Result<Option<Vec<Ejson>>, Malformed> {
     let Some(raw) = fields.params else { return Ok(Some(Vec::new())) };
     match ejson::parse(raw.get()) {
@@ -94,7 +95,7 @@ fn params(fields: &Fields<'_>) -> Result<Option<Vec<Ejson>>, Malformed> {
     }
 }
 
-/// Read as JavaScript reads it: serde_json would refuse lone surrogates.
+/// Parsed like in JavaScript: serde_json would refuse lone surrogates.
 fn string(raw: &RawValue) -> Option<String> {
     if !raw.get().starts_with('"') {
         return None;
@@ -131,7 +132,7 @@ struct Fields<'a> {
 
 impl<'de> Deserialize<'de> for Envelope<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // `RawValue` is scanned without recursion, so that nesting cannot exhaust the stack here.
+        // `RawValue` is scanned without recursion, so nesting cannot exhaust the stack here.
         let raw = <&RawValue>::deserialize(deserializer)?;
         match raw.get().as_bytes().first() {
             Some(b'{') => serde_json::from_str::<Fields<'_>>(raw.get())
@@ -164,7 +165,7 @@ enum Key {
 
 impl<'de> Deserialize<'de> for Key {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // As text, serde_json would refuse a message for a lone surrogate in any of its keys.
+        // As text, serde_json would refuse a message with a lone surrogate in any of its keys.
         deserializer.deserialize_bytes(KeyVisitor)
     }
 }

@@ -9,7 +9,7 @@ pub(crate) type FieldList<'a> = Vec<(&'a FieldName, &'a str)>;
 /// Writes a JSON string as `JSON.stringify` does.
 pub(crate) fn push_string(out: &mut String, text: &str) {
     if text.bytes().any(|byte| byte < b' ' || byte == b'"' || byte == b'\\') {
-        // Writing a string to memory cannot fail, so the fallback is never taken.
+        // Writing a string to memory cannot fail, so the fallback is never used.
         out.push_str(&serde_json::to_string(text).unwrap_or_else(|_| "\"\"".to_owned()));
     } else {
         out.push('"');
@@ -20,7 +20,7 @@ pub(crate) fn push_string(out: &mut String, text: &str) {
 
 /// Writes the message that turns one version of a document into the next at the client: `added`,
 /// `changed` with the fields that differ and those `cleared`, or `removed`. Writes nothing and
-/// answers false if there is no difference.
+/// returns false if there is no difference.
 pub(crate) fn push_difference(
     out: &mut String,
     collection: &str,
@@ -57,7 +57,7 @@ pub(crate) fn push_difference(
     true
 }
 
-/// Writes `addedBefore`: a document that is new, in the place before `next` or at the end.
+/// Writes `addedBefore`: a new document, placed before `next` or at the end.
 pub(crate) fn push_added_before(
     out: &mut String,
     collection: &str,
@@ -70,7 +70,7 @@ pub(crate) fn push_added_before(
     push_place(out, next);
 }
 
-/// Writes `movedBefore`: a document that goes to the place before `next` or to the end.
+/// Writes `movedBefore`: a document moves to the place before `next` or to the end.
 pub(crate) fn push_moved_before(
     out: &mut String,
     collection: &str,

@@ -1,4 +1,4 @@
-//! The messages of both directions, and their JSON.
+//! The messages in both directions, and their JSON.
 //!
 //! ```
 //! use ddp_core::{ClientMessage, ServerMessage};
@@ -11,7 +11,7 @@
 //! # Ok::<(), ddp_core::ProtocolError>(())
 //! ```
 //!
-//! Messages about documents are not among them: those are written once for all sessions by
+//! Messages about documents are not included: those are written once for all sessions by
 //! [`Delta`](crate::Delta), or for one session by its [`MergeBox`](crate::MergeBox).
 
 pub(crate) mod client;

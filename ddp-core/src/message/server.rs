@@ -1,4 +1,4 @@
-//! What the server sends, documents aside.
+//! What the server sends, except for documents.
 
 use super::encode::push_string;
 use crate::error::{DdpError, ProtocolError};
@@ -8,8 +8,8 @@ use crate::version::Version;
 /// (`added`, `changed`, `removed`) are made by the merge box and by [`Delta`](crate::Delta).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ServerMessage<'a> {
-    /// The very first message, without a `msg`; clients older than 1.0 and several others wait for
-    /// it.
+    /// The very first message, without a `msg`; clients older than 1.0, and several others, wait
+    /// for it.
     ServerId,
     /// Accepts a `connect`.
     Connected {
@@ -23,7 +23,7 @@ pub enum ServerMessage<'a> {
     },
     /// All documents of these subscriptions have been sent.
     Ready {
-        /// The clients' ids for them.
+        /// The clients' ids of these subscriptions.
         subs: &'a [&'a str],
     },
     /// A subscription ended, or never began.
@@ -40,7 +40,7 @@ pub enum ServerMessage<'a> {
         /// EJSON text, or the error.
         result: Result<Option<&'a str>, &'a DdpError>,
     },
-    /// All that these calls wrote has been sent.
+    /// Everything that these calls wrote has been sent.
     Updated {
         /// The clients' ids of the calls.
         methods: &'a [&'a str],
@@ -49,7 +49,7 @@ pub enum ServerMessage<'a> {
     Ping,
     /// Answers a `ping`.
     Pong {
-        /// What the ping had, if anything: JSON text.
+        /// The ping's id, if any: JSON text.
         id: Option<&'a str>,
     },
     /// Answers a message that breaks the protocol.

@@ -1,9 +1,9 @@
-//! Meteor's `Random`: ids, and the seeded sequences by which client and server make the same ids.
+//! Meteor's `Random`: ids, and the seeded sequences with which client and server make the same ids.
 //!
-//! A client that runs a method's stub sends the seed that it used. With [`RandomStream`] the
-//! server draws the same values from it, so that a document has the id under which the client
-//! already shows it. The generator is Alea, as in Meteor's `random` package, and bit for bit the
-//! same. It is not fit for secrets.
+//! A client that runs a method's stub sends the seed that it used. [`RandomStream`] draws the same
+//! values from it on the server, so that a document gets the id under which the client already
+//! shows it. The generator is Alea, bit for bit the same as in Meteor's `random` package. It is not
+//! fit for secrets.
 //!
 //! Without a client's seed, ids come from real entropy, which this crate does not have: functions
 //! such as [`id_from_entropy`] take it as an argument.
@@ -35,7 +35,7 @@ const BASE64: &str = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ012345
 const TWO_POW_32: f64 = 4_294_967_296.0;
 const TWO_POW_MINUS_32: f64 = 1.0 / TWO_POW_32;
 
-/// A part of a generator's seed: the text that JavaScript's `toString` makes of it.
+/// Part of a generator's seed: the text that JavaScript's `toString` makes of it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Seed(String);
 
@@ -48,7 +48,7 @@ impl Seed {
             Ejson::Number(number) => Self::from(*number),
             Ejson::String(text) => Self::from(text.as_str()),
             Ejson::Array(items) => {
-                // A nested null is an empty text in JavaScript's `Array.prototype.toString`.
+                // JavaScript's `Array.prototype.toString` turns a nested null into an empty text.
                 let text = |item| Self::from_value(item).map_or(String::new(), |seed| seed.0);
                 Self(items.iter().map(text).collect::<Vec<_>>().join(","))
             }
@@ -81,7 +81,7 @@ impl From<i32> for Seed {
     }
 }
 
-/// Johannes Baagøe's Alea generator in version 0.9, which is what `Random.createWithSeeds` makes.
+/// Johannes Baagøe's Alea generator, version 0.9, as made by `Random.createWithSeeds`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Alea {
     state: [f64; 3],
@@ -89,7 +89,7 @@ pub struct Alea {
 }
 
 impl Alea {
-    /// The generator of these seeds. Their order counts.
+    /// The generator with these seeds. Their order matters.
     #[must_use]
     pub fn new(seeds: &[Seed]) -> Self {
         let mut mash = Mash::new();
@@ -120,18 +120,18 @@ impl Alea {
         string(len, HEX, || self.fraction())
     }
 
-    /// An id of this many characters, usually [`ID_LEN`].
+    /// An id with this many characters, usually [`ID_LEN`].
     pub fn id(&mut self, len: usize) -> String {
         string(len, UNMISTAKABLE, || self.fraction())
     }
 
-    /// This many characters with 6 bits each, like Meteor's `Random.secret`. Anyone who knows the
+    /// This many characters of 6 bits each, like Meteor's `Random.secret`. Anyone who knows the
     /// seed knows the secret: see [`secret_from_entropy`].
     pub fn secret(&mut self, len: usize) -> String {
         string(len, BASE64, || self.fraction())
     }
 
-    /// The index of a random element among `len`, as `Random.choice` picks it. `None` if `len` is
+    /// The index of a random element among `len`, as picked by `Random.choice`. `None` if `len` is
     /// 0; a number is drawn from the sequence even then.
     pub fn choice_index(&mut self, len: usize) -> Option<usize> {
         let fraction = self.fraction();
@@ -139,7 +139,7 @@ impl Alea {
     }
 }
 
-/// The hash by which Alea makes its state of the seeds. It keeps its own state between them.
+/// The hash with which Alea turns the seeds into its state. It keeps its own state between them.
 struct Mash(f64);
 
 impl Mash {
@@ -160,14 +160,14 @@ impl Mash {
     }
 }
 
-/// JavaScript's `number >>> 0` for numbers that are not negative: the remainder modulo 2^32.
+/// JavaScript's `number >>> 0` for non-negative numbers: the remainder modulo 2^32.
 fn to_uint32(number: f64) -> f64 {
     f64::from(number as u64 as u32)
 }
 
 /// The index of the element at this fraction of `len`.
 fn index(fraction: f64, len: usize) -> usize {
-    // A fraction of 1 - 2^-53 could be rounded up to the length, if that were huge.
+    // With a huge length, a fraction of 1 - 2^-53 could be rounded up to the length.
     ((fraction * len as f64) as usize).min(len.saturating_sub(1))
 }
 
@@ -176,21 +176,20 @@ fn string(len: usize, alphabet: &str, mut fraction: impl FnMut() -> f64) -> Stri
     (0..len).map(|_| char::from(alphabet[index(fraction(), alphabet.len())])).collect()
 }
 
-/// A number of 32 random bits as a fraction, as Meteor's server makes it.
+/// 32 random bits as a fraction, as on Meteor's server.
 fn entropy_fraction(fill: &mut impl FnMut(&mut [u8])) -> f64 {
     let mut bytes = [0; 4];
     fill(&mut bytes);
     f64::from(u32::from_le_bytes(bytes)) * TWO_POW_MINUS_32
 }
 
-/// An id of [`ID_LEN`] characters, as `Random.id()` makes it. `fill` fills what it is given with
-/// random bytes.
+/// An id of [`ID_LEN`] characters, like `Random.id()`. `fill` fills its argument with random bytes.
 pub fn id_from_entropy(fill: &mut impl FnMut(&mut [u8])) -> String {
     string(ID_LEN, UNMISTAKABLE, || entropy_fraction(fill))
 }
 
-/// A secret of [`SECRET_LEN`] characters, as `Random.secret()` makes it, and as safe as the bytes
-/// that `fill` gives.
+/// A secret of [`SECRET_LEN`] characters, like `Random.secret()`, and as safe as the bytes from
+/// `fill`.
 pub fn secret_from_entropy(fill: &mut impl FnMut(&mut [u8])) -> String {
     string(SECRET_LEN, BASE64, || entropy_fraction(fill))
 }
@@ -200,11 +199,11 @@ pub fn hex_string_from_entropy(len: usize, fill: &mut impl FnMut(&mut [u8])) -> 
     string(len, HEX, || entropy_fraction(fill))
 }
 
-/// The named sequences of one method invocation, as Meteor's `DDPCommon.RandomStream`.
+/// The named sequences of one method invocation, like Meteor's `DDPCommon.RandomStream`.
 ///
-/// Each name has a sequence of its own, whose seed is the stream's followed by the name. So client
-/// and server agree as long as they draw in the same order from each, whatever the order between
-/// them.
+/// Each name has its own sequence, seeded with the stream's seed and the name. So client and server
+/// agree as long as both draw from each sequence in the same order; the order between sequences
+/// does not matter.
 #[derive(Clone, Debug)]
 pub struct RandomStream {
     seed: Vec<Seed>,
@@ -212,25 +211,25 @@ pub struct RandomStream {
 }
 
 impl RandomStream {
-    /// The sequences of a client's `randomSeed`. Meteor takes an empty seed for none: see
+    /// The sequences of a client's `randomSeed`. Meteor treats an empty seed as none: see
     /// [`RandomStream::from_value`].
     #[must_use]
     pub fn from_seed(seed: impl Into<Seed>) -> Self {
         Self::from_seeds(vec![seed.into()])
     }
 
-    /// The sequences of a seed in several parts.
+    /// The sequences of a seed with several parts.
     #[must_use]
     pub fn from_seeds(seed: Vec<Seed>) -> Self {
         Self { seed, sequences: HashMap::new() }
     }
 
-    /// The sequences of any value that stands for a seed, by the rules of Meteor: an array is a
-    /// seed in several parts, anything else one part.
+    /// The sequences of any value used as a seed, by Meteor's rules: an array is a seed with
+    /// several parts, anything else is one part.
     ///
-    /// `None` where Meteor makes a seed of its own, for which there is
-    /// [`RandomStream::from_entropy`]: for null, `false`, zero, NaN and the empty string. `None` as
-    /// well for an array with a null in it, on which Meteor throws.
+    /// `None` if Meteor would make its own seed, for which there is [`RandomStream::from_entropy`]:
+    /// for null, `false`, zero, NaN and the empty string. Also `None` for an array that contains a
+    /// null, on which Meteor throws.
     #[must_use]
     pub fn from_value(seed: &Ejson) -> Option<Self> {
         let seeds = match seed {
@@ -243,13 +242,13 @@ impl RandomStream {
         Some(Self::from_seeds(seeds))
     }
 
-    /// Unrepeatable sequences, for when the client sent no seed. `fill` fills what it is given with
+    /// Unrepeatable sequences, for when the client sent no seed. `fill` fills its argument with
     /// random bytes.
     pub fn from_entropy(fill: &mut impl FnMut(&mut [u8])) -> Self {
         Self::from_seed(hex_string_from_entropy(SEED_LEN, fill))
     }
 
-    /// The sequence of this name, where the last use left it. Without a name, `default`.
+    /// The sequence of this name, continued from its last use. Without a name, `default`.
     pub fn sequence(&mut self, name: &str) -> &mut Alea {
         let name = if name.is_empty() { "default" } else { name };
         self.sequences.entry(name.to_owned()).or_insert_with(|| {
@@ -258,17 +257,17 @@ impl RandomStream {
         })
     }
 
-    /// The id of the next document that is inserted into a collection.
+    /// The id of the next document inserted into a collection.
     pub fn document_id(&mut self, collection: &str) -> String {
         self.sequence(&format!("/collection/{collection}")).id(ID_LEN)
     }
 
-    /// The same for a collection whose ids are ObjectIDs: 24 hexadecimal digits.
+    /// The same for a collection with ObjectIDs: 24 hexadecimal digits.
     pub fn document_object_id(&mut self, collection: &str) -> String {
         self.sequence(&format!("/collection/{collection}")).hex_string(24)
     }
 
-    /// The seed for the next call of a method from within this one, as Meteor's `makeRpcSeed`.
+    /// The seed for the next method call from within this one, like Meteor's `makeRpcSeed`.
     pub fn rpc_seed(&mut self, method: &str) -> String {
         self.sequence(&format!("/rpc/{method}")).hex_string(SEED_LEN)
     }

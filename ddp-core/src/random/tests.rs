@@ -3,9 +3,9 @@ use crate::ejson;
 
 /// Expected values, a JSON array per line; drawn in this order in JavaScript:
 ///
-/// - For `Random.createWithSeeds(...seeds)`, each time anew: the seeds, `[fraction(), fraction(),
-///   fraction()]`, the 1000th `fraction()`, `id()`, `hexString(20)`, `secret()`, `id(5)` and
-///   `choice` of the letters from a to j.
+/// - For `Random.createWithSeeds(...seeds)`, created anew each time: the seeds, `[fraction(),
+///   fraction(), fraction()]`, the 1000th `fraction()`, `id()`, `hexString(20)`, `secret()`,
+///   `id(5)` and `choice` of the letters from a to j.
 /// - For a scope with this `randomSeed`: the seed, two ids of `/collection/tasks`, an id of
 ///   `/collection/lists`, `hexString(24)` of `/collection/oids`, `makeRpcSeed` for `add`, an id of
 ///   the sequence without a name, `makeRpcSeed` again and an id of `/collection/tasks` again.

@@ -25,11 +25,12 @@ pub struct SessionConfig {
     /// How many calls may be unfinished at once, including those that only wait for `updated`. At
     /// the limit, further messages wait.
     pub calls_max: usize,
-    /// How many subscriptions a client may hold. One more gets `nosub` with `too-many-subscriptions`.
+    /// How many subscriptions a client may have. One more gets `nosub` with
+    /// `too-many-subscriptions`.
     pub subscriptions_max: usize,
     /// How each collection is merged.
     pub strategies: PublicationStrategies,
-    /// Whether [`Event::Message`](super::Event::Message) tells of each message when its turn comes.
+    /// Whether [`Event::Message`](super::Event::Message) reports each message when its turn comes.
     pub reports_messages: bool,
 }
 

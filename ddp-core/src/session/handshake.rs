@@ -12,7 +12,7 @@ use crate::message::{ClientMessage, ServerMessage};
 use crate::version::Version;
 
 impl Session {
-    /// Handles what comes before the session is connected. Only `connect` is welcome.
+    /// Handles messages before the session is connected. Only `connect` is allowed.
     pub(super) fn handle_first_message(
         &mut self,
         now: Instant,

@@ -1,4 +1,4 @@
-//! Ping and pong deadlines, as Meteor's `Heartbeat` keeps them.
+//! Deadlines for ping and pong, like Meteor's `Heartbeat`.
 
 use std::time::Instant;
 
@@ -7,7 +7,7 @@ use super::config::SessionConfig;
 /// The deadlines of a session. Any message counts as an answer to a ping.
 #[derive(Debug)]
 pub(super) struct Heartbeat {
-    /// When to look whether the client has been heard of; before `connect`, when to give up.
+    /// When to check whether the client has been heard from; before `connect`, when to give up.
     check_at: Option<Instant>,
     /// When a pinged client counts as dead.
     dead_at: Option<Instant>,
@@ -40,7 +40,7 @@ impl Heartbeat {
         }
     }
 
-    /// What is due at this time.
+    /// Returns what is due at this time.
     pub(super) fn handle_timeout(
         &mut self,
         now: Instant,
@@ -67,11 +67,11 @@ impl Heartbeat {
     }
 }
 
-/// What a session does about a silent client.
+/// What to do about a silent client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sign {
-    /// It is to be asked whether it is there.
+    /// Send a ping.
     Ping,
-    /// It was silent for too long.
+    /// Give it up: it was silent for too long.
     Silent,
 }

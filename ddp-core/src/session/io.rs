@@ -1,4 +1,4 @@
-//! What goes into a session and what comes out.
+//! A session's input and output.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,28 +16,27 @@ use crate::version::Version;
 pub enum Input<'a> {
     /// A message came from the client.
     Message(Instant, &'a str),
-    /// The time that [`Output::Timeout`] named has come.
+    /// The time named by [`Output::Timeout`] has come.
     Timeout(Instant),
-    /// The client takes what it is sent, or is not being read because it does not: its silence says
+    /// The client is taking output, or is not read from because it does not: its silence means
     /// nothing. The driver ends sessions that take nothing for too long.
     Backlogged,
     /// Documents of a subscription changed.
     Delta(SubscriptionKey, Source, Arc<Delta>),
     /// A publication put a document in its place in an ordered collection, and added or changed it
-    /// by the delta, if there is one. See [`MergeBox::place`](crate::MergeBox::place).
+    /// with the delta, if there is one. See [`MergeBox::place`](crate::MergeBox::place).
     Placed(SubscriptionKey, Option<Arc<Delta>>, Placement),
-    /// A publication said something about a document of a collection in which nothing is
-    /// remembered.
+    /// A publication changed a document of a collection for which nothing is remembered.
     Direct(SubscriptionKey, Direct),
     /// All initial documents of a subscription have been handed over.
     Ready(SubscriptionKey),
-    /// A subscription ends by the server's will: by `stop`, or with an error.
+    /// The server ended a subscription: with `stop`, or with an error.
     Stop(SubscriptionKey, Option<DdpError>),
-    /// The publication lets the next messages begin before its function returns.
+    /// The publication lets the next messages start before its function returns.
     SubscriptionUnblocked(SubscriptionKey),
     /// The publication's function returned.
     SubscriptionReturned(SubscriptionKey),
-    /// A method lets the next messages begin before it returns.
+    /// A method lets the next messages start before it returns.
     MethodUnblocked(CallKey),
     /// A method returned: EJSON text, `None` for `undefined`.
     Result(CallKey, Result<Option<String>, DdpError>),
@@ -47,17 +46,17 @@ pub enum Input<'a> {
     Rerun,
 }
 
-/// What a session wants done. A driver handles every variant, so there will be no others without a
-/// new major version.
+/// What a session wants done. A driver handles every variant, so new ones will only come with a new
+/// major version.
 #[derive(Debug)]
 pub enum Output {
     /// Send this.
     Send(Outgoing),
     /// Do this.
     Event(Event),
-    /// Close the transport when all before this has been sent. The last output.
+    /// Close the transport after everything before this has been sent. The last output.
     Close(CloseReason),
-    /// Nothing more now. Come back with [`Input::Timeout`] at this time, if any.
+    /// Nothing more for now. Come back with [`Input::Timeout`] at this time, if any.
     Timeout(Option<Instant>),
 }
 
@@ -72,31 +71,31 @@ pub enum Event {
     Message(String),
     /// Run a publication.
     Subscribe {
-        /// Names the subscription from now on.
+        /// The subscription's key from now on.
         subscription: SubscriptionKey,
         /// The publication.
         name: String,
         /// Its arguments.
         params: Vec<Ejson>,
     },
-    /// The client asked for a subscription under an id that is in use, which is ignored unless there
-    /// is no such publication: see [`Session::refuse`](super::Session::refuse).
+    /// The client asked for a subscription with an id that is in use. It is ignored unless the
+    /// publication does not exist: see [`Session::refuse`](super::Session::refuse).
     SubscribeAgain {
         /// The client's id of the subscription.
         id: String,
         /// The publication.
         name: String,
     },
-    /// Stop a publication's run; its documents are gone already.
+    /// Stop a publication; its documents are already gone.
     Unsubscribe(SubscriptionKey),
-    /// Stop the runs of all these publications, and then run each again, with the same arguments,
-    /// under the other key.
+    /// Stop all these publications, then run each again with the same arguments under the other
+    /// key.
     Rerun(BTreeMap<SubscriptionKey, SubscriptionKey>),
-    /// All publications have run again, and the client has been sent what is different.
+    /// All publications have run again, and the client has been sent the difference.
     RerunDone,
     /// Run a method.
     Call {
-        /// Names the call from now on.
+        /// The call's key from now on.
         call: CallKey,
         /// The method.
         method: String,

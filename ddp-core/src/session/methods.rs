@@ -55,7 +55,7 @@ impl Session {
         }
     }
 
-    /// Sends the `updated` of calls that a rerun held back.
+    /// Sends the `updated` of calls that were held back by a rerun.
     pub(super) fn release_updated(&mut self, keys: &[CallKey]) {
         let ids = keys.iter().filter_map(|key| self.calls.get(key).map(|call| call.id.clone()));
         let ids: Vec<String> = ids.collect();

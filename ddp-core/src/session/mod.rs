@@ -67,20 +67,20 @@ use crate::message::{ClientMessage, ServerMessage, decode};
 ///
 /// Methods come in two groups. [`handle_input`](Self::handle_input) takes what happened;
 /// [`poll_output`](Self::poll_output) says what to do about it. **Mutate once, then drain:** after
-/// each input call `poll_output` until it answers [`Output::Timeout`] or [`Output::Close`]. Then, and
-/// only then, [`deliver`](Self::deliver) is a shorter way for documents.
+/// each input call `poll_output` until it returns [`Output::Timeout`] or [`Output::Close`]. Then,
+/// and only then, [`deliver`](Self::deliver) is a shortcut for documents.
 ///
 /// Messages run one at a time in the client's order: a method or a `sub` holds up the rest until it
-/// returns or unblocks, but `ping` is answered at once. Inputs that name a subscription or a call
-/// that has ended are ignored, since they cross with the client's `unsub` on their way.
+/// returns or unblocks, but `ping` is answered at once. Inputs for an ended subscription or call
+/// are ignored, since they may cross with the client's `unsub`.
 #[derive(Debug)]
 pub struct Session {
     id: String,
     config: Arc<SessionConfig>,
     state: State,
     heartbeat: Heartbeat,
-    /// Messages that wait for their turn, as they came: a client must not claim more memory than it
-    /// sends bytes.
+    /// Messages waiting for their turn, as they arrived: a client must not take more memory than
+    /// the bytes it sends.
     queue: VecDeque<String>,
     queued_bytes: usize,
     blocked_by: Option<Blocker>,
@@ -94,7 +94,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// A session that begins now. `id` becomes its id should the client connect: 17 characters from
+    /// A session that starts now. `id` becomes its id once the client connects: 17 characters from
     /// [`crate::random`], as several clients expect. Sessions may share their configuration.
     #[must_use]
     pub fn new(id: String, config: Arc<SessionConfig>, now: Instant) -> Self {
@@ -124,15 +124,15 @@ impl Session {
         &self.id
     }
 
-    /// Whether a subscription goes on, under this key.
+    /// Whether there is an active subscription with this key.
     #[must_use]
     pub fn has_subscription(&self, subscription: SubscriptionKey) -> bool {
         self.subscriptions.contains_key(&subscription)
     }
 
-    /// Whether there is room for the client's next message. While there is none, leave it in the
-    /// socket: the client is held back. If that lasts longer than the heartbeat allows, the client
-    /// is not heard and counts as dead.
+    /// Whether there is room for the client's next message. If not, leave it in the socket to hold
+    /// the client back. If that lasts longer than the heartbeat allows, the client goes unheard and
+    /// counts as dead.
     #[must_use]
     pub fn wants_input(&self) -> bool {
         self.state != State::Closed
@@ -219,7 +219,7 @@ impl Session {
         self.blocked_by.is_none() && self.calls.len() < self.config.calls_max
     }
 
-    /// Runs the messages that wait, in order, up to one that holds up the others.
+    /// Runs the waiting messages in order, up to one that holds up the others.
     fn process_queue(&mut self) {
         while self.can_process()
             && let Some(text) = self.queue.pop_front()
@@ -239,7 +239,7 @@ impl Session {
             Ok(ClientMessage::Method { id, method, params, random_seed }) => {
                 self.process_method(id, method, params, random_seed);
             }
-            // Heartbeats come here only in the version that does not know them.
+            // Heartbeats get here only in the version without them.
             Ok(
                 ClientMessage::Connect { .. } | ClientMessage::Ping { .. } | ClientMessage::Pong,
             ) => self.send_error(ProtocolError::UnknownMessage, Some(text)),

@@ -10,8 +10,8 @@ use crate::id::{CallKey, SubscriptionKey};
 use crate::message::ServerMessage;
 
 impl Session {
-    /// Gives every subscription a new key, under which it begins with nothing. A rerun that is under
-    /// way begins again.
+    /// Gives every subscription a new key, under which it starts without documents. A rerun in
+    /// progress starts over.
     pub(super) fn handle_rerun(&mut self) {
         let old = std::mem::take(&mut self.subscriptions);
         let mut renamed = BTreeMap::new();
@@ -49,15 +49,15 @@ impl Session {
         }
     }
 
-    /// Forgets that a subscription, which has ended, is to be called ready.
+    /// Cancels the `ready` of a subscription that has ended.
     pub(super) fn retract_ready(&mut self, id: &str) {
         if let Some(rerun) = &mut self.rerun {
             rerun.ready.retain(|other| other != id);
         }
     }
 
-    /// Keeps an `updated` until the rerun is over, for what the call wrote may be held back. False if
-    /// there is no rerun.
+    /// Keeps an `updated` until the rerun is over, since the call's writes may be held back.
+    /// Returns false if there is no rerun.
     pub(super) fn hold_updated(&mut self, call: CallKey) -> bool {
         if let Some(rerun) = &mut self.rerun {
             rerun.updated.push(call);
@@ -69,7 +69,7 @@ impl Session {
         self.rerun.as_ref().is_some_and(|rerun| rerun.updated.contains(&call))
     }
 
-    /// A rerun need not wait for this subscription any more.
+    /// The rerun no longer waits for this subscription.
     pub(super) fn settle(&mut self, subscription: SubscriptionKey) {
         if let Some(rerun) = &mut self.rerun {
             rerun.waiting.remove(&subscription);

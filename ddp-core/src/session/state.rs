@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::id::{CallKey, SubscriptionKey};
 use crate::version::Version;
 
-/// How far a session has come.
+/// How far a session has got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
     Connecting,
@@ -13,7 +13,7 @@ pub(super) enum State {
     Closed,
 }
 
-/// A subscription that goes on.
+/// An active subscription.
 #[derive(Debug)]
 pub(super) struct Subscription {
     /// The client's name for it; none if it is universal.
@@ -37,13 +37,14 @@ pub(super) enum Blocker {
     Method(CallKey),
 }
 
-/// Subscriptions that run again. Documents and fields that stay the same are not sent again.
+/// Subscriptions that are running again. Documents and fields that stay the same are not resent.
 #[derive(Debug, Default)]
 pub(super) struct Rerun {
     /// Those that are neither ready nor have returned.
     pub(super) waiting: BTreeSet<SubscriptionKey>,
     /// The clients' ids of those that are ready.
     pub(super) ready: Vec<String>,
-    /// Calls whose writes have been sent, but for what the rerun holds back. They count as unfinished.
+    /// Calls whose writes have been sent, except for those that the rerun holds back. They count as
+    /// unfinished.
     pub(super) updated: Vec<CallKey>,
 }

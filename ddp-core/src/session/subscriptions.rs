@@ -14,8 +14,8 @@ use crate::message::ServerMessage;
 use crate::snapshot::Delta;
 
 impl Session {
-    /// Begins a subscription that the client did not ask for, to a publication without a name. The
-    /// client's messages don't wait for it. To be used once the session is connected.
+    /// Starts a subscription that the client did not ask for, to a publication without a name. The
+    /// client's messages do not wait for it. Only for connected sessions.
     pub fn subscribe_universal(&mut self) -> SubscriptionKey {
         let subscription = SubscriptionKey::from(self.next_key());
         let state = Subscription { id: None, is_ready: false };
@@ -23,7 +23,7 @@ impl Session {
         subscription
     }
 
-    /// Answers a [`Event::SubscribeAgain`] with `nosub`. The subscription that has the id goes on.
+    /// Answers an [`Event::SubscribeAgain`] with `nosub`. The subscription with this id continues.
     pub fn refuse(&mut self, id: &str, error: &DdpError) {
         self.send(ServerMessage::Nosub { id: Some(id), error: Some(error) });
     }
@@ -57,8 +57,8 @@ impl Session {
         self.send(ServerMessage::Nosub { id, error: None });
     }
 
-    /// [`Input::Delta`](super::Input::Delta) without the detour by the outputs: `send` is handed what
-    /// is to be sent. All outputs must have been polled, or this would overtake them.
+    /// [`Input::Delta`](super::Input::Delta) without going through the outputs: `send` gets what is
+    /// to be sent. All outputs must have been polled, or this would overtake them.
     pub fn deliver(
         &mut self,
         subscription: SubscriptionKey,
@@ -106,7 +106,7 @@ impl Session {
         let state = self.subscriptions.get_mut(&subscription);
         if let Some(state) = state.filter(|state| !state.is_ready) {
             state.is_ready = true;
-            // Of a subscription that the client did not ask for there is nothing to say.
+            // There is nothing to report for a subscription that the client did not ask for.
             if let Some(id) = state.id.clone() {
                 self.send_ready(id);
             }
@@ -132,7 +132,7 @@ impl Session {
         self.process_queue();
     }
 
-    /// Takes a subscription and its documents away; the client's id of it, if it existed.
+    /// Removes a subscription and its documents. Returns the client's id of it, if it existed.
     fn end(&mut self, subscription: SubscriptionKey) -> Option<Option<String>> {
         let id = self.subscriptions.remove(&subscription)?.id;
         if let Some(id) = &id {
@@ -145,7 +145,7 @@ impl Session {
     }
 }
 
-/// Puts what the merge box sends among the outputs.
+/// Adds what the merge box sends to the outputs.
 pub(super) fn sender(outputs: &mut VecDeque<Output>) -> impl FnMut(Outgoing) {
     |outgoing| outputs.push_back(Output::Send(outgoing))
 }

@@ -1,13 +1,13 @@
-//! The same messages in several framings, each made once.
+//! The same messages in several framings, each made only once.
 
 use std::sync::OnceLock;
 
 use bytes::Bytes;
 
-/// A list that grows by a link for each framing that is asked for, without locks.
+/// A list that grows, without locks, by one link for each requested framing.
 ///
-/// Usually all clients use one framing. So the first link is in place and costs no memory of its own,
-/// and finding it costs what an array would.
+/// Usually all clients use one framing. So the first link is stored inline, and finding it is as
+/// cheap as in an array.
 #[derive(Debug, Default)]
 pub(super) struct Frames(OnceLock<Link>);
 

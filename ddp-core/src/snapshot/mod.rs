@@ -44,8 +44,8 @@ pub type CollectionName = Arc<str>;
 
 /// The documents of one collection that a subscription shows, at one version.
 ///
-/// A persistent map: a clone shares the tree, and the next version shares all that did not change.
-/// Version 0 is always empty.
+/// A persistent map: a clone shares the tree, and the next version shares everything that did not
+/// change. Version 0 is always empty.
 #[derive(Clone, Default)]
 pub struct Snapshot {
     version: u64,
@@ -65,7 +65,7 @@ impl Snapshot {
         self.documents.get(id)
     }
 
-    /// The documents in the order of their ids.
+    /// The documents, ordered by id.
     pub fn iter(&self) -> impl Iterator<Item = (&DocumentId, &Arc<Document>)> {
         self.documents.iter()
     }
@@ -98,9 +98,9 @@ impl Snapshot {
         changes.collect()
     }
 
-    /// Replaces this snapshot by the next version, in which each document is as given, or gone.
-    /// Changes that have no effect are left out; if none remain, this returns `None` and the
-    /// version stays.
+    /// Replaces this snapshot by the next version, in which each given document has its new
+    /// contents, or is gone. Changes without effect are dropped; if none remain, this returns
+    /// `None` and the version stays.
     pub fn advance(
         &mut self,
         collection: &CollectionName,
@@ -128,7 +128,7 @@ impl Snapshot {
         Some(Arc::new(Delta::new(collection.clone(), from, changes, self.clone())))
     }
 
-    /// Replaces this snapshot by a version that has just these documents, as after a requery.
+    /// Replaces this snapshot by a version with exactly these documents, as after a requery.
     pub fn replace(
         &mut self,
         collection: &CollectionName,
@@ -140,7 +140,7 @@ impl Snapshot {
         self.advance(collection, changes)
     }
 
-    /// The step from nothing to this snapshot, for a subscription that begins now.
+    /// The step from nothing to this snapshot, for a subscription that starts now.
     #[must_use]
     pub fn initial(&self, collection: &CollectionName) -> Arc<Delta> {
         let added = |(id, document): (&DocumentId, &Arc<Document>)| DocumentChange {
@@ -160,14 +160,14 @@ impl fmt::Debug for Snapshot {
     }
 }
 
-/// What one step does to one document. Never absent on both sides, never equal on both.
+/// What one step does to one document. The sides are never both absent and never equal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DocumentChange {
     /// The document.
     pub id: DocumentId,
-    /// What it was; `None` if it was not there.
+    /// The document before the step; `None` if it did not exist.
     pub before: Option<Arc<Document>>,
-    /// What it is; `None` if it is gone.
+    /// The document after the step; `None` if it is gone.
     pub after: Option<Arc<Document>>,
 }
 
@@ -222,7 +222,7 @@ impl Delta {
         &self.after
     }
 
-    /// Hands each DDP message of the step to `message`, in order.
+    /// Passes each DDP message of the step to `message`, in order.
     pub fn for_each_message(&self, mut message: impl FnMut(&str)) {
         let mut text = String::new();
         for change in &self.changes {
@@ -237,8 +237,8 @@ impl Delta {
     }
 
     /// The messages as frames of one kind, made by `encode` at the first call and shared from then
-    /// on. `framing` is the caller's number of the kind. Each number that was ever used keeps its
-    /// frames, and those used first are found fastest, so there should be few.
+    /// on. `framing` is the caller's number for the kind. Each number ever used keeps its frames,
+    /// and those used first are found fastest, so there should be few.
     pub fn frames(&self, framing: usize, encode: impl FnOnce(&Self) -> Bytes) -> Bytes {
         self.frames.get_or_init(framing, || encode(self)).clone()
     }

@@ -1,4 +1,4 @@
-//! Comparison of columns with constants, in memory as in PostgreSQL.
+//! Compares columns with constants in memory, just as PostgreSQL does.
 
 use ddp_server::query::{Comparison, Condition, Operator, Truth, Value, is_like};
 
@@ -11,19 +11,19 @@ pub(crate) enum Comparable {
     Boolean,
     /// `smallint`, `integer`, `bigint`.
     Integer,
-    /// `real`: its values are doubles only after widening.
+    /// `real`: its values become doubles only by widening.
     Real,
     /// `double precision`.
     Double,
     /// `numeric`.
     Numeric,
-    /// `text` and `varchar` whose collation takes only equal bytes for equal.
+    /// `text` and `varchar` with a collation that treats only identical bytes as equal.
     Text(Collation),
-    /// The same for `char(n)`, whose trailing spaces mean nothing in comparisons.
+    /// The same for `char(n)`, whose trailing spaces do not count in comparisons.
     Padded(Collation),
-    /// An enum: equal if its labels are; its order is PostgreSQL's.
+    /// An enum. Equal if the labels are; only PostgreSQL knows the order.
     Enum,
-    /// `uuid`, which is ordered as its canonical text is.
+    /// `uuid`, ordered like its canonical text.
     Uuid,
     /// `date`, as the number of days since 1970.
     Date,
@@ -35,24 +35,24 @@ pub(crate) enum Comparable {
     TimestampTz,
     /// `bytea`.
     Binary,
-    /// `jsonb` or `json`, and what is within.
+    /// `jsonb` or `json`, and values inside it.
     Json(Json),
     /// An array of one of the types above.
     Array(Box<Element>),
-    /// Text whose case does not count, of the extension `citext`. PostgreSQL alone compares it.
+    /// Case-insensitive text of the extension `citext`. Only PostgreSQL compares it.
     CiText,
-    /// Anything else is compared by PostgreSQL alone.
+    /// Anything else. Only PostgreSQL compares it.
     Other,
 }
 
 /// What a column's collation does to text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Collation {
-    /// Whether the order is that of the bytes, which is that of the code points.
+    /// Whether the order is that of the bytes, and so of the code points.
     pub(crate) is_bytewise: bool,
-    /// What `lower` does, and `ILIKE` with it.
+    /// What `lower` does, and so `ILIKE`.
     pub(crate) lower: Lower,
-    /// Whether the database takes characters for what they are here.
+    /// Whether the database has the same notion of a character as we do.
     pub(crate) is_utf8: bool,
 }
 
@@ -61,36 +61,36 @@ pub(crate) struct Collation {
 pub(crate) enum Lower {
     /// Only A to Z become a to z.
     AsciiOnly,
-    /// A to Z become a to z. What becomes of others is not known here.
+    /// A to Z become a to z. What happens to others is unknown here.
     AsciiToo,
     /// Not even that: in Turkish I becomes ı.
     Unknown,
 }
 
-/// A column with JSON.
+/// A JSON column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Json {
     /// Whether it is `jsonb`.
     pub(crate) is_binary: bool,
-    /// Whether the database takes characters for what they are here.
+    /// Whether the database has the same notion of a character as we do.
     pub(crate) is_utf8: bool,
 }
 
-/// What an array is made of.
+/// The elements of an array.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Element {
     pub(crate) comparable: Comparable,
-    /// Bytes, negative if it varies.
+    /// In bytes; negative if it varies.
     pub(crate) length: i32,
 }
 
 impl Comparable {
-    /// Whether equality decided here always agrees with PostgreSQL's.
+    /// Whether equality as decided here always agrees with PostgreSQL's.
     pub(crate) fn has_equality(&self) -> bool {
         !matches!(self, Self::Other | Self::CiText | Self::Array(_))
     }
 
-    /// Whether the order of any two values that is decided here always agrees with PostgreSQL's.
+    /// Whether the order of any two values as decided here always agrees with PostgreSQL's.
     pub(crate) fn has_order(&self) -> bool {
         match self {
             Self::Text(collation) | Self::Padded(collation) => collation.is_bytewise,
@@ -98,24 +98,24 @@ impl Comparable {
         }
     }
 
-    /// Whether a key is ordered by its values, text by its bytes, and not by its JSON.
+    /// Whether a key is ordered by its values (text by its bytes) rather than by its JSON.
     pub(crate) fn is_ordered_as_key(&self) -> bool {
         !matches!(self, Self::Other | Self::CiText | Self::Enum | Self::Json(_) | Self::Array(_))
     }
 
-    /// Whether changes can be routed by what this field equals, `path` being the way into it.
+    /// Whether changes can be routed by equality on this field; `path` leads into it.
     pub(crate) fn is_routable(&self, path: Option<&str>, is_key: bool) -> bool {
         match self {
-            // What is not readable here would be routed nowhere.
+            // A value that is not readable here would not be routed at all.
             Self::Json(json) => json.is_binary && !is_key,
             _ => path.is_none() && self.has_equality() && (!is_key || self.is_ordered_as_key()),
         }
     }
 
-    /// The answer to a test for a value that PostgreSQL wrote as this JSON text.
+    /// Tests a value that PostgreSQL wrote as this JSON text.
     pub(crate) fn answer(&self, test: &Condition, json: &str) -> Truth {
         let Some(value) = self.value(split(&test.field).1, json) else { return Truth::Undecided };
-        // Every operator is strict: with NULL there is nothing to decide.
+        // Every operator is strict, so NULL needs no comparison.
         if value.is_null() {
             return test.is.test(&value);
         }
@@ -164,7 +164,7 @@ impl Comparable {
         }
     }
 
-    /// Spaces at the end of `char(n)` are there for `LIKE`, and for nothing else.
+    /// Trailing spaces of `char(n)` count for `LIKE` only.
     fn matched(&self, is: &Operator, value: Value) -> Value {
         match (self, &value) {
             (Self::Padded(_), Value::Text(text)) if !matches!(is, Operator::Like(_)) => {
@@ -186,13 +186,13 @@ impl Comparable {
     fn lower(&self) -> Option<Lower> {
         match self {
             Self::Text(collation) | Self::Padded(collation) => Some(collation.lower),
-            // It is compared with the collation `C`.
+            // Its text is compared with the collation `C`.
             Self::Json(_) => Some(Lower::AsciiOnly),
             _ => None,
         }
     }
 
-    /// Whether lower case for `ILIKE` is known of these texts.
+    /// Whether lower case for `ILIKE` is known for these texts.
     fn folds(&self, pattern: &str, text: &str) -> bool {
         let is_ascii = pattern.is_ascii() && text.is_ascii();
         match self.lower() {
@@ -202,7 +202,7 @@ impl Comparable {
         }
     }
 
-    /// The value of a column to route and to place rows by; NULL if it is not known here.
+    /// A column's value for routing and placing rows; NULL if it is not known here.
     pub(crate) fn value_or_null(&self, path: Option<&str>, json: &str) -> Value {
         let value = self.value(path, json).unwrap_or(Value::Null);
         self.matched(&Operator::Compare(Comparison::Eq, Value::Null), value)

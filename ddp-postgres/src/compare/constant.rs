@@ -6,26 +6,26 @@ use super::comparable::{Comparable, Element, Json};
 use super::path::split;
 use crate::value::{date_days, time_microseconds};
 
-/// Why a test makes no sense for a column.
+/// Why a test does not make sense for a column.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Refusal {
-    /// The constant never compares with the column's values.
+    /// The constant cannot be compared with the column's values.
     Constant(Value),
-    /// The column is not of a type that can be asked so, or the question itself is wrong.
+    /// The column's type does not support the test, or the test itself is wrong.
     Question(&'static str),
 }
 
-/// How many digits PostgreSQL's `numeric` has before the decimal point, and how many after it.
+/// How many digits PostgreSQL's `numeric` allows before the decimal point, and after it.
 const NUMERIC_DIGITS_MAX: (i64, i64) = (131_072, 16_383);
 
-/// Integers that JSON of 64 bits needs no digits of its own for.
+/// Doubles from here on do not fit into 64-bit integers.
 const INTEGER_BEYOND: f64 = 9_223_372_036_854_775_808.0;
 
 impl Comparable {
-    /// A test with its constants in the form of this column's values.
+    /// A test whose constants have the form of this column's values.
     ///
     /// # Errors
-    /// A question that does not fit the column, or a constant that never compares with its values.
+    /// If the test does not fit the column, or a constant cannot be compared with its values.
     pub(crate) fn convert(&self, test: &Condition) -> Result<Condition, Refusal> {
         if split(&test.field).1.is_some() && !matches!(self, Self::Json(_)) {
             return Err(Refusal::Question("has no path into it: it is neither jsonb nor json"));
@@ -46,11 +46,11 @@ impl Comparable {
             (Operator::Like(pattern) | Operator::ILike(pattern), _) if !is_pattern(pattern) => {
                 Err("is matched with a pattern that ends with a backslash")
             }
-            // PostgreSQL's text holds no NUL, and refuses a query that has one.
+            // PostgreSQL's text cannot hold a NUL, and a query with one is refused.
             (Operator::Like(text) | Operator::ILike(text) | Operator::StartsWith(text), _)
                 if text.contains('\0') =>
             {
-                Err("is matched with a pattern that has a NUL")
+                Err("is matched with a pattern that contains a NUL")
             }
             (
                 Operator::Like(_) | Operator::ILike(_) | Operator::StartsWith(_),
@@ -61,27 +61,27 @@ impl Comparable {
                 Self::CiText | Self::Json(_),
             ) => Ok(()),
             (Operator::Like(_) | Operator::ILike(_) | Operator::StartsWith(_), _) => {
-                Err("is no text with a deterministic collation, which alone can be matched")
+                Err("is matched with a pattern, but is not text with a deterministic collation")
             }
             (Operator::ContainsAll(_) | Operator::Overlaps(_), Self::Array(_) | Self::Json(_)) => {
                 Ok(())
             }
-            (Operator::ContainsAll(_) | Operator::Overlaps(_), _) => Err("is no array"),
+            (Operator::ContainsAll(_) | Operator::Overlaps(_), _) => Err("is not an array"),
             (Operator::Compare(..) | Operator::In(_), Self::Array(_)) => {
-                Err("is an array, which can be asked what it contains")
+                Err("is an array, which can only be tested for what it contains")
             }
             (Operator::Null | Operator::Compare(..) | Operator::In(_), _) => Ok(()),
         }
     }
 
-    /// A constant in the form of this column's values; `None` if the two never compare.
+    /// A constant in the form of this column's values; `None` if the two cannot be compared.
     pub(super) fn constant(&self, value: &Value) -> Option<Value> {
         Some(match (self, value) {
             (_, Value::List(_) | Value::Object) => return None,
             (_, Value::Null) => Value::Null,
-            // PostgreSQL's text holds no NUL, and refuses a query that has one.
+            // PostgreSQL's text cannot hold a NUL, and a query with one is refused.
             (_, Value::Text(text)) if text.contains('\0') => return None,
-            // An integer that came as a double is that integer.
+            // A double without a fraction is meant as an integer.
             (Self::Integer, Value::Float(float)) => integer(*float).unwrap_or(value.clone()),
             (Self::Boolean, Value::Bool(_))
             | (Self::Integer, Value::Int(_))
@@ -110,7 +110,7 @@ impl Json {
     fn constant(self, value: &Value) -> Option<Value> {
         Some(match value {
             Value::Text(_) | Value::Bool(_) => value.clone(),
-            // JSON knows neither infinity nor NaN.
+            // JSON has neither infinity nor NaN.
             Value::Int(_) | Value::Float(_) | Value::Decimal(_) => {
                 Value::Decimal(decimal(value).filter(Decimal::is_finite)?)
             }
@@ -134,7 +134,7 @@ impl Constants<'_> {
 }
 
 impl Element {
-    /// Elements are compared as values of the column's own type, not of a wider one.
+    /// Elements are compared in the column's own type, not in a wider one.
     fn constant(&self, value: &Value) -> Option<Value> {
         let constant = self.comparable.constant(value)?;
         match (&self.comparable, &constant) {
@@ -156,14 +156,14 @@ impl Element {
                     || (double != 0.0 && single == 0.0);
                 (!is_lost).then(|| Value::from(single))
             }
-            // A time of day is no day.
+            // A time within a day is not a date.
             (Comparable::Date, Value::Float(_)) => None,
             _ => Some(constant),
         }
     }
 }
 
-/// A number that PostgreSQL's `numeric` holds.
+/// A number that fits PostgreSQL's `numeric`.
 fn decimal(value: &Value) -> Option<Decimal> {
     let decimal = match value {
         Value::Int(integer) => Decimal::from(*integer),
@@ -180,8 +180,8 @@ pub(super) fn is_numeric(decimal: &Decimal) -> bool {
     decimal.extent().is_none_or(|(whole, fraction)| whole <= whole_max && fraction <= fraction_max)
 }
 
-/// The day that begins at this time. Where none does, what lies between two days, as a half: it is
-/// compared with days as the time itself would be.
+/// The day that begins at this time. A time within a day becomes a half between two days, so that
+/// it compares with days as the time itself would.
 fn day(microseconds: i64) -> Value {
     const DAY: i64 = 86_400_000_000;
     let microseconds = crate::value::within_calendar(microseconds);
@@ -192,7 +192,7 @@ fn day(microseconds: i64) -> Value {
     if microseconds.rem_euclid(DAY) == 0 { Value::Int(day) } else { Value::Float(day as f64 + 0.5) }
 }
 
-/// The integer that a double is, if it is one of 64 bits.
+/// The integer equal to a double, if it fits into 64 bits.
 fn integer(float: f64) -> Option<Value> {
     let is_integer = float.fract() == 0.0 && (-INTEGER_BEYOND..INTEGER_BEYOND).contains(&float);
     is_integer.then_some(Value::Int(float as i64))

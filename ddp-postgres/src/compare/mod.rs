@@ -1,4 +1,4 @@
-//! Comparison of columns with constants, in memory as in PostgreSQL.
+//! Compares columns with constants in memory, just as PostgreSQL does.
 
 mod comparable;
 mod constant;

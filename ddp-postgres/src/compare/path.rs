@@ -1,11 +1,11 @@
-//! Ways into JSON.
+//! Paths into JSON.
 
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// The field that a dotted name begins with, and the path into it.
+/// Splits a dotted name into the field and the path into it.
 pub(crate) fn split(name: &str) -> (&str, Option<&str>) {
     name.split_once('.').map_or((name, None), |(field, path)| (field, Some(path)))
 }
@@ -37,12 +37,12 @@ fn at(array: &str, number: i32) -> Option<Option<&str>> {
     Some(elements.len().checked_sub(from_end).map(|index| elements[index].get()))
 }
 
-/// The number of an element, as C's `strtol` reads it.
+/// The index of an element, parsed as by C's `strtol`.
 fn index(step: &str) -> Option<i32> {
     let step = step.trim_start_matches([' ', '\t', '\n', '\u{b}', '\u{c}', '\r']);
     let digits = step.strip_prefix(['+', '-']).unwrap_or(step);
     let is_number = !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit());
-    // Of `-2147483648` no array is long enough.
+    // No array is long enough for `-2147483648`.
     is_number.then(|| step.parse().ok()).flatten().filter(|number| *number != i32::MIN)
 }
 
@@ -54,7 +54,7 @@ where
     seed.deserialize(&mut deserializer).ok().map(|value| value.map(RawValue::get))
 }
 
-/// The last value with this key: `json` may have several.
+/// The last value of this key: `json` may contain it several times.
 struct Key<'p>(&'p str);
 
 impl<'de> DeserializeSeed<'de> for Key<'_> {

@@ -195,7 +195,8 @@ fn arrays_of_any_dimensions_contain_their_elements() {
     assert_eq!(answer(&padded, field("a").contains("a"), "[\"a  \"]"), True);
 }
 
-/// Keys that are not ordered by their values are compared by their JSON text, which no constant is.
+/// Keys that are not ordered by value are compared by their JSON text, which never equals a
+/// constant.
 #[test]
 fn nothing_is_routed_by_the_json_text_of_a_key() {
     for comparable in [JSONB, Comparable::Enum] {

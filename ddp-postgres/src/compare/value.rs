@@ -1,4 +1,4 @@
-//! What PostgreSQL wrote of a column, as a value to compare.
+//! Column values as PostgreSQL wrote them, ready to compare.
 
 use ddp_server::query::{Decimal, Value};
 use serde_json::value::RawValue;
@@ -12,8 +12,8 @@ use crate::value::{bytes, date_days, time_microseconds};
 const DIMENSIONS_MAX: usize = 8;
 
 impl Comparable {
-    /// The value of a column, or at the path into it, from the JSON text that PostgreSQL wrote.
-    /// `None` if it is not readable here.
+    /// The value of a column, or at the path into it, from PostgreSQL's JSON text. `None` if it
+    /// cannot be read here.
     pub(super) fn value(&self, path: Option<&str>, json: &str) -> Option<Value> {
         if json == "null" {
             return Some(Value::Null);
@@ -46,7 +46,7 @@ impl Comparable {
     }
 }
 
-/// The elements of an array of any dimensions, one after the other.
+/// The elements of an array of any number of dimensions, one after the other.
 fn flatten(
     comparable: &Comparable,
     json: &str,
@@ -72,7 +72,7 @@ impl Comparable {
     }
 }
 
-/// A value within JSON. `None` if PostgreSQL might not take it for the same.
+/// A value inside JSON. `None` if PostgreSQL might read it differently.
 fn json_value(json: &str) -> Option<Value> {
     Some(match json.as_bytes().first()? {
         b'n' => Value::Null,
@@ -83,7 +83,7 @@ fn json_value(json: &str) -> Option<Value> {
         b'[' => {
             let elements: Vec<&RawValue> = serde_json::from_str(json).ok()?;
             let elements = elements.into_iter().map(|element| match element.get().as_bytes() {
-                // Nothing is equal to it.
+                // Nothing equals an array or object.
                 [b'[' | b'{', ..] => Some(Value::Object),
                 _ => json_value(element.get()),
             });
@@ -97,13 +97,13 @@ fn text(json: &str) -> Option<String> {
     serde_json::from_str(json).ok()
 }
 
-/// A number, or one of the strings that stand for what JSON has no number for.
+/// A number, or one of the strings for numbers that JSON does not have.
 fn number<T: std::str::FromStr>(json: &str) -> Option<T> {
-    // Rust reads the strings as well.
+    // Rust parses these strings as well.
     json.trim_matches('"').parse().ok()
 }
 
-/// Microseconds since 1970. Infinity is beyond every other time.
+/// Microseconds since 1970. Infinity is beyond all other times.
 fn time(json: &str) -> Option<i64> {
     match json {
         "\"infinity\"" => Some(i64::MAX),

@@ -82,7 +82,7 @@ impl Db {
         let connection = tokio::spawn(connection);
         let result = client.batch_execute(sql).await;
         drop(client);
-        // Ends with its client; the result says how.
+        // It ends with its client; the result shows any error.
         let _ = connection.await;
         Ok(result?)
     }
@@ -157,7 +157,7 @@ impl DbBuilder {
         drop(client);
         let (db, begun) = self.start(config, tls, pool, collections);
         if feed == Feed::Wal {
-            // PostgreSQL may wait for others, who may take their time.
+            // PostgreSQL may wait for other transactions, for any length of time.
             let begun = tokio::time::timeout(BEGIN_TIMEOUT, begun).await;
             begun.unwrap_or(Ok(Ok(()))).unwrap_or_else(|_| Err(Error::closed()))?;
         }
@@ -230,7 +230,7 @@ impl DbBuilder {
         Ok((config, tls, pool))
     }
 
-    /// Starts the feed and the watch over the tables.
+    /// Starts the feed and the task that watches the tables.
     fn start(
         self,
         mut config: tokio_postgres::Config,
@@ -239,12 +239,12 @@ impl DbBuilder {
         collections: Vec<TableCollection>,
     ) -> (Db, oneshot::Receiver<Result<(), Error>>) {
         let feed = self.feed;
-        // Tells the feed apart in pg_stat_activity.
+        // Distinguishes the feed in pg_stat_activity.
         let name = config.get_application_name().unwrap_or("ddp");
         config.application_name(format!("{name} feed"));
         let channels = collections.iter().map(|collection| collection.channel.clone());
         let change_channels: HashSet<String> = channels.collect();
-        // What is notified is visible when it comes.
+        // Whatever is notified is already visible when it arrives.
         let streamed = change_channels.iter().filter(|_| feed == Feed::Wal);
         let visibility = Visibility::new(streamed.cloned());
         let loads_max = (self.connections_max / 2).max(1);
@@ -262,7 +262,7 @@ impl DbBuilder {
             change_channels,
             listened: HashSet::new(),
             is_first: true,
-            // Listening is tried until it works.
+            // Listening is retried until it works.
             begun: (feed == Feed::Wal).then_some(begun),
         };
         tokio::spawn(task::run(link));
@@ -286,7 +286,7 @@ async fn check_wal_level(client: &tokio_postgres::Client) -> Result<(), Error> {
 
 impl fmt::Debug for DbBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Not the URL: it may hold a password.
+        // Without the URL, which may contain a password.
         f.debug_struct("DbBuilder").field("tables", &self.tables).finish_non_exhaustive()
     }
 }

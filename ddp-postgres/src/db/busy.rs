@@ -1,4 +1,4 @@
-//! Connections that go back to the pool only when they have answered.
+//! Connections that return to the pool only once they have answered.
 
 use std::ops::Deref;
 
@@ -6,8 +6,8 @@ use deadpool_postgres::{Object, Pool};
 
 use crate::error::Error;
 
-/// A connection of the pool, in the middle of something. If that fails or is given up, the
-/// connection is closed, so nothing else gets it.
+/// A connection of the pool with a request in progress. If that fails or is cancelled, the
+/// connection is closed, so nobody else gets it.
 pub(crate) struct Busy(Option<Object>);
 
 impl Busy {
@@ -15,7 +15,7 @@ impl Busy {
         Ok(Self(Some(pool.get().await?)))
     }
 
-    /// It has answered everything: others may have it.
+    /// It has answered everything: others may use it.
     pub(crate) fn done(mut self) {
         self.0 = None;
     }

@@ -1,4 +1,4 @@
-//! TLS to the database: by rustls with the feature `tls`, none without it.
+//! TLS to the database: with rustls if the feature `tls` is on, otherwise none.
 
 use tokio_postgres::Socket;
 use tokio_postgres::tls::MakeTlsConnect;

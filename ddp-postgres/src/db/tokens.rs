@@ -17,7 +17,7 @@ use crate::feed::Feed;
 /// The tokens on their way.
 #[derive(Debug)]
 pub(crate) struct Tokens {
-    /// The channel on which they travel, of this server alone.
+    /// The channel for them, which only this server uses.
     pub(crate) channel: String,
     feed: Feed,
     open: Mutex<Open>,
@@ -37,7 +37,7 @@ enum Token {
     Write { write: Arc<Write>, is_committed: bool, is_lost: bool },
 }
 
-/// A place in the feed, forgotten when this is dropped.
+/// A position in the feed, forgotten when this is dropped.
 pub(crate) struct Position<'a> {
     tokens: &'a Tokens,
     pub(crate) id: u64,
@@ -45,7 +45,7 @@ pub(crate) struct Position<'a> {
 }
 
 impl Position<'_> {
-    /// Waits until the feed has come there.
+    /// Waits until the feed gets there.
     ///
     /// # Errors
     /// If it was interrupted.
@@ -75,7 +75,7 @@ impl Tokens {
         format!("SELECT pg_catalog.{function}'{}', '{token}')", self.channel)
     }
 
-    /// A token that tells when it arrives.
+    /// A token that reports its arrival.
     pub(crate) fn position(&self) -> Position<'_> {
         let (sender, arrival) = oneshot::channel();
         Position { tokens: self, id: self.open(Token::Position(sender)), arrival }
@@ -94,8 +94,8 @@ impl Tokens {
         id
     }
 
-    /// The transaction of a write has committed. If its token has been lost in an interruption, the
-    /// answer is the write: it needs a new token.
+    /// The transaction of a write has committed. If its token was lost in an interruption, returns
+    /// the write: it needs a new token.
     #[must_use]
     pub(crate) fn committed(&self, id: u64) -> Option<Arc<Write>> {
         let mut open = self.open.lock();
@@ -113,12 +113,13 @@ impl Tokens {
         }
     }
 
-    /// A token arrived. Returns the write that is over, unless a query still has to send it.
+    /// A token has arrived. Returns the write that is complete, unless a query still has to send
+    /// it.
     pub(crate) fn arrived(&self, id: u64) -> Option<Arc<Write>> {
         let token = self.open.lock().tokens.remove(&id);
         match token {
             Some(Token::Position(sender)) => {
-                // The receiver is gone if the read was given up.
+                // The receiver is gone if the read was cancelled.
                 let _ = sender.send(());
                 None
             }
@@ -127,8 +128,8 @@ impl Tokens {
         }
     }
 
-    /// Forgets a token that will not be sent. False if it is not open: it has arrived, or was lost and
-    /// another task replaces it.
+    /// Forgets a token that will not be sent. False if it is not open: it has arrived, or was lost
+    /// and another task is replacing it.
     pub(crate) fn cancel(&self, id: u64) -> bool {
         let token = self.open.lock().tokens.remove(&id);
         token.is_some()

@@ -154,7 +154,7 @@ impl Drop for Transaction {
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) => {
                 runtime.spawn(async move {
-                    // Done only after a COMMIT that may be under way.
+                    // Runs only after a COMMIT that may be in progress.
                     if client.batch_execute("ROLLBACK").await.is_err() {
                         drop(Object::take(client));
                     }

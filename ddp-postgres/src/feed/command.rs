@@ -1,13 +1,13 @@
-//! What others want of a feed.
+//! What others ask of a feed.
 
 use futures::channel::oneshot;
 
 /// A request to the feed's task.
 #[derive(Debug)]
 pub(crate) enum Command {
-    /// Listen on a channel, and say when it is so, with the position of the feed.
+    /// Listen on a channel, and reply with the feed's position once listening.
     Listen(String, oneshot::Sender<u64>),
-    /// Stop listening on this channel, unless an observer has come since.
+    /// Stop listening on this channel, unless an observer has come in the meantime.
     Unlisten(String),
     /// End the feed.
     Close,

@@ -1,4 +1,4 @@
-//! Messages of transactions that PostgreSQL streams before they commit, since they are large.
+//! Messages of large transactions that PostgreSQL streams before they commit.
 
 use std::collections::HashMap;
 
@@ -6,18 +6,18 @@ use bytes::Bytes;
 
 use crate::schema::notification::{Notification, OperationKind};
 
-/// What may be kept of all transactions in progress. Of the one that goes beyond it only the
-/// collections are kept, to be read again.
+/// The limit for all transactions in progress. For one that exceeds it only the collections are
+/// kept, to be read again.
 const BYTES_MAX: usize = if cfg!(test) { 1_000 } else { 64 * 1024 * 1024 };
 /// What a message takes besides its payload, roughly.
 const OVERHEAD_BYTES: usize = 100;
 
-/// A message that waits for the commit of its transaction.
+/// A message waiting for its transaction to commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Waiting {
     pub(super) channel: String,
     pub(super) payload: Bytes,
-    /// Whether it tells a collection's changes.
+    /// Whether it reports changes to a collection.
     pub(super) is_change: bool,
 }
 
@@ -38,13 +38,13 @@ struct Transaction {
     /// The lower half of its id.
     id: u32,
     messages: Vec<Waiting>,
-    /// Whether changes are missing, or some of them were rolled back: then there is but one message
-    /// of each collection, which is to be read again, and no message twice.
+    /// Whether changes are missing, or some were rolled back. Then only one message per collection
+    /// is kept, which asks to read it again, and no message is kept twice.
     is_unsure: bool,
 }
 
 impl InProgress {
-    /// A message of a transaction came.
+    /// A message of a transaction arrived.
     pub(super) fn add(&mut self, transaction: u32, message: Waiting) {
         let open =
             self.transactions.entry(transaction).or_insert_with(|| Transaction::new(transaction));
@@ -54,8 +54,8 @@ impl InProgress {
         }
     }
 
-    /// A transaction, or a part of one, was rolled back. Which messages were of that part has not
-    /// been told.
+    /// A transaction, or a part of it, was rolled back. Which messages belonged to that part is
+    /// unknown.
     pub(super) fn roll_back(&mut self, transaction: u32, subtransaction: u32) {
         if transaction == subtransaction {
             self.take(transaction);
@@ -64,7 +64,7 @@ impl InProgress {
         }
     }
 
-    /// A transaction has ended: its messages, in order.
+    /// A transaction has ended. Returns its messages in order.
     pub(super) fn take(&mut self, transaction: u32) -> Vec<Waiting> {
         let ended = self.transactions.remove(&transaction);
         let messages = ended.map(|ended| ended.messages).unwrap_or_default();
@@ -78,7 +78,7 @@ impl Transaction {
         Self { id, messages: Vec::new(), is_unsure: false }
     }
 
-    /// Returns how many bytes more there are.
+    /// Returns how many bytes were added.
     fn add(&mut self, mut message: Waiting) -> usize {
         if self.is_unsure {
             if message.is_change {
@@ -93,7 +93,7 @@ impl Transaction {
         bytes
     }
 
-    /// Returns how many bytes fewer there are.
+    /// Returns how many bytes were freed.
     fn become_unsure(&mut self) -> usize {
         self.is_unsure = true;
         let messages = std::mem::take(&mut self.messages);
@@ -103,8 +103,8 @@ impl Transaction {
     }
 }
 
-/// What the triggers send in place of changes that are too many. Nothing, which is taken for a gap,
-/// if the payload is not theirs, or names another transaction.
+/// What the triggers send when there are too many changes. Empty, which counts as a gap, if the
+/// payload is not theirs or is of another transaction.
 fn requery(transaction: u32, payload: &[u8]) -> Bytes {
     let payload = std::str::from_utf8(payload).ok();
     let Some(Ok(change)) = payload.map(Notification::parse) else { return Bytes::new() };

@@ -1,7 +1,7 @@
 //! Which feed brings the changes.
 
-/// How changes travel from the database to its servers. All servers of a table must use the same
-/// feed, because its triggers send through only one.
+/// How changes get from the database to its servers. All servers of a table must use the same feed,
+/// because its triggers send through only one.
 ///
 /// ```
 /// use ddp_postgres::{Db, Feed, Table};
@@ -20,16 +20,16 @@ pub enum Feed {
     /// Logical messages in the write-ahead log, read through a temporary replication slot. Commits
     /// do not wait for each other, and only roles with the `REPLICATION` attribute can read it.
     ///
-    /// Needs `wal_level = logical`; a role with `REPLICATION`; a free slot
-    /// (`max_replication_slots`) and a free sender (`max_wal_senders`) for each server; and for
-    /// installing the triggers the `CREATE` privilege on the database, for a publication without
-    /// tables. The slot ends with its connection. A server that connects waits for transactions
-    /// that are writing at that time, however long they take.
+    /// Needs `wal_level = logical`, a role with `REPLICATION`, and for each server a free slot
+    /// (`max_replication_slots`) and a free sender (`max_wal_senders`). Installing the triggers
+    /// needs the `CREATE` privilege on the database, for a publication without tables. The slot
+    /// ends with its connection. A connecting server waits for the transactions that are writing at
+    /// the time, however long they take.
     Wal,
 }
 
 impl Feed {
-    /// As it is written in comments and messages.
+    /// Its name in comments and messages.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Notify => "notify",

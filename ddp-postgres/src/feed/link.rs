@@ -1,4 +1,4 @@
-//! What all connections of a feed have in common.
+//! What all connections of a feed share.
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
@@ -15,49 +15,48 @@ use crate::error::Error;
 use crate::read::snapshot::TransactionSnapshot;
 use crate::schema::INSTALLED_CHANNEL;
 
-/// How often the server at the other end is asked for a sign of life, and how long it may take.
+/// How often the server is checked for a sign of life, and how long it may take to answer.
 pub(super) const ALIVE_EVERY: Duration = Duration::from_secs(10);
 pub(super) const ALIVE_WITHIN: Duration = Duration::from_secs(10);
 
-/// How to connect, what to listen on, and where to put what is heard.
+/// How to connect, what to listen on, and where events go.
 pub(crate) struct Link {
     pub(crate) feed: Feed,
     pub(crate) config: tokio_postgres::Config,
     pub(crate) tls: Tls,
     pub(crate) sink: Box<dyn FeedSink>,
     pub(crate) commands: mpsc::Receiver<Command>,
-    /// The channel of this server's tokens, which is always listened on.
+    /// The channel for this server's tokens, which is always listened on.
     pub(crate) token_channel: String,
-    /// The channels on which tables' changes are sent.
+    /// The channels that carry the changes of tables.
     pub(crate) change_channels: HashSet<String>,
     /// The channels in use, to listen on again after an interruption.
     pub(crate) listened: HashSet<String>,
-    /// Whether there was no connection yet.
+    /// Whether there has been no connection yet.
     pub(crate) is_first: bool,
-    /// Told of the first attempt. If that fails, the task ends.
+    /// Gets the outcome of the first attempt. If that fails, the task ends.
     pub(crate) begun: Option<oneshot::Sender<Result<(), Error>>>,
 }
 
-/// Why a feed has no connection any more.
+/// Why a feed has lost, or never got, its connection.
 pub(super) enum Failure {
-    /// None could be made.
+    /// Connecting failed.
     Unreachable(Error),
-    /// It broke, or said nothing any more.
+    /// It broke, or went silent.
     Lost(Error),
 }
 
 impl Link {
-    /// Passes an event on.
     pub(super) fn yields(&self, event: FeedEvent<'_>) -> ControlFlow<()> {
         self.sink.handle(event)
     }
 
-    /// A connection listens: whatever happened before may have been missed.
+    /// A connection is listening: earlier changes may have been missed.
     pub(super) fn has_begun(&mut self, start: Option<TransactionSnapshot>) -> ControlFlow<()> {
         let is_first = std::mem::take(&mut self.is_first);
         let flow = self.yields(FeedEvent::Begun { is_first, start });
         if let Some(begun) = self.begun.take() {
-            // The receiver is gone if `connect` was given up.
+            // The receiver is gone if `connect` was cancelled.
             let _ = begun.send(Ok(()));
         }
         if !is_first {
@@ -66,12 +65,12 @@ impl Link {
         flow
     }
 
-    /// Whether what is sent on the channel tells a table's changes.
+    /// Whether the channel carries the changes of a table.
     pub(super) fn is_change(&self, channel: &str) -> bool {
         self.change_channels.contains(channel)
     }
 
-    /// Whether anything that is sent on the channel is for this server.
+    /// Whether messages on the channel are for this server.
     pub(super) fn is_ours(&self, channel: &str) -> bool {
         self.is_change(channel) || channel == self.token_channel || channel == INSTALLED_CHANNEL
     }

@@ -1,8 +1,8 @@
 //! The change feed: one connection to the database, replaced when it is lost.
 //!
-//! A feed yields [events](event::FeedEvent) into the [sink](event::FeedSink) that it is given, within
-//! its own task, so that a change takes no detour by a queue. It obeys [commands](command::Command).
-//! It knows channels and payloads, and nothing of collections or live queries.
+//! A feed yields [events](event::FeedEvent) to its [sink](event::FeedSink) from its own task, so
+//! that changes do not pass through a queue. It obeys [commands](command::Command). It knows
+//! channels and payloads, but no collections or live queries.
 
 pub(crate) mod command;
 pub(crate) mod event;

@@ -1,4 +1,4 @@
-//! The `notify` feed: one connection that listens.
+//! The `notify` feed: one connection that uses `LISTEN`.
 
 use std::collections::HashSet;
 use std::future::poll_fn;
@@ -18,20 +18,19 @@ use crate::db::tls::TlsStream;
 use crate::error::Error;
 use crate::schema::INSTALLED_CHANNEL;
 
-/// A channel on which the connection listens, and how many times it had stopped to listen on one when
-/// it was told to.
+/// A channel being listened on, and the value of `unlistened` when the LISTEN was sent.
 type Listening = (String, u64);
 
-/// A statement in progress on the feed's connection, and what it confirms.
+/// A statement running on the feed's connection, and what it confirms.
 type Running<'a> = FuturesUnordered<BoxFuture<'a, Result<Option<Listening>, Error>>>;
 
 /// What comes next.
 enum Next {
     Notification(tokio_postgres::Notification),
-    /// All that has come so far has been handed over.
+    /// Everything received so far has been handed over.
     Drained,
     Command(Option<Command>),
-    /// It is time for a sign of life.
+    /// Time to check for a sign of life.
     Quiet,
     Done(Result<Option<Listening>, Error>),
     Lost(Option<tokio_postgres::Error>),
@@ -40,9 +39,9 @@ enum Next {
 /// One connection that listens.
 struct Listener<'l> {
     link: &'l mut Link,
-    /// The channels of collections on which PostgreSQL has confirmed that the connection listens.
+    /// The channels of collections for which PostgreSQL has confirmed the LISTEN.
     confirmed: HashSet<String>,
-    /// How many times this has stopped listening on a channel.
+    /// How many UNLISTENs have been sent.
     unlistened: u64,
 }
 
@@ -93,14 +92,14 @@ impl Listener<'_> {
                 Next::Command(None | Some(Command::Close)) => return Ok(()),
                 Next::Command(Some(command)) => self.handle_command(client, command, &running),
                 Next::Done(Ok(listening)) => {
-                    // An UNLISTEN may have been sent since, after this LISTEN.
+                    // An UNLISTEN may have been sent after this LISTEN.
                     let is_so = |(_, unlistened): &Listening| *unlistened == self.unlistened;
                     let confirmed = listening.filter(is_so).map(|(channel, _)| channel);
                     self.confirmed.extend(confirmed);
                 }
                 Next::Quiet => {
-                    // An empty query: a server that hangs, or a proxy whose far side is dead, does
-                    // not answer, though the socket looks well.
+                    // Send an empty query: a server that hangs, or a proxy whose far side is dead,
+                    // does not answer, though the socket looks fine.
                     let sign = tokio::time::timeout(ALIVE_WITHIN, client.batch_execute(""));
                     running.push(
                         async move {
@@ -117,7 +116,7 @@ impl Listener<'_> {
         }
     }
 
-    /// Listens on all channels that are wanted.
+    /// Listens on all wanted channels.
     async fn begin(
         &mut self,
         client: &Client,
@@ -135,7 +134,7 @@ impl Listener<'_> {
             let mut message = pin!(message);
             select_biased! {
                 done = listening => break done?,
-                // Notifications of before the requery that follows are part of what it reads.
+                // The read that follows includes whatever earlier notifications report.
                 message = message => match message {
                     Some(Ok(_)) => {}
                     Some(Err(error)) => return Err(error.into()),
@@ -183,11 +182,11 @@ impl Listener<'_> {
     fn handle_command<'a>(&mut self, client: &'a Client, command: Command, running: &Running<'a>) {
         match command {
             Command::Listen(channel, done) if self.confirmed.contains(&channel) => {
-                // The receiver is gone if the load was given up.
+                // The receiver is gone if the load was cancelled.
                 let _ = done.send(0);
             }
             Command::Listen(channel, done) => {
-                // Perhaps for the second time: the answer then comes after the first one's.
+                // This may be a repeat: the answer then comes after the first one's.
                 let sql = format!("LISTEN {}", quote(&channel));
                 self.link.listened.insert(channel.clone());
                 let unlistened = self.unlistened;
@@ -200,7 +199,7 @@ impl Listener<'_> {
                     .boxed(),
                 );
             }
-            // Handled by the caller.
+            // The caller handles this.
             Command::Close => {}
             Command::Unlisten(channel) => {
                 if self.link.sink.is_idle(&channel) && self.confirmed.remove(&channel) {

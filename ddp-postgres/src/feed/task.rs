@@ -1,4 +1,4 @@
-//! The task of a feed, which replaces connections that are lost.
+//! The task of a feed, which replaces lost connections.
 
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
@@ -12,7 +12,7 @@ pub(crate) use super::link::Link;
 use super::{notify, wal};
 use crate::error::Error;
 
-/// How long to wait before the first and, at most, before later attempts to connect again.
+/// The delay before the first attempt to reconnect, and the longest one.
 const RECONNECT_AFTER: Duration = Duration::from_millis(50);
 const RECONNECT_AFTER_MAX: Duration = Duration::from_secs(2);
 
@@ -21,7 +21,7 @@ pub(crate) async fn run(mut link: Link) {
     let feed = link.feed;
     let mut wait = RECONNECT_AFTER;
     while !link.sink.is_closed() {
-        // A bug in here must not leave every client stale: it is an interruption like others.
+        // A bug here must not leave every client stale: treat a panic as an interruption.
         let connected = match feed {
             Feed::Notify => AssertUnwindSafe(notify::listen(&mut link)).catch_unwind().await,
             Feed::Wal => AssertUnwindSafe(wal::replicate(&mut link)).catch_unwind().await,
@@ -33,7 +33,7 @@ pub(crate) async fn run(mut link: Link) {
         };
         if let Some(begun) = link.begun.take() {
             let (Failure::Unreachable(error) | Failure::Lost(error)) = failure;
-            // The receiver is gone if `connect` was given up.
+            // The receiver is gone if `connect` was cancelled.
             let _ = begun.send(Err(error));
             return;
         }

@@ -16,16 +16,16 @@ use crate::read::snapshot::TransactionSnapshot;
 use crate::replication::{Event, Message, Replication};
 use crate::schema::INSTALLED_CHANNEL;
 
-/// How long PostgreSQL may wait for others before it is logged.
+/// How long PostgreSQL may wait for other transactions before that is logged.
 const SLOW: std::time::Duration = std::time::Duration::from_secs(5);
 
-/// What is known of the stream.
+/// How far the stream has come.
 struct Position {
-    /// The WAL up to here is not needed any more.
+    /// The WAL up to here is no longer needed.
     done: Lsn,
-    /// The lower half of the id of the transaction that is being received.
+    /// The lower half of the id of the transaction being received.
     transaction: Option<u32>,
-    /// What has come of transactions that have not committed.
+    /// The messages of transactions that have not committed yet.
     in_progress: InProgress,
     /// Which of them is being received.
     streamed: Option<u32>,
@@ -36,7 +36,7 @@ struct Position {
 enum Next {
     Event(Result<Event, Error>),
     Command(Option<Command>),
-    /// It is time to tell how far this is, and for a sign of life.
+    /// Time to report the position, and to check for a sign of life.
     Tick,
 }
 
@@ -58,7 +58,7 @@ pub(super) async fn replicate(link: &mut Link) -> Result<(), Failure> {
     loop {
         let next = tokio::select! {
             event = replication.next() => Next::Event(event),
-            // Between transactions, so that of each a channel gets all or nothing.
+            // Only between transactions, so that a channel gets all of each or nothing.
             command = link.commands.recv(), if position.transaction.is_none() => {
                 Next::Command(command)
             }
@@ -111,8 +111,8 @@ async fn create_slot(
         }
         tracing::warn!(
             feed = link.feed.name(),
-            "the feed waits for transactions that were writing when it connected; until they end, \
-             clients see no changes"
+            "the feed waits for transactions that were already writing when it connected; until \
+             they end, clients see no changes"
         );
     }
 }
@@ -120,7 +120,7 @@ async fn create_slot(
 impl Position {
     fn handle_event(&mut self, link: &Link, event: Event) -> ControlFlow<()> {
         match event {
-            // What is being received may have been sent before the position.
+            // A message being received may have been sent before this position.
             Event::KeepAlive { end, .. } if self.transaction.is_none() => {
                 self.done = self.done.max(end);
             }
@@ -134,7 +134,7 @@ impl Position {
                     (None, Some(transaction)) => {
                         return yield_message(link, transaction, &prefix, &content);
                     }
-                    // Transactional messages are within transactions.
+                    // Transactional messages are always inside a transaction.
                     (None, None) => {}
                 }
             }
@@ -162,21 +162,21 @@ impl Position {
         ControlFlow::Continue(())
     }
 
-    /// Keeps a message until its transaction commits, if it is for this server.
+    /// Keeps a message for this server until its transaction commits.
     fn keep(&mut self, link: &Link, transaction: u32, channel: String, content: &[u8]) {
         if !link.is_ours(&channel) {
             return;
         }
         let is_change = link.is_change(&channel);
-        // What an installation says is not looked at. What is kept must not keep alive what was read
-        // along with it.
+        // An installation's message needs no content. The copy does not keep the rest of the read
+        // buffer alive.
         let is_read = channel != INSTALLED_CHANNEL;
         let payload = if is_read { Bytes::copy_from_slice(content) } else { Bytes::new() };
         self.in_progress.add(transaction, Waiting { channel, payload, is_change });
     }
 }
 
-/// Passes on a message of a transaction that has committed.
+/// Passes on a message of a committed transaction.
 fn yield_message(link: &Link, transaction: u32, channel: &str, payload: &[u8]) -> ControlFlow<()> {
     let Ok(text) = std::str::from_utf8(payload) else { return ControlFlow::Continue(()) };
     let is_listened = link.listened.contains(channel);
@@ -188,7 +188,7 @@ fn handle_command(link: &mut Link, command: Command) {
     match command {
         Command::Listen(channel, done) => {
             link.listened.insert(channel);
-            // The receiver is gone if the load was given up.
+            // The receiver is gone if the load was cancelled.
             let _ = done.send(link.sink.position());
         }
         Command::Unlisten(channel) => {
@@ -196,7 +196,7 @@ fn handle_command(link: &mut Link, command: Command) {
                 link.listened.remove(&channel);
             }
         }
-        // Handled by the caller.
+        // The caller handles this.
         Command::Close => {}
     }
 }

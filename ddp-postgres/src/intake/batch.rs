@@ -6,7 +6,7 @@ use ddp_core::DocumentId;
 
 use crate::row::Row;
 
-/// What a transaction did to one row in the end.
+/// What a transaction finally did to one row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
     /// The id of the row's document.
@@ -20,27 +20,26 @@ pub struct Change {
 pub struct Batch {
     /// The collection.
     pub collection: Arc<str>,
-    /// The transaction, by its 64-bit id.
+    /// The transaction's 64-bit id.
     pub xid: u64,
     /// What it did.
     pub effect: Effect,
 }
 
-/// The net effect of a transaction. There is one change for each row, in the order in which the rows
-/// were first changed.
+/// The net effect of a transaction: one change per row, in the order of their first changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// It changed these rows, and no others.
     Changes {
-        /// What became of each of them.
+        /// What became of each row.
         changes: Vec<Change>,
-        /// The ids and keys, as JSON, of all of them, if only the key of any was told: they are to
-        /// be read, and are among the changes as gone until then.
+        /// The ids and keys (as JSON) of all of them, if only the key was sent for any. They must
+        /// still be read; until then, the changes have them as gone.
         unread: Vec<(DocumentId, String)>,
     },
     /// It removed all rows at once, and then wrote these.
     Truncation {
-        /// What became of each of them.
+        /// What became of each of these rows.
         changes: Vec<Change>,
     },
     /// It changed more than its messages say: the collection must be read again.
@@ -48,7 +47,7 @@ pub enum Effect {
 }
 
 impl Batch {
-    /// The rows that changed, as far as they are known.
+    /// The changed rows, as far as they are known.
     pub fn changes(&self) -> &[Change] {
         match &self.effect {
             Effect::Changes { changes, .. } | Effect::Truncation { changes } => changes,
@@ -56,7 +55,7 @@ impl Batch {
         }
     }
 
-    /// The ids and keys of the rows that are to be read.
+    /// The ids and keys of the rows still to be read.
     pub fn unread(&self) -> &[(DocumentId, String)] {
         match &self.effect {
             Effect::Changes { unread, .. } => unread,
@@ -68,20 +67,20 @@ impl Batch {
 /// Why a collection's changes are no longer known to be complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GapReason {
-    /// A payload that no trigger sends.
+    /// A payload that no trigger would send.
     Malformed,
-    /// Another operation of the transaction was due.
+    /// It was not the transaction's next operation.
     Sequence,
-    /// Another part of the operation was due.
+    /// It was not the operation's next part.
     Part,
 }
 
-/// Changes to a collection got lost: it must be read again.
+/// Changes to a collection were lost: it must be read again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gap {
     /// The collection.
     pub collection: Arc<str>,
-    /// How that is known.
+    /// How this was noticed.
     pub reason: GapReason,
 }
 
@@ -90,12 +89,11 @@ pub struct Gap {
 pub enum Assembled {
     /// A transaction's changes to a collection.
     Batch(Batch),
-    /// Some changes to a collection got lost.
+    /// Some changes to a collection were lost.
     Gap(Gap),
 }
 
 impl Assembled {
-    /// The collection that it is about.
     pub(crate) fn collection(&self) -> &str {
         match self {
             Self::Batch(batch) => &batch.collection,

@@ -1,4 +1,4 @@
-//! What comes from the feed, on its way to the live queries.
+//! The way of a feed's events to the live queries.
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -21,20 +21,20 @@ use crate::schema::{INSTALLED_CHANNEL, Layout};
 use crate::stats::Counters;
 use crate::table::collection::{Current, TableCollection, TableState};
 
-/// How much a transaction may send about a collection before the collection is read again instead.
+/// If a transaction sends more about a collection, the collection is read again instead.
 const TRANSACTION_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// Takes in what a feed yields and brings the live queries of all collections up to date.
+/// Takes a feed's events and brings the live queries of all collections up to date.
 pub(crate) struct Intake {
     reader: Arc<Reader>,
-    /// By their names.
+    /// By name.
     collections: HashMap<String, Arc<TableCollection>>,
     assembler: Mutex<Assembler>,
     pipeline: Mutex<Pipeline>,
 }
 
 impl Intake {
-    /// An intake for these collections, which have different names.
+    /// An intake for these collections, whose names must be unique.
     pub(crate) fn new(
         reader: Arc<Reader>,
         collections: impl IntoIterator<Item = TableCollection>,
@@ -55,7 +55,6 @@ impl Intake {
         }
     }
 
-    /// What the loads read with.
     pub(crate) fn reader(&self) -> &Arc<Reader> {
         &self.reader
     }
@@ -65,7 +64,6 @@ impl Intake {
         self.collections.values()
     }
 
-    /// The collection of a name.
     pub(crate) fn collection(&self, name: &str) -> Option<&Arc<TableCollection>> {
         self.collections.get(name)
     }
@@ -89,7 +87,7 @@ impl Intake {
             }
         }
         if channel == self.reader.tokens.channel {
-            // Whatever the token's transaction changed has come before it.
+            // What the token's transaction changed has arrived before it.
             self.handle_drained();
             if let Ok(token) = text.parse() {
                 self.submit(Arrival::Token(token));
@@ -104,14 +102,14 @@ impl Intake {
         self.submit_assembled(&mut assembler);
     }
 
-    /// Nothing more of the current transaction is on its way.
+    /// Nothing more of the current transaction is on its way for now.
     fn handle_drained(self: &Arc<Self>) {
         let mut assembler = self.assembler.lock();
         assembler.end_of_burst();
         self.submit_assembled(&mut assembler);
     }
 
-    /// The transaction that was being received is complete.
+    /// The transaction being received is complete.
     fn handle_end_of_transaction(self: &Arc<Self>) {
         let mut assembler = self.assembler.lock();
         assembler.end_open_transaction();
@@ -122,7 +120,7 @@ impl Intake {
         }
     }
 
-    /// The feed begins, perhaps again: whatever happened before may have been missed.
+    /// The feed starts, perhaps not for the first time: earlier changes may have been missed.
     fn handle_begun(self: &Arc<Self>, is_first: bool, start: Option<TransactionSnapshot>) {
         if let Some(start) = start {
             self.reader.visibility.begin(start);
@@ -143,7 +141,7 @@ impl Intake {
         }
     }
 
-    /// Hands over what has arrived, behind what came before.
+    /// Passes on an arrival, behind earlier ones.
     fn submit(self: &Arc<Self>, arrival: Arrival) {
         let mut pipeline = self.pipeline.lock();
         match pipeline.submit(arrival) {
@@ -154,20 +152,22 @@ impl Intake {
             Submitted::Waits => {}
             Submitted::Overflow => {
                 self.reader.counters.gaps_overflow.add(1);
-                tracing::warn!("more changes came than rows could be read; reading all again");
+                tracing::warn!(
+                    "changes arrived faster than rows could be read; reading everything again"
+                );
                 self.read_everything_again();
             }
         }
     }
 
-    /// Reads the rows of a batch, then continues with what came in the meantime.
+    /// Reads the rows of a batch, then continues with what has arrived in the meantime.
     async fn read_and_deliver(self: Arc<Self>, mut reading: Reading) {
         loop {
             let Reading { arrival, mut interruptions } = reading;
             let collection = arrival.collection().and_then(|name| self.collection(name)).cloned();
             let read = tokio::select! {
                 read = rows::read(&self.reader, collection.as_deref(), arrival) => Some(read),
-                // It might never end: what lost the feed may have lost its connection.
+                // The read may hang: whatever broke the feed may have broken its connection, too.
                 _ = interruptions.changed() => None,
             };
             let mut pipeline = self.pipeline.lock();
@@ -218,13 +218,13 @@ impl Intake {
         self.spawn_loads(collection, loads);
     }
 
-    /// Switches to a table's new description, or plans its queries again for the last one.
+    /// Switches to a table's new description, or plans its queries again with the current one.
     pub(crate) fn replace(
         self: &Arc<Self>,
         collection: &Arc<TableCollection>,
         current: Option<Current>,
     ) {
-        // Changes are applied under these locks, and belong to a layout.
+        // Changes are applied under these locks, and depend on the layout.
         let mut assembler = self.assembler.lock();
         let mut pipeline = self.pipeline.lock();
         let current = current.unwrap_or_else(|| collection.current());
@@ -265,7 +265,7 @@ impl Intake {
         }
     }
 
-    /// Begins a load, which keeps the intake, and so the feed, until it is done.
+    /// Starts a load. It keeps the intake alive until it is done, and thereby the feed.
     pub(crate) fn spawn_load(
         self: &Arc<Self>,
         collection: &Arc<TableCollection>,
@@ -276,7 +276,7 @@ impl Intake {
     }
 }
 
-/// A feed does not keep the intake alive.
+/// Weak, since a feed must not keep the intake alive.
 impl FeedSink for Weak<Intake> {
     fn handle(&self, event: FeedEvent<'_>) -> ControlFlow<()> {
         let Some(intake) = self.upgrade() else { return ControlFlow::Break(()) };
@@ -300,13 +300,12 @@ impl FeedSink for Weak<Intake> {
     }
 }
 
-/// Asks for all to be read again.
+/// A batch that asks to read everything again.
 fn requery(origin: Origin) -> Batch<LiveRow> {
     Batch { origin, content: Content::Requery }
 }
 
-/// A transaction's changes in the form that live queries take; anything they leave open is read
-/// again.
+/// A transaction's changes in the form that live queries need. Whatever is unclear is read again.
 fn live_batch(layout: &Arc<Layout>, assembled: Assembled, counters: &Counters) -> Batch<LiveRow> {
     let batch::Batch { collection, xid, effect } = match assembled {
         Assembled::Batch(batch) => batch,

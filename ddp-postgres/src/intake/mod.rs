@@ -5,8 +5,8 @@
 //!              (Intake)    (pending)    (read_ahead, rows)
 //! ```
 //!
-//! The [`Intake`](dispatch::Intake) knows the collections, the assembler and the pipeline, and no
-//! feed: whatever yields [events](crate::feed::event::FeedEvent) can be put before it.
+//! The [`Intake`](dispatch::Intake) knows the collections, the assembler and the pipeline, but not
+//! the feed: anything that yields [events](crate::feed::event::FeedEvent) will do.
 
 pub(crate) mod assembler;
 pub(crate) mod batch;

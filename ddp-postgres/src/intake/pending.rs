@@ -11,10 +11,10 @@ use crate::row::{Row, RowError, document_id};
 use crate::schema::Layout;
 use crate::schema::notification::{Notification, Operation, OperationKind};
 
-/// What a change takes besides the row's text, roughly.
+/// What a change takes besides its row's text, roughly.
 const CHANGE_BYTES: usize = 200;
 
-/// An operation that has not come in full.
+/// An operation that has not arrived completely.
 #[derive(Debug)]
 struct Partial {
     kind: OperationKind,
@@ -26,17 +26,17 @@ struct Partial {
 #[derive(Debug)]
 pub(super) struct Pending {
     pub(super) layout: Arc<Layout>,
-    /// The transaction that the last payload was of.
+    /// The transaction of the last payload.
     xid: Option<u64>,
-    /// The number of that transaction's next operation.
+    /// The number of the transaction's next operation.
     sequence: u32,
-    /// Part of that transaction was lost, and this has been reported.
+    /// Whether part of that transaction was lost, which has been reported.
     given_up: bool,
     partial: Option<Partial>,
     changes: Vec<Change>,
     /// The keys of rows sent without content, and of deleted rows.
     keys: HashMap<DocumentId, String>,
-    /// Whether any of the rows is to be read.
+    /// Whether any of the rows must be read.
     is_unread: bool,
     positions: HashMap<DocumentId, usize>,
     bytes: usize,
@@ -62,7 +62,6 @@ impl Pending {
         }
     }
 
-    /// Takes in a payload of the open transaction.
     pub(super) fn feed(
         &mut self,
         notification: &Notification<'_>,
@@ -111,7 +110,7 @@ impl Pending {
         self.partial.is_some()
     }
 
-    /// The changes so far. Later ones of the same transaction make another batch.
+    /// The changes so far. Later changes of the same transaction make another batch.
     pub(super) fn take_batch(&mut self) -> Option<Batch> {
         let xid = self.xid.filter(|_| !self.given_up)?;
         let unread = self.take_unread();
@@ -193,7 +192,7 @@ impl Pending {
         for text in texts {
             match change(&self.layout, text) {
                 Ok(change) => self.record(change),
-                // The table's columns are no longer those of the layout.
+                // The table's columns no longer match the layout.
                 Err(error) => {
                     let collection = self.layout.collection();
                     tracing::warn!(%collection, %error, "unusable row in a notification");
@@ -209,7 +208,7 @@ impl Pending {
         }
     }
 
-    /// Rows that are gone, or that are read later if `may_be_read`.
+    /// These rows are gone or, with `may_be_read`, are read later.
     fn apply_keys(&mut self, keys: &[&str], bytes_max: usize, may_be_read: bool) {
         self.apply_each(keys, bytes_max, |layout, key| {
             Ok(Change { id: document_id(layout, key)?, row: None })
@@ -221,8 +220,8 @@ impl Pending {
         }
     }
 
-    /// The keys of all rows if any of them is to be read, in the order of the changes: the read may
-    /// see later transactions, and the batch is to show all of its rows at one point.
+    /// The keys of all rows if any of them must be read, in the order of the changes. The read may
+    /// see later transactions, and the batch must show all its rows at the same point.
     fn take_unread(&mut self) -> Vec<(DocumentId, String)> {
         let mut keys = std::mem::take(&mut self.keys);
         if !std::mem::take(&mut self.is_unread) || self.requery {
@@ -231,15 +230,15 @@ impl Pending {
         let unread = self.changes.iter().map_while(|change| keys.remove_entry(&change.id));
         let unread: Vec<_> = unread.collect();
         if self.truncated || unread.len() < self.changes.len() {
-            // What others put into the table meanwhile cannot be asked for, nor rows whose keys
-            // were not told.
+            // Rows that others insert in the meantime cannot be looked up, nor rows whose keys were
+            // not sent.
             self.give_rows_up();
             return Vec::new();
         }
         unread
     }
 
-    /// Replaces what is known of the row.
+    /// Replaces what is known about the row.
     fn record(&mut self, change: Change) {
         self.keys.remove(&change.id);
         self.bytes += bytes(&change);
@@ -266,7 +265,7 @@ impl Pending {
     }
 }
 
-/// What a change to a row counts, with its id and, perhaps, its key.
+/// The size of a change to a row, with its id and perhaps its key.
 fn bytes(change: &Change) -> usize {
     CHANGE_BYTES
         + 2 * change.id.as_str().len()

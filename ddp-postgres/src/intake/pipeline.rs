@@ -1,8 +1,8 @@
-//! The stage between the assembler and the live queries. It reads rows of which the triggers sent
+//! The stage between the assembler and the live queries. It reads rows for which the triggers sent
 //! only the keys.
 //!
-//! Whatever comes during a read waits behind it, in order: other batches, and tokens. When too much
-//! waits, all of it is dropped and every live query reads again.
+//! Batches and tokens that arrive during a read wait behind it, in order. If too much is waiting,
+//! all of it is dropped and every live query reads again.
 
 use std::collections::VecDeque;
 
@@ -14,58 +14,58 @@ use super::read_ahead::ReadAhead;
 use crate::read::snapshot::TransactionSnapshot;
 use crate::row::Row;
 
-/// What may wait behind a read, roughly.
+/// How much may wait behind a read, roughly.
 const WAITING_BYTES_MAX: usize = if cfg!(test) { 10_000 } else { 64 * 1024 * 1024 };
 /// What a batch or a token takes besides its rows, and a change besides its row.
 const OVERHEAD_BYTES: usize = 200;
 
-/// What arrives from the feed, in its order.
+/// What arrives from the feed.
 #[derive(Debug)]
 pub(crate) enum Arrival {
-    /// What the assembler has put together.
+    /// An output of the assembler.
     Assembled(Assembled),
-    /// A batch whose rows have been read, with the snapshot of that read and the rows' ids.
+    /// A batch whose rows were read, with the snapshot of that read and the ids of the rows.
     Read(Batch, TransactionSnapshot, Vec<DocumentId>),
-    /// A token of this server.
+    /// One of this server's tokens.
     Token(u64),
 }
 
-/// What is to be done with what has arrived.
+/// What to do with an arrival.
 #[derive(Debug)]
 #[must_use]
 pub(crate) enum Submitted {
-    /// The live queries may have it.
+    /// Pass it to the live queries.
     Deliver(Arrival),
-    /// Its rows are to be read first.
+    /// Read its rows first.
     Read(Reading),
     /// It waits behind what is being read.
     Waits,
-    /// Too much waits: all of it was dropped, and is to be read again.
+    /// Too much was waiting: all of it was dropped, and everything must be read again.
     Overflow,
 }
 
-/// Rows to be read; void after an interruption.
+/// Rows to read; void after an interruption.
 #[derive(Debug)]
 pub(crate) struct Reading {
     pub(crate) arrival: Arrival,
     pub(crate) interruptions: watch::Receiver<()>,
 }
 
-/// What waits, and what has been read ahead.
+/// What is waiting, and what has been read ahead.
 #[derive(Debug)]
 pub(crate) struct Pipeline {
     waiting: VecDeque<Arrival>,
     waiting_bytes: usize,
-    /// Whether a task reads rows, and takes what waits afterwards.
+    /// Whether a task is reading rows. It then takes what is waiting.
     is_reading: bool,
-    /// What has been read of what is still to come.
+    /// Rows read ahead of arrivals still to come.
     ahead: ReadAhead,
-    /// Signals interruptions, so that rows read before one are not taken for news after it.
+    /// Signals interruptions, so that rows read before one are not delivered after it.
     interruptions: watch::Sender<()>,
 }
 
 impl Pipeline {
-    /// A pipeline that tells of interruptions here.
+    /// A pipeline that signals interruptions here.
     pub(crate) fn new(interruptions: watch::Sender<()>) -> Self {
         Self {
             waiting: VecDeque::new(),
@@ -76,12 +76,12 @@ impl Pipeline {
         }
     }
 
-    /// Whether anything is being read, and other things may wait.
+    /// Whether a read is in progress, so that arrivals may be waiting.
     pub(crate) fn is_reading(&self) -> bool {
         self.is_reading
     }
 
-    /// Takes in what has arrived, behind what came before.
+    /// Takes an arrival, behind earlier ones.
     pub(crate) fn submit(&mut self, arrival: Arrival) -> Submitted {
         if !self.is_reading {
             let arrival = self.strip(arrival);
@@ -100,14 +100,14 @@ impl Pipeline {
         Submitted::Overflow
     }
 
-    /// Takes note of rows that have been read, before they are delivered.
+    /// Notes which rows have been read, before they are delivered.
     pub(crate) fn note_read(&mut self, arrival: &mut Arrival) {
         if let Arrival::Read(batch, snapshot, ids) = arrival {
             self.ahead.note(&batch.collection, snapshot.clone(), std::mem::take(ids));
         }
     }
 
-    /// What has waited longest, if anything waits. Reading is over otherwise.
+    /// The next arrival to handle, if any. Otherwise reading is over.
     pub(crate) fn next(&mut self) -> Option<Reading> {
         let Some(next) = self.waiting.pop_front() else {
             self.is_reading = false;
@@ -118,7 +118,7 @@ impl Pipeline {
         Some(self.reading(next))
     }
 
-    /// Drops what waits, and what is being read.
+    /// Drops what is waiting, and what is being read.
     pub(crate) fn interrupt(&mut self) {
         self.waiting.clear();
         self.waiting_bytes = 0;
@@ -130,7 +130,7 @@ impl Pipeline {
         Reading { arrival, interruptions: self.interruptions.subscribe() }
     }
 
-    /// Leaves out of an arrival what has been read already.
+    /// Removes from an arrival what has already been read.
     fn strip(&mut self, mut arrival: Arrival) -> Arrival {
         if let Arrival::Assembled(Assembled::Batch(batch)) = &mut arrival {
             self.ahead.strip(batch);
@@ -150,7 +150,7 @@ impl Arrival {
         OVERHEAD_BYTES + changes.sum::<usize>() + unread.sum::<usize>()
     }
 
-    /// The collection that it is about, if it is about one.
+    /// The collection that it concerns, if any.
     pub(crate) fn collection(&self) -> Option<&str> {
         match self {
             Self::Assembled(assembled) => Some(assembled.collection()),
@@ -177,7 +177,7 @@ mod tests {
         Arrival::Assembled(Assembled::Batch(Batch { collection: "tasks".into(), xid, effect }))
     }
 
-    /// What an arrival is about.
+    /// A name for an arrival.
     fn name(arrival: &Arrival) -> String {
         match arrival {
             Arrival::Assembled(Assembled::Batch(batch)) => format!("batch {}", batch.xid),

@@ -1,8 +1,8 @@
-//! Rows that were read as later transactions left them.
+//! Rows that were read in the state in which later transactions left them.
 //!
-//! A row of a `keys_only` table is read some time after the transaction that changed it, and shows
-//! what later transactions did to it. Their batches are then out of date for this row: it is taken
-//! out of them, or the row would go back.
+//! A row of a `keys_only` table is read some time after the transaction that changed it, so it
+//! includes what later transactions did. Their batches are then out of date for this row, which is
+//! removed from them so that it does not go back in time.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -12,18 +12,18 @@ use ddp_core::DocumentId;
 use super::batch::{Batch, Effect};
 use crate::read::snapshot::TransactionSnapshot;
 
-/// How many rows are remembered. If one is forgotten too early, an earlier deletion may hide it for a
-/// moment.
+/// How many rows are remembered. If one is forgotten too early, an earlier deletion may hide it for
+/// a moment.
 const ROWS_MAX: usize = if cfg!(test) { 4 } else { 100_000 };
 
-/// The reads that have seen transactions whose batches may still come.
+/// The reads that saw transactions whose batches may still come.
 #[derive(Debug, Default)]
 pub(crate) struct ReadAhead {
     /// In the order of their snapshots.
     reads: VecDeque<Read>,
-    /// How many rows they read, one row several times perhaps.
+    /// How many rows they read, counting repeats.
     rows: usize,
-    /// For each collection, the last snapshot in which each row was read.
+    /// The last snapshot in which each row of a collection was read.
     last: HashMap<Arc<str>, HashMap<DocumentId, Arc<TransactionSnapshot>>>,
 }
 
@@ -35,7 +35,7 @@ struct Read {
 }
 
 impl ReadAhead {
-    /// These rows were read, whether they were there or not.
+    /// Notes that these rows were read, whether they existed or not.
     pub(crate) fn note(
         &mut self,
         collection: &Arc<str>,
@@ -52,9 +52,9 @@ impl ReadAhead {
         }
     }
 
-    /// Takes out of the next batch what reads have shown already.
+    /// Removes from the next batch what reads have already shown.
     pub(crate) fn strip(&mut self, batch: &mut Batch) {
-        // What began after a read comes after everything that the read has seen.
+        // A transaction that began after a read is followed only by such as the read has not seen.
         while self.reads.front().is_some_and(|oldest| oldest.snapshot.is_before(batch.xid)) {
             self.forget_oldest();
         }
@@ -62,7 +62,7 @@ impl ReadAhead {
         let has_seen = |snapshot: &Arc<TransactionSnapshot>| snapshot.has_seen(batch.xid);
         let is_news = |id: &DocumentId| !last.get(id).is_some_and(has_seen);
         match &mut batch.effect {
-            // What was read is what came after, and of other rows nothing is known here.
+            // The rows that were read are newer; the others are not known here.
             Effect::Truncation { .. } if last.values().any(has_seen) => {
                 batch.effect = Effect::Requery;
             }
@@ -75,7 +75,7 @@ impl ReadAhead {
         }
     }
 
-    /// Forgets everything, since all is read again.
+    /// Forgets everything, since everything is read again.
     pub(crate) fn clear(&mut self) {
         *self = Self::default();
     }
@@ -116,7 +116,7 @@ mod tests {
         ahead.note(&"tasks".into(), snapshot, ids.iter().map(|text| id(text)).collect());
     }
 
-    /// What is left of a batch.
+    /// What remains of a batch.
     fn stripped(ahead: &mut ReadAhead, mut batch: Batch) -> Batch {
         ahead.strip(&mut batch);
         batch

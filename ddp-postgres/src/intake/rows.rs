@@ -18,12 +18,12 @@ use crate::row::Row;
 use crate::schema::Layout;
 use crate::table::collection::TableCollection;
 
-/// More keys of one transaction than this are not looked up one by one.
+/// If one transaction has more keys, they are not looked up individually.
 const KEYS_MAX: usize = 10_000;
 
-/// Reads the rows of a batch that holds only their keys. A lost connection is replaced until the
-/// feed is interrupted as well, because then everything is read again; if a read fails otherwise,
-/// the live queries read for themselves.
+/// Reads the rows of a batch that has only their keys. After a lost connection it tries again until
+/// the feed is interrupted as well, since then everything is read again. After any other failure
+/// the live queries read again themselves.
 pub(super) async fn read(
     reader: &Reader,
     collection: Option<&TableCollection>,
@@ -42,7 +42,7 @@ pub(super) async fn read(
     let (ids, keys): (Vec<_>, Vec<_>) = unread.into_iter().unzip();
     let read = loop {
         let Some(collection) = collection.filter(|found| !found.multiplexer.is_idle()) else {
-            // No query needs them: a later one reads the current rows.
+            // No query needs them: a later one will read the current rows.
             return assembled(Effect::Changes { changes: Vec::new(), unread: Vec::new() });
         };
         let read = AssertUnwindSafe(select(reader, collection, &keys)).catch_unwind().await;
@@ -69,13 +69,13 @@ pub(super) async fn read(
         }
         Err(error) => {
             let collection = &*name;
-            tracing::warn!(collection, %error, "rows could not be read by their keys");
+            tracing::warn!(collection, %error, "rows could not be read by key; reading again");
             assembled(Effect::Requery)
         }
     }
 }
 
-/// Reads rows by their keys, along with the snapshot in which they were read.
+/// Reads rows by their keys, along with the snapshot of the read.
 async fn select(
     reader: &Reader,
     collection: &TableCollection,
@@ -102,7 +102,7 @@ async fn select(
     Ok((found, taken.ok_or_else(|| Error::malformed("no snapshot"))?))
 }
 
-/// The text of each key's columns, for one parameter per column.
+/// The text of each key column, for one parameter per column.
 fn columns_of_keys(layout: &Layout, keys: &[String]) -> Result<Vec<Vec<String>>, Error> {
     let malformed = || Error::malformed(layout.collection());
     let mut columns = vec![Vec::with_capacity(keys.len()); layout.key().len()];
@@ -125,7 +125,7 @@ fn columns_of_keys(layout: &Layout, keys: &[String]) -> Result<Vec<Vec<String>>,
     Ok(columns)
 }
 
-/// A JSON value as PostgreSQL reads it.
+/// A JSON value in PostgreSQL's input syntax.
 fn key_text(json: &str) -> Option<String> {
     if json.starts_with('"') { serde_json::from_str(json).ok() } else { Some(json.to_owned()) }
 }

@@ -1,6 +1,6 @@
-//! Questions about one column as SQL.
+//! Tests of one column as SQL.
 //!
-//! Everything that an application or a client chooses is a parameter: constants, patterns, paths.
+//! Constants, patterns and paths, which an application or a client chooses, are always parameters.
 
 use ddp_server::query::{Comparison, Operator, Value};
 
@@ -9,7 +9,7 @@ use crate::compare::{Comparable, Json};
 use crate::schema::Column;
 use crate::value::{date_text, time_text, timestamp_text};
 
-/// Appends the question; constants are in the form of the column's values.
+/// Appends the test; its constants have the form of the column's values.
 pub(super) fn ask(
     column: &Column,
     path: Option<&str>,
@@ -27,7 +27,7 @@ pub(super) fn ask(
 fn ask_scalar(column: &Column, is: &Operator, sql: &mut String, params: &mut Vec<Param>) {
     let name = quoted(column);
     match is {
-        // A composite whose fields are all NULL is not NULL itself, though IS NULL says so.
+        // A composite whose fields are all NULL is not itself NULL, though IS NULL says so.
         Operator::Null if *column.comparable() == Comparable::Other => {
             push(sql, format_args!("{name} IS NOT DISTINCT FROM NULL"));
         }
@@ -38,12 +38,13 @@ fn ask_scalar(column: &Column, is: &Operator, sql: &mut String, params: &mut Vec
             push(sql, format_args!("{name} {operator} ${number}::text::{cast}"));
         }
         Operator::In(values) => {
-            // What is left as a float is no integer or whole day, and equals none.
+            // A constant that is still a float is not an integer or a whole day, so nothing equals
+            // it.
             let is_float = |value: &&Value| matches!(value, Value::Float(_));
             let is_whole = matches!(column.comparable(), Comparable::Integer | Comparable::Date);
             let whole = values.iter().filter(|value| !(is_whole && is_float(value)));
             let texts: Vec<_> = whole.map(|value| text(column.comparable(), value)).collect();
-            // Nothing at all is false even for NULL.
+            // An empty list gives false even for NULL.
             if texts.is_empty() && !values.is_empty() {
                 return push(sql, format_args!("({name} IS NULL AND NULL)"));
             }
@@ -69,7 +70,7 @@ fn ask_scalar(column: &Column, is: &Operator, sql: &mut String, params: &mut Vec
 fn ask_array(column: &Column, is: &Operator, sql: &mut String, params: &mut Vec<Param>) {
     let Comparable::Array(element) = column.comparable() else { return };
     let (name, cast) = (quoted(column), column.cast());
-    // An extension may have operators of its own for integers, which refuse NULL.
+    // An extension may define its own operators for integers, which refuse NULL.
     let operator = match is {
         Operator::ContainsAll(_) => "OPERATOR(pg_catalog.@>)",
         Operator::Overlaps(_) => "OPERATOR(pg_catalog.&&)",
@@ -80,8 +81,8 @@ fn ask_array(column: &Column, is: &Operator, sql: &mut String, params: &mut Vec<
     push(sql, format_args!("{name} {operator} ${number}::text[]::{cast}"));
 }
 
-/// What is missing, and what is `null` in JSON, is NULL. Other types than the constant's have no
-/// order with it; text within JSON is ordered by code points, and has the case of ASCII alone.
+/// Missing values and JSON's `null` are NULL. Values of another type than the constant's have no
+/// order with it. Text within JSON is ordered by code points, and only ASCII letters have case.
 fn ask_json(
     column: &Column,
     json: Json,
@@ -138,7 +139,7 @@ fn ask_json(
             let number = one(params, Some(json_array(constants)));
             format!("{value} @> ${number}::text::pg_catalog.jsonb")
         }
-        // `ANY` of nothing is false even for NULL.
+        // `ANY` of an empty array is false even for NULL.
         Operator::Overlaps(constants) if constants.is_empty() => {
             format!("({value} IS NULL AND NULL)")
         }
@@ -172,8 +173,8 @@ fn operator(comparison: Comparison) -> &'static str {
     }
 }
 
-/// The type that a constant is cast to. Numbers keep their width, so that a constant beyond the
-/// column's range is compared and not refused.
+/// The type that a constant is cast to. Numbers keep their width, so that a constant out of the
+/// column's range is compared rather than refused.
 fn cast<'a>(column: &'a Column, value: &Value) -> &'a str {
     match (column.comparable(), value) {
         (Comparable::Integer, Value::Float(_)) | (Comparable::Real | Comparable::Double, _) => {
@@ -185,13 +186,13 @@ fn cast<'a>(column: &'a Column, value: &Value) -> &'a str {
     }
 }
 
-/// A constant as PostgreSQL reads it for a type.
+/// A constant in PostgreSQL's input syntax.
 fn text(comparable: &Comparable, value: &Value) -> Option<String> {
     Some(match (comparable, value) {
         (_, Value::Null) => return None,
         (Comparable::Date, Value::Int(days)) => date_text(*days),
         (Comparable::Date, Value::Float(days)) => {
-            // Some time within a day: exact for the days that doubles tell apart, which is all.
+            // Noon of the day: as good as any other time within the day.
             timestamp_text((days.floor() as i64) * 86_400_000_000 + 43_200_000_000)
         }
         (Comparable::Time, Value::Int(microseconds)) => time_text(*microseconds),

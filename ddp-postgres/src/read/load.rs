@@ -1,4 +1,4 @@
-//! Reading a live query's documents, and the handoff to the feed.
+//! Reads a live query's documents, and hands over to the feed.
 
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
@@ -19,14 +19,14 @@ use crate::row::live::LiveRow;
 use crate::schema::Layout;
 use crate::table::collection::{TableCollection, TableState};
 
-/// How long, at first, until another look at what has committed but is not visible yet.
+/// The initial delay before checking again whether committed transactions are visible.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(1);
 
-/// Carries out a load until it is done or no longer wanted, retrying while the database is out of
-/// reach.
+/// Carries out a load until it is done or no longer wanted, retrying while the database is
+/// unreachable.
 pub(crate) async fn run(reader: &Reader, collection: &TableCollection, mut load: PendingRead) {
     let mut has_checked = false;
-    // How far the feed had come when it began to tell this load all.
+    // The feed's position when it began to deliver everything for this load.
     let mut position = None;
     let mut wait = LOOK_AGAIN_AFTER;
     loop {
@@ -51,8 +51,8 @@ pub(crate) async fn run(reader: &Reader, collection: &TableCollection, mut load:
             AssertUnwindSafe(read(reader, collection, &load, &mut position)).catch_unwind();
         let reading = tokio::select! {
             read = reading => read.unwrap_or_else(|_| Err(Error::panicked())),
-            // What lost the feed may have lost its connection, which it might never be told. The load
-            // is void, or will be when the feed is back.
+            // Whatever broke the feed may have broken the load's connection without its noticing.
+            // The load is void, or will be when the feed is back.
             _ = interruptions.changed() => Err(Error::interrupted()),
         };
         match reading {
@@ -69,10 +69,10 @@ pub(crate) async fn run(reader: &Reader, collection: &TableCollection, mut load:
                 wait = (wait * 2).min(RETRY_AFTER);
             }
             Err(error) if error.is_transient() && !reader.is_closed() => {
-                tracing::debug!(collection = %load.query.collection, %error, "a load failed; trying again");
+                tracing::debug!(collection = %load.query.collection, %error, "loading failed; trying again");
                 tokio::time::sleep(RETRY_AFTER).await;
             }
-            // The table may have been altered unnoticed. Then this load is void.
+            // The table may have been altered unnoticed, in which case this load is void.
             Err(error) if error.is_of_schema() && !has_checked => {
                 has_checked = reader.check_tables().await.is_ok();
                 if !has_checked {
@@ -89,12 +89,12 @@ pub(crate) async fn run(reader: &Reader, collection: &TableCollection, mut load:
 
 type Rows = Vec<(DocumentId, LiveRow)>;
 
-/// Reads the documents with the snapshot that they are of.
+/// Reads the documents, and the snapshot that shows them.
 ///
-/// The feed listens before the snapshot is taken, so that whatever the snapshot does not see is
-/// buffered by the multiplexer. A token committed with the read says when the feed has come up to
-/// the snapshot: from then on the query is at the same point as all others of its collection, and no
-/// client sees a document go back.
+/// The feed listens before the snapshot is taken, so the multiplexer buffers whatever the snapshot
+/// does not include. A token committed with the read shows when the feed has reached the snapshot:
+/// from then on the query is at the same point as all others of its collection, and no client sees
+/// a document go back in time.
 async fn read(
     reader: &Reader,
     collection: &TableCollection,
@@ -105,7 +105,7 @@ async fn read(
     let has_come_to = reader.listen(layout.channel()).await?;
     let position = *position.get_or_insert(has_come_to);
     if !collection.multiplexer.wants(load) {
-        // While this waited, the feed started again and so did the load.
+        // In the meantime the feed started again, and so did the load.
         return Err(Error::interrupted());
     }
     let select = sql::select(layout, load);
@@ -141,14 +141,14 @@ async fn select_rows<'a>(
     let snapshot_sql = "SELECT pg_catalog.pg_current_snapshot()::text";
     let snapshot_statement = client.prepare_cached(snapshot_sql).await?;
     let params: Vec<&(dyn ToSql + Sync)> = select.params.iter().map(sql::Param::to_sql).collect();
-    // With the lock before the snapshot: an ALTER TABLE that rewrites the table is not visible to
-    // older snapshots, to which the table then looks empty.
+    // Lock before taking the snapshot: after an ALTER TABLE that rewrites the table, the table
+    // looks empty to older snapshots.
     let relation = layout.relation();
     let begin = format!(
         "BEGIN ISOLATION LEVEL REPEATABLE READ; LOCK TABLE {relation} IN ACCESS SHARE MODE"
     );
     let token = reader.tokens.position();
-    // What has not been written to disk is not streamed.
+    // A transaction without WAL would not be streamed.
     let send = reader.tokens.send_sql(token.id);
     let commit = format!("SET LOCAL synchronous_commit = local; {send}; COMMIT");
     // Polled in this order, so that all four go out in one round trip.

@@ -1,7 +1,7 @@
-//! Reading what live queries show: one SELECT for each, in a transaction that says where in the stream
-//! of changes it stands.
+//! Reads the contents of live queries: one SELECT each, in a transaction that determines its
+//! position in the stream of changes.
 //!
-//! [`load`] needs no more than a [`Reader`](reader::Reader). [`plan`] says how a query is evaluated on
+//! [`load`] needs only a [`Reader`](reader::Reader). [`plan`] decides how a query is evaluated on
 //! changes, and [`sql`] how the database evaluates it.
 
 mod condition;

@@ -7,7 +7,7 @@ use crate::compare::{Comparable, Refusal, split};
 use crate::error::Error;
 use crate::schema::Layout;
 
-/// How a query is evaluated on changes.
+/// Decides how a query is evaluated on changes.
 pub(crate) fn plan(layout: &Layout, query: &Query) -> Result<Plan, Error> {
     let column = |field: &str| {
         layout.column_named(field).ok_or_else(|| match layout.id_column() {
@@ -16,7 +16,7 @@ pub(crate) fn plan(layout: &Layout, query: &Query) -> Result<Plan, Error> {
         })
     };
     for field in query.fields.iter().flat_map(|fields| fields.iter()) {
-        // The id is always there.
+        // The id is always included.
         if &**field != "_id" {
             column(field)?;
         }
@@ -42,11 +42,11 @@ pub(crate) fn plan(layout: &Layout, query: &Query) -> Result<Plan, Error> {
         let (name, path) = split(&key.field);
         let comparable = column(name)?.comparable();
         if path.is_some() {
-            let why = "is within a column, by which nothing can be sorted";
+            let why = "is inside a column, which a query cannot be sorted by";
             return Err(Error::unsuited(layout, &key.field, why));
         }
         if matches!(comparable, Comparable::Json(json) if !json.is_binary) {
-            return Err(Error::unsuited(layout, name, "is json, which has no order; jsonb has"));
+            return Err(Error::unsuited(layout, name, "is json, which has no order; use jsonb"));
         }
         order.push(key.clone());
     }

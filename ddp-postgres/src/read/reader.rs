@@ -1,5 +1,4 @@
-//! Everything that a read needs: connections, permits for loads, tokens, visibility, and the feed
-//! to listen.
+//! What a read needs: connections, permits for loads, tokens, visibility, and the feed to listen.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,33 +16,33 @@ use crate::error::Error;
 use crate::feed::command::Command;
 use crate::stats::Counters;
 
-/// How long to wait before trying again to reach a database that is out of reach.
+/// The delay between attempts to reach an unreachable database.
 pub(crate) const RETRY_AFTER: Duration = Duration::from_millis(250);
 
-/// How many commands may wait for the feed, and how many checks of the tables; further senders
-/// wait.
+/// How many commands may wait for the feed, and how many checks for the task that watches the
+/// tables; further senders wait.
 const WAITING_MAX: usize = 64;
 
-/// A request to compare the tables with what they were, and where to say how that went.
+/// A request to compare the tables with their last known state, and where to report the outcome.
 pub(crate) type Check = Option<oneshot::Sender<Result<(), Error>>>;
 
 /// What all reads share.
 pub(crate) struct Reader {
     pub(crate) pool: Pool,
-    /// Bounds how many connections live queries may take at once, so that methods still get some
-    /// when many queries read again after a gap.
+    /// Limits how many connections live queries take at once, so that some remain for methods when
+    /// many queries read again after a gap.
     permits: Arc<Semaphore>,
     pub(crate) tokens: Tokens,
     pub(crate) visibility: Visibility,
     pub(crate) counters: Counters,
     commands: mpsc::Sender<Command>,
     checks: mpsc::Sender<Check>,
-    /// Tells of interruptions of the feed.
+    /// Signals interruptions of the feed.
     interruptions: watch::Sender<()>,
     is_closed: AtomicBool,
 }
 
-/// What others do for a [`Reader`].
+/// The requests of a [`Reader`] to others.
 pub(crate) struct Requests {
     /// For the feed.
     pub(crate) commands: mpsc::Receiver<Command>,
@@ -80,7 +79,7 @@ impl Reader {
         Arc::clone(&self.permits).acquire_owned().await.map_err(|_| Error::closed())
     }
 
-    /// Has the feed listen on a channel; done when it does. Returns how far the feed has come.
+    /// Has the feed listen on a channel, and waits until it does. Returns the feed's position.
     pub(crate) async fn listen(&self, channel: &str) -> Result<u64, Error> {
         let (done, is_listening) = oneshot::channel();
         let command = Command::Listen(channel.to_owned(), done);
@@ -90,29 +89,29 @@ impl Reader {
 
     /// Has the feed stop listening on a channel, if it is unused by then.
     pub(crate) fn unlisten(&self, channel: &str) {
-        // With the queue full the channel stays; the next one to go tries again.
+        // If the queue is full, the channel stays until somebody else stops using it.
         let _ = self.commands.try_send(Command::Unlisten(channel.to_owned()));
     }
 
-    /// Sends to those who want to know of interruptions of the feed.
+    /// Signals interruptions of the feed to those who subscribe.
     pub(crate) fn interruptions(&self) -> &watch::Sender<()> {
         &self.interruptions
     }
 
-    /// Has the tables compared with what they were; done when what has changed was acted on.
+    /// Has the tables compared with their last known state, and waits until changes were handled.
     pub(crate) async fn check_tables(&self) -> Result<(), Error> {
         let (done, is_checked) = oneshot::channel();
         self.checks.send(Some(done)).await.map_err(|_| Error::closed())?;
         is_checked.await.map_err(|_| Error::closed())?
     }
 
-    /// Has the tables compared soon.
+    /// Has the tables checked soon.
     pub(crate) fn check_soon(&self) {
-        // With the queue full it is done soon in any case.
+        // If the queue is full, a check is due anyway.
         let _ = self.checks.try_send(None);
     }
 
-    /// Sends another token for a write that has committed, since the first may have been lost.
+    /// Sends another token for a committed write, since the first may have been lost.
     pub(crate) fn notify_again(self: &Arc<Self>, write: Arc<Write>) {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         let reader = Arc::clone(self);
@@ -123,8 +122,8 @@ impl Reader {
                     Ok(()) => return,
                     Err(error) => {
                         tracing::debug!(%error, "a write's token could not be sent");
-                        // After an interruption another task has taken it over: with both of them
-                        // trying there would be twice as many after each.
+                        // After an interruption another task has taken over: if both kept trying,
+                        // their number would double each time.
                         if !reader.tokens.cancel(token) {
                             return;
                         }
@@ -137,13 +136,13 @@ impl Reader {
 
     async fn notify(&self, token: u64) -> Result<(), Error> {
         let client = self.pool.get().await?;
-        // What has not been written to disk is not streamed.
+        // A transaction without WAL would not be streamed.
         let send = self.tokens.send_sql(token);
         let sql = format!("BEGIN; SET LOCAL synchronous_commit = local; {send}; COMMIT");
         Ok(client.batch_execute(&sql).await?)
     }
 
-    /// Finds out what has become visible of what was streamed.
+    /// Finds out which streamed transactions have become visible.
     pub(crate) fn look_around(self: &Arc<Self>) {
         let reader = Arc::clone(self);
         tokio::spawn(async move {
@@ -152,7 +151,7 @@ impl Reader {
                 match reader.snapshot().await {
                     Ok(snapshot) => return read.forget(&snapshot),
                     Err(error) => {
-                        tracing::debug!(%error, "what is visible could not be read");
+                        tracing::debug!(%error, "could not read which transactions are visible");
                         drop(read);
                         tokio::time::sleep(RETRY_AFTER).await;
                     }
@@ -174,7 +173,7 @@ impl Reader {
     /// Ends the feed and the checks, and closes all connections.
     pub(crate) async fn close(&self) {
         self.is_closed.store(true, Ordering::SeqCst);
-        // A feed that is about to connect again looks at the flag.
+        // The flag stops a feed that is about to reconnect.
         let _ = self.commands.send(Command::Close).await;
         self.check_soon();
         self.pool.close();

@@ -6,14 +6,14 @@ use ddp_server::live_query::Origin;
 
 use crate::error::Error;
 
-/// What `pg_current_snapshot()` says: which transactions a read has seen. 64-bit transaction ids.
+/// The result of `pg_current_snapshot()`: which transactions a read saw. Ids have 64 bits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TransactionSnapshot {
-    /// Everything below has ended.
+    /// All transactions below had ended.
     xmin: u64,
-    /// Nothing from here on had begun.
+    /// No transaction from here on had begun.
     xmax: u64,
-    /// What was in progress between the two.
+    /// Those in between that were in progress.
     in_progress: HashSet<u64>,
 }
 
@@ -31,7 +31,7 @@ impl TransactionSnapshot {
         Ok(Self { xmin, xmax, in_progress })
     }
 
-    /// Whether what a committed transaction wrote was part of the read.
+    /// Whether the read saw a committed transaction.
     pub(crate) fn has_seen(&self, xid: u64) -> bool {
         xid < self.xmin || (xid < self.xmax && !self.in_progress.contains(&xid))
     }
@@ -41,14 +41,14 @@ impl TransactionSnapshot {
         xid >= self.xmax
     }
 
-    /// A number that rises with every transaction that a later snapshot sees: how many ids of
-    /// transactions are of ended ones. A batch whose rows were read later names it as its
+    /// A number that grows with every transaction that a later snapshot sees: how many transaction
+    /// ids belong to ended ones. A batch whose rows were read later has it as its
     /// [origin](Origin::Read).
     pub(crate) fn point(&self) -> u64 {
         self.xmax - u64::try_from(self.in_progress.len()).unwrap_or(0)
     }
 
-    /// Whether a batch was part of the read.
+    /// Whether the read saw a batch.
     pub(crate) fn has_seen_batch(&self, origin: Origin) -> bool {
         match origin {
             Origin::Transaction(xid) => self.has_seen(xid),
@@ -57,7 +57,7 @@ impl TransactionSnapshot {
         }
     }
 
-    /// Whether everything that another read has seen was part of this one, too.
+    /// Whether this read saw everything that another one did.
     pub(crate) fn includes(&self, other: &Self) -> bool {
         let unseen = self.in_progress.iter().copied().chain(self.xmax..other.xmax);
         !unseen.into_iter().any(|xid| other.has_seen(xid))

@@ -11,14 +11,13 @@ use super::condition;
 use crate::compare::{Comparable, split};
 use crate::schema::{Column, Layout};
 
-/// A parameterised SELECT. Every parameter is text, cast to the column's type by the statement.
+/// A parameterised SELECT. Every parameter is text, which the statement casts to the column's type.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Select {
     pub(crate) sql: String,
     pub(crate) params: Vec<Param>,
 }
 
-/// A parameter of a statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Param {
     One(Option<String>),
@@ -34,12 +33,12 @@ impl Param {
     }
 }
 
-/// The statement that reads the rows of a query, as it was planned, one JSON text each.
+/// The statement that reads the rows of a planned query, each as one JSON text.
 pub(crate) fn select(layout: &Layout, load: &PendingRead) -> Select {
     select_rows(layout, &load.query, &load.plan.predicate, load.rows_max())
 }
 
-/// The statement that reads the first rows of a query, with the predicate as it was planned.
+/// The statement that reads the first rows of a query, with a planned predicate.
 pub(crate) fn select_rows(
     layout: &Layout,
     query: &Query,
@@ -60,10 +59,10 @@ pub(crate) fn select_rows(
     Select { sql, params }
 }
 
-/// The order of a query, made unambiguous by the key.
+/// A query's order, made unambiguous by the key.
 fn order(layout: &Layout, keys: &[SortKey], sql: &mut String) {
     sql.push_str(" ORDER BY ");
-    // What comes after the key makes no difference.
+    // Whatever follows the key makes no difference.
     for key in keys.iter().take_while(|key| &*key.field != "_id") {
         let Some(column) = layout.column_named(&key.field) else { continue };
         let nulls = if key.nulls == Nulls::First { "FIRST" } else { "LAST" };
@@ -77,14 +76,14 @@ fn order(layout: &Layout, keys: &[SortKey], sql: &mut String) {
             by_code_points(layout, &quoted(column))
         }
         Some((comparable, column)) if comparable.is_ordered_as_key() => quoted(column),
-        // As rows are ordered in memory.
+        // The same order as in memory.
         _ => by_code_points(layout, &layout.key_json_sql("t")),
     };
     let direction = direction(by_id.map_or(Direction::Ascending, |key| key.direction));
     push(sql, format_args!("{key} {direction}"));
 }
 
-/// The bytes of other encodings are not in the order of the code points.
+/// In other encodings the order of the bytes is not that of the code points.
 fn by_code_points(layout: &Layout, text: &str) -> String {
     if layout.is_utf8() {
         format!("{text} COLLATE \"C\"")
@@ -100,7 +99,7 @@ fn direction(direction: Direction) -> &'static str {
     }
 }
 
-/// A predicate as it was planned.
+/// A planned predicate.
 pub(crate) fn condition(
     layout: &Layout,
     predicate: &Predicate,

@@ -1,9 +1,9 @@
-//! Which transactions the feed has streamed that reads may not see yet.
+//! Streamed transactions that reads may not see yet.
 //!
-//! A commit is in the write-ahead log, and so on its way to the `wal` feed, some microseconds before
-//! other sessions see what it wrote; with synchronous replication a round trip to the standby. A read
-//! in between would miss the transaction: the snapshot does not include it, and the feed has passed
-//! it. Such a read is done again.
+//! A commit is in the write-ahead log, and so on its way to the `wal` feed, some microseconds
+//! before other sessions see it; with synchronous replication, a round trip to the standby. A read
+//! in between would miss the transaction: its snapshot does not include it, and the feed has
+//! already passed it. Such a read is repeated.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -11,8 +11,8 @@ use parking_lot::Mutex;
 
 use crate::read::snapshot::TransactionSnapshot;
 
-/// At this many noted transactions, check which of them are visible by now. Those that are not are
-/// at most as many as there are connections.
+/// Above this many noted transactions, check which are visible by now. Those that are not are at
+/// most as many as there are connections.
 const NOTED_MAX: usize = 10_000;
 
 /// For each channel, the transactions that may not be visible yet.
@@ -31,7 +31,7 @@ struct State {
     count: usize,
     is_looking: bool,
     next_read: u64,
-    /// Reads whose snapshot may be older than those that others have taken.
+    /// Reads whose snapshot may be older than that of others.
     reads: BTreeSet<u64>,
 }
 
@@ -50,17 +50,17 @@ pub(crate) struct Read<'a> {
 }
 
 impl Visibility {
-    /// Takes note of what is sent on these channels; none if changes are visible before they come.
+    /// Notes what is sent on these channels; pass none if changes are visible before they arrive.
     pub(crate) fn new(channels: impl Iterator<Item = String>) -> Self {
         let noted = channels.map(|channel| (channel, HashMap::new())).collect();
         Self { state: Mutex::new(State { noted, ..State::default() }) }
     }
 
-    /// A stream begins, of what the snapshot does not include.
+    /// A stream starts, with everything that the snapshot does not include.
     pub(crate) fn begin(&self, start: TransactionSnapshot) {
         let state = &mut *self.state.lock();
-        // What was streamed before had committed before this stream, unless it is lost with a server
-        // that another one has replaced: then it is never seen.
+        // Whatever was streamed earlier committed before this stream, or was lost with a failed
+        // server and will never be visible.
         state.noted.values_mut().for_each(HashMap::clear);
         state.count = 0;
         state.start = Some(start);
@@ -71,13 +71,13 @@ impl Visibility {
         self.state.lock().position
     }
 
-    /// A message of the transaction whose id has this lower half has been streamed. Returns whether
-    /// note is taken of its channel.
+    /// Notes a streamed message of the transaction whose id has this lower half. Returns whether
+    /// its channel is one of those noted.
     pub(crate) fn note(&self, channel: &str, payload: &str, transaction: u32) -> bool {
         let state = &mut *self.state.lock();
         let Some(noted) = state.noted.get_mut(channel) else { return false };
         let xid = payload.split(' ').next().and_then(|xid| xid.parse().ok());
-        // What no trigger sent may name a transaction that never becomes visible.
+        // A message from elsewhere may name a transaction that never becomes visible.
         let is_its_own = |xid: &u64| u32::try_from(xid & 0xffff_ffff) == Ok(transaction);
         let Some(xid) = xid.filter(is_its_own) else { return true };
         state.position += 1;
@@ -87,7 +87,7 @@ impl Visibility {
         true
     }
 
-    /// Whether to take a snapshot to see what has become visible. True once, until it is done.
+    /// Whether to take a snapshot to see what has become visible. True once, until that is done.
     pub(crate) fn is_crowded(&self) -> bool {
         let mut state = self.state.lock();
         let is_crowded = state.count > NOTED_MAX && !state.is_looking;
@@ -105,7 +105,7 @@ impl Visibility {
 }
 
 impl Read<'_> {
-    /// Whether the snapshot includes all that had been streamed on the channel up to the position.
+    /// Whether the snapshot includes everything streamed on the channel up to the position.
     pub(crate) fn is_complete(
         &self,
         channel: &str,
@@ -120,7 +120,7 @@ impl Read<'_> {
             && state.start.as_ref().is_none_or(|start| snapshot.includes(start))
     }
 
-    /// Forgets what the snapshot includes, unless an older one is being looked at.
+    /// Forgets what the snapshot includes, unless a read with an older one is in progress.
     pub(crate) fn forget(&self, snapshot: &TransactionSnapshot) {
         let state = &mut *self.visibility.state.lock();
         let next = state.next_read + 1;

@@ -1,7 +1,7 @@
 //! Connecting in replication mode.
 //!
-//! `tokio-postgres` shakes hands over a [lent](Lent) socket: TLS, passwords and channel binding are
-//! those of every other connection.
+//! `tokio-postgres` does the handshake over a [lent](Lent) socket, so TLS, passwords and channel
+//! binding work as on any other connection.
 
 use std::io;
 use std::net::SocketAddr;
@@ -21,8 +21,8 @@ use crate::error::Error;
 
 const PORT: u16 = 5432;
 
-/// Connects to the first host that is there and may be written to, or not, as the configuration
-/// demands. Returns the stream, after the handshake.
+/// Connects to the first reachable host that meets `target_session_attrs`. Returns the stream after
+/// the handshake.
 pub(super) async fn connect(config: &Config, tls: &Tls) -> Result<Lent, Error> {
     let (hosts, addresses, ports) =
         (config.get_hosts(), config.get_hostaddrs(), config.get_ports());
@@ -58,7 +58,7 @@ pub(super) async fn connect(config: &Config, tls: &Tls) -> Result<Lent, Error> {
     Err(last.unwrap_or_else(Error::closed))
 }
 
-/// A socket to the first address that answers, set up as the configuration says.
+/// A socket to the first address that answers, configured as requested.
 async fn tcp(config: &Config, addresses: &[SocketAddr]) -> io::Result<Box<dyn Io>> {
     let mut last = None;
     for address in addresses {
@@ -95,13 +95,13 @@ async fn tcp(config: &Config, addresses: &[SocketAddr]) -> io::Result<Box<dyn Io
     Err(last.unwrap_or_else(|| io::ErrorKind::NotFound.into()))
 }
 
-/// TLS for a connection to a host, by which a share of the stream is left behind.
+/// TLS for a connection to a host; it leaves a share of the stream in `left`.
 #[cfg(feature = "tls")]
 fn connector(tls: &Tls, host: &str, left: &Arc<Mutex<Lent>>) -> Result<LendingTls, Error> {
     LendingTls::new(tls, host, Arc::clone(left))
 }
 
-/// Without TLS the stream stays what it was.
+/// Without TLS the stream stays as it was.
 #[cfg(not(feature = "tls"))]
 fn connector(tls: &Tls, _: &str, _: &Arc<Mutex<Lent>>) -> Result<Tls, Error> {
     Ok(*tls)
@@ -132,7 +132,7 @@ async fn shake_hands(
             return Err(Error::wrong_session_attributes(is_read_only));
         }
     }
-    // Neither says good-bye if it is not asked to go on.
+    // Neither sends a Terminate message, since they are not polled again.
     drop((client, connection));
     let stream = left.lock().share();
     Ok(stream)

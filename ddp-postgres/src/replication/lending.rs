@@ -12,7 +12,7 @@ use super::lent::Lent;
 use crate::db::tls::Tls;
 use crate::error::Error;
 
-/// TLS that leaves a share of its stream behind.
+/// TLS that keeps a share of its stream for us.
 pub(super) struct LendingTls {
     connector: <Tls as MakeTlsConnect<Lent>>::TlsConnect,
     left: Arc<Mutex<Lent>>,
@@ -33,7 +33,7 @@ impl TlsConnect<Lent> for LendingTls {
     type Future = BoxFuture<'static, io::Result<Lent>>;
 
     fn connect(self, mut stream: Lent) -> Self::Future {
-        // From now on only TLS is written to it.
+        // From now on only TLS writes to it.
         stream.is_startup = false;
         let Self { connector, left } = self;
         async move {

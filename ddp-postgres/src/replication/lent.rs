@@ -1,7 +1,7 @@
-//! A socket with several successive holders.
+//! A socket that changes hands.
 //!
-//! `tokio-postgres` shakes hands over a socket that is only lent to it. The one thing that it cannot
-//! say, `replication`, is added to its first message on the way.
+//! `tokio-postgres` does the handshake over a socket that is only lent to it. The `replication`
+//! parameter, which it cannot send, is added to its first message on the way.
 
 use std::io;
 use std::pin::Pin;
@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::tls::{ChannelBinding, TlsStream};
 
-/// The code at the start of the message that begins a session, protocol 3.0.
+/// The code at the start of the startup message, protocol 3.0.
 const STARTUP: [u8; 4] = [0, 3, 0, 0];
 const REPLICATION: &[u8] = b"replication\0database\0";
 
@@ -20,14 +20,14 @@ const REPLICATION: &[u8] = b"replication\0database\0";
 pub(super) trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
 
-/// A stream with several successive holders.
+/// A stream that changes hands.
 pub(super) struct Lent {
     stream: Arc<Mutex<Box<dyn Io>>>,
-    /// Whether the message that begins the session may still come.
+    /// Whether the startup message may still come.
     pub(super) is_startup: bool,
-    /// What is to be written before anything else.
+    /// To be written before anything else.
     pending: Vec<u8>,
-    /// What binds passwords to the TLS of this stream, if it has any. Asked for once.
+    /// What binds passwords to this stream's TLS, if any. Taken once.
     pub(super) binding: Mutex<Option<ChannelBinding>>,
 }
 
@@ -37,7 +37,7 @@ impl Lent {
         Self { stream, is_startup: true, pending: Vec::new(), binding: Mutex::new(None) }
     }
 
-    /// Another holder, which writes as it is told.
+    /// Another handle, for the next holder.
     pub(super) fn share(&self) -> Self {
         let stream = Arc::clone(&self.stream);
         Self { stream, is_startup: false, pending: Vec::new(), binding: Mutex::new(None) }
@@ -56,7 +56,7 @@ impl Lent {
     }
 }
 
-/// The message that begins a session with one more parameter. `None` if it is another message.
+/// The startup message with `replication` added. `None` if it is another message.
 fn with_replication(message: &[u8]) -> Option<Vec<u8>> {
     let (length, rest) = message.split_at_checked(4)?;
     let length = u32::from_be_bytes(length.try_into().ok()?);
@@ -88,7 +88,7 @@ impl AsyncWrite for Lent {
         {
             self.is_startup = false;
             self.pending = message;
-            // Taken note of; the rest is written by the flush.
+            // The bytes count as written; the flush sends what is left of them.
             if let Poll::Ready(Err(error)) = self.poll_pending(cx) {
                 return Poll::Ready(Err(error));
             }

@@ -1,4 +1,4 @@
-//! The messages of PostgreSQL's output plugin `pgoutput` that the feed needs.
+//! Those messages of PostgreSQL's output plugin `pgoutput` that the feed needs.
 
 use bytes::{Buf, Bytes};
 use pgwire_replication::Lsn;
@@ -8,37 +8,37 @@ use crate::error::Error;
 /// A message of the output plugin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Message {
-    /// A transaction's messages follow. The lower half of its id.
+    /// The messages of a transaction follow. Has the lower half of its id.
     Begin { transaction: u32 },
-    /// What `pg_logical_emit_message` was given.
+    /// The arguments of `pg_logical_emit_message`.
     Logical { transactional: bool, prefix: String, content: Bytes },
-    /// The transaction is complete. The WAL up to this position is not needed any more.
+    /// The transaction is complete. The WAL up to this position is no longer needed.
     Commit { end: Lsn },
-    /// Messages follow of a transaction that is in progress.
+    /// Messages of a transaction in progress follow.
     StreamStart { transaction: u32 },
     /// No more of them for now.
     StreamStop,
-    /// The transaction whose messages came while it was in progress has committed.
+    /// A streamed transaction has committed.
     StreamCommit { transaction: u32, end: Lsn },
-    /// It was rolled back, or, if the ids differ, a subtransaction of it.
+    /// A streamed transaction was rolled back, or one of its subtransactions if the ids differ.
     StreamAbort { transaction: u32, subtransaction: u32 },
-    /// Of no use here.
+    /// Not needed here.
     Other,
 }
 
 impl Message {
-    /// Parses a message of protocol version 2; `in_stream` is whether it comes between
+    /// Parses a message of protocol version 2. `in_stream` is whether it is between
     /// [`StreamStart`](Self::StreamStart) and [`StreamStop`](Self::StreamStop).
     pub(crate) fn parse(mut data: Bytes, in_stream: bool) -> Result<Self, Error> {
         let malformed = || Error::malformed("logical replication message");
         match data.try_get_u8().map_err(|_| malformed())? {
             b'B' if data.remaining() >= 20 => {
-                // The position and the time of its commit come first.
+                // Skip the position and the time of its commit.
                 data.advance(16);
                 Ok(Self::Begin { transaction: data.get_u32() })
             }
             b'C' if data.remaining() >= 17 => {
-                // Flags and the position of the commit come first.
+                // Skip the flags and the position of the commit.
                 data.advance(9);
                 Ok(Self::Commit { end: Lsn::from_u64(data.get_u64()) })
             }
@@ -46,7 +46,7 @@ impl Message {
             b'E' => Ok(Self::StreamStop),
             b'c' if data.remaining() >= 21 => {
                 let transaction = data.get_u32();
-                // Flags and the position of the commit come first.
+                // Skip the flags and the position of the commit.
                 data.advance(9);
                 Ok(Self::StreamCommit { transaction, end: Lsn::from_u64(data.get_u64()) })
             }
@@ -56,11 +56,11 @@ impl Message {
             }
             b'M' if data.remaining() >= if in_stream { 13 } else { 9 } => {
                 if in_stream {
-                    // The transaction, which has been told.
+                    // Skip the transaction id, which `StreamStart` had.
                     data.advance(4);
                 }
                 let transactional = data.get_u8() & 1 != 0;
-                // Its position.
+                // Skip its position.
                 data.advance(8);
                 let prefix = c_string(&mut data).ok_or_else(malformed)?;
                 let length = data.try_get_u32().map_err(|_| malformed())?;

@@ -1,8 +1,7 @@
-//! A replication connection that reads logical messages by way of a temporary slot.
+//! A replication connection that reads logical messages through a temporary slot.
 //!
-//! [`handshake`] connects as `tokio-postgres` does, with its TLS and authentication, since neither it
-//! nor the client of `pgwire-replication` has both that and replication; what is said from there on
-//! is framed by the latter's protocol layer.
+//! [`handshake`] connects through `tokio-postgres` for its TLS and authentication, which the client
+//! of `pgwire-replication` lacks in part. After that, the latter's protocol layer does the framing.
 
 mod handshake;
 #[cfg(feature = "tls")]
@@ -28,15 +27,15 @@ use crate::schema::PUBLICATION;
 use lent::Lent;
 pub(crate) use message::Message;
 
-/// What a message may take. The triggers send a MiB at most; other programs may send more, and are
-/// not for us.
+/// The largest message allowed. The triggers send at most a MiB; other programs may send more,
+/// which is not for us.
 const MESSAGE_BYTES_MAX: usize = 1 << 30;
 
 const READ_BYTES: usize = 64 * 1024;
 
-/// What PostgreSQL may hold of the transactions that it decodes. The largest is streamed then, though
-/// it is in progress, so that its commit holds up no other: with all of it to be decoded at its end,
-/// an update of 1,000,000 rows of any table holds up the others for half a second and more.
+/// How much memory PostgreSQL may use to decode transactions. Beyond it, the largest one is
+/// streamed while in progress, so that its commit does not hold up the others: decoding it all at
+/// the end, an update of 1,000,000 rows of any table would delay them by half a second or more.
 const DECODING_MEMORY: &str = "1MB";
 
 /// A connection in replication mode.
@@ -44,22 +43,21 @@ pub(crate) struct Replication {
     stream: BufReader<Lent>,
     reader: MessageReader,
     slot: String,
-    /// Whether messages of a transaction in progress are being received.
+    /// Whether messages of a transaction in progress are arriving.
     in_stream: bool,
 }
 
-/// What the server says while it streams.
+/// What the server sends while streaming.
 #[derive(Debug)]
 pub(crate) enum Event {
     /// A message of the output plugin.
     Message(Message),
-    /// Nothing is left of the WAL up to here. The server may want an answer.
+    /// The WAL up to here is done. The server may want an answer.
     KeepAlive { end: Lsn, answer: bool },
 }
 
 impl Replication {
-    /// Connects to the first host that is there and is what the configuration's
-    /// `target_session_attrs` demands.
+    /// Connects to the first reachable host that meets `target_session_attrs`.
     pub(crate) async fn connect(config: &Config, tls: &Tls) -> Result<Self, Error> {
         let stream = handshake::connect(config, tls).await?;
         let slot = format!("ddp_{}", ddp_server::random::id().to_ascii_lowercase());
@@ -71,10 +69,10 @@ impl Replication {
         })
     }
 
-    /// Makes the slot, which ends with the connection. Returns which transactions had
-    /// committed before it: all later ones are streamed.
+    /// Creates the slot, which ends with the connection. Returns which transactions committed
+    /// before it: all later ones are streamed.
     ///
-    /// PostgreSQL waits here for the transactions that are writing at this time.
+    /// PostgreSQL waits here for the transactions that are writing at the time.
     pub(crate) async fn create_slot(&mut self) -> Result<TransactionSnapshot, Error> {
         let create = format!(
             "CREATE_REPLICATION_SLOT {} TEMPORARY LOGICAL pgoutput USE_SNAPSHOT",
@@ -87,7 +85,7 @@ impl Replication {
         TransactionSnapshot::parse(&snapshot.unwrap_or_default())
     }
 
-    /// Starts to stream everything that commits after the slot was made, and large transactions
+    /// Starts streaming everything that commits after the slot was created, and large transactions
     /// before they commit.
     pub(crate) async fn start(&mut self) -> Result<(), Error> {
         self.query(&format!("SET logical_decoding_work_mem = '{DECODING_MEMORY}'")).await?;
@@ -105,7 +103,7 @@ impl Replication {
         }
     }
 
-    /// What the server says next. Nothing is lost if this is dropped.
+    /// The server's next message. Cancel-safe.
     pub(crate) async fn next(&mut self) -> Result<Event, Error> {
         loop {
             let message = self.read().await?;
@@ -132,7 +130,7 @@ impl Replication {
         }
     }
 
-    /// Says that the WAL up to here is not needed any more, and asks for a sign of life if need be.
+    /// Reports that the WAL up to here is no longer needed, and asks for a reply if wanted.
     pub(crate) async fn confirm(&mut self, position: Lsn, answer: bool) -> Result<(), Error> {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let now = i64::try_from(now.as_micros()).unwrap_or_default() - PG_EPOCH_MICROS;

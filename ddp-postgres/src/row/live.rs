@@ -1,4 +1,4 @@
-//! Rows as live queries want them.
+//! Rows in the form that live queries need.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::compare::split;
 use crate::row::{Row, RowError};
 use crate::schema::Layout;
 
-/// A row with the layout of its table and the document that it becomes.
+/// A row with its table's layout, and the document that it becomes.
 #[derive(Clone, Debug)]
 pub(crate) struct LiveRow {
     layout: Arc<Layout>,
@@ -33,12 +33,12 @@ impl live_query::Row for LiveRow {
     fn value(&self, field: &str) -> Value {
         let (name, path) = split(field);
         let Some(index) = self.layout.column_of_field(name) else {
-            // A key of several columns is ordered by its text, too.
+            // A key of several columns is sorted by its text, too.
             return if field == "_id" { Value::from(self.id().as_str()) } else { Value::Null };
         };
         let json = self.row.value(index).unwrap_or("null");
         let comparable = self.layout.columns()[index].comparable();
-        // Keys that only PostgreSQL compares are ordered by their text.
+        // Keys that only PostgreSQL can compare are sorted by their text.
         let is_text = Some(index) == self.layout.id_column() && !comparable.is_ordered_as_key();
         if is_text { Value::from(json) } else { comparable.value_or_null(path, json) }
     }

@@ -15,10 +15,10 @@ use crate::value::{self, ValueError, ValueKind};
 /// JavaScript's `Number.MAX_SAFE_INTEGER`.
 const SAFE_INTEGER_MAX: u64 = (1 << 53) - 1;
 
-/// A row of a published table: its document's id and the JSON text of every published column.
+/// A row of a published table: its document's id, and the JSON text of every published column.
 ///
-/// Columns are numbered as in [`Layout::columns`] of the layout that parsed the row. The values
-/// are PostgreSQL's, not yet EJSON: a predicate compares these.
+/// Columns are indexed as in [`Layout::columns`] of the layout that parsed the row. The values are
+/// PostgreSQL's, not yet EJSON: predicates compare these.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Row {
     id: DocumentId,
@@ -27,12 +27,12 @@ pub struct Row {
 }
 
 impl Row {
-    /// Reads a row that [`Layout::row_json_sql`] or a trigger wrote. Columns that the
-    /// layout does not know are ignored.
+    /// Parses a row written by [`Layout::row_json_sql`] or a trigger. Ignores columns that the
+    /// layout does not have.
     ///
     /// # Errors
     ///
-    /// If the text is no such row.
+    /// If the text is not such a row.
     pub fn parse(layout: &Layout, json: &str) -> Result<Self, RowError> {
         u32::try_from(json.len()).map_err(|_| RowError::TooLarge)?;
         let mut deserializer = serde_json::Deserializer::from_str(json);
@@ -68,15 +68,15 @@ impl Row {
         &self.id
     }
 
-    /// The JSON text of a column's value. `None` if there are fewer columns.
+    /// The JSON text of a column's value. `None` if there is no such column.
     #[must_use]
     pub fn value(&self, column: usize) -> Option<&str> {
         let range = self.values.get(column)?;
         self.text.get(range.start as usize..range.end as usize)
     }
 
-    /// The document of the row: the given columns as fields, or all of them. A key of one column is
-    /// the `_id` and never a field.
+    /// The row's document, with the given columns as fields, or with all of them. A key of one
+    /// column becomes `_id` and is never a field.
     ///
     /// # Errors
     ///
@@ -132,13 +132,13 @@ impl fmt::Debug for Row {
 
 /// Why a row or key is not one of the layout's table.
 ///
-/// The table may have been altered, or another server's idea of it installed. Reading the
-/// collection again tells.
+/// The table may have been altered, or another server may have installed different triggers.
+/// Reading the collection again will show.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RowError {
     /// It is not a JSON object.
-    #[error("row is no JSON object: {0}")]
+    #[error("row is not a JSON object: {0}")]
     Malformed(String),
     /// A published column is missing.
     #[error("row has no column {0:?}")]
@@ -151,7 +151,7 @@ pub enum RowError {
     Value {
         /// The column's name.
         column: String,
-        /// What is wrong with its value.
+        /// What is wrong with the value.
         error: ValueError,
     },
     /// The document would be larger than 4 GiB.
@@ -159,13 +159,12 @@ pub enum RowError {
     TooLarge,
 }
 
-/// The id of the document whose key has this JSON text, as
-/// [`Layout::key_json_sql`] or a trigger wrote it. A key of several columns is an
-/// array, whose text is the id.
+/// The id of the document with this key, in the JSON text written by [`Layout::key_json_sql`] or a
+/// trigger. For a key of several columns it is an array, and its text is the id.
 ///
 /// # Errors
 ///
-/// If it is null or an object, or an array although the key is a single column.
+/// If it is null or an object, or is an array although the key is a single column.
 pub(crate) fn document_id(layout: &Layout, key: &str) -> Result<DocumentId, RowError> {
     let Some(number) = layout.id_column() else {
         let is_array = key.starts_with('[') && key.ends_with(']');
@@ -182,7 +181,7 @@ pub(crate) fn document_id(layout: &Layout, key: &str) -> Result<DocumentId, RowE
     }
     let integer =
         matches!(layout.columns()[number].kind(), ValueKind::Integer | ValueKind::BigInteger);
-    // A number that JavaScript rounds would be another document's id.
+    // JavaScript would round this to another document's id.
     let exact = key.parse::<i64>().is_ok_and(|key| key.unsigned_abs() <= SAFE_INTEGER_MAX);
     Ok(if integer && exact && !layout.string_ids() {
         DocumentId::from_number_text(key)
@@ -227,7 +226,7 @@ impl<'de> Visitor<'de> for RowVisitor<'de> {
                 continue;
             };
             let value: &'de RawValue = map.next_value()?;
-            // The raw value is a slice of the text that is being read.
+            // The raw value is a slice of the text being parsed.
             let start = value.get().as_ptr().addr() - self.json.as_ptr().addr();
             let range =
                 u32::try_from(start).ok().zip(u32::try_from(start + value.get().len()).ok());
@@ -238,7 +237,7 @@ impl<'de> Visitor<'de> for RowVisitor<'de> {
     }
 }
 
-/// Finds the column of a name: nearly always the one after the last.
+/// Looks up a column by name: nearly always the one after the last.
 struct ColumnName<'a> {
     columns: &'a [Column],
     expected: usize,

@@ -6,8 +6,8 @@ use tokio_postgres::Client;
 
 use super::name::qualified;
 
-/// The kind of relation, whether the current role sees only what policies let it see, and the
-/// database's encoding.
+/// The relation's kind, whether policies limit what the current role sees, and the database's
+/// encoding.
 const RELATION: &str = "
 SELECT c.oid, c.relkind::text, c.relispartition, c.relpersistence = 't',
     pg_catalog.row_security_active(c.oid),
@@ -39,8 +39,8 @@ FROM pg_catalog.pg_attribute a LEFT JOIN LATERAL (
 WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY a.attnum";
 
-/// The indexes that keep all rows apart by columns alone: whether each is the primary key, whether
-/// it does so at the end of each statement, and its columns in order.
+/// The unique indexes that cover all rows by plain columns: whether each is the primary key,
+/// whether it is checked at the end of each statement, and its columns in order.
 const UNIQUE_INDEXES: &str = "
 SELECT x.indisprimary, x.indimmediate, ARRAY(
     SELECT a.attname::text FROM unnest(x.indkey::int2[]) WITH ORDINALITY AS k (attnum, number)
@@ -50,8 +50,8 @@ FROM pg_catalog.pg_index x
 WHERE x.indrelid = $1 AND x.indisunique AND x.indisvalid AND x.indpred IS NULL
     AND x.indexprs IS NULL";
 
-/// The tables whose rows are also this one's, of all levels, and those whose rows this one's are.
-/// Temporary tables of other sessions are out of everybody's reach.
+/// All descendants of a table (their rows are also its rows) and all its ancestors. Temporary
+/// tables of other sessions cannot be reached.
 const FAMILY: &str = "
 WITH RECURSIVE below (oid) AS (
     SELECT i.inhrelid FROM pg_catalog.pg_inherits i WHERE i.inhparent = $1
@@ -68,7 +68,7 @@ FROM member JOIN pg_catalog.pg_class c ON c.oid = member.oid
 WHERE c.relpersistence <> 't'
 ORDER BY 3, 4";
 
-/// Every type that the given ones lead to, by each way that leads from a type to another.
+/// Every type reachable from the given ones.
 const TYPES: &str = "
 WITH RECURSIVE reached (oid) AS (
     SELECT unnest($1::oid[])
@@ -109,7 +109,6 @@ pub(super) struct RelationEntry {
     pub(super) utf8: bool,
 }
 
-/// A unique index.
 #[derive(Debug)]
 pub(super) struct IndexEntry {
     pub(super) is_primary: bool,
@@ -117,12 +116,12 @@ pub(super) struct IndexEntry {
     pub(super) columns: Vec<String>,
 }
 
-/// The partitions and other children of a table, and its parents, by their quoted names.
+/// A table's partitions, other descendants and ancestors, by their quoted names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Family {
     pub(super) below: Vec<String>,
     pub(super) above: Vec<String>,
-    /// A partition or child whose rows are elsewhere.
+    /// A partition or child that is a foreign table.
     pub(super) foreign: Option<String>,
 }
 
@@ -132,19 +131,19 @@ pub(super) struct ColumnEntry {
     pub(super) type_oid: u32,
     pub(super) type_name: String,
     pub(super) not_null: bool,
-    /// Computed when it is read, so that no trigger sees it.
+    /// A virtual generated column: computed on read, so triggers never see it.
     pub(super) is_virtual: bool,
-    /// Whether only equal texts are equal by the column's collation.
+    /// Whether the column's collation treats only identical texts as equal.
     pub(super) is_deterministic: bool,
-    /// The collation as SQL names it; empty if there is none.
+    /// The collation's name in SQL; empty if there is none.
     pub(super) collation: String,
-    /// Whether text is ordered by its bytes.
+    /// Whether text is sorted bytewise.
     pub(super) is_bytewise: bool,
-    /// Whether only A to Z are changed by `lower`.
+    /// Whether `lower` changes only A to Z.
     pub(super) lowers_ascii_only: bool,
 }
 
-/// A data type. Oids of other types are 0 where it has none.
+/// A data type. Related oids that it lacks are 0.
 #[derive(Clone, Debug)]
 pub(super) struct TypeEntry {
     pub(super) name: String,
@@ -155,9 +154,9 @@ pub(super) struct TypeEntry {
     pub(super) element: u32,
     pub(super) range_of: u32,
     pub(super) attributes: Vec<u32>,
-    /// Bytes, negative if it varies.
+    /// In bytes; negative if it varies.
     pub(super) length: i32,
-    /// Its name for a cast that keeps every value as it is: with its schema, without a length.
+    /// Its name in a cast that changes no value: with its schema, without a length.
     pub(super) sql_name: String,
 }
 
@@ -236,8 +235,8 @@ pub(super) async fn family(
     Ok(family)
 }
 
-/// Those of the columns' collations whose `lower` makes A to Z into a to z. In Turkish it does not,
-/// and no catalog says so.
+/// Those of the columns' collations in which `lower` maps A–Z to a–z. Turkish does not, and no
+/// catalog says so.
 pub(super) async fn lowering(
     client: &Client,
     columns: &[ColumnEntry],
@@ -289,15 +288,15 @@ impl Types {
         Ok(Self(types.collect::<Result<_, tokio_postgres::Error>>()?))
     }
 
-    /// A type itself, be it a domain.
+    /// The type itself, even if it is a domain.
     pub(super) fn get(&self, oid: u32) -> Option<&TypeEntry> {
         self.0.get(&oid)
     }
 
-    /// The type that a domain is based on, through all domains; any other type itself.
+    /// A domain's base type, through any number of domains; any other type itself.
     pub(super) fn resolve(&self, oid: u32) -> Option<&TypeEntry> {
         let mut entry = self.0.get(&oid)?;
-        // A domain's base exists before the domain does, so this comes to an end.
+        // A domain's base exists before the domain, so this ends.
         while entry.kind == "d" {
             entry = self.0.get(&entry.base)?;
         }

@@ -5,9 +5,9 @@ use std::collections::HashSet;
 use super::catalog::{ColumnEntry, TypeEntry, Types};
 use crate::compare::{Collation, Comparable, Element, Json, Lower};
 
-/// What there is to know besides the columns and their types.
+/// What matters besides the columns and their types.
 pub(super) struct Comparables {
-    /// The collations whose `lower` makes A to Z into a to z.
+    /// The collations in which `lower` maps A–Z to a–z.
     pub(super) lowering: HashSet<String>,
     /// Whether the database stores text as UTF-8.
     pub(super) is_utf8: bool,
@@ -19,12 +19,12 @@ impl Comparables {
         if found.element == 0 {
             return self.scalar(entry, found);
         }
-        // Operators on arrays want the same type on either side, and a domain is another one.
+        // Array operators need the same type on both sides, and a domain is a different type.
         let Some(element) = types.get(found.element).filter(|element| element.kind != "d") else {
             return Comparable::Other;
         };
         match self.scalar(entry, element) {
-            // Their elements are written in JSON so that they cannot be told from dimensions.
+            // Elements are written as JSON, where an array cannot be told from a dimension.
             Comparable::Json(_) => Comparable::Other,
             comparable => {
                 Comparable::Array(Box::new(Element { comparable, length: element.length }))

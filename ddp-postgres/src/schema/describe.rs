@@ -1,4 +1,4 @@
-//! From what an application says about a table to what the database knows.
+//! Checks an application's description of a table against the database.
 
 use tokio_postgres::Client;
 
@@ -10,14 +10,14 @@ use super::name::{qualified, quoted};
 use crate::table::Table;
 use crate::value::ValueKind;
 
-/// Composites may contain themselves by way of arrays.
+/// Limits recursion: composites may contain themselves through arrays.
 const TYPE_DEPTH_MAX: u32 = 16;
 
 /// Finds a table in the database, and the types of its columns.
 ///
 /// # Errors
 ///
-/// If there is no such table, or it cannot be published as it is said to be.
+/// If there is no such table, or it cannot be published as described.
 pub async fn describe(client: &Client, table: &Table) -> Result<Layout, Error> {
     let relation = qualified(&table.schema, &table.name);
     let found = catalog::relation(client, &table.schema, &table.name).await?;
@@ -61,10 +61,10 @@ fn layout(
 ) -> Result<Layout, Error> {
     let mut columns: Vec<Column> = Vec::with_capacity(published.len());
     for entry in published {
-        // A key of several columns is not any of them.
+        // A key of several columns is none of these columns.
         let is_id = key == [entry.name.as_str()];
         let field = if is_id { "_id".to_owned() } else { table.field_name(&entry.name) };
-        // Minimongo refuses these, and DDP has its own use for `_id`.
+        // Minimongo refuses such names, and DDP uses `_id` itself.
         if field.is_empty() || field.starts_with('$') || field.contains(['.', '\0']) {
             return Err(Error::FieldName { relation, field });
         }
@@ -96,7 +96,7 @@ fn layout(
     Ok(layout)
 }
 
-/// The names of the columns that make up the key, in its order.
+/// The key's columns, in order.
 fn find_key(
     table: &Table,
     relation: &str,
@@ -132,7 +132,7 @@ fn unsuitable_key(relation: &str, key: &[String]) -> Error {
     Error::UnsuitableKey { relation: relation.to_owned(), key: names.join(", ") }
 }
 
-/// Refuses columns that do not exist: a misspelt name would silently stay unpublished.
+/// Refuses columns that do not exist: otherwise a misspelt one would silently be left out.
 fn check_names(table: &Table, relation: &str, columns: &[ColumnEntry]) -> Result<(), Error> {
     let published = table.columns.iter().flatten();
     let renamed = table.renamed.iter().map(|(column, _)| column);
@@ -161,7 +161,7 @@ fn column(
         }
         kind = ValueKind::Ejson;
     }
-    // Inside of arrays it stays hexadecimal.
+    // Inside an array it stays hexadecimal.
     let expression = match &kind {
         ValueKind::BinaryHex => {
             kind = ValueKind::Binary;
@@ -200,7 +200,7 @@ fn value_kind(types: &Types, oid: u32, dates: bool, depth: u32) -> ValueKind {
     let Some(found) = types.resolve(oid) else { return ValueKind::Text };
     if found.element != 0 && depth < TYPE_DEPTH_MAX {
         return match value_kind(types, found.element, dates, depth + 1) {
-            // An array of a domain over arrays looks like one of more dimensions.
+            // An array of a domain over an array looks like an array with more dimensions.
             array @ ValueKind::Array(_) => array,
             element => ValueKind::Array(Box::new(element)),
         };
@@ -227,8 +227,8 @@ fn value_kind(types: &Types, oid: u32, dates: bool, depth: u32) -> ValueKind {
     }
 }
 
-/// Whether `to_json` writes a type as the session's settings say. Times are safe from them where
-/// `to_json` sees them, but not within the text of a range.
+/// Whether `to_json` writes a type according to session settings. It writes times independently of
+/// them, but not times within the text of a range.
 fn needs_settings(types: &Types, oid: u32, within_text: bool, depth: u32) -> bool {
     let Some(found) = types.resolve(oid) else { return false };
     if depth > TYPE_DEPTH_MAX {
@@ -246,7 +246,7 @@ fn needs_settings(types: &Types, oid: u32, within_text: bool, depth: u32) -> boo
     {
         return true;
     }
-    // The offset of a time with a zone tells the session's.
+    // The offset of a `timestamptz` depends on the session's time zone.
     if is_built_in(found, &["timestamptz"]) {
         return true;
     }

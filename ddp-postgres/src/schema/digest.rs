@@ -1,12 +1,12 @@
-//! Whether anything about tables and their triggers is other than it was.
+//! Detects changes to tables and their triggers.
 
 use tokio_postgres::Client;
 
 use super::Layout;
 
-/// One text for each table, which differs when there is another table of this name, when its
-/// columns, unique keys, enums, policies, partitions, children or parents differ, or when our
-/// functions and triggers do. `xmin` is the transaction that last touched a row of the catalogs.
+/// One text per table. It changes when the name refers to another table, when the table's columns,
+/// unique keys, enums, policies, partitions, children or parents change, or when our functions or
+/// triggers do. `xmin` is the transaction that last wrote a catalog row.
 const DIGESTS: &str = "
 WITH RECURSIVE ddp_wanted AS MATERIALIZED (
     SELECT w.number, w.hash, (
@@ -46,7 +46,7 @@ SELECT pg_catalog.hashtextextended(concat_ws('|',
 ), 0)::text
 FROM ddp_wanted w ORDER BY w.number";
 
-/// The digests of tables, in their order.
+/// The tables' digests, in the same order.
 pub(crate) async fn digests(
     client: &Client,
     layouts: impl Iterator<Item = &Layout>,

@@ -3,11 +3,11 @@
 use crate::causes::of_database;
 use crate::feed::Feed;
 
-/// Why a table could not be described, or its triggers could not be installed.
+/// Why a table could not be described, or its triggers not installed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The database does not answer, or refuses.
+    /// The database did not answer, or reported an error.
     #[error("database: {}", of_database(.0))]
     Database(#[from] tokio_postgres::Error),
     /// There is no such table.
@@ -16,9 +16,9 @@ pub enum Error {
         /// The table's quoted name.
         relation: String,
     },
-    /// It is a view or something else that has no triggers with transition tables.
+    /// It is a view or something else that cannot have triggers with transition tables.
     #[error(
-        "{relation} is no table, so its changes cannot be seen: publish ordinary tables instead"
+        "{relation} is not a table, so its changes cannot be seen: publish ordinary tables instead"
     )]
     NotATable {
         /// The relation's quoted name.
@@ -30,7 +30,7 @@ pub enum Error {
         /// The partition's quoted name.
         relation: String,
     },
-    /// A column that was named does not exist.
+    /// There is no column of this name.
     #[error("table {relation} has no column {column:?}: columns are named as in the database")]
     NoColumn {
         /// The table's quoted name.
@@ -38,13 +38,13 @@ pub enum Error {
         /// The missing column.
         column: String,
     },
-    /// It is a temporary table, which only its own session sees.
-    #[error("{relation} is a temporary table, which other sessions do not see")]
+    /// It is a temporary table, visible only to its own session.
+    #[error("{relation} is a temporary table, visible only to its own session")]
     Temporary {
         /// The table's quoted name.
         relation: String,
     },
-    /// A partition or child is a foreign table, whose changes cannot be seen.
+    /// A partition or child is a foreign table, whose changes go unnoticed.
     #[error("{member}, a part of table {relation}, is a foreign table: its changes cannot be seen")]
     ForeignPart {
         /// The table's quoted name.
@@ -68,7 +68,7 @@ pub enum Error {
         /// The table's quoted name.
         relation: String,
     },
-    /// The key may be null, or two rows may share one.
+    /// The key may be null, or may not be unique.
     #[error(
         "table {relation} cannot have the key {key}: its columns must be NOT NULL, must not be arrays \
          or JSON, and need a unique index of their own"
@@ -79,7 +79,7 @@ pub enum Error {
         /// The columns.
         key: String,
     },
-    /// A published column is computed only when it is read.
+    /// A published column is a virtual generated column.
     #[error(
         "column {column:?} of table {relation} is a virtual generated column, which triggers do not \
          see: leave it out with .columns(…), or make it STORED"
@@ -90,7 +90,7 @@ pub enum Error {
         /// The column.
         column: String,
     },
-    /// A later version of this library has installed triggers whose messages this one cannot read.
+    /// A newer version of this library installed triggers whose messages this one cannot read.
     #[error(
         "a newer version of this library (format {format}) installed the triggers of table {relation}: \
          upgrade this server"
@@ -101,7 +101,7 @@ pub enum Error {
         /// The format of the newer version's messages.
         format: u32,
     },
-    /// Triggers are missing, disabled or not the ones needed.
+    /// Triggers are missing, disabled or wrong.
     #[error(
         "table {relation} lacks the right triggers: have a role that may install them run the SQL of \
          DbBuilder::install_sql"
@@ -118,7 +118,7 @@ pub enum Error {
         /// The column.
         column: String,
     },
-    /// Two columns become the same field. The key becomes `_id`.
+    /// Two columns would become the same field. The key becomes `_id`.
     #[error("two columns of table {relation} become the field {field:?}; .rename(…) one of them")]
     DuplicateField {
         /// The table's quoted name.
@@ -126,7 +126,7 @@ pub enum Error {
         /// The field.
         field: String,
     },
-    /// Meteor's collections allow no such field name.
+    /// Meteor's collections do not allow this field name.
     #[error("a field cannot be named {field:?}; .rename(…) the column of table {relation}")]
     FieldName {
         /// The table's quoted name.
@@ -134,22 +134,22 @@ pub enum Error {
         /// The field.
         field: String,
     },
-    /// The table's triggers send by a different feed than the one this server listens to.
+    /// The table's triggers use another feed than this server.
     #[error(
-        "the triggers of table {relation} send by the {} feed, but this server listens to the {} \
-         feed: configure the same feed, or reinstall the triggers",
+        "the triggers of table {relation} send through the {} feed, but this server listens to \
+         the {} feed: configure the same feed, or reinstall the triggers",
         installed.name(),
         configured.name()
     )]
     OtherFeed {
         /// The table's quoted name.
         relation: String,
-        /// The feed that the triggers send by.
+        /// The feed that the triggers use.
         installed: Feed,
-        /// The feed that was asked for.
+        /// The feed that this server is configured for.
         configured: Feed,
     },
-    /// Long transactions kept the table locked.
+    /// Long transactions have the table locked.
     #[error(
         "table {relation} is locked by other transactions, so its triggers cannot be installed: try \
          again when they have ended"

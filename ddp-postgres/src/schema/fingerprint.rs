@@ -1,28 +1,27 @@
-//! The comments of the installed functions, which tell what their messages are.
+//! The comments on the installed functions, which describe the messages they send.
 
 use std::fmt;
 
 use super::Layout;
 use super::name::hash;
 
-/// The version of the messages' format. To be raised when this version's messages would be misread
-/// by an earlier one.
+/// The version of the message format. Raise it when earlier versions would misread the messages.
 pub(super) const FORMAT: u32 = 1;
 
-/// Stands for the columns where rows are told by their keys.
+/// Stands for the columns if only keys are sent.
 const KEYS_ONLY: &str = "keys";
 
-/// What the installed functions of a collection tell.
+/// What the installed functions of a collection say about themselves.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Fingerprint {
-    /// The table and the collection, for people.
+    /// The table and the collection, for human readers.
     title: String,
     pub(super) format: u32,
-    /// By which feed they send.
+    /// The feed that they use.
     pub(super) feed: String,
     /// How the key is written.
     key: String,
-    /// How each column is written, or that only keys are told.
+    /// How each column is written, or that only keys are sent.
     columns: Vec<String>,
     /// Everything else about functions and triggers.
     definition: String,
@@ -57,7 +56,7 @@ impl Fingerprint {
         let mut parts = rest.strip_suffix(')')?.split(", ");
         let mut part = |name: &str| parts.next()?.strip_prefix(name)?.strip_prefix(' ');
         let format = part("format")?.parse().ok()?;
-        // What follows may be different in another format.
+        // Another format may continue differently.
         if format != FORMAT {
             return Some(Self { title: title.to_owned(), format, ..Self::default() });
         }
@@ -71,8 +70,8 @@ impl Fingerprint {
         })
     }
 
-    /// Whether a server that would have installed `self` can read what `other` sends. Every server
-    /// can read keys-only messages; one that asked for keys only accepts nothing else.
+    /// Whether a server that would install `self` can read what `other` sends. Every server can
+    /// read keys-only messages; a keys-only server reads nothing else.
     pub(super) fn reads(&self, other: &Self) -> bool {
         self.format == other.format
             && self.feed == other.feed

@@ -22,14 +22,14 @@ pub(crate) fn layout(columns: &[(&str, ValueKind)], string_ids: bool) -> Layout 
     Layout::new("tasks", ("public", "tasks"), columns, vec![0], traits)
 }
 
-/// The same for a table that tells only the keys of its rows.
+/// The same for a keys-only table.
 pub(crate) fn keys_only(columns: &[(&str, ValueKind)]) -> Layout {
     let mut layout = layout(columns, false);
     layout.keys_only = true;
     layout
 }
 
-/// The same, with all columns for a key.
+/// The same, with all columns as the key.
 pub(crate) fn composite(columns: &[(&str, ValueKind)]) -> Layout {
     let mut layout = layout(columns, false);
     layout.key = (0..columns.len()).collect();

@@ -1,15 +1,15 @@
-//! The bodies of the triggers' functions, in PL/pgSQL.
+//! The bodies of the trigger functions, in PL/pgSQL.
 
 use super::layout::{Column, Layout, Measure};
 use super::name::{literal, quoted};
 use super::sql::Capture;
 use crate::feed::Feed;
 
-/// A statement's rows are not broadcast beyond this.
+/// If a statement's rows take more, they are not broadcast.
 const BODY_BYTES_MAX: u32 = 1 << 20;
-/// Old keys that fit into one message.
+/// How many bytes of old keys fit into one message.
 const MOVED_BYTES_MAX: u32 = 7_800;
-/// So many rows are made to JSON without counting them first.
+/// Up to this many rows are turned into JSON without counting them first.
 const FEW_ROWS: u32 = 100;
 
 /// A statement that touched no row sends nothing.
@@ -17,8 +17,8 @@ const NOTHING_TOUCHED: &str = "    IF pg_catalog.int8eq(touched, 0) THEN
         RETURN NULL;
     END IF;
 ";
-/// Where an update leaves no new rows, triggers of the partitions to which it moved the old ones may
-/// have dropped them. They are left without a body then, which means "read again".
+/// If an update leaves no new rows, triggers on the partitions that the rows moved to may have
+/// dropped them. The message then has no body, which means "read again".
 const NOTHING_UPDATED: &str =
     "    IF pg_catalog.int8eq(touched, 0) AND NOT EXISTS (SELECT FROM ddp_old) THEN
         RETURN NULL;
@@ -26,21 +26,21 @@ const NOTHING_UPDATED: &str =
 ";
 
 impl Layout {
-    /// Transaction-local settings hold what a function must remember until the next statement.
+    /// What a function must remember until the next statement is in transaction-local settings.
     /// Rolling back to a savepoint reverts them along with the notifications.
     pub(super) fn variable(&self, letter: char) -> String {
         format!("'ddp.{letter}_{}'", self.hash)
     }
 
-    /// The body of a statement trigger's function.
+    /// The body of the function of a statement trigger.
     ///
-    /// `state` is `64 * sequence + depth` of the collection's last message in the transaction. A
-    /// last message from deeper within triggers may come from a statement that ran inside of this
-    /// one and changed the same rows later than this one did, although its message is first. Which
-    /// row is the newest cannot be told then, so the collection is read again.
+    /// `state` is `64 * sequence + depth` of the collection's last message in the transaction. If
+    /// that came from deeper within triggers, its statement may have run inside this one and
+    /// changed the same rows after this one did, although its message came first. Which row is
+    /// newest is then unknown, so the collection is read again.
     ///
-    /// No mistake of ours may fail the writer's statement: a column may have been dropped or
-    /// renamed since, or a row be larger than a text can get.
+    /// A failure here must never fail the writer's statement: a column may have been dropped or
+    /// renamed since, or a row may exceed the limits of text.
     pub(super) fn emit(&self, capture: Capture) -> String {
         let state = self.variable('s');
         let nothing = if capture == Capture::Update { NOTHING_UPDATED } else { NOTHING_TOUCHED };
@@ -51,7 +51,7 @@ impl Layout {
             Capture::Insert | Capture::Update => ("u", self.gather_rows(nothing)),
             Capture::Delete => ("d", self.gather_keys("ddp_old", nothing)),
             Capture::ParentUpdate | Capture::ParentDelete => ("r", touched("ddp_old")),
-            // Some of the rows may be in other tables.
+            // Some of the rows may be in other tables of the tree.
             Capture::Truncate if self.tree => ("r", "    body := '';\n".to_owned()),
             Capture::Truncate => ("t", "    body := '';\n".to_owned()),
         };
@@ -99,15 +99,15 @@ END
         )
     }
 
-    /// Tells the usual statement, which changed one row and none of the keys, as cheaply as it can be
-    /// done: each query costs the writer some 10 microseconds, each other statement some 3. What it
-    /// does not tell, the rest of the function does.
+    /// Reports the usual statement, which changed one row and no key, as cheaply as possible: each
+    /// query costs the writer some 10 microseconds, any other statement some 3. The rest of the
+    /// function handles everything else.
     ///
-    /// Two rows at most are read to know whether there is exactly one. Nothing is sent within the
-    /// block that catches errors, since a message in the WAL would give the subtransaction an id of
-    /// its own.
+    /// At most two rows are read to find out whether there is exactly one. Nothing is sent within
+    /// the block that catches errors, since a message in the WAL would assign an id to the
+    /// subtransaction.
     fn tell_one_row(&self, capture: Capture, kind: &str) -> String {
-        // The text of other encodings may fail to become UTF-8, which is caught below only.
+        // In other encodings the conversion to UTF-8 may fail, which only the code below catches.
         if self.rows_max == 0 || (self.feed == Feed::Wal && !self.utf8) {
             return String::new();
         }
@@ -140,7 +140,8 @@ END
         let after = format!(
             "pg_catalog.int8pl(pg_catalog.int8or({before}, 63), pg_catalog.int8pl(1, LEAST(pg_catalog.pg_trigger_depth(), 63)))"
         );
-        // The number is taken from what was set, so that the order of evaluation does not matter.
+        // The number is read back from the setting, so that the order of evaluation does not
+        // matter.
         let number = format!(
             "pg_catalog.int8div(pg_catalog.set_config({state}, {after}::pg_catalog.text, true)::pg_catalog.int8, 64)"
         );
@@ -165,8 +166,8 @@ END
 
     /// The new rows, unless they are too many or too large.
     ///
-    /// The usual few rows are read once. Before more of them are, they are counted and measured,
-    /// never more of them than it takes to know.
+    /// A few rows are read just once. More are counted and measured first, but only as far as
+    /// needed to decide.
     fn gather_rows(&self, nothing: &str) -> String {
         let rows_max = self.rows_max;
         let probe = u64::from(rows_max) + 1;
@@ -199,15 +200,15 @@ END
         )
     }
 
-    /// How many bytes the columns have in a row whose size may differ; `None` if none may.
+    /// How many bytes the variable-size columns of a row take; `None` if there are none.
     fn size_sql(&self, alias: &str) -> Option<String> {
         let sizes: Vec<String> =
             self.columns.iter().filter_map(|column| column.size_sql(alias)).collect();
         (!sizes.is_empty()).then(|| sizes.join(" OPERATOR(pg_catalog.+) "))
     }
 
-    /// A table that was renamed or detached keeps its triggers until they are taken away. Its rows
-    /// are no longer those of the collection, which is told to be read again then.
+    /// A renamed or detached table keeps its triggers until they are dropped. Its rows no longer
+    /// belong to the collection, which must be read again.
     fn doubt(&self, capture: Capture) -> String {
         if matches!(capture, Capture::ParentUpdate | Capture::ParentDelete) {
             return String::new();
@@ -246,9 +247,9 @@ END
         )
     }
 
-    /// Sends the old keys of rows whose key was changed as deleted, before the rows. A row's
-    /// trigger could tell them more cheaply, but its condition would keep the key's column from
-    /// being altered.
+    /// Reports the old keys of rows whose key changed as deleted, before the rows. A row trigger
+    /// could do this more cheaply, but its condition would prevent the key column from being
+    /// altered.
     fn send_moved_keys(&self) -> String {
         let (state, send) = (self.variable('s'), self.send("' 1 1 d ', moved"));
         let (old, new) = (self.key_json_sql("ddp_old"), self.key_json_sql("ddp_new"));
@@ -274,7 +275,7 @@ END
     }
 }
 
-/// A value that is not made unless a condition holds.
+/// A value that is only computed if a condition holds.
 fn guarded(condition: Option<String>, value: &str) -> String {
     match condition {
         Some(condition) => format!("CASE WHEN {condition} THEN {value} END"),
@@ -282,7 +283,7 @@ fn guarded(condition: Option<String>, value: &str) -> String {
     }
 }
 
-/// For tables that tell only that they were changed.
+/// For tables that only report that they changed.
 fn touched(rows: &str) -> String {
     format!(
         "    touched := (SELECT pg_catalog.count(*) FROM (SELECT FROM {rows} LIMIT 1) AS ddp_some);
@@ -292,7 +293,7 @@ fn touched(rows: &str) -> String {
 }
 
 impl Column {
-    /// How many bytes the column has in a row.
+    /// How many bytes the column takes in a row.
     fn size_sql(&self, alias: &str) -> Option<String> {
         let column = format!("{alias}.{}", quoted(&self.name));
         match self.measure {

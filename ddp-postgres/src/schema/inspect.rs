@@ -1,4 +1,4 @@
-//! What is installed of what a table needs.
+//! Which parts of what a table needs are installed.
 
 use tokio_postgres::{Client, GenericClient};
 
@@ -18,28 +18,28 @@ FROM pg_catalog.pg_proc p
     LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE s.nspname = 'ddp' AND p.proname::text = ANY ($1)";
 
-/// What the functions that are there tell.
+/// What the installed functions say about themselves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Functions {
-    /// What this version would have installed.
+    /// They are what this version would install.
     Right,
-    /// None, or not all of them, or they are not alike.
+    /// Some are missing, or they do not match each other.
     Incomplete,
-    /// What another server installed.
+    /// Another server installed them.
     Other(Fingerprint),
 }
 
-/// What is there.
+/// What is installed.
 #[derive(Debug)]
 pub(super) struct Inspection {
     pub(super) functions: Functions,
     /// Triggers that are missing or disabled, each with the quoted name of its table.
     pub(super) missing: Vec<(String, Capture)>,
-    /// Triggers where they should not be, as quoted names of trigger and table.
+    /// Triggers that should not exist, as quoted names of trigger and table.
     pub(super) strays: Vec<(String, String)>,
-    /// All triggers that are there, needed or not, as quoted names of trigger and table.
+    /// All existing triggers, needed or not, as quoted names of trigger and table.
     pub(super) triggers: Vec<(String, String)>,
-    /// The quoted names of all functions that are there, needed or not.
+    /// The quoted names of all existing functions, needed or not.
     pub(super) present: Vec<String>,
 }
 
@@ -49,7 +49,7 @@ impl Inspection {
         self.functions == Functions::Right && self.missing.is_empty() && self.strays.is_empty()
     }
 
-    /// Refuses to touch what a newer version has installed.
+    /// Refuses to change what a newer version installed.
     pub(super) fn check_format(&self, layout: &Layout) -> Result<(), Error> {
         match &self.functions {
             Functions::Other(other) if other.format > FORMAT => Err(Error::NewerFormat {
@@ -66,16 +66,15 @@ impl Inspection {
 pub(crate) enum Readiness {
     /// Every change is sent, and can be read.
     Ready,
-    /// Every change is sent, but by functions that another server installed: its content is
-    /// unknown.
+    /// Every change is sent, but by functions of another server whose messages cannot be read.
     Unreadable,
-    /// Every change is sent, through the other feed.
+    /// Every change is sent, but through the other feed.
     Unheard,
-    /// Changes may happen unnoticed.
+    /// Changes may go unnoticed.
     Incomplete,
 }
 
-/// Finds out whether a table's triggers send a format that this version reads.
+/// Checks whether a table's triggers send a format that this version can read.
 pub(crate) async fn readiness(client: &Client, layout: &Layout) -> Result<Readiness, Error> {
     let found = inspect(client, layout).await?;
     if !found.missing.is_empty() {
@@ -90,7 +89,7 @@ pub(crate) async fn readiness(client: &Client, layout: &Layout) -> Result<Readin
     })
 }
 
-/// Refuses what a newer version has installed.
+/// Refuses what a newer version installed.
 pub(crate) async fn check_format(client: &Client, layout: &Layout) -> Result<(), Error> {
     inspect(client, layout).await?.check_format(layout)
 }
@@ -138,7 +137,7 @@ pub(super) async fn inspect(
     Ok(found)
 }
 
-/// What the functions tell, which all of them must agree on.
+/// What the functions say, if they all agree.
 fn functions(layout: &Layout, comments: &[(Capture, Option<String>)]) -> Functions {
     let mut needed = layout.captures().iter().chain(layout.parent_captures());
     let comment_of =

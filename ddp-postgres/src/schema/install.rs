@@ -1,4 +1,4 @@
-//! Installation of triggers, which leaves a table alone that has the right ones already.
+//! Installs triggers. Leaves a table alone if it already has the right ones.
 
 use std::time::Duration;
 
@@ -10,40 +10,40 @@ use super::send;
 use super::{Error, Layout};
 use crate::feed::Feed;
 
-/// All servers take this lock before they change anything: the first 63 bits of a hash.
+/// All servers take this lock before changing anything: the first 63 bits of a hash.
 const ADVISORY_LOCK: i64 = 0x6464_7020_696e_7374;
 /// How long to wait for another server's installation.
 const INSTALLATION_TIMEOUT: &str = "60s";
-/// How long writers may have to queue behind us. Less than PostgreSQL's `deadlock_timeout`, so
-/// that a deadlock ends with our retreat and not with the failure of a writer.
+/// How long writers may queue behind us. Less than PostgreSQL's `deadlock_timeout`, so that in a
+/// deadlock we give up rather than a writer's statement fail.
 const TABLE_LOCK_TIMEOUT: &str = "800ms";
 const ATTEMPTS: u32 = 6;
-/// Writers that queued up get their turn before the next attempt.
+/// Lets queued writers go first before the next attempt.
 const PAUSE: Duration = Duration::from_millis(250);
 
 const HAS_SCHEMA: &str = "SELECT pg_catalog.to_regnamespace('ddp') IS NOT NULL";
 
-/// Whether the schema is there, holds nothing, and may be dropped by this role.
+/// Whether the schema exists, is empty, and may be dropped by this role.
 const IS_EMPTY: &str = "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace n
 WHERE n.nspname = 'ddp' AND pg_catalog.pg_has_role(n.nspowner, 'USAGE') AND NOT EXISTS (
     SELECT FROM pg_catalog.pg_depend d
     WHERE d.refclassid = 'pg_catalog.pg_namespace'::regclass AND d.refobjid = n.oid))";
 
-/// Gives tables their triggers, which send their changes.
+/// Installs the triggers that report the tables' changes.
 ///
-/// A table whose triggers are the right ones already is neither changed nor locked. Any number of
-/// servers may do this at the same time. Otherwise the table is locked against writers for a few
-/// milliseconds, each table in a transaction of its own: a deadlock would take two. The triggers of
-/// partitions, of tables that inherit from this one, and of tables that it inherits from, belong to
-/// the table's.
+/// A table that already has the right triggers is neither changed nor locked. Any number of servers
+/// may do this at the same time. Otherwise the table is locked against writers for a few
+/// milliseconds, each table in its own transaction, since locking two could deadlock. Triggers are
+/// also installed on partitions, on tables that inherit from this one, and on tables that it
+/// inherits from.
 ///
 /// The database role must own the tables, or have the `TRIGGER` privilege on them, and be allowed
 /// to create the schema `ddp` or objects in it.
 ///
 /// # Errors
 ///
-/// If the database refuses, a long transaction keeps a table locked, or a newer version of this
-/// library has installed its triggers. Tables before that one have their triggers then.
+/// If the database reports an error, a long transaction keeps a table locked, or a newer version of
+/// this library installed a table's triggers. The tables before that one then have theirs.
 pub async fn install(client: &mut Client, layouts: &[Layout]) -> Result<(), Error> {
     for layout in layouts {
         let found = inspect(client, layout).await?;
@@ -55,8 +55,8 @@ pub async fn install(client: &mut Client, layouts: &[Layout]) -> Result<(), Erro
     Ok(())
 }
 
-/// Takes the triggers away again, and the schema `ddp` when nothing is left in it. Does nothing for
-/// tables that have none.
+/// Drops the triggers, and the schema `ddp` once it is empty. Does nothing for tables without
+/// triggers.
 ///
 /// # Errors
 ///
@@ -72,12 +72,13 @@ pub async fn uninstall(client: &mut Client, layouts: &[Layout]) -> Result<(), Er
     Ok(())
 }
 
-/// What [`install`] would do at most, as commands for `psql`: it may be run again, and by any role
-/// with the privileges.
+/// The most that [`install`] would do, as commands for `psql`. They may be run repeatedly, by any
+/// role with the privileges.
 ///
 /// # Errors
 ///
-/// If the database does not answer, or a newer version of this library has installed its triggers.
+/// If the database does not answer, or a newer version of this library installed a table's
+/// triggers.
 pub async fn install_sql(client: &Client, layouts: &[Layout]) -> Result<String, Error> {
     let mut sql = "\\set ON_ERROR_STOP on\n".to_owned();
     for layout in layouts {
@@ -119,7 +120,8 @@ fn is_busy(error: &tokio_postgres::Error) -> bool {
     matches!(error.code(), Some(&(SqlState::LOCK_NOT_AVAILABLE | SqlState::T_R_DEADLOCK_DETECTED)))
 }
 
-/// Locks out other servers. Operators in a trigger's condition are looked up now, for good.
+/// Locks out other servers. Operators in a trigger's condition are resolved now, for good, hence
+/// the `search_path`.
 fn prepare_sql() -> String {
     format!(
         "SET LOCAL search_path = pg_catalog;
@@ -133,12 +135,12 @@ SET LOCAL lock_timeout = '{TABLE_LOCK_TIMEOUT}';"
 async fn attempt(client: &mut Client, layout: &Layout, action: Action) -> Result<(), Error> {
     let transaction = client.transaction().await?;
     transaction.batch_execute(&prepare_sql()).await?;
-    // Another server may have been first.
+    // Another server may have been faster.
     let found = inspect(&transaction, layout).await?;
     let sql = match action {
         Action::Install => {
             found.check_format(layout)?;
-            // Even to say that the schema exists takes a privilege on the database.
+            // Even `CREATE SCHEMA IF NOT EXISTS` needs a privilege on the database.
             let row = transaction.query_one(HAS_SCHEMA, &[]).await?;
             let schema = if row.try_get(0)? { "" } else { "CREATE SCHEMA ddp;\n" };
             let publication = match layout.feed {
@@ -158,7 +160,7 @@ async fn attempt(client: &mut Client, layout: &Layout, action: Action) -> Result
     Ok(transaction.commit().await?)
 }
 
-/// What is missing, and of the tables no more than that is locked.
+/// Installs only what is missing, and locks only the tables that lack something.
 fn install_missing_sql(layout: &Layout, found: &Inspection) -> String {
     let mut sql = String::new();
     if found.functions == Functions::Right {

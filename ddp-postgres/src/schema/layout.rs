@@ -1,4 +1,4 @@
-//! A table as the database knows it, ready to be published.
+//! A table as described by the database, ready to be published.
 
 use std::sync::Arc;
 
@@ -12,18 +12,18 @@ use crate::feed::Feed;
 use crate::table::Table;
 use crate::value::ValueKind;
 
-/// How the row's SQL reads a column.
+/// How the SQL for a row reads a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Expression {
     /// As it is.
     Plain,
-    /// `bytea` as base64: `to_json` would write it as `bytea_output` says, at twice the size.
+    /// `bytea` as base64: `to_json` would follow `bytea_output`, at twice the size.
     Base64,
-    /// `timestamptz` as the timestamp in UTC: `to_json` would write it in the session's time zone.
+    /// `timestamptz` as a timestamp in UTC: `to_json` would use the session's time zone.
     Utc,
 }
 
-/// How a statement's rows are measured before their JSON is made.
+/// How the size of a statement's rows is measured before they become JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Measure {
     /// A few bytes at most.
@@ -41,13 +41,14 @@ pub struct Column {
     pub(super) field: FieldName,
     pub(super) kind: ValueKind,
     pub(super) comparable: Comparable,
-    /// The type that constants are cast to: the column's, without a domain's checks or a length.
+    /// The type that constants are cast to: the column's, without a domain's checks or a length
+    /// limit.
     pub(super) cast: String,
     pub(super) type_name: String,
     pub(super) nullable: bool,
     pub(super) expression: Expression,
     pub(super) measure: Measure,
-    /// Whether `to_json` writes it as the session's settings say.
+    /// Whether `to_json` writes it according to session settings.
     pub(super) needs_settings: bool,
 }
 
@@ -106,11 +107,11 @@ pub struct Layout {
     pub(super) schema: String,
     pub(super) table: String,
     pub(super) columns: Vec<Column>,
-    /// The numbers of the columns that make up the key, in its order.
+    /// The indexes of the key columns, in the key's order.
     pub(super) key: Vec<usize>,
     pub(super) string_ids: bool,
     pub(super) rows_max: u32,
-    /// Whether the rows are in several tables: partitions, or children.
+    /// Whether the rows are spread over several tables: partitions or children.
     pub(super) tree: bool,
     /// Whether the database stores text as UTF-8.
     pub(super) utf8: bool,
@@ -135,7 +136,7 @@ pub(super) struct Traits {
 }
 
 impl Layout {
-    /// The caller has checked that the key is not empty, and that there are columns of its numbers.
+    /// The caller has checked that the key is not empty and that its columns exist.
     pub(super) fn new(
         collection: &str,
         (schema, table): (&str, &str),
@@ -165,7 +166,7 @@ impl Layout {
         }
     }
 
-    /// The names of what is installed for a table, and nothing of the table itself.
+    /// Only the names of what is installed for a table, without its columns.
     pub(crate) fn of_names(table: &Table) -> Self {
         let traits =
             Traits { string_ids: false, rows_max: 0, tree: false, utf8: true, row_security: false };
@@ -173,12 +174,12 @@ impl Layout {
         Self::new(table.collection_name(), names, Vec::new(), Vec::new(), traits)
     }
 
-    /// The feed by which the triggers send.
+    /// The feed that the triggers use.
     pub(crate) fn feed(&self) -> Feed {
         self.feed
     }
 
-    /// The feed on which nothing hears the table's changes.
+    /// The feed on which nobody listens for the table's changes.
     pub(super) fn other_feed(&self) -> Feed {
         match self.feed {
             Feed::Notify => Feed::Wal,
@@ -186,13 +187,13 @@ impl Layout {
         }
     }
 
-    /// What is wrong with triggers that send by the other feed.
+    /// The error for triggers that use the other feed.
     pub(crate) fn unheard(&self) -> Error {
         let (installed, configured) = (self.other_feed(), self.feed);
         Error::OtherFeed { relation: self.relation.clone(), installed, configured }
     }
 
-    /// The same with triggers that send by this feed.
+    /// The same layout with triggers that use this feed.
     #[must_use]
     pub fn with_feed(mut self, feed: Feed) -> Self {
         self.feed = feed;
@@ -205,7 +206,7 @@ impl Layout {
         &self.collection
     }
 
-    /// The channel that the table's triggers notify. At most 63 bytes; to be quoted in `LISTEN`.
+    /// The channel that the table's triggers notify. At most 63 bytes; must be quoted in `LISTEN`.
     #[must_use]
     pub fn channel(&self) -> &str {
         &self.channel
@@ -217,31 +218,31 @@ impl Layout {
         &self.relation
     }
 
-    /// The published columns, the key among them, in the table's order.
+    /// The published columns, including the key, in the table's order.
     #[must_use]
     pub fn columns(&self) -> &[Column] {
         &self.columns
     }
 
-    /// Which of the columns make up the key, in its order; at least one.
+    /// The indexes of the key columns, in the key's order; at least one.
     #[must_use]
     pub fn key(&self) -> &[usize] {
         &self.key
     }
 
-    /// The columns that make up the key, in its order.
+    /// The key columns, in the key's order.
     pub fn key_columns(&self) -> impl Iterator<Item = &Column> {
         self.key.iter().map(|number| &self.columns[*number])
     }
 
-    /// The number of the column that is the key by itself, and so no field but the `_id`. `None`
-    /// if the key has several columns.
+    /// The index of the column that alone is the key, and becomes `_id`. `None` if the key has
+    /// several columns.
     #[must_use]
     pub fn id_column(&self) -> Option<usize> {
         if let [number] = self.key[..] { Some(number) } else { None }
     }
 
-    /// The number of the column that becomes this field.
+    /// The index of the column that becomes this field.
     #[must_use]
     pub fn column_of_field(&self, field: &str) -> Option<usize> {
         self.columns.iter().position(|column| &*column.field == field)
@@ -257,8 +258,8 @@ impl Layout {
         self.columns.iter().find(|column| &*column.field == field)
     }
 
-    /// Refuses a table whose broadcasts may carry rows that this role may not see. Where only keys
-    /// are told, this server reads the rows itself.
+    /// Refuses a table whose broadcasts may contain rows that this role may not see. With keys
+    /// only, this server reads the rows itself.
     pub(crate) fn check_row_security(&self) -> Result<(), Error> {
         if self.row_security && !self.sends_keys() {
             return Err(Error::RowSecurity { relation: self.relation.clone() });
@@ -266,7 +267,7 @@ impl Layout {
         Ok(())
     }
 
-    /// Whether integer keys travel as strings.
+    /// Whether integer keys are sent as strings.
     #[must_use]
     pub fn string_ids(&self) -> bool {
         self.string_ids

@@ -1,19 +1,18 @@
-//! Tables in the database: what they look like, and the triggers that tell their changes.
+//! Tables in the database: what they look like, and the triggers that report their changes.
 //!
-//! [`describe()`] turns a [`Table`](crate::table::Table) into a [`Layout`], and [`install()`] gives the
-//! table its triggers. Everything but the triggers themselves is in the schema `ddp`.
+//! [`describe()`] turns a [`Table`](crate::table::Table) into a [`Layout`], and [`install()`] gives
+//! the table its triggers. Everything except the triggers is in the schema `ddp`.
 //!
 //! Each statement that changes a published table sends one message on the table's channel, as
-//! [`notification`] describes, within the writer's transaction. A statement
-//! that touches no row sends nothing. What the messages do not tell:
+//! [`notification`] describes, within the writer's transaction. A statement that touches no row
+//! sends nothing. The messages do not cover:
 //!
-//! - The right order of two statements on the same rows, one of which runs inside a *function*
-//!   that the other one calls; inside a trigger it is noticed, and the table is read again.
-//! - Changes that are made while triggers are off, as by `session_replication_role = replica`.
+//! - The right order of two statements on the same rows if one runs inside a *function* called by
+//!   the other. Inside a trigger this is noticed, and the table is read again.
+//! - Changes made while triggers are off, such as with `session_replication_role = replica`.
 //!
-//! A mistake in a trigger never fails the writer's statement. If a published column is dropped, each
-//! statement tells that the table must be read again, until the table is described and installed
-//! once more.
+//! A fault in a trigger never fails the writer's statement. If a published column is dropped, each
+//! statement asks for the table to be read again, until it is described and installed once more.
 //!
 //! A transaction that has sent messages cannot be prepared for two-phase commit.
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-/// PostgreSQL cuts longer names off, and refuses longer channels.
+/// PostgreSQL truncates longer names, and refuses longer channels.
 const NAME_BYTES_MAX: usize = 63;
 
 /// A name as SQL's quoted identifier.
@@ -10,7 +10,7 @@ pub(super) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// The name of a relation with its schema's.
+/// A relation's name with its schema.
 pub(super) fn qualified(schema: &str, name: &str) -> String {
     format!("{}.{}", quoted(schema), quoted(name))
 }
@@ -30,8 +30,8 @@ pub(super) fn fitting(readable: &str, suffix: &str) -> String {
     format!("{}{suffix}", &readable[..end])
 }
 
-/// Sixteen hexadecimal digits that differ for different texts (64-bit FNV-1a). They must be the
-/// same in every version of this library, since names in the database contain them.
+/// Sixteen hexadecimal digits, a 64-bit FNV-1a hash. It must stay the same in every version of this
+/// library, since names in the database contain it.
 pub(super) fn hash(parts: &[&str]) -> String {
     let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
     for part in parts {

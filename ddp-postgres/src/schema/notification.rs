@@ -16,18 +16,18 @@
 
 use serde_json::value::RawValue;
 
-/// What kind of change a payload tells.
+/// The kind of change in a payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum OperationKind {
     /// Rows were inserted or updated.
     Upsert,
     /// Rows were inserted or updated; only their keys are sent.
     Keys,
-    /// Rows were deleted, or their key was changed to another.
+    /// Rows were deleted, or their keys changed.
     Delete,
     /// All rows were removed at once.
     Truncate,
-    /// More was changed than a payload may tell.
+    /// More changed than a payload can hold.
     Requery,
 }
 
@@ -59,7 +59,7 @@ impl OperationKind {
 pub(crate) struct Notification<'a> {
     /// The transaction, by its 64-bit id.
     pub xid: u64,
-    /// Which operation of the transaction on the collection, from 1.
+    /// The operation's number among the transaction's on this collection, from 1.
     pub sequence: u32,
     /// Which part of the operation, from 1 to `parts`.
     pub part: u32,
@@ -71,7 +71,7 @@ pub(crate) struct Notification<'a> {
     pub body: &'a str,
 }
 
-/// A payload or body that no trigger sends.
+/// A payload or body that no trigger would send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("malformed {0} in a notification")]
 pub(crate) struct MalformedNotification(&'static str);
@@ -81,7 +81,7 @@ impl<'a> Notification<'a> {
     ///
     /// # Errors
     ///
-    /// If it is not of the form above.
+    /// If it does not have the form above.
     pub(crate) fn parse(payload: &'a str) -> Result<Self, MalformedNotification> {
         let mut words = payload.splitn(6, ' ');
         let mut word = |name| words.next().ok_or(MalformedNotification(name));
@@ -103,7 +103,7 @@ impl<'a> Notification<'a> {
         Ok(notification)
     }
 
-    /// The payload that [`parse`](Self::parse) reads.
+    /// The inverse of [`parse`](Self::parse).
     #[must_use]
     pub(crate) fn payload(&self) -> String {
         let Self { xid, sequence, part, parts, kind, body } = self;
@@ -111,7 +111,7 @@ impl<'a> Notification<'a> {
     }
 }
 
-/// Digits only: no sign, as Rust's own parser would allow.
+/// Accepts digits only: Rust's own parser would allow a sign.
 fn number<N: std::str::FromStr>(
     word: &str,
     name: &'static str,
@@ -120,23 +120,23 @@ fn number<N: std::str::FromStr>(
     digits.then(|| word.parse().ok()).flatten().ok_or(MalformedNotification(name))
 }
 
-/// A whole operation, whose body has been put together from its parts.
+/// A complete operation, joined from its parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Operation<'a> {
     /// The new rows, each as the text of a JSON object.
     Upsert(Vec<&'a str>),
-    /// The keys of rows that are new or changed, each as the text of a JSON value.
+    /// The keys of new or changed rows, each as the text of a JSON value.
     Keys(Vec<&'a str>),
-    /// The keys of the rows that are gone, each as the text of a JSON value.
+    /// The keys of deleted rows, each as the text of a JSON value.
     Delete(Vec<&'a str>),
-    /// All rows are gone.
+    /// All rows were removed.
     Truncate,
     /// The collection must be read again.
     Requery,
 }
 
 impl<'a> Operation<'a> {
-    /// Takes a body apart.
+    /// Parses a body.
     ///
     /// # Errors
     ///

@@ -1,10 +1,10 @@
-//! How triggers' functions send what they have to say, by either feed.
+//! How trigger functions send their messages, through either feed.
 
 use super::layout::Layout;
 use super::name::literal;
 use crate::feed::Feed;
 
-/// The publication that logical decoding wants to be named. It has no tables.
+/// The publication that logical decoding requires. It has no tables.
 pub(crate) const PUBLICATION: &str = "ddp";
 
 /// The channel that announces installations, on both feeds. The payload is the table's channel.
@@ -12,10 +12,10 @@ pub(crate) const INSTALLED_CHANNEL: &str = "ddp installed";
 
 /// `NOTIFY` takes 7,999 bytes. The header needs less than 64.
 const PART_BYTES_MAX: u32 = 7_900;
-/// The same, measured in UTF-8, for databases whose own encoding may need a third more.
+/// The same in UTF-8, for databases whose own encoding may take a third more.
 const PART_BYTES_MAX_OTHER_ENCODING: u32 = 5_900;
 
-/// Makes the publication, which has no `IF NOT EXISTS`.
+/// Creates the publication, since there is no `CREATE PUBLICATION IF NOT EXISTS`.
 pub(super) fn publication_sql() -> String {
     format!(
         "DO $ddp$ BEGIN
@@ -43,7 +43,7 @@ END $ddp$"
 }
 
 impl Layout {
-    /// Tells servers that the triggers have just been installed.
+    /// Announces to servers that the triggers have just been installed.
     pub(super) fn tell_installation_sql(&self) -> String {
         let channel = literal(&self.channel);
         format!(
@@ -53,7 +53,7 @@ impl Layout {
         )
     }
 
-    /// The call that sends one payload: the transaction, the sequence number, and then the rest as
+    /// The call that sends one payload: the transaction, the sequence number, then the rest as
     /// arguments of `concat`.
     pub(super) fn send(&self, rest: &str) -> String {
         self.send_numbered("pg_catalog.int8div(state, 64)", rest)
@@ -69,7 +69,7 @@ impl Layout {
             Feed::Wal if self.utf8 => {
                 format!("pg_catalog.pg_logical_emit_message(true, {channel}, {payload})")
             }
-            // Unlike other text its bytes are sent as they are.
+            // Unlike other text, its bytes are sent unconverted.
             Feed::Wal => format!(
                 "pg_catalog.pg_logical_emit_message(true, {channel}, pg_catalog.convert_to({payload}, 'UTF8'))"
             ),
@@ -89,7 +89,7 @@ impl Layout {
         }
     }
 
-    /// Sends the body, in parts if it must.
+    /// Sends the body, in parts if necessary.
     pub(super) fn send_body(&self) -> String {
         let state = self.variable('s');
         let whole = self.send("' 1 1 ', kind, ' ', body");
@@ -98,7 +98,7 @@ impl Layout {
             {whole});"
         );
         match self.feed {
-            // A body is never longer than one message may be.
+            // A body never exceeds the limit of one message.
             Feed::Wal => format!("    {sent}\n"),
             Feed::Notify => {
                 let send_parts = self.send_parts();
@@ -113,7 +113,7 @@ impl Layout {
         }
     }
 
-    /// Cuts a long body between characters, and sends the parts.
+    /// Splits a long body between characters, and sends the parts.
     fn send_parts(&self) -> String {
         let part_bytes_max = if self.utf8 { PART_BYTES_MAX } else { PART_BYTES_MAX_OTHER_ENCODING };
         let state = self.variable('s');

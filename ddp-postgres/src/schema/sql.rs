@@ -1,33 +1,32 @@
 //! The SQL that a published table needs.
 //!
-//! Nothing here depends on the writer: every function and type is named with its schema, so a
-//! hostile `search_path` changes nothing; operators are called by the names of their functions for
-//! the same reason. The writer needs no privilege on anything of ours, since PostgreSQL does not
-//! ask for any to fire a trigger, and the functions use nothing but built-in functions and the
-//! statement's own rows.
+//! Nothing here depends on the writer: every function and type is qualified with its schema, and
+//! operators are called through their functions, so a hostile `search_path` has no effect. The
+//! writer needs no privileges on our objects, since PostgreSQL requires none to fire a trigger, and
+//! the functions use only built-in functions and the statement's own rows.
 
 use super::layout::{Column, Expression, Layout};
 use super::name::{fitting, literal, quoted};
 use super::send;
 use crate::feed::Feed;
 
-/// What a session that selects rows by [`Layout::row_json_sql`] must be set to, so that they read
-/// like those of the triggers. For the `options` of a connection.
+/// Settings for a session that selects rows with [`Layout::row_json_sql`], so that they look like
+/// those of the triggers. For the `options` of a connection.
 pub const SESSION_OPTIONS: &str = "-c extra_float_digits=1 -c IntervalStyle=iso_8601 \
      -c bytea_output=hex -c DateStyle=ISO -c TimeZone=UTC";
 
-/// The same for the triggers' functions of tables that need it; each costs the writer time.
+/// The same for trigger functions that need it; each setting costs the writer time.
 const FUNCTION_SETTINGS: &str = "\nSET extra_float_digits = 1 SET intervalstyle = 'iso_8601' \
      SET bytea_output = 'hex' SET datestyle = 'ISO' SET timezone = 'UTC'";
 
-/// The operations that have a trigger, each with its function.
+/// The operations with a trigger, each with its own function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Capture {
     Insert,
     Update,
     Delete,
     Truncate,
-    /// Rows of a table that this one inherits from were updated, perhaps some of this one.
+    /// Rows of a parent table were updated, possibly including some of this one.
     ParentUpdate,
     /// The same for deletion.
     ParentDelete,
@@ -56,10 +55,10 @@ impl Capture {
 }
 
 impl Layout {
-    /// The SQL expression for a row as JSON text, of the published columns only. `alias` is the
-    /// table's name or alias in the query, as SQL writes it.
+    /// The SQL expression for a row as JSON text, with the published columns only. `alias` is the
+    /// table's name or alias in the query, quoted if need be.
     ///
-    /// Triggers use the same expression: a row reads the same in a query and in a notification.
+    /// Triggers use the same expression, so a row looks the same in a query and in a notification.
     #[must_use]
     pub fn row_json_sql(&self, alias: &str) -> String {
         let columns = self.column_list(alias);
@@ -68,15 +67,15 @@ impl Layout {
         )
     }
 
-    /// The SQL expression for a row's key as JSON text: the column's as it is within
-    /// [`row_json_sql`](Self::row_json_sql), or an array of several columns'.
+    /// The SQL expression for a row's key as JSON text: the column as in
+    /// [`row_json_sql`](Self::row_json_sql), or an array of several columns.
     #[must_use]
     pub fn key_json_sql(&self, alias: &str) -> String {
         self.key_json(|column| column.sql(alias))
     }
 
-    /// The same of a row whose columns are expressions already, as [`column_list`](Self::column_list)
-    /// has them.
+    /// The same for a row whose columns are already expressions, as in
+    /// [`column_list`](Self::column_list).
     pub(super) fn listed_key_json_sql(&self, alias: &str) -> String {
         self.key_json(|column| format!("{alias}.{}", quoted(&column.name)))
     }
@@ -90,8 +89,8 @@ impl Layout {
         }
     }
 
-    /// The SELECT of rows by their keys, one JSON text each, after its snapshot. The parameters are
-    /// arrays of text, one for each column of the key.
+    /// Selects rows by their keys, each as one JSON text, preceded by the snapshot. The parameters
+    /// are arrays of text, one for each key column.
     pub(crate) fn select_by_key_sql(&self) -> String {
         let (row, relation) = (self.row_json_sql("t"), &self.relation);
         let (mut values, mut names, mut matches) = (Vec::new(), Vec::new(), Vec::new());
@@ -127,12 +126,12 @@ impl Layout {
         columns.join(", ")
     }
 
-    /// The triggers that the table has, and each of its partitions and children.
+    /// The triggers on the table itself, and on each of its partitions and children.
     pub(super) fn captures(&self) -> &'static [Capture] {
         &[Capture::Insert, Capture::Update, Capture::Delete, Capture::Truncate]
     }
 
-    /// The triggers that each of the table's parents has.
+    /// The triggers on each of the table's parents.
     pub(super) fn parent_captures(&self) -> &'static [Capture] {
         if self.family.above.is_empty() {
             &[]
@@ -141,37 +140,37 @@ impl Layout {
         }
     }
 
-    /// Every trigger, with the quoted name of its table.
+    /// Every trigger, with its table's quoted name.
     pub(super) fn triggers(&self) -> impl Iterator<Item = (&str, Capture)> {
         let each = |relation, captures: &'static [Capture]| {
             captures.iter().map(move |capture| (relation, *capture))
         };
-        // Parents before children, as statements that name a parent lock them.
+        // Parents before children, in the order in which statements on a parent lock them.
         let below = std::iter::once(&self.relation).chain(&self.family.below);
         let above = self.family.above.iter();
         let above = above.flat_map(move |relation| each(relation.as_str(), self.parent_captures()));
         above.chain(below.flat_map(move |relation| each(relation.as_str(), self.captures())))
     }
 
-    /// The name of a trigger. Triggers fire in the order of their names: these come before those
-    /// of the application, whose triggers may change the table once more.
+    /// The name of a trigger. Triggers fire in alphabetical order: ours run before the
+    /// application's, which may change the table once more.
     pub(super) fn trigger_name(&self, capture: Capture) -> String {
-        // A hash keeps collections apart whose names begin alike.
+        // A hash keeps apart collections whose names start alike.
         let short = self.collection.len() <= 40;
         let hash = if short { String::new() } else { format!("_{}", self.hash) };
         let suffix = format!("{hash}_{}", capture.name());
         fitting(&format!("0_ddp_{}", self.collection), &suffix)
     }
 
-    /// The name of a trigger's function, within the schema `ddp`.
+    /// The name of a trigger function in the schema `ddp`.
     pub(super) fn function_name(&self, capture: Capture) -> String {
         let suffix = format!("_{}_{}", capture.name(), self.hash);
         fitting(&self.collection, &suffix)
     }
 
     /// Creates or replaces everything: the schema, the functions with their comments, and the
-    /// triggers. Safe to run again, but see [`install`](super::install()), which does nothing if
-    /// nothing has changed.
+    /// triggers. Safe to repeat, but [`install`](super::install()) does nothing if nothing has
+    /// changed.
     #[must_use]
     pub fn install_sql(&self) -> String {
         let mut sql = "CREATE SCHEMA IF NOT EXISTS ddp;\n".to_owned();
@@ -185,7 +184,7 @@ impl Layout {
         sql
     }
 
-    /// Creates or replaces the functions, with the comments that tell what they are.
+    /// Creates or replaces the functions, with the comments that describe them.
     pub(super) fn functions_sql(&self) -> String {
         let comment = literal(&self.fingerprint().to_string());
         let captures = self.captures().iter().chain(self.parent_captures());
@@ -197,7 +196,7 @@ impl Layout {
         })
     }
 
-    /// All that decides what the triggers tell, and when.
+    /// Everything that determines what the triggers send, and when.
     pub(super) fn definition(&self) -> String {
         let captures = self.captures().iter().chain(self.parent_captures());
         captures.fold(String::new(), |mut sql, capture| {
@@ -233,8 +232,8 @@ impl Layout {
         };
         let settings = if settings { FUNCTION_SETTINGS } else { "" };
         let body = self.emit(capture);
-        // A dollar quote ends only at its own tag, which no name can contain unnoticed: the tag
-        // has the hash of the names in it.
+        // A dollar quote ends only at its own tag. No name can contain this one by chance, since it
+        // includes a hash of the names.
         let tag = format!("$ddp_{}$", self.hash);
         format!(
             "CREATE OR REPLACE FUNCTION ddp.{name}() RETURNS pg_catalog.trigger LANGUAGE plpgsql\
@@ -248,7 +247,7 @@ impl Column {
         let column = format!("{alias}.{}", quoted(&self.name));
         match self.expression {
             Expression::Plain => column,
-            // PostgreSQL breaks base64 into lines.
+            // PostgreSQL wraps base64 into lines.
             Expression::Base64 => format!(
                 "pg_catalog.replace(pg_catalog.encode({column}, 'base64'), pg_catalog.chr(10), '')"
             ),

@@ -1,4 +1,4 @@
-//! A registered table, as it is at present.
+//! A registered table in its current state.
 
 use std::sync::Arc;
 
@@ -15,14 +15,14 @@ use crate::table::Table;
 pub(crate) struct TableCollection {
     pub(crate) table: Table,
     pub(crate) multiplexer: Arc<Multiplexer<LiveRow>>,
-    /// The channel, which no change of the table changes.
+    /// The channel, which never changes.
     pub(crate) channel: String,
     current: RwLock<Current>,
-    /// What the catalogs said when the table was last looked at.
+    /// The catalogs' digest when the table was last checked.
     pub(crate) digest: Mutex<String>,
 }
 
-/// What is known of the table at present.
+/// What is currently known about the table.
 #[derive(Clone)]
 pub(crate) struct Current {
     pub(crate) layout: Arc<Layout>,
@@ -34,9 +34,9 @@ pub(crate) struct Current {
 pub(crate) enum TableState {
     /// Every change is sent, and can be read.
     Live,
-    /// Every change is sent, in a form that another server installed: all queries read again.
+    /// Every change is sent, but in another server's format: all queries read again.
     ForeignTriggers,
-    /// It is not there. Queries show no documents until it is.
+    /// It does not exist. Queries show no documents until it does.
     Missing,
     /// It cannot be published: queries end with an error.
     Unavailable,

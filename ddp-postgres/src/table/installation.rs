@@ -11,7 +11,7 @@ use crate::schema::{self, Layout, Readiness};
 /// How often to start over when tables change while they are examined.
 const ROUNDS: usize = 5;
 
-/// The SQL that gives tables what they need.
+/// The SQL that installs what tables need.
 pub(crate) async fn install_sql(
     client: &Object,
     tables: &[Table],
@@ -24,7 +24,7 @@ pub(crate) async fn install_sql(
     Ok(schema::install_sql(client, &layouts).await?)
 }
 
-/// Takes away what was installed for tables, whether or not they are still there.
+/// Removes what was installed for tables, whether they still exist or not.
 pub(crate) async fn uninstall(
     client: &mut Object,
     tables: impl Iterator<Item = &Table>,
@@ -33,7 +33,7 @@ pub(crate) async fn uninstall(
     Ok(schema::uninstall(client, &layouts).await?)
 }
 
-/// Describes tables and gives them their triggers if that is wanted; if not, they must have them.
+/// Describes tables. Installs their triggers if wanted; otherwise they must have them.
 pub(crate) async fn collections(
     client: &mut Object,
     tables: &[Table],

@@ -1,4 +1,4 @@
-//! Notices what is done to tables and triggers while the server runs.
+//! Notices changes to tables and triggers while the server is running.
 //!
 //! No trigger reports an `ALTER TABLE`, an attached partition or a dropped trigger. A cheap query
 //! over the catalogs does, every few seconds: if its answer for a table has changed, the table is
@@ -17,10 +17,10 @@ use crate::intake::dispatch::Intake;
 use crate::read::reader::Check;
 use crate::schema::{self, Layout, Readiness};
 
-/// How often a table is looked at again at once, if it changes while it is looked at.
+/// How often a table is checked again at once if it changes during the check.
 const ROUNDS: usize = 3;
 
-/// Compares the tables with what they were, periodically and on request.
+/// Compares the tables with their last known state, periodically and on request.
 pub(crate) struct Watch {
     pub(crate) intake: Weak<Intake>,
     pub(crate) checks: mpsc::Receiver<Check>,
@@ -30,7 +30,7 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// Looks at the tables again and again, until the database is closed or gone.
+    /// Checks the tables repeatedly, until the database handle is closed or dropped.
     pub(crate) async fn run(mut self) {
         let mut has_failed = false;
         loop {
@@ -43,7 +43,7 @@ impl Watch {
             let Some(intake) = intake else { return };
             match (self.check_tables(&intake).await, asked) {
                 (outcome, Some(asked)) => {
-                    // The receiver is gone if the check was given up.
+                    // The receiver is gone if the check was cancelled.
                     let _ = asked.send(outcome);
                 }
                 (Ok(()), None) => has_failed = false,

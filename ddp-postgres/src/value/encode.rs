@@ -7,14 +7,14 @@ use super::kind::{ValueError, ValueKind};
 use super::text::escape_json;
 use super::{number, time};
 
-/// PostgreSQL's arrays have at most six dimensions, more only by domains over arrays.
+/// PostgreSQL's arrays have at most six dimensions; only domains over arrays add more.
 const DIMENSIONS_MAX: usize = 32;
 
-/// Appends the EJSON text of a value that `to_json` wrote as the JSON text `raw`.
+/// Appends the EJSON of a value, from the JSON text `raw` that `to_json` wrote.
 ///
 /// # Errors
 ///
-/// If PostgreSQL writes no such text for the kind. `out` may hold a part of a value then.
+/// If PostgreSQL would not write such text for this kind. `out` may then hold part of a value.
 pub fn encode(kind: &ValueKind, raw: &str, out: &mut String) -> Result<(), ValueError> {
     if raw == "null" {
         out.push_str(raw);
@@ -49,8 +49,8 @@ pub fn encode(kind: &ValueKind, raw: &str, out: &mut String) -> Result<(), Value
 
 fn array(element: &ValueKind, raw: &str, out: &mut String) -> Result<(), ValueError> {
     match element {
-        // An element may be an array itself, which cannot be told from a dimension and is
-        // encoded like one.
+        // An element that is itself an array cannot be told from a dimension, and is encoded like
+        // one.
         ValueKind::Json => escape_json(raw, out),
         ValueKind::Ejson => out.push_str(raw),
         _ => nested(element, raw, DIMENSIONS_MAX, out)?,

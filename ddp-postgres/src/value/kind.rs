@@ -16,13 +16,13 @@ pub enum ValueKind {
     Numeric,
     /// Text, and every type without a rule of its own.
     Text,
-    /// `json` and `jsonb`, composites, and what else `to_json` writes as an object.
+    /// `json` and `jsonb`, composites, and whatever else `to_json` writes as an object.
     Json,
     /// `json` and `jsonb` that hold EJSON.
     Ejson,
-    /// `bytea`, which the row's SQL has encoded as base64.
+    /// `bytea`, already encoded as base64 by the SQL for the row.
     Binary,
-    /// `bytea` inside of an array, which PostgreSQL has written in hexadecimal.
+    /// `bytea` inside an array, which PostgreSQL writes in hexadecimal.
     BinaryHex,
     /// `date` as a string.
     Date,
@@ -37,7 +37,8 @@ pub enum ValueKind {
 }
 
 impl ValueKind {
-    /// Whether different values become different EJSON: JavaScript's times have no microseconds.
+    /// Whether different values always become different EJSON: JavaScript's times have no
+    /// microseconds.
     pub(crate) fn is_exact(&self) -> bool {
         match self {
             Self::Timestamp => false,
@@ -47,7 +48,7 @@ impl ValueKind {
     }
 }
 
-/// A column's JSON text that PostgreSQL does not write for a column of this kind.
+/// JSON text that PostgreSQL would not write for a column of this kind.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unexpected value of a {kind:?} column: {text}")]
 pub struct ValueError {
@@ -56,7 +57,7 @@ pub struct ValueError {
 }
 
 impl ValueError {
-    /// An excerpt is enough to find the mistake, and does not fill a log.
+    /// Keeps an excerpt: enough to find the fault without filling a log.
     pub(super) fn new(kind: &ValueKind, raw: &str) -> Self {
         Self { kind: kind.clone(), text: raw.chars().take(60).collect() }
     }

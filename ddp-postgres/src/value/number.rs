@@ -1,10 +1,10 @@
-//! Numbers, as far as JavaScript's hold them exactly.
+//! Numbers, within the limits of JavaScript's.
 
 use std::fmt::Write as _;
 
 /// JavaScript's `Number.MAX_SAFE_INTEGER`.
 const SAFE_INTEGER_MAX: u64 = (1 << 53) - 1;
-/// Any decimal number of this many digits survives a conversion to a double and back.
+/// Any decimal number with this many digits survives conversion to a double and back.
 const EXACT_DIGITS_MAX: usize = 15;
 /// Well inside a double's range of exponents.
 const EXPONENT_MAX: usize = 300;
@@ -54,7 +54,7 @@ pub(super) fn numeric(raw: &str, out: &mut String) -> Option<()> {
     Some(())
 }
 
-/// How many digits are left without zeros at the start and the end.
+/// How many digits remain without leading and trailing zeros.
 fn significant_digits(whole: &str, fraction: &str) -> usize {
     let mut not_zero = whole
         .bytes()
@@ -66,7 +66,7 @@ fn significant_digits(whole: &str, fraction: &str) -> usize {
     not_zero.last().unwrap_or(first) + 1 - first
 }
 
-/// Writes the values that JSON has no number for. Returns whether it was one.
+/// Writes `NaN` and infinities, which JSON has no numbers for. Returns whether it was one.
 fn not_finite(raw: &str, out: &mut String) -> bool {
     let sign = match raw {
         r#""NaN""# => 0,
@@ -85,7 +85,7 @@ pub(super) fn push_infinity_or_nan(sign: i8, out: &mut String) {
 }
 
 fn push_number(value: f64, out: &mut String) -> Option<()> {
-    // Rust reads a number beyond a double's range as infinite.
+    // Rust parses a number beyond a double's range as infinite.
     value.is_finite().then(|| out.push_str(ryu_js::Buffer::new().format_finite(value)))
 }
 

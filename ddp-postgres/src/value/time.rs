@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::number::push_infinity_or_nan;
 use super::text::plain_string;
 
-/// The range of JavaScript's `Date`, either way from 1970.
+/// The range of JavaScript's `Date` in either direction from 1970.
 const JAVASCRIPT_MILLISECONDS_MAX: u64 = 8_640_000_000_000_000;
 const DAY_SECONDS: i64 = 86_400;
 /// 4712 BC, the first whole year of PostgreSQL's calendar and the one after.
@@ -33,15 +33,15 @@ pub(super) fn instant(raw: &str, out: &mut String) -> Option<()> {
     Some(())
 }
 
-/// Microseconds since 1970 of a timestamp's JSON text.
+/// Microseconds since 1970, from a timestamp's JSON text.
 pub(crate) fn microseconds(raw: &str) -> Option<i64> {
     let (seconds, microseconds) = parse(plain_string(raw)?)?;
-    // The last 29 years that PostgreSQL knows are beyond; they are later than any constant still.
+    // PostgreSQL's last 29 years overflow; they still compare as later than any constant.
     Some(seconds.saturating_mul(1_000_000).saturating_add(microseconds).min(i64::MAX - 1))
 }
 
-/// A point in time, in microseconds since 1970, as PostgreSQL reads it in UTC. What is before its
-/// calendar counts as the infinite past.
+/// A point in time, from microseconds since 1970, as PostgreSQL reads it in UTC. Anything before
+/// its calendar is the infinite past.
 pub(crate) fn timestamp_text(microseconds: i64) -> String {
     let seconds = microseconds.div_euclid(1_000_000);
     let (days, clock) = (seconds.div_euclid(DAY_SECONDS), seconds.rem_euclid(DAY_SECONDS));
@@ -58,13 +58,13 @@ pub(crate) fn timestamp_text(microseconds: i64) -> String {
     format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}.{fraction:06}{era}")
 }
 
-/// The infinite past of what is before PostgreSQL's calendar, as in [`timestamp_text`].
+/// Maps anything before PostgreSQL's calendar to the infinite past, as [`timestamp_text`] does.
 pub(crate) fn within_calendar(microseconds: i64) -> i64 {
     let days = microseconds.div_euclid(1_000_000).div_euclid(DAY_SECONDS);
     if date_of(days).0 < YEAR_MIN { i64::MIN } else { microseconds }
 }
 
-/// Days since 1970 of a date as PostgreSQL writes it, infinity beyond every other.
+/// Days since 1970, from a date as PostgreSQL writes it; infinity is beyond all others.
 pub(crate) fn date_days(text: &str) -> Option<i64> {
     match text {
         "infinity" => return Some(i64::MAX),
@@ -111,8 +111,8 @@ pub(crate) fn time_text(microseconds: i64) -> String {
     format!("{hour:02}:{minute:02}:{second:02}.{fraction:06}")
 }
 
-/// Seconds since 1970, and microseconds, of `2024-02-29T12:30:00.123456+05:45` and its like: the time, its
-/// fraction, the offset and ` BC` at the end may each be missing, and the year be longer.
+/// Seconds since 1970, and microseconds, from text like `2024-02-29T12:30:00.123456+05:45`. The
+/// time, its fraction, the offset and a trailing ` BC` are optional, and the year may be longer.
 fn parse(text: &str) -> Option<(i64, i64)> {
     let (text, before_christ) = match text.strip_suffix(" BC") {
         Some(text) => (text, true),
@@ -139,7 +139,7 @@ fn parse(text: &str) -> Option<(i64, i64)> {
     Some((seconds, microseconds))
 }
 
-/// `12:30:15` as seconds; minutes and seconds may be missing.
+/// `12:30:15` in seconds; minutes and seconds are optional.
 fn clock_seconds(text: &str) -> Option<i64> {
     let mut parts = text.splitn(3, ':');
     let hours = number(parts.next()?, 2..=2)?;
@@ -148,20 +148,20 @@ fn clock_seconds(text: &str) -> Option<i64> {
     Some(hours * 3600 + minutes * 60 + seconds)
 }
 
-/// The digits after the decimal point, rounded down.
+/// The digits after the decimal point, truncated.
 fn fraction_microseconds(digits: &str) -> Option<i64> {
     number(digits, 1..=9)?;
     let first_six = digits.bytes().chain([b'0'; 5]).take(6);
     Some(first_six.fold(0, |value, digit| value * 10 + i64::from(digit - b'0')))
 }
 
-/// A number without a sign, of this many digits.
+/// A number without a sign, with this many digits.
 fn number(text: &str, lengths: std::ops::RangeInclusive<usize>) -> Option<i64> {
     let valid = lengths.contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
     valid.then(|| text.parse().ok())?
 }
 
-/// Year, month and day this many days after 1970-01-01, by the same calendar as below.
+/// The year, month and day this many days after 1970-01-01, in the calendar used below.
 fn date_of(days: i64) -> (i64, i64, i64) {
     let days = days + 719_468;
     let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
@@ -175,9 +175,9 @@ fn date_of(days: i64) -> (i64, i64, i64) {
     (year, month, day)
 }
 
-/// Days from 1970-01-01 in the proleptic Gregorian calendar, where the year 0 is 1 BC.
+/// Days since 1970-01-01 in the proleptic Gregorian calendar, where the year 0 is 1 BC.
 fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
-    // Years that start in March have their leap day at the end.
+    // With years starting in March, the leap day comes last.
     let year = if month <= 2 { year - 1 } else { year };
     let (era, year_of_era) = (year.div_euclid(400), year.rem_euclid(400));
     let month_from_march = (month + 9) % 12;

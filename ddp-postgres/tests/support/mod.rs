@@ -15,7 +15,7 @@ use tokio_postgres::{AsyncMessage, Client, Config, NoTls};
 const FENCE: &str = "ddp_test_fence";
 
 tokio::task_local! {
-    /// The feed that a test is about.
+    /// The feed under test.
     pub static FEED: Feed;
 }
 
@@ -39,7 +39,7 @@ macro_rules! over_both_feeds {
     };
 }
 
-/// The feed of this test; `notify` if it is not about one.
+/// The feed under test; `notify` if the test is not about feeds.
 pub fn feed() -> Feed {
     FEED.try_with(|feed| *feed).unwrap_or_default()
 }
@@ -59,7 +59,7 @@ pub fn cluster() -> &'static Cluster {
     })
 }
 
-/// A new database of its own for a test.
+/// A new database for one test.
 pub struct Database {
     pub name: String,
     pub client: Client,
@@ -99,7 +99,7 @@ impl Database {
         Listener::new(&self.name, layouts).await
     }
 
-    /// Every row as the SELECT of a live query reads it.
+    /// Every row as a live query's SELECT reads it.
     pub async fn rows(&self, layout: &Layout) -> Vec<String> {
         let (row, key) = (layout.row_json_sql("t"), layout.key_json_sql("t"));
         let sql = format!("SELECT {row} FROM {} AS t ORDER BY {key}", layout.relation());
@@ -121,7 +121,7 @@ pub async fn connect(database: &str, options: &str) -> Client {
     client
 }
 
-/// What the triggers send, and the assembler behind it.
+/// Hears what the triggers send, and feeds an assembler.
 pub struct Listener {
     source: Source,
     assembler: Assembler,
@@ -164,7 +164,7 @@ impl Source {
         Self::Wal(client)
     }
 
-    /// The channels and payloads of everything that was committed before this call.
+    /// The channels and payloads of everything committed before this call.
     async fn payloads(&mut self) -> Vec<(String, String)> {
         let mut payloads = Vec::new();
         match self {
@@ -211,7 +211,7 @@ impl Listener {
         Self { source, assembler, payloads: Vec::new() }
     }
 
-    /// Everything that was committed before this call.
+    /// Everything committed before this call.
     pub async fn assembled(&mut self) -> Vec<Assembled> {
         self.payloads.clear();
         for (channel, payload) in self.source.payloads().await {

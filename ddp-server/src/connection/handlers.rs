@@ -29,19 +29,19 @@ use crate::live_query::{AnyCursor, Observation};
 use crate::rate_limit;
 use crate::registry::Registry;
 
-/// The running publications of a connection, and what its methods need.
+/// A connection's running publications, and what its methods need.
 ///
 /// Handlers answer through the connection's mailbox. A publication is dropped with its
-/// subscription; a method runs to its end even if the client goes, as in Meteor.
+/// subscription. A method runs to its end even if the client leaves, as in Meteor.
 pub(crate) struct Running {
     registry: Arc<Registry>,
     connection: Connection,
     user_id: Option<UserId>,
     publications: HashMap<SubscriptionKey, Publication>,
-    /// The observations of publications that run again, kept until they do so that live queries which
-    /// they still observe need not be read again.
+    /// The observations of publications that are being rerun. They are kept until the rerun is
+    /// over, so that live queries that are observed again need not be read again.
     retired: Vec<Observation>,
-    /// Methods that wait until the client knows of a new user.
+    /// Methods waiting for the client to learn of a new user.
     rerun_done: Vec<oneshot::Sender<()>>,
 }
 
@@ -79,7 +79,7 @@ impl Running {
     /// Runs a publication.
     ///
     /// # Errors
-    /// Why it is not run.
+    /// Why it cannot run.
     pub(crate) fn subscribe(
         &mut self,
         key: SubscriptionKey,
@@ -105,7 +105,7 @@ impl Running {
         self.publish(key, publication, Arc::new(request), cx);
     }
 
-    /// Stops publications and runs each again under another key.
+    /// Stops publications and runs each of them again under another key.
     pub(crate) fn rerun(
         &mut self,
         renamed: BTreeMap<SubscriptionKey, SubscriptionKey>,
@@ -119,8 +119,8 @@ impl Running {
                     let request = Arc::clone(running.subscription.request());
                     requests.push((new, Arc::clone(&running.publication), request));
                 }
-                // This can't happen, because the session knows only running subscriptions. If it
-                // did, nothing should wait for it.
+                // Cannot happen, because the session knows only running subscriptions. If it does,
+                // nothing should wait for it.
                 None => self.connection.mailbox().push(Mail::SubscriptionReturned(new)),
             }
         }
@@ -146,7 +146,7 @@ impl Running {
             task: None,
             observations: Vec::new(),
         };
-        // Registered before it starts, so that its calls find the subscription.
+        // Registered before it starts, so that its calls can find the subscription.
         self.publications.insert(key, running);
         let span = span::publication(&subscription);
         let task = start(span, publish(publication, PublicationContext { subscription }), cx);
@@ -156,7 +156,7 @@ impl Running {
     }
 
     pub(crate) fn observing(&mut self, key: SubscriptionKey, observations: Vec<Observation>) {
-        // If the subscription has ended since, the observations end here.
+        // If the subscription has ended in the meantime, the observations end here.
         if let Some(publication) = self.publications.get_mut(&key) {
             publication.observations = observations;
         }
@@ -166,7 +166,7 @@ impl Running {
         self.publications.remove(&key);
     }
 
-    /// From now on handlers run for this user. `done` completes when the client knows.
+    /// From now on handlers run for this user. `done` completes when the client has learned of it.
     pub(crate) fn set_user(&mut self, user_id: Option<UserId>, done: oneshot::Sender<()>) {
         self.user_id = user_id;
         self.rerun_done.push(done);
@@ -175,7 +175,7 @@ impl Running {
     pub(crate) fn rerun_done(&mut self) {
         self.retired.clear();
         for done in self.rerun_done.drain(..) {
-            // A method that does not wait need not know.
+            // If the method does not wait, it need not know.
             let _ = done.send(());
         }
     }
@@ -202,11 +202,11 @@ impl Running {
         let invocation = Invocation::by_client(host, connection.clone(), key, user_id, random_seed);
         let context = MethodContext { name, params, invocation };
         let span = span::method(&context);
-        // Its end arrives as mail; nothing waits for the task.
+        // Its end arrives as mail, so nothing waits for the task.
         let _ = start(span, invoke(method, context, connection, key), cx);
     }
 
-    /// Asks the rate limiter, which runs the application's conditions.
+    /// Asks the rate limiter, which runs conditions of the application.
     fn limit(&self, kind: rate_limit::Kind, name: &str) -> Result<(), DdpError> {
         let request = rate_limit::Request {
             user_id: self.user_id.as_deref(),
@@ -225,7 +225,7 @@ impl Running {
     }
 }
 
-/// Polls a handler once here, where many finish, and moves it to a task of its own if it has to
+/// Polls a handler once right here, where many finish, and moves it to its own task if it has to
 /// wait.
 fn start(
     span: Span,
@@ -281,7 +281,7 @@ async fn publish(publication: ErasedPublication, context: PublicationContext) {
     mailbox.push(mail);
 }
 
-/// Starts to observe all cursors of a publication, which must be of different collections.
+/// Observes all cursors of a publication, which must be of different collections.
 async fn observe(
     subscription: &Subscription,
     cursors: &[AnyCursor],
@@ -299,7 +299,7 @@ async fn observe(
     Ok(observations.into_iter().flatten().collect())
 }
 
-/// Sends the documents of a cursor, and observes it unless it is a `once` cursor.
+/// Sends a cursor's documents, and observes it unless it is a `once` cursor.
 async fn show(
     subscription: &Subscription,
     cursor: &AnyCursor,
@@ -316,13 +316,13 @@ async fn show(
     Ok(None)
 }
 
-/// What the client gets of an error. Logging it runs the application's code, which may panic, too.
+/// What the client sees of an error. Logging it runs the application's code, which may also panic.
 fn redact(error: Error, log: impl FnOnce(&str)) -> DdpError {
     let redact = AssertUnwindSafe(|| error.into_ddp(log));
     catch_unwind(redact).unwrap_or_else(|_| DdpError::internal())
 }
 
-/// Turns a handler's panic into an error, so that it harms nothing else.
+/// Turns a handler's panic into an error, so that it does no further harm.
 async fn catch_panic<T>(run: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     AssertUnwindSafe(run).catch_unwind().await.unwrap_or_else(|panic| {
         Err(Error::internal(format!("handler panicked: {}", panic_text(&*panic))))

@@ -1,4 +1,4 @@
-//! What is left in a session's mailbox.
+//! Messages to a session's mailbox.
 
 use std::sync::Arc;
 
@@ -10,11 +10,11 @@ use futures::channel::oneshot;
 use crate::extract::UserId;
 use crate::live_query::Observation;
 
-/// Something for a session, in the order in which it happened. Kept small, because most mail is
-/// steps of live queries, and there are many of those.
+/// Something for a session, in the order of events. Kept small, because most mail is steps of live
+/// queries, and there are many.
 #[derive(Debug)]
 pub(crate) enum Mail {
-    /// Documents; a later delta of the same source may take its place.
+    /// Documents; a later delta of the same source may replace it.
     Delta(SubscriptionKey, Source, Arc<Delta>),
     /// Documents handled by hand; no step may be skipped.
     Exact(SubscriptionKey, Arc<Delta>),
@@ -34,9 +34,9 @@ pub(crate) enum Mail {
     Universal,
 }
 
-const _: () = assert!(size_of::<Mail>() <= 40, "what is large is boxed");
+const _: () = assert!(size_of::<Mail>() <= 40, "large contents must be boxed");
 
-/// How mail is bounded.
+/// How mail is limited.
 pub(super) enum Kind {
     Delta,
     Exact,

@@ -1,4 +1,4 @@
-//! A client's connection: its session and transport, and what waits for it.
+//! A client's connection: its session, its transport, and what is waiting for it.
 //!
 //! ```text
 //!             steps of live queries, results of handlers
@@ -8,15 +8,16 @@
 //!                            session
 //! ```
 //!
-//! The connection's task polls the driver; couriers, which bring one change to many sessions, borrow
-//! it for that. The life of a slow client:
+//! The connection's task polls the driver. Couriers, which bring one change to many sessions,
+//! borrow it for that. The life of a slow client:
 //!
 //! | | what happens |
 //! |---|---|
-//! | keeps up | each step goes out as it comes |
-//! | lagging | its socket is full: nothing is read from it, and when too many steps wait only the newest of each subscription are kept; it is sent the difference when it takes something |
+//! | keeps up | each step is sent as it comes |
+//! | lagging | its socket is full: nothing is read from it, and if too many steps are waiting, only
+//! the newest of each subscription are kept; once it takes something, it is sent the difference |
 //! | stalled | it takes nothing at all; after `write_timeout` it is disconnected |
-//! | gone | publications end, and what waits is dropped; methods run to their end |
+//! | gone | publications end, and whatever was waiting is dropped; methods run to their end |
 
 mod driver;
 pub(crate) mod handlers;
@@ -79,7 +80,7 @@ fn opened(connection: &Connection, path: String, protocol: &str) -> Span {
     span
 }
 
-/// Logs the end of a connection, however it comes.
+/// Logs the end of a connection, however it ends.
 struct Closed(Connection, Span);
 
 impl Drop for Closed {

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use crate::extract::Connection;
 
-/// All open connections, and whether more are welcome.
+/// All open connections, and whether more are accepted.
 pub(crate) struct OpenConnections {
     open: Mutex<HashMap<Arc<str>, Connection>>,
     count: watch::Sender<usize>,
@@ -26,7 +26,7 @@ impl Default for OpenConnections {
 }
 
 impl OpenConnections {
-    /// Adds a connection until the returned value is dropped.
+    /// Registers a connection until the returned value is dropped.
     pub(crate) fn register(self: &Arc<Self>, connection: &Connection) -> Registration {
         let mut open = self.open.lock();
         open.insert(Arc::clone(connection.shared_id()), connection.clone());
@@ -38,7 +38,7 @@ impl OpenConnections {
         Registration { connections: Arc::clone(self), id: Arc::clone(connection.shared_id()) }
     }
 
-    /// All connections that are open now.
+    /// All currently open connections.
     pub(crate) fn all(&self) -> Vec<Connection> {
         self.open.lock().values().cloned().collect()
     }
@@ -47,8 +47,8 @@ impl OpenConnections {
         *self.count.borrow()
     }
 
-    /// Closes all connections, now and in the future, and waits until they are gone. Each of them
-    /// bounds the time that its end takes by `close_timeout`.
+    /// Closes all current and future connections, and waits until they are gone. Each limits its
+    /// own end to `close_timeout`.
     pub(crate) async fn close(&self) {
         self.closing.send_replace(true);
         for connection in self.all() {
@@ -58,12 +58,12 @@ impl OpenConnections {
         let _ = self.count.subscribe().wait_for(|count| *count == 0).await;
     }
 
-    /// Whether the server closes.
+    /// Whether the server is closing.
     pub(crate) fn is_closing(&self) -> bool {
         *self.closing.borrow()
     }
 
-    /// Completes when the server closes.
+    /// Completes when the server starts closing.
     pub(crate) async fn closing(&self) {
         let mut closing = self.closing.subscribe();
         // The sender lives as long as `self`, so waiting cannot fail.

@@ -10,25 +10,25 @@ use ddp_core::merge_box::Outgoing;
 use crate::transport::framing::FrameBuilder;
 use crate::transport::{AnyTransport, Framing, Transport};
 
-/// A transport with what waits for it.
+/// A transport, and the output waiting for it.
 #[derive(Debug)]
 pub(crate) struct Outbound {
     pub(crate) transport: AnyTransport,
     framing: Framing,
     /// Bytes given to the transport so far.
     queued_total: u64,
-    /// How many of them the socket had taken when it was last written to.
+    /// How many of them the socket had taken at the last write.
     written: u64,
-    /// When this many bytes wait, nothing more is encoded for the client.
+    /// While this many bytes are waiting, nothing more is encoded for the client.
     outbox_bytes_max: usize,
-    /// Since when it has taken nothing while something waits.
+    /// Since when the client has taken nothing, although something is waiting.
     stalled_since: Option<Instant>,
-    /// Whether since the last timer the client was not read because it did not keep up, or took
-    /// something after it had not.
+    /// Whether, since the last timer, the client was not read from because it fell behind, or took
+    /// something after that.
     was_behind: bool,
 }
 
-/// Messages of one session alone that are still to be framed.
+/// Messages for this session only, not framed yet.
 pub(crate) struct Messages {
     frames: FrameBuilder,
     is_empty: bool,
@@ -71,7 +71,7 @@ impl Outbound {
         self.stalled_since
     }
 
-    /// The client is not read because it does not keep up.
+    /// The client is not being read from because it fell behind.
     pub(crate) fn note_behind(&mut self) {
         self.was_behind = true;
     }
@@ -80,7 +80,7 @@ impl Outbound {
         std::mem::take(&mut self.was_behind)
     }
 
-    /// Queues something to be sent after `messages`, or adds it to these.
+    /// Queues something to be sent after `messages`, or appends it to them.
     pub(crate) fn send(&mut self, outgoing: Outgoing, messages: &mut Messages) {
         let framing = self.framing;
         match outgoing {
@@ -112,7 +112,7 @@ impl Outbound {
         self.transport.queue(frames);
     }
 
-    /// Writes what the socket takes. Ready only if the socket failed.
+    /// Writes what the socket takes. Ready only if the socket has failed.
     pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         let flushed = match self.transport.poll_flush(cx) {
             Poll::Ready(Err(error)) => return Poll::Ready(error),

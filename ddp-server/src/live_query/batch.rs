@@ -8,18 +8,18 @@ use crate::query::{Condition, Truth, Value};
 
 /// A row of a data source, from which documents and comparisons are made.
 pub trait Row: Send + Sync + 'static {
-    /// The value of a field, to route by if the plan has keys and to order by if it has an order;
-    /// NULL if there is none.
+    /// A field's value, for routing if the plan has keys and for ordering if it has an order; NULL
+    /// if there is none.
     fn value(&self, field: &str) -> Value;
 
-    /// The answer to a test of the plan's predicate; [`Truth::Undecided`] if it may not be what the
-    /// source itself would say. The queries for which it counts are then read again.
+    /// The answer to a test in the plan's predicate; [`Truth::Undecided`] if it may differ from the
+    /// source's own answer. Queries that depend on it are then read again.
     fn meets(&self, test: &Condition) -> Truth {
         test.is.test(&self.value(&test.field))
     }
 
-    /// Whether the document shows any two values of this field as different texts. What may look the
-    /// same is not taken for unchanged.
+    /// Whether any two values of this field become different texts in the document. If not, equal
+    /// texts do not count as unchanged.
     fn is_exact(&self, _field: &str) -> bool {
         true
     }
@@ -31,7 +31,7 @@ pub trait Row: Send + Sync + 'static {
 /// What one transaction did to one collection.
 #[derive(Debug)]
 pub struct Batch<R> {
-    /// Tells which reads include it.
+    /// Shows which reads include it.
     pub origin: Origin,
     /// What happened.
     pub content: Content<R>,
@@ -42,7 +42,7 @@ pub struct Batch<R> {
 pub enum Origin {
     /// A transaction, under the source's number for it.
     Transaction(u64),
-    /// A transaction whose rows were read later, at the point of the source that this number names.
+    /// A transaction whose rows were read later, at the point of the source with this number.
     Read(u64),
     /// Something was missed; reads that started earlier may not include it.
     Gap,

@@ -1,8 +1,8 @@
-//! Loads that are done, and when they may be published.
+//! Finished loads, and when they may be published.
 //!
-//! After a gap every query of the collection is behind. What they read is published together: if one
-//! came first, and a client that has a document by two of them lost it by that one, it would be shown
-//! the older document of the other.
+//! After a gap every query of the collection is behind, and their results are published together:
+//! if one came first, and a client that has a document through two of them lost it in that one, the
+//! client would be shown the other's older document.
 
 use std::sync::Arc;
 
@@ -17,15 +17,16 @@ use super::loading::{Loading, Parked};
 use super::plan::PendingRead;
 
 /// How often in a row a query reads again because more changed during the read than it remembers.
-/// After that its observers are shown what was read, which may be older than what they have.
+/// After that its observers get the result, which may be older than what they have.
 const OVERFLOWS_MAX: u32 = 3;
 
-/// How often in a row a query reads again because something that must be read happened during the
-/// read, and how often in a row a gap may interrupt queries that make up for a gap, before each is
-/// published as soon as it has read: otherwise a feed that keeps breaking would never show anything.
+/// How often in a row a query reads again because something happened during the read that must be
+/// read, and how often in a row a gap may interrupt queries that are catching up after a gap,
+/// before each is published as soon as it has read: otherwise a feed that keeps breaking would
+/// never show anything.
 const INTERRUPTIONS_MAX: u32 = if cfg!(test) { 3 } else { 10 };
 
-/// A load that is over.
+/// A finished load.
 pub(super) struct Published<R> {
     pub(super) done: oneshot::Sender<Option<PendingRead>>,
     /// What must be read again.
@@ -34,15 +35,14 @@ pub(super) struct Published<R> {
 }
 
 impl<R: Row> State<R> {
-    /// All queries have missed something in a gap, and are to be published together when they have
-    /// read.
+    /// All queries missed something in a gap, and must be published together when they have read.
     pub(super) fn must_make_up_for_gap(&mut self) {
         self.gaps = if self.catching_up.is_empty() { 0 } else { self.gaps + 1 };
         self.must_catch_up(self.gaps);
     }
 
-    /// The same, since something happened that they must read. However often that is so while they
-    /// make up for a gap, another gap is the first to interrupt them.
+    /// The same, because something happened that they must read. However often that happens while
+    /// they catch up, only another gap counts as an interruption.
     pub(super) fn must_requery(&mut self) {
         self.requeries = if self.catching_up.is_empty() { 0 } else { self.requeries + 1 };
         self.must_catch_up(self.requeries);
@@ -58,8 +58,8 @@ impl<R: Row> State<R> {
         self.catching_up.retain(|slot| !self.parked.contains(slot));
     }
 
-    /// Makes a query read again that may have missed something: at once if it is not reading, or has
-    /// read and waits.
+    /// Makes a query that may have missed something read again: at once if it is not reading, or if
+    /// it has read and is waiting.
     pub(super) fn reload_missed(&mut self, slot: usize) -> Option<PendingRead> {
         if !self.loading.contains(&slot) {
             self.reload(slot)
@@ -82,7 +82,7 @@ impl<R: Row> State<R> {
         Some(repeat)
     }
 
-    /// Takes what a load read until it can be published, if the load still counts.
+    /// Keeps the result of a load until it can be published, if the load still counts.
     pub(super) fn park(
         &mut self,
         load: PendingRead,
@@ -98,7 +98,7 @@ impl<R: Row> State<R> {
         let missed = |batch: &Arc<Batch<R>>| batch.is_requery() && !has_seen(batch.origin);
         let has_missed = loading.has_overflowed || loading.buffer.iter().any(missed);
         if has_missed && let Some(repeat) = self.reload_once_more(slot) {
-            // What they are shown is newer than what was read, or what others will read is. The
+            // They are already shown something newer than was read, or than others will read. The
             // waiter may be gone.
             let _ = done.send(Some(repeat));
             return;
@@ -117,7 +117,7 @@ impl<R: Row> State<R> {
         }
     }
 
-    /// Publishes what has been read, unless some queries have yet to catch up.
+    /// Publishes the results, unless some queries have yet to catch up.
     pub(super) fn publish_parked(&mut self, collection: &CollectionName) -> Vec<Published<R>> {
         let mut over = Vec::new();
         if !self.catching_up.is_empty() {
@@ -148,7 +148,7 @@ impl<R: Row> State<R> {
         over
     }
 
-    /// Gives a query what was read, and its observers the difference.
+    /// Gives a query its result, and its observers the difference.
     fn publish_load(
         &mut self,
         collection: &CollectionName,

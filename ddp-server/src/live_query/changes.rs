@@ -21,8 +21,8 @@ use super::typed::typed;
 use crate::error::Error;
 use crate::query::Query;
 
-/// When this many steps wait, or this many bytes of documents in them, only the difference to the
-/// newest state is kept.
+/// If this many steps are waiting, or this many bytes of documents in them, only the difference to
+/// the newest state is kept.
 const STEPS_MAX: usize = 64;
 const STEPS_BYTES_MAX: usize = 1024 * 1024;
 
@@ -95,7 +95,7 @@ struct Inbox {
 struct State {
     steps: VecDeque<Arc<Delta>>,
     bytes: usize,
-    /// The state after the last step that came.
+    /// The state after the last step received.
     newest: Snapshot,
     /// Whether steps were left out.
     is_lagging: bool,
@@ -103,7 +103,7 @@ struct State {
 }
 
 impl<T> Changes<T> {
-    /// Begins to follow a query; done when its documents are there.
+    /// Starts following a query; done when its documents are there.
     pub(super) async fn begin(source: &dyn DataSource, query: &Query) -> Result<Self, Error> {
         let inbox = Arc::new(Inbox::default());
         let observer = Observer::new(Arc::clone(&inbox) as _, 0);
@@ -147,7 +147,7 @@ impl<T: DeserializeOwned> Changes<T> {
             let mut state = self.inbox.state.lock();
             if std::mem::take(&mut state.is_lagging) {
                 let newest = state.newest.clone();
-                // Of many documents this takes its time, in which the source may have more to say.
+                // With many documents this takes a while, during which more changes may come.
                 drop(state);
                 self.told = self.shown.diff(&newest).into();
                 self.shown = newest;
@@ -179,7 +179,7 @@ fn observed<T: DeserializeOwned>(change: &DocumentChange) -> Result<Observed<T>,
     }
 }
 
-/// How long the documents are that a step keeps from being forgotten.
+/// The total length of the documents that a step keeps alive.
 fn bytes(step: &Delta) -> usize {
     let documents = step.changes().iter().flat_map(|change| [&change.before, &change.after]);
     let fields = documents.flatten().flat_map(|document| document.iter());

@@ -10,7 +10,7 @@ use super::plan::{PendingRead, Plan};
 use super::window::Window;
 use crate::query::Truth;
 
-/// What a query was found to give.
+/// The result found for a query.
 pub(super) enum Contents {
     All(BTreeMap<DocumentId, Arc<Document>>),
     Window(Window),
@@ -25,8 +25,8 @@ impl Contents {
         Self::All(rows.into_iter().map(|(id, row)| (id, row.document(fields))).collect())
     }
 
-    /// Brings what was read up to a batch that it does not include. False if only the source can
-    /// tell all that the batch changes; then what is certain of it has been done.
+    /// Brings a result up to date with a batch that the read did not include. False if only the
+    /// source can tell all of the batch's effects; what is certain has then been done.
     pub(super) fn fold<R: Row>(&mut self, load: &PendingRead, batch: &Batch<R>) -> bool {
         if batch.is_truncated() {
             match self {
@@ -71,16 +71,16 @@ impl Contents {
         is_certain
     }
 
-    /// Whether documents are missing that the query may give.
+    /// Whether documents may be missing from the result.
     pub(super) fn is_short(&self) -> bool {
         matches!(self, Self::Window(window) if window.is_short())
     }
 }
 
-/// Whether a query wants a row; it held this document of the row before.
+/// Whether a query wants a row, of which it held this document before.
 ///
-/// An undecided predicate may still have a certain result: if nothing that the predicate looks at
-/// has changed, then a row that was wanted is wanted.
+/// An undecided predicate may still have a certain result: if nothing that it depends on has
+/// changed, a row that was wanted still is.
 pub(super) fn judge<R: Row>(plan: &Plan, before: Option<&Arc<Document>>, row: &R) -> Truth {
     let truth = plan.predicate.evaluate(&|test| row.meets(test));
     match (truth, before) {

@@ -11,11 +11,11 @@ use super::sink::Step;
 
 /// The steps of several queries on their way to sinks; each sink gets all of its steps at once.
 ///
-/// If it got one first, and its client then unsubscribed from that query, a document that both have
-/// would be shown as it was before in the other.
+/// If it got one first, and its client then unsubscribed from that query, the other query would
+/// show a common document in its older state.
 #[derive(Default)]
 pub(super) struct Deliveries {
-    /// The queries, by their slots, whose observers go one step on.
+    /// The queries, by slot, whose observers get a step.
     steps: Vec<(usize, Arc<Delta>)>,
     welcomed: Vec<Welcomed>,
 }
@@ -27,11 +27,11 @@ pub(super) struct Welcomed {
     pub(super) observer: Observer,
     /// Its first documents.
     pub(super) initial: Arc<Delta>,
-    /// Told when they have been sent.
+    /// Notified when they have been sent.
     pub(super) ready: Ready,
 }
 
-/// Tells a subscriber that it has been given its first documents, or why it never will.
+/// Notifies a subscriber that it has its first documents, or why it never will.
 pub(super) type Ready = oneshot::Sender<Result<(), DdpError>>;
 
 /// Who observes each query, by the queries' slots.
@@ -40,7 +40,7 @@ pub(super) trait Observers {
 }
 
 impl Deliveries {
-    /// Adds a step for all who observe the query already.
+    /// Adds a step for everyone who already observes the query.
     pub(super) fn step(&mut self, slot: usize, delta: &Arc<Delta>) {
         self.steps.push((slot, Arc::clone(delta)));
     }
@@ -57,7 +57,8 @@ impl Deliveries {
             steps.extend(observers.map(|(_, observer)| observer.step(delta)));
         }
         steps.extend(self.welcomed.iter().map(|new| new.observer.step(&new.initial)));
-        // Stable: the steps of a sink stay in order. Fast, since each query's observers are sorted.
+        // A stable sort keeps the steps of a sink in order. It is fast, since each query's
+        // observers are sorted already.
         steps.sort_by_key(Step::address);
         let mut courier = Courier::default();
         for all in steps.chunk_by(|a, b| a.address() == b.address()) {

@@ -15,7 +15,7 @@ use super::window::Window;
 use crate::query::Query;
 use crate::write_fence::Write;
 
-/// The live queries of one collection, and how to find those that a change concerns.
+/// A collection's live queries, and an index to find those that a change concerns.
 pub(super) struct State<R> {
     pub(super) slots: Vec<Option<LiveQuery<R>>>,
     pub(super) free: Vec<usize>,
@@ -23,8 +23,8 @@ pub(super) struct State<R> {
     pub(super) router: Router,
     /// Queries that are reading.
     pub(super) loading: BTreeSet<usize>,
-    /// Those of them that were behind the others and have not caught up. Until they have, the loads
-    /// that are done wait, and are published together.
+    /// Those of them that were behind the others and have not caught up. Until then, finished loads
+    /// wait, and are published together.
     pub(super) catching_up: BTreeSet<usize>,
     /// How often in a row they were interrupted by a gap.
     pub(super) gaps: u32,
@@ -43,12 +43,12 @@ pub(super) struct LiveQuery<R> {
     pub(super) phase: Phase<R>,
     /// What the observers are shown.
     pub(super) snapshot: Snapshot,
-    /// What is held besides, of a query with `skip` or `limit` that has been read.
+    /// What is held in addition, for a query with `skip` or `limit` that has been read.
     pub(super) window: Option<Window>,
     /// The step from nothing to the snapshot, while it is current and has been requested.
     pub(super) initial: Option<Arc<Delta>>,
     pub(super) observers: Vec<(u64, Observer)>,
-    /// Whether they are in the order of their sessions.
+    /// Whether they are sorted by session.
     pub(super) is_sorted: bool,
     /// Observers that have not been given anything yet.
     pub(super) joining: Vec<(u64, Observer, Ready)>,
@@ -115,7 +115,7 @@ impl<R: Row> State<R> {
         (slot, self.reload(slot))
     }
 
-    /// Gives a live query another plan. It has to read again.
+    /// Gives a live query another plan, after which it must read again.
     pub(super) fn set_plan(&mut self, slot: usize, plan: Plan) {
         let Some(live) = &mut self.slots[slot] else { return };
         self.router.remove(slot, live.plan.keys.as_ref());
@@ -123,8 +123,8 @@ impl<R: Row> State<R> {
         live.plan = plan;
     }
 
-    /// Forgets a live query. Returns the writes that waited for it: they must be dropped outside
-    /// the lock.
+    /// Forgets a live query. Returns the writes that were waiting for it: they must be dropped
+    /// outside the lock.
     pub(super) fn end(&mut self, slot: usize) -> Option<Vec<Arc<Write>>> {
         let live = self.slots[slot].take()?;
         self.free.push(slot);
@@ -226,7 +226,7 @@ impl<R> LiveQuery<R> {
         deliveries: &mut Deliveries,
     ) {
         self.initial = None;
-        // Of a window more is held than shown.
+        // A window holds more than it shows.
         let changes = if self.window.is_some() { &[] } else { delta.changes() };
         for change in changes {
             match (&change.before, &change.after) {
@@ -241,7 +241,7 @@ impl<R> LiveQuery<R> {
         deliveries.step(slot, delta);
     }
 
-    /// Gives the observers that are joining all documents.
+    /// Gives all documents to the observers that are joining.
     pub(super) fn welcome(
         &mut self,
         slot: usize,

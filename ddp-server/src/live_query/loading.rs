@@ -15,28 +15,28 @@ const BUFFERED_CHANGES_MAX: usize = if cfg!(test) { 1_000 } else { 10_000 };
 
 pub(super) struct Loading<R> {
     pub(super) generation: u64,
-    /// What happened since the load began.
+    /// What happened since the load started.
     pub(super) buffer: Vec<Arc<Batch<R>>>,
     pub(super) buffered_changes: usize,
-    /// What happened can't be made up for by the buffer.
+    /// The buffer cannot make up for what happened.
     pub(super) must_repeat: bool,
-    /// More happened than the buffer takes.
+    /// More happened than the buffer can hold.
     pub(super) has_overflowed: bool,
     /// How often that was so in a row.
     pub(super) overflows: u32,
     /// How often in a row something happened that must be read.
     pub(super) misses: u32,
-    /// That is so because all queries missed it.
+    /// Whether that is because all queries missed it.
     pub(super) is_behind: bool,
     /// Writes that ended during this load; it may or may not see them.
     pub(super) writes: Vec<Arc<Write>>,
-    /// Writes that were over before this load began, so that it sees them.
+    /// Writes that were over before this load started, so it sees them.
     pub(super) inherited: Vec<Arc<Write>>,
-    /// What was read, brought up to now, until it can be published.
+    /// The result, up to date until it can be published.
     pub(super) parked: Option<Parked>,
 }
 
-/// What was read, brought up to now.
+/// The result, up to date.
 pub(super) struct Parked {
     pub(super) load: PendingRead,
     pub(super) contents: Contents,

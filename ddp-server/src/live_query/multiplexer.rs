@@ -46,7 +46,7 @@ impl<R: Row> Multiplexer<R> {
 
     /// Adds an observer to the live query, which begins with its first.
     pub fn observe(self: &Arc<Self>, query: &Query, plan: Plan, observer: Observer) -> Joined {
-        // Without a window the order means nothing, and must not keep queries from being shared.
+        // Without a window the order does not matter, and must not keep queries from being shared.
         let unordered;
         let query = if query.has_window() || query.sort.is_empty() {
             query
@@ -159,8 +159,8 @@ impl<R: Row> Multiplexer<R> {
         repeat
     }
 
-    /// Ends what is over, outside the lock. The writes that its reads have seen are released last,
-    /// when all has been handed over.
+    /// Finishes, outside the lock, what has ended. The writes that its reads saw are released last,
+    /// after everything has been handed over.
     fn tell(over: Vec<Published<R>>) {
         for Published { done, repeat, writes } in over {
             // The waiter may be gone.
@@ -191,8 +191,8 @@ impl<R: Row> Multiplexer<R> {
         }
     }
 
-    /// Keeps a write from being complete until the queries that are reading again, for which it may
-    /// be in the buffer, have sent it.
+    /// Keeps a write incomplete until the queries that are reading again have sent it, since it may
+    /// be in their buffers.
     pub fn hold(&self, write: &Arc<Write>) {
         let mut state = self.state.lock();
         for slot in state.loading.clone() {

@@ -40,7 +40,7 @@ impl Observer {
         Step { sink: &self.sink, key: self.key, delta }
     }
 
-    /// Tells sinks apart.
+    /// Distinguishes sinks.
     pub(super) fn address(&self) -> *const () {
         Arc::as_ptr(&self.sink).cast()
     }

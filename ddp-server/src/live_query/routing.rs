@@ -1,4 +1,4 @@
-//! What a batch means to the live queries that it concerns.
+//! Applies a batch to the live queries that it concerns.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,8 +13,8 @@ use super::window::Window;
 use crate::query::Truth;
 
 impl<R: Row> State<R> {
-    /// Brings the live queries that a batch concerns to their next snapshots. The answer is those
-    /// that must read again, since only the source can tell what they give.
+    /// Brings the live queries that a batch concerns to their next snapshots. Returns those that
+    /// must read again, since only the source knows their results.
     pub(super) fn apply_to_live(
         &mut self,
         collection: &CollectionName,
@@ -36,9 +36,8 @@ impl<R: Row> State<R> {
         let mut deliveries = Deliveries::default();
         for (slot, step) in steps {
             let Some(live) = &mut slots[slot] else { continue };
-            // While a query reads again its observers go on seeing changes, so that no document
-            // is older in one query than in another. Before its first read there is nothing to
-            // change.
+            // While a query reads again its observers still see changes, so that no document is
+            // older in one query than in another. Before its first read there is nothing to change.
             let has_documents = matches!(live.phase, Phase::Live) || !live.observers.is_empty();
             if !has_documents {
                 continue;
@@ -61,7 +60,7 @@ impl<R: Row> State<R> {
         unsure
     }
 
-    /// Adds to each query's step what a change means to it.
+    /// Adds a change's effect to each query's step.
     fn route<'a>(
         &self,
         change: &'a Change<R>,
@@ -75,7 +74,7 @@ impl<R: Row> State<R> {
                 Some(row) => match judge(&live.plan, before, row) {
                     Truth::True => Some((row, documents.get(live.query.fields.as_ref(), row))),
                     Truth::False | Truth::Unknown => None,
-                    // It is shown as it was: it is unknown whether it may be seen as it is.
+                    // It is shown as it was, since it is unknown whether its new state may be seen.
                     Truth::Undecided => {
                         unsure.insert(slot);
                         return;
@@ -100,7 +99,7 @@ impl<R: Row> State<R> {
     }
 }
 
-/// What a batch means to a live query: the rows that it wants, with their documents, and `None` for
+/// A batch's effect on a live query: the rows that it wants, with their documents, and `None` for
 /// those that it does not.
 type Step<'a, R> = BTreeMap<DocumentId, Option<(&'a R, Arc<Document>)>>;
 

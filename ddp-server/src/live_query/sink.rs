@@ -17,13 +17,13 @@ pub(crate) trait Sink: Send + Sync {
     /// date any more.
     fn fail(&self, key: u64, error: DdpError);
 
-    /// Brings on what was left here.
+    /// Delivers what was left here.
     fn deliver(&self) {}
 
     /// Has another task deliver what was left here.
     fn wake(&self) {}
 
-    /// Where to deliver; `None` if only waking is of use.
+    /// Where to deliver; `None` if waking is enough.
     fn runtime(&self) -> Option<&Handle> {
         None
     }
@@ -38,7 +38,7 @@ pub(crate) struct Step<'a> {
 }
 
 impl Step<'_> {
-    /// Tells sinks apart.
+    /// Distinguishes sinks.
     pub(super) fn address(&self) -> *const () {
         Arc::as_ptr(self.sink).cast()
     }

@@ -19,7 +19,7 @@ pub(super) fn typed<T: DeserializeOwned>(id: &DocumentId, document: &Document) -
     Ok(ejson::from_text(&text)?)
 }
 
-/// The `_id` that an id on its way stands for, as JSON.
+/// The `_id` that an id in its wire form stands for, as JSON.
 fn id_text(id: &str) -> String {
     match id.strip_prefix('~') {
         Some(number) => number.to_owned(),

@@ -1,4 +1,4 @@
-//! The first documents of an order, kept without reading them again.
+//! The first documents of an order, kept up to date without reading them again.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -9,9 +9,9 @@ use super::batch::Row;
 use super::plan::{BUFFER, PendingRead};
 use crate::query::{Position, SortKey};
 
-/// The documents of a query with `skip` or `limit`, with those that are skipped and some beyond.
+/// The documents of a query with `skip` or `limit`, including the skipped ones and some beyond.
 ///
-/// There are no holes: it holds the query's whole result up to `known_to`.
+/// It has no holes: it holds the query's whole result up to `known_to`.
 #[derive(Debug)]
 pub(super) struct Window {
     skip: usize,
@@ -29,12 +29,12 @@ pub(super) struct Window {
 enum Place {
     /// Keyed by the values of the order's fields, which differ between any two documents.
     At(Position),
-    /// As the source said when it was read.
+    /// As the source reported when it was read.
     Nth(usize),
 }
 
 impl Window {
-    /// Nothing, and nothing known to be there.
+    /// An empty window, with nothing known to exist.
     pub(super) fn new(load: &PendingRead) -> Self {
         Self {
             skip: load.query.skip as usize,
@@ -47,7 +47,7 @@ impl Window {
         }
     }
 
-    /// What a load read, in order.
+    /// The result of a load, in order.
     pub(super) fn read<R: Row>(load: &PendingRead, rows: Vec<(DocumentId, R)>) -> Self {
         let mut window = Self::new(load);
         let is_all = load.rows_max().is_none_or(|max| rows.len() < max);
@@ -91,12 +91,12 @@ impl Window {
         self.documents.values().skip(self.skip).take(self.limit).cloned().collect()
     }
 
-    /// Whether there may be documents that are wanted and are not held.
+    /// Whether wanted documents may exist that are not held.
     pub(super) fn is_short(&self) -> bool {
         self.known_to.is_some() && self.documents.len() < self.end()
     }
 
-    /// Nothing is there any more.
+    /// Everything is gone.
     pub(super) fn clear(&mut self) {
         self.documents.clear();
         self.places.clear();

@@ -109,7 +109,7 @@ fn a_schema_stands_alone_even_if_its_type_names_itself() {
         let parent = &definitions["Task"]["properties"]["parent"];
         assert_eq!(parent["anyOf"][0]["$ref"], "#/$defs/Task");
     }
-    // By serde's rules: what is read, and what is written.
+    // By serde's rules: for reading, and for writing.
     assert_eq!(described["result"]["$defs"]["Task"]["required"], json!(["listId", "place"]));
 }
 

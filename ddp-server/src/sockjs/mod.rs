@@ -49,10 +49,10 @@ pub use crate::transport::sockjs::Protocol;
 pub use crate::transport::sockjs::SockJsConfig;
 use crate::transport::sockjs::router as routes;
 
-/// Serves SockJS under a prefix such as `/echo`, calling `application` once for each client.
+/// Serves SockJS under a prefix such as `/echo`, calling `application` once per client.
 ///
-/// A client's largest message, how much waits for a client and how long the end of a connection
-/// may take have the defaults of [`ServerConfig`].
+/// The limits on a client's largest message, on what is waiting for a client and on the time to
+/// close are the defaults of [`ServerConfig`].
 ///
 /// # Panics
 ///
@@ -83,7 +83,7 @@ where
     })
 }
 
-/// A client. Dropping it disconnects it without a close frame.
+/// A client. Dropping it disconnects the client without a close frame.
 pub struct Connection {
     transport: AnyTransport,
     info: ConnectionInfo,
@@ -95,8 +95,8 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// The other end of the TCP connection, which may be a proxy; see the header
-    /// `x-forwarded-for` then. Known if the router is served with
+    /// The other end of the TCP connection, which may be a proxy; then see the header
+    /// `x-forwarded-for`. Known if the router is served with
     /// `into_make_service_with_connect_info::<SocketAddr>()`.
     #[must_use]
     pub fn remote_addr(&self) -> Option<SocketAddr> {
@@ -116,19 +116,19 @@ impl Connection {
         &self.info.path
     }
 
-    /// The prefix that [`router`] was given.
+    /// The prefix given to [`router`].
     #[must_use]
     pub fn prefix(&self) -> &str {
         &self.prefix
     }
 
-    /// The transport that the client opened the connection by.
+    /// The transport with which the client opened the connection.
     #[must_use]
     pub fn protocol(&self) -> Protocol {
         self.protocol
     }
 
-    /// The next message of the client; `None` when it is gone.
+    /// The client's next message; `None` when it is gone.
     pub async fn recv(&mut self) -> Option<String> {
         match poll_fn(|cx| self.transport.poll_recv(cx)).await {
             Ok(Some(message)) => return Some(message),
@@ -136,16 +136,17 @@ impl Connection {
             Err(error) => tracing::debug!(%error, "connection lost"),
         }
         self.is_gone = true;
-        // Answers the client's close frame, or says what was wrong, if the client still listens.
+        // Answers the client's close frame, or says what was wrong, if the client is still
+        // listening.
         self.closed().await;
         None
     }
 
-    /// Sends a message, waiting first while too much is queued for the client. Returns whether the
+    /// Sends a message; waits first while too much is queued for the client. Returns whether the
     /// client may get it: `false` means that the client is gone, and that this and all further
     /// messages are dropped.
     ///
-    /// A loop that only sends must end then. A loop around [`recv`](Self::recv) need not check,
+    /// A loop that only sends must then end. A loop around [`recv`](Self::recv) need not check,
     /// because `recv` returns `None` after the client's last message.
     ///
     /// The next message does not always reveal that a client has left, because whatever the system
@@ -166,7 +167,7 @@ impl Connection {
         if !self.is_gone {
             self.transport.queue(frames);
             poll_fn(|cx| {
-                // What is not written now is written later, from here or from `recv`.
+                // The rest is written later, from here or from `recv`.
                 self.poll_write(cx);
                 Poll::Ready(())
             })
@@ -175,7 +176,7 @@ impl Connection {
         !self.is_gone
     }
 
-    /// Writes what the client takes, and notes if it is gone.
+    /// Writes what the client takes, and notes whether it is gone.
     fn poll_write(&mut self, cx: &mut Context<'_>) {
         let is_lost = matches!(self.transport.poll_flush(cx), Poll::Ready(Err(_)));
         // A session without a socket has nothing that could fail.

@@ -33,7 +33,7 @@ async fn who_sends_is_told_that_the_client_broke_off() {
     for _ in 0..3 {
         assert!(!connection.send("three").await);
     }
-    // It takes a turn of the scheduler, or a loop that does not look would have all of them.
+    // It yields, or a loop that ignores the result would keep the scheduler to itself.
     assert!(futures::poll!(pin!(connection.send("four"))).is_pending());
     assert_eq!(connection.recv().await.as_deref(), Some("last words"));
     assert_eq!(connection.recv().await, None);

@@ -1,4 +1,4 @@
-//! What a client makes of a server that errs, which the real one must not do.
+//! How a client handles faults that the real server must not have.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::server::Server;
 
 const ADDED: &str = r#"{"msg":"added","collection":"tasks","id":"1","fields":{"a":1,"b":2}}"#;
 
-/// A client of this strategy that has had these messages, with a subscription `1` and a call `2`.
+/// A client with this strategy that got these messages, with a subscription `1` and a call `2`.
 fn after(strategy: PublicationStrategy, messages: &[&str]) -> Shared {
     let shared = Shared::new(PublicationStrategies::new(strategy), Duration::from_secs(10));
     shared.note(|state| {
@@ -125,7 +125,7 @@ fn without_merging_a_client_is_as_patient_as_meteors() {
     }
 }
 
-/// A client whose server has sent a message that does not fit.
+/// A client whose server sent a message that does not fit.
 async fn misled() -> Client {
     let client = Client::connect(&Server::builder::<()>().build()).await;
     client.shared.note(|state| state.handle(r#"{"msg":"ready","subs":["9"]}"#));

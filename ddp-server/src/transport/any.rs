@@ -1,4 +1,4 @@
-//! The transports that the routes open, without a dynamic call for each message.
+//! The transports that the routes open, without dynamic dispatch for each message.
 
 use std::{
     io,
@@ -30,7 +30,7 @@ pub(crate) enum AnyTransport {
     InProcess(WebSocket<tokio::io::DuplexStream>),
 }
 
-/// Calls a method of whichever transport it is.
+/// Calls a method of the actual transport.
 macro_rules! delegate {
     ($any:expr, $transport:ident => $call:expr) => {
         match $any {

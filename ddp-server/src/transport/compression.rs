@@ -1,18 +1,18 @@
-//! How an application wants messages compressed.
+//! Settings for the compression of messages.
 
 /// Compression of WebSocket messages by permessage-deflate (RFC 7692).
 ///
-/// A change is compressed once for all sessions that see it. For that each message is compressed
-/// by itself, without the context of those before, so that compression takes no memory for idle
-/// connections either.
+/// A change is compressed once for all sessions that see it. To allow that, each message is
+/// compressed on its own, without the context of earlier ones, so idle connections take no memory
+/// for compression either.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Compression {
-    /// From 1, the fastest, to 9, the smallest; 2. On DDP messages that comes within about six
-    /// percent of level 6, zlib's default, and takes half the time or less from 20 KB on.
+    /// From 1 (fastest) to 9 (smallest); 2. For DDP messages that is within about six percent of
+    /// level 6, zlib's default, and from 20 KB on takes half the time or less.
     pub level: u8,
-    /// Shorter messages are sent as they are; 128 bytes. Deflate takes a fifth off a message of
-    /// 200 bytes, and of 90 bytes only a few.
+    /// Shorter messages are not compressed; 128 bytes. Deflate saves a fifth of a message of 200
+    /// bytes, and only a few bytes of one of 90.
     pub message_bytes_min: usize,
 }
 

@@ -2,10 +2,10 @@
 
 use std::io;
 
-/// Why a transport stopped giving messages.
+/// Why a transport stopped yielding messages.
 ///
-/// Except for [`TransportError::Io`] the peer is to blame, and the transport has already queued
-/// the close frame that tells it so ([`TransportError::close`]).
+/// Except for [`TransportError::Io`] the peer is to blame, and the transport has already queued a
+/// close frame that says so ([`TransportError::close`]).
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TransportError {
     /// The socket failed.
@@ -17,9 +17,9 @@ pub(crate) enum TransportError {
     /// A message or a close reason is not UTF-8.
     #[error("text that is not UTF-8")]
     InvalidUtf8,
-    /// A message would exceed [`message_bytes_max`](super::TransportConfig::message_bytes_max).
-    /// It was refused on sight of the frame header, before its payload was read; a compressed one
-    /// where it inflated beyond the limit.
+    /// A message would exceed [`message_bytes_max`](super::TransportConfig::message_bytes_max). It
+    /// was refused when its frame header arrived, before the payload was read; a compressed one
+    /// when it inflated beyond the limit.
     #[error("a message of at least {bytes} bytes exceeds the limit of {limit}")]
     MessageTooBig {
         /// The size known when the message was refused.
@@ -45,7 +45,7 @@ impl TransportError {
             Self::Io(_) => None,
             Self::Violation(_) => Some((1002, "Protocol error")),
             Self::InvalidUtf8 => Some((1007, "Not UTF-8")),
-            // RFC 7692 names no code; this one is for data that are not what the message's type says.
+            // RFC 7692 names no code; this one means data that does not match the message's type.
             Self::InvalidDeflate => Some((1007, "Invalid compressed data")),
             Self::MessageTooBig { .. } => Some((1009, "Message too big")),
             #[cfg(feature = "sockjs")]
@@ -54,32 +54,32 @@ impl TransportError {
     }
 }
 
-/// One way of breaking RFC 6455 section 5 each.
+/// A way to break RFC 6455 section 5.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Violation {
-    /// A reserved bit is set to which no negotiated extension gives a meaning (section 5.2). That of
-    /// permessage-deflate has one on the first frame of a message only (RFC 7692 section 6).
+    /// A reserved bit is set that no negotiated extension defines (section 5.2). That of
+    /// permessage-deflate is defined only on the first frame of a message (RFC 7692 section 6).
     #[error("reserved bit set")]
     ReservedBit,
-    /// An opcode without a meaning (section 5.2).
+    /// An undefined opcode (section 5.2).
     #[error("reserved opcode {0}")]
     ReservedOpcode(u8),
-    /// A client's frame without a mask (section 5.1).
+    /// A client's frame is not masked (section 5.1).
     #[error("unmasked frame")]
     Unmasked,
-    /// A control frame of more than 125 bytes (section 5.5).
+    /// A control frame has more than 125 bytes (section 5.5).
     #[error("control frame of {0} bytes")]
     ControlTooLong(u64),
-    /// A control frame in fragments (section 5.4).
+    /// A control frame is fragmented (section 5.4).
     #[error("fragmented control frame")]
     ControlFragmented,
-    /// A continuation of nothing (section 5.4).
+    /// A continuation frame has nothing to continue (section 5.4).
     #[error("continuation without a message")]
     UnexpectedContinuation,
-    /// A new message before the last one has ended (section 5.4).
+    /// A new message starts before the last one has ended (section 5.4).
     #[error("new message within a fragmented one")]
     ExpectedContinuation,
-    /// A close frame whose body is too short for a code (section 5.5.1).
+    /// A close frame's body is too short for a code (section 5.5.1).
     #[error("close frame with half a code")]
     CloseCodeTruncated,
 }

@@ -1,11 +1,11 @@
-//! What is kept of the headers of a request.
+//! The part of a request's headers that is kept.
 
 use std::fmt;
 use std::sync::Arc;
 
 use axum::http::{HeaderMap, HeaderValue};
 
-/// The headers that an application may see, which are those that sockjs-node lets through.
+/// The headers that an application may see: those that sockjs-node passes on.
 const KEPT: [&str; 14] = [
     "referer",
     "x-client-ip",
@@ -23,33 +23,32 @@ const KEPT: [&str; 14] = [
     "accept-language",
 ];
 
-/// Of these only the first counts, as in Node. The values of the others are joined by commas.
+/// Of these only the first line counts, as in Node. The values of others are joined by commas.
 const SINGLE: [&str; 3] = ["referer", "host", "user-agent"];
 
-/// A longer value is left out, so that a client cannot make its idle connection costly. Only of
-/// `x-forwarded-for` the end is kept, which is what proxies append.
+/// A longer value is omitted, so that a client cannot make its idle connection costly. Only
+/// `x-forwarded-for` keeps its end, which is what proxies append.
 const VALUE_BYTES_MAX: usize = 4096;
 
-/// What an application may know of the headers of a client's opening request.
+/// The headers of a client's opening request that an application may see.
 ///
-/// Kept are those that say where a client comes from and what it is: `referer`, `x-client-ip`,
-/// `x-forwarded-for`, `x-forwarded-host`, `x-forwarded-port`, `x-cluster-client-ip`, `via`,
-/// `x-real-ip`, `x-forwarded-proto`, `x-ssl`, `dnt`, `host`, `user-agent` and `accept-language`.
-/// They are the same as in Meteor. Cookies are not among them, for browsers send them along when a
-/// script of another site connects. A header that is empty, or longer than 4 KiB, is missing; of
+/// These say where a client comes from and what it is: `referer`, `x-client-ip`, `x-forwarded-for`,
+/// `x-forwarded-host`, `x-forwarded-port`, `x-cluster-client-ip`, `via`, `x-real-ip`,
+/// `x-forwarded-proto`, `x-ssl`, `dnt`, `host`, `user-agent` and `accept-language`. They are the
+/// same as in Meteor. Cookies are not among them, because browsers also send them when a script of
+/// another site connects. A header that is empty or longer than 4 KiB is missing; of
 /// `x-forwarded-for` the last 4 KiB are kept.
 ///
-/// Each of them is what the client says. Only what a proxy of your own has set can be trusted.
+/// The client can put anything into them. Trust only what your own proxy has set.
 ///
-/// Cheap to clone and small: the values are copied out of the request.
+/// Cheap to clone and small: the values are copied from the request.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Headers {
-    /// For each header a line of its name, a colon and the value.
+    /// One line per header: its name, a colon and the value.
     lines: Arc<str>,
 }
 
 impl Headers {
-    /// Copies what is kept.
     pub(super) fn keep(request: &HeaderMap) -> Self {
         let mut lines = String::new();
         for name in KEPT {
@@ -72,7 +71,7 @@ impl Headers {
 
     /// The value of a header, whose name may be in upper or lower case.
     ///
-    /// Of several lines of one header the values are joined by commas. A value that is not UTF-8
+    /// If a header has several lines, their values are joined by commas. A value that is not UTF-8
     /// is read as ISO 8859-1.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
@@ -81,7 +80,7 @@ impl Headers {
 
     /// The names, in lower case, and the values.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        // A value may have colons, but neither it nor a name can have the end of a line.
+        // A value may contain colons, but neither it nor a name can contain a line break.
         self.lines.lines().filter_map(|line| line.split_once(':'))
     }
 }
@@ -92,8 +91,8 @@ impl fmt::Debug for Headers {
     }
 }
 
-/// The whole addresses at the end that are not too long together. A client must not hide what its
-/// proxies say by what it says itself.
+/// As many whole addresses from the end as fit: a client must not be able to hide what its proxies
+/// say behind what it says itself.
 fn end(mut value: Vec<u8>) -> Vec<u8> {
     let Some(excess) = value.len().checked_sub(VALUE_BYTES_MAX + 1) else { return value };
     if let Some(comma) = value[excess..].iter().position(|byte| *byte == b',') {

@@ -8,8 +8,8 @@ use super::AnyTransport;
 use super::open::{ConnectionInfo, RAW_WEBSOCKET};
 use super::websocket::WebSocket;
 
-/// The server's end of a plain WebSocket that is open already, and what the request that would have
-/// opened it says of the client.
+/// The server's end of a plain WebSocket that is already open, and what the opening request would
+/// have said about the client.
 pub(crate) fn open(
     io: DuplexStream,
     request: &Parts,

@@ -1,17 +1,15 @@
 //! Transports: text in, text out, close.
 //!
-//! A transport knows nothing of DDP, and the driver of a [`Transport`] knows nothing of WebSocket
-//! or SockJS. Only `sockjs/` knows SockJS, only `websocket/` knows the rules of RFC 6455, `deflate`
-//! those of RFC 7692, and `framing` writes the frames of all. Nothing here imports what is above
-//! this module.
+//! A transport does not know DDP, and the driver of a [`Transport`] does not know WebSocket or
+//! SockJS. Only `sockjs/` knows SockJS, only `websocket/` knows RFC 6455, `deflate` knows RFC 7692,
+//! and `framing` writes everybody's frames. Nothing here imports anything above this module.
 //!
-//! Without the feature `sockjs` that folder is not compiled; without `compression` the type of
-//! [`Deflate`] has no value, so that no connection can negotiate it.
+//! Without the feature `sockjs` that folder is not compiled. Without `compression` the type
+//! [`Deflate`] has no values, so no connection can negotiate it.
 //!
-//! Outgoing messages are encoded apart from any connection, by a
-//! [`FrameBuilder`](framing::FrameBuilder), and are then
-//! queued as shared [`Bytes`]: a change that goes to ten thousand clients is framed once for each
-//! [`Framing`] and copied by the kernel alone.
+//! Outgoing messages are encoded independently of any connection, by a
+//! [`FrameBuilder`](framing::FrameBuilder), and then queued as shared [`Bytes`]: a change that goes
+//! to ten thousand clients is framed once per [`Framing`] and copied only by the kernel.
 
 mod any;
 #[cfg(feature = "compression")]
@@ -48,22 +46,22 @@ pub(crate) use self::{
     framing::Framing,
 };
 
-/// One client's transport, polled by the task that owns the connection. Now and then somebody else,
-/// who has exclusive access as well, queues frames and calls [`poll_flush`](Self::poll_flush) with that
-/// task's waker, perhaps in another thread.
+/// One client's transport, polled by the task that owns the connection. Now and then somebody else
+/// with exclusive access queues frames and calls [`poll_flush`](Self::poll_flush) with that task's
+/// waker, perhaps on another thread.
 ///
 /// One read may hold thousands of messages, and each `poll_recv` returns one without yielding, so
-/// the driver bounds how many it takes before it lets others run.
+/// the driver limits how many it takes before it lets others run.
 ///
-/// The driver's loop: [`poll_recv`](Self::poll_recv) until pending, [`queue`](Self::queue) what is
-/// to be sent, [`poll_flush`](Self::poll_flush). After `poll_recv` has returned an error or `None`,
-/// or after [`close`](Self::close), only [`poll_closed`](Self::poll_closed) is of use, and the
-/// driver bounds it with a timeout. Dropping a transport closes its socket without a handshake.
+/// The driver's loop: [`poll_recv`](Self::poll_recv) until pending, [`queue`](Self::queue) the
+/// output, [`poll_flush`](Self::poll_flush). After `poll_recv` has returned an error or `None`, or
+/// after [`close`](Self::close), only [`poll_closed`](Self::poll_closed) is of use, and the driver
+/// limits it with a timeout. Dropping a transport closes its socket without a handshake.
 pub(crate) trait Transport: Send + Unpin + 'static {
     /// The next message's text; `None` when the peer has closed, with or without a handshake.
     ///
-    /// Answers to pings, heartbeats and whatever is queued are written from here too, as far as
-    /// the socket takes them, so a driver that only waits for messages keeps the peer alive.
+    /// This also writes answers to pings, heartbeats and whatever is queued, as far as the socket
+    /// takes them, so a driver that only waits for messages keeps the peer alive.
     ///
     /// # Errors
     ///
@@ -71,7 +69,7 @@ pub(crate) trait Transport: Send + Unpin + 'static {
     /// is queued and `poll_closed` delivers it.
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<String>, TransportError>>;
 
-    /// How messages for this transport must be encoded.
+    /// How to encode messages for this transport.
     fn framing(&self) -> Framing;
 
     /// Queues whole frames, made by a [`FrameBuilder`](framing::FrameBuilder) with this transport's framing.
@@ -80,25 +78,25 @@ pub(crate) trait Transport: Send + Unpin + 'static {
     /// [`queued_bytes`](Self::queued_bytes). Frames queued after the close are dropped.
     fn queue(&mut self, frames: Bytes);
 
-    /// Bytes queued and not yet taken by the socket.
+    /// Bytes queued that the socket has not taken yet.
     fn queued_bytes(&self) -> usize;
 
-    /// Writes as much as the socket takes; ready when nothing is queued and all is flushed.
+    /// Writes as much as the socket takes; ready when nothing is queued and everything is flushed.
     ///
     /// # Errors
     ///
     /// When the socket fails.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
-    /// Queues the closing handshake behind everything already queued. Only the first call counts.
+    /// Queues the closing handshake after everything already queued. Only the first call counts.
     ///
-    /// `code` is one that RFC 6455 section 7.4 lets an endpoint send; a reason longer than
-    /// 123 bytes is cut.
+    /// RFC 6455 section 7.4 must allow an endpoint to send `code`. A reason longer than 123 bytes
+    /// is truncated.
     fn close(&mut self, code: u16, reason: &str);
 
-    /// Drives the closing handshake to its end, closing with 1000 if it is not closed yet.
+    /// Drives the closing handshake to its end, closing with 1000 if not closed yet.
     ///
-    /// Messages that still arrive are dropped. A peer that doesn't answer keeps this pending.
+    /// Messages that still arrive are dropped. This stays pending while the peer does not answer.
     ///
     /// # Errors
     ///
@@ -111,8 +109,8 @@ pub(crate) trait Transport: Send + Unpin + 'static {
 pub(crate) struct TransportConfig {
     /// The largest message accepted, in bytes; a SockJS frame counts as one message.
     ///
-    /// 4 MiB by default: room for a method call with a file of 3 MB in base64, where Meteor's
-    /// default of 64 MiB lets each connection claim that much memory.
+    /// 4 MiB by default: room for a method call with a file of 3 MB in base64. Meteor's default of
+    /// 64 MiB lets each connection claim that much memory.
     pub(crate) message_bytes_max: usize,
     /// How WebSocket messages are compressed if the client offers it.
     pub(crate) deflate: Option<Deflate>,

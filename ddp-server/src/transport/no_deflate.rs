@@ -1,8 +1,8 @@
-//! Stands in for `deflate` where the feature `compression` is off: nothing is ever negotiated.
+//! Replaces `deflate` if the feature `compression` is off: nothing is ever negotiated.
 
 use super::TransportError;
 
-/// How messages to a client are compressed. There is no value of it, so they are not.
+/// How messages to a client are compressed. It has no values, so they never are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Deflate {}
 
@@ -17,12 +17,12 @@ impl Deflate {
     }
 }
 
-/// A compressed message has the bound of any other.
+/// A compressed message has the same limit as any other.
 pub(super) fn compressed_bytes_max(message_bytes_max: usize) -> usize {
     message_bytes_max
 }
 
-/// A compressed message is refused: the reserved bit in its header has no meaning.
+/// A compressed message is refused: the reserved bit in its header is undefined.
 pub(super) fn decompress(_payload: &[u8], _bytes_max: usize) -> Result<Vec<u8>, TransportError> {
     Err(TransportError::InvalidDeflate)
 }

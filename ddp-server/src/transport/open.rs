@@ -1,4 +1,4 @@
-//! How a transport opens, and what is known of its client from then on.
+//! How a transport opens, and what is then known about its client.
 
 use std::net::SocketAddr;
 
@@ -12,7 +12,7 @@ use super::{Headers, TransportConfig};
 /// sockjs-node's name for a WebSocket without SockJS frames.
 pub(super) const RAW_WEBSOCKET: &str = "websocket-raw";
 
-/// What is known of a client besides its messages.
+/// What is known about a client besides its messages.
 #[derive(Debug)]
 pub(crate) struct ConnectionInfo {
     /// The other end of the TCP connection, perhaps a proxy. Known if the router is served with
@@ -22,12 +22,11 @@ pub(crate) struct ConnectionInfo {
     pub(crate) headers: Headers,
     /// The path of the opening request, as the client sent it.
     pub(crate) path: String,
-    /// How the client opened the connection, in sockjs-node's words.
+    /// How the client opened the connection, in sockjs-node's terms.
     pub(crate) protocol: &'static str,
 }
 
 impl ConnectionInfo {
-    /// Copies what is kept of the opening request.
     pub(super) fn of(request: &Parts, protocol: &'static str) -> Self {
         let remote_addr = request.extensions.get::<ConnectInfo<SocketAddr>>();
         // A router nested below a prefix sees only the rest of the path.
@@ -42,7 +41,7 @@ impl ConnectionInfo {
     }
 }
 
-/// Answers a WebSocket handshake, and calls `on_open` in a new task when the answer is out.
+/// Answers a WebSocket handshake, and calls `on_open` in a new task once the answer is sent.
 pub(super) fn open<Fut>(
     request: Request,
     protocol: &'static str,
@@ -57,7 +56,7 @@ where
     let deflate = upgrade.deflate();
     let (response, upgraded) = upgrade.accept();
     let message_bytes_max = config.message_bytes_max;
-    // The request itself, and hyper's buffers under it, need not wait for the client.
+    // Frees the request and hyper's buffers under it before waiting for the client.
     let info = ConnectionInfo::of(&request, protocol);
     tokio::spawn(async move {
         match upgraded.await {

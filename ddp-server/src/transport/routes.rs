@@ -1,4 +1,4 @@
-//! The routes at which transports open.
+//! The routes that open transports.
 
 use std::future::ready;
 
@@ -12,7 +12,7 @@ use super::{
     websocket::UpgradeRefused,
 };
 
-/// The prefix that Meteor's stream server gives to SockJS.
+/// The SockJS prefix of Meteor's stream server.
 #[cfg(feature = "sockjs")]
 const SOCKJS_PREFIX: &str = "/sockjs";
 
@@ -37,7 +37,7 @@ where
         let answer = open(request, RAW_WEBSOCKET, &config, on_open);
         ready(answer.unwrap_or_else(UpgradeRefused::raw_response))
     };
-    // With GET said by itself, another route for it is refused instead of taking its place.
+    // With an explicit GET, a second route for it is an error instead of replacing this one.
     let raw = any(raw.clone()).get(raw);
     let routes = Router::new().route("/websocket", raw.clone()).route("/websocket/", raw);
     #[cfg(feature = "sockjs")]

@@ -1,4 +1,4 @@
-//! What calls and subscriptions are answered.
+//! The answers to calls and subscriptions.
 
 use std::sync::Arc;
 use std::time::Duration;

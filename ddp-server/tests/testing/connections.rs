@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 
 use super::{TASKS, panic_of, task, tasks, todos};
 
-/// What a server notes of its connections.
+/// What a server knows of its connections.
 #[derive(Clone, Default)]
 struct Notes {
     /// The newest connection.

@@ -1,4 +1,4 @@
-//! What a test that fails says.
+//! The messages of failing tests.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Figures of several rounds, and how they are told.
+//! Figures of several rounds, and how they are printed.
 
 use std::fmt;
 
@@ -15,7 +15,7 @@ impl Rounds {
         median(self.0.clone())
     }
 
-    /// How many times the other's figures these are, each held against that of the same round.
+    /// The ratios of these figures to the other's, each within the same round.
     pub(crate) fn ratio(&self, other: &Self) -> Ratio {
         Ratio::of(self.0.iter().zip(&other.0).map(|(ours, theirs)| ours / theirs).collect())
     }
@@ -25,12 +25,12 @@ impl Rounds {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ratio {
     median: f64,
-    /// The least and the greatest, if there are several.
+    /// The lowest and the highest, if there are several.
     spread: Option<(f64, f64)>,
 }
 
 impl Ratio {
-    /// One that is known by a single measurement.
+    /// A figure from a single measurement.
     pub(crate) fn once(ratio: f64) -> Self {
         Self { median: ratio, spread: None }
     }
@@ -53,12 +53,12 @@ impl fmt::Display for Ratio {
     }
 }
 
-/// Tells a figure beside what it should be.
+/// Prints a figure next to its target.
 pub(crate) fn tell(what: &str, figures: &str, ratio: Ratio, target: &str) {
     println!("{what:<34} {figures:<58} {:<24} (target {target})", ratio.to_string());
 }
 
-/// The middle one; there must be one.
+/// The median; there must be at least one.
 fn median(mut figures: Vec<f64>) -> f64 {
     figures.sort_by(f64::total_cmp);
     figures[figures.len() / 2]

@@ -8,12 +8,12 @@ use super::figures::{Rounds, tell};
 use super::servers::{self, Databases, Kind, Peer, Server};
 use super::{Bench, Result};
 
-/// Files that a process has open beside its connections.
+/// Files that a process has open besides its connections.
 const OTHER_FILES: usize = 200;
 
 /// A server with its clients.
 pub(crate) struct Lane {
-    /// Dropped first, so that it does not complain of clients that go.
+    /// Dropped first, so that the server does not complain of clients that leave.
     _server: Server,
     swarm: Swarm,
     driver: Driver,
@@ -24,19 +24,19 @@ pub(crate) struct Lane {
 }
 
 impl Lane {
-    /// Clients who see one document that a method changes.
+    /// Clients that see one document changed by a method.
     pub(crate) async fn of_note(server: Server, clients: usize, deflate: bool) -> Result<Self> {
         let driver = server.driver(1).await?;
         Self::new(server, "note", driver, clients, deflate).await
     }
 
-    /// Clients who are sent so many messages for each call of the method.
+    /// Clients that get this many messages for each call of the method.
     pub(crate) async fn of_burst(server: Server, clients: usize, messages: usize) -> Result<Self> {
         let driver = server.driver(messages).await?;
         Self::new(server, "note", driver, clients, false).await
     }
 
-    /// Clients who see a table of a database of their own, with so many changes in a transaction.
+    /// Clients that see a table in its own database, with this many changes per transaction.
     pub(crate) async fn of_table(
         bench: &Bench,
         kind: Kind,
@@ -76,7 +76,7 @@ impl Lane {
     }
 }
 
-/// Measures all, round by round.
+/// Measures all of them, round by round.
 pub(crate) async fn take_turns(bench: &Bench, lanes: &mut [Lane], in_flight: u32) -> Result<()> {
     for _ in 0..bench.rounds {
         for lane in &mut *lanes {
@@ -86,7 +86,7 @@ pub(crate) async fn take_turns(bench: &Bench, lanes: &mut [Lane], in_flight: u32
     Ok(())
 }
 
-/// Tells ours, which is the first, beside the others.
+/// Prints ours, which comes first, next to the others.
 pub(crate) fn tell_all(what: &str, lanes: &[Lane], peers: &[Peer]) {
     let Some((ours, others)) = lanes.split_first() else { return };
     for (lane, peer) in others.iter().zip(peers) {
@@ -95,7 +95,7 @@ pub(crate) fn tell_all(what: &str, lanes: &[Lane], peers: &[Peer]) {
     }
 }
 
-/// That so many clients of so many servers can be open in this process at a time.
+/// Checks that this process can have so many clients of so many servers at a time.
 pub(crate) fn need_clients(clients: usize, servers: usize) -> Result<()> {
     Ok(needs::open_files(clients * servers + OTHER_FILES)?)
 }

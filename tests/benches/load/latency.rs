@@ -19,14 +19,15 @@ use super::lanes::need_clients;
 use super::servers::{self, Databases, Kind, Peer, Server};
 use super::{Bench, Result};
 
-/// Hears the marks of commits by a bare LISTEN, in a thread of its own as the clients are.
+/// Listens for the marks of commits with a bare LISTEN, in its own thread like the clients.
 struct Listener {
-    /// Microseconds from when a commit was due.
+    /// Microseconds since a commit was due.
     ages: Arc<Mutex<Histogram<u64>>>,
 }
 
 impl Listener {
-    /// `committed` says when each commit was due; `heard` is told when its notification came.
+    /// `committed` says when each commit was due; `heard` is notified when its notification
+    /// arrives.
     async fn start(url: &str, committed: &Marks, heard: &Marks) -> Result<Self> {
         let ages = Arc::new(Mutex::new(Histogram::new_with_bounds(1, 60_000_000, 3)?));
         let (url, committed, heard) = (url.to_owned(), committed.clone(), heard.clone());
@@ -72,9 +73,9 @@ impl Listener {
     }
 }
 
-/// A server with its clients, and a database of its own with a LISTEN beside it.
+/// A server with its clients and its own database, and a LISTEN next to it.
 struct Lane {
-    /// Dropped first, so that it does not complain of clients that go.
+    /// Dropped first, so that the server does not complain of clients that leave.
     _server: Server,
     swarm: Swarm,
     driver: Driver,
@@ -84,7 +85,7 @@ struct Lane {
     report: Report,
     p50: Rounds,
     p99: Rounds,
-    /// The same of LISTEN, from when the commits were due.
+    /// The same for LISTEN, counted from when the commits were due.
     listen_p50: Rounds,
     listen_p99: Rounds,
 }
@@ -118,7 +119,7 @@ impl Lane {
 
     async fn round(&mut self, bench: &Bench, rate: f64) -> Result<()> {
         let Self { swarm, driver, committed, report, .. } = self;
-        // Whoever is told before LISTEN is has an age of nothing.
+        // A message that arrives before LISTEN's has an age of zero.
         let next = report.changes + 1;
         let steps = (bench.round.as_secs_f64() * rate) as u64 + 10;
         (next..next + steps).for_each(|mark| self.heard.expect(mark));
@@ -133,7 +134,7 @@ impl Lane {
     }
 }
 
-/// So many commits a second, each told to all clients.
+/// This many commits per second, each sent to all clients.
 pub(crate) async fn beside_the_ceiling(bench: &Bench, clients: usize, rate: f64) -> Result<()> {
     let targets = [("p50", "at most 1.1"), ("p99", "at most 1.3")];
     let peers = bench.peers(&[Peer { kind: Kind::Ceiling(1), name: "the ceiling", target: "" }])?;

@@ -1,16 +1,17 @@
-//! What the server makes of the sockets, beside what they allow and what Node's `ws` makes of them, in
-//! one run on one machine.
+//! How much of the sockets' throughput the server achieves, compared with the sockets alone and
+//! with Node's `ws`, in one run on one machine.
 //!
-//! - `cargo bench --bench load` measures every row, and `-- --list` tells their names;
-//! - `cargo bench --bench load -- latency fan-out/1000` measures the rows that begin so, and
-//!   `fan-out/300/2` one with other numbers;
-//! - `ROUNDS` (5) and `SECONDS` (2) say how often and how long each server is measured;
-//! - `BASELINE=<another build's ddp-load-server>` measures that server in turns with ours, and no
-//!   other: what a change of the code costs or brings. `cores` and `slow` are left out then.
+//! - `cargo bench --bench load` measures every row, and `-- --list` prints their names;
+//! - `cargo bench --bench load -- latency fan-out/1000` measures the rows whose names start like
+//!   that, and `fan-out/300/2` one with other numbers;
+//! - `ROUNDS` (5) and `SECONDS` (2) set how often and how long each server is measured;
+//! - `BASELINE=<another build's ddp-load-server>` measures only that server, in turn with ours:
+//!   what a code change costs or gains. `cores` and `slow` are omitted then.
 //!
-//! The servers are processes of their own; all clients are in this one. Every row takes turns between
-//! the servers, and tells the medians of the rounds and the median of each round's own ratio, with the
-//! least and the greatest. A row whose needs are missing is left out, and says what to install.
+//! The servers are separate processes; all clients are in this one. Every row alternates between
+//! the servers, and prints the medians of the rounds and the median of each round's ratio, with the
+//! lowest and the highest. If something that a row needs is missing, the row is skipped and says
+//! what to install.
 
 mod figures;
 mod lanes;
@@ -60,13 +61,13 @@ pub(crate) struct Bench {
     rounds: usize,
     /// How long each time.
     round: Duration,
-    /// Another build of our server, which is then the only one that ours is held against.
+    /// Another build of our server, which ours is then compared with exclusively.
     baseline: Option<PathBuf>,
     /// Whether Node's `ws` is there.
     node_ws: std::result::Result<(), Missing>,
-    /// Whether a row would have been held against it if it were.
+    /// Whether a row would have been compared with it.
     lacks_node_ws: Cell<bool>,
-    /// What the names of the rows begin with; none means all.
+    /// The prefixes of the wanted rows' names; empty means all.
     names: Vec<String>,
 }
 
@@ -88,7 +89,7 @@ impl Bench {
         Ok(bench)
     }
 
-    /// The rows that are wanted: those of each name, or one that the name itself spells out.
+    /// The wanted rows: those that match each name, or one that the name itself spells out.
     fn rows(&self) -> Vec<&str> {
         let has_turns = |row: &&str| !["cores", "slow"].contains(&part(row));
         let all = ROWS.iter().copied().filter(|row| self.baseline.is_none() || has_turns(row));
@@ -100,10 +101,10 @@ impl Bench {
         rows.flat_map(|(name, rows)| if rows.is_empty() { vec![name] } else { rows }).collect()
     }
 
-    /// The servers that ours is held against.
+    /// The servers that ours is compared with.
     ///
     /// # Errors
-    /// If none of them can be run here.
+    /// If none of them can run here.
     fn peers(&self, peers: &[Peer]) -> std::result::Result<Vec<Peer>, Missing> {
         if self.baseline.is_some() {
             return Ok(vec![Peer { kind: Kind::Baseline, name: "the baseline", target: "1" }]);
@@ -141,12 +142,12 @@ fn number(name: &str, default: f64) -> Result<f64> {
     text.parse().map_err(|_| format!("{name} is not a number: {text}").into())
 }
 
-/// What is measured by a row.
+/// What a row measures.
 fn part(row: &str) -> &str {
     row.split('/').next().unwrap_or(row)
 }
 
-/// Whether a row is that of this name, or one of several.
+/// Whether a row has this name or prefix.
 fn is_of(row: &str, name: &str) -> bool {
     row.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }

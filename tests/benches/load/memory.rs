@@ -1,4 +1,4 @@
-//! What sessions take of the server's memory, and what many at once do to it.
+//! The server's memory per session, and what many at once do to it.
 
 use std::time::{Duration, Instant};
 
@@ -10,12 +10,12 @@ use super::lanes::need_clients;
 use super::servers::{self, Databases, Kind, Server};
 use super::{Bench, Result};
 
-/// How many clients take memory.
+/// How many clients are measured.
 const CLIENTS: usize = 4_000;
-/// How many came before them: they make the server's threads and caches.
+/// How many come before them, to create the server's threads and caches.
 const FIRST_CLIENTS: usize = 100;
 
-/// Idle connections, and subscribers to what others have already.
+/// Idle connections, and subscribers to what others already have.
 pub(crate) async fn per_session(bench: &Bench, publication: &str, is_sockjs: bool) -> Result<()> {
     need_clients(FIRST_CLIENTS + CLIENTS, 1)?;
     let (what, subscription, limit) = match publication {
@@ -44,7 +44,7 @@ pub(crate) async fn per_session(bench: &Bench, publication: &str, is_sockjs: boo
     Ok(())
 }
 
-/// What each client takes.
+/// The memory per client.
 async fn kilobytes(
     bench: &Bench,
     kind: Kind,
@@ -70,7 +70,7 @@ async fn kilobytes(
     Ok(more / CLIENTS as f64 / 1024.0)
 }
 
-/// The memory that stays when handshakes are over, and the allocator has given back what they took.
+/// The memory that remains after the handshakes, once the allocator has returned theirs.
 async fn settled(server: &Server) -> Result<u64> {
     let mut memory = server.process.memory()?;
     for _ in 0..20 {
@@ -86,18 +86,18 @@ async fn settled(server: &Server) -> Result<u64> {
 /// How long they may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What came of a storm.
+/// The outcome of a storm.
 struct Storm {
-    /// Until all were ready.
+    /// The time until all were ready.
     seconds: f64,
     time_to_ready: Latency,
-    /// Bytes of memory before, at most, and after.
+    /// Bytes of memory before, at the peak, and after.
     memory: [u64; 3],
-    /// How late changes came to the others before, and meanwhile.
+    /// The latency of changes for the others, before and during the storm.
     p99: [f64; 2],
 }
 
-/// All clients come at once, as after a restart, to others who see so many changes a second.
+/// All clients come at once, as after a restart, while others see this many changes per second.
 pub(crate) async fn storm(bench: &Bench, clients: usize, rate: f64) -> Result<()> {
     need_clients(clients, 1)?;
     let databases = Databases::start()?;
@@ -165,7 +165,7 @@ async fn one_storm(
     })
 }
 
-/// Waits for all; after how many seconds, and with how much memory at most.
+/// Waits for all of them. Returns how many seconds it took, and the peak memory.
 async fn arrive(server: &Server, swarm: &Swarm, clients: usize) -> Result<(f64, u64)> {
     let began = Instant::now();
     let (mut peak, mut ready) = (0, 0);

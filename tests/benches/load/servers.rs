@@ -1,4 +1,4 @@
-//! Servers as processes of their own.
+//! Servers in separate processes.
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
@@ -18,18 +18,18 @@ pub(crate) enum Kind {
     Ours,
     /// Another build of ours.
     Baseline,
-    /// What the sockets allow, with so many messages in each write.
+    /// The sockets alone, with this many messages per write.
     Ceiling(usize),
-    /// Node's `ws`, which compresses as the text says, if at all.
+    /// Node's `ws`, with the given compression, if any.
     NodeWs(Option<&'static str>),
 }
 
-/// A server that ours is held against.
+/// A server that ours is compared with.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peer {
     pub(crate) kind: Kind,
     pub(crate) name: &'static str,
-    /// What the ratio of ours to it should be.
+    /// The ratio that ours should reach.
     pub(crate) target: &'static str,
 }
 
@@ -46,12 +46,12 @@ impl Server {
         Self::run(&mut Self::command(bench, kind))
     }
 
-    /// With so many threads.
+    /// With this many threads.
     pub(crate) fn start_with(bench: &Bench, kind: Kind, threads: usize) -> Result<Self> {
         Self::run(Self::command(bench, kind).env("THREADS", threads.to_string()))
     }
 
-    /// With the database of this URL.
+    /// With this database.
     pub(crate) fn start_over(bench: &Bench, kind: Kind, url: &str) -> Result<Self> {
         Self::run(Self::command(bench, kind).env("DATABASE_URL", url))
     }
@@ -123,7 +123,7 @@ impl Server {
         Ok(swarm)
     }
 
-    /// Changes the one document; each client is told by so many messages.
+    /// Changes the one document; each client gets this many messages.
     pub(crate) async fn driver(&self, messages: usize) -> Result<Driver> {
         let params = r#"["$mark"]"#.to_owned();
         Ok(Driver::method(&self.target, "change".to_owned(), params, messages).await?)
@@ -132,7 +132,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may have ended by itself, which has been told then.
+        // If it has ended by itself, that has been reported already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -149,8 +149,8 @@ impl Databases {
         Ok(Self(database::start_cluster()))
     }
 
-    /// A database with a table of so many rows, whose changes become messages as long as the others'.
-    /// The answer is its URL.
+    /// A database with a table of this many rows, whose changes become messages as long as the
+    /// others'. Returns its URL.
     pub(crate) fn create(&self, name: &str, rows: usize) -> Result<String> {
         self.0.psql("postgres", &format!("CREATE DATABASE {name}"))?;
         self.0.psql(

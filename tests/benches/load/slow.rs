@@ -1,4 +1,4 @@
-//! What a client that hardly reads does to the others.
+//! How a client that hardly reads affects the others.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -14,7 +14,7 @@ use super::lanes::need_clients;
 use super::servers::{Kind, Server};
 use super::{Bench, Result};
 
-/// A client that reads 1 KB in a second, among so many others.
+/// A client that reads 1 KB per second, among this many others.
 pub(crate) async fn beside_a_slow_client(bench: &Bench, clients: usize, rate: f64) -> Result<()> {
     need_clients(clients, 1)?;
     let server = Server::start(bench, Kind::Ours)?;
@@ -53,7 +53,7 @@ async fn p99(
     Ok(report.latency.p99)
 }
 
-/// Reads slowly until it is told to catch up.
+/// Reads slowly until told to catch up.
 struct SlowClient {
     is_over: Arc<AtomicBool>,
     thread: std::thread::JoinHandle<std::io::Result<TcpStream>>,
@@ -92,7 +92,7 @@ impl SlowClient {
         Ok(Self { is_over, thread })
     }
 
-    /// Reads on until it is told the last change. The answer is how many it was told then.
+    /// Reads on until the last change arrives. Returns how many changes arrived.
     fn catch_up(self, last: &str) -> std::io::Result<usize> {
         self.is_over.store(true, Ordering::SeqCst);
         let mut socket = self.thread.join().expect("it reads")?;

@@ -8,8 +8,8 @@ use super::lanes::{Lane, need_clients, take_turns, tell_all};
 use super::servers::{Databases, Kind, Peer, Server};
 use super::{Bench, Result};
 
-/// One change to all clients, with so many changes on their way at a time: with one of them, cores wait
-/// for the last message of each.
+/// One change to all clients, with this many changes in flight: with only one, cores would wait for
+/// the last message of each.
 pub(crate) async fn fan_out(bench: &Bench, clients: usize, in_flight: u32) -> Result<()> {
     let peers = bench.peers(&[
         Peer { kind: Kind::Ceiling(1), name: "the ceiling", target: "0.8" },
@@ -19,7 +19,7 @@ pub(crate) async fn fan_out(bench: &Bench, clients: usize, in_flight: u32) -> Re
     notes(bench, &what, clients, false, in_flight, &peers).await
 }
 
-/// One change to all clients, compressed, with so many changes on their way at a time.
+/// One compressed change to all clients, with this many changes in flight.
 pub(crate) async fn compressed(bench: &Bench, clients: usize, in_flight: u32) -> Result<()> {
     let peers = bench.peers(&[
         Peer { kind: Kind::NodeWs(Some("like-ours")), name: "Node's ws set alike", target: "20" },
@@ -47,10 +47,10 @@ async fn notes(
     Ok(())
 }
 
-/// How many changes there are in each transaction of [`bursts`].
+/// How many changes each transaction of [`bursts`] has.
 const BURST: usize = 20;
 
-/// Twenty changes in each transaction.
+/// Twenty changes per transaction.
 pub(crate) async fn bursts(bench: &Bench, clients: usize) -> Result<()> {
     let peers = bench.peers(&[
         Peer { kind: Kind::Ceiling(1), name: "a write for each", target: "3" },
@@ -73,7 +73,7 @@ pub(crate) async fn bursts(bench: &Bench, clients: usize) -> Result<()> {
     Ok(())
 }
 
-/// What a second thread adds while the clients leave it something: with one change at a time.
+/// What a second thread gains if the clients leave it any CPU: with one change at a time.
 pub(crate) async fn cores(bench: &Bench, clients: usize) -> Result<()> {
     need_clients(clients, 2)?;
     let one = Peer { kind: Kind::Ours, name: "one thread", target: "above 1" };
@@ -86,7 +86,7 @@ pub(crate) async fn cores(bench: &Bench, clients: usize) -> Result<()> {
     Ok(())
 }
 
-/// Calls of a method that gives back its parameter.
+/// Calls of a method that returns its parameter.
 pub(crate) async fn methods(bench: &Bench, clients: usize, pipeline: usize) -> Result<()> {
     let target = if clients == 1 { "1.1" } else { "2" };
     let peers = bench.peers(&[Peer { kind: Kind::NodeWs(None), name: "Node's ws", target }])?;

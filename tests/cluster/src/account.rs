@@ -14,7 +14,7 @@ pub(crate) struct Account {
 }
 
 impl Account {
-    /// The account to switch to, if a folder that this program made belongs to root.
+    /// The account to switch to, if a folder made by this program belongs to root.
     pub(crate) fn for_owner_of(folder: &Path) -> io::Result<Option<Self>> {
         if std::fs::metadata(folder)?.uid() != 0 {
             return Ok(None);

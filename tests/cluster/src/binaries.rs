@@ -39,7 +39,7 @@ fn real(bin: PathBuf) -> Option<PathBuf> {
     Some(bin.join("postgres").canonicalize().ok()?.parent()?.to_owned())
 }
 
-/// The client program, which some systems install without the server's programs beside it.
+/// The client program, which some systems install apart from the server's programs.
 pub(crate) fn psql(bin: &Path) -> PathBuf {
     Some(bin.join("psql")).filter(|psql| psql.is_file()).unwrap_or_else(|| "psql".into())
 }
@@ -48,7 +48,7 @@ fn has_server(bin: &Path) -> bool {
     ["initdb", "postgres", "pg_ctl"].iter().all(|program| bin.join(program).is_file())
 }
 
-/// The major version that `postgres --version` tells.
+/// The major version printed by `postgres --version`.
 fn major_version(bin: &Path) -> Option<u32> {
     let output = Command::new(bin.join("postgres")).arg("--version").output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;

@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClusterError {
-    /// No PostgreSQL is installed where this program looks, or none of the data's version.
+    /// No PostgreSQL was found, or none with the data's version.
     #[error(
         "found no PostgreSQL server programs{}: install PostgreSQL 14 or newer, or set PG_BIN to \
          the folder that holds initdb", .major.map(|major| format!(" of version {major}")).unwrap_or_default()
     )]
     NoBinaries {
-        /// The version that the data folder was made by, if it exists already.
+        /// The version that created the data folder, if it already exists.
         major: Option<u32>,
     },
     /// A file or folder could not be used.
@@ -21,9 +21,9 @@ pub enum ClusterError {
     File {
         /// What was tried.
         action: &'static str,
-        /// On which file or folder.
+        /// The file or folder.
         path: PathBuf,
-        /// What the operating system said.
+        /// The operating system's error.
         source: io::Error,
     },
     /// One of PostgreSQL's programs failed.
@@ -43,12 +43,12 @@ pub enum ClusterError {
     /// The server did not accept connections in time.
     #[error("postgres is not ready after {seconds} seconds; the end of its log:\n{log}")]
     NotReady {
-        /// How long it was waited for.
+        /// How long we waited.
         seconds: u64,
         /// The last lines of its log.
         log: String,
     },
-    /// The cluster was started by another program, which alone may restart it.
+    /// Another program started the cluster, and only that one may restart it.
     #[error("the cluster belongs to another program, so it cannot be restarted from here")]
     NotOwner,
 }

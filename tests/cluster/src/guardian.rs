@@ -1,4 +1,4 @@
-//! Removal of a temporary cluster whose owner had no chance to.
+//! Removes a temporary cluster whose owner could not.
 
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -6,8 +6,8 @@ use std::process::{Child, Command, Stdio};
 
 use crate::ClusterError;
 
-/// Waits for the end of its input, then stops the server and removes the folder, if they are
-/// still there. `$1` is the folder.
+/// Waits for the end of its input, then stops the server and removes the folder, if they still
+/// exist. `$1` is the folder.
 const SCRIPT: &str = r#"
 read -r _
 pid=$(head -n 1 "$1/data/postmaster.pid" 2>/dev/null)
@@ -22,7 +22,7 @@ fi
 case "$1" in */ddp-cluster-*) rm -rf "$1" ;; esac
 "#;
 
-/// A shell that outlives this program by as long as it takes to clean up.
+/// A shell that outlives this program just long enough to clean up.
 ///
 /// A test binary keeps its cluster in a static, which is never dropped, and any program can be
 /// killed. Either way the pipe to the shell closes.

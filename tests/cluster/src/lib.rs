@@ -36,9 +36,9 @@ use system::{free_port, make_folder, run};
 
 /// How long a server may take to start, which includes crash recovery.
 const START_TIME_MAX: Duration = Duration::from_secs(60);
-/// Between two looks at a starting server. It takes some 50 ms to start.
+/// The pause between two checks of a starting server. Starting takes some 50 ms.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
-/// How often another free port is tried when somebody took the chosen one first.
+/// How often to try another free port when somebody else took the chosen one first.
 const PORT_ATTEMPTS: u32 = 5;
 /// Unix socket paths end at 107 bytes; PostgreSQL adds `/.s.PGSQL.65535.lock`.
 const SOCKET_FOLDER_BYTES_MAX: usize = 85;
@@ -69,7 +69,7 @@ pub struct Cluster {
     account: Option<Account>,
     settings: Vec<(String, String)>,
     port: u16,
-    /// The server, unless it was started by somebody else.
+    /// The server, unless somebody else started it.
     child: Option<Child>,
     /// Held by the owner; a cluster without it has joined another program's.
     lock: Option<File>,
@@ -173,14 +173,14 @@ impl Cluster {
         format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
     }
 
-    /// The command line that a person types to look into the database.
+    /// The command line with which a person can look into the database.
     #[must_use]
     pub fn psql_command(&self) -> String {
         format!("{} {}", binaries::psql(&self.bin).display(), self.url())
     }
 
-    /// Runs SQL commands in a database by `psql`, stopping at the first error, and returns what
-    /// it printed, without column headings.
+    /// Runs SQL commands in a database with `psql`, stopping at the first error. Returns what it
+    /// printed, without column headings.
     ///
     /// # Errors
     ///
@@ -197,7 +197,7 @@ impl Cluster {
         self.folder.join("server.log")
     }
 
-    /// The folder that holds everything of the cluster.
+    /// The folder that holds everything in the cluster.
     #[must_use]
     pub fn folder(&self) -> &Path {
         &self.folder
@@ -207,10 +207,10 @@ impl Cluster {
         self.folder.join("data")
     }
 
-    /// One of PostgreSQL's programs, under the account that owns the data.
+    /// One of PostgreSQL's programs, run under the account that owns the data.
     fn program(&self, name: &str) -> Command {
         let mut command = Command::new(self.bin.join(name));
-        // The account may not be able to read this program's current folder, and says so.
+        // The account may be unable to read this program's current folder, and would complain.
         command.current_dir("/").env("LC_ALL", "C").stdin(Stdio::null());
         if let Some(account) = self.account {
             account.apply(&mut command);
@@ -218,7 +218,7 @@ impl Cluster {
         command
     }
 
-    /// Takes the owner's lock, or waits until its holder's server is ready. Returns whether this
+    /// Takes the owner's lock, or waits until the holder's server is ready. Returns whether this
     /// program is the owner.
     fn lock_or_join(&mut self) -> Result<bool, ClusterError> {
         let path = self.folder.join("owner.lock");
@@ -250,7 +250,8 @@ impl Cluster {
         if data.join("PG_VERSION").is_file() {
             return Ok(());
         }
-        // Made under another name, so that an interrupted initdb leaves no half of a data folder.
+        // Created under another name, so that an interrupted initdb does not leave half a data
+        // folder.
         let unfinished = self.folder.join("data.new");
         let mut outcome = Ok(());
         for locale in ["C.UTF-8", "C"] {
@@ -283,7 +284,7 @@ impl Cluster {
         }
     }
 
-    /// The server that runs on the data folder, if one does.
+    /// The server running on the data folder, if any.
     fn running(&self) -> Option<PidFile> {
         let status = self.program("pg_ctl").arg("status").arg("-D").arg(self.data()).output();
         status.is_ok_and(|output| output.status.success()).then(|| PidFile::read(&self.data()))?
@@ -397,7 +398,7 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        // Nothing can be told to anybody from here.
+        // Errors cannot be reported from here.
         let _ = self.stop();
         if let Some(guardian) = self.guardian.take() {
             let _ = fs::remove_dir_all(&self.folder);

@@ -1,4 +1,4 @@
-//! How a cluster is to be started.
+//! How to start a cluster.
 
 use std::path::PathBuf;
 
@@ -37,7 +37,7 @@ impl ClusterOptions {
         self
     }
 
-    /// Gives up safety against a crash of the operating system for speed, as tests want it.
+    /// Trades safety against a crash of the operating system for speed, which suits tests.
     pub fn without_durability(self) -> Self {
         self.setting("fsync", "off").setting("full_page_writes", "off")
     }

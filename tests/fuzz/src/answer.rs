@@ -1,10 +1,10 @@
-//! What a server sends, read by another parser than the server's own.
+//! What a server sends, parsed by something other than the server's own parser.
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
-/// A message of the server. Fields that a test does not look at are only known to be JSON.
+/// A message from the server. Fields that no test checks are only known to be JSON.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[expect(missing_docs, reason = "the names are the protocol's")]
@@ -29,10 +29,10 @@ pub struct Answer<'a> {
 }
 
 impl<'a> Answer<'a> {
-    /// Reads a message.
+    /// Parses a message.
     ///
     /// # Panics
-    /// If it is no JSON object, or a field has another type than the protocol gives it.
+    /// If it is not a JSON object, or a field has a type that the protocol does not allow.
     #[must_use]
     pub fn read(text: &'a str) -> Self {
         if let Err(error) = serde_json::from_str::<IgnoredAny>(text) {

@@ -9,12 +9,12 @@ pub type Fields = BTreeMap<String, String>;
 /// Documents by their ids.
 pub type Documents = BTreeMap<String, Fields>;
 
-/// How much a message has to fit what the client has.
+/// How strictly a message must fit what the client has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Strictness {
-    /// In all: each field that is sent is another one than before.
+    /// Completely: each field that is sent differs from before.
     Fields,
-    /// A document is added once and removed once, and changed between.
+    /// A document is added once and removed once, and changed in between.
     Documents,
     /// Anything goes.
     Nothing,

@@ -3,7 +3,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-/// The system's allocator with a count of the bytes in use. A target that wants to know makes it
+/// The system's allocator, with a count of the bytes in use. A target that needs the count makes it
 /// its global allocator.
 #[derive(Debug)]
 pub struct Counting;
@@ -11,7 +11,7 @@ pub struct Counting;
 static USED: AtomicUsize = AtomicUsize::new(0);
 static PEAK: AtomicUsize = AtomicUsize::new(0);
 
-// SAFETY: all is left to the system's allocator.
+// SAFETY: everything is left to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let used = USED.fetch_add(layout.size(), Relaxed) + layout.size();
@@ -33,8 +33,8 @@ pub fn used() -> usize {
     USED.load(Relaxed)
 }
 
-/// By how many bytes the use rose at most while `run` ran. A buffer that grows counts twice for a
-/// moment, as it is copied.
+/// The peak increase in use while `run` ran. A growing buffer counts twice for a moment, while it
+/// is copied.
 pub fn peak(run: impl FnOnce()) -> usize {
     let before = used();
     PEAK.store(before, Relaxed);

@@ -1,4 +1,4 @@
-//! A stream that is all there from the beginning.
+//! A stream whose input is available from the start.
 
 use std::io;
 use std::pin::Pin;
@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Gives bytes in chunks of sizes that repeat, and takes what is written in such chunks.
+/// Reads and writes in chunks of repeating sizes.
 #[derive(Debug)]
 pub struct Chunks {
     input: Arc<[u8]>,
@@ -22,7 +22,6 @@ pub struct Chunks {
 pub struct Written(Arc<Mutex<Vec<u8>>>);
 
 impl Written {
-    /// Takes it.
     #[must_use]
     pub fn take(&self) -> Vec<u8> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
@@ -30,14 +29,14 @@ impl Written {
 }
 
 impl Chunks {
-    /// A stream of this input. A chunk of size 0 stands for a socket that has to be waited for.
+    /// A stream with this input. A chunk of size 0 stands for a socket that is not ready.
     #[must_use]
     pub fn new(input: Arc<[u8]>, sizes: Vec<usize>) -> (Self, Written) {
         let written = Written::default();
         (Self { input, at: 0, sizes, calls: 0, written: written.clone() }, written)
     }
 
-    /// How many bytes may pass now; `None` after it has seen to it that the task comes back.
+    /// How many bytes may pass now; `None` after it has arranged for the task to be woken.
     fn next_size(&mut self, cx: &Context<'_>) -> Option<usize> {
         let size = self.sizes.get(self.calls % self.sizes.len().max(1)).copied();
         self.calls += 1;

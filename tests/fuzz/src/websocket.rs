@@ -1,4 +1,4 @@
-//! Frames of RFC 6455, read and written with no regard for speed or memory.
+//! Frames of RFC 6455, read and written without regard for speed or memory.
 
 /// A frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -7,13 +7,13 @@ pub struct Frame {
     pub first: u8,
     /// Whether it was masked.
     pub is_masked: bool,
-    /// The payload without its mask; of the last frame perhaps not all.
+    /// The payload without its mask; possibly incomplete in the last frame.
     pub payload: Vec<u8>,
-    /// The length that its header tells.
+    /// The length given in its header.
     pub length: u64,
 }
 
-/// How the length of a payload is written.
+/// How to write a payload's length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     /// As short as possible.
@@ -24,7 +24,7 @@ pub enum Form {
     Long,
 }
 
-/// Appends a frame of a client, with a mask if there is one.
+/// Appends a client's frame, masked if there is a mask.
 pub fn put_frame(
     out: &mut Vec<u8>,
     first: u8,
@@ -51,8 +51,8 @@ pub fn put_frame(
     out.extend(payload.iter().zip(mask).map(|(byte, key)| byte ^ key));
 }
 
-/// Takes frames off the front of `bytes`. The last may be cut off within its payload; what is left
-/// after that is the start of a header.
+/// Removes frames from the front of `bytes`. The last may be cut off within its payload; what then
+/// remains is the start of a header.
 pub fn take_frames(bytes: &mut &[u8]) -> Vec<Frame> {
     std::iter::from_fn(|| take_frame(bytes)).collect()
 }

@@ -1,7 +1,7 @@
-//! Any text as messages of a client, one after the other.
+//! Any text as messages from a client, one after the other.
 //!
-//! What the session makes of each is compared with what an oracle expects, which reads the message
-//! with serde_json. Messages are separated by U+001E, which no JSON text contains.
+//! How the session handles each is compared with an oracle that parses the message with serde_json.
+//! Messages are separated by U+001E, which no JSON text contains.
 
 #![no_main]
 
@@ -25,7 +25,7 @@ fuzz_target!(|data: &[u8]| -> Corpus {
     Corpus::Keep
 });
 
-/// What a message is to lead to.
+/// What a message must lead to.
 #[derive(Debug, PartialEq)]
 enum Expected {
     /// `error` with this reason, and with the message if it is an object or an array.
@@ -92,7 +92,7 @@ impl Peer {
         }
     }
 
-    /// What the protocol says that this message leads to.
+    /// What this message leads to according to the protocol.
     fn expect(&self, message: &Value) -> Expected {
         if self.is_closed {
             return Expected::Nothing;
@@ -206,7 +206,7 @@ impl Peer {
         }
     }
 
-    /// Does what an event asks for. Handlers end at once and say what they were asked.
+    /// Does what an event asks for. Handlers end at once, and report what they were asked.
     fn run(&mut self, event: Event) {
         match event {
             Event::Connected(version) => self.version = Some(version),
@@ -235,7 +235,7 @@ impl Peer {
         }
     }
 
-    /// The answers that there are, all of which must be of this kind.
+    /// The available answers, which must all be of this kind.
     fn answers(&mut self, msg: &str) -> Vec<String> {
         let (texts, events) = self.drain();
         assert!(events.is_empty());
@@ -295,7 +295,7 @@ fn check_echo(answer: &Answer<'_>, message: &str) {
     }
 }
 
-/// Arguments without EJSON in them are what serde_json reads.
+/// Arguments without EJSON are what serde_json parses.
 fn check_params(expected: &Value, params: &[Ejson]) {
     let text = expected.to_string();
     assert_eq!(expected.as_array().map(Vec::len), Some(params.len()));
@@ -305,11 +305,11 @@ fn check_params(expected: &Value, params: &[Ejson]) {
     }
 }
 
-/// A call that is written again by what was read of it is the same call.
+/// A call re-encoded from its parsed form is the same call.
 fn check_round_trip(method: &str, params: &[Ejson], random_seed: Option<&str>) {
     let params = Ejson::Array(params.to_vec()).to_text();
-    // The invalid date is read back as another one, and an infinite number is an object in text,
-    // which may be one level too many.
+    // The invalid date is read back as another date, and an infinite number is an object in text,
+    // which may be one level too deep.
     if params.contains(r#"{"$date":null}"#) || params.contains("$InfNaN") {
         return;
     }

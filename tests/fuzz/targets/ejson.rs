@@ -28,13 +28,13 @@ fuzz_target!(|data: &[u8]| -> Corpus {
     Corpus::Keep
 });
 
-/// Whether the text itself is at fault, and not what a tagged object holds.
+/// Whether the text itself is at fault, rather than the contents of a tagged object.
 fn is_syntax(error: &DecodeError) -> bool {
     error.message().contains(" at byte ")
 }
 
-/// JSON is JSON, except that it must not be nested too deep. serde_json only looks here, without
-/// limits of its own.
+/// JSON is accepted unless it is nested too deeply. serde_json only validates here, without limits
+/// of its own.
 fn check_validity(text: &str, parsed: &Result<Ejson, DecodeError>) {
     let is_json = serde_json::from_str::<IgnoredAny>(text).is_ok();
     let taken = !parsed.as_ref().is_err_and(is_syntax);
@@ -42,7 +42,7 @@ fn check_validity(text: &str, parsed: &Result<Ejson, DecodeError>) {
     assert_eq!(taken, expected, "{text:?} is {parsed:?}");
 }
 
-/// How deep arrays and objects are nested in JSON text.
+/// How deeply arrays and objects are nested in JSON text.
 fn nesting(text: &str) -> usize {
     let (mut depth, mut deepest, mut in_string) = (0_usize, 0, false);
     let mut bytes = text.bytes();
@@ -63,7 +63,7 @@ fn nesting(text: &str) -> usize {
     deepest
 }
 
-/// Where nothing has a special meaning, the value is the one that serde_json reads.
+/// If nothing has a special meaning, the value is the one that serde_json parses.
 fn check_plain_json(text: &str, parsed: &Result<Ejson, DecodeError>) {
     if let Ok(theirs) = serde_json::from_str::<Value>(text)
         && !text.contains('$')
@@ -97,16 +97,16 @@ fn is_same(ours: &Ejson, theirs: &Value) -> bool {
     }
 }
 
-/// JSON that is escaped is read back as that JSON.
+/// Escaped JSON is read back as the same JSON.
 fn check_escaping(text: &str) {
     let mut escaped = String::new();
-    // Text without a `$` is copied without a look.
+    // Text without a `$` is copied unchecked.
     if escape_json(text, &mut escaped).is_err() || serde_json::from_str::<Value>(text).is_err() {
         return;
     }
     let custom = |text: &str| ejson::parse(&format!(r#"{{"$type":"","$value":{text}}}"#));
     let (Ok(plain), Ok(read)) = (custom(text), ejson::parse(&escaped)) else {
-        // One level more may be one too many.
+        // One more level may be too many.
         return assert!(nesting(&escaped).max(nesting(text)) >= NESTING_MAX, "{escaped}");
     };
     assert_eq!(plain, Ejson::custom("", read), "{text:?} became {escaped:?}");
@@ -125,8 +125,8 @@ fn check_scalars(text: &str) {
     }
 }
 
-/// Whether text tells all of the value. The invalid date is written as what is read as 1970, and
-/// what a custom type holds should be plain JSON, which an infinite number is not.
+/// Whether text represents all of the value. The invalid date is written as something read as 1970,
+/// and a custom type should contain plain JSON, which an infinite number is not.
 fn is_faithful(value: &Ejson) -> bool {
     match value {
         Ejson::Array(items) => items.iter().all(is_faithful),
@@ -184,7 +184,7 @@ fn check_serde(value: &Ejson) {
         return;
     }
     assert_eq!(ejson::from_value::<Ejson>(value.clone()).as_ref(), Ok(value));
-    // serde_json's own limit is a level below.
+    // serde_json's own limit is one level lower.
     if nesting(&text) < NESTING_MAX {
         assert_eq!(ejson::to_value(value).as_ref(), Ok(value));
         let theirs = serde_json::to_string(value).expect("a value is JSON");
@@ -232,7 +232,7 @@ enum Shape {
     Tagged(String),
 }
 
-/// What is read as a type is written as what is read as the same again.
+/// What is read as a type is written as something that is read as the same again.
 fn check_types(text: &str, value: &Ejson) {
     let any = ejson::from_text::<Ejson>(text).expect("any value is a value");
     if is_faithful(value) {

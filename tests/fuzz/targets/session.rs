@@ -1,4 +1,4 @@
-//! Operations on a session, which is compared with a naive model of what a client is to be told.
+//! Operations on a session, which is compared with a naive model of what a client must be sent.
 
 #![no_main]
 
@@ -10,7 +10,7 @@ fuzz_target!(|data: &[u8]| {
     let mut source = Unstructured::new(data);
     let Ok(setup) = source.arbitrary::<Setup>() else { return };
     let mut world = World::new(&setup);
-    // Of a session that is never connected there is little to see.
+    // There is little to see in a session that never connects.
     if source.arbitrary().unwrap_or(true) {
         world.run(&Operation::Connect);
     }

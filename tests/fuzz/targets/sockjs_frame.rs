@@ -1,5 +1,5 @@
-//! Any bytes as what a SockJS client sends, in a frame of WebSocket or in the body of a request; and
-//! any texts as messages to it.
+//! Any bytes as what a SockJS client sends, in a WebSocket frame or in a request's body; and any
+//! texts as messages to it.
 
 #![no_main]
 
@@ -13,7 +13,7 @@ const CONTENT_TYPES: [&str; 8] =
     ["", "text/plain", "T", "application/json", "application/xml", "text/xml", FORM, "text/html"];
 
 fuzz_target!(|data: &[u8]| {
-    // Bodies that are not UTF-8 are made so before they are read.
+    // Bodies that are not UTF-8 are converted before they are read.
     let text = &*String::from_utf8_lossy(data);
     let expected = oracle(text);
     check_messages(text, &frames::read(text), &expected);
@@ -26,10 +26,10 @@ fuzz_target!(|data: &[u8]| {
     check_frame(&messages);
 });
 
-/// What the text is by serde_json.
+/// What the text is according to serde_json.
 #[derive(Debug)]
 enum Oracle {
-    /// An array of strings, or a string, each as it is written.
+    /// An array of strings, or one string, each as written.
     Messages(Vec<String>),
     /// Something else in JSON.
     Other,
@@ -40,7 +40,7 @@ fn oracle(text: &str) -> Oracle {
     if text.is_empty() {
         return Oracle::Messages(Vec::new());
     }
-    // Control characters are let pass within strings, which serde_json does not do.
+    // Control characters within strings are accepted, unlike in serde_json.
     let text = &replace_control_characters(text);
     if serde_json::from_str::<IgnoredAny>(text).is_err() {
         return Oracle::Broken;
@@ -77,14 +77,14 @@ fn check_messages(text: &str, (messages, is_sound): &(Vec<String>, bool), expect
     };
     assert!(*is_sound && messages.len() == expected.len(), "{text:?} gave {messages:?}");
     for (message, raw) in messages.iter().zip(expected) {
-        // A lone surrogate has no form in UTF-8.
+        // A lone surrogate cannot be represented in UTF-8.
         if let Ok(expected) = serde_json::from_str::<String>(raw) {
             assert_eq!(*message, expected, "{text:?}");
         }
     }
 }
 
-/// Only an array is a body, and what is broken is told from what is something else.
+/// Only an array is a valid body; broken JSON is told from other JSON.
 fn check_body(text: &str, expected: &Oracle, read: Result<(Vec<String>, bool), &'static str>) {
     match (expected, read) {
         (_, Err("Payload expected.")) => {
@@ -124,7 +124,7 @@ fn check_jsonp_send(content_type: &str, text: &str, expected: &Oracle) {
     }
 }
 
-/// A value that is encoded in a form is found again, whatever comes before it.
+/// A value encoded in a form is found again, whatever precedes it.
 fn check_form(text: &str) {
     let (before, value) = text.split_at(text.floor_char_boundary(text.len() / 2));
     let encoded: String = value.bytes().map(|byte| format!("%{byte:02x}")).collect();
@@ -134,8 +134,8 @@ fn check_form(text: &str) {
     }
 }
 
-/// Messages arrive as they are, whatever carries them, and in characters that every browser and
-/// proxy leaves alone.
+/// Messages arrive unchanged on any transport, in characters that every browser and proxy leaves
+/// alone.
 fn check_frame(messages: &[&str]) {
     let frame = frames::write(messages).expect("messages make a frame");
     check_text(&frame, messages);
@@ -155,7 +155,7 @@ fn check_frame(messages: &[&str]) {
     check_string(script.expect("a call"), messages);
 }
 
-/// A frame as a string of JavaScript, which must not end the script around it.
+/// A frame as a JavaScript string, which must not end the script around it.
 fn check_string(string: &[u8], messages: &[&str]) {
     assert!(!string.contains(&b'<'));
     let frame: String = serde_json::from_slice(string).expect("a string");

@@ -1,7 +1,7 @@
 //! HTTP requests to a SockJS mount, on a clock that jumps.
 //!
-//! The application sends back what it gets, so that the clients can tell whether a message is lost,
-//! doubled or out of order.
+//! The application sends back what it gets, so that the clients notice if a message is lost,
+//! duplicated or out of order.
 
 #![no_main]
 
@@ -14,7 +14,7 @@ use tokio::runtime::Builder;
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// What a few clients with small messages may take.
+/// The memory that a few clients with small messages may take.
 const BYTES_MAX: usize = 4 * 1024 * 1024;
 
 fuzz_target!(|data: &[u8]| {

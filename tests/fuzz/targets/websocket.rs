@@ -21,7 +21,7 @@ static ALLOCATOR: Counting = Counting;
 /// Limits on messages.
 const LIMITS: [usize; 8] = [0, 1, 16, 125, 1000, 4096, 65_536, 1_000_000];
 
-/// What a connection may take besides its messages.
+/// The memory that a connection may take besides its messages.
 const OVERHEAD: usize = 64 * 1024;
 
 const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
@@ -33,7 +33,7 @@ thread_local! {
     static RUNTIME: Runtime = {
         let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
         let runtime = runtime.expect("a runtime");
-        // What each thread keeps for compression is not to be counted.
+        // Do not count what each thread keeps for compression.
         let text = "x".repeat(1000);
         let socket = Socket { message_bytes_max: 1000, has_deflate: true, is_sockjs: false };
         let frames = as_client(&socket.encode(&[&text]));
@@ -59,7 +59,7 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
-/// What came of a connection.
+/// The outcome of a connection.
 #[derive(Debug, PartialEq)]
 struct Outcome {
     messages: Vec<String>,
@@ -96,7 +96,7 @@ fn check(socket: Socket, input: Vec<u8>, sizes: [u8; 3]) {
         check_messages(socket, &input, &whole);
     }
     let sizes = sizes.map(usize::from).to_vec();
-    // Byte by byte takes its time.
+    // Byte by byte is slow.
     let sizes = if input.len() < 500 { vec![vec![1], sizes] } else { vec![sizes] };
     for sizes in sizes.into_iter().filter(|sizes| sizes.iter().any(|size| *size > 0)) {
         let chunked = run(socket, &input, sizes);
@@ -118,7 +118,7 @@ fn check(socket: Socket, input: Vec<u8>, sizes: [u8; 3]) {
     assert!(most <= most_allowed, "{most} bytes, for messages of {}", socket.message_bytes_max);
 }
 
-/// A connection ends with a close frame, the last that is sent. The end of the stream is the end
+/// A connection ends with a close frame, which is the last one sent. The end of the stream ends it
 /// even without one.
 fn check_end(outcome: &Outcome) {
     let close = outcome.sent.iter().position(|frame| frame.first & 0xf == 8);
@@ -135,7 +135,7 @@ fn check_end(outcome: &Outcome) {
     }
 }
 
-/// Each pong answers a ping, in their order.
+/// Each pong answers a ping, in order.
 fn check_pongs(input: &[u8], sent: &[Frame]) {
     let frames = take_frames(&mut &*input);
     let mut pings = frames.iter().filter(|frame| frame.first == 0x89).map(|frame| &frame.payload);
@@ -177,7 +177,7 @@ fn check_messages(socket: Socket, mut input: &[u8], outcome: &Outcome) {
         let is_complete = is_whole && is_final;
         match str::from_utf8(&message) {
             Ok(message) if is_complete => messages.push(message.to_owned()),
-            // A character may be cut off as long as there may be more.
+            // A character may be incomplete as long as more may follow.
             Err(error) if is_complete || error.error_len().is_some() => {
                 end = Err(());
                 break;
@@ -189,7 +189,7 @@ fn check_messages(socket: Socket, mut input: &[u8], outcome: &Outcome) {
         }
     }
     assert_eq!(outcome.messages, messages);
-    // Some faults show in a header that is not whole.
+    // Some faults show in an incomplete header.
     if input.is_empty() || end.is_err() {
         assert_eq!(outcome.end.is_err(), end.is_err(), "{frames:?}");
     }
@@ -199,12 +199,12 @@ fn is_close(payload: &[u8]) -> bool {
     payload.len() != 1 && str::from_utf8(payload.get(2..).unwrap_or_default()).is_ok()
 }
 
-/// A client's frames, most of which are sound.
+/// A client's frames, most of them valid.
 fn client(mut source: Unstructured<'_>) -> arbitrary::Result<Vec<u8>> {
     let mut out = Vec::new();
     while !source.is_empty() {
         let (first, shape): (u8, u8) = source.arbitrary()?;
-        // Of all the kinds of frames, whole text is the most interesting.
+        // Whole text frames are the most interesting kind.
         let first = if shape & 1 == 0 { 0x81 | first & 0x40 } else { first };
         let mask = if shape & 0xe == 0xe { None } else { Some([shape, 0, first, 1]) };
         let form = [Form::Short, Form::Short, Form::Word, Form::Long][usize::from(shape >> 4 & 3)];
@@ -216,7 +216,7 @@ fn client(mut source: Unstructured<'_>) -> arbitrary::Result<Vec<u8>> {
             2 if first & 0x40 != 0 => compress(&bytes.repeat(1 << (first & 0xc)), false),
             _ => bytes.to_vec(),
         };
-        // A length that is not kept, once in a while.
+        // Once in a while, a length that is not honoured.
         let length = payload.len() + if shape == 0xff { usize::from(first) << 24 } else { 0 };
         put_frame(&mut out, first, mask, form, length, &payload);
     }
@@ -236,7 +236,7 @@ fn compress(bytes: &[u8], is_finished: bool) -> Vec<u8> {
     }
 }
 
-/// The server's own frames with a mask.
+/// The server's own frames with a mask added.
 fn as_client(mut frames: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     for frame in take_frames(&mut frames) {
@@ -246,7 +246,8 @@ fn as_client(mut frames: &[u8]) -> Vec<u8> {
     out
 }
 
-/// What is sent to a client are its messages, and what a client sends by the same rules is read.
+/// What is sent to a client are its messages, and what a client sends by the same rules can be
+/// read.
 fn check_own_frames(socket: Socket, bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let text =

@@ -2,8 +2,8 @@
 //! (127.0.0.1). It is a double: fixed users, and tokens that anybody could make up.
 //!
 //! - `login` takes the password of `ada` or `alan`, plain or as a digest, or a token;
-//! - `logout` ends the token by which the connection had logged in;
-//! - `rename` sets the display name of the user, `whoami` tells the user's id;
+//! - `logout` ends the token with which the connection logged in;
+//! - `rename` sets the user's display name, `whoami` returns the user's id;
 //! - `notes` publishes the notes that the user may see, and the user's own document is published
 //!   to everybody who is logged in.
 //!
@@ -23,7 +23,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 
-/// How long a token lasts, as far as clients are told.
+/// How long a token lasts, according to what clients are sent.
 const TOKEN_LIFETIME: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 
 struct FixedUser {
@@ -98,7 +98,7 @@ impl Plugin for Accounts {
 #[derive(Default)]
 struct Tokens {
     ended: HashSet<String>,
-    /// By which token each connection has logged in.
+    /// The token with which each connection logged in.
     connections: HashMap<String, String>,
     last: u64,
 }

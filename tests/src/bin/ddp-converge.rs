@@ -1,5 +1,6 @@
-//! A server of the convergence test, of which several share a database: `DATABASE_URL`, heard by `FEED`
-//! (`notify` or `wal`, and with `KEYS_ONLY` broadcasts that tell only keys). It prints its address.
+//! A server of the convergence test, several of which share a database: `DATABASE_URL`, followed
+//! with `FEED` (`notify` or `wal`), with `KEYS_ONLY` by broadcasts of keys only. It prints its
+//! address.
 
 use ddp_postgres::{Db, Feed, Table};
 use ddp_server::extract::{Invocation, Params, State, UserId};
@@ -64,7 +65,7 @@ async fn oldest(
     cursor.sort([ascending("createdAt")]).skip(skip).limit(limit).fields(["text", "createdAt"])
 }
 
-/// Of this order, too, only the database knows.
+/// Only the database knows this order, too.
 async fn alphabet(State(db): State<Db>, Params((limit,)): Params<(u32,)>) -> Cursor<Value> {
     db.find(&TASKS).sort([ascending("text").nulls_first()]).limit(limit)
 }
@@ -94,7 +95,7 @@ async fn put(
     Ok(transaction.commit().await?)
 }
 
-/// Its `updated` says that everything committed before has been sent to the caller.
+/// Its `updated` means that everything committed before has been sent to the caller.
 async fn barrier(State(db): State<Db>, fence: WriteFence) -> Result<(), Error> {
     Ok(db.begin(&fence).await?.commit().await?)
 }

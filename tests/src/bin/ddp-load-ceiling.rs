@@ -1,5 +1,5 @@
-//! What the sockets allow: a server that speaks just enough DDP to be loaded, and does nothing for a
-//! change but to write the same bytes once to each socket, from two threads.
+//! What the sockets alone can do: a server with just enough DDP to be loaded, which handles a
+//! change by writing the same bytes once to each socket, from two threads.
 //!
 //! It prints its address. The method `change` sends a message with its text to all subscribers;
 //! `MESSAGES` of them in one write, if that is set. With `DATABASE_URL` a notification on the channel
@@ -21,7 +21,7 @@ use tokio_tungstenite::{WebSocketStream, accept_async};
 
 const THREADS: usize = 2;
 
-/// As long as what the other server sends.
+/// As long as the messages of the other server.
 const TEXT: &str = "The quick brown fox jumps over the lazy dog, while sphinx of black quartz judges \
     my vow at half past seven";
 
@@ -32,7 +32,7 @@ enum Order {
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
-/// Writes to its part of the sockets.
+/// Writes to its share of the sockets.
 fn write(orders: &mpsc::Receiver<Order>) {
     let mut sockets = Vec::new();
     for order in orders {
@@ -45,7 +45,7 @@ fn write(orders: &mpsc::Receiver<Order>) {
     }
 }
 
-/// A frame of less than 64 KiB, as it is sent for each message.
+/// A frame of less than 64 KiB, as sent for each message.
 fn frame(text: &str, messages: usize) -> Vec<u8> {
     let message = format!(
         r#"{{"msg":"changed","collection":"note","id":"note","fields":{{"text":"{text} {TEXT}"}}}}"#

@@ -1,11 +1,11 @@
-//! The server that the load is measured with. It prints its address.
+//! The server for load measurements. It prints its address.
 //!
-//! - `note`: one document, which the method `change` gives another text;
+//! - `note`: one document, whose text the method `change` replaces;
 //! - `notes`: a thousand documents that nobody changes;
 //! - `tasks`: a table of the database at `DATABASE_URL`, if there is one;
-//! - the method `echo` gives back its parameter.
+//! - the method `echo` returns its parameter.
 //!
-//! `THREADS` says how many threads it has, `FEED=wal` how changes are heard.
+//! `THREADS` sets the number of threads; with `FEED=wal` changes come through the `wal` feed.
 
 use ddp_postgres::{Db, Feed, Table};
 use ddp_server::extract::{Params, State};
@@ -48,7 +48,7 @@ async fn tasks(State(data): State<Data>) -> Result<Cursor<Value>, Error> {
     }
 }
 
-/// How changes are heard.
+/// How changes arrive.
 fn feed() -> Feed {
     if std::env::var("FEED").is_ok_and(|feed| feed == "wal") { Feed::Wal } else { Feed::Notify }
 }
@@ -81,7 +81,7 @@ async fn serve() -> Result<(), Failure> {
         .with_state(Data { note, notes, db });
     let socket = tokio::net::TcpSocket::new_v4()?;
     socket.bind("127.0.0.1:0".parse()?)?;
-    // For those who come all at once.
+    // For clients that come all at once.
     let listener = socket.listen(8192)?;
     println!("{}", listener.local_addr()?);
     server.serve(listener).await?;

@@ -177,7 +177,7 @@ async fn connect(
     let bar = bar(arguments.connections as u64, "connected {wide_bar} {pos}/{len}");
     let began = Instant::now();
     let swarm = Swarm::start(plan, marks)?;
-    // In steps, so that something moves.
+    // In steps, so that progress shows.
     let step = (arguments.connections / 100).max(1);
     for count in (step..arguments.connections).step_by(step).chain([arguments.connections]) {
         swarm.wait_for_ready(count).await?;

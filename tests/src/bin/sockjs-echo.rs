@@ -1,12 +1,12 @@
 //! The server that the public test-suite of the SockJS protocol expects, at `PORT` (8081) and
 //! `BIND` (127.0.0.1):
 //!
-//! - `/echo` sends back what it gets, and ends streaming responses after 4096 bytes;
+//! - `/echo` sends back what it receives, and ends streaming responses after 4096 bytes;
 //! - `/disabled_websocket_echo` is the same without WebSocket;
 //! - `/cookie_needed_echo` is the same with the cookie `JSESSIONID`;
-//! - `/close` ends each session at once.
+//! - `/close` closes each session at once.
 //!
-//! `SOCKJS_URL`, if it is there, is where the iframe page finds the client library.
+//! `SOCKJS_URL`, if set, is where the iframe page finds the client library.
 
 use axum::Router;
 use ddp_server::sockjs::Connection;

@@ -54,7 +54,7 @@ impl Caller {
             .await
     }
 
-    /// Reads results and answers pings until something goes wrong. May be dropped at any time.
+    /// Reads results and answers pings until something goes wrong. Cancel-safe.
     pub(super) async fn fails(&mut self) -> Error {
         loop {
             if let Err(error) = self.receive().await {

@@ -15,15 +15,15 @@ use super::wire::{self, CLOSE, Deflate, Frame, PING, PONG, TEXT};
 
 /// The id of each connection's subscription.
 const SUBSCRIPTION: &str = "load";
-/// What a compressed message may become.
+/// The limit for a decompressed message.
 const MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// What ends each compressed message and is not sent (RFC 7692 section 7.2.1).
+/// The end of each compressed message, which is not sent (RFC 7692 section 7.2.1).
 const DEFLATE_TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Upgrading,
-    /// Of SockJS, until it says that the session is open.
+    /// SockJS, until the server reports that the session is open.
     Opening,
     Connecting,
     Ready,
@@ -33,9 +33,9 @@ enum Phase {
 pub(super) struct Client {
     plan: Arc<Plan>,
     phase: Phase,
-    /// The beginning of a frame.
+    /// The start of a frame.
     input: Vec<u8>,
-    /// What the socket is to be given.
+    /// Output for the socket.
     pub(super) output: Vec<u8>,
     inflate: Option<(Deflate, Box<Decompress>)>,
     calls: u64,
@@ -52,7 +52,7 @@ impl Client {
         self.phase == Phase::Ready
     }
 
-    /// Takes what the socket gave.
+    /// Takes input from the socket.
     pub(super) fn feed(
         &mut self,
         bytes: &[u8],
@@ -73,7 +73,7 @@ impl Client {
         Ok(())
     }
 
-    /// Takes whole frames. The answer is what is left.
+    /// Takes whole frames. Returns the rest.
     fn take<'a>(
         &mut self,
         mut bytes: &'a [u8],
@@ -137,7 +137,7 @@ impl Client {
     }
 
     fn take_message(&mut self, text: &[u8], now: Instant, tally: &mut Tally) -> Result<(), Error> {
-        // As servers write it; others are parsed.
+        // The form in which servers write it; others are parsed.
         let kind =
             text.strip_prefix(br#"{"msg":""#).and_then(|rest| rest.split(|b| *b == b'"').next());
         let parse = || -> Result<Value, Error> {
@@ -212,7 +212,7 @@ impl Client {
     }
 }
 
-/// The messages that were inflated last: a server that compresses once for all sends them to all.
+/// The messages inflated last: a server that compresses once for all sends them to everybody.
 #[derive(Debug, Default)]
 pub(super) struct Inflated(HashMap<Box<[u8]>, Arc<[u8]>>);
 
@@ -220,7 +220,7 @@ pub(super) struct Inflated(HashMap<Box<[u8]>, Arc<[u8]>>);
 const INFLATED_MAX: usize = 256;
 
 impl Inflated {
-    /// What is in a compressed message.
+    /// The content of a compressed message.
     fn take(
         &mut self,
         deflate: Deflate,
@@ -246,7 +246,7 @@ impl Inflated {
 fn inflated(inflate: &mut Decompress, compressed: &[u8]) -> Result<Arc<[u8]>, Error> {
     let mut text = Vec::new();
     for mut rest in [compressed, &DEFLATE_TAIL] {
-        // Until all is taken, and room to spare says that nothing is held back.
+        // Until everything is taken; room to spare shows that nothing is held back.
         while !rest.is_empty() || text.len() == text.capacity() {
             if text.len() > MESSAGE_BYTES_MAX {
                 return Err(Error::Client("a message is too large".to_owned()));

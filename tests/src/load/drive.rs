@@ -1,4 +1,4 @@
-//! What makes the messages that clients are sent.
+//! What causes the messages that clients are sent.
 
 use std::time::{Duration, Instant};
 
@@ -8,31 +8,31 @@ use super::caller::Caller;
 use super::target::Target;
 use super::{Error, Marks, Report, Swarm};
 
-/// What stands in a statement or in parameters for the mark of the change.
+/// Stands for the change's mark in a statement or in parameters.
 pub const MARK: &str = "$mark";
-/// What stands for the number of the change within its transaction, from 0.
+/// Stands for the change's number within its transaction, counted from 0.
 pub const NUMBER: &str = "$number";
 
-/// After so much of it nothing more is on its way.
+/// After this much silence nothing more is on its way.
 const SILENCE: Duration = Duration::from_secs(2);
 
 /// Makes changes.
 #[derive(Debug)]
 pub enum Driver {
-    /// By a connection to the database: `burst` statements in each transaction.
+    /// Over a connection to the database: `burst` statements per transaction.
     Sql {
         /// The connection.
         client: Box<tokio_postgres::Client>,
         /// With [`MARK`] and [`NUMBER`] in it.
         statement: String,
-        /// How many of them.
+        /// How many statements.
         burst: usize,
     },
-    /// By a client that calls a method for each change.
+    /// With a client that calls a method for each change.
     Method {
         /// The client.
         caller: Box<Caller>,
-        /// How many messages each call makes for a client.
+        /// How many messages each call causes for a client.
         burst: usize,
     },
 }
@@ -44,7 +44,7 @@ impl Driver {
     /// If it cannot be reached.
     pub async fn sql(url: &str, statement: String, burst: usize) -> Result<Self, Error> {
         let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
-        // What goes wrong with it fails the next statement.
+        // If it breaks, the next statement fails.
         tokio::spawn(connection);
         Ok(Self::Sql { client: Box::new(client), statement, burst })
     }
@@ -63,7 +63,7 @@ impl Driver {
         Ok(Self::Method { caller, burst })
     }
 
-    /// How many messages one step makes for each client.
+    /// How many messages one step causes for each client.
     #[must_use]
     pub fn burst(&self) -> usize {
         match self {
@@ -71,7 +71,7 @@ impl Driver {
         }
     }
 
-    /// Makes the changes of a step that was due at this time, with marks from `first` on.
+    /// Makes the changes of a step that was due at this time, with marks starting at `first`.
     ///
     /// # Errors
     /// If they could not be made.
@@ -85,7 +85,7 @@ impl Driver {
                     sql.push(';');
                     marks.made(mark, due);
                 }
-                // Without a semicolon between two of them, it is a transaction all the same.
+                // A batch is one transaction even without BEGIN.
                 Ok(client.batch_execute(&sql).await?)
             }
             Self::Method { caller, .. } => {
@@ -95,10 +95,10 @@ impl Driver {
         }
     }
 
-    /// What goes wrong with the changes while something else is waited for, if anything does.
+    /// Waits for an error in the making of changes, while something else is awaited.
     async fn fails(&mut self) -> Error {
         match self {
-            // A statement says so itself.
+            // A statement reports its own errors.
             Self::Sql { .. } => std::future::pending().await,
             Self::Method { caller, .. } => caller.fails().await,
         }
@@ -108,13 +108,14 @@ impl Driver {
 /// When the next step is due.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Pace {
-    /// As fast as it goes: when so many steps less one are on their way to clients at most.
+    /// As fast as possible, while fewer than this many steps are on their way to clients.
     InFlight(u32),
-    /// So many times a second, whether clients keep up or not.
+    /// This many times per second, whether clients keep up or not.
     Rate(f64),
 }
 
-/// Makes changes for so long. What the swarm was sent meanwhile, and how late, is added to the report.
+/// Makes changes for this long. What the swarm is sent meanwhile, and how late, is added to the
+/// report.
 ///
 /// # Errors
 /// If a change cannot be made, a connection fails or, with [`Pace::InFlight`], a client lacks a
@@ -140,7 +141,7 @@ pub async fn run(
             Pace::InFlight(_) => Instant::now(),
             Pace::Rate(rate) => began + Duration::from_secs_f64(f64::from(steps) / rate),
         };
-        // What a stall of the driver or of the server delays counts as late from here on.
+        // From here on, any delay by a stall of the driver or the server counts as late.
         if due > Instant::now() {
             tokio::select! {
                 () = tokio::time::sleep_until(due.into()) => {}
@@ -169,7 +170,7 @@ pub async fn run(
         }
         Pace::Rate(_) => {
             let elapsed = began.elapsed();
-            // The last ones are on their way.
+            // The last ones are in flight.
             settle(swarm, all).await?;
             elapsed
         }
@@ -185,7 +186,7 @@ pub async fn run(
     Ok(())
 }
 
-/// Lets every connection call its method for so long. The answer is calls for each second.
+/// Lets every connection call its method for this long. Returns calls per second.
 ///
 /// # Errors
 /// If a connection fails.
@@ -199,8 +200,8 @@ pub async fn calls(swarm: &Swarm, time: Duration) -> Result<f64, Error> {
     Ok(results as f64 / elapsed.as_secs_f64())
 }
 
-/// Waits for all messages, of which there may be fewer if the server left some out: then until nothing has
-/// come for a while.
+/// Waits for all messages or, since the server may have left some out, until nothing has come for a
+/// while.
 async fn settle(swarm: &Swarm, all: u64) -> Result<(), Error> {
     let (mut before, mut since) = (swarm.messages(), Instant::now());
     while swarm.messages() < all && since.elapsed() < SILENCE {

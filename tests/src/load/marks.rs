@@ -6,20 +6,20 @@ use std::time::Instant;
 
 use memchr::memmem::Finder;
 
-/// How many marks are remembered; a message that comes later than so many others has no latency.
+/// How many marks are remembered; a message that comes after this many others has no latency.
 const REMEMBERED: u64 = 1 << 16;
-/// A slot has the number in its upper bits, and in these the microseconds: 38 hours of them.
+/// A slot's upper bits are the number, and these are the microseconds: up to 38 hours.
 const TIME_BITS: u32 = 37;
 /// What precedes a mark's number.
 const PREFIX: &str = "mark-";
-/// All have as many digits, so that all messages are of one length.
+/// All have the same number of digits, so that all messages have the same length.
 const DIGITS: usize = 8;
 
-/// When the changes were made that carry the marks. Cheap to clone: clones share it.
+/// When the changes with these marks were made. Cheap to clone: clones share the data.
 #[derive(Clone, Debug)]
 pub struct Marks {
     began: Instant,
-    /// Numbers and microseconds since then, by the number modulo how many are remembered.
+    /// Numbers and microseconds since then, indexed by the number modulo the size.
     made: Arc<[AtomicU64]>,
     finder: Arc<Finder<'static>>,
 }
@@ -48,8 +48,8 @@ impl Marks {
         self.slot(number).store(number << TIME_BITS | self.micros(at), Ordering::Release);
     }
 
-    /// The change with this mark will be made. A message that tells of it before [`made`](Self::made)
-    /// says when has an age of nothing.
+    /// The change with this mark will be made. A message that shows it before [`made`](Self::made)
+    /// sets the time has an age of zero.
     pub fn expect(&self, number: u64) {
         let number = number % 10_u64.pow(DIGITS as u32);
         self.slot(number).store(number << TIME_BITS, Ordering::Release);
@@ -63,10 +63,10 @@ impl Marks {
         digits.parse().ok()
     }
 
-    /// How many microseconds ago the change that a message tells of was made, if it tells of one.
+    /// How many microseconds ago the change that a message shows was made, if it shows one.
     #[must_use]
     pub fn age(&self, message: &[u8], now: Instant) -> Option<u64> {
-        // Slots that were never used have the number 0.
+        // Unused slots have the number 0.
         let number = self.number(message).filter(|number| *number > 0)?;
         let slot = self.slot(number).load(Ordering::Acquire);
         let made = slot & ((1 << TIME_BITS) - 1);
@@ -75,7 +75,7 @@ impl Marks {
             .then(|| if is_expected { 0 } else { self.micros(now).saturating_sub(made) })
     }
 
-    /// At least one, since 0 says that the change is still to be made.
+    /// At least one, since 0 means that the change is still to be made.
     fn micros(&self, at: Instant) -> u64 {
         let micros = at.saturating_duration_since(self.began).as_micros();
         u64::try_from(micros).unwrap_or(u64::MAX).clamp(1, (1 << TIME_BITS) - 1)

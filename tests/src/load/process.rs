@@ -1,11 +1,11 @@
-//! What a server's process takes, by `/proc`.
+//! The resources that a server's process uses, from `/proc`.
 
 use std::fs;
 use std::time::{Duration, Instant};
 
 use super::Error;
 
-/// Clock ticks of `/proc/<pid>/stat` in a second, on every Linux of today.
+/// Clock ticks of `/proc/<pid>/stat` per second, on every Linux today.
 const TICKS_PER_SECOND: f64 = 100.0;
 
 /// A process on this machine.
@@ -17,7 +17,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// The process of this number.
+    /// The process with this id.
     ///
     /// # Errors
     /// If there is none.
@@ -27,7 +27,7 @@ impl Process {
         Ok(process)
     }
 
-    /// Bytes of memory that it holds; the kernel's buffers for its sockets are not among them.
+    /// Bytes of memory that it uses, without the kernel's buffers for its sockets.
     ///
     /// # Errors
     /// If it has ended.
@@ -38,7 +38,7 @@ impl Process {
         Ok(kilobytes.unwrap_or_default() * 1024)
     }
 
-    /// How many cores it has used since this was last asked.
+    /// How many cores it has used since the last call.
     ///
     /// # Errors
     /// If it has ended.
@@ -70,7 +70,7 @@ mod tests {
         let before = process.memory().unwrap();
         let much = vec![1_u8; 64 * 1024 * 1024];
         assert!(process.memory().unwrap() > before + 32 * 1024 * 1024);
-        // A tick is what it takes at least.
+        // One tick is the least it can report.
         while process.take_cpu().unwrap() == 0.0 {
             std::hint::black_box(much.iter().map(|byte| u64::from(*byte)).sum::<u64>());
         }

@@ -1,4 +1,4 @@
-//! What came of a load.
+//! The outcome of a load.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,18 +9,18 @@ use serde::Serialize;
 /// Some quantiles, in milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Latency {
-    /// Half of all are below.
+    /// Half of all values are below.
     pub p50: f64,
-    /// Of a hundred, one is above.
+    /// One in a hundred is above.
     pub p99: f64,
-    /// Of a thousand, one is above.
+    /// One in a thousand is above.
     pub p999: f64,
     /// The longest.
     pub max: f64,
 }
 
 impl Latency {
-    /// Of microseconds.
+    /// From microseconds.
     #[must_use]
     pub fn of(micros: &Histogram<u64>) -> Self {
         let millis = |micros: u64| micros as f64 / 1000.0;
@@ -38,36 +38,37 @@ impl Latency {
 pub struct Report {
     /// How many connections there were.
     pub connections: usize,
-    /// How many became ready in a second, all of them together.
+    /// How many became ready per second, in total.
     pub connections_per_second: f64,
-    /// From a connection's beginning to its `ready`.
+    /// From a connection's start to its `ready`.
     pub time_to_ready: Latency,
     /// Changes that were made.
     pub changes: u64,
-    /// Transactions, or calls, that made them, in a second.
+    /// Transactions or calls that made them, per second.
     pub steps_per_second: f64,
-    /// Messages about documents that all connections were sent.
+    /// Messages about documents sent to all connections.
     pub messages: u64,
-    /// The same in a second.
+    /// The same per second.
     pub messages_per_second: f64,
-    /// Bytes in a second, of frames.
+    /// Bytes of frames per second.
     pub bytes_per_second: f64,
-    /// From when a change is due to be sent to the database, or its method to be called, to its message.
+    /// From the time when a change is due (to be sent to the database, or its method to be called)
+    /// to its message.
     pub latency: Latency,
-    /// Results of methods in a second, if connections called one.
+    /// Method results per second, if connections called one.
     pub calls_per_second: Option<f64>,
     /// Cores that the server used, if its process is known.
     pub server_cores: Option<f64>,
     /// The server's memory before the connections, in bytes.
     pub memory_before: Option<u64>,
-    /// The server's memory for each connection when all were ready, in bytes.
+    /// The server's memory per connection when all were ready, in bytes.
     pub memory_per_connection: Option<f64>,
     /// The server's memory at the end, in bytes.
     pub memory_after: Option<u64>,
 }
 
 impl Report {
-    /// Adds what a driver's run gave.
+    /// Adds the results of a driver's run.
     pub(super) fn add(
         &mut self,
         changes: u64,

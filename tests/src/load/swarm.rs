@@ -18,9 +18,9 @@ use super::client::{Client, Inflated};
 use super::{Error, Marks, Target};
 
 const WAKE: Token = Token(usize::MAX);
-/// What one read takes at most.
+/// The most that one read takes.
 const READ_BYTES: usize = 64 * 1024;
-/// How long anything may take that must happen.
+/// How long anything that must happen may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What each connection is and does.
@@ -38,13 +38,13 @@ pub struct Plan {
     pub deflate: bool,
     /// A publication, and its parameters as JSON.
     pub subscription: Option<(String, String)>,
-    /// A method to be called again and again, and its parameters as JSON.
+    /// A method to be called over and over, and its parameters as JSON.
     pub method: Option<(String, String)>,
     /// How many calls of it a connection makes without waiting for results.
     pub pipeline: usize,
 }
 
-/// What a thread has seen since it last told.
+/// What a thread has seen since its last report.
 #[derive(Debug)]
 pub(super) struct Tally {
     pub(super) messages: u64,
@@ -70,25 +70,25 @@ struct Shared {
     results: AtomicU64,
     bytes: AtomicU64,
     ready: AtomicUsize,
-    /// Somebody waits for so many messages.
+    /// Somebody is waiting for this many messages.
     target: AtomicU64,
     reached: Notify,
     is_calling: AtomicBool,
     is_over: AtomicBool,
     /// Microseconds from a change to its message.
     latency: Mutex<Histogram<u64>>,
-    /// Microseconds from a connection's beginning to its `ready`.
+    /// Microseconds from a connection's start to its `ready`.
     time_to_ready: Mutex<Histogram<u64>>,
     failure: Mutex<Option<Error>>,
 }
 
-/// A histogram of up to a minute in microseconds, to three digits.
+/// A histogram of up to a minute in microseconds, with three digits.
 fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, 60_000_000, 3).expect("these bounds are valid")
 }
 
 impl Swarm {
-    /// Begins to make the connections. Messages that carry one of the marks have a latency.
+    /// Starts making the connections. Messages with one of the marks have a latency.
     ///
     /// # Errors
     /// If the system has no more threads or event queues.
@@ -131,31 +131,31 @@ impl Swarm {
         self.shared.ready.load(Ordering::Relaxed)
     }
 
-    /// How many messages about documents came so far.
+    /// How many messages about documents have come so far.
     #[must_use]
     pub fn messages(&self) -> u64 {
         self.shared.messages.load(Ordering::Relaxed)
     }
 
-    /// How many results of methods came so far.
+    /// How many method results have come so far.
     #[must_use]
     pub fn results(&self) -> u64 {
         self.shared.results.load(Ordering::Relaxed)
     }
 
-    /// How many bytes came so far.
+    /// How many bytes have come so far.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.shared.bytes.load(Ordering::Relaxed)
     }
 
-    /// Latencies since this was last asked, in microseconds.
+    /// Latencies since the last call, in microseconds.
     #[must_use]
     pub fn take_latency(&self) -> Histogram<u64> {
         std::mem::replace(&mut *self.shared.latency.lock(), histogram())
     }
 
-    /// How long connections took from their beginning to their `ready`, in microseconds.
+    /// How long connections took from their start to their `ready`, in microseconds.
     #[must_use]
     pub fn time_to_ready(&self) -> Histogram<u64> {
         self.shared.time_to_ready.lock().clone()
@@ -167,13 +167,13 @@ impl Swarm {
         self.wake();
     }
 
-    /// Ends the calls; those that are under way still have results.
+    /// Ends the calls; those in progress still get results.
     pub fn stop_calls(&self) {
         self.shared.is_calling.store(false, Ordering::SeqCst);
         self.wake();
     }
 
-    /// Waits until so many messages have come since the beginning.
+    /// Waits until this many messages have come since the start.
     ///
     /// # Errors
     /// If a connection failed, or the messages do not come.
@@ -183,7 +183,7 @@ impl Swarm {
             .await
     }
 
-    /// Waits until so many connections are ready.
+    /// Waits until this many connections are ready.
     ///
     /// # Errors
     /// If a connection failed, or they do not get ready.
@@ -192,10 +192,10 @@ impl Swarm {
             .await
     }
 
-    /// Whether all connections are well.
+    /// Checks that no connection has failed.
     ///
     /// # Errors
-    /// The first failure of any.
+    /// The first failure of any connection.
     pub fn check(&self) -> Result<(), Error> {
         self.shared.failure.lock().take().map_or(Ok(()), Err)
     }
@@ -215,7 +215,7 @@ impl Swarm {
             if began.elapsed() > PATIENCE {
                 return Err(Error::Late(what(), PATIENCE.as_secs()));
             }
-            // Readiness and failures tell nobody.
+            // Readiness and failures notify nobody, so check now and then.
             let _ = tokio::time::timeout(Duration::from_millis(20), reached).await;
         }
     }
@@ -233,7 +233,7 @@ impl Drop for Swarm {
         self.shared.is_over.store(true, Ordering::SeqCst);
         self.wake();
         for (_, thread) in self.threads.drain(..) {
-            // It has told its failure, if it had one.
+            // It has reported its failure, if it had one.
             let _ = thread.join();
         }
     }
@@ -252,13 +252,13 @@ struct Connection {
     is_ready: bool,
 }
 
-/// A thread's part of the connections.
+/// A thread's share of the connections.
 struct Worker {
     plan: Arc<Plan>,
     shared: Arc<Shared>,
     poll: Poll,
     connections: Vec<Option<Connection>>,
-    /// The numbers of those that have yet to be made.
+    /// The numbers of those still to be made.
     to_come: Range<usize>,
     opening: usize,
     tally: Tally,
@@ -370,7 +370,7 @@ impl Worker {
         }
     }
 
-    /// Adds what this thread has seen to what all have.
+    /// Adds what this thread has seen to the shared totals.
     fn tell(&mut self) {
         let (tally, shared) = (&mut self.tally, &self.shared);
         if !tally.ages.is_empty() {
@@ -402,7 +402,7 @@ impl Connection {
                 Ok(0) => return Err(Error::Client("the server hung up".to_owned())),
                 Ok(count) => {
                     self.client.feed(&buffer[..count], Instant::now(), tally)?;
-                    // Less than was asked for is all that there is.
+                    // A short read means that there is no more for now.
                     if count < buffer.len() {
                         return Ok(());
                     }

@@ -1,4 +1,4 @@
-//! Which server, and how it is spoken to.
+//! Which server to load, and how to talk to it.
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use axum::http::Uri;
 
 use super::Error;
 
-/// How messages travel.
+/// How messages are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
     /// One WebSocket message for each DDP message.
@@ -16,15 +16,16 @@ pub enum Transport {
     SockJs,
 }
 
-/// A server's endpoint: `ws://host:port/websocket` is spoken to raw, and any other path by SockJS,
-/// such as `http://host:port/sockjs`. `https` and `wss` are refused: what encrypts is measured too.
+/// A server's endpoint: `ws://host:port/websocket` uses raw WebSocket, and any other path, such as
+/// `http://host:port/sockjs`, uses SockJS. `https` and `wss` are refused, because encryption would
+/// be measured, too.
 #[derive(Clone, Debug)]
 pub struct Target {
     /// Where it listens.
     pub address: SocketAddr,
-    /// What it is called.
+    /// Its name.
     pub host: String,
-    /// How messages travel.
+    /// How messages are sent.
     pub transport: Transport,
     prefix: String,
 }
@@ -58,11 +59,11 @@ impl FromStr for Target {
 }
 
 impl Target {
-    /// Where the connection of this number asks for its WebSocket.
+    /// Where the connection with this number opens its WebSocket.
     pub(super) fn path(&self, number: usize) -> String {
         match self.transport {
             Transport::Raw => self.prefix.clone(),
-            // The ids that SockJS asks for: of a server behind a balancer, and of a session.
+            // The ids that SockJS requires: of a server behind a balancer, and of a session.
             Transport::SockJs => {
                 format!("{}/{:03}/load{number:08}/websocket", self.prefix, number % 1000)
             }

@@ -1,4 +1,4 @@
-//! The client's end of a WebSocket, as little of it as a load needs.
+//! The client's end of a WebSocket, with only what a load needs.
 
 use super::Error;
 
@@ -35,7 +35,7 @@ pub(super) fn next_frame<'a>(input: &mut &'a [u8]) -> Result<Option<Frame<'a>>, 
     Ok(Some(Frame { opcode: first & 0x0f, is_compressed: first & 0x40 != 0, payload }))
 }
 
-/// Appends a client's frame. Its mask is of zeros, which leaves the payload as it is.
+/// Appends a client's frame. Its mask is zero, which leaves the payload unchanged.
 pub(super) fn push_frame(output: &mut Vec<u8>, opcode: u8, payload: &[u8]) {
     output.push(0x80 | opcode);
     match (u8::try_from(payload.len()), u16::try_from(payload.len())) {
@@ -62,8 +62,8 @@ pub(super) fn upgrade(host: &str, path: &str, deflate: bool) -> String {
     )
 }
 
-/// Takes the answer to [`upgrade`] from the front of `input`, if it is there as a whole: whether the
-/// server compresses, and each message by itself.
+/// Takes the answer to [`upgrade`] from the front of `input`, if it is complete. Returns whether
+/// the server compresses, and whether it compresses each message on its own.
 pub(super) fn upgraded(input: &mut &[u8]) -> Result<Option<Option<Deflate>>, Error> {
     let Some(end) = memchr::memmem::find(input, b"\r\n\r\n") else {
         let too_long = Error::Client("an endless answer to the handshake".to_owned());

@@ -9,7 +9,8 @@ use ddp_tests::proxy::Network;
 use super::Run;
 use super::servers::ServerProcess;
 
-/// Breaks something every few hundred milliseconds until the run is over. At the end all is well.
+/// Breaks something every few hundred milliseconds until the run is over. At the end everything
+/// works again.
 pub(crate) fn make(
     mut cluster: Cluster,
     servers: &[ServerProcess],

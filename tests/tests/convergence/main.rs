@@ -1,11 +1,11 @@
-//! Random writers, clients that come and go and log in as others, three servers on one database, and
-//! faults: at rest every client has what SQL gives; on the way no message fails to fit what the client
-//! has, no document goes back in the order of commits, and who calls a method has seen its effect when
-//! `updated` comes.
+//! Random writers, clients that come and go and log in as others, three servers on one database,
+//! and faults. At rest every client has what SQL returns. On the way every message fits what the
+//! client has, no document goes back in commit order, and the caller of a method has seen its
+//! effect when `updated` comes.
 //!
-//! `CONVERGENCE_SECONDS` says how long the faults last, `CONVERGENCE_PAUSE` for how many milliseconds
-//! or so a writer pauses at most between transactions (a long run may leave something of the machine to
-//! others), and `SEED` repeats a run's choices.
+//! `CONVERGENCE_SECONDS` is how long the faults last, `CONVERGENCE_PAUSE` the longest pause of a
+//! writer between transactions in milliseconds, roughly (a long run may leave some of the machine
+//! to others), and `SEED` repeats a run's choices.
 
 mod faults;
 mod publications;
@@ -49,14 +49,14 @@ const SETUP: &str = "
     CREATE TABLE unpublished (id integer PRIMARY KEY, note text);
 ";
 
-/// What all who take part share.
+/// What all participants share.
 #[derive(Default)]
 pub(crate) struct Run {
     over: AtomicBool,
     pub(crate) transactions: AtomicUsize,
     pub(crate) messages: AtomicUsize,
     pub(crate) puts: AtomicUsize,
-    /// Bounds a writer's pauses, in milliseconds.
+    /// Limits a writer's pauses, in milliseconds.
     pub(crate) pause: usize,
 }
 
@@ -83,7 +83,7 @@ fn from_environment<T: std::str::FromStr>(name: &str) -> Option<T> {
     Some(text.parse().unwrap_or_else(|_| panic!("{name} is a whole number, not {text}")))
 }
 
-/// Begins to write, by every kind of program.
+/// Starts writing, with every kind of program.
 fn start_writers(test: &str, cluster: &Cluster, seed: &str, run: &Arc<Run>) -> Vec<JoinHandle<()>> {
     let (url, seed) = (cluster.url(), seed.to_owned());
     let psql = cluster.psql_command().split(' ').next().unwrap_or("psql").to_owned();
@@ -152,7 +152,7 @@ async fn converge(test: &str, feed: Feed, keys_only: bool, has_faults: bool, sec
     }
     let (sql, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
     tokio::spawn(connection);
-    // Only when all have come to rest, for they write as well.
+    // Only when all are at rest, since they write as well.
     let mut at_rest = Vec::new();
     for client in clients {
         at_rest.push(client.await.unwrap());

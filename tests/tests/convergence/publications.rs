@@ -1,4 +1,4 @@
-//! What is published, with SQL of its own that says the same.
+//! The publications, each with SQL that says the same.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ pub(crate) struct Publication {
     fields: Fields,
     /// Whether the lists are published as well.
     lists: bool,
-    /// Whether the server must ask the database about some changes, during which a document may be
+    /// Whether the server must ask the database about some changes. Meanwhile, a document may be
     /// older here than in another publication.
     pub(crate) is_opaque: bool,
 }

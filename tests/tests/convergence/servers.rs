@@ -1,4 +1,4 @@
-//! Server processes, each with a network of its own to the database.
+//! Server processes, each with its own network to the database.
 
 use std::net::SocketAddr;
 use std::process::Stdio;
@@ -34,7 +34,7 @@ impl ServerProcess {
         Self { address: line.parse().expect("an address"), network, child }
     }
 
-    /// Stops the process for a while, as a machine that is overloaded or moved.
+    /// Pauses the process for a while, like a machine that is overloaded or being moved.
     pub(crate) fn pause(&self, time: Duration) {
         self.signal("-STOP");
         std::thread::sleep(time);

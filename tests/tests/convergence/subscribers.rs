@@ -18,7 +18,7 @@ pub(crate) struct Subscriber {
     user: Option<&'static str>,
     /// The list that only this client writes.
     own_list: String,
-    /// Ranks that it wrote last, with its rows; `None` if it can't know.
+    /// The ranks of its rows, as it last wrote them; `None` if it cannot know.
     own: BTreeMap<String, Option<i64>>,
     writes: usize,
 }
@@ -52,13 +52,13 @@ impl Subscriber {
         self.subscriptions.push((index, id));
     }
 
-    /// Writes a row of its own, and sees it when `updated` has come.
+    /// Writes its own row, and sees it when `updated` has come.
     async fn put(&mut self, dice: &mut Dice) {
         let id = format!("{}/{}", self.own_list, dice.below(3));
         let rank = 100 + i64::try_from(dice.below(1_000_000)).expect("a small number");
         let result = self.client.call("put", json!([id, self.own_list, rank])).await;
         if result.get("error").is_some() {
-            // Under faults it may have been committed or not.
+            // With faults, it may have been committed or not.
             self.own.insert(id, None);
             return;
         }
@@ -69,7 +69,7 @@ impl Subscriber {
         self.writes += 1;
     }
 
-    /// Compares with what SQL gives, at rest. How many documents there are.
+    /// Compares with the result of SQL, at rest. Returns how many documents there are.
     pub(crate) async fn compare(&mut self, sql: &tokio_postgres::Client) -> usize {
         assert_eq!(self.client.call("barrier", json!([])).await.get("error"), None);
         let indexes: Vec<usize> = self.subscriptions.iter().map(|(index, _)| *index).collect();

@@ -1,4 +1,4 @@
-//! Writers of all kinds, which know nothing of the server.
+//! Writers of all kinds, which do not know the server.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -39,8 +39,8 @@ fn statement(dice: &mut Dice) -> String {
         ),
         11 => format!("DELETE FROM lists WHERE id = {number}"),
         12 if dice.one_in(6) => "TRUNCATE lists".to_owned(),
-        // Rows that nobody writes again: what is lost of them stays lost. So few that an hour of them
-        // can still be read at once.
+        // Rows that nobody writes again: any loss is permanent. So few that an hour's worth can
+        // still be read at once.
         12 if dice.one_in(50) => format!(
             "INSERT INTO tasks (id, list_id, text, rank) \
              VALUES ('once ' || gen_random_uuid(), 'once', {text}, -1)"
@@ -58,7 +58,7 @@ fn transaction(dice: &mut Dice) -> String {
     let mut script = "BEGIN; ".to_owned();
     let is_large = dice.one_in(40);
     for _ in 0..=dice.below(4) {
-        // So much that what came before it is streamed, though the transaction is in progress.
+        // So much that the part before it is streamed while the transaction is in progress.
         let much = if is_large && dice.one_in(2) {
             "SELECT pg_logical_emit_message(true, 'other', repeat('x', 1200000)); "
         } else {
@@ -73,7 +73,7 @@ fn transaction(dice: &mut Dice) -> String {
     script + if dice.one_in(4) { "ROLLBACK" } else { "COMMIT" }
 }
 
-/// Writes by a Rust driver.
+/// Writes with a Rust driver.
 pub(crate) async fn write(url: String, mut dice: Dice, run: Arc<Run>) {
     while !run.is_over() {
         let Ok((client, connection)) = tokio_postgres::connect(&url, NoTls).await else {
@@ -83,7 +83,7 @@ pub(crate) async fn write(url: String, mut dice: Dice, run: Arc<Run>) {
         };
         let connection = tokio::spawn(connection);
         while !run.is_over() && !client.is_closed() {
-            // Statements fail by conflicts of keys and deadlocks, too; the transaction is over then.
+            // Statements also fail through key conflicts and deadlocks, which end the transaction.
             if client.batch_execute(&transaction(&mut dice)).await.is_err() {
                 let _ = client.batch_execute("ROLLBACK").await;
             }
@@ -94,7 +94,7 @@ pub(crate) async fn write(url: String, mut dice: Dice, run: Arc<Run>) {
     }
 }
 
-/// Writes by psql, a process for every few transactions.
+/// Writes with psql, one process for every few transactions.
 pub(crate) fn write_by_psql(psql: &str, url: &str, mut dice: Dice, run: &Run) {
     while !run.is_over() {
         let mut child = Command::new(psql)
@@ -118,8 +118,8 @@ pub(crate) fn write_by_psql(psql: &str, url: &str, mut dice: Dice, run: &Run) {
     }
 }
 
-/// A Python with psycopg: `PYTHON`, which must have it, or else the one that the tests' script has
-/// made, if it has.
+/// A Python with psycopg: `PYTHON`, which must have it, or otherwise the one made by the tests'
+/// script, if that has it.
 pub(crate) fn python() -> Option<PathBuf> {
     let made = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.cache/python/bin/python"));
     let wanted = std::env::var_os("PYTHON").map(PathBuf::from);
@@ -132,7 +132,7 @@ pub(crate) fn python() -> Option<PathBuf> {
     is_there.then_some(python)
 }
 
-/// Writes by psycopg as Django does: transactions with savepoints, parameters, one connection.
+/// Writes with psycopg like Django does: transactions with savepoints, parameters, one connection.
 pub(crate) fn write_by_python(python: &PathBuf, url: &str, seed: &str, run: &Run) {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/convergence/writer.py");
     let mut child = Command::new(python)

@@ -1,4 +1,4 @@
-//! Random texts and numbers, most of them where things differ.
+//! Random texts and numbers, concentrated where results differ.
 
 use ddp_tests::Dice;
 
@@ -94,7 +94,7 @@ trait Bits {
 }
 
 impl Bits for f32 {
-    /// Any single-precision number that is one.
+    /// Any finite single-precision number.
     fn try_from_bits(dice: &mut Dice) -> Self {
         let bits = u32::try_from(dice.below(1 << 31)).unwrap() << 1;
         let number = Self::from_bits(bits);

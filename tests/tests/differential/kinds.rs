@@ -1,4 +1,4 @@
-//! The types of columns: what their values are, what they are asked, and what memory must decide.
+//! The types of columns: their values, the tests on them, and what memory must decide.
 
 use ddp_postgres::Table;
 use ddp_server::query::Value;
@@ -15,7 +15,7 @@ pub(crate) const SETUP: &str = "
     CREATE COLLATION caseless (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
 ";
 
-/// A type of columns.
+/// A column's type.
 #[derive(Clone, Debug)]
 pub(crate) struct Kind {
     pub(crate) label: &'static str,
@@ -25,16 +25,16 @@ pub(crate) struct Kind {
     pub(crate) decides: &'static [Question],
 }
 
-/// What values and constants are made of.
+/// How values and constants are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Values {
     Boolean,
-    /// Integers of so many bits.
+    /// Integers with this many bits.
     Integer(u32),
     Single,
     Double,
     Decimal,
-    /// Texts of so many characters at most; patterns can be asked if the flag says so.
+    /// Texts of at most this many characters; the flag allows patterns.
     Text(usize, bool),
     /// One of these, constants too.
     OneOf(&'static [&'static str]),
@@ -49,7 +49,7 @@ pub(crate) enum Values {
     Array(&'static Self),
 }
 
-/// What a field is asked, as far as deciding is concerned.
+/// The tests on a field, as far as deciding them is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Question {
     Null,
@@ -185,7 +185,7 @@ pub(crate) fn kinds() -> Vec<Kind> {
 }
 
 impl Values {
-    /// A value as PostgreSQL reads it; never NULL.
+    /// A value in PostgreSQL's input syntax; never NULL.
     pub(crate) fn literal(self, dice: &mut Dice) -> String {
         match self {
             Self::Boolean => dice.one_in(2).to_string(),
@@ -208,7 +208,7 @@ impl Values {
         }
     }
 
-    /// A constant to compare a value, or an array's element, with.
+    /// A constant to compare with a value or an array's element.
     pub(crate) fn constant(self, dice: &mut Dice) -> Value {
         if dice.one_in(25) {
             return Value::Null;
@@ -289,7 +289,7 @@ fn array(element: Values, dice: &mut Dice) -> String {
     }
 }
 
-/// Keys and texts that paths and constants meet often.
+/// Keys and texts that paths and constants often hit.
 fn json(dice: &mut Dice, depth: usize) -> serde_json::Value {
     use serde_json::Value as Json;
     match dice.below(if depth < 3 { 9 } else { 5 }) {

@@ -1,5 +1,5 @@
-//! Predicates and orders decided in memory as PostgreSQL decides them: random tables, rows and
-//! queries, and PostgreSQL's own answer for each row.
+//! Predicates and orders are decided in memory as by PostgreSQL: random tables, rows and queries,
+//! with PostgreSQL's own answer for each row.
 //!
 //! `SEED` replays a run, `DIFFERENTIAL_ROUNDS` makes it longer.
 
@@ -30,7 +30,7 @@ fn rounds() -> usize {
     std::env::var("DIFFERENTIAL_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(16)
 }
 
-/// How live queries answer, or something that pretends to.
+/// How live queries answer, or a stand-in for them.
 type Memory = dyn Fn(&Planned, &TestRow) -> Truth;
 
 /// Whether an answer contradicts PostgreSQL's.
@@ -61,7 +61,7 @@ async fn ask(table: &Table, planned: &[Planned]) -> Vec<(TestRow, Vec<Option<boo
         .collect()
 }
 
-/// Tests one table with many predicates. The first contradiction is the error, shrunk.
+/// Tests one table with many predicates. Returns the first contradiction, shrunk, as an error.
 async fn compare(
     table: &mut Table,
     dice: &mut Dice,

@@ -112,7 +112,7 @@ async fn sorting_within_json_is_refused() {
     assert!(error.contains("backslash"), "{error}");
 }
 
-/// The database's own collation is that of columns that name none.
+/// Columns that name no collation have the database's.
 #[tokio::test]
 async fn the_collation_of_the_database_counts() {
     let text = kinds().into_iter().find(|kind| kind.label == "text").unwrap();
@@ -120,7 +120,7 @@ async fn the_collation_of_the_database_counts() {
     for (name, options, is_ordered, knows_case) in [
         ("c", "LOCALE 'C'", true, true),
         ("utf8", "LOCALE 'C.UTF-8'", false, true),
-        // It is in charge, whatever the operating system's locale is.
+        // It decides, whatever the operating system's locale is.
         ("turkish", "LOCALE_PROVIDER icu ICU_LOCALE 'tr-TR' LOCALE 'C'", false, false),
     ] {
         let create = format!("CREATE DATABASE locale_{name} TEMPLATE template0 {options}");

@@ -39,7 +39,7 @@ fn test(dice: &mut Dice, table: &Table) -> Predicate {
         Values::Text(_, true) if dice.one_in(2) => text(dice, &name),
         Values::Json => match dice.below(4) {
             0 => text(dice, &name),
-            // JSON's own arrays have no NULL to be asked for.
+            // JSON's own arrays have no NULL to test for.
             1 => array_of(dice, &name, |dice| {
                 loop {
                     let constant = values.constant(dice);
@@ -54,7 +54,7 @@ fn test(dice: &mut Dice, table: &Table) -> Predicate {
     }
 }
 
-/// One of everything that each column can be asked, so that nothing is left to chance.
+/// One test of each kind on each column, so that nothing is left to chance.
 pub(crate) fn one_of_each(dice: &mut Dice, table: &Table) -> Vec<Predicate> {
     let mut all = Vec::new();
     for (column, kind) in table.kinds.iter().enumerate() {

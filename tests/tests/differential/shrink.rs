@@ -1,4 +1,4 @@
-//! Making a contradiction small.
+//! Shrinks a contradiction.
 
 use ddp_postgres::testing::{Planned, Statement, TestRow};
 use ddp_server::query::{Condition, Operator, Predicate};
@@ -6,7 +6,7 @@ use ddp_server::query::{Condition, Operator, Predicate};
 use super::table::Table;
 use super::{Memory, is_wrong};
 
-/// The row and predicate, made as small as they go, with both answers.
+/// The smallest row and predicate that still contradict, with both answers.
 pub(crate) async fn report(
     table: &mut Table,
     row: &TestRow,
@@ -66,7 +66,7 @@ async fn check(table: &Table, id: i32, predicate: &Predicate, memory: &Memory) -
     })
 }
 
-/// Predicates with a part less.
+/// Predicates with one part less.
 fn smaller(predicate: &Predicate) -> Vec<Predicate> {
     let with = |all: &[Predicate], make: &dyn Fn(Vec<Predicate>) -> Predicate| {
         let mut candidates = all.to_vec();

@@ -12,7 +12,7 @@ pub(crate) struct Table {
     pub(crate) client: Client,
     pub(crate) name: String,
     pub(crate) layout: Arc<Layout>,
-    /// Those of the columns `c0`, `c1`, …
+    /// The kinds of the columns `c0`, `c1`, …
     pub(crate) kinds: Vec<Kind>,
 }
 
@@ -60,7 +60,7 @@ impl Table {
         self.client
     }
 
-    /// The kind of a column, by a name that may have a path.
+    /// The kind of a column, given a name that may have a path.
     pub(crate) fn kind(&self, field: &str) -> Option<&Kind> {
         let column = field.split('.').next()?.strip_prefix('c')?;
         self.kinds.get(column.parse::<usize>().ok()?)

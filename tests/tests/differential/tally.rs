@@ -7,14 +7,14 @@ use ddp_server::query::{Operator, Predicate, Truth};
 use super::kinds::{Question, kinds};
 use super::table::Table;
 
-/// Of all answers so many may be undecided.
+/// This share of all answers may be undecided.
 const UNDECIDED_PERCENT_MAX: usize = 25;
 
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     pub(crate) pairs: usize,
     truths: BTreeMap<&'static str, usize>,
-    /// By type and question: how often asked, how often undecided.
+    /// By type and test: how often it was done, and how often it was undecided.
     by_kind: BTreeMap<(&'static str, Question), (usize, usize)>,
     undecided: usize,
 }
@@ -70,7 +70,7 @@ impl Tally {
         }
     }
 
-    /// Memory decides what it must, and every kind was asked.
+    /// Memory decides what it must, and every kind was tested.
     pub(crate) fn check(&self) {
         for kind in kinds() {
             for question in kind.decides {

@@ -1,4 +1,4 @@
-//! Examples in the documentation that are run.
+//! Counts examples in the documentation that are run.
 
 use crate::tree::Tree;
 
@@ -32,7 +32,7 @@ pub(crate) fn examples(tree: &Tree, folder: &str) -> (usize, usize) {
     (run, compiled)
 }
 
-/// Whether an example of these tags is run; none if it is not even compiled.
+/// Whether an example with these tags is run; `None` if it is not even compiled.
 fn kind(tags: &str) -> Option<bool> {
     let mut runs = true;
     for tag in tags.split([',', ' ']).filter(|tag| !tag.is_empty()) {

@@ -1,16 +1,16 @@
-//! Which file names what is defined in which other one.
+//! Which file uses what is defined in which other file.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::names::Target;
 use crate::parse::Crates;
 
-/// The files' arrows.
+/// The arrows between files.
 #[derive(Debug, Default)]
 pub(crate) struct Graph {
-    /// From each file to those whose items it names, with the items.
+    /// From each file to those whose items it names, with these items.
     pub(crate) arrows: BTreeMap<usize, BTreeMap<usize, BTreeSet<String>>>,
-    /// What each file names of foreign crates, such as `std::fs::read`.
+    /// What each file names from foreign crates, such as `std::fs::read`.
     pub(crate) foreign: BTreeMap<usize, BTreeSet<String>>,
 }
 
@@ -46,7 +46,7 @@ impl Graph {
         seen
     }
 
-    /// The circles: sets of files each of which leads to all others.
+    /// The circles: sets of files in which each leads to all others.
     pub(crate) fn circles(&self) -> BTreeSet<BTreeSet<usize>> {
         let reachable: BTreeMap<usize, BTreeSet<usize>> =
             self.arrows.keys().map(|file| (*file, self.reachable(*file))).collect();

@@ -22,7 +22,7 @@ pub(crate) struct House<'a> {
 
 impl<'a> House<'a> {
     /// # Errors
-    /// What is no Rust, or a module without a file.
+    /// What is not Rust, or a module without a file.
     pub(crate) fn new(tree: &'a Tree, crates: &[(&str, &str)]) -> Result<Self, String> {
         let crates = Crates::read(tree, crates)?;
         let graph = Graph::new(&crates);
@@ -42,7 +42,7 @@ impl<'a> House<'a> {
         circles.map(|circle| circle.into_iter().map(|file| self.name(file)).collect()).collect()
     }
 
-    /// Circles that are not allowed, and allowed ones that are not there.
+    /// Circles that are not allowed, and allowed ones that do not exist.
     pub(crate) fn wrong_circles(&self, allowed: &[(&[&str], &str)]) -> Vec<String> {
         let found = self.circles();
         let allowed = allowed.iter().map(|(files, _)| files.iter().copied().collect());
@@ -75,7 +75,7 @@ impl<'a> House<'a> {
             .collect()
     }
 
-    /// Arrows that break a rule, rooms that are not there, and exceptions that nothing needs.
+    /// Arrows that break a rule, rooms that do not exist, and exceptions that nothing needs.
     pub(crate) fn wrong_arrows(&self, rule: &Rule) -> Vec<String> {
         let mut wrong = Vec::new();
         for room in rule.from.iter().chain(rule.to) {
@@ -118,7 +118,7 @@ impl<'a> House<'a> {
         wrong
     }
 
-    /// Files that name of foreign crates what they must not know.
+    /// Files that name forbidden items of foreign crates.
     pub(crate) fn wrong_foreigners(&self, rule: &Foreign) -> Vec<String> {
         let mut wrong = Vec::new();
         for (file, paths) in &self.graph.foreign {
@@ -142,7 +142,7 @@ impl<'a> House<'a> {
         wrong
     }
 
-    /// Paths within the crates that lead nowhere, so that there may be arrows that are not seen.
+    /// Paths within the crates that lead nowhere, so that arrows may be missed.
     pub(crate) fn unresolved(&self) -> Vec<String> {
         let is_own = |path: &&String| {
             let first = path.split("::").next().unwrap_or_default();
@@ -155,7 +155,7 @@ impl<'a> House<'a> {
         .collect()
     }
 
-    /// Sources that belong to no module, and so were not looked at.
+    /// Sources that belong to no module, and so were not checked.
     pub(crate) fn unread(&self, folders: &[(&str, &str)]) -> Vec<String> {
         let sources = folders.iter().flat_map(|(_, folder)| self.tree.of(folder));
         let sources = sources.map(|(path, _)| path).filter(|path| path.ends_with(".rs"));
@@ -169,7 +169,7 @@ impl<'a> House<'a> {
         sources.filter(|path| !is_left_out(path) && !is_read(path)).map(str::to_owned).collect()
     }
 
-    /// `impl` blocks outside of their type's room, and exceptions that nothing needs.
+    /// `impl` blocks outside their type's room, and exceptions that nothing needs.
     pub(crate) fn wrong_impls(&self, except: &[(&str, &str, &str)]) -> Vec<String> {
         let mut found = BTreeSet::new();
         for (id, module) in self.crates.modules.iter().enumerate() {
@@ -216,7 +216,7 @@ impl<'a> House<'a> {
         wrong
     }
 
-    /// The folder that a file is about: its own children's, or the one in which it stands.
+    /// The folder that a file is about: that of its own children, or the one that contains it.
     fn room<'b>(&self, file: &'b str) -> &'b str {
         let own = file.trim_end_matches(".rs");
         let is_child =
@@ -224,15 +224,15 @@ impl<'a> House<'a> {
         if self.files().any(is_child) { own } else { folder(file) }
     }
 
-    /// How many files stand at the root of a crate.
+    /// How many files are at the root of a crate.
     pub(crate) fn at_root(&self, crate_folder: &str) -> usize {
         let root = format!("{crate_folder}/src");
-        // Where files stand, not where they will.
+        // Where files are now, not where they will be.
         let files = self.crates.files.iter().map(|file| &file.path);
         files.filter(|file| folder(file) == root && !is_test(file)).count()
     }
 
-    /// All that is wrong, by heading.
+    /// Everything that is wrong, by heading.
     pub(crate) fn wrong(&self) -> Vec<(&'static str, Vec<String>)> {
         let crowded = ROOT_FILES_MAX.iter().filter_map(|(crate_folder, max)| {
             let count = self.at_root(crate_folder);
@@ -257,7 +257,7 @@ impl<'a> House<'a> {
         ]
     }
 
-    /// A few figures of each crate, and all that is wrong.
+    /// Some figures for each crate, and everything that is wrong.
     pub(crate) fn report(&self) -> String {
         let mut text = String::new();
         let circles = self.circles();
@@ -300,7 +300,7 @@ fn is_in(file: &str, room: &str) -> bool {
     if room.ends_with('/') { file.starts_with(room) } else { file == room }
 }
 
-/// What the crates' manifests depend on and must not.
+/// Forbidden dependencies in the crates' manifests.
 pub(crate) fn wrong_dependencies(tree: &Tree) -> Vec<String> {
     let mut wrong = Vec::new();
     for (crate_folder, forbidden) in DEPENDENCIES {

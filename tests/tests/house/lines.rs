@@ -2,14 +2,14 @@
 
 use syn::spanned::Spanned;
 
-/// A function with its lines of code between the braces.
+/// A function, with its number of lines of code between the braces.
 #[derive(Debug)]
 pub(crate) struct Function {
     pub(crate) name: String,
     pub(crate) lines: usize,
 }
 
-/// What is to be known about a file's lines.
+/// What we need to know about a file's lines.
 pub(crate) struct Lines {
     lines: Vec<String>,
     /// Which of them are in tests.

@@ -1,4 +1,4 @@
-//! What a path means: re-exports are followed to where a thing is defined.
+//! The meaning of a path: re-exports are followed to the definition.
 
 use std::collections::HashSet;
 
@@ -8,17 +8,17 @@ use crate::parse::{Crates, Path};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Target {
     Module(usize),
-    /// Something that is defined in this file.
+    /// Something defined in this file.
     Item {
         file: usize,
         name: String,
     },
-    /// Of another crate, or a name that only the compiler knows.
+    /// From another crate, or a name that only the compiler knows.
     Foreign(Path),
 }
 
-/// The names that are being looked up, so that one that leads to itself comes to an end; and whether
-/// each is the last of its path.
+/// The names being looked up, so that one that leads to itself does not loop; and whether each is
+/// the last of its path.
 type Visited = HashSet<(usize, String, bool)>;
 
 impl Crates {
@@ -63,8 +63,8 @@ impl Crates {
         target
     }
 
-    /// A module may have the name of something else, such as a function; only a path's last name can
-    /// mean that.
+    /// A module may share its name with something else, such as a function; only the last name of a
+    /// path can mean that.
     fn lookup(
         &self,
         module: usize,

@@ -1,4 +1,4 @@
-//! From the text of a crate to its modules, and to the paths that each of them names.
+//! From a crate's text to its modules, and to the paths that each of them names.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -15,17 +15,17 @@ pub(crate) type Path = Vec<String>;
 /// A module: a file or an inline one.
 #[derive(Debug, Default)]
 pub(crate) struct Module {
-    /// Its place among [`Crates::files`].
+    /// Its index in [`Crates::files`].
     pub(crate) file: usize,
     pub(crate) parent: Option<usize>,
     pub(crate) children: HashMap<String, usize>,
-    /// What is defined here.
+    /// Definitions in this module.
     pub(crate) items: BTreeSet<String>,
-    /// What is brought into scope by `use`, re-exports or not.
+    /// Names brought into scope by `use`, re-exported or not.
     pub(crate) uses: HashMap<String, Path>,
-    /// Modules and enums of which all is brought into scope.
+    /// Modules and enums whose contents are all brought into scope.
     pub(crate) globs: Vec<Path>,
-    /// What the code and private `use` lines name.
+    /// Names in the code and in private `use` lines.
     pub(crate) named: Vec<Path>,
     pub(crate) impls: Vec<Impl>,
 }
@@ -38,7 +38,7 @@ pub(crate) struct Impl {
     pub(crate) traits: Vec<Path>,
 }
 
-/// A file that has been read.
+/// A file that has been parsed.
 #[derive(Debug, Default)]
 pub(crate) struct File {
     pub(crate) path: String,
@@ -53,17 +53,17 @@ pub(crate) struct File {
 pub(crate) struct Crates {
     pub(crate) files: Vec<File>,
     pub(crate) modules: Vec<Module>,
-    /// The files and folders, without their ending, of modules that are there only for tests.
+    /// The files and folders, without extension, of modules that exist only for tests.
     pub(crate) tests: Vec<String>,
     /// The outermost module of each crate.
     pub(crate) roots: HashMap<String, usize>,
 }
 
 impl Crates {
-    /// Reads the crates of these names and folders.
+    /// Parses the crates with these names and folders.
     ///
     /// # Errors
-    /// What is no Rust, or a module without a file.
+    /// What is not Rust, or a module without a file.
     pub(crate) fn read(tree: &Tree, crates: &[(&str, &str)]) -> Result<Self, String> {
         let mut all = Self::default();
         for (name, folder) in crates {
@@ -105,7 +105,7 @@ impl Crates {
     }
 }
 
-/// Reads the items of one module.
+/// Parses the items of one module.
 struct Reader<'a> {
     crates: &'a mut Crates,
     tree: &'a Tree,
@@ -161,7 +161,8 @@ impl Reader<'_> {
         if usual.is_none() && other.is_none() {
             return Err(format!("there is neither {inner}.rs nor {inner}/mod.rs"));
         }
-        // Both are there if a feature decides which of them is the module; the first gives the names.
+        // Both exist if a feature decides which of them is the module; the first provides the
+        // names.
         for path in usual.into_iter().chain(other).filter(|path| !is_test(path)) {
             let child = self.crates.read_file(self.tree, &path, Some(self.module))?;
             self.crates.modules[self.module].children.entry(name.clone()).or_insert(child);
@@ -184,7 +185,7 @@ impl Reader<'_> {
     }
 }
 
-/// One name that a `use` brings into scope; none if it brings all there are.
+/// One name brought into scope by a `use`; `None` if it brings all.
 struct Leaf {
     name: Option<String>,
     path: Path,
@@ -215,14 +216,14 @@ fn leaves(tree: &UseTree) -> Vec<Leaf> {
     }
 }
 
-/// Finds what code names.
+/// Finds the names in code.
 struct Names<'a> {
     named: &'a mut Vec<Path>,
     lines: &'a mut Lines,
 }
 
 impl Names<'_> {
-    /// Paths in what a macro is given, which need not be Rust.
+    /// Paths in a macro's arguments, which need not be Rust.
     fn tokens(&mut self, tokens: TokenStream) {
         let mut path = Path::new();
         let mut colons = 0;
@@ -310,7 +311,7 @@ fn implementation(item: &syn::ItemImpl) -> Option<Impl> {
     Some(Impl { of: segments(&of.path), traits })
 }
 
-/// Whether the item is there only for tests.
+/// Whether the item exists only for tests.
 fn is_for_tests(attributes: &[Attribute]) -> bool {
     attributes.iter().any(|attribute| {
         let syn::Meta::List(list) = &attribute.meta else {
@@ -321,7 +322,7 @@ fn is_for_tests(attributes: &[Attribute]) -> bool {
     })
 }
 
-/// The file that a `path` attribute names, perhaps only under some condition.
+/// The file that a `path` attribute names, possibly under a condition.
 fn other_path(attributes: &[Attribute]) -> Option<String> {
     attributes.iter().find_map(|attribute| match &attribute.meta {
         syn::Meta::NameValue(pair) if pair.path.is_ident("path") => match &pair.value {
@@ -355,7 +356,7 @@ fn attributes(item: &Item) -> &[Attribute] {
     }
 }
 
-/// What a macro may define: whatever follows a keyword that defines something.
+/// Possible definitions in a macro: whatever follows a defining keyword.
 fn made(tokens: TokenStream, items: &mut BTreeSet<String>) {
     let mut is_next = false;
     for token in tokens {
@@ -371,7 +372,7 @@ fn made(tokens: TokenStream, items: &mut BTreeSet<String>) {
     }
 }
 
-/// What an item defines.
+/// The definitions of an item.
 fn name(item: &Item) -> Option<String> {
     let ident = match item {
         Item::Const(item) => &item.ident,

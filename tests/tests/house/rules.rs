@@ -1,18 +1,18 @@
-//! What the house allows. An entry that allows what is not there any more is itself a mistake.
+//! What the house allows. An entry that allows something which no longer exists is an error, too.
 
-/// No file may name anything that stands in one of some rooms.
+/// Files that may not name anything in some rooms.
 pub(crate) struct Rule {
-    /// What it is for.
+    /// Its purpose.
     pub(crate) because: &'static str,
-    /// Files and folders (which end with a slash) from which it holds.
+    /// Files and folders (which end with a slash) that it applies to.
     pub(crate) from: &'static [&'static str],
     /// Files and folders that these may not name.
     pub(crate) to: &'static [&'static str],
-    /// Where it does not hold, and why.
+    /// Where it does not apply, and why.
     pub(crate) except: &'static [Exception],
 }
 
-/// An arrow that is allowed: from files, to files, and why.
+/// An allowed arrow: from files, to files, and why.
 pub(crate) struct Exception(
     pub(crate) &'static str,
     pub(crate) &'static str,
@@ -141,7 +141,7 @@ pub(crate) const RULES: &[Rule] = &[
     },
 ];
 
-/// What no file but these may name of foreign crates: where it may, and why it may nowhere else.
+/// Items of foreign crates that only these files may name: where, and why nowhere else.
 pub(crate) struct Foreign {
     pub(crate) because: &'static str,
     pub(crate) folder: &'static str,
@@ -186,7 +186,7 @@ pub(crate) const FOREIGN: &[Foreign] = &[
     },
 ];
 
-/// Which crates a crate must not depend on.
+/// Dependencies that a crate must not have.
 pub(crate) const DEPENDENCIES: &[(&str, &[&str])] = &[
     ("ddp-core", &["ddp-server", "ddp-postgres", "tokio", "axum", "hyper", "getrandom"]),
     ("ddp-server", &["ddp-postgres", "tokio-postgres", "postgres-types", "deadpool-postgres"]),
@@ -204,10 +204,10 @@ pub(crate) const CIRCLES: &[(&[&str], &str)] = &[
     ),
 ];
 
-/// Types with an `impl` outside of their room: the file of the `impl`, the type, and why.
+/// Types with an `impl` outside their room: the file of the `impl`, the type, and why.
 pub(crate) const IMPLS: &[(&str, &str, &str)] = &[];
 
-/// How many files may stand at the root of a crate.
+/// How many files may be at the root of a crate.
 pub(crate) const ROOT_FILES_MAX: &[(&str, usize)] = &[("ddp-server", 14), ("ddp-postgres", 12)];
 
 /// How many lines of code a file may have, and a function.

@@ -1,10 +1,10 @@
-//! Small trees in which something is wrong.
+//! Small trees with something wrong in them.
 
 use crate::house::House;
 use crate::rules::{Exception, Foreign, Rule};
 use crate::tree::Tree;
 
-/// A crate of these files below `a/src`, besides what its `lib.rs` says.
+/// A crate with these files below `a/src`, in addition to its `lib.rs`.
 fn tree(lib: &str, files: &[(&str, &str)]) -> Tree {
     let paths: Vec<String> = files.iter().map(|(path, _)| format!("a/src/{path}")).collect();
     let files = paths.iter().zip(files).map(|(path, (_, text))| (path.as_str(), *text));

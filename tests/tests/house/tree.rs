@@ -8,7 +8,7 @@ use std::{env, fs, io};
 pub(crate) const CRATES: [(&str, &str); 3] =
     [("ddp_core", "ddp-core"), ("ddp_server", "ddp-server"), ("ddp_postgres", "ddp-postgres")];
 
-/// Texts of files by their path from the root, such as `ddp-core/src/id.rs`.
+/// The files' texts by path from the root, such as `ddp-core/src/id.rs`.
 #[derive(Debug, Default)]
 pub(crate) struct Tree {
     files: BTreeMap<String, String>,
@@ -22,7 +22,7 @@ impl Tree {
         Self { files: files.collect(), names: BTreeMap::new() }
     }
 
-    /// The tree in `HOUSE_ROOT`, or else this repository's.
+    /// The tree in `HOUSE_ROOT`, or otherwise this repository's.
     pub(crate) fn from_environment() -> io::Result<Self> {
         let own = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
         let root = env::var_os("HOUSE_ROOT").map_or_else(|| PathBuf::from(own), PathBuf::from);
@@ -61,7 +61,7 @@ impl Tree {
         self.files.get(path).map(String::as_str)
     }
 
-    /// The sources of a crate, and the Markdown that is a part of its documentation.
+    /// A crate's sources, and the Markdown that is part of its documentation.
     pub(crate) fn of(&self, folder: &str) -> impl Iterator<Item = (&str, &str)> {
         let prefix = format!("{folder}/");
         let own = self.files.iter().filter(move |(path, _)| path.starts_with(&prefix));
@@ -79,7 +79,7 @@ impl Tree {
         sources.into_iter().chain(included)
     }
 
-    /// Where a file would stand if all moves had been made.
+    /// Where a file would be if all moves had been made.
     pub(crate) fn name<'a>(&'a self, path: &'a str) -> &'a str {
         self.names.get(path).map_or(path, String::as_str)
     }
@@ -90,12 +90,12 @@ fn read(path: &Path) -> io::Result<String> {
         .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
 }
 
-/// The folder in which a file stands.
+/// The folder that contains a file.
 pub(crate) fn folder(path: &str) -> &str {
     path.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 
-/// Whether a file has nothing but tests.
+/// Whether a file contains only tests.
 pub(crate) fn is_test(path: &str) -> bool {
     path.ends_with("/tests.rs") || path.contains("/tests/")
 }

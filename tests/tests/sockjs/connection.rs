@@ -1,4 +1,4 @@
-//! What an application is told of its clients.
+//! What an application learns about its clients.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -15,13 +15,13 @@ use tokio::sync::mpsc;
 
 use crate::PATIENCE;
 
-/// Serves an application that hands its connections over, with clients' addresses or without.
+/// Serves an application that hands over its connections, with or without clients' addresses.
 async fn serve(has_addresses: bool) -> (SocketAddr, mpsc::UnboundedReceiver<Connection>) {
     let (opened, connections) = mpsc::unbounded_channel();
     let told = router("/told", SockJsConfig::default(), move |connection| {
         let opened = opened.clone();
         async move {
-            // A test that has ended does not listen.
+            // A finished test does not listen any more.
             let _ = opened.send(connection);
         }
     });
@@ -37,7 +37,7 @@ async fn serve(has_addresses: bool) -> (SocketAddr, mpsc::UnboundedReceiver<Conn
     (address, connections)
 }
 
-/// Sends the head of a request with some headers of interest; the answer is not read.
+/// Sends the head of a request with some interesting headers; the answer is not read.
 async fn open(address: SocketAddr, method: &str, path: &str) -> TcpStream {
     let head = format!(
         "{method} {path} HTTP/1.1\r\nHost: app.example\r\nConnection: Upgrade\r\n\
@@ -91,7 +91,7 @@ async fn each_transport_tells_the_same() {
 #[tokio::test]
 async fn an_application_that_only_sends_ends_with_its_client() {
     let mut options = SockJsConfig::default();
-    // Between two polls nothing else tells that a client has left.
+    // Between two polls nothing else shows that a client has left.
     options.disconnect_delay = Duration::from_millis(200);
     let (told, mut news) = mpsc::unbounded_channel();
     let flood = router("/flood", options, move |mut connection: Connection| {

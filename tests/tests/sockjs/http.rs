@@ -1,4 +1,4 @@
-//! The least of an HTTP client: one connection for each request.
+//! A minimal HTTP client: one connection per request.
 
 use std::net::SocketAddr;
 
@@ -15,7 +15,7 @@ pub(crate) struct Response {
     pub(crate) status: u16,
     head: String,
     stream: BufReader<TcpStream>,
-    /// Bytes of a body with a known length that are still to come; `None` with chunks.
+    /// Bytes still to come of a body with a known length; `None` with chunks.
     length: Option<usize>,
 }
 

@@ -1,5 +1,5 @@
-//! Every transport of SockJS over real sockets, as a browser's requests look on the wire. The
-//! names follow the sections of the SockJS protocol.
+//! Every SockJS transport over real sockets, with requests like a browser's. The names follow the
+//! sections of the SockJS protocol.
 
 mod connection;
 mod http;
@@ -44,7 +44,7 @@ async fn close(connection: Connection) {
     connection.close(3000, "Go away!").await;
 }
 
-/// The services of the public test-suite, with options of the test's own.
+/// The services of the public test suite, with options chosen by the test.
 async fn serve(change: impl Fn(&mut SockJsConfig)) -> SocketAddr {
     let mut options = SockJsConfig::default();
     options.response_bytes_max = 4096;
@@ -70,7 +70,7 @@ async fn protocol_simple_session() {
         let sent = answer(address, "POST", "/echo/000/a/xhr_send", body).await;
         assert_eq!(sent, (204, String::new()));
     }
-    // The server's name means nothing, and everything that waits comes at once.
+    // The server's name means nothing, and everything waiting comes at once.
     let frame = poll(address, "/echo/999/a/xhr").await;
     assert_eq!(frame, "a[\"a\",\"b\",\"\\ud83d\\ude00\"]\n");
 }
@@ -160,7 +160,7 @@ async fn disabled_websocket() {
     assert_eq!(poll(address, "/echo/0/a/xhr").await, "a[\"a\"]\n");
 }
 
-/// Meteor means to leave raw clients their `/websocket` when browsers are told to poll.
+/// Meteor intends raw clients to keep `/websocket` even if browsers are told to poll.
 #[tokio::test]
 async fn disabled_websocket_of_a_ddp_server() {
     for (enabled, status) in [(true, 101), (false, 404)] {
@@ -215,7 +215,7 @@ async fn xhr_send_answers() {
         format!("POST /echo/0/a/xhr_send HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n");
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(head.as_bytes()).await.unwrap();
-    // The rest may meet a closed connection; the answer is there before.
+    // The rest may meet a closed connection; the answer comes before that.
     let _ = stream.write_all(&vec![b' '; length]).await;
     let mut line = String::new();
     BufReader::new(stream).read_line(&mut line).await.unwrap();
@@ -240,7 +240,7 @@ async fn xhr_streaming_until_the_response_limit() {
         assert_eq!(stream.chunk().await, Some(format!("a[\"{text}\"]\n")));
     }
     assert_eq!(stream.chunk().await, None);
-    // The session goes on with the next response.
+    // The session continues with the next response.
     post(address, "/echo/0/a/xhr_send", r#"["next"]"#).await;
     let mut stream = post(address, "/echo/0/a/xhr_streaming", "").await;
     stream.chunk().await;
@@ -310,7 +310,7 @@ async fn a_second_receiver_is_refused_and_an_aborted_one_ends_the_session() {
     drop(first);
     let end = tokio::time::timeout(PATIENCE, async {
         loop {
-            // The server sees the end of one connection and the begin of another in any order.
+            // The server may see the end of one connection and the start of another in any order.
             let frame = poll(address, "/echo/0/a/xhr").await;
             if frame != BUSY {
                 return frame;
@@ -330,7 +330,7 @@ async fn heartbeats_and_the_disconnect_delay() {
         let ended = ended.clone();
         async move {
             echo(connection).await;
-            // The test has ended, too, when the second session does.
+            // When the second session ends, the test has ended, too.
             let _ = ended.send(());
         }
     });
@@ -342,7 +342,7 @@ async fn heartbeats_and_the_disconnect_delay() {
         assert_eq!(poll(address, "/echo/0/a/xhr").await, "h\n");
     }
     tokio::time::timeout(PATIENCE, ends.recv()).await.expect("the end of the session");
-    // Its name is free as soon as it has ended.
+    // Its name is free once it has ended.
     let next = async { while poll(address, "/echo/0/a/xhr").await != "o\n" {} };
     tokio::time::timeout(PATIENCE, next).await.expect("a new session of that name");
 }

@@ -1,4 +1,4 @@
-//! What is done to tables and triggers while the server runs.
+//! What others do to tables and triggers while the server is running.
 
 use ddp_postgres::{Feed, Table};
 use ddp_tests::Client;
@@ -48,7 +48,7 @@ async fn columns_that_are_added_renamed_retyped_and_dropped(feed: Feed) {
     fixture.psql("DELETE FROM tasks WHERE id = 2; ALTER TABLE tasks DROP COLUMN n");
     let before = r#"~1 due:"2024-02-29",text:"a""#;
     goes_on(&fixture, &mut client, before, "(2, 'b', NULL)", r#"~2 due:null,text:"b""#).await;
-    // Rewritten by an expression, while the type stays.
+    // An expression rewrites the rows, while the type stays.
     fixture.psql("ALTER TABLE tasks ALTER COLUMN text TYPE text USING upper(text)");
     sees(&mut client, r#"~1 due:"2024-02-29",text:"A"; ~2 due:null,text:"B""#).await;
 }

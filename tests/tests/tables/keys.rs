@@ -61,7 +61,7 @@ async fn several_columns(name: &str, table: Table) {
 
     let id = one.send_sub("tasks.where", json!(["_id", "[1,\"b\"]"])).await;
     one.until("nosub", |client| client.nosub.contains_key(&id)).await;
-    // Why is for the log, which is the developer's.
+    // The reason is only in the log, for developers.
     assert_eq!(one.nosub[&id]["error"], 500);
 }
 

@@ -1,4 +1,4 @@
-//! Tables as others made them, through to the clients.
+//! Tables made by others, all the way to the clients.
 
 mod alter;
 mod keys;
@@ -39,7 +39,7 @@ impl Fixture {
         database::psql(&self.database, sql)
     }
 
-    /// A client that has subscribed to all tasks.
+    /// A client subscribed to all tasks.
     async fn client(&self) -> Client {
         let mut client = Client::connect(self.address).await;
         client.subscribe("tasks", serde_json::json!([])).await;
@@ -47,7 +47,7 @@ impl Fixture {
     }
 }
 
-/// A database handle that notices soon what is done to its tables.
+/// A database handle that soon notices changes to its tables.
 fn builder(url: &str) -> DbBuilder {
     Db::builder(url).check_every(std::time::Duration::from_millis(100))
 }
@@ -75,7 +75,7 @@ async fn tasks_where(
     db.find(&TASKS).filter(field(&name).eq(value))
 }
 
-/// What a client has of the tasks: ids and fields, in the order of their names.
+/// The client's tasks: ids and fields, in the order of their names.
 fn shown(client: &Client) -> String {
     let documents = client.documents("tasks");
     let show = |(id, fields): (&String, &serde_json::Map<String, Value>)| {

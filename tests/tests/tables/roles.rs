@@ -57,7 +57,7 @@ async fn one_role_installs_by_psql_and_a_lesser_one_runs() {
     database::psql("tables_lesser", "UPDATE tasks SET title = 'b'");
     sees(&mut client, r#"~1 title:"b""#).await;
 
-    // What it cannot repair it does not hide.
+    // It does not hide what it cannot repair.
     database::psql("tables_lesser", "ALTER TABLE tasks DISABLE TRIGGER ALL");
     client.until("nosub", |client| !client.nosub.is_empty()).await;
     assert_eq!(client.nosub.values().next().unwrap()["error"], "collection-unavailable");
@@ -81,7 +81,7 @@ async fn uninstallation_leaves_nothing_behind() {
     assert_eq!(left(name), "");
     assert_eq!(database::psql(name, "INSERT INTO tasks VALUES (1)"), "");
 
-    // Even if the table is no longer what it was.
+    // Even if the table has changed.
     both().connect().await.unwrap().close().await;
     database::psql(name, "ALTER TABLE tasks DROP COLUMN id; ALTER TABLE others RENAME TO old");
     both().uninstall().await.unwrap();
@@ -110,7 +110,7 @@ async fn rows_that_policies_hide_from_the_server_are_never_shown() {
     let error = guarded().connect().await.unwrap_err().to_string();
     assert!(error.contains("row-level security"), "{error}");
 
-    // Told by keys only, the server reads the rows, and sees what it may see.
+    // With keys only, the server reads the rows itself, and sees what it may see.
     let keys = builder(&as_role(&url, "guarded")).table(Table::new("tasks").keys_only());
     let (address, _db) = serve(keys).await;
     let mut client = Client::connect(address).await;
@@ -122,7 +122,7 @@ async fn rows_that_policies_hide_from_the_server_are_never_shown() {
     sees(&mut client, "").await;
 }
 
-/// What a version of the future might have installed.
+/// What a future version might have installed.
 fn pretend_newer(fixture: &Fixture) {
     fixture.psql(
         r"DO $$ DECLARE f record; BEGIN
@@ -149,7 +149,7 @@ async fn triggers_of_a_newer_version_are_left_alone() {
         let error = newer.connect().await.unwrap_err().to_string();
         assert!(error.contains("newer version") && error.contains("format 99"), "{error}");
     }
-    // The server that runs reads again, whatever the messages say.
+    // The running server reads again, whatever the messages say.
     fixture.psql("INSERT INTO tasks VALUES (2, 'b')");
     sees(&mut client, r#"~1 title:"a"; ~2 title:"b""#).await;
     fixture.db.check().await.unwrap();

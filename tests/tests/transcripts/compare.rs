@@ -1,8 +1,8 @@
-//! Whether what came is what a transcript says.
+//! Compares what arrived with a transcript.
 
 use crate::transcript::{Order, Received};
 
-/// Compares what came over one connection with what should have come.
+/// Compares what arrived on one connection with the expected messages.
 pub(crate) fn agree(expected: &[&Received], came: &[String]) -> bool {
     let mut came: Vec<&str> = came.iter().map(String::as_str).collect();
     if expected.len() != came.len() {
@@ -34,7 +34,7 @@ pub(crate) fn agree(expected: &[&Received], came: &[String]) -> bool {
     true
 }
 
-/// Whether a message is the expected one, byte for byte but for placeholders.
+/// Whether a message is the expected one, byte for byte except for placeholders.
 fn matches(expected: &str, text: &str) -> bool {
     let placeholder = PLACEHOLDERS
         .iter()
@@ -48,7 +48,7 @@ fn matches(expected: &str, text: &str) -> bool {
     rest.is_some_and(|rest| matches(end, rest))
 }
 
-/// Takes what a placeholder stands for from the front of a text.
+/// Removes what a placeholder stands for from the front of a text.
 type Take = for<'a> fn(&'a str) -> Option<&'a str>;
 
 const PLACEHOLDERS: [(&str, Take); 4] = [

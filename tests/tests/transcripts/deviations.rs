@@ -1,6 +1,6 @@
-//! Where this server deviates from Meteor on purpose.
+//! Where this server deliberately deviates from Meteor.
 
-/// What this server sends in the place of one block of a transcript.
+/// What this server sends instead of one block of a transcript.
 pub(crate) struct Deviation {
     pub(crate) transcript: &'static str,
     /// Counted from 1.

@@ -7,7 +7,7 @@ use ddp_server::{Error, IntoMethodResult, State};
 use crate::steps::Step;
 use crate::world::World;
 
-/// What the method `script` answers: a value, or `undefined`.
+/// The result of the method `script`: a value, or `undefined`.
 pub(crate) struct Answer(Result<Option<Ejson>, Error>);
 
 impl IntoMethodResult for Answer {
@@ -99,7 +99,7 @@ pub(crate) async fn echo(Params(params): Params<Vec<Ejson>>) -> Result<Vec<Ejson
     Ok(params)
 }
 
-/// Says what its parameters are.
+/// Returns the kinds of its parameters.
 pub(crate) async fn describe(Params(params): Params<Vec<Ejson>>) -> Result<Vec<String>, Error> {
     Ok(params.iter().map(describe_one).collect())
 }

@@ -95,8 +95,8 @@ fn documents(subscription: &Subscription, step: &Step<'_>) -> Result<(), Error> 
     }
 }
 
-/// Returns cursors: each parameter says of which collection, which documents and fields, and for
-/// which users.
+/// Returns cursors: each parameter gives the collection, the documents and fields, and the users
+/// who may see them.
 pub(crate) async fn find(
     State(world): State<World>,
     subscription: Subscription,

@@ -1,4 +1,4 @@
-//! Plays a transcript's client against a server of this project.
+//! Plays a transcript's client against one of this project's servers.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -19,7 +19,7 @@ use crate::world::World;
 /// How long to wait for a message that must come.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Replays a transcript and panics if anything else comes than it says.
+/// Replays a transcript, and panics if anything differs from it.
 pub(crate) async fn replay(name: &str) {
     let transcript = Transcript::read(name);
     let deviations = DEVIATIONS.iter().filter(|deviation| deviation.transcript == name);
@@ -85,7 +85,7 @@ struct Clients {
 }
 
 impl Clients {
-    /// The client of this name, which connects if it has not yet.
+    /// The client with this name, which connects if it has not done so yet.
     async fn get(&mut self, name: &str) -> &mut Client {
         if !self.open.contains_key(name) {
             let client = Client::connect(self.address, self.is_sockjs).await;
@@ -110,10 +110,10 @@ impl Clients {
 struct Client {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
     is_sockjs: bool,
-    /// What has come and was not asked for yet.
+    /// Messages that have arrived, but were not asked for yet.
     came: VecDeque<String>,
     is_closed: bool,
-    /// Version pre1 has no pings, so that nothing shows that no more will come.
+    /// Version pre1 has no pings to show that no more messages are coming.
     has_pings: bool,
 }
 
@@ -124,7 +124,7 @@ impl Client {
         let came = VecDeque::new();
         let mut client = Self { socket, is_sockjs, came, is_closed: false, has_pings: true };
         let opening = if is_sockjs { client.recv().await } else { None };
-        // Meteor 3 does not send this any more; several clients wait for it.
+        // Meteor 3 no longer sends this, but several clients wait for it.
         assert_eq!(client.recv().await.as_deref(), Some(r#"{"server_id":"0"}"#));
         client.came.extend(opening);
         client
@@ -132,11 +132,11 @@ impl Client {
 
     async fn send(&mut self, text: &str) {
         self.has_pings &= !text.contains(r#""version":"pre1""#);
-        // A server that has closed the connection hears no more.
+        // A server that has closed the connection does not listen any more.
         let _ = self.socket.send(Message::text(text)).await;
     }
 
-    /// Sends a message of the replay itself.
+    /// Sends one of the replay's own messages.
     async fn send_own(&mut self, text: &str) {
         let framed = json!([text]).to_string();
         self.send(if self.is_sockjs { &framed } else { text }).await;
@@ -149,7 +149,7 @@ impl Client {
                 if text != r#"{"msg":"ping"}"# {
                     return Some(text);
                 }
-                // On a busy machine a server may ask whether the client is still there.
+                // On a busy machine a server may check whether the client is still there.
                 self.send_own(r#"{"msg":"pong"}"#).await;
             } else if self.is_closed {
                 return None;
@@ -159,7 +159,7 @@ impl Client {
         }
     }
 
-    /// Waits for what comes over the socket, `None` if nothing does.
+    /// Waits for the next message on the socket; `None` if nothing comes.
     async fn read(&mut self) -> Option<()> {
         let message = tokio::time::timeout(PATIENCE, self.socket.next()).await.ok()?;
         let closed = match message {
@@ -187,7 +187,7 @@ impl Client {
         Some(())
     }
 
-    /// So many messages, and what else comes before the answer to a ping.
+    /// This many messages, and whatever else arrives before the answer to a ping.
     async fn take(&mut self, count: usize) -> Vec<String> {
         let mut came = Vec::new();
         while came.len() < count
@@ -209,14 +209,14 @@ impl Client {
         came
     }
 
-    /// Closes the connection; what comes until then is the answer.
+    /// Closes the connection, and returns what arrives until then.
     async fn finish(mut self) -> Vec<String> {
         let mut rest = Vec::new();
         let was_closed = self.is_closed || self.socket.close(None).await.is_err();
         while !was_closed && let Some(text) = self.recv().await {
             rest.push(text);
         }
-        // Closing in turn is all that may come.
+        // Nothing but the peer's close frame may come.
         rest.pop_if(|last| last.starts_with("closed"));
         rest
     }
@@ -226,7 +226,7 @@ impl Client {
     }
 }
 
-/// Whether this answers the ping that is sent when all should have come.
+/// Whether this answers the ping that is sent when everything should have arrived.
 fn is_barrier(text: &str) -> bool {
     let message: Value = serde_json::from_str(text).unwrap_or_default();
     let ping = json!({"msg": "ping", "id": "barrier"});

@@ -1,4 +1,4 @@
-//! The steps that parameters spell out, each an array of a verb and its arguments.
+//! The steps given as parameters, each an array of a verb and its arguments.
 
 use ddp_core::DdpError;
 use ddp_core::ejson::Ejson;
@@ -19,7 +19,7 @@ impl<'a> Step<'a> {
         }
     }
 
-    /// An argument, `null` if it is absent.
+    /// An argument; `null` if it is absent.
     pub(crate) fn arg(&self, index: usize) -> &'a Ejson {
         self.args.get(index).unwrap_or(&Ejson::Null)
     }

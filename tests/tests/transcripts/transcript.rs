@@ -10,12 +10,12 @@ pub(crate) type Name = String;
 pub(crate) struct Transcript {
     /// The server's name.
     pub(crate) world: String,
-    /// Whether it is SockJS by WebSocket, and not DDP on the WebSocket itself.
+    /// Whether it is SockJS over WebSocket, rather than plain DDP.
     pub(crate) is_sockjs: bool,
     pub(crate) blocks: Vec<Block>,
 }
 
-/// What is done, and all that comes of it.
+/// What is done, and everything that results from it.
 #[derive(Debug, Default)]
 pub(crate) struct Block {
     pub(crate) actions: Vec<Action>,
@@ -39,7 +39,7 @@ pub(crate) struct Received {
     pub(crate) text: String,
 }
 
-/// What the order of a message counts.
+/// How strict the order is for a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Order {
     /// `<`: it comes exactly here.
@@ -94,7 +94,7 @@ impl Block {
 }
 
 impl Received {
-    /// A line of what came, `None` if it is another one.
+    /// A line of incoming messages; `None` if it is something else.
     pub(crate) fn parse(line: &str) -> Option<Self> {
         let (connection, kind, rest) = parts(line)?;
         let (order, text) = match rest.split_at_checked(2) {
@@ -106,7 +106,7 @@ impl Received {
     }
 }
 
-/// The connection's name, the character that tells what it is, and the rest of a line.
+/// A line's connection name, the character for its kind, and the rest.
 fn parts(line: &str) -> Option<(Name, char, &str)> {
     let kind = line.find(['>', '<', '!']).filter(|at| *at <= 1)?;
     let (name, rest) = line.split_at(kind);

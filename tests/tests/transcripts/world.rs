@@ -1,4 +1,4 @@
-//! The servers of the transcripts: what they publish is spelled out by the parameters.
+//! The servers of the transcripts, which publish what the parameters say.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use tokio::sync::Semaphore;
 
 use crate::{methods, publications};
 
-/// What the handlers share, and the replay with them.
+/// What the handlers share with each other and with the replay.
 #[derive(Clone, Default)]
 pub(crate) struct World(Arc<Inner>);
 
@@ -49,7 +49,7 @@ impl World {
         self.gate(gate).close();
     }
 
-    /// Sets fields of a document, which begins to exist if it does not yet.
+    /// Sets fields of a document, which is created if it does not exist.
     pub(crate) fn set(&self, collection: &str, id: &str, fields: &Ejson) {
         let collection = self.collection(collection);
         let exists = collection.update(id, |document| {
@@ -80,7 +80,7 @@ impl World {
         self.set("log", id, &ejson::to_value(fields).unwrap());
     }
 
-    /// Does what a transcript's line `!` says.
+    /// Does what a transcript's line with `!` says.
     pub(crate) fn happen(&self, words: &[String]) {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         match *words {
@@ -94,7 +94,7 @@ impl World {
         }
     }
 
-    /// The server of this name.
+    /// The server with this name.
     pub(crate) fn server(&self, name: &str) -> Server {
         let limit = |rule: fn(Rule) -> Rule| rule(Rule::new(2, Duration::from_secs(10)));
         let builder = Server::builder()

@@ -66,8 +66,8 @@ impl io::Write for Log {
     }
 }
 
-/// python-meteor ends each connection with 1005, so codes that may not be sent are no reason to be
-/// excited. They are not repeated, however.
+/// python-meteor ends each connection with 1005, so a forbidden code is no reason for alarm.
+/// However, it is not repeated.
 #[tokio::test]
 async fn codes_that_may_not_be_sent_are_tolerated() {
     let log = Log::default();
@@ -114,7 +114,7 @@ async fn what_follows_a_close_frame_is_ignored() {
     ];
     for (what, late) in table {
         let steps = [&[Send(FIN | CLOSE, &normal)], late, &[Closed(Some(1000))]].concat();
-        // In one write, lest the server be gone before the second.
+        // In one write, because the server might be gone before a second.
         let mut peer = Peer::connect(address, ECHO).await;
         peer.play(what, crate::peer::Writes::Whole, &steps).await;
     }

@@ -10,7 +10,7 @@ use crate::{DDP, ECHO, MESSAGE_BYTES_MAX, SOCKJS_ECHO, serve};
 const NAME: &str = "permessage-deflate";
 const ANSWER: &str = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
 
-/// A message's payload (RFC 7692 section 7.2.1) after which the next may refer to it.
+/// A message's payload (RFC 7692 section 7.2.1), with context that the next may refer to.
 fn deflate_next(compressor: &mut Compress, message: &[u8]) -> Vec<u8> {
     let mut output = Vec::with_capacity(message.len() * 2 + 100);
     compressor.compress_vec(message, &mut output, FlushCompress::Sync).unwrap();
@@ -23,7 +23,7 @@ fn deflate(message: &[u8]) -> Vec<u8> {
     deflate_next(&mut Compress::new(flate2::Compression::new(6), false), message)
 }
 
-/// What a payload says (RFC 7692 section 7.2.2).
+/// The content of a payload (RFC 7692 section 7.2.2).
 fn inflate(payload: &[u8]) -> Vec<u8> {
     let payload = [payload, &[0, 0, 0xff, 0xff]].concat();
     let mut output = Vec::with_capacity(1 << 20);
@@ -46,8 +46,8 @@ async fn play(what: &str, address: std::net::SocketAddr, steps: &[Step<'_>]) {
     }
 }
 
-/// No window of the server's is as small as some clients would like, because frames are shared
-/// between clients. Nor is any context kept, which the answer says.
+/// The server never uses the small windows that some clients would like, because clients share
+/// frames. Nor does it keep any context, as the answer says.
 #[tokio::test]
 async fn offers_and_answers() {
     let address = serve().await;
@@ -62,7 +62,7 @@ async fn offers_and_answers() {
         ("; server_no_context_takeover; client_no_context_takeover", ANSWER),
         ("; server_max_window_bits=15", &fifteen),
         ("; server_max_window_bits=15; client_max_window_bits", &fifteen),
-        // Several offers: the first that can be taken.
+        // Several offers: the first acceptable one wins.
         ("; server_max_window_bits=9, permessage-deflate", ANSWER),
         ("; unheard_of, permessage-deflate; client_max_window_bits", ANSWER),
         ("; server_max_window_bits=15, permessage-deflate", &fifteen),
@@ -149,7 +149,7 @@ async fn compressed_fragments_make_one_message() {
             Send(CONTINUATION, b""),
             Send(FIN, end),
             Recv(FIN | TEXT, text),
-            // The next message says for itself whether it is compressed.
+            // Each message says for itself whether it is compressed.
             Send(TEXT, &text[..1]),
             Send(FIN, &text[1..]),
             Recv(FIN | TEXT, text),

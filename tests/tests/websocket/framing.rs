@@ -14,7 +14,7 @@ async fn messages_of_each_size_come_back() {
         let text: Vec<u8> = (b'a'..=b'z').cycle().take(size).collect();
         let steps = [Send(FIN | TEXT, &text), Recv(FIN | TEXT, &text)];
         play(&format!("{size} bytes"), address, ECHO, &steps).await;
-        // In SockJS frames five bytes more go either way, and an `a` comes back.
+        // SockJS frames need five more bytes on the way in, and an `a` on the way back.
         let sent = [b"[\"", &text[..], b"\"]"].concat();
         let received = [b"a", &sent[..]].concat();
         let steps = [Recv(FIN | TEXT, b"o"), Send(FIN | TEXT, &sent), Recv(FIN | TEXT, &received)];
@@ -22,8 +22,8 @@ async fn messages_of_each_size_come_back() {
     }
 }
 
-/// Autobahn wants binary messages back as such (1.2). A server of DDP takes them for text, as
-/// Meteor's does, and answers with text.
+/// Autobahn expects binary messages to come back as binary (1.2). A DDP server treats them as text,
+/// like Meteor's, and answers with text.
 #[tokio::test]
 async fn binary_messages_are_taken_for_text() {
     let address = serve().await;
@@ -47,7 +47,8 @@ async fn pings_are_answered_with_their_payload() {
         let steps = [Send(FIN | PING, payload), Recv(FIN | PONG, payload)];
         play("a ping", address, ECHO, &steps).await;
     }
-    // Each of several in order, though an answer to the last would do (RFC 6455 section 5.5.3).
+    // Answers each of several in order, though answering the last would do (RFC 6455 section
+    // 5.5.3).
     let payloads: Vec<String> = (0..10).map(|number| format!("payload {number}")).collect();
     let payloads = || payloads.iter().map(String::as_bytes);
     let mut steps: Vec<_> = payloads().map(|payload| Send(FIN | PING, payload)).collect();
@@ -77,7 +78,7 @@ async fn pongs_that_answer_nothing_are_ignored() {
     }
 }
 
-/// What is sent in fragments, with what may come between them.
+/// What is sent in fragments, with what may come in between.
 const FRAGMENTS: [(&str, &[Step]); 9] = [
     ("two", &[Send(TEXT, b"one"), Send(FIN, b"two"), Recv(FIN | TEXT, b"onetwo")]),
     (
@@ -187,7 +188,7 @@ async fn fragments_out_of_order_are_violations() {
         ("a close frame in fragments", &[Send(CLOSE, b"\x03"), Send(FIN, b"\xe8")]),
     ];
     for (what, steps) in table {
-        // What is sent after the violation is not read.
+        // Nothing after the violation is read.
         let steps = [steps, &[Send(FIN | TEXT, b"unheard"), Closed(Some(1002))]].concat();
         play(what, address, ECHO, &steps).await;
     }

@@ -8,7 +8,7 @@ const LIMIT: u64 = MESSAGE_BYTES_MAX as u64;
 #[tokio::test]
 async fn a_message_as_large_as_the_limit_is_taken() {
     let address = serve().await;
-    // An empty array is sound to SockJS, too.
+    // An empty array is valid in SockJS, too.
     let text = [b"[", &vec![b' '; MESSAGE_BYTES_MAX - 2][..], b"]"].concat();
     for path in DDP {
         let mut peer = Peer::connect(address, path).await;
@@ -53,7 +53,7 @@ async fn fragments_add_up() {
                 peer.send(CONTINUATION, &payload).await;
                 left -= payload.len();
             }
-            // A control frame is no part of it.
+            // A control frame is not part of it.
             peer.pong().await;
             peer.begin(FIN | CONTINUATION, 1, b"").await;
             assert_eq!(peer.close_code().await, Some(1009), "{size} at {path}");
@@ -66,7 +66,7 @@ async fn a_client_that_goes_on_hears_why_it_is_refused() {
     let address = serve().await;
     for path in DDP {
         let mut peer = Peer::connect(address, path).await;
-        // More than the sockets hold: the server reads and forgets it.
+        // More than the sockets hold: the server reads and discards it.
         let text = vec![b'x'; 16 << 20];
         peer.send(FIN | TEXT, &text).await;
         assert_eq!(peer.close_code().await, Some(1009), "{path}");

@@ -1,6 +1,6 @@
-//! What the server makes of WebSocket frames, as transcripts of what goes over the wire. The cases
-//! are those that the Autobahn test-suite looks at (its numbers are in the modules' first lines),
-//! and those of which experience says that clients do them.
+//! How the server handles WebSocket frames, as transcripts of the bytes sent both ways. The cases
+//! are those of the Autobahn test suite (its numbers are in the modules' first lines), and those
+//! that clients are known to cause.
 
 mod closing;
 mod compression;
@@ -19,14 +19,14 @@ use tokio::net::TcpListener;
 /// How long a test waits for something that must happen.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Where messages come back as they are.
+/// Where messages come back unchanged.
 const ECHO: &str = "/echo/websocket";
 /// Where they come back in SockJS frames.
 const SOCKJS_ECHO: &str = "/echo/000/abcdefgh/websocket";
-/// Where DDP is spoken, without SockJS frames and with them.
+/// The paths of DDP, without SockJS frames and with them.
 const DDP: [&str; 2] = ["/websocket", "/sockjs/000/abcdefgh/websocket"];
 
-/// The largest message that the server takes at the paths of DDP.
+/// The largest message that the server accepts on the paths of DDP.
 const MESSAGE_BYTES_MAX: usize = 1000;
 
 async fn echo(mut connection: Connection) {

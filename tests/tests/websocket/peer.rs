@@ -32,18 +32,18 @@ pub(crate) enum Step<'a> {
     Closed(Option<u16>),
 }
 
-/// How what is sent between two answers is cut into writes.
+/// How output between two answers is split into writes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Writes {
     /// Not at all.
     Whole,
     /// One for each frame.
     Frames,
-    /// One for each so many bytes.
+    /// One for this many bytes each.
     Chopped(usize),
 }
 
-/// Plays a transcript on new connections, for each manner of writing.
+/// Plays a transcript on new connections, once for each way of writing.
 pub(crate) async fn play(what: &str, address: SocketAddr, path: &str, steps: &[Step<'_>]) {
     for writes in [Writes::Whole, Writes::Frames, Writes::Chopped(1), Writes::Chopped(1009)] {
         let longest = steps.iter().map(|step| match step {
@@ -98,7 +98,7 @@ impl Peer {
         Ok(Self { stream, extensions, frames_sent: 0 })
     }
 
-    /// A masked frame with the shortest header, each with another mask.
+    /// A masked frame with the shortest header, with a different mask each time.
     fn frame(&mut self, first: u8, payload: &[u8]) -> Vec<u8> {
         self.frames_sent += 1;
         let mask = self.frames_sent.wrapping_mul(0x9e37_79b9).to_be_bytes();
@@ -114,7 +114,7 @@ impl Peer {
         self.write(&frame).await;
     }
 
-    /// Sends a frame's header with a mask of zeros, and what there is of the payload.
+    /// Sends a frame's header with a mask of zeros, and the available payload.
     pub(crate) async fn begin(&mut self, first: u8, length: u64, payload: &[u8]) {
         let mut bytes = header(first, length);
         bytes.extend([0; 4]);
@@ -122,7 +122,7 @@ impl Peer {
         self.write(&bytes).await;
     }
 
-    /// Sends bytes as they are.
+    /// Sends bytes unchanged.
     pub(crate) async fn write(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).await.expect("an open connection");
     }
@@ -157,7 +157,7 @@ impl Peer {
         Some((first, payload))
     }
 
-    /// Shows that the server has read what was sent so far, and lives.
+    /// Checks that the server has read everything sent so far, and is alive.
     pub(crate) async fn pong(&mut self) {
         self.send(FIN | PING, b"there?").await;
         loop {
@@ -169,7 +169,7 @@ impl Peer {
         }
     }
 
-    /// What comes before the close frame, and that frame's payload. It must be the last.
+    /// Returns what comes before the close frame, and that frame's payload. It must be the last.
     pub(crate) async fn end(&mut self) -> (Vec<(u8, Vec<u8>)>, Vec<u8>) {
         let mut frames = Vec::new();
         while let Some(frame) = self.recv().await {

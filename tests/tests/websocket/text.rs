@@ -4,7 +4,7 @@ use crate::peer::Step::{Closed, Recv, Send};
 use crate::peer::{BINARY, CONTINUATION, FIN, PING, PONG, Peer, TEXT, play};
 use crate::{DDP, ECHO, serve};
 
-/// Text with characters of each length, and those at the edges of what there is.
+/// Text with characters of each length, and those at the limits of Unicode.
 const SOUND: [&str; 8] = [
     "κόσμε",
     "Hello-µ@ßöäüàá-UTF-8!!",
@@ -16,7 +16,7 @@ const SOUND: [&str; 8] = [
     "😀",
 ];
 
-/// What is not UTF-8, and how many bytes of it show that whatever follows.
+/// Invalid UTF-8, and after how many bytes that is certain, whatever follows.
 const BROKEN: [(&str, &[u8], usize); 24] = [
     ("a continuation of nothing", b"\x80", 1),
     ("the last of them", b"\xbf", 1),
@@ -94,12 +94,13 @@ async fn what_is_not_utf8_is_refused() {
             play(what, address, ECHO, &steps).await;
         }
     }
-    // Nor does a character begin in one message and end in the next.
+    // Nor does a character start in one message and end in the next.
     let steps = [Send(FIN | TEXT, b"\xc3"), Send(FIN | TEXT, b"\xa9"), Closed(Some(1007))];
     play("two halves", address, ECHO, &steps).await;
 }
 
-/// Autobahn's cases 6.4: the server does not wait for the rest of a message that is lost already.
+/// Autobahn's cases 6.4: the server does not wait for the rest of a message that is already
+/// invalid.
 #[tokio::test]
 async fn broken_text_is_refused_as_soon_as_it_can_be_told() {
     let address = serve().await;
@@ -109,7 +110,7 @@ async fn broken_text_is_refused_as_soon_as_it_can_be_told() {
             let what = format!("{what} at {path}");
             let (hidden, telling) = broken[..shown].split_at(shown - 1);
 
-            // A fragment after which more must come.
+            // A fragment that more must follow.
             let mut peer = Peer::connect(address, path).await;
             peer.send(TEXT, &[sound, &broken[..shown]].concat()).await;
             assert_eq!(peer.close_code().await, Some(1007), "{what}, in one fragment");
@@ -121,7 +122,7 @@ async fn broken_text_is_refused_as_soon_as_it_can_be_told() {
             peer.send(CONTINUATION, telling).await;
             assert_eq!(peer.close_code().await, Some(1007), "{what}, in two fragments");
 
-            // A frame of which more must come, in one read and in two.
+            // An incomplete frame, in one read and in two.
             let mut peer = Peer::connect(address, path).await;
             peer.begin(FIN | TEXT, 999, &[sound, &broken[..shown]].concat()).await;
             assert_eq!(peer.close_code().await, Some(1007), "{what}, in one read");

@@ -15,13 +15,13 @@ use crate::ejson::{DecodeError, Ejson, Object};
 pub(super) struct Elements {
     items: std::vec::IntoIter<Ejson>,
     index: usize,
-    /// Up to where elements that are not there are missing ones, and not the end.
+    /// Up to this length absent elements are missing ones; beyond it they are the end.
     len_min: usize,
     raw: bool,
 }
 
 impl Elements {
-    /// Visits however many there are.
+    /// Visits all elements, however many there are.
     pub(super) fn visit_all<'de, V: Visitor<'de>>(
         items: Vec<Ejson>,
         raw: bool,
@@ -186,7 +186,7 @@ impl<'de> Deserializer<'de> for KeyDeserializer<'_> {
     }
 }
 
-/// A variant: its name by itself, or the only key of an object and its content.
+/// A variant: a name alone, or an object with the name as its only key and the content.
 pub(super) struct EnumValue {
     pub(super) variant: String,
     pub(super) content: Option<ValueDeserializer>,
@@ -205,7 +205,7 @@ impl<'de> EnumAccess<'de> for EnumValue {
     }
 }
 
-/// What comes with a variant's name.
+/// The content of a variant.
 pub(super) struct Content(EnumValue);
 
 impl Content {

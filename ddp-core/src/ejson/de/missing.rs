@@ -1,4 +1,4 @@
-//! A tuple's element that the array does not have.
+//! An element of a tuple that the array does not have.
 
 use serde::de::{Deserializer, Visitor};
 use serde::forward_to_deserialize_any;
@@ -6,7 +6,7 @@ use serde::forward_to_deserialize_any;
 use crate::ejson::error::name;
 use crate::ejson::{DecodeError, wire};
 
-/// Deserializes as JavaScript's `undefined`: nothing for what is optional, an error for the rest.
+/// Deserializes like JavaScript's `undefined`: none for anything optional, an error for the rest.
 pub(super) struct Missing;
 
 impl<'de> Deserializer<'de> for Missing {
@@ -37,7 +37,7 @@ impl<'de> Deserializer<'de> for Missing {
         name: &'static str,
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
-        // An `Ejson` may be anything, so it is null then.
+        // An `Ejson` may be anything, so it becomes null.
         if name == wire::NEWTYPE {
             visitor.visit_unit()
         } else {

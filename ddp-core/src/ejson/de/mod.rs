@@ -1,4 +1,4 @@
-//! Values to serde's data model.
+//! From values to serde's data model.
 
 mod access;
 mod missing;
@@ -13,25 +13,25 @@ use super::{DecodeError, Ejson, parse, wire};
 
 /// Converts a value into any deserializable type.
 ///
-/// The forms are those of [`to_text`](super::to_text). Beyond what serde_json does:
+/// The forms are those of [`to_text`](super::to_text). In addition to what serde_json accepts:
 ///
-/// - A number without a fraction is good for every integer type that it fits, and so is a string
-///   of digits for a number beyond ±(2^53 - 1).
-/// - A tuple takes an array of its length. Elements that are missing at the end are taken as
-///   `undefined`, which suits an `Option` or [`Ejson`]: so a client may leave out the last
-///   parameters of a method. Elements in excess are an error.
+/// - A number without a fraction fits any integer type with its range, and so does a string of
+///   digits for a number beyond ±(2^53 - 1).
+/// - A tuple takes an array of its length. Missing elements at the end count as `undefined`, which
+///   an `Option` or [`Ejson`] accepts, so a client may omit the last parameters of a method. Excess
+///   elements are an error.
 /// - `()` takes an empty array as well as `null`.
 ///
 /// # Errors
 ///
-/// If the value does not fit the type. The error tells where, such as in
-/// `[0].listId: expected string, got number`.
+/// If the value does not fit the type. The error says where, for example `[0].listId: expected
+/// string, got number`.
 pub fn from_value<T: DeserializeOwned>(value: Ejson) -> Result<T, DecodeError> {
     T::deserialize(ValueDeserializer::new(value, false))
 }
 
-/// Converts the parameters of a method or a subscription into a tuple, or into a struct that has a
-/// field for each of them, in their order. Otherwise as [`from_value`].
+/// Converts the parameters of a method or a subscription into a tuple, or into a struct with one
+/// field for each, in order. Otherwise like [`from_value`].
 ///
 /// # Errors
 ///
@@ -58,13 +58,13 @@ fn mismatch<'de, V: Visitor<'de>>(value: &Ejson, visitor: &V) -> DecodeError {
 }
 
 impl ValueDeserializer {
-    /// Visits an integer as such, whether it came as a number or as a string that stands for one
-    /// too large to be a double.
+    /// Visits an integer, whether it came as a number or as the string of one too large for a
+    /// double.
     fn integer<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         match &self.value {
             Ejson::Number(number) if number.fract() == 0.0 => {
-                // Casting back tells whether the number is in the range: 2^63 and 2^64 themselves
-                // saturate to something less.
+                // Casting back shows whether the number is in range, except for 2^63 and 2^64,
+                // which saturate to one less.
                 if (*number as i64) as f64 == *number && *number < i64::MAX as f64 {
                     return visitor.visit_i64(*number as i64);
                 }
@@ -98,8 +98,8 @@ enum Integer {
     Unsigned(u128),
 }
 
-/// The integer that a string stands for. Only what a number could not be for a client: a smaller
-/// one in a string is a mistake.
+/// The integer in a string. Only for integers that clients cannot have as numbers: a smaller one in
+/// a string is a mistake.
 fn large_integer(text: &str) -> Option<Integer> {
     let digits = text.strip_prefix('-').unwrap_or(text);
     if digits.len() > 39 || digits.starts_with('0') || !digits.bytes().all(|b| b.is_ascii_digit()) {
@@ -115,7 +115,7 @@ fn large_integer(text: &str) -> Option<Integer> {
     }
 }
 
-/// Implements methods for the types that must be of one variant.
+/// Implements methods for types that need a certain variant.
 macro_rules! expect {
     ($($method:ident: $pattern:pat => $visit:ident($value:expr);)*) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
@@ -138,8 +138,8 @@ macro_rules! integers {
 impl<'de> Deserializer<'de> for ValueDeserializer {
     type Error = DecodeError;
 
-    /// Presents everything in its wire form, which serde may buffer, and from which [`Ejson`] then
-    /// tells dates and so on from objects that only look like them.
+    /// Presents everything in its wire form, which serde may buffer. From it [`Ejson`] can tell
+    /// dates and the like from objects that merely look like them.
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         match self.value {
             Ejson::Null => visitor.visit_unit(),

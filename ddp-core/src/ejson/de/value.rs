@@ -2,12 +2,12 @@
 
 use crate::ejson::Ejson;
 
-/// Reads a value. Its elements are read by others of the same kind.
+/// Deserializes a value; its elements get deserializers of their own.
 pub(super) struct ValueDeserializer {
     pub(super) value: Ejson,
-    /// Whether it is in its wire form already.
+    /// Whether it is already in its wire form.
     pub(super) raw: bool,
-    /// Whether it is an array of parameters; a struct takes one for each field.
+    /// Whether it is an array of parameters, from which a struct takes one for each field.
     pub(super) are_params: bool,
 }
 

@@ -8,14 +8,14 @@ use super::value::Serializer;
 use crate::ejson::wire::Keys;
 use crate::ejson::{EncodeError, write_string};
 
-/// An array or object that is being written.
+/// An array or object being written.
 pub(super) struct Compound<'a> {
     out: &'a mut String,
     raw: bool,
     /// Where it starts in the output.
     start: usize,
     empty: bool,
-    /// The keys so far. Only at the end it is known whether the object has to be escaped.
+    /// The keys so far. Whether to escape the object is known only at its end.
     keys: Keys,
     close: &'static str,
 }
@@ -56,7 +56,7 @@ impl<'a> Compound<'a> {
         self.out.push_str(self.close);
         if !self.raw && self.keys.tag().is_some() {
             self.out.insert_str(self.start, "{\"$escape\":");
-            // An object is followed by nothing but the braces of what it is in.
+            // Only closing braces follow an object, so one more of them at the end will do.
             self.out.push('}');
         }
     }
@@ -81,7 +81,7 @@ macro_rules! elements {
     )*};
 }
 
-/// Implements a trait of serde for members whose keys are names in the program.
+/// Implements a trait of serde for members with static names.
 macro_rules! members {
     ($($trait:ident;)*) => {$(
         impl ser::$trait for Compound<'_> {
@@ -124,7 +124,7 @@ impl ser::SerializeMap for Compound<'_> {
         self.separate();
         let start = self.out.len();
         key.serialize(KeySerializer { out: self.out })?;
-        // The keys with a meaning have nothing to escape, so their text is themselves in quotes.
+        // The special keys need no escaping, so their text is just the key in quotes.
         self.keys.insert(self.out[start..].trim_matches('"'));
         self.out.push(':');
         Ok(())

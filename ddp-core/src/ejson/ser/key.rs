@@ -1,4 +1,4 @@
-//! Map keys, which are strings in JSON whatever they are in Rust.
+//! Map keys, which JSON writes as strings whatever they are in Rust.
 
 use std::fmt::Display;
 

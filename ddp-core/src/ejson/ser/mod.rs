@@ -1,4 +1,4 @@
-//! Serde's data model to EJSON text.
+//! From serde's data model to EJSON text.
 
 mod compound;
 mod key;
@@ -15,19 +15,19 @@ use super::{Ejson, EncodeError, parse, write_number, write_string};
 
 /// The EJSON text of any serializable value.
 ///
-/// Structs, maps, sequences, options and enums take the form that serde_json gives them. What
-/// differs:
+/// Structs, maps, sequences, options and enums have the same form as in serde_json. The
+/// differences:
 ///
 /// - [`Date`](super::Date) and the other types of this module keep their meaning, while an object
 ///   that merely looks like one of them is escaped.
 /// - Infinities and NaN become `$InfNaN`.
-/// - Integers beyond ±(2^53 - 1), which clients could not tell apart, become strings of their
-///   digits. [`from_value`](super::from_value) takes such strings back for integers.
-/// - Bytes that are serialized as such become `$binary`. A `Vec<u8>` is not: it is a sequence.
+/// - Integers beyond ±(2^53 - 1), which clients could not tell apart, become strings of digits.
+///   [`from_value`](super::from_value) converts such strings back to integers.
+/// - Bytes that are serialized as such become `$binary`. A `Vec<u8>` does not: it is a sequence.
 ///
 /// # Errors
 ///
-/// If a map's key is no string, number, boolean or unit variant, or if the value's own
+/// If a map's key is not a string, number, boolean or unit variant, or if the value's own
 /// implementation fails.
 pub fn to_text<T: Serialize + ?Sized>(value: &T) -> Result<String, EncodeError> {
     let mut out = String::with_capacity(TEXT_CAPACITY);
@@ -35,7 +35,7 @@ pub fn to_text<T: Serialize + ?Sized>(value: &T) -> Result<String, EncodeError> 
     Ok(out)
 }
 
-/// Appends what [`to_text`] returns. After an error the output may have a part of it.
+/// Appends what [`to_text`] returns. After an error the output may contain part of it.
 ///
 /// # Errors
 ///
@@ -44,12 +44,11 @@ pub fn write<T: Serialize + ?Sized>(value: &T, out: &mut String) -> Result<(), E
     value.serialize(Serializer { out, raw: false })
 }
 
-/// What a client reads that is sent the value; see [`to_text`].
+/// What a client reads when the value is sent to it; see [`to_text`].
 ///
 /// # Errors
 ///
-/// As for [`to_text`], and if the value is nested deeper than
-/// [`NESTING_MAX`](super::NESTING_MAX).
+/// As for [`to_text`], and if the value is nested deeper than [`NESTING_MAX`](super::NESTING_MAX).
 pub fn to_value<T: Serialize + ?Sized>(value: &T) -> Result<Ejson, EncodeError> {
     parse(&to_text(value)?).map_err(|error| EncodeError::new(error.to_string()))
 }
@@ -67,7 +66,7 @@ impl<'a> Serializer<'a> {
         Compound::open(self, open, close)
     }
 
-    /// Writes the object around a variant's content up to there, and tells what must close it.
+    /// Opens the object around a variant's content, and returns what must close it.
     fn variant(&mut self, name: &'static str) -> &'static str {
         let mut keys = Keys::default();
         keys.insert(name);
@@ -128,7 +127,7 @@ impl<'a> ser::Serializer for Serializer<'a> {
         Ok(())
     }
 
-    /// Writes the shortest text that is this `f32`, not all digits that it has as a double.
+    /// Writes the shortest text for this `f32`, not all the digits that it has as a double.
     fn serialize_f32(self, value: f32) -> Result<(), EncodeError> {
         if value.is_finite() && value.fract() != 0.0 {
             self.out.push_str(ryu_js::Buffer::new().format_finite(value));

@@ -1,6 +1,6 @@
-//! The value that is being written.
+//! The value being written.
 
-/// Writes one value. In wire form, which is `raw`, nothing is escaped.
+/// Writes one value. If `raw`, it is in wire form, and nothing is escaped.
 pub(super) struct Serializer<'a> {
     pub(super) out: &'a mut String,
     pub(super) raw: bool,

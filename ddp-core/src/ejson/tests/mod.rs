@@ -3,12 +3,12 @@ use super::*;
 mod bridge;
 mod properties;
 
-/// What the reference makes of texts, a JSON array per line: the text; and unless it throws,
+/// The reference's results for texts, a JSON array per line: the text and, unless it throws,
 /// `EJSON.stringify` of `EJSON.parse(text)`, the same with `canonical`, and with `indent: true`.
 ///
-/// Printed under Node 20 with TZ=UTC by npm's ejson 2.2.3, after `addType` of each type in it with
-/// a `toJSONValue` that returns what the factory was given. The package `ejson` of Meteor 3 printed
-/// the same.
+/// Printed under Node 20 with TZ=UTC by npm's ejson 2.2.3, after `addType` of each type used, with
+/// a `toJSONValue` that returns what the factory got. The package `ejson` of Meteor 3 printed the
+/// same.
 const REFERENCE: &str = include_str!("reference.jsonl");
 
 #[test]

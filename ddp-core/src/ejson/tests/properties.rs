@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// Keys, of which many have a meaning.
+/// Keys, many of them with a special meaning.
 fn key() -> impl Strategy<Value = String> {
     prop_oneof![
         prop::sample::select(vec![
@@ -118,8 +118,8 @@ proptest! {
         let _ = parse(&text);
     }
 
-    /// What serde_json takes and what we take differ in lone surrogates and huge numbers only,
-    /// neither of which this alphabet can write.
+    /// serde_json differs from us only in lone surrogates and huge numbers, neither of which this
+    /// alphabet can write.
     #[test]
     fn takes_what_serde_json_takes(text in r#"([\[\]{},:"\\ nu0-9.-]|e1|true|null|"a":|\n){0,12}"#) {
         let ours = json::parse(&text).map(|(value, _)| value);
@@ -141,7 +141,7 @@ proptest! {
     }
 }
 
-/// The text of plain JSON with nothing escaped.
+/// The text of plain JSON, with nothing escaped.
 fn stringify_plain(value: &Ejson) -> String {
     let custom = Ejson::custom("", value.clone()).to_text();
     custom[r#"{"$type":"","$value":"#.len()..custom.len() - 1].to_owned()

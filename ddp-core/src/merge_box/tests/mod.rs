@@ -63,7 +63,7 @@ enum Operation {
         deliver: bool,
     },
     Remove,
-    /// All subscriptions begin anew, and nothing is sent any more.
+    /// All subscriptions start over, and nothing is sent for now.
     Hold,
     Release,
 }
@@ -81,7 +81,7 @@ fn operation() -> impl Strategy<Value = (u8, Operation)> {
     (0..3u8, prop_oneof![8 => set, 1 => other])
 }
 
-/// One subscription: its snapshots by collection, and what it was last told of each.
+/// One subscription: its snapshots by collection, and the last published state of each.
 #[derive(Default)]
 struct Subscription {
     key: u64,
@@ -92,7 +92,7 @@ fn name(collection: u8) -> crate::CollectionName {
     format!("c{collection}").into()
 }
 
-/// The union that the client should see, from what the subscriptions were told.
+/// The union that the client should see, from what the subscriptions published.
 fn union(
     order: &BTreeMap<u8, Vec<u64>>,
     subscriptions: &[Subscription],
@@ -116,8 +116,8 @@ fn union(
 
 proptest! {
     /// Whatever subscriptions do, and even if steps are lost on the way, the client sees the union
-    /// of what they were told, by messages that always fit. While all run anew it sees nothing of it,
-    /// and then all.
+    /// of what they published, through messages that always fit. During a rerun it sees nothing of
+    /// it, and then everything.
     #[test]
     fn the_client_sees_the_union(operations in proptest::collection::vec(operation(), 1..60)) {
         let mut merge_box = MergeBox::default();
@@ -217,7 +217,7 @@ fn one_subscription_is_sent_the_shared_messages() {
         }
     });
     assert_eq!(shared, 1);
-    // The same document by a second subscription is no news.
+    // The same document from a second subscription changes nothing.
     merge_box.apply(SubscriptionKey::from(2), Source::ByHand, delta.clone(), &mut |outgoing| {
         panic!("{outgoing:?}")
     });

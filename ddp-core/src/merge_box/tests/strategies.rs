@@ -1,4 +1,4 @@
-//! Meteor's four publication strategies, on two subscriptions that overlap.
+//! Meteor's four publication strategies, with two overlapping subscriptions.
 
 use super::*;
 use crate::snapshot::CollectionName;
@@ -64,7 +64,7 @@ impl Peer {
     }
 }
 
-/// Keeps messages without what all of them have.
+/// Keeps messages without their common parts.
 fn note(sent: &mut Vec<String>) -> impl FnMut(Outgoing) {
     let mut push =
         |text: &str| sent.push(text.replace(r#"{"msg":"#, "").replace(r#","collection":"c""#, ""));
@@ -87,7 +87,7 @@ fn no_merge_sends_what_each_subscription_does() {
         [r#""changed","id":"x","fields":{"b":2},"cleared":["a"]}"#]
     );
     assert_eq!(peer.remove(1), [r#""removed","id":"x"}"#]);
-    // Of a rerun each subscription sends its own difference.
+    // In a rerun each subscription sends its own difference.
     peer.hold(&[(2, 3)]);
     assert_eq!(peer.set(3, "y", Some(&[("a", "1")])), NOTHING);
     assert_eq!(peer.release(), [r#""removed","id":"x"}"#, r#""added","id":"y","fields":{"a":1}}"#]);
@@ -101,7 +101,7 @@ fn no_merge_no_history_removes_nothing_by_itself() {
     assert_eq!(peer.set(2, "x", Some(&[("a", "1")])), [added]);
     assert_eq!(peer.set(1, "x", None), [r#""removed","id":"x"}"#]);
     assert_eq!(peer.remove(2), NOTHING);
-    // It goes on during a rerun.
+    // It continues during a rerun.
     peer.hold(&[(1, 3)]);
     assert_eq!(peer.set(3, "x", Some(&[("a", "1")])), [added]);
     assert_eq!(peer.release(), NOTHING);
@@ -132,7 +132,7 @@ fn no_merge_multi_counts_who_publishes_a_document() {
 fn a_rerun_removes_before_it_adds_without_merging() {
     let mut peer = Peer::new(PublicationStrategy::NoMerge);
     peer.set(2, "x", Some(&[("a", "1")]));
-    // What the second published, the first publishes now.
+    // The first now publishes what the second published.
     peer.hold(&[(1, 3), (2, 4)]);
     peer.set(3, "x", Some(&[("a", "1")]));
     assert_eq!(peer.release(), NOTHING, "the client has it");

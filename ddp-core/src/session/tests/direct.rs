@@ -1,4 +1,4 @@
-//! Collections in which nothing is remembered.
+//! Collections for which nothing is remembered.
 
 use super::*;
 use crate::merge_box::Direct;

@@ -11,14 +11,14 @@ use super::*;
 use crate::merge_box::{Place, Placement, Source};
 use crate::{CollectionName, DdpError, Delta, Document, DocumentId, Snapshot, Version};
 
-/// A session with its clock, and everything it said since the last look.
+/// A session with its clock, and everything it sent since the last look.
 struct Peer {
     session: Session,
     now: Instant,
     deadline: Option<Instant>,
     events: Vec<Event>,
     closed: Option<CloseReason>,
-    /// Whether documents come by [`Session::deliver`] next.
+    /// Whether the next documents come through [`Session::deliver`].
     delivers: bool,
 }
 
@@ -64,7 +64,7 @@ impl Peer {
         self.drain()
     }
 
-    /// Documents come by both ways, in turns.
+    /// Documents come both ways, in turn.
     fn input(&mut self, input: Input<'_>) -> Vec<String> {
         let mut sent = vec![];
         match input {
@@ -259,7 +259,7 @@ fn documents_precede_ready_and_go_before_nosub() {
         [r#"{"msg":"removed","collection":"tasks","id":"a"}"#, r#"{"msg":"nosub","id":"s1"}"#]
     );
     assert_eq!(peer.events, [Event::Unsubscribe(subscription)]);
-    // What was under way meanwhile means nothing now.
+    // Inputs for something that has ended meanwhile are ignored.
     let delta = step(&mut tasks, "a", None);
     assert_eq!(peer.input(Input::Delta(subscription, Source::Cursor, delta)), [""; 0]);
     assert_eq!(peer.input(Input::Stop(subscription, None)), [""; 0]);
@@ -332,7 +332,7 @@ fn what_waits_is_bounded() {
         peer.recv(&format!(r#"{{"msg":"method","id":"{id}","method":"m"}}"#));
     }
     assert!(!peer.session.wants_input());
-    // A client that takes what it is sent, slowly, is not dead.
+    // A client that takes its output, however slowly, is not dead.
     for _ in 0..4 {
         peer.input(Input::Backlogged);
         assert_eq!(peer.sleep().1, [""; 0]);

@@ -36,7 +36,7 @@ fn all_subscriptions_run_anew_and_only_the_difference_is_sent() {
     assert_eq!(keys, [one, two]);
     let (one_anew, two_anew) = (renamed[&one], renamed[&two]);
     assert!(peer.session.has_subscription(one_anew) && !peer.session.has_subscription(one));
-    // What the run of before still had to say is nothing to anybody.
+    // Anything that the previous run still had to say is ignored.
     let late = step(&mut tasks, "z", Some("1"));
     assert_eq!(peer.show(one, &late), [""; 0]);
     assert_eq!(peer.input(Input::Stop(one, None)), [""; 0]);
@@ -206,7 +206,7 @@ fn documents_in_their_places() {
     assert_eq!(put(&mut peer, key, "unknown", None, None), [""; 0]);
     peer.input(Input::Ready(key));
 
-    // A rerun puts them again.
+    // A rerun places them again.
     let (_, renamed) = peer.rerun();
     let key = renamed[&key];
     tasks = Snapshot::default();

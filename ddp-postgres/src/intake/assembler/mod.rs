@@ -1,7 +1,7 @@
 //! From payloads to one batch per collection and transaction.
 //!
 //! A feed delivers a transaction's payloads together and in order. The [`Assembler`] joins the
-//! parts of long ones, counts them, and adds up what they do to each row:
+//! parts of long ones, checks that none is missing, and adds up what they do to each row:
 //!
 //! ```text
 //! feed(channel, payload) ──┐                              ┌─► Batch: the net effect on a collection
@@ -9,9 +9,8 @@
 //! end_of_burst() ──────────┘                              └─► Gap: something of it got lost
 //! ```
 //!
-//! A transaction ends with the first payload of another one on any channel, or when the caller
-//! says so. Saying so too early is harmless: the rest becomes another batch of the same
-//! transaction.
+//! A transaction ends with the first payload of another one on any channel, or when the caller says
+//! so. Saying so too early is harmless: the rest becomes another batch of the same transaction.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -21,22 +20,22 @@ use super::pending::Pending;
 use crate::schema::Layout;
 use crate::schema::notification::Notification;
 
-/// Puts the payloads of one feed together.
+/// Joins the payloads of one feed.
 ///
 /// Poll it after every call until nothing is left. Memory is bounded: a transaction that sends more
-/// about a collection than the limit becomes a batch that asks for a requery.
+/// about a collection than the limit becomes a batch that asks to read it again.
 #[derive(Debug)]
 pub struct Assembler {
     bytes_max: usize,
     collections: HashMap<Arc<str>, Pending>,
     open: Option<u64>,
-    /// The channels that the open transaction has changes on, in order.
+    /// The channels with changes of the open transaction, in order.
     touched: Vec<Arc<str>>,
     assembled: VecDeque<Assembled>,
 }
 
 impl Assembler {
-    /// An assembler that holds at most this many bytes of each collection and transaction.
+    /// Holds at most `bytes_max` for each collection and transaction.
     #[must_use]
     pub fn new(bytes_max: usize) -> Self {
         Self {
@@ -48,7 +47,7 @@ impl Assembler {
         }
     }
 
-    /// Takes in the payloads of a table's channel from now on, instead of ignoring them.
+    /// Accepts the payloads of a table's channel from now on; others are ignored.
     pub fn listen(&mut self, layout: Arc<Layout>) {
         let channel: Arc<str> = layout.channel().into();
         self.collections.insert(channel, Pending::new(layout));
@@ -74,17 +73,17 @@ impl Assembler {
         }
     }
 
-    /// Says that the transaction whose payloads came last has been delivered completely.
+    /// The transaction of the last payloads has been delivered completely.
     pub fn end_open_transaction(&mut self) {
         self.finish(true);
     }
 
-    /// Says that nothing more is there to be fed at present. What is complete is put out.
+    /// Nothing more is available for now. Whatever is complete becomes a batch.
     pub fn end_of_burst(&mut self) {
         self.finish(false);
     }
 
-    /// Forgets everything that is pending, as after a lost connection.
+    /// Forgets everything pending, as after a lost connection.
     pub fn reset(&mut self) {
         for pending in self.collections.values_mut() {
             pending.reset();
@@ -99,7 +98,7 @@ impl Assembler {
         self.assembled.pop_front()
     }
 
-    /// Puts the open transaction's batches out. An operation that lacks parts is a gap, unless
+    /// Finishes the batches of the open transaction. An operation that lacks parts is a gap, unless
     /// they may still come.
     fn finish(&mut self, complete: bool) {
         for channel in std::mem::take(&mut self.touched) {

@@ -60,7 +60,7 @@ fn only_gap(assembled: &[Assembled], reason: GapReason) {
     assert_eq!((&*gap.collection, gap.reason), ("tasks", reason));
 }
 
-/// The keys of the rows that are to be read.
+/// The keys of the rows still to be read.
 fn unread(batch: &Batch) -> Vec<&str> {
     batch.unread().iter().map(|(_, key)| &**key).collect()
 }
@@ -99,7 +99,7 @@ fn if_any_row_is_to_be_read_all_of_the_transaction_are() {
     let gone_at_first = told(&["7 1 1 1 k 1,2,3", "7 2 1 1 d 2,5", "7 3 1 1 k 5"]);
     assert_eq!(gone_at_first, (false, false, "1 2 3 5".to_owned(), 4));
     assert_eq!(told(&["8 1 1 1 d 1,2"]), (false, false, String::new(), 2), "nothing to read");
-    // What else is in the table when the row is read nobody can tell.
+    // Nobody can tell what else is in the table when the row is read.
     assert_eq!(told(&["9 1 1 1 t ", "9 2 1 1 k 2"]), (false, true, String::new(), 0));
     assert_eq!(told(&["10 1 1 1 k 1", "10 2 1 1 t "]), (true, false, String::new(), 0));
     let in_full = format!("11 1 1 1 u {}", row(3, "c"));
@@ -228,13 +228,13 @@ fn other_channels_are_ignored_and_what_was_pending_at_a_reset() {
     assert_eq!(assembler.poll(), None);
 }
 
-/// An operation and how its body is to be cut.
+/// Operations, and how their bodies are split.
 fn operations() -> impl Strategy<Value = Vec<(bool, Vec<u32>, u8)>> {
     let ids = prop::collection::vec(0..6u32, 1..4);
     prop::collection::vec((any::<bool>(), ids, 1..4u8), 1..5)
 }
 
-/// The payloads of a transaction, and what they come to.
+/// The payloads of a transaction, and their net effect.
 fn transaction(
     xid: u64,
     operations: &[(bool, Vec<u32>, u8)],
@@ -283,8 +283,7 @@ proptest! {
         prop_assert_eq!(done, expected);
     }
 
-    /// Whatever a broken feed does, a transaction's batches add up to the truth, or there is a gap
-    /// after them.
+    /// Whatever a broken feed does, a transaction's batches add up to the truth, or a gap follows.
     #[test]
     fn broken_feeds_never_pass_unnoticed(
         transactions in prop::collection::vec(operations(), 2..5),
@@ -308,7 +307,8 @@ proptest! {
             }
         }
         for (chosen, rest) in queues.iter().enumerate() {
-            // The end of a transaction cannot be missed: nothing follows that could be out of order.
+            // A lost end of a transaction goes unnoticed: nothing follows that could be out of
+            // order.
             whole[chosen] &= rest.is_empty();
         }
         assembler.end_open_transaction();

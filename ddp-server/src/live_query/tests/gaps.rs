@@ -1,4 +1,4 @@
-//! What was missed, and how queries make up for it.
+//! Missed changes, and how queries catch up.
 
 use super::*;
 
@@ -20,7 +20,7 @@ fn after_a_gap_all_queries_are_published_together() {
     let mut early = begin_finish(&multiplexer, loads.remove(0), &rows, |_| true);
     let (mut third, load) = subscribe(&multiplexer, &field("rank").gte(5));
     let mut joined = begin_finish(&multiplexer, load.unwrap(), &rows, |_| true);
-    // What comes meanwhile is seen by what waits and by what is still shown.
+    // New changes reach both the queries that wait and those still shown.
     rows.insert(2, task(2, 7));
     assert!(multiplexer.apply(batch(5, &[(2, Some(task(2, 7)))])).is_empty());
     for subscriber in [&mut first, &mut second, &mut third] {
@@ -158,8 +158,8 @@ fn a_feed_that_breaks_all_the_time_keeps_nobody_waiting() {
     assert_eq!(first.documents, select(&rows, &Predicate::All));
 }
 
-/// What a transaction changed is not told: a query that has read it must not be published beside one
-/// that has not.
+/// The contents of the transaction are unknown: a query that has read it must not be published next
+/// to one that has not.
 #[test]
 fn queries_that_missed_a_requery_read_once_more_before_all_are_published() {
     let multiplexer = Multiplexer::new("tasks");

@@ -37,7 +37,7 @@ impl Row for Task {
         }
     }
 
-    /// What is compared with a fraction only the table itself can tell.
+    /// Only the table itself can decide comparisons with a fraction.
     fn meets(&self, test: &Condition) -> Truth {
         match &test.is {
             Operator::Compare(_, Value::Float(_)) => Truth::Undecided,
@@ -88,7 +88,7 @@ fn subscribe(
     observe(multiplexer, Query { predicate: predicate.clone(), ..Query::all("tasks") })
 }
 
-/// Of an order that begins with the list only the table itself can tell it.
+/// Only the table itself can decide an order that starts with the list.
 fn observe(
     multiplexer: &Arc<Multiplexer<Task>>,
     query: Query,
@@ -119,7 +119,7 @@ fn id(id: u8) -> DocumentId {
     DocumentId::from_integer(id.into())
 }
 
-/// What the table itself gives, in order.
+/// What the table itself returns, in order.
 fn read(rows: &BTreeMap<u8, Task>, query: &Query) -> Vec<(u8, Task)> {
     let truth =
         |row: &Task| query.predicate.evaluate(&|test| test.is.test(&row.value(&test.field)));
@@ -169,7 +169,7 @@ fn batch(transaction: u64, changes: &[(u8, Option<Task>)]) -> Batch<Task> {
     Batch { origin: Origin::Transaction(transaction), content }
 }
 
-/// A batch that does not tell what it changes.
+/// A batch that does not say what it changes.
 fn requery(transaction: u64) -> Batch<Task> {
     Batch { origin: Origin::Transaction(transaction), content: Content::Requery }
 }
@@ -226,7 +226,7 @@ fn a_query_reads_again_after_changes_that_cannot_be_decided_here() {
     let task = |list, rank| Task { key: 1, list, rank };
     let mut rows = BTreeMap::from([(1, task(1, 5))]);
     let load = multiplexer.apply(batch(1, &[(1, Some(task(1, 5)))])).pop().unwrap();
-    // Another one during the load makes it repeat, unless the read has seen it.
+    // Another one during the load repeats it, unless the read has seen it.
     assert!(multiplexer.apply(batch(2, &[(1, Some(task(1, 6)))])).is_empty());
     let load = finish(&multiplexer, load, &rows, |xid| xid < 2).unwrap();
     rows.insert(1, task(1, 7));
@@ -234,7 +234,7 @@ fn a_query_reads_again_after_changes_that_cannot_be_decided_here() {
     assert!(finish(&multiplexer, load, &rows, |_| true).is_none());
     subscriber.receive();
     assert_eq!(subscriber.documents, select(&rows, &predicate));
-    // These are certain: the rank is the same, the list another, the row gone.
+    // These are certain: the same rank, a different list, a deleted row.
     rows.insert(1, task(1, 7));
     assert!(multiplexer.apply(batch(4, &[(1, Some(task(1, 7)))])).is_empty());
     assert!(multiplexer.apply(batch(5, &[(2, Some(task(2, 9)))])).is_empty());
@@ -252,7 +252,7 @@ fn a_refused_load_fails_its_subscribers() {
     multiplexer.fail_read(&load.unwrap(), &ddp_core::DdpError::internal());
     assert!(matches!((&mut subscriber.ready).now_or_never(), Some(Ok(Err(_)))));
     assert!(multiplexer.is_idle());
-    // The next one tries anew.
+    // The next one tries again.
     let (_, load) = subscribe(&multiplexer, &Predicate::All);
     assert!(load.is_some());
 }
@@ -351,7 +351,7 @@ fn while_a_query_reads_again_documents_that_it_must_still_want_stay_new() {
     assert!(none.is_none());
 }
 
-/// What a row became is not shown to a query that no longer has the row, whoever decides it.
+/// A query that no longer has a row is not shown what became of it, whoever decides the query.
 #[test]
 fn a_query_decided_by_the_source_shows_no_row_that_left_it() {
     let multiplexer = Multiplexer::new("tasks");

@@ -1,4 +1,4 @@
-//! Any order of events, against the table as it was at each point.
+//! Events in any order, against the table as it was at each point.
 
 use proptest::prelude::*;
 
@@ -20,7 +20,7 @@ enum Operation {
     Gap,
     Subscribe(u8),
     Unsubscribe(u8),
-    /// Finishes the oldest load, which had read so many transactions ago.
+    /// Finishes the oldest load, which read this many transactions ago.
     Load(u8),
 }
 
@@ -42,7 +42,7 @@ fn query(number: u8) -> Query {
         0 => Predicate::All,
         1 => field("list").eq(1),
         2 => field("list").is_in([0, 2]),
-        // Only the table itself can tell.
+        // Only the table itself can decide it.
         3 => field("list").eq(1).and(field("rank").gt(1.5)),
         4 => field("rank").lt(1.5),
         _ => field("rank").lt(2).or(field("list").eq(2).not()),
@@ -64,8 +64,8 @@ fn query(number: u8) -> Query {
     Query { predicate, sort, skip, limit, ..Query::all("tasks") }
 }
 
-/// No document is older in one query than in another, but for queries that only the table itself can
-/// tell, and the row of which a transaction told that it is to be read again.
+/// No document is older in one query than in another, except in queries that only the table itself
+/// can decide, and except for a row that a transaction reported as to be read again.
 fn check_age(subscribers: &[Subscriber]) -> Result<(), TestCaseError> {
     let mut seen: BTreeMap<&DocumentId, &Arc<Document>> = BTreeMap::new();
     for subscriber in subscribers {
@@ -83,11 +83,11 @@ fn check_age(subscribers: &[Subscriber]) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// The table at each point, and the loads that its queries make.
+/// The table at each point, and the loads that its queries request.
 struct Run {
     multiplexer: Arc<Multiplexer<Task>>,
     history: Vec<BTreeMap<u8, Task>>,
-    /// With the point at which they began.
+    /// With the point at which they started.
     loads: VecDeque<(PendingRead, usize)>,
     waiting: Vec<oneshot::Receiver<Option<PendingRead>>>,
     subscribers: Vec<Subscriber>,
@@ -117,7 +117,7 @@ impl Run {
     /// Finishes the oldest load.
     fn finish(&mut self, ago: usize) {
         let Some((load, begun)) = self.loads.pop_front() else { return };
-        // A read sees any point since it began, and is told when the feed has come so far.
+        // A read sees any point since its start, and is told when the feed has got that far.
         let seen = (self.history.len() - 1).saturating_sub(ago).max(begun);
         let rows = &self.history[seen];
         self.waiting.push(begin_finish(&self.multiplexer, load, rows, |xid| xid <= seen as u64));
@@ -129,7 +129,7 @@ impl Run {
         }
     }
 
-    /// What the transaction makes of the table, and what is told of it.
+    /// The transaction's effect on the table, and what is reported of it.
     fn apply(&mut self, rows: BTreeMap<u8, Task>, batch: Batch<Task>) {
         self.history.push(rows);
         let loads = self.multiplexer.apply(batch);
@@ -192,8 +192,8 @@ impl Run {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1024))]
-    /// Whatever the order of changes, loads, gaps and subscriptions: at rest every subscriber has
-    /// what the query gives, and got there by steps that fit.
+    /// Whatever the order of changes, loads, gaps and subscriptions, at rest every subscriber has
+    /// what the query returns, and got there in steps that fit.
     #[test]
     fn subscribers_converge(operations in proptest::collection::vec(operation(), 1..80)) {
         let mut run = Run::new();
@@ -201,7 +201,7 @@ proptest! {
         for operation in operations {
             gaps += usize::from(matches!(operation, Operation::Gap | Operation::Requery));
             run.run(operation);
-            // A feed that breaks too often is worse than documents that go back.
+            // A feed that breaks too often is worse than documents that go back in time.
             if gaps < 3 {
                 check_age(&run.subscribers)?;
             }

@@ -16,7 +16,7 @@ struct Table {
 }
 
 impl Table {
-    /// Ten tasks, of which the last has the highest rank.
+    /// Ten tasks; the last one has the highest rank.
     fn new(query: Query) -> Self {
         let multiplexer = Multiplexer::new("tasks");
         let rows = (0..10).map(|key| (key, Task { key, list: 1, rank: 10 * key })).collect();
@@ -60,7 +60,7 @@ impl Table {
 fn a_window_reads_again_only_when_its_reserve_is_used_up() {
     let mut table = Table::new(top(3));
     assert_eq!(table.reads, 1);
-    // Changes within, into and out of the window, and beyond it.
+    // Changes inside, into and out of the window, and beyond it.
     table.set(9, 75);
     table.set(1, 99);
     table.set(2, 5);

@@ -1,7 +1,7 @@
 //! The payloads of permessage-deflate (RFC 7692 section 7.2), without IO.
 //!
-//! Every message is compressed by itself (`no_context_takeover`), so no connection keeps a window:
-//! the state is one compressor and one decompressor for each thread.
+//! Every message is compressed on its own (`no_context_takeover`), so no connection keeps a window:
+//! the state is one compressor and one decompressor per thread.
 
 use std::cell::Cell;
 
@@ -9,17 +9,17 @@ use flate2::{Compress, Decompress, FlushCompress, FlushDecompress, Status};
 
 use super::{TransportError, compression::Compression};
 
-/// What ends every flushed DEFLATE stream, and is left out of the payload (section 7.2.1).
+/// The end of every flushed DEFLATE stream, which the payload omits (section 7.2.1).
 const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 
-/// An empty last block (RFC 1951 section 3.2.4). A payload that stops within a block does not make
-/// sense before it, so that truncated data is told apart from complete data.
+/// An empty last block (RFC 1951 section 3.2.4). After a payload that stops within a block it is
+/// invalid, which tells truncated data from complete data.
 const LAST_BLOCK: [u8; 5] = [1, 0, 0, 0xff, 0xff];
 
-/// How much output is reserved at first, as a multiple of the payload; DDP shrinks to a quarter.
+/// How much output to reserve at first, as a multiple of the payload; DDP shrinks to a quarter.
 const EXPECTED_RATIO: usize = 4;
 
-/// The least reserved for output.
+/// The least to reserve for output.
 const OUTPUT_BYTES_MIN: usize = 256;
 
 thread_local! {
@@ -68,16 +68,16 @@ impl Deflate {
     }
 }
 
-/// Compresses, and gives up on an output that would not be smaller.
+/// Compresses, but gives up if the output would not be smaller.
 fn flush(compressor: &mut Compress, message: &[u8]) -> Option<Vec<u8>> {
-    // A guess at first: most messages shrink to less than half.
+    // A first guess: most messages shrink to less than half.
     let mut output = Vec::with_capacity(message.len() / 2 + TAIL.len());
     loop {
         let consumed = usize::try_from(compressor.total_in()).ok()?;
         let sync = FlushCompress::Sync;
         compressor.compress_vec(message.get(consumed..)?, &mut output, sync).ok()?;
         if output.len() < output.capacity() {
-            // A flush that leaves room is complete.
+            // If a flush leaves room, it is complete.
             break;
         }
         if output.len() >= message.len() + TAIL.len() {
@@ -90,22 +90,22 @@ fn flush(compressor: &mut Compress, message: &[u8]) -> Option<Vec<u8>> {
     (payload < message.len()).then_some(output)
 }
 
-/// Why a payload is no message.
+/// Why a payload is not a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum InflateError {
-    /// It is not DEFLATE data, or only a part of them.
+    /// It is not DEFLATE data, or is incomplete.
     Invalid,
     /// It inflates to more than the limit.
     TooBig,
 }
 
-/// The most bytes a compressed message may have: data that DEFLATE cannot shrink grow a little,
-/// by five bytes for each stored block.
+/// The most bytes a compressed message may have. Incompressible data grows a little, by five bytes
+/// for each stored block.
 pub(super) fn compressed_bytes_max(message_bytes_max: usize) -> usize {
     message_bytes_max.saturating_add(message_bytes_max / 8).saturating_add(64)
 }
 
-/// The message that a payload inflates to (section 7.2.2), within the limit.
+/// The message that a payload inflates to (section 7.2.2), up to the limit.
 pub(super) fn decompress(payload: &[u8], limit: usize) -> Result<Vec<u8>, TransportError> {
     inflate(payload, limit).map_err(|error| match error {
         InflateError::Invalid => TransportError::InvalidDeflate,
@@ -115,7 +115,7 @@ pub(super) fn decompress(payload: &[u8], limit: usize) -> Result<Vec<u8>, Transp
     })
 }
 
-/// No more memory is reserved than the limit and one byte, whatever the payload says.
+/// Never reserves more memory than the limit and one byte, whatever the payload says.
 fn inflate(payload: &[u8], message_bytes_max: usize) -> Result<Vec<u8>, InflateError> {
     let decompressor = DECOMPRESSOR.take().unwrap_or_else(|| Decompress::new(false));
     let guess = payload.len().saturating_mul(EXPECTED_RATIO).max(OUTPUT_BYTES_MIN);
@@ -129,12 +129,12 @@ fn inflate(payload: &[u8], message_bytes_max: usize) -> Result<Vec<u8>, InflateE
     inflated.map(|()| inflater.output)
 }
 
-/// Where the decompressor stands behind some input.
+/// Where the decompressor is after some input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
-    /// Within a stream.
+    /// Inside a stream.
     Within,
-    /// Behind the last block of one.
+    /// After the last block of one.
     End,
 }
 
@@ -147,8 +147,8 @@ struct Inflater {
 impl Inflater {
     fn message(&mut self, payload: &[u8]) -> Result<(), InflateError> {
         self.decompressor.reset(false);
-        // A sender that has ended the stream adds an empty block behind it (section 7.2.3.4);
-        // one that forgets to is understood as well.
+        // A sender that ends the stream must add an empty block (section 7.2.3.4); one that forgets
+        // to is accepted as well.
         if self.feed(payload)? == Place::End {
             return Ok(());
         }
@@ -159,7 +159,7 @@ impl Inflater {
         }
     }
 
-    /// Inflates all of `input`, which may hold the ends of several streams (section 7.2.3.4).
+    /// Inflates all of `input`, which may contain the ends of several streams (section 7.2.3.4).
     fn feed(&mut self, mut input: &[u8]) -> Result<Place, InflateError> {
         loop {
             self.make_room();
@@ -179,7 +179,7 @@ impl Inflater {
                 }
                 self.decompressor.reset(false);
             } else if self.output.len() < self.output.capacity() {
-                // With room left, it is the input that has come to its end.
+                // There was room left, so the input is at its end.
                 if input.is_empty() {
                     return Ok(Place::Within);
                 }
@@ -190,7 +190,7 @@ impl Inflater {
         }
     }
 
-    /// Doubles the output when it is full, up to a byte beyond the limit.
+    /// Doubles the output when it is full, up to one byte beyond the limit.
     fn make_room(&mut self) {
         let full = self.output.len();
         if full == self.output.capacity() {

@@ -7,7 +7,7 @@ use super::*;
 const LIMIT: usize = 100_000;
 const DEFLATE: Deflate = Deflate { level: 2, message_bytes_min: 0 };
 
-/// A payload even of what does not shrink.
+/// A payload even for data that does not shrink.
 fn compress_with(level: u32, message: &[u8], last: bool) -> Vec<u8> {
     let mut compressor = Compress::new(flate2::Compression::new(level), false);
     let mut output = Vec::with_capacity(message.len() * 2 + 100);

@@ -1,4 +1,4 @@
-//! Server-to-client frames, encoded once and shared by all clients of one framing.
+//! Server-to-client frames, encoded once and shared by all clients that use the same framing.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use tungstenite::protocol::frame::{
@@ -25,7 +25,7 @@ pub(crate) struct Framing {
     deflate: Option<Deflate>,
 }
 
-/// What a frame's payload is.
+/// The payload of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Envelope {
     /// One message.
@@ -41,14 +41,14 @@ impl Framing {
         Self { envelope: Envelope::Raw, deflate }
     }
 
-    /// The number by which a delta keeps its frames of this framing.
+    /// The index under which a delta keeps its frames of this framing.
     ///
-    /// How frames are compressed makes no difference: each client can read them all.
+    /// Compression settings make no difference: each client can read all of them.
     pub(crate) const fn index(self) -> usize {
         self.envelope as usize + if self.deflate.is_some() { 2 } else { 0 }
     }
 
-    /// Encodes messages, in order, to whole frames.
+    /// Encodes messages, in order, as whole frames.
     #[cfg(any(test, feature = "sockjs"))]
     pub(crate) fn encode<'a>(self, messages: impl IntoIterator<Item = &'a str>) -> Bytes {
         let mut builder = FrameBuilder::new(self);
@@ -67,7 +67,6 @@ pub(crate) struct FrameBuilder {
 }
 
 impl FrameBuilder {
-    /// A builder without messages.
     pub(crate) fn new(framing: Framing) -> Self {
         Self { framing, buffer: BytesMut::new() }
     }
@@ -87,7 +86,7 @@ impl FrameBuilder {
         }
     }
 
-    /// The frames; no bytes at all if there was no message.
+    /// The frames; empty if there was no message.
     pub(crate) fn finish(self) -> Bytes {
         match self.framing.envelope {
             Envelope::Raw => self.buffer.freeze(),
@@ -102,7 +101,7 @@ pub(super) fn pong_frame(payload: &[u8]) -> Bytes {
     control_frame(Control::Pong, payload)
 }
 
-/// A close frame; without a code its body is empty. A reason that doesn't fit is cut.
+/// A close frame; without a code its body is empty. A reason that does not fit is truncated.
 pub(super) fn close_frame(code: Option<u16>, reason: &str) -> Bytes {
     let mut payload = Vec::new();
     if let Some(code) = code {
@@ -124,7 +123,7 @@ fn put_frame(out: &mut BytesMut, opcode: OpCode, payload: &[u8]) {
     out.put_slice(payload);
 }
 
-/// Appends a text frame that is compressed if that makes it smaller.
+/// Appends a text frame, compressed if that makes it smaller.
 fn put_compressed(out: &mut BytesMut, deflate: Deflate, text: &[u8]) {
     match deflate.compress(text) {
         Some(payload) => put_deflated(out, &payload),
@@ -132,7 +131,7 @@ fn put_compressed(out: &mut BytesMut, deflate: Deflate, text: &[u8]) {
     }
 }
 
-/// Appends a text frame whose payload is compressed.
+/// Appends a text frame with a compressed payload.
 fn put_deflated(out: &mut BytesMut, payload: &[u8]) {
     out.reserve(HEADER_BYTES_MAX + payload.len());
     out.put_slice(Header::new(OpCode::Data(Data::Text), payload.len(), true).as_slice());

@@ -1,4 +1,4 @@
-//! The frames of SockJS: `a["…","…"]`, one for all messages.
+//! The frames of SockJS: `a["…","…"]`, one for several messages.
 
 use bytes::{BufMut, Bytes};
 use tungstenite::protocol::frame::coding::{Data, OpCode};
@@ -7,7 +7,7 @@ use super::{Envelope, FrameBuilder, Framing, HEADER_BYTES_MAX, Header, put_defla
 use crate::transport::sockjs::quote;
 
 impl Framing {
-    /// The same with SockJS frames in the WebSocket's.
+    /// The same with SockJS frames inside the WebSocket's.
     pub(crate) const fn in_sockjs(self) -> Self {
         Self { envelope: Envelope::SockJs, ..self }
     }
@@ -17,7 +17,7 @@ impl FrameBuilder {
     /// Appends a message to the array.
     pub(super) fn element(&mut self, text: &str) {
         if self.buffer.is_empty() {
-            // The header's length depends on the payload's: array() fills it in.
+            // The header's length depends on the payload's: `array` fills it in.
             self.buffer.put_bytes(0, HEADER_BYTES_MAX);
             self.buffer.put_slice(b"a[");
         } else {
@@ -26,7 +26,7 @@ impl FrameBuilder {
         quote(text, &mut self.buffer);
     }
 
-    /// The frame of the array, if it has elements.
+    /// The frame with the array, unless it is empty.
     pub(super) fn array(mut self) -> Bytes {
         if self.buffer.is_empty() {
             return self.buffer.freeze();
@@ -36,7 +36,7 @@ impl FrameBuilder {
         if let Some(payload) = self.framing.deflate.and_then(|deflate| deflate.compress(text)) {
             self.buffer.clear();
             put_deflated(&mut self.buffer, &payload);
-            // The text's room is not kept as long as the frame.
+            // Do not keep the larger text buffer as long as the frame.
             return Bytes::copy_from_slice(&self.buffer);
         }
         let header = Header::new(OpCode::Data(Data::Text), text.len(), false);

@@ -1,6 +1,6 @@
 //! Queries and HTML forms: `application/x-www-form-urlencoded`.
 
-/// The first value under a name, decoded; what is not UTF-8 becomes replacement characters.
+/// The first value under a name, decoded; invalid UTF-8 becomes replacement characters.
 pub(super) fn value(form: &str, name: &str) -> Option<String> {
     form.split('&').find_map(|pair| {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));

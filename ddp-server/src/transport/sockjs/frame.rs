@@ -1,4 +1,4 @@
-//! SockJS frames of either direction, without IO.
+//! SockJS frames in both directions, without IO.
 
 use std::fmt;
 
@@ -33,11 +33,11 @@ pub(super) fn close_text(code: u16, reason: &str) -> Bytes {
     text.freeze()
 }
 
-/// Takes the messages, quoted and between commas, out of the first of whole `a["…"]` frames for
-/// WebSocket, and leaves the others.
+/// Removes the first of several whole `a["…"]` WebSocket frames. Returns its messages, quoted and
+/// separated by commas.
 ///
-/// Messages are framed once for all clients of SockJS, most of which use WebSocket; the others'
-/// share of the work is to slice the header off (RFC 6455 section 5.2).
+/// Messages are framed once for all clients of SockJS, most of which use WebSocket. For the others
+/// only the header must be sliced off (RFC 6455 section 5.2).
 pub(super) fn split_messages(frames: &mut Bytes) -> Option<Bytes> {
     const BRACKETS: usize = "a[]".len();
     let (header, payload): (usize, usize) = match (*frames.get(1)?, &frames[2..]) {
@@ -59,8 +59,8 @@ pub(super) fn split_messages(frames: &mut Bytes) -> Option<Bytes> {
 
 /// A client's frame: a JSON array of strings, or one JSON string.
 ///
-/// Its messages are taken out one at a time, because a frame of empty strings would take ten
-/// times its size in memory if all were held at once.
+/// Its messages are taken out one at a time: a frame of empty strings would take ten times its size
+/// in memory if all were held at once.
 #[derive(Debug)]
 pub(super) struct ClientFrame {
     text: String,
@@ -75,19 +75,18 @@ enum Place {
     End,
 }
 
-/// The frame is not what the SockJS protocol allows.
+/// The SockJS protocol does not allow this frame.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Broken;
 
 impl ClientFrame {
-    /// A frame with nothing taken out. An empty one has no messages.
+    /// A frame from which nothing has been taken. An empty one has no messages.
     pub(super) fn new(text: String) -> Self {
         let place = if text.is_empty() { Place::End } else { Place::Start };
         Self { text, offset: 0, place }
     }
 
-    /// Looks at all of the frame, and gives it back with nothing taken out, or `None` if it has
-    /// no messages.
+    /// Checks the whole frame, and returns it with nothing taken out; `None` if it has no messages.
     pub(super) fn checked(text: String) -> Result<Option<Self>, Broken> {
         let mut frame = Self::new(text);
         let mut is_empty = true;
@@ -104,8 +103,7 @@ impl ClientFrame {
 
     /// The next message; `None` after the last one.
     ///
-    /// Where sockjs-node looks at the whole frame first, this finds out that a frame is broken
-    /// when it comes to the fault.
+    /// Notices a fault only when it gets there, while sockjs-node checks the whole frame first.
     pub(super) fn next(&mut self) -> Result<Option<String>, Broken> {
         match (self.place, self.token()) {
             (Place::End, None) => Ok(None),
@@ -160,7 +158,7 @@ impl ClientFrame {
         Ok(Some(message))
     }
 
-    /// The first byte that is not JSON whitespace, to which the offset moves.
+    /// Skips whitespace. Returns the next byte.
     fn token(&mut self) -> Option<u8> {
         let rest = &self.text.as_bytes()[self.offset..];
         let spaces =
@@ -170,16 +168,16 @@ impl ClientFrame {
     }
 }
 
-/// A JSON string in which lone surrogates become replacement characters.
+/// A JSON string. Lone surrogates become replacement characters.
 ///
-/// JavaScript strings may hold them, SockJS clients escape them, and `String` would refuse the
+/// JavaScript strings may contain them, SockJS clients escape them, and `String` would refuse the
 /// whole frame because of them.
 struct Text(String);
 
 impl<'de> Deserialize<'de> for Text {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // As bytes, serde_json lets lone surrogates pass, in the manner of WTF-8, and control
-        // characters too, which do no harm.
+        // As bytes, serde_json accepts lone surrogates, encoded as in WTF-8, and also control
+        // characters, which do no harm.
         deserializer.deserialize_bytes(TextVisitor)
     }
 }
@@ -204,7 +202,7 @@ mod tests {
 
     use super::*;
 
-    /// All messages of a frame, and whether it was sound to its end.
+    /// All messages of a frame, and whether it was valid to its end.
     fn decode(text: &str) -> (Vec<String>, bool) {
         let mut frame = ClientFrame::new(text.to_owned());
         let mut messages = Vec::new();

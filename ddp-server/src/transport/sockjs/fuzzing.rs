@@ -1,4 +1,4 @@
-//! Doors to SockJS frames for this repository's fuzz targets. No part of the API.
+//! Access to SockJS frames for this repository's fuzz targets. Not part of the API.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -9,7 +9,7 @@ use super::path::Access;
 use super::wire::{Callback, Wire};
 use crate::transport::Framing;
 
-/// The messages of a client's frame, and whether it is sound to its end.
+/// The messages of a client's frame, and whether it was valid to its end.
 pub fn read(text: &str) -> (Vec<String>, bool) {
     take(ClientFrame::new(text.to_owned()))
 }
@@ -25,7 +25,7 @@ fn take(mut frame: ClientFrame) -> (Vec<String>, bool) {
     }
 }
 
-/// The messages in the body of `xhr_send`, or of `jsonp_send`.
+/// The messages in the body of `xhr_send` or `jsonp_send`.
 ///
 /// # Errors
 /// What the client is answered.
@@ -39,12 +39,12 @@ pub fn read_body(
     Ok(frame.map_or((Vec::new(), true), take))
 }
 
-/// The first value of a name in a form.
+/// The first value under a name in a form.
 pub fn form_value(form: &str, name: &str) -> Option<String> {
     form::value(form, name)
 }
 
-/// Messages as one frame that all transports of HTTP share, taken out of WebSocket's.
+/// Messages as one frame that all HTTP transports share, taken from WebSocket's.
 pub fn write(messages: &[&str]) -> Option<Bytes> {
     let mut frames = Framing::raw(None).in_sockjs().encode(messages.iter().copied());
     let mut frame = BytesMut::from(&b"a["[..]);
@@ -53,7 +53,7 @@ pub fn write(messages: &[&str]) -> Option<Bytes> {
     frames.is_empty().then(|| frame.freeze())
 }
 
-/// A frame as XHR, EventSource, HtmlFile and JSONP write it; `None` if the function's name is bad.
+/// A frame as XHR, EventSource, HtmlFile and JSONP write it; `None` if the callback's name is bad.
 pub fn write_wires(frame: &[u8], callback: &str) -> Option<[Bytes; 4]> {
     let callback = Callback::short(Some(callback.to_owned())).ok()?;
     let wires =

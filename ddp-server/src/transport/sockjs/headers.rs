@@ -1,4 +1,4 @@
-//! Headers that answers share.
+//! Headers shared by several responses.
 
 use std::time::Duration;
 use std::time::SystemTime;
@@ -9,19 +9,18 @@ use axum::http::HeaderValue;
 use axum::http::header;
 use axum::response::Response;
 
-/// How long what never changes may be remembered: a year.
+/// How long immutable responses may be cached: a year.
 const CACHE_AGE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// The cookie of load balancers that know sessions by it.
+/// The cookie that tells sessions apart for load balancers.
 const SESSION_COOKIE: &str = "JSESSIONID";
 
-/// Sets a header.
 pub(super) fn set(response: &mut Response, name: HeaderName, value: &'static str) {
     let value = HeaderValue::from_static(value);
     response.headers_mut().insert(name, value);
 }
 
-/// Keeps the answer out of every cache.
+/// Forbids caching of the response.
 pub(super) fn forbid_caching(response: &mut Response) {
     set(
         response,
@@ -30,7 +29,7 @@ pub(super) fn forbid_caching(response: &mut Response) {
     );
 }
 
-/// Lets any cache keep the answer for a year.
+/// Allows caching of the response for a year.
 pub(super) fn allow_caching(response: &mut Response) {
     let expires = httpdate::fmt_http_date(SystemTime::now() + CACHE_AGE);
     let control = format!("public, max-age={}", CACHE_AGE.as_secs());
@@ -40,7 +39,7 @@ pub(super) fn allow_caching(response: &mut Response) {
     }
 }
 
-/// Answers a browser's preflight request: these methods are welcome.
+/// Answers a browser's preflight request: these methods are allowed.
 pub(super) fn allow_methods(response: &mut Response, methods: &'static str) {
     set(response, header::ACCESS_CONTROL_ALLOW_METHODS, methods);
     let seconds = HeaderValue::from(CACHE_AGE.as_secs());
@@ -48,7 +47,8 @@ pub(super) fn allow_methods(response: &mut Response, methods: &'static str) {
     allow_caching(response);
 }
 
-/// Lets any origin read the answer. With credentials a browser insists on its own name.
+/// Lets any origin read the response. With credentials, browsers insist on their own origin by
+/// name.
 pub(super) fn allow_origin(request: &HeaderMap, response: &mut Response) {
     let response = response.headers_mut();
     let origin = match request.get(header::ORIGIN) {
@@ -68,12 +68,12 @@ pub(super) fn allow_origin(request: &HeaderMap, response: &mut Response) {
     }
 }
 
-/// Sets the cookie by which load balancers know the session to the value it has, or to one of no
-/// meaning, which the load balancer replaces.
+/// Echoes the cookie that load balancers use, or sets it to a dummy value, which the load balancer
+/// replaces.
 pub(super) fn set_cookie(request: &HeaderMap, response: &mut Response) {
     let value = session_cookie(request).unwrap_or(b"dummy");
     let cookie = [SESSION_COOKIE.as_bytes(), b"=", value, b"; path=/"].concat();
-    // What came in a header can go in one.
+    // What came in a header is valid in one.
     if let Ok(cookie) = HeaderValue::from_bytes(&cookie) {
         response.headers_mut().insert(header::SET_COOKIE, cookie);
     }

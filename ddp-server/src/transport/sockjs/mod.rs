@@ -1,8 +1,7 @@
 //! SockJS, as sockjs-node serves it to Meteor's clients.
 //!
-//! A session over WebSocket lives as long as its socket ([`SockJs`]). All other transports move
-//! the same frames by HTTP requests, between which the session waits in a store
-//! ([`Polling`]).
+//! A session over WebSocket lives as long as its socket ([`SockJs`]). All other transports move the
+//! same frames in HTTP requests, between which the session is kept in a store ([`Polling`]).
 
 mod config;
 mod form;

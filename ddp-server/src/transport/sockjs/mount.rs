@@ -1,4 +1,4 @@
-//! The requests at and below a prefix, except for WebSocket handshakes.
+//! Requests at and below a prefix, except for WebSocket handshakes.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -33,15 +33,15 @@ use super::wire::Wire;
 const PAYLOAD_EXPECTED: &str = "Payload expected.";
 const BROKEN_JSON: &str = "Broken JSON encoding.";
 
-/// What clients may send messages as, without parameters, by sockjs-node.
+/// The content types, without parameters, that sockjs-node accepts for messages.
 const XHR_TYPES: [&str; 6] =
     ["text/plain", "T", "application/json", "application/xml", "", "text/xml"];
 
-/// A SockJS endpoint: its options, and its sessions that outlive their requests.
+/// A SockJS endpoint: its options, and the sessions that outlive their requests.
 #[derive(Debug)]
 pub(crate) struct Mount {
     pub(crate) options: SockJsConfig,
-    /// The largest body accepted, and how much may wait for the application.
+    /// The largest body accepted, and how much may be waiting for the application.
     message_bytes_max: usize,
     iframe: Iframe,
     store: Arc<Store>,
@@ -58,7 +58,7 @@ impl Mount {
         }
     }
 
-    /// Answers a request, and calls `open` if it has opened a session.
+    /// Answers a request, and calls `open` if it opened a session.
     pub(crate) async fn answer(
         &self,
         endpoint: Option<Endpoint<'_>>,
@@ -89,7 +89,7 @@ impl Mount {
             {
                 pages::method_not_allowed("GET")
             }
-            // The caller handles WebSocket handshakes first if they are enabled.
+            // If WebSocket is enabled, the caller has handled its handshakes already.
             Some(Endpoint::RawWebSocket | Endpoint::WebSocket) => {
                 let mut response = pages::not_found();
                 headers::allow_caching(&mut response);
@@ -136,12 +136,12 @@ impl Mount {
                 response
             }
         };
-        // A page or a script must be taken for what it says it is, and for nothing else.
+        // A page or script must not be taken for anything else.
         headers::set(&mut response, header::X_CONTENT_TYPE_OPTIONS, "nosniff");
         response
     }
 
-    /// Makes the response the receiver of the session, which is opened if there is none.
+    /// Makes the response the session's receiver. Opens the session if there is none.
     async fn receive(
         &self,
         session: &str,
@@ -150,7 +150,7 @@ impl Mount {
         open: impl FnOnce(Polling, Parts, Protocol),
     ) -> Response {
         let Ok((session, is_new)) = self.store.find_or_open(session) else {
-            tracing::warn!("too many polling sessions: a client was turned away");
+            tracing::warn!("too many polling sessions; a client was turned away");
             return pages::text(StatusCode::SERVICE_UNAVAILABLE, "Too many sessions.\n");
         };
         let (protocol, content_type) = (wire.protocol(), wire.content_type());
@@ -180,13 +180,13 @@ impl Mount {
         response
     }
 
-    /// Takes a client's messages.
+    /// Takes messages from a client.
     async fn send(&self, session: &str, access: Access, request: Request) -> Response {
         let (parts, body) = request.into_parts();
         let is_xhr = access == Access::XhrSend;
         let mut response = match self.deliver(session, access, &parts, body).await {
             Ok(()) if is_xhr => pages::text(StatusCode::NO_CONTENT, ""),
-            // Konqueror wanted something to show.
+            // As in sockjs-node: Konqueror needed a body.
             Ok(()) => pages::text(StatusCode::OK, "ok"),
             Err((status, text)) => pages::text(status, text),
         };
@@ -206,7 +206,7 @@ impl Mount {
     ) -> Result<(), (StatusCode, &'static str)> {
         const UNKNOWN: (StatusCode, &str) = (StatusCode::NOT_FOUND, "");
         let session = self.store.find(session).ok_or(UNKNOWN)?;
-        // A body that breaks off gets an answer as well, though it goes unread.
+        // A body that breaks off is answered as well, though nobody reads it.
         let too_large = (StatusCode::PAYLOAD_TOO_LARGE, "Payload too large.");
         let body = to_bytes(body, self.message_bytes_max).await.map_err(|_| too_large)?;
         let text = String::from_utf8_lossy(&body);
@@ -234,7 +234,7 @@ impl Mount {
         response
     }
 
-    /// Adds the headers of all answers that concern a session.
+    /// Adds the headers shared by all responses of a session.
     fn decorate(&self, request: &HeaderMap, response: &mut Response) {
         headers::forbid_caching(response);
         if self.options.jsessionid {
@@ -249,7 +249,7 @@ impl Mount {
     }
 }
 
-/// How a request that receives wants its frames.
+/// How a receiving request wants its frames.
 fn wire(access: Access, request: &Parts) -> Result<Wire, &'static str> {
     let query = request.uri.query().unwrap_or_default();
     let name = || form::value(query, "c").or_else(|| form::value(query, "callback"));

@@ -1,4 +1,4 @@
-//! Answers that need no session, as sockjs-node gives them.
+//! Responses that need no session, as in sockjs-node.
 
 use axum::body::Body;
 use axum::http::HeaderMap;
@@ -10,8 +10,8 @@ use axum::response::Response;
 use super::config::SockJsConfig;
 use super::headers;
 
-/// The page of the iframe transports, before and after the URL of the client library. It must be
-/// exactly this by the SockJS protocol.
+/// The page of the iframe transports, before and after the URL of the client library. The SockJS
+/// protocol prescribes it exactly.
 const IFRAME: [&str; 2] = [
     "<!DOCTYPE html>\n<html>\n<head>\n  \
     <meta http-equiv=\"X-UA-Compatible\" content=\"IE=edge\" />\n  \
@@ -51,7 +51,7 @@ pub(super) fn text(status: StatusCode, body: &'static str) -> Response {
 /// `GET /info`: what this server offers, and randomness for a client that has none.
 pub(super) fn info(options: &SockJsConfig) -> Response {
     let Ok(entropy) = getrandom::u32() else {
-        tracing::error!("the system has no randomness to give");
+        tracing::error!("the system provides no randomness");
         return text(StatusCode::INTERNAL_SERVER_ERROR, "");
     };
     let SockJsConfig { websocket, jsessionid, disable_cors, .. } = options;
@@ -65,7 +65,7 @@ pub(super) fn info(options: &SockJsConfig) -> Response {
     response
 }
 
-/// `GET /iframe.html`: the page that lets a client on another domain in.
+/// `GET /iframe.html`: the page that lets in clients from other domains.
 #[derive(Debug)]
 pub(super) struct Iframe {
     page: String,
@@ -82,7 +82,7 @@ impl Iframe {
         Self { page, etag }
     }
 
-    /// The page, or the news that the client has it already.
+    /// The page, or 304 if the client already has it.
     pub(super) fn response(&self, request: &HeaderMap) -> Response {
         let mut response = Response::new(Body::empty());
         if request.get(header::IF_NONE_MATCH) == Some(&self.etag) {
@@ -97,8 +97,8 @@ impl Iframe {
     }
 }
 
-/// The hash FNV-1a: the same in all processes, so that all servers of an application give the same
-/// tag. Collision resistance does not matter here.
+/// FNV-1a: the same hash in all processes, so that all servers of an application send the same tag.
+/// Collision resistance does not matter here.
 fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)

@@ -1,9 +1,9 @@
 //! The URLs of a SockJS endpoint.
 
-/// The longest session name. Clients make eight characters; a bound keeps the store's keys small.
+/// The longest session name. Clients use eight characters; the limit keeps the store's keys small.
 const SESSION_BYTES_MAX: usize = 256;
 
-/// What a path below the prefix names.
+/// The meaning of a path below the prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Endpoint<'a> {
     /// The prefix itself.
@@ -14,30 +14,30 @@ pub(crate) enum Endpoint<'a> {
     Iframe,
     /// `/websocket`: without SockJS framing.
     RawWebSocket,
-    /// `/<server>/<session>/websocket`: with it. Neither name means anything to this transport,
-    /// because a WebSocket carries its own session.
+    /// `/<server>/<session>/websocket`: with it. The two names are ignored, because a WebSocket
+    /// carries its own session.
     WebSocket,
-    /// `/<server>/<session>/<transport>` of a session that outlives its requests. The server's
-    /// name is for load balancers only.
+    /// `/<server>/<session>/<transport>` of a session that outlives its requests. The server's name
+    /// is only for load balancers.
     Session(&'a str, Access),
 }
 
-/// What a request wants of a session.
+/// What a request wants from a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
-    /// `xhr`: one frame, by POST.
+    /// `xhr`: one frame, with POST.
     Xhr,
-    /// `xhr_streaming`: frames without end, by POST.
+    /// `xhr_streaming`: an endless stream of frames, with POST.
     XhrStreaming,
     /// `eventsource`: frames as server-sent events.
     EventSource,
-    /// `htmlfile`: frames as scripts of a page without end.
+    /// `htmlfile`: frames as scripts in an endless page.
     HtmlFile,
     /// `jsonp`: one frame as a script.
     Jsonp,
     /// `xhr_send`: messages for the server.
     XhrSend,
-    /// `jsonp_send`: messages for the server, by an HTML form.
+    /// `jsonp_send`: messages for the server, from an HTML form.
     JsonpSend,
 }
 
@@ -57,10 +57,10 @@ impl Access {
 }
 
 impl<'a> Endpoint<'a> {
-    /// Finds the endpoint for a path, from which the prefix has been removed.
+    /// Finds the endpoint for a path without the prefix.
     ///
-    /// As in sockjs-node, one slash may follow, and server and session are any characters but
-    /// dot and slash.
+    /// As in sockjs-node, a trailing slash is allowed, and server and session may contain anything
+    /// but dots and slashes.
     pub(crate) fn find(path: &'a str) -> Option<Self> {
         let path = path.strip_suffix('/').unwrap_or(path);
         if path.is_empty() {

@@ -1,4 +1,4 @@
-//! The application's end of a session whose client polls or streams by HTTP.
+//! The application's end of a session whose client polls or streams over HTTP.
 
 use std::io;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::transport::TransportError;
 
 /// A transport whose socket is a session in the store.
 ///
-/// Dropped without a close, it tells the client that the connection was interrupted.
+/// If dropped without a close, it reports to the client that the connection was interrupted.
 #[derive(Debug)]
 pub(crate) struct Polling {
     session: Arc<Session>,
@@ -25,7 +25,7 @@ impl Polling {
         Self { session }
     }
 
-    /// Whether the session has ended, so that what is queued now is not delivered.
+    /// Whether the session has ended, so that output queued now is not delivered.
     pub(crate) fn is_closed(&self) -> bool {
         self.session.is_closed()
     }
@@ -56,7 +56,7 @@ impl Transport for Polling {
         self.session.close(code, reason);
     }
 
-    /// The session itself keeps what is still to be sent, and tells later requests why it ended.
+    /// The session itself keeps what remains to be sent, and tells later requests why it ended.
     fn poll_closed(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.close(1000, "Normal closure");
         Poll::Ready(Ok(()))

@@ -4,10 +4,10 @@ use std::fmt;
 
 use crate::transport::open::RAW_WEBSOCKET;
 
-/// The transport that a client has opened a connection by, under sockjs-node's names.
+/// The transport with which a client opened a connection, under sockjs-node's name.
 ///
-/// Between requests a client that does not use WebSocket may change from one to another, which is
-/// not seen here.
+/// Between requests, a client without WebSocket may switch from one to another. This does not show
+/// it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Protocol {
@@ -15,7 +15,7 @@ pub enum Protocol {
     WebSocket,
     /// `websocket-raw`: a WebSocket without SockJS frames.
     RawWebSocket,
-    /// `xhr-polling`: one frame for each request.
+    /// `xhr-polling`: one frame per request.
     XhrPolling,
     /// `xhr-streaming`: frames in a long response.
     XhrStreaming,
@@ -23,7 +23,7 @@ pub enum Protocol {
     EventSource,
     /// `htmlfile`: frames as the scripts of a page.
     HtmlFile,
-    /// `jsonp-polling`: one frame for each request, as a script.
+    /// `jsonp-polling`: one frame per request, as a script.
     JsonpPolling,
 }
 

@@ -4,13 +4,14 @@ use bytes::{BufMut, BytesMut};
 
 const HEX_DIGITS: &[u8; 16] = b"0123456789abcdef";
 
-/// Whether a UTF-8 byte may begin something that needs an escape. The rest is copied in runs.
+/// Whether a UTF-8 byte may start something that must be escaped. Everything else is copied in
+/// runs.
 const SUSPECT: [bool; 256] = {
     let mut table = [false; 256];
     let mut byte = 0;
     while byte < table.len() {
-        // 0xe2 leads U+2000 to U+2FFF, 0xef U+F000 to U+FFFF, and from 0xf0 on come the
-        // characters that are surrogates in JavaScript.
+        // 0xe2 starts U+2000 to U+2FFF, 0xef U+F000 to U+FFFF, and 0xf0 and above the characters
+        // that are surrogate pairs in JavaScript.
         table[byte] = matches!(byte, 0..0x20 | 0x22 | 0x5c | 0xe2 | 0xef | 0xf0..);
         byte += 1;
     }
@@ -19,15 +20,15 @@ const SUSPECT: [bool; 256] = {
 
 /// Appends `text` as a JSON string.
 ///
-/// Escaped beyond JSON's own needs is what sockjs-node escapes, characters that some browser or
-/// proxy was seen to change: U+200C–F, U+2028–F, U+2060–F, U+FFF0–F, and all surrogates, which
-/// are two escapes for each character beyond U+FFFF.
+/// Beyond what JSON requires, it escapes the same characters as sockjs-node, because some browser
+/// or proxy was seen to change them: U+200C–F, U+2028–F, U+2060–F, U+FFF0–F, and all surrogates,
+/// which makes two escapes for each character above U+FFFF.
 pub(crate) fn quote(text: &str, out: &mut BytesMut) {
     out.reserve(text.len() + text.len() / 8 + 2);
     out.put_u8(b'"');
     let mut rest = text;
     while let Some(plain) = rest.bytes().position(|byte| SUSPECT[usize::from(byte)]) {
-        // A suspect byte is never a continuation, so this is a boundary.
+        // A suspect byte is never a continuation byte, so this is a character boundary.
         let (run, suspect) = rest.split_at(plain);
         out.put_slice(run.as_bytes());
         let mut characters = suspect.chars();

@@ -1,4 +1,4 @@
-//! A response that brings frames to a client.
+//! A response that carries frames to a client.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -16,14 +16,14 @@ use super::session::Outgoing;
 use super::session::Session;
 use super::wire::Wire;
 
-/// The body of a response: first the prelude, then frames until there have been enough.
+/// The body of a response: the prelude, then frames until the limit is reached.
 ///
 /// The HTTP connection drops it when the client is gone. Unless it was complete, something may be
-/// lost, and the session ends.
+/// lost, so the session ends.
 #[derive(Debug)]
 pub(super) struct Receiver {
     session: Arc<Session>,
-    /// The name under which the session knows this response, until it is complete.
+    /// The session's id for this response, until it is complete.
     id: Option<u64>,
     wire: Wire,
     prelude: Option<Bytes>,
@@ -33,7 +33,7 @@ pub(super) struct Receiver {
 }
 
 impl Receiver {
-    /// A response for the receiver that the session knows by this `id`.
+    /// A response for the receiver with this `id` in the session.
     pub(super) fn new(
         session: Arc<Session>,
         id: u64,

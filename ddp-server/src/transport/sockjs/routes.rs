@@ -18,7 +18,7 @@ use crate::transport::open::ConnectionInfo;
 use crate::transport::open::open;
 use crate::transport::websocket::UpgradeRefused;
 
-/// Mounts SockJS under a prefix, which begins with a slash and does not end with one.
+/// Mounts SockJS under a prefix, which starts with a slash and does not end with one.
 ///
 /// `on_open` is called once for each client, in a new task, as soon as its transport is open. The
 /// task ends with the future that it returns.

@@ -1,7 +1,7 @@
-//! A session that outlives the requests of its client.
+//! A session that outlives its client's requests.
 //!
-//! Between its two ends stands one lock. The application's end is a [`Polling`](super::Polling)
-//! transport. The client's end are requests: at most one at a time receives, through a
+//! One lock is between its two ends. The application's end is a [`Polling`](super::Polling)
+//! transport. The client's end consists of requests: at most one at a time receives, through a
 //! [`Receiver`](super::receiver::Receiver), and any number send.
 //!
 //! ```text
@@ -11,9 +11,9 @@
 //! Open ────────────────────────────────────────► Closed ── disconnect delay ──► forgotten
 //! ```
 //!
-//! The disconnect delay counts from the end, and anew from each request that is told of it, as in
-//! sockjs-node. Nothing is added to a closed session, so however long a client goes on asking, it
-//! holds no more than an open one.
+//! As in sockjs-node, the disconnect delay counts from the end, and again from each request that is
+//! answered with it. Nothing is added to a closed session, so however long a client keeps asking,
+//! it takes no more memory than an open one.
 
 use std::collections::VecDeque;
 use std::pin::pin;
@@ -34,27 +34,26 @@ use super::frame::close_text;
 use super::frame::split_messages;
 use crate::transport::TransportError;
 
-/// What a frame costs besides its text.
+/// What a frame takes besides its text.
 const FRAME_OVERHEAD: usize = 64;
 
-/// How long the answer to a sender waits for the application to have handled its messages.
+/// How long the response to a sender waits for the application to handle its messages.
 ///
-/// The answer of sockjs-node comes after the application has seen them, and a client that polls
-/// next finds the replies. An application that takes longer is not waited for, since a client may
-/// poll only when it has been answered.
+/// sockjs-node responds after the application has seen them, so a client that polls next finds the
+/// replies. A slower application is not waited for, since the client may poll only after the
+/// response.
 const HANDLED_WITHIN: Duration = Duration::from_secs(1);
 
-/// How long a second receiver waits for the first to be seen to have gone.
+/// How long a second receiver waits for the first one's departure to be noticed.
 ///
-/// A client may break a response off and ask again by another connection, and it is up to the
-/// scheduler which of the two the server hears of first.
+/// A client may abort a response and ask again on another connection. Which of the two the server
+/// sees first is up to the scheduler.
 const SEEN_TO_LEAVE_WITHIN: Duration = Duration::from_millis(100);
 
-/// One session.
 #[derive(Debug)]
 pub(super) struct Session {
     state: Mutex<State>,
-    /// Told when messages have been taken out of the inbox, and when the session has ended.
+    /// Notified when messages are taken from the inbox, and when the session ends.
     inbox_moved: Notify,
 }
 
@@ -63,16 +62,16 @@ struct State {
     closed: Option<End>,
     /// Whether `o` has been sent.
     is_greeted: bool,
-    /// Messages for the client, quoted and between commas. The application's end bounds them.
+    /// Messages for the client, quoted and separated by commas. The application's end limits them.
     outbox: VecDeque<Bytes>,
     outbox_bytes: usize,
-    /// Messages of the client, bounded by [`Session::deliver`].
+    /// The client's messages, limited by [`Session::deliver`].
     inbox: VecDeque<ClientFrame>,
     inbox_bytes: usize,
-    /// How many frames have come, and how many of them the application is done with.
+    /// How many frames have arrived, and how many of them the application is done with.
     delivered: u64,
     handled: u64,
-    /// The request that receives.
+    /// The request that is receiving.
     receiver: Option<u64>,
     next_receiver: u64,
     receiver_waker: Option<Waker>,
@@ -81,16 +80,16 @@ struct State {
     idle_since: Instant,
 }
 
-/// How a session has ended.
+/// How a session ended.
 #[derive(Debug)]
 struct End {
-    /// The frame that tells of it.
+    /// The frame that reports it.
     frame: Bytes,
-    /// Whether messages may be lost, rather than the application having said that it is done.
+    /// Whether messages may be lost, or else the application closed the session.
     is_lost: bool,
 }
 
-/// What a receiver is to send.
+/// What a receiver must send.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Outgoing {
     /// A frame.
@@ -99,7 +98,7 @@ pub(super) enum Outgoing {
     Close(Bytes),
 }
 
-/// The session broke off.
+/// The session was interrupted.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Lost;
 
@@ -125,7 +124,7 @@ impl Session {
         }
     }
 
-    /// Makes a request the receiver; `None` if there is another, which stays.
+    /// Makes a request the receiver; `None` if there already is one.
     pub(super) async fn attach(&self) -> Option<u64> {
         let attached = async {
             loop {
@@ -148,19 +147,19 @@ impl Session {
         let receiver = state.next_receiver;
         state.next_receiver += 1;
         state.receiver = Some(receiver);
-        // From now on it matters whether what waits is taken.
+        // From now on it matters whether waiting messages are taken.
         let waker = state.application_waker.take();
         drop(state);
         wake(waker);
         Some(receiver)
     }
 
-    /// Lets a receiver go whose response is complete.
+    /// Releases a receiver whose response is complete.
     pub(super) fn detach(&self, receiver: u64) {
         self.state.lock().detach(receiver);
     }
 
-    /// Lets a receiver go whose response broke off: some of it may be lost, and so the session is.
+    /// Releases a receiver whose response broke off. Some of it may be lost, so the session ends.
     pub(super) fn abort(&self, receiver: u64) {
         let is_receiver = self.state.lock().detach(receiver);
         if is_receiver {
@@ -168,8 +167,8 @@ impl Session {
         }
     }
 
-    /// What the receiver is to send next. After a close, and once another has taken its place,
-    /// there is nothing more for it.
+    /// What the receiver must send next. After a close, or once another receiver has replaced it,
+    /// there is nothing more.
     pub(super) fn poll_outgoing(&self, receiver: u64, cx: &Context<'_>) -> Poll<Option<Outgoing>> {
         let mut state = self.state.lock();
         if state.receiver != Some(receiver) {
@@ -193,14 +192,14 @@ impl Session {
         Poll::Pending
     }
 
-    /// Hands a client's frame to the application, and waits until it has been handled if that does
-    /// not take long.
+    /// Hands a client's frame to the application, and waits until it is handled if that does not
+    /// take long.
     ///
-    /// With as much as `bytes_max` unhandled it waits for room first: the client gets no answer
-    /// and sends nothing more, unless by more requests, each of which waits with its own frame.
+    /// If `bytes_max` are still unhandled, it first waits for room: the client gets no response and
+    /// sends nothing more, except in further requests, each of which waits with its own frame.
     ///
-    /// After a close the frame is dropped, and the client is not told so, as in sockjs-node: it
-    /// learns of the close by what it receives.
+    /// After a close the frame is dropped without notice, as in sockjs-node: the client learns of
+    /// the close from what it receives.
     pub(super) async fn deliver(&self, frame: ClientFrame, bytes_max: usize) -> Result<(), Lost> {
         let mut frame = Some(frame);
         let number = loop {
@@ -221,7 +220,7 @@ impl Session {
                 moved.await;
             }
         };
-        // Late or not, it is the application's now.
+        // Whether in time or not, the application has it now.
         let _ = tokio::time::timeout(HANDLED_WITHIN, handled).await;
         Ok(())
     }
@@ -232,8 +231,8 @@ impl Session {
         state.handled >= number || state.closed.is_some()
     }
 
-    /// Takes the frame if there is room for it, and numbers it; one that is dropped counts as the
-    /// last that was taken.
+    /// Takes the frame if there is room, and numbers it. A dropped frame gets the number of the
+    /// last one taken.
     fn try_deliver(
         &self,
         frame: &mut Option<ClientFrame>,
@@ -259,7 +258,7 @@ impl Session {
         Ok(Some(number))
     }
 
-    /// The next message of the client; `None` when the session is over.
+    /// The client's next message; `None` when the session is over.
     pub(super) fn poll_message(
         &self,
         cx: &Context<'_>,
@@ -268,7 +267,7 @@ impl Session {
         let mut moved = false;
         let polled = loop {
             let Some(frame) = state.inbox.front_mut() else {
-                // The application asks for more, so it is done with all that it has got.
+                // The application asks for more, so it is done with everything it got.
                 moved |= state.handled < state.delivered;
                 state.handled = state.delivered;
                 if state.closed.is_some() {
@@ -285,11 +284,11 @@ impl Session {
                     state.inbox_bytes -= bytes;
                     moved = true;
                 }
-                // Senders have looked at their frames, so this does not happen.
+                // Senders have checked their frames, so this does not happen.
                 Err(_) => break Poll::Ready(Err(TransportError::SockJsFraming)),
             }
         };
-        // Messages may have to be sent before the next one comes.
+        // The client may need to receive something before it sends more.
         let receiver = state.waiting_receiver();
         drop(state);
         if moved {
@@ -315,9 +314,9 @@ impl Session {
         self.state.lock().outbox_bytes
     }
 
-    /// Ready when the receiver has taken everything, and also when there is no receiver: a client
-    /// between two requests is not slow, and the disconnect delay bounds how long it may stay
-    /// away. Either way the caller's task is woken when something has been taken.
+    /// Ready when the receiver has taken everything, and also if there is no receiver: a client
+    /// between two requests is not slow, and the disconnect delay limits how long it may stay away.
+    /// Either way, the caller's task is woken when something is taken.
     pub(super) fn poll_flush(&self, cx: &Context<'_>) -> Poll<()> {
         let mut state = self.state.lock();
         if state.outbox.is_empty() || state.closed.is_some() {
@@ -331,12 +330,12 @@ impl Session {
         poll
     }
 
-    /// Ends the session; only the first end counts. What is queued is still sent.
+    /// Ends the session; only the first end counts. Queued messages are still sent.
     pub(super) fn close(&self, code: u16, reason: &str) {
         self.end(code, reason, false);
     }
 
-    /// Ends the session for which something may be lost already.
+    /// Ends the session when something may already be lost.
     pub(super) fn interrupt(&self) {
         self.end(1002, "Connection interrupted", true);
     }
@@ -362,7 +361,7 @@ impl Session {
         self.state.lock().closed.is_some()
     }
 
-    /// Until when the session is kept at least; `None` if it is to be forgotten now.
+    /// Until when to keep the session at least; `None` to forget it now.
     pub(super) fn kept_until(&self, disconnect_delay: Duration) -> Option<Instant> {
         let now = Instant::now();
         let state = self.state.lock();
@@ -373,7 +372,7 @@ impl Session {
 }
 
 impl State {
-    /// Whether it was the receiver.
+    /// Returns whether it was the receiver.
     fn detach(&mut self, receiver: u64) -> bool {
         if self.receiver != Some(receiver) {
             return false;
@@ -402,7 +401,7 @@ impl State {
         Some(frame.freeze())
     }
 
-    /// The receiver to wake, if it waits for what there is now.
+    /// The receiver to wake, if there is something that it waits for.
     fn waiting_receiver(&mut self) -> Option<Waker> {
         if self.outbox.is_empty() { None } else { self.receiver_waker.take() }
     }

@@ -1,4 +1,4 @@
-//! The sessions of one endpoint by their names.
+//! An endpoint's sessions by name.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -25,12 +25,12 @@ impl Store {
         Self { sessions: Mutex::default(), sessions_max, disconnect_delay }
     }
 
-    /// The session of that name.
+    /// The session of this name.
     pub(super) fn find(&self, name: &str) -> Option<Arc<Session>> {
         self.sessions.lock().get(name).cloned()
     }
 
-    /// The session of that name, and whether it is a new one.
+    /// The session of this name, and whether it is new.
     pub(super) fn find_or_open(self: &Arc<Self>, name: &str) -> Result<(Arc<Session>, bool), Full> {
         let mut sessions = self.sessions.lock();
         if let Some(session) = sessions.get(name) {
@@ -48,8 +48,8 @@ impl Store {
 
     /// Ends the session when its time has come.
     ///
-    /// This task is not notified of requests that came in the meantime: it looks when it wakes,
-    /// which is at most once for each disconnect delay.
+    /// Requests do not notify this task: it checks when it wakes, at most once per disconnect
+    /// delay.
     async fn forget(self: Arc<Self>, name: String, session: Arc<Session>) {
         while let Some(until) = session.kept_until(self.disconnect_delay) {
             tokio::time::sleep_until(until).await;

@@ -19,7 +19,7 @@ use crate::transport::{Framing, Transport, TransportError, websocket::WebSocket}
 #[derive(Debug)]
 pub(crate) struct SockJs<Io> {
     socket: WebSocket<Io>,
-    /// The frame whose messages are being handed out.
+    /// The frame whose messages are being read.
     frame: Option<ClientFrame>,
     heartbeat: Interval,
 }
@@ -28,8 +28,7 @@ impl<Io> SockJs<Io>
 where
     Io: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    /// Opens the session: `o` is the first frame to be sent, and after each period without another
-    /// comes a heartbeat.
+    /// Opens the session: first sends `o`, then a heartbeat after each idle period.
     ///
     /// # Panics
     ///
@@ -41,7 +40,7 @@ where
         Self { socket, frame: None, heartbeat }
     }
 
-    /// Closes on a broken frame, like sockjs-node without a `c` frame.
+    /// Closes after a broken frame, without a `c` frame, like sockjs-node.
     fn refuse(&mut self) -> TransportError {
         self.frame = None;
         let error = TransportError::SockJsFraming;
@@ -51,10 +50,10 @@ where
         error
     }
 
-    /// Lets a due heartbeat go out, and wakes the task for the next one.
+    /// Sends a due heartbeat, and wakes the task for the next one.
     fn poll_heartbeat(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         while self.heartbeat.poll_tick(cx).is_ready() {
-            // What is queued already is as good a sign of life, once the peer reads it.
+            // Anything already queued is as good a sign of life once the peer reads it.
             if self.socket.queued_bytes() == 0 {
                 self.socket.queue(heartbeat_frame());
             }

@@ -6,27 +6,26 @@ use bytes::BytesMut;
 
 use super::protocol::Protocol;
 
-/// The head of the endless page, up to the name of the object to call, which is sockjs-node's.
+/// The start of the endless page, up to the callback's name, as in sockjs-node.
 const PAGE_HEAD: &str = "<!doctype html>\n<html><head>\n  \
     <meta http-equiv=\"X-UA-Compatible\" content=\"IE=edge\" />\n  \
     <meta http-equiv=\"Content-Type\" content=\"text/html; charset=UTF-8\" />\n\
     </head><body><h2>Don't panic!</h2>\n  <script>\n    \
     document.domain = document.domain;\n    var c = parent.";
 
-/// The rest of it.
 const PAGE_TAIL: &str = ";\n    c.start();\n    function p(d) {c.message(d);};\n    \
     window.onload = function() {c.stop();};\n  </script>";
 
-/// Browsers hold a page back until they have this much of it.
+/// Browsers render nothing until the page has this many bytes.
 const PAGE_BYTES_MIN: usize = 1024;
 
-/// Internet Explorer holds a script's response back until it has this much of it.
+/// Internet Explorer passes on nothing until the response has this many bytes.
 const XHR_PRELUDE_BYTES: usize = 2048;
 
-/// The longest name of a script's function, sockjs-node's limit.
+/// The longest name of a callback, as in sockjs-node.
 const JSONP_CALLBACK_BYTES_MAX: usize = 32;
 
-/// A transport that delivers frames by HTTP responses.
+/// How a transport delivers frames in HTTP responses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Wire {
     Xhr,
@@ -36,8 +35,8 @@ pub(super) enum Wire {
     Jsonp(Callback),
 }
 
-/// The name of a function in the client's page: ASCII letters, digits, `-`, `_` and `.` only, so
-/// that it can stand in a script.
+/// The name of a function in the client's page. Only ASCII letters, digits, `-`, `_` and `.`, so
+/// that it is safe in a script.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Callback(String);
 
@@ -52,7 +51,7 @@ impl Callback {
         Ok(Self(name))
     }
 
-    /// The same, for a name that is repeated with each frame.
+    /// The same for a name that is repeated in each frame.
     pub(super) fn short(name: Option<String>) -> Result<Self, &'static str> {
         let callback = Self::new(name)?;
         if callback.0.len() > JSONP_CALLBACK_BYTES_MAX {
@@ -83,18 +82,19 @@ impl Wire {
         }
     }
 
-    /// Whether the answer has room for a single frame, as the client makes a new request for each.
+    /// Whether the response has room for a single frame, since the client makes a new request for
+    /// each.
     pub(super) fn is_polling(&self) -> bool {
         matches!(self, Self::Xhr | Self::Jsonp(_))
     }
 
-    /// Whether scripts of other origins may read the answer, if the application lets them. A page
-    /// and a script are not read but run.
+    /// Whether scripts of other origins may read the response, if the application allows it. Pages
+    /// and scripts are executed, not read.
     pub(super) fn has_cors(&self) -> bool {
         matches!(self, Self::Xhr | Self::XhrStreaming | Self::EventSource)
     }
 
-    /// What comes before the first frame.
+    /// What precedes the first frame.
     pub(super) fn prelude(&self) -> Option<Bytes> {
         match self {
             Self::Xhr | Self::Jsonp(_) => None,
@@ -123,7 +123,7 @@ impl Wire {
             Self::EventSource => {
                 out.put_slice(b"data: ");
                 put_escaped(frame, &mut out, |byte| match byte {
-                    // Clients decode the event as they would a URI.
+                    // Clients decode the event like a URI.
                     b'%' => Some("%25"),
                     b'\r' => Some("%0D"),
                     b'\n' => Some("%0A"),
@@ -138,8 +138,8 @@ impl Wire {
                 out.put_slice(b");\n</script>\r\n");
             }
             Self::Jsonp(Callback(name)) => {
-                // The comment keeps the name from being read as the beginning of something else,
-                // such as a Flash file.
+                // The comment keeps the name from being taken for the start of something else, such
+                // as a Flash file.
                 out.put_slice(b"/**/");
                 out.put_slice(name.as_bytes());
                 out.put_u8(b'(');
@@ -151,14 +151,14 @@ impl Wire {
     }
 }
 
-/// Appends a frame as a string of JavaScript. Its messages are quoted already and so have no
-/// control characters, which leaves little to escape.
+/// Appends a frame as a JavaScript string. Its messages are already quoted, so there are no control
+/// characters, and little needs escaping.
 fn put_string(frame: &[u8], out: &mut BytesMut) {
     out.put_u8(b'"');
     put_escaped(frame, out, |byte| match byte {
         b'"' => Some("\\\""),
         b'\\' => Some("\\\\"),
-        // A message that says `</script>` must not end the script that carries it.
+        // A message containing `</script>` must not end the script that carries it.
         b'<' => Some("\\u003c"),
         _ => None,
     });

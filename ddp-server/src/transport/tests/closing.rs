@@ -116,7 +116,7 @@ async fn closing_ends_while_both_sides_are_stuck_in_writing() {
     }
     socket.close(1000, "done");
     let server = tokio::spawn(async move { closed(&mut socket).await });
-    // The client reads nothing before it has written everything.
+    // The client reads nothing until it has written everything.
     for _ in 0..10 {
         send(&mut client, Message::text(&text)).await;
     }

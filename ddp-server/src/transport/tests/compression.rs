@@ -11,11 +11,11 @@ const ANSWER: &str = "permessage-deflate; server_no_context_takeover; client_no_
 /// First bytes and payloads.
 type Frames<'a> = &'a [(u8, &'a [u8])];
 
-/// A client that sees frames as they are.
+/// A client that sees raw frames.
 struct Wire(TcpStream);
 
 impl Wire {
-    /// Shakes hands; also the server's answer to the extensions offered.
+    /// Shakes hands, and returns the server's answer to the extensions offered.
     async fn open(addr: SocketAddr, path: &str, offer: &str) -> (Self, Option<String>) {
         let mut stream = TcpStream::connect(addr).await.expect("a connection");
         let request = format!(
@@ -62,7 +62,7 @@ impl Wire {
         read.expect("a frame in time").expect("an open connection")
     }
 
-    /// The next message, and whether it came compressed.
+    /// The next message, and whether it was compressed.
     async fn message(&mut self) -> (bool, String) {
         let (first, payload) = self.frame().await;
         let payload = match first {
@@ -122,7 +122,7 @@ async fn the_endpoint_negotiates_and_echoes() {
         let text = json(5000);
         client.send(0xc1, &deflate(6, text.as_bytes())).await;
         assert_eq!(client.message().await, (true, text.clone()));
-        // A client need not compress, and the server does not compress what is short.
+        // A client need not compress, and the server does not compress short messages.
         client.send(0x81, text.as_bytes()).await;
         assert_eq!(client.message().await, (true, text));
         client.send(0xc1, &deflate(6, b"short")).await;
@@ -149,7 +149,8 @@ async fn sockjs_negotiates_and_echoes() {
     assert_eq!(client.message().await, (true, format!("a[\"{text}\"]")));
 }
 
-/// As Autobahn's cases 12 and 13: sizes times offers. The declined ones go on uncompressed.
+/// Like Autobahn's cases 12 and 13: sizes times offers. After a declined offer, messages are not
+/// compressed.
 #[tokio::test]
 async fn every_offer_with_many_sizes() {
     let (addr, _) = serve_echo(TransportConfig::default()).await;

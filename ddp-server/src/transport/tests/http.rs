@@ -24,7 +24,7 @@ fn app() -> Router {
     })
 }
 
-/// That requests are answered with these statuses and texts.
+/// Checks that requests are answered with these statuses and texts.
 async fn assert_answers(table: &[(&str, &str, u16, &str)]) {
     for (method, path, status, text) in table {
         let (found, headers, body) = answer(app(), method, path).await;

@@ -125,7 +125,7 @@ async fn an_offer_of_compression_is_not_taken() {
     let (addr, _) = serve_echo(TransportConfig::default()).await;
     let mut stream = TcpStream::connect(addr).await.expect("a connection");
     let head = REQUEST.strip_suffix(b"\r\n").expect("the end of a head");
-    // A compressed frame all the same.
+    // It is a compressed frame anyway.
     let rest = b"Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n\xc1\x81\0\0\0\0x";
     stream.write_all(&[head, rest].concat()).await.expect("an open connection");
     let mut answer = Vec::new();

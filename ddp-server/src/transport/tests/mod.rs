@@ -30,10 +30,10 @@ use super::{
     routes::router, websocket::WebSocket,
 };
 
-/// Bounds what would otherwise hang when it fails.
+/// Limits tests that would otherwise hang when they fail.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Each message in a frame of its own, as it is.
+/// Each message unchanged in its own frame.
 const RAW: Framing = Framing::raw(None);
 
 type Client<Io = MaybeTlsStream<TcpStream>> = WebSocketStream<Io>;
@@ -51,7 +51,7 @@ async fn closed(transport: &mut impl Transport) -> io::Result<()> {
     tokio::time::timeout(PATIENCE, closed).await?
 }
 
-/// Sends each message back, then ends the connection. Tells how reception ended.
+/// Sends each message back, then ends the connection. Reports how reception ended.
 async fn echo(transport: &mut impl Transport) -> Result<(), TransportError> {
     let received = loop {
         match recv(transport).await {
@@ -90,7 +90,7 @@ async fn serve_echo(
         let ends = ends.clone();
         async move {
             let end = echo(&mut transport).await;
-            // A test that doesn't look at the ends has dropped the receiver.
+            // A test that does not check the ends has dropped the receiver.
             let _ = ends.send(end);
         }
     })
@@ -103,7 +103,7 @@ async fn connect(addr: SocketAddr, path: &str) -> Client {
     connect_async(url).await.expect("a WebSocket").0
 }
 
-/// Both ends of a WebSocket over a pipe that holds so many bytes in each direction.
+/// Both ends of a WebSocket over a pipe that holds this many bytes in each direction.
 async fn pipe(bytes: usize) -> (WebSocket<DuplexStream>, Client<DuplexStream>) {
     let (server, client) = duplex(bytes);
     let limit = TransportConfig::default().message_bytes_max;
@@ -128,7 +128,7 @@ async fn next_text<Io: AsyncRead + AsyncWrite + Unpin>(client: &mut Client<Io>) 
     }
 }
 
-/// The code and reason of the close frame that comes next.
+/// The code and reason of the next close frame.
 async fn next_close<Io: AsyncRead + AsyncWrite + Unpin>(client: &mut Client<Io>) -> (u16, String) {
     match next(client).await {
         Message::Close(Some(frame)) => (frame.code.into(), frame.reason.to_string()),

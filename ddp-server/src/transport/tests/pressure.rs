@@ -70,7 +70,7 @@ async fn a_flood_of_pings_queues_few_pongs() {
     });
     let received = poll_fn(|cx| {
         let received = socket.poll_recv(cx);
-        // A kibibyte of pongs may be half written while as many wait.
+        // A kibibyte of pongs may be partly written while as many are waiting.
         assert!(socket.queued_bytes() <= 2048, "{} bytes", socket.queued_bytes());
         received
     })

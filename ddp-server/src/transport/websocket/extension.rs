@@ -5,18 +5,18 @@ use axum::http::{HeaderMap, header::SEC_WEBSOCKET_EXTENSIONS};
 /// The extension's name (section 7).
 const NAME: &str = "permessage-deflate";
 
-/// No more offers than this are looked at; browsers make one.
+/// At most this many offers are considered; browsers make one.
 const OFFERS_MAX: usize = 32;
 
-/// The header does not follow the grammar of RFC 6455 section 9.1, which fails the handshake.
+/// The header violates the grammar of RFC 6455 section 9.1, so the handshake fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Malformed;
 
-/// The answer to the first offer of permessage-deflate that can be taken; `None` declines them all.
+/// The answer to the first acceptable offer of permessage-deflate; `None` declines them all.
 ///
 /// Neither side ever keeps its window: our frames are compressed once for all clients, and no
-/// connection has memory for the client's. An offer whose server window is smaller than the
-/// largest is declined, as shared frames are made with that. A client may use any window.
+/// connection has memory for the client's. An offer that demands a smaller server window is
+/// declined, since shared frames use the largest. A client may use any window.
 pub(super) fn negotiate(headers: &HeaderMap) -> Result<Option<&'static str>, Malformed> {
     let mut answer = None;
     let mut offers = 0;
@@ -52,8 +52,8 @@ struct Offer {
 }
 
 impl Offer {
-    /// Judges a parameter. An unknown, a repeated one or a bad value declines the offer
-    /// (section 7).
+    /// Checks a parameter. An unknown or repeated one, or a bad value, declines the offer (section
+    /// 7).
     fn parameter(&mut self, name: &[u8], value: Option<&[u8]>) {
         let is_repeated = match (name, value) {
             (b"server_no_context_takeover", None) => {
@@ -81,7 +81,7 @@ impl Offer {
             None => {
                 Some("permessage-deflate; server_no_context_takeover; client_no_context_takeover")
             }
-            // What is demanded must be confirmed (section 7.1.2.1).
+            // A demanded parameter must be confirmed (section 7.1.2.1).
             Some(15) => Some(
                 "permessage-deflate; server_no_context_takeover; client_no_context_takeover; \
                  server_max_window_bits=15",
@@ -91,7 +91,7 @@ impl Offer {
     }
 }
 
-/// A window's size as the base-2 logarithm: 8 to 15 without leading zeros (section 7.1.2).
+/// The base-2 logarithm of a window's size: 8 to 15 without leading zeros (section 7.1.2).
 fn window_bits(value: &[u8]) -> Option<u8> {
     match value {
         [digit @ b'8'..=b'9'] => Some(digit - b'0'),
@@ -100,11 +100,11 @@ fn window_bits(value: &[u8]) -> Option<u8> {
     }
 }
 
-/// What is left of a header's value.
+/// The unread rest of a header's value.
 struct Scanner<'a>(&'a [u8]);
 
 impl<'a> Scanner<'a> {
-    /// One extension with its parameters; the answer if it is an offer that can be taken.
+    /// One extension with its parameters; the answer if it is an acceptable offer.
     fn offer(&mut self) -> Result<Option<&'static str>, Malformed> {
         let is_ours = self.token()?.eq_ignore_ascii_case(NAME.as_bytes());
         let mut offer = Offer::default();
@@ -129,8 +129,8 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// A token, quoted or not. A quoted one must be a token within its quotes; escapes, which a
-    /// token never needs, are not read.
+    /// A token, quoted or not. Inside quotes it must be a token, too; escapes, which a token never
+    /// needs, are not supported.
     fn value(&mut self) -> Result<&'a [u8], Malformed> {
         if !self.take(b'"') {
             return self.token();

@@ -22,18 +22,18 @@ use crate::transport::deflate::Deflate;
 /// The protocol version of RFC 6455, the only one.
 const VERSION: &str = "13";
 
-/// A request found good: the answer to send and the stream that follows it.
+/// An accepted request: the answer to send, and the stream that follows.
 #[derive(Debug)]
 pub(crate) struct Upgrade {
     accept: String,
-    /// The answer to an offer of permessage-deflate, and what it binds us to.
+    /// The answer to an offer of permessage-deflate, and what it commits us to.
     extension: Option<(&'static str, Deflate)>,
     on_upgrade: OnUpgrade,
 }
 
 impl Upgrade {
-    /// Judges a request and takes hyper's promise of an upgrade out of it. Without `deflate`
-    /// no extension is negotiated.
+    /// Checks a request, and takes hyper's pending upgrade from it. Without `deflate` no extension
+    /// is negotiated.
     pub(crate) fn new(
         request: &mut Parts,
         deflate: Option<Deflate>,
@@ -47,12 +47,12 @@ impl Upgrade {
         Ok(Self { accept, extension, on_upgrade })
     }
 
-    /// How messages are compressed, if the client has offered that.
+    /// How messages are compressed, if the client offered it.
     pub(crate) fn deflate(&self) -> Option<Deflate> {
         self.extension.map(|(_, deflate)| deflate)
     }
 
-    /// The 101 answer, and the stream once hyper has sent it.
+    /// The 101 response, and the stream once hyper has sent it.
     pub(crate) fn accept(
         self,
     ) -> (Response, impl Future<Output = hyper::Result<(UpgradedIo, Bytes)>> + Send) {
@@ -73,40 +73,40 @@ impl Upgrade {
 
 /// Why a request is not a WebSocket handshake; makes the response.
 ///
-/// The texts of `Upgrade` and `Connection` are the SockJS protocol's.
+/// The texts of `Upgrade` and `Connection` come from the SockJS protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum UpgradeRefused {
     /// Not a GET.
     #[error("")]
     Method,
-    /// No Upgrade header, or one for another protocol.
+    /// No `Upgrade` header, or one for another protocol.
     #[error("Can \"Upgrade\" only to \"WebSocket\".")]
     Upgrade,
-    /// The same on a path without SockJS, in the words of Meteor's stream server.
+    /// The same on a path without SockJS, with the text of Meteor's stream server.
     #[error("Not a valid websocket request")]
     NoWebSocket,
-    /// The Connection header doesn't list the upgrade, as when a proxy has removed it.
+    /// The `Connection` header does not list the upgrade, perhaps because a proxy removed it.
     #[error("\"Connection\" must be \"Upgrade\".")]
     Connection,
-    /// HTTP/1.0, which can't upgrade, or HTTP/2, which does it otherwise.
+    /// HTTP/1.0, which cannot upgrade, or HTTP/2, which does it differently.
     #[error("WebSocket needs HTTP/1.1.")]
     HttpVersion,
-    /// A version other than 13; the answer names ours (section 4.4).
+    /// A version other than 13; the response names ours (section 4.4).
     #[error("Only supported WebSocket protocol is RFC 6455.")]
     Version,
-    /// The key is missing, repeated, or not sixteen bytes in base64.
+    /// The key is missing, repeated, or not 16 bytes in base64.
     #[error("Invalid \"Sec-WebSocket-Key\".")]
     Key,
-    /// The extensions do not follow the grammar of section 9.1.
+    /// The extensions violate the grammar of section 9.1.
     #[error("Invalid \"Sec-WebSocket-Extensions\".")]
     Extensions,
-    /// The connection serving this request has no upgrades.
+    /// The connection serving this request does not support upgrades.
     #[error("This connection cannot be upgraded.")]
     NotUpgradable,
 }
 
 impl UpgradeRefused {
-    /// The answer for a client of an endpoint without SockJS frames.
+    /// The response for an endpoint without SockJS frames.
     pub(crate) fn raw_response(self) -> Response {
         match self {
             Self::Upgrade => Self::NoWebSocket.response(),
@@ -114,7 +114,6 @@ impl UpgradeRefused {
         }
     }
 
-    /// The answer for the client.
     pub(crate) fn response(self) -> Response {
         let mut response = Response::new(Body::from(self.to_string()));
         let text = HeaderValue::from_static("text/plain; charset=UTF-8");
@@ -139,7 +138,7 @@ impl UpgradeRefused {
     }
 }
 
-/// Checks a request by section 4.2.1 and answers its key by section 4.2.2.
+/// Checks a request (section 4.2.1) and computes the answer to its key (section 4.2.2).
 fn accept_key(request: &Parts) -> Result<String, UpgradeRefused> {
     let headers = &request.headers;
     if request.method != Method::GET {
@@ -165,7 +164,7 @@ fn accept_key(request: &Parts) -> Result<String, UpgradeRefused> {
     }
 }
 
-/// Whether a comma-separated header, on however many lines, has a token in any case.
+/// Whether a comma-separated header, on any number of lines, contains a token in any case.
 fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
     headers.get_all(name).iter().any(|value| {
         value
@@ -175,7 +174,7 @@ fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
     })
 }
 
-/// Whether this is the base64 form of sixteen bytes.
+/// Whether this is 16 bytes in base64.
 fn is_key(key: &[u8]) -> bool {
     let is_digit = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
     key.len() == 24 && key.strip_suffix(b"==").is_some_and(|digits| digits.iter().all(is_digit))

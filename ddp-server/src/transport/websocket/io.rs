@@ -14,12 +14,12 @@ use tokio::{
     net::TcpStream,
 };
 
-/// How much the kernel holds of what the client is not ready to be sent yet. Left to itself it takes
-/// megabytes for a slow client, which then seems to take nothing for as long as it reads them.
+/// How many unsent bytes the kernel may hold. Otherwise it takes megabytes for a slow client, which
+/// then seems to take nothing while it reads them.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const UNSENT_BYTES_MAX: u32 = 16 * 1024;
 
-/// A plain TCP stream wherever possible, else whatever hyper served, behind its dynamic dispatch.
+/// A plain TCP stream if possible, otherwise whatever hyper served, behind its dynamic dispatch.
 #[derive(Debug)]
 pub(crate) enum UpgradedIo {
     /// The usual case, with TCP_NODELAY set.
@@ -29,10 +29,10 @@ pub(crate) enum UpgradedIo {
 }
 
 impl UpgradedIo {
-    /// Unwraps what hyper hands over, with the bytes that it has read beyond the request.
+    /// Unwraps what hyper hands over, including bytes that it read beyond the request.
     pub(super) fn new(upgraded: Upgraded) -> (Self, Bytes) {
-        // axum's server detects the HTTP version and so wraps the stream once more than hyper's
-        // own connection does; each has a downcast of its own.
+        // axum's server detects the HTTP version, and so wraps the stream once more than hyper's
+        // own connection. Each has its own downcast.
         let upgraded = match auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded) {
             Ok(parts) => return (Self::tcp(parts.io), parts.read_buf),
             Err(upgraded) => upgraded,
@@ -45,7 +45,7 @@ impl UpgradedIo {
 
     fn tcp(io: TokioIo<TcpStream>) -> Self {
         let stream = io.into_inner();
-        // A refusal costs latency, and a dead socket tells so at the first read.
+        // A failure only costs latency, and a dead socket shows at the first read.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY refused");
         }

@@ -1,8 +1,8 @@
 //! WebSocket (RFC 6455): the server's side.
 //!
-//! tungstenite reads and writes frame headers; messages, control frames and the socket are ours,
-//! because tungstenite copies each message into every connection's buffer and keeps a read buffer
-//! for every idle connection, where this module keeps neither.
+//! tungstenite reads and writes frame headers. Messages, control frames and the socket are handled
+//! here, because tungstenite copies each message into every connection's buffer and keeps a read
+//! buffer for every idle connection; this module does neither.
 
 mod extension;
 mod frame;

@@ -1,4 +1,4 @@
-//! What waits for the socket.
+//! Output waiting for the socket.
 
 use std::{
     collections::VecDeque,
@@ -13,20 +13,20 @@ use tokio::io::AsyncWrite;
 /// How many buffers one vectored write offers.
 const SLICES_MAX: usize = 64;
 
-/// A queue that grew beyond this gives its memory back when it is empty.
+/// A queue that grew beyond this frees its memory when it is empty.
 const IDLE_CAPACITY_MAX: usize = 32;
 
-/// With more pongs waiting than this, only the newest one is kept.
+/// If more pongs than this are waiting, only the newest is kept.
 const PONG_BYTES_MAX: usize = 1024;
 
 /// Whole frames in shared buffers, and pongs that overtake them.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     queue: VecDeque<Bytes>,
-    /// Whether the socket has taken a part of the queue's front, so that nothing may precede it.
+    /// Whether the socket has taken part of the queue's front, so that nothing may precede it.
     front_started: bool,
-    /// The answers to the latest pings. RFC 6455 section 5.5.3 lets the last one stand for those
-    /// before, so a flood of pings queues few.
+    /// The answers to the latest pings. By RFC 6455 section 5.5.3 the last one may stand for
+    /// earlier ones, so a flood of pings queues only a few.
     pongs: Option<BytesMut>,
     queued_bytes: usize,
 }
@@ -40,7 +40,7 @@ impl Outbox {
         }
     }
 
-    /// Puts a pong before everything not yet begun but other pongs, or in place of these if there
+    /// Puts a pong before everything not yet begun except other pongs, which it replaces if there
     /// are many.
     pub(super) fn push_pong(&mut self, frame: &[u8]) {
         let pongs = self.pongs.get_or_insert_default();
@@ -52,12 +52,12 @@ impl Outbox {
         pongs.extend_from_slice(frame);
     }
 
-    /// Bytes not yet taken by the socket.
+    /// Bytes that the socket has not taken yet.
     pub(super) fn queued_bytes(&self) -> usize {
         self.queued_bytes
     }
 
-    /// Writes until all is taken or the socket is full; ready only when nothing is left.
+    /// Writes until everything is taken or the socket is full; ready only when nothing is left.
     pub(super) fn poll_write<Io>(
         &mut self,
         io: &mut Io,
@@ -69,7 +69,7 @@ impl Outbox {
         while self.queued_bytes > 0 {
             let io = Pin::new(&mut *io);
             let taken = match (self.queue.front(), self.queue.len(), &self.pongs) {
-                // The usual case; a plain write costs the kernel less.
+                // The usual case: a plain write is cheaper for the kernel.
                 (Some(only), 1, None) => ready!(io.poll_write(cx, only))?,
                 _ => {
                     let mut slices = [IoSlice::new(&[]); SLICES_MAX];
@@ -88,7 +88,7 @@ impl Outbox {
         Poll::Ready(Ok(()))
     }
 
-    /// Lists the waiting buffers in the order of the wire.
+    /// Lists the waiting buffers in the order in which they are sent.
     fn fill<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let (started, waiting) = (usize::from(self.front_started), self.queue.iter());
         let first = waiting.clone().take(started);
@@ -103,7 +103,7 @@ impl Outbox {
         count
     }
 
-    /// Removes what the socket has taken, in the same order.
+    /// Removes what the socket took, in the same order.
     fn advance(&mut self, mut taken: usize) {
         self.queued_bytes = self.queued_bytes.saturating_sub(taken);
         while taken > 0 {
@@ -155,7 +155,7 @@ mod tests {
         outbox.push_pong(b"PONG");
         assert_eq!(wire(&outbox), b"nePONGtwo");
         outbox.advance(4);
-        // The pong has begun: the next one waits for its end.
+        // The pong has begun, so the next one waits until it is complete.
         outbox.push_pong(b"LATE");
         assert_eq!(wire(&outbox), b"NGLATEtwo");
         assert_eq!(outbox.queued_bytes(), 9);

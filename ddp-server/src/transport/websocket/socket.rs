@@ -21,7 +21,7 @@ use crate::transport::{
     framing::{close_frame, pong_frame},
 };
 
-/// What one read takes at most. The buffer lives on the stack: an idle connection has none.
+/// The most that one read takes. The buffer is on the stack: an idle connection has none.
 const READ_BYTES: usize = 16 * 1024;
 
 /// The server's end of a WebSocket, after the opening handshake.
@@ -29,14 +29,14 @@ const READ_BYTES: usize = 16 * 1024;
 pub(crate) struct WebSocket<Io> {
     io: Io,
     decoder: Decoder,
-    /// Bytes read and not decoded, because they came together with a message.
+    /// Bytes read but not decoded yet, because they arrived together with a message.
     input: Bytes,
     outbox: Outbox,
     phase: Phase,
     deflate: Option<Deflate>,
 }
 
-/// Where the closing handshake stands (RFC 6455 section 7.1).
+/// The state of the closing handshake (RFC 6455 section 7.1).
 ///
 /// ```text
 ///        close()                peer's close, end of stream
@@ -51,16 +51,16 @@ pub(crate) struct WebSocket<Io> {
 enum Phase {
     /// Messages flow.
     Open,
-    /// Our close frame is queued, and the peer's answer awaited.
+    /// Our close frame is queued, and we wait for the peer's.
     CloseSent,
-    /// Nothing more will come; what is queued is still to be written.
+    /// Nothing more will arrive; queued output is still written.
     CloseReceived,
-    /// The peer broke the protocol, so its bytes mean nothing any more. Our close frame is queued.
+    /// The peer broke the protocol, so its bytes are meaningless. Our close frame is queued.
     Failed,
-    /// As before, with our half of the stream shut down. Reading on until the peer hangs up keeps
-    /// the kernel from resetting the connection under our close frame.
+    /// The same, with our half of the stream shut down. Reading on until the peer hangs up keeps
+    /// the kernel from resetting the connection before our close frame arrives.
     Draining,
-    /// All is done.
+    /// Finished.
     Closed,
 }
 
@@ -73,7 +73,7 @@ where
         Self {
             io,
             decoder: Decoder::new(message_bytes_max),
-            // Be it empty, it would keep the handshake's whole buffer.
+            // Copied, because even an empty slice would keep the handshake's whole buffer.
             input: Bytes::copy_from_slice(&input),
             outbox: Outbox::default(),
             phase: Phase::Open,
@@ -81,7 +81,7 @@ where
         }
     }
 
-    /// Negotiated permessage-deflate, if it was.
+    /// Sets the negotiated permessage-deflate, if any.
     pub(crate) fn with_deflate(mut self, deflate: Option<Deflate>) -> Self {
         self.decoder.set_deflate(deflate.is_some());
         self.deflate = deflate;
@@ -97,7 +97,7 @@ where
                 let taken = self.input.len() - rest.len();
                 self.input.advance(taken);
                 if self.input.is_empty() {
-                    // Even an empty Bytes holds on to its allocation.
+                    // Even an empty `Bytes` keeps its allocation.
                     self.input = Bytes::new();
                 }
                 if decoded.is_some() {
@@ -121,7 +121,7 @@ where
         }
     }
 
-    /// Answers control frames, notes the end of the reception, and gives back a message.
+    /// Answers control frames, notes the end of the input, and returns a message.
     fn handle(&mut self, event: Option<Event>) -> Option<String> {
         match event {
             Some(Event::Message(text)) => return Some(text),
@@ -141,7 +141,7 @@ where
         None
     }
 
-    /// Owes the peer the close frame for its violation, unless one is queued.
+    /// Queues the close frame for the peer's violation, unless one is queued already.
     fn fail(&mut self, error: &TransportError) {
         if let Some((code, reason)) = error.close()
             && self.phase == Phase::Open
@@ -165,7 +165,7 @@ where
         Poll::Ready(Ok(()))
     }
 
-    /// Reads and forgets until the end of the stream.
+    /// Reads and discards until the end of the stream.
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut storage = [const { MaybeUninit::uninit() }; READ_BYTES];
         let mut buffer = ReadBuf::uninit(&mut storage);
@@ -179,10 +179,10 @@ where
     }
 }
 
-/// The code that answers a close frame: the peer's own (RFC 6455 section 5.5.1) if it may be
-/// sent, which are those that the RFC defines or IANA has registered since, and those that are left
-/// to libraries and applications (section 7.4). 1005 means that there is no code, which is what an
-/// answer without one says, too.
+/// The code that answers a close frame: the peer's own (RFC 6455 section 5.5.1) if it may be sent.
+/// Those are the codes that the RFC defines or IANA has registered since, and those reserved for
+/// libraries and applications (section 7.4). 1005 means that there is no code, as does an answer
+/// without one.
 fn close_answer(code: Option<u16>) -> Option<u16> {
     match code? {
         1005 => None,
@@ -246,7 +246,7 @@ where
 
     fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.close(CloseCode::Normal.into(), "");
-        // Reading goes on while writing is stuck: the peer may be stuck in writing itself.
+        // Keep reading while writing is stuck: the peer may be stuck writing, too.
         let heard = self.poll_peer_close(cx)?;
         ready!(self.poll_flush(cx))?;
         ready!(heard);

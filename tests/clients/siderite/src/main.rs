@@ -1,8 +1,8 @@
 //! siderite, driven by lines of JSON: requests on standard input, answers on standard output.
 //!
 //! A request is `{"id", "do", "params"}`; its answer is `{"id", "result"}` or `{"id", "error"}`.
-//! The library hands over messages as they come and ends with its connection, so its users keep
-//! documents and connect again themselves, as this program does. It knows no EJSON.
+//! The library passes on messages as they arrive and ends with its connection, so its users keep
+//! documents and reconnect themselves, as this program does. It does not know EJSON.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -28,10 +28,10 @@ struct Client {
     documents: HashMap<String, BTreeMap<String, Document>>,
     subscriptions: Vec<Subscription>,
     last_id: u64,
-    /// The requests that wait for a subscription to become ready, by its id.
+    /// The requests waiting for a subscription to become ready, by its id.
     waiting: HashMap<String, Value>,
     connection: Option<Handle>,
-    /// The request that waits for the first connection.
+    /// The request waiting for the first connection.
     opening: Option<Value>,
 }
 
@@ -93,11 +93,11 @@ impl Client {
         }
     }
 
-    /// Starts anew on a new connection.
+    /// Starts over on a new connection.
     async fn connected(&mut self, mut handle: Handle) {
         self.documents.clear();
         for Subscription { id, name, params } in self.subscriptions.clone() {
-            // An error means that the connection has ended, which its stream tells, too.
+            // An error means that the connection has ended, which its stream reports, too.
             let _ = handle.subscribe(id, name, params).await;
         }
         self.connection = Some(handle);
@@ -169,7 +169,7 @@ impl Client {
         }
     }
 
-    /// Connects, however long it takes; nothing once there are no more requests.
+    /// Connects, however long it takes; returns nothing if there are no more requests.
     async fn connect(&mut self, url: &str, requests: &mut Requests) -> Option<Connection> {
         let connecting = async {
             loop {
@@ -201,6 +201,6 @@ async fn main() {
         }
         client.connection = None;
     }
-    // A read of standard input that is still under way would hold the runtime.
+    // A pending read of standard input would keep the runtime alive.
     std::process::exit(0);
 }

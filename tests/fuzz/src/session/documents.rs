@@ -8,14 +8,14 @@ use ddp_core::{Delta, Snapshot, SubscriptionKey};
 use super::COLLECTIONS;
 use crate::client::{Client, Documents, Strictness};
 
-/// All that a client's subscriptions have been told.
+/// Everything that a client's subscriptions have published.
 #[derive(Debug)]
 pub(super) struct Shown {
     strategies: PublicationStrategies,
     views: [Vec<View>; COLLECTIONS.len()],
-    /// What the client had before the subscriptions began to run anew.
+    /// What the client had before the subscriptions began to run again.
     held: Option<[Documents; COLLECTIONS.len()]>,
-    /// The first that showed something of a collection, and whether others did.
+    /// The first one that showed something of a collection, and whether others did.
     first: [Option<SubscriptionKey>; COLLECTIONS.len()],
     is_mixed: [bool; COLLECTIONS.len()],
 }
@@ -39,7 +39,7 @@ impl Shown {
         }
     }
 
-    /// A subscription that goes on was told of a step.
+    /// An active subscription made a step.
     pub(super) fn take(&mut self, key: SubscriptionKey, source: Source, delta: &Delta) {
         let view = self.view(key, source, delta.collection());
         if delta.to() > view.version {
@@ -75,7 +75,7 @@ impl Shown {
         }
     }
 
-    /// The subscriptions run anew.
+    /// The subscriptions run again.
     pub(super) fn hold(&mut self, new_key: impl Fn(SubscriptionKey) -> Option<SubscriptionKey>) {
         let before = COLLECTIONS.map(|name| self.union(index(name)));
         self.held.get_or_insert(before);
@@ -94,7 +94,7 @@ impl Shown {
         self.strategies.of(COLLECTIONS[collection])
     }
 
-    /// How much a message about a document must fit.
+    /// How strictly a message about a document must fit.
     pub(super) fn strictness(&self, collection: &str) -> Strictness {
         match self.strategy(index(collection)) {
             PublicationStrategy::ServerMerge => Strictness::Fields,
@@ -106,7 +106,7 @@ impl Shown {
         }
     }
 
-    /// The client has what the subscriptions show.
+    /// Checks that the client has what the subscriptions show.
     pub(super) fn check(&self, client: &Client) {
         for (collection, name) in COLLECTIONS.into_iter().enumerate() {
             let expected = match &self.held {

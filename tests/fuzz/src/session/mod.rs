@@ -1,4 +1,5 @@
-//! A session between a strict client and publications and methods that do what they are told.
+//! A session between a strict client on one side, and scripted publications and methods on the
+//! other.
 
 mod documents;
 mod operation;
@@ -81,7 +82,7 @@ impl World {
         world
     }
 
-    /// Does one thing, and looks at what comes of it.
+    /// Does one thing, and checks the outcome.
     pub fn run(&mut self, operation: &Operation) {
         trace(operation);
         if self.closed.is_some() {
@@ -227,7 +228,7 @@ impl World {
         self.give(Input::Updated(key));
     }
 
-    /// Hands the session the next piece of mail. False if there is none.
+    /// Hands the session its next mail. False if there is none.
     fn deliver(&mut self) -> bool {
         let Some((key, mail)) = self.publications.next_mail() else { return false };
         if self.closed.is_none() {
@@ -272,7 +273,7 @@ impl World {
         }
     }
 
-    /// Time passes, and the session is called whenever it wants to be.
+    /// Time passes, and the session is called whenever it asked to be.
     fn pass(&mut self, time: Duration) {
         let until = self.now + time;
         while let Some(at) = self.deadline.filter(|at| *at <= until && self.closed.is_none()) {
@@ -353,7 +354,7 @@ impl World {
             }
             Some(msg) => {
                 self.protocol.meet_answer(&answer);
-                // What there is to see comes before.
+                // Anything to see comes before this.
                 if matches!(msg, "ready" | "updated") {
                     self.shown.check(&self.client);
                 }
@@ -403,7 +404,7 @@ impl World {
         }
     }
 
-    /// Everything that was begun comes to its end, and at last the client has nothing.
+    /// Everything in progress comes to an end, and finally the client has nothing.
     pub fn finish(&mut self) {
         if !self.protocol.is_connected {
             return;

@@ -1,4 +1,4 @@
-//! What the fuzzer's bytes say: how a session is set up, and what happens to it.
+//! The meaning of the fuzzer's bytes: how a session is set up, and what happens to it.
 
 use arbitrary::Arbitrary;
 
@@ -15,7 +15,7 @@ pub struct Setup {
     pub(super) reports_messages: bool,
 }
 
-/// Fields of a document: two bits for each, of which 3 means none.
+/// Fields of a document, two bits each; 3 means that there is none.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 pub struct FieldBits(u8);
 
@@ -27,8 +27,8 @@ impl FieldBits {
     }
 }
 
-/// One thing that happens. Subscriptions and calls are picked from those that go on, or, for odd
-/// numbers, from all that there ever were.
+/// One thing that happens. Subscriptions and calls are picked from the active ones or, with odd
+/// numbers, from all that ever existed.
 #[derive(Arbitrary, Debug)]
 #[expect(missing_docs, reason = "the names are those of inputs")]
 pub enum Operation {

@@ -1,4 +1,4 @@
-//! What a session has to answer, told apart from documents.
+//! What a session must answer, apart from documents.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -7,7 +7,7 @@ use ddp_core::session::{CallKey, Event, SessionConfig};
 
 use crate::answer::Answer;
 
-/// Something that the session is to do next.
+/// Something that the session must do next.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Expected {
     Pong(Option<String>),
@@ -26,7 +26,7 @@ pub(super) enum Expected {
     RerunDone,
 }
 
-/// A message of a client.
+/// A message from a client.
 #[derive(Clone, Debug)]
 pub(super) enum Message {
     Connect,
@@ -43,7 +43,7 @@ pub(super) enum Message {
     },
     /// Not JSON, or without a `msg`.
     Garbage(&'static str),
-    /// With a `msg` but not as it should be.
+    /// With a `msg`, but otherwise malformed.
     Malformed {
         text: &'static str,
         reason: &'static str,
@@ -79,7 +79,7 @@ struct Rerun {
     updated: Vec<CallKey>,
 }
 
-/// The protocol by the book: DDP's messages in their order, without documents.
+/// The protocol by the book: DDP's messages in order, without documents.
 #[derive(Debug, Default)]
 pub(super) struct Protocol {
     calls_max: usize,
@@ -120,7 +120,7 @@ impl Protocol {
         self.queue.len()
     }
 
-    /// Nothing is owed any more.
+    /// Checks that nothing is owed any more.
     pub(super) fn check_empty(&self) {
         assert!(self.expected.is_empty(), "not done: {:?}", self.expected);
     }
@@ -197,7 +197,7 @@ impl Protocol {
         }
     }
 
-    /// A `sub` whose id is in use names no publication.
+    /// A `sub` whose id is in use names an unknown publication.
     pub(super) fn refuse(&mut self, id: &str) {
         self.expected.push_back(Expected::Nosub { id: Some(id.to_owned()), has_error: true });
     }

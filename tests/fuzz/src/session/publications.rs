@@ -1,4 +1,4 @@
-//! Publications that follow live queries and publish by hand, and the mail on its way from them.
+//! Publications with live queries and documents by hand, and their mail on its way.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -65,7 +65,7 @@ impl Publications {
         Self { strategies, queries: Default::default(), runs, mail }
     }
 
-    /// The live queries that a publication follows, of one collection at most one.
+    /// The live queries that a publication follows, at most one per collection.
     fn followed(publication: u8) -> impl Iterator<Item = usize> {
         let of_first = [None, Some(0), Some(1)][usize::from(publication % 3)];
         let of_second = (publication / 3 % 2 == 1).then_some(2);
@@ -81,7 +81,7 @@ impl Publications {
         self.runs.insert(key, Run { publication, ..Run::default() });
     }
 
-    /// What has been mailed is still on its way.
+    /// Mail that is still on its way.
     pub(super) fn end(&mut self, key: SubscriptionKey) {
         self.runs.remove(&key);
     }
@@ -115,7 +115,7 @@ impl Publications {
         }
     }
 
-    /// Publishes a document by hand, or takes it away.
+    /// Publishes a document by hand, or removes it.
     pub(super) fn by_hand(
         &mut self,
         key: SubscriptionKey,
@@ -166,8 +166,8 @@ impl Publications {
         self.mail.pop_front()
     }
 
-    /// Keeps of each source's steps the newest, in the place of the oldest. Where documents have
-    /// places none may be missing.
+    /// Keeps only the newest step of each source, in the oldest one's position. If documents have
+    /// places, no step may be skipped.
     pub(super) fn conflate(&mut self) {
         let mut kept: VecDeque<(SubscriptionKey, Mail)> = VecDeque::new();
         for (key, mail) in std::mem::take(&mut self.mail) {

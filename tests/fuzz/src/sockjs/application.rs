@@ -1,4 +1,4 @@
-//! What is behind the mount: an echo that can be told to behave worse.
+//! The application behind the mount: an echo that can be told to misbehave.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use ddp_server::sockjs::Connection;
 
-/// How long a slow application takes for a message.
+/// How long a slow application takes per message.
 const SLOW: Duration = Duration::from_millis(50);
 
-/// What the application is to do with a message, which it sends back first.
+/// What the application does with a message after sending it back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Command {
     Echo,
-    /// With much behind it.
+    /// With much following it.
     Big,
-    /// Not before some time has passed.
+    /// After some time.
     Slow,
     Close,
     Drop,
@@ -32,7 +32,7 @@ impl Command {
         }
     }
 
-    /// The message that says so, with a number by which it is known again.
+    /// A message that says so, with a number that identifies it.
     pub(super) fn message(self, number: u64) -> String {
         let word = match self {
             Self::Echo => "echo",

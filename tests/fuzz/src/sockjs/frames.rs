@@ -1,4 +1,4 @@
-//! What a SockJS client takes out of responses.
+//! How a SockJS client reads responses.
 
 /// How a response carries frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,7 +10,7 @@ pub(super) enum Wire {
     Jsonp,
 }
 
-/// A frame of the server.
+/// A frame from the server.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Frame {
     Open,
@@ -19,7 +19,7 @@ pub(super) enum Frame {
     Close(u16),
 }
 
-/// A response as far as it has come.
+/// A response as far as it has arrived.
 #[derive(Debug)]
 pub(super) struct Reader {
     wire: Wire,
@@ -32,7 +32,7 @@ impl Reader {
         Self { wire, text: Vec::new(), has_prelude: false }
     }
 
-    /// The frames in a chunk, each of which comes whole.
+    /// The frames in a chunk, each of which arrives whole.
     pub(super) fn read(&mut self, chunk: &[u8]) -> Vec<Frame> {
         self.text.extend_from_slice(chunk);
         if !self.has_prelude {

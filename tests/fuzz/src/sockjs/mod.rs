@@ -1,4 +1,4 @@
-//! Clients of a SockJS mount, by HTTP requests.
+//! Clients of a SockJS mount, over HTTP.
 
 mod application;
 mod frames;
@@ -26,13 +26,13 @@ use crate::trace;
 const PREFIX: &str = "/echo";
 const NAMES: [&str; 3] = ["sess0", "sess1", "sess2"];
 
-/// The largest body, so small that the inbox of a slow application fills.
+/// The largest body, small enough that the inbox of a slow application fills.
 const BYTES_MAX: usize = 400;
 
 const DISCONNECT_DELAY: Duration = Duration::from_secs(5);
 const HEARTBEAT: Duration = Duration::from_secs(2);
 
-/// How long whatever can go on by itself has time for it.
+/// How long everything that can proceed by itself has time to do so.
 const TICK: Duration = Duration::from_millis(1);
 
 /// How a mount is set up.
@@ -64,28 +64,28 @@ struct Receiving {
     reader: Reader,
     wire: Wire,
     bytes: usize,
-    /// Whether another receives, or did when this began.
+    /// Whether another one is receiving, or was when this began.
     is_refused: bool,
     has_others: bool,
 }
 
-/// What clients know of a session.
+/// What clients know about a session.
 #[derive(Default)]
 struct Model {
-    /// All that was ever sent to it, and all that came back.
+    /// Everything ever sent to it, and everything that came back.
     sent: BTreeSet<u64>,
     received: BTreeSet<u64>,
-    /// What was taken by the mount since the session was opened and is owed as long as it lasts.
+    /// What the mount accepted since the session was opened, and owes as long as it lasts.
     owed: BTreeSet<u64>,
     /// The last that came back, and those whose request had to wait, so that others may have
     /// overtaken them.
     last: u64,
     waited: BTreeSet<u64>,
-    /// When it was last seen to have a response to send by.
+    /// When it last had a response to send on.
     attended_at: Option<Instant>,
 }
 
-/// A request that sends and has not been answered.
+/// A sending request without an answer so far.
 struct Sending {
     name: &'static str,
     numbers: Vec<u64>,
@@ -94,7 +94,7 @@ struct Sending {
     answer: JoinHandle<Response<Body>>,
 }
 
-/// A mount, and all who talk to it.
+/// A mount, and everybody who talks to it.
 pub struct World {
     router: Router,
     open: Open,
@@ -137,7 +137,7 @@ impl World {
         }
     }
 
-    /// Does one thing, and lets come of it what will.
+    /// Does one thing, and accepts any outcome.
     pub async fn run(&mut self, operation: &Operation<'_>) {
         trace(operation);
         match operation {
@@ -179,7 +179,7 @@ impl World {
         usize::from(index).checked_rem(self.responses.len())
     }
 
-    /// Lets all tasks go on until they wait, and takes the answers that there are.
+    /// Runs all tasks until they wait, and collects the available answers.
     async fn settle(&mut self) {
         tokio::time::sleep(TICK).await;
         let (done, waiting) = std::mem::take(&mut self.sending)
@@ -203,12 +203,12 @@ impl World {
         response
     }
 
-    /// Begins a response. There may be too many sessions for that.
+    /// Begins a response, unless there are too many sessions.
     async fn receive(&mut self, name: &'static str, wire: Wire, headers: &Headers<'_>) {
         let response = self.request(requests::receive(name, wire, headers)).await;
         if response.status() == StatusCode::SERVICE_UNAVAILABLE {
             assert!(self.sessions_max < 1000);
-            // Then there is no session of that name.
+            // Then there is no session with that name.
             return self.model(name).owed.clear();
         }
         assert_eq!(response.status(), StatusCode::OK);
@@ -233,7 +233,7 @@ impl World {
         self.responses.iter().filter(move |response| response.name == name)
     }
 
-    /// Reads the next chunk of a response. False if there is none yet, or none any more.
+    /// Reads the next chunk of a response. False if there is none yet, or the response has ended.
     async fn read(&mut self, index: usize) -> bool {
         let response = &mut self.responses[index];
         let Ok(chunk) = timeout(TICK, response.body.frame()).await else { return false };
@@ -268,7 +268,7 @@ impl World {
             Frame::Open => {
                 model.owed.clear();
                 model.last = 0;
-                // Whatever else is open belongs to a session of before.
+                // Any other open response belongs to an earlier session.
                 for other in self.responses.iter_mut().filter(|other| other.name == name) {
                     other.is_refused = true;
                 }
@@ -298,7 +298,7 @@ impl World {
         }
     }
 
-    /// The client breaks a response off, by which its session ends.
+    /// The client aborts a response, which ends its session.
     fn drop_response(&mut self, index: usize) {
         let dropped = self.responses.remove(index);
         self.model(dropped.name).owed.clear();
@@ -336,7 +336,7 @@ impl World {
         self.sending.push(Sending { name, numbers, fault, is_jsonp, answer });
     }
 
-    /// A request that sends was answered.
+    /// A sending request was answered.
     async fn sent(&mut self, sending: Sending) {
         let Sending { name, numbers, fault, is_jsonp, answer } = sending;
         let response = answer.await.expect("no panic");
@@ -353,7 +353,7 @@ impl World {
                 let received = &model.received;
                 model.owed.extend(numbers.iter().filter(|number| !received.contains(number)));
             }
-            // Encoded in a form, a body may be too large for what is in it.
+            // Encoded as a form, a body may exceed the limit although its content does not.
             (413, Fault::TooLarge) | (413, Fault::None | Fault::Truncated) => {
                 assert!(fault == Fault::TooLarge || is_jsonp);
             }
@@ -362,7 +362,7 @@ impl World {
         }
     }
 
-    /// A request of no session that has a model.
+    /// A request for a session without a model.
     async fn any(&mut self, request: Request<Body>) {
         let answer = timeout(HEARTBEAT, self.request(request)).await;
         let response = answer.expect("an answer in time");
@@ -374,7 +374,7 @@ impl World {
         }
     }
 
-    /// Sessions that nobody has attended to for long may have ended.
+    /// Sessions that have been left alone for long may have ended.
     fn look(&mut self) {
         for name in NAMES {
             let has_receiver = self.of(name).any(|response| !response.is_refused);
@@ -388,7 +388,7 @@ impl World {
         }
     }
 
-    /// Whatever is owed comes, and when all clients have left, nothing of them remains.
+    /// Everything that is owed arrives, and when all clients have left, nothing of them remains.
     pub async fn finish(mut self) {
         self.settle().await;
         while !self.sending.is_empty() {
@@ -413,7 +413,7 @@ impl World {
         for name in &NAMES[..self.sessions_max.min(NAMES.len())] {
             self.receive(name, Wire::Xhr, &Headers::default()).await;
         }
-        // Where there was not room for a session, there is no response.
+        // If there was no room for a session, there is no response.
         assert_eq!(self.responses.len(), self.sessions_max.min(NAMES.len()), "sessions remain");
     }
 }

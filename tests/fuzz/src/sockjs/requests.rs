@@ -1,4 +1,4 @@
-//! Requests and what any answer to them must be.
+//! Requests, and what any answer to them must be.
 
 use arbitrary::Arbitrary;
 use axum::body::Body;
@@ -43,7 +43,7 @@ const PATHS: [&str; 14] = [
     "/a/b/jsonp_send",
 ];
 
-/// Some headers, by their bits, and one of any value.
+/// Some headers, chosen by bits, and one with any value.
 #[derive(Arbitrary, Debug, Default)]
 pub(super) struct Headers<'a> {
     bits: u16,
@@ -81,7 +81,7 @@ pub(super) struct AnyRequest<'a> {
 }
 
 impl AnyRequest<'_> {
-    /// The request, if it is one of HTTP and for no session that has a model.
+    /// The request, if it is valid HTTP and for a session without a model.
     pub(super) fn build(&self) -> Option<Request<Body>> {
         let path = self.own_path.unwrap_or(PATHS[usize::from(self.path) % PATHS.len()]);
         if path.contains("sess") {
@@ -100,7 +100,7 @@ impl AnyRequest<'_> {
 pub(super) const WIRES: [Wire; 5] =
     [Wire::Xhr, Wire::XhrStreaming, Wire::EventSource, Wire::HtmlFile, Wire::Jsonp];
 
-/// A request that receives.
+/// A receiving request.
 pub(super) fn receive(name: &str, wire: Wire, headers: &Headers<'_>) -> Request<Body> {
     let (method, access) = match wire {
         Wire::Xhr => ("POST", "xhr"),
@@ -116,7 +116,7 @@ pub(super) fn receive(name: &str, wire: Wire, headers: &Headers<'_>) -> Request<
     request
 }
 
-/// What is wrong with a body that should hold messages.
+/// What is wrong with a body that should contain messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
     None,

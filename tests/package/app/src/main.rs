@@ -17,7 +17,7 @@ const TASKS: Collection<Task> = Collection::new("tasks");
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    // That PostgreSQL is linked is enough here.
+    // It is enough here that PostgreSQL is linked.
     let _table = Table::new("tasks").camel_case();
 
     let tasks = MemoryCollection::new(&TASKS);
@@ -46,7 +46,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Sends a request, and messages in WebSocket frames after it; all that comes up to `end`.
+/// Sends a request, followed by messages in WebSocket frames. Returns everything received up to
+/// `end`.
 async fn request(
     address: SocketAddr,
     head: &str,

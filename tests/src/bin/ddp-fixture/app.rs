@@ -12,7 +12,7 @@ use crate::users::Users;
 use crate::waiters::Waiters;
 use crate::{async_stubs, echo, ledger, nested, publishers, universal, users, waiters};
 
-/// What the modules keep. Handlers take the part that is theirs.
+/// What the modules keep. Each handler takes its own part.
 #[derive(Clone)]
 pub(crate) struct App {
     arrays: Arrays,
@@ -48,7 +48,7 @@ parts! {
     waiters: Waiters,
 }
 
-/// The whole server, with its collections as the suite finds them.
+/// The whole server, with the collections that the suite expects.
 pub(crate) fn server() -> Result<Server, Error> {
     let app = App {
         arrays: Arrays::default(),

@@ -1,7 +1,7 @@
-//! Methods that note in which order the server ran them.
+//! Methods that record in which order the server ran them.
 //!
-//! `getAndResetEvents` returns the notes so far. There is one list for everybody, as in the suite,
-//! which runs one test at a time.
+//! `getAndResetEvents` returns the records so far. There is one list for everybody, as in the
+//! suite, which runs one test at a time.
 //!
 //! - `server-only-sync`, `server-only-async`, `sync-stub`, `async-stub` and those named after calls
 //!   from stubs to stubs note their names and return constants;
@@ -19,7 +19,7 @@ use serde::Deserialize;
 
 use crate::app::App;
 
-/// What has been noted since somebody asked.
+/// What has been recorded since somebody last asked.
 #[derive(Clone, Default)]
 pub(crate) struct Events(Arc<Mutex<Vec<&'static str>>>);
 
@@ -77,7 +77,7 @@ async fn unblocked(
     invocation: Invocation,
     Params((options,)): Params<(UnblockedOptions,)>,
 ) -> Result<(), Error> {
-    // The conversion leaves no number that would be too much for the timer.
+    // The conversion leaves no number too large for the timer.
     let delay = Duration::from_millis(options.delay as u32 as u64);
     events.note("unblock start");
     invocation.unblock();

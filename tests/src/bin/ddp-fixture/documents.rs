@@ -1,4 +1,4 @@
-//! Collections of documents of any form.
+//! Collections of documents of any shape.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ impl<'de> Deserialize<'de> for Members {
 pub(crate) struct Documents {
     name: &'static str,
     rows: MemoryCollection<Ejson>,
-    /// In the order of insertion, which is the order of search.
+    /// In the order of insertion, which is also the order of search.
     ids: Arc<Mutex<Vec<String>>>,
 }
 
@@ -65,7 +65,7 @@ impl Documents {
         Ok(None)
     }
 
-    /// Inserts a document under the id that it brings along, or else the one that `make_id` gives.
+    /// Inserts a document under the id that it has, or otherwise the one that `make_id` returns.
     pub(crate) fn insert(
         &self,
         mut document: Object,
@@ -84,7 +84,7 @@ impl Documents {
         Ok(id)
     }
 
-    /// Changes a document as `modifier` says. The answer is how many there were to be changed.
+    /// Changes a document as `modifier` says. Returns how many there were to change.
     pub(crate) fn update(&self, id: &str, modifier: &Ejson) -> Result<u32, Error> {
         let mut outcome = Ok(());
         let found = self.rows.update(id, |document| {
@@ -99,7 +99,7 @@ impl Documents {
         outcome.map(|()| u32::from(found))
     }
 
-    /// Removes a document. The answer is how many there were to be removed.
+    /// Removes a document. Returns how many there were to remove.
     pub(crate) fn remove(&self, id: &str) -> u32 {
         self.ids.lock().retain(|other| other != id);
         u32::from(self.rows.remove(id))

@@ -1,4 +1,4 @@
-//! Methods whose results tell what arrived, and with which errors methods end.
+//! Methods whose results show what arrived, and the errors that methods end with.
 //!
 //! - `nothing` returns nothing;
 //! - `echo` returns its arguments, `echoOne` the first of them;
@@ -21,7 +21,7 @@ use serde::Deserialize;
 
 use crate::app::App;
 
-/// The arrays of `getArray` by their ids.
+/// The arrays of `getArray`, by id.
 #[derive(Clone, Default)]
 pub(crate) struct Arrays(Arc<Mutex<HashMap<String, Vec<Ejson>>>>);
 

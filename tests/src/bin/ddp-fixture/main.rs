@@ -2,7 +2,7 @@
 //! (3000) and `BIND` (127.0.0.1): its methods and publications by their names, on collections in
 //! memory that are empty, or as the suite wants them, whenever the program starts.
 //!
-//! Each module says what it answers. Every path that is no endpoint answers with a plain page.
+//! Each module says what it answers. Every path that is not an endpoint gets a plain page.
 
 mod app;
 mod async_stubs;

@@ -1,4 +1,4 @@
-//! Publications by hand and by cursors, and the errors with which they end.
+//! Publications by hand and with cursors, and the errors that they end with.
 //!
 //! - `publisherErrors(collection, options)` shows a document, is ready, and then ends as one of the
 //!   options says; with `internalError` by an error that is none of the client's business.
@@ -31,7 +31,7 @@ pub(crate) struct Multi {
     two: Documents,
 }
 
-/// The newest subscriptions to the publications that `livedata/setup` made, by the name.
+/// The newest subscriptions to the publications made by `livedata/setup`, by name.
 #[derive(Clone, Default)]
 pub(crate) struct Handles(Arc<Mutex<HashMap<String, Subscription>>>);
 
@@ -113,7 +113,7 @@ async fn multi_publish(
         let again = multi.one.find().filter(field("name").eq("value2"));
         (one, again, two).into_publication().map(Option::unwrap_or_default)
     } else if options.contains_key("notCursor") {
-        // What a publication returns is typed here, so that the mistake takes an error by hand.
+        // What a publication returns is typed here, so this mistake needs an explicit error.
         Err(Error::internal("the publication was asked to return what is no cursor"))
     } else {
         Err(Error::internal("unexpected options"))

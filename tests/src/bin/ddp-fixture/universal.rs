@@ -18,7 +18,7 @@ use crate::app::App;
 const OVERLAPPING: Collection<Ejson> = Collection::new("overlappingUniversalSubs");
 const AT_RUN_TIME: Collection<Ejson> = Collection::new("runtimeSubCreation");
 
-/// The subscriptions to both publications that are open.
+/// The open subscriptions to both publications.
 #[derive(Clone, Default)]
 pub(crate) struct Universal(Arc<[Mutex<Subscribers>; 2]>);
 

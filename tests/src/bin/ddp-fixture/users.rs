@@ -37,8 +37,8 @@ const OBJECTS: [(&str, &[Option<&str>]); 6] = [
     ("owned by two - b", &[Some("2")]),
 ];
 
-/// The field that says that this user owns an object. It stands for an element of Mongo's array of
-/// owners, which predicates can't look into.
+/// The field that says that this user owns an object. It replaces an element of Mongo's array of
+/// owners, which predicates cannot look into.
 fn owner(user_id: Option<&str>) -> String {
     user_id.map_or_else(|| "isOwnedByNobody".to_owned(), |user_id| format!("isOwnedBy:{user_id}"))
 }

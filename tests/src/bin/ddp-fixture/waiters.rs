@@ -16,7 +16,7 @@ use crate::app::App;
 
 const DELAY: Duration = Duration::from_secs(1);
 
-/// Those who wait, by their tokens.
+/// Those that are waiting, by token.
 #[derive(Clone, Default)]
 pub(crate) struct Waiters(Arc<Mutex<HashMap<String, Arc<Notify>>>>);
 

@@ -1,4 +1,4 @@
-//! How sessions end, and what is told of their end.
+//! How sessions end, and what clients are told about it.
 
 use super::*;
 
@@ -37,7 +37,7 @@ async fn a_closed_session_says_so_until_nobody_has_asked_for_the_delay() {
         let stream = clients.stream("a").await;
         assert_eq!(stream.rest().await, "c[3000,\"Go away!\"]\n");
     }
-    // As with an open one, what a client sends is no sign that it is there to receive.
+    // As with an open session, sending does not show that the client is there to receive.
     sleep(DISCONNECT_DELAY - SECOND).await;
     assert_eq!(clients.send("a", "[\"late\"]").await, 204);
     sleep(2 * SECOND).await;
@@ -80,7 +80,7 @@ async fn what_is_sent_to_a_closed_session_is_dropped() {
     }
     assert_passed(start, Duration::ZERO);
     assert!(matches!(recv(&mut transport).await, Ok(None)));
-    // What nobody would understand is refused as ever.
+    // Invalid messages are refused as always.
     for body in ["", "{}", "[\"x"] {
         assert_eq!(clients.send("a", body).await, 500, "{body}");
         assert_eq!(clients.post("a/jsonp_send", body).await.status, 500, "{body}");

@@ -1,4 +1,4 @@
-//! SockJS sessions by HTTP, on a clock that jumps: no sockets, only requests and bodies.
+//! SockJS sessions over HTTP, on a clock that jumps: no sockets, only requests and bodies.
 
 use axum::{
     Router,
@@ -32,14 +32,14 @@ pub(crate) struct Clients(pub(crate) Router);
 fn endpoint(config: TransportConfig) -> (Clients, mpsc::UnboundedReceiver<AnyTransport>) {
     let (opened, transports) = mpsc::unbounded_channel();
     let app = router(config, move |transport, _| {
-        // A test that looks at the client only has dropped the receiver.
+        // A test that checks only the client has dropped the receiver.
         let _ = opened.send(transport);
         async {}
     });
     (Clients(app), transports)
 }
 
-/// An answer whose body is read chunk by chunk. Dropped before its end, it has broken off.
+/// An answer whose body is read chunk by chunk. Dropped before its end, it breaks off.
 pub(crate) struct Answer {
     status: u16,
     body: BodyDataStream,
@@ -70,12 +70,12 @@ impl Clients {
         Answer { status: answer.status().as_u16(), body: answer.into_body().into_data_stream() }
     }
 
-    /// The frame that one poll brings.
+    /// The frame returned by one poll.
     pub(crate) async fn poll(&self, session: &str) -> String {
         self.post(&format!("{session}/xhr"), "").await.rest().await
     }
 
-    /// A response of frames, after its prelude.
+    /// A response with frames, after its prelude.
     pub(crate) async fn stream(&self, session: &str) -> Answer {
         let mut answer = self.post(&format!("{session}/xhr_streaming"), "").await;
         assert_eq!(answer.chunk().await.map(|prelude| prelude.len()), Some(PRELUDE_BYTES));
@@ -95,7 +95,7 @@ fn queue(transport: &mut AnyTransport, messages: &[&str]) {
     let _ = transport.poll_flush(&mut cx);
 }
 
-/// That so much time has passed, up to the clock's milliseconds.
+/// Checks that this much time has passed, to the clock's millisecond.
 #[track_caller]
 pub(crate) fn assert_passed(since: Instant, expected: Duration) {
     let passed = since.elapsed();
@@ -120,7 +120,7 @@ async fn a_stream_beats_after_each_period_without_a_frame() {
         assert_eq!(stream.chunk().await.as_deref(), Some("h\n"));
         assert_passed(start, HEARTBEAT * beat);
     }
-    // Each frame is a sign of life, so the next beat comes a period after it.
+    // Each frame is a sign of life, so the next heartbeat comes a period later.
     for number in 0..5 {
         sleep(HEARTBEAT - SECOND).await;
         let text = number.to_string();
@@ -141,7 +141,7 @@ async fn a_beat_answers_a_poll() {
         let start = Instant::now();
         assert_eq!(clients.poll("a").await, "h\n");
         assert_passed(start, HEARTBEAT);
-        // Between two polls nothing beats.
+        // There are no heartbeats between two polls.
         sleep(DISCONNECT_DELAY - SECOND).await;
     }
     queue(&mut transport, &["at once"]);
@@ -160,7 +160,7 @@ async fn the_delay_begins_when_the_last_receiver_leaves() {
         let frame = clients.poll("a").await;
         assert_eq!(frame, "h\n", "a poll a second before the end is in time");
     }
-    // What a client sends is no sign that it is there to receive, as in sockjs-node.
+    // Sending does not show that the client is there to receive, as in sockjs-node.
     let left = Instant::now();
     for _ in 0..5 {
         sleep(10 * SECOND).await;
@@ -223,7 +223,7 @@ async fn a_response_ends_with_the_frame_that_reaches_the_limit() {
     let mut stream = clients.stream("a").await;
     assert_eq!(stream.chunk().await.as_deref(), Some("o\n"));
     let mut transport = transports.recv().await.expect("a session");
-    // Of the hundred bytes two are spent, and a frame has six besides its text.
+    // Two of the hundred bytes are spent, and a frame has six besides its text.
     queue(&mut transport, &[&"x".repeat(91)]);
     assert_eq!(stream.chunk().await.map(|frame| frame.len()), Some(97));
     queue(&mut transport, &["over"]);
@@ -237,8 +237,8 @@ async fn a_response_ends_with_the_frame_that_reaches_the_limit() {
     }
 }
 
-/// Sends numbered messages of some lengths while a client streams, one response after another,
-/// and gives back what it has seen.
+/// Sends numbered messages of some lengths while a client streams, one response after another, and
+/// returns what the client has seen.
 async fn stream_all(response_bytes_max: usize, lengths: &[usize]) -> Vec<String> {
     let (clients, mut transports) = endpoint(limited(response_bytes_max));
     assert_eq!(clients.poll("a").await, "o\n");
@@ -251,7 +251,7 @@ async fn stream_all(response_bytes_max: usize, lengths: &[usize]) -> Vec<String>
     let sending = tokio::spawn(async move {
         for (number, text) in texts.iter().enumerate() {
             queue(&mut transport, &[text]);
-            // Some go together, before the client sees any.
+            // Some are sent together, before the client sees any.
             if number % 4 == 3 {
                 tokio::task::yield_now().await;
             }
@@ -313,13 +313,13 @@ async fn what_waits_for_the_application_is_bounded() {
     assert_eq!(clients.poll("a").await, "o\n");
     let mut transport = transports.recv().await.expect("a session");
     let body = format!("[\"{}\"]", "x".repeat(400));
-    // An application that does not look is waited for, but not for long.
+    // An application that does not read is waited for, but not for long.
     for _ in 0..2 {
         let start = Instant::now();
         assert_eq!(clients.send("a", &body).await, 204);
         assert_passed(start, SECOND);
     }
-    // Nor is a third one taken before there is room.
+    // Nor is a third one accepted before there is room.
     let third = clients.clone();
     let third = tokio::spawn(async move { third.send("a", &body).await });
     sleep(DISCONNECT_DELAY / 2).await;

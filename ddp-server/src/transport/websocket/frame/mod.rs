@@ -1,4 +1,4 @@
-//! Client-to-server frames to messages, without IO (RFC 6455 section 5, RFC 7692 section 6).
+//! From client-to-server frames to messages, without IO (RFC 6455 section 5, RFC 7692 section 6).
 
 use std::io::Cursor;
 
@@ -12,10 +12,10 @@ use crate::transport::{TransportError, Violation, deflate, framing::CONTROL_BYTE
 /// The longest header of a masked frame: two bytes, a 64-bit length and a 32-bit mask.
 const HEADER_BYTES_MAX: usize = 14;
 
-/// No more than this is reserved on a peer's word; beyond it memory follows the bytes received.
+/// The most that is reserved on a peer's word; beyond it, memory grows with the bytes received.
 const RESERVE_BYTES_MAX: usize = 16 * 1024;
 
-/// What a peer's frames amount to.
+/// The meaning of a peer's frames.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Event {
     /// A whole message. A binary one counts as text: Meteor parses a Buffer as JSON just as well.
@@ -24,30 +24,30 @@ pub(super) enum Event {
     Ping(Vec<u8>),
     /// An answer to a ping, or an unsolicited one.
     Pong,
-    /// The closing handshake with the peer's code, whatever that is; python-meteor sends 1005,
-    /// which is not to be sent (section 7.4.1).
+    /// The closing handshake with the peer's code, even a forbidden one (section 7.4.1):
+    /// python-meteor sends 1005.
     Close(Option<u16>),
 }
 
-/// An incremental decoder that takes bytes in any portions.
+/// An incremental decoder for input in arbitrary pieces.
 ///
-/// It holds only what an unfinished frame or message needs: between messages, no heap memory.
-/// After an error it must not be used again.
+/// It holds only what an unfinished frame or message needs; between messages, no heap memory. It
+/// must not be used after an error.
 #[derive(Debug)]
 pub(super) struct Decoder {
     message_bytes_max: usize,
     header: [u8; HEADER_BYTES_MAX],
-    /// How much of `header` an unfinished header fills.
+    /// How many bytes of an unfinished header are in `header`.
     header_length: usize,
     payload: Option<Payload>,
-    /// Whether a fragmented message has begun and not ended.
+    /// Whether a fragmented message has started and not ended.
     fragmented: bool,
     /// Whether permessage-deflate was negotiated.
     has_deflate: bool,
     /// Whether the message being read is compressed.
     compressed: bool,
     message: Vec<u8>,
-    /// How much of the front of an unfinished, uncompressed `message` is known to be UTF-8.
+    /// How many bytes of an unfinished, uncompressed `message` are known to be UTF-8.
     text_length: usize,
     control: Vec<u8>,
 }
@@ -69,7 +69,7 @@ enum Kind {
 }
 
 impl Decoder {
-    /// A decoder that refuses messages above a size.
+    /// A decoder that refuses larger messages.
     pub(super) fn new(message_bytes_max: usize) -> Self {
         Self {
             message_bytes_max,
@@ -85,16 +85,16 @@ impl Decoder {
         }
     }
 
-    /// Whether permessage-deflate gives the first reserved bit a meaning.
+    /// Whether permessage-deflate defines the first reserved bit.
     pub(super) fn set_deflate(&mut self, has_deflate: bool) {
         self.has_deflate = has_deflate;
     }
 
-    /// The next event, taking what it needs off the front of `input`; `None` has taken it all.
+    /// The next event. Consumes the front of `input` as needed; `None` means all of it.
     ///
     /// # Errors
     ///
-    /// As soon as the peer is seen to break the protocol or a limit; never [`TransportError::Io`].
+    /// As soon as the peer breaks the protocol or a limit; never [`TransportError::Io`].
     pub(super) fn decode(&mut self, input: &mut &[u8]) -> Result<Option<Event>, TransportError> {
         loop {
             let payload = match &mut self.payload {
@@ -137,7 +137,7 @@ impl Decoder {
         self.header[stashed..filled].copy_from_slice(&input[..offered]);
 
         let mut cursor = Cursor::new(&self.header[..filled]);
-        // Reading from memory can't fail, so the opcode is all that the parser objects to.
+        // Reading from memory cannot fail, so the parser can object only to the opcode.
         let parsed = FrameHeader::parse(&mut cursor)
             .map_err(|_| Violation::ReservedOpcode(self.header[0] & 0x0f))?;
         let Some((header, length)) = parsed else {
@@ -152,9 +152,9 @@ impl Decoder {
         self.begin(&header, length).map(Some)
     }
 
-    /// Judges a frame by its header, before any of its payload is kept.
+    /// Checks a frame by its header, before any of its payload is kept.
     fn begin(&mut self, header: &FrameHeader, length: u64) -> Result<Payload, TransportError> {
-        // RFC 7692 section 6: only the first frame of a message says that it is compressed.
+        // RFC 7692 section 6: only a message's first frame says that it is compressed.
         let is_first = matches!(header.opcode, OpCode::Data(Data::Text | Data::Binary));
         let rsv1_means_nothing = !self.has_deflate || !is_first;
         if header.rsv1 && rsv1_means_nothing || header.rsv2 || header.rsv3 {
@@ -197,12 +197,12 @@ impl Decoder {
         Ok(Payload {
             kind,
             mask,
-            // reserve() and the control frame's limit keep the length far below usize::MAX.
+            // `reserve` and the limit on control frames keep the length far below `usize::MAX`.
             remaining: length as usize,
         })
     }
 
-    /// Checks that a data frame fits the limit and makes room for it.
+    /// Checks that a data frame is within the limit, and makes room for it.
     fn reserve(&mut self, length: u64) -> Result<(), TransportError> {
         let limit = if self.compressed {
             deflate::compressed_bytes_max(self.message_bytes_max)
@@ -220,13 +220,13 @@ impl Decoder {
         if self.message.is_empty() {
             self.message.reserve_exact(expected);
         } else {
-            // Exact room for each of many tiny fragments would copy the message each time.
+            // Reserving exactly for each of many tiny fragments would copy the message each time.
             self.message.reserve(expected);
         }
         Ok(())
     }
 
-    /// Refuses an unfinished message as soon as nothing that may follow makes it UTF-8.
+    /// Refuses an unfinished message as soon as nothing could make it UTF-8.
     fn check_text(&mut self) -> Result<(), TransportError> {
         if self.compressed {
             return Ok(());
@@ -234,14 +234,14 @@ impl Decoder {
         let text = std::str::from_utf8(&self.message[self.text_length..]);
         self.text_length = match text {
             Ok(_) => self.message.len(),
-            // A character is cut off.
+            // A character is incomplete.
             Err(error) if error.error_len().is_none() => self.text_length + error.valid_up_to(),
             Err(_) => return Err(TransportError::InvalidUtf8),
         };
         Ok(())
     }
 
-    /// The event that a whole frame makes, if any.
+    /// The event of a complete frame, if any.
     fn finish(&mut self, kind: Kind) -> Result<Option<Event>, TransportError> {
         let event = match kind {
             Kind::Data { is_final: false } => {
@@ -249,8 +249,8 @@ impl Decoder {
                 return Ok(None);
             }
             Kind::Data { is_final: true } => {
-                // Checked from its start, because only that makes a String of it. Messages that
-                // come in several reads are the only ones to be looked at twice.
+                // Checked from the start, since only that makes it a String. Only messages that
+                // arrive in several reads are checked twice.
                 self.text_length = 0;
                 let mut message = std::mem::take(&mut self.message);
                 if self.compressed {
@@ -270,7 +270,7 @@ impl Decoder {
     }
 }
 
-/// A close frame's code (section 5.5.1); its reason is only checked.
+/// A close frame's code (section 5.5.1); its reason is only validated.
 fn close_code(body: &[u8]) -> Result<Option<u16>, TransportError> {
     match body {
         [] => Ok(None),

@@ -24,7 +24,7 @@ const CLOSE: u8 = 0x88;
 const PING: u8 = 0x89;
 const PONG: u8 = 0x8a;
 
-/// A client's frame with a header of the shortest form.
+/// A client's frame with the shortest form of header.
 fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut bytes = vec![first];
     match payload.len() {
@@ -188,7 +188,7 @@ fn bad_utf8_is_refused() {
     }
 }
 
-/// Decodes each byte by itself. The answer is after how many of them there was an error.
+/// Decodes each byte on its own. Returns after how many of them there was an error.
 fn refused_after(bytes: &[u8]) -> Option<usize> {
     let mut decoder = Decoder::new(LIMIT);
     bytes.iter().position(|byte| decoder.decode(&mut &[*byte][..]).is_err()).map(|index| index + 1)
