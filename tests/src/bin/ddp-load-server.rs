@@ -5,7 +5,8 @@
 //! - `tasks`: a table of the database at `DATABASE_URL`, if there is one;
 //! - the method `echo` returns its parameter.
 //!
-//! `THREADS` sets the number of threads; with `FEED=wal` changes come through the `wal` feed.
+//! `THREADS` sets the number of threads; with `FEED=wal` changes come through the `wal` feed; `LOG`
+//! installs a subscriber for logs, at the level `info`.
 
 use ddp_postgres::{Db, Feed, Table};
 use ddp_server::extract::{Params, State};
@@ -56,6 +57,10 @@ fn feed() -> Feed {
 type Failure = Box<dyn std::error::Error>;
 
 fn main() -> Result<(), Failure> {
+    if std::env::var_os("LOG").is_some() {
+        // As an application has it: the spans of connections, methods and publications are kept.
+        tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    }
     let threads = std::env::var("THREADS").map_or(Ok(2), |text| text.parse())?;
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     runtime.worker_threads(threads).enable_all().build()?.block_on(serve())
