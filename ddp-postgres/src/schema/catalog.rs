@@ -50,6 +50,19 @@ FROM pg_catalog.pg_index x
 WHERE x.indrelid = $1 AND x.indisunique AND x.indisvalid AND x.indpred IS NULL
     AND x.indexprs IS NULL";
 
+/// The columns that foreign keys of a table, its partitions and its children set when a row that they
+/// refer to gets another key, or goes.
+const CASCADING_COLUMNS: &str = "
+WITH RECURSIVE member (oid) AS (
+    SELECT $1::oid
+    UNION
+    SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN member ON i.inhparent = member.oid
+)
+SELECT DISTINCT a.attname::text
+FROM member JOIN pg_catalog.pg_constraint c ON c.conrelid = member.oid
+    JOIN pg_catalog.pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = ANY (c.conkey)
+WHERE c.contype = 'f' AND (c.confupdtype NOT IN ('a', 'r') OR c.confdeltype IN ('n', 'd'))";
+
 /// All descendants of a table (their rows are also its rows) and all its ancestors. Temporary
 /// tables of other sessions cannot be reached.
 const FAMILY: &str = "
@@ -214,6 +227,14 @@ pub(super) async fn unique_indexes(
         })
     };
     rows.iter().map(index).collect()
+}
+
+pub(super) async fn cascading_columns(
+    client: &Client,
+    relation: u32,
+) -> Result<Vec<String>, tokio_postgres::Error> {
+    let rows = client.query(CASCADING_COLUMNS, &[&relation]).await?;
+    rows.iter().map(|row| row.try_get(0)).collect()
 }
 
 pub(super) async fn family(

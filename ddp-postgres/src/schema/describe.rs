@@ -34,6 +34,11 @@ pub async fn describe(client: &Client, table: &Table) -> Result<Layout, Error> {
     }
     let indexes = catalog::unique_indexes(client, found.oid).await?;
     let key = find_key(table, &relation, &all, &indexes)?;
+    let is_enforced_at_once =
+        |index: &IndexEntry| index.is_immediate && have_same_columns(&index.columns, &key);
+    let deferrable_key = !indexes.iter().any(is_enforced_at_once);
+    let cascading = catalog::cascading_columns(client, found.oid).await?;
+    let key_cascades = cascading.iter().any(|column| key.contains(column));
     check_names(table, &relation, &all)?;
     let published: Vec<ColumnEntry> = all
         .into_iter()
@@ -48,7 +53,11 @@ pub async fn describe(client: &Client, table: &Table) -> Result<Layout, Error> {
     let types = Types::of(client, &published).await?;
     let comparables =
         Comparables { lowering: catalog::lowering(client, &published).await?, is_utf8: found.utf8 };
-    layout(table, relation, (&found, family), &published, (&types, &comparables), &key)
+    let mut layout =
+        layout(table, relation, (&found, family), &published, (&types, &comparables), &key)?;
+    layout.deferrable_key = deferrable_key;
+    layout.key_cascades = key_cascades;
+    Ok(layout)
 }
 
 fn layout(
@@ -117,14 +126,16 @@ fn find_key(
         }
     }
     let is_unique = |index: &IndexEntry| {
-        (index.is_immediate || index.is_primary)
-            && index.columns.len() == names.len()
-            && index.columns.iter().all(|column| names.contains(column))
+        (index.is_immediate || index.is_primary) && have_same_columns(&index.columns, names)
     };
     if !indexes.iter().any(is_unique) {
         return Err(unsuitable_key(relation, names));
     }
     Ok(names.clone())
+}
+
+fn have_same_columns(a: &[String], b: &[String]) -> bool {
+    a.len() == b.len() && a.iter().all(|column| b.contains(column))
 }
 
 fn unsuitable_key(relation: &str, key: &[String]) -> Error {

@@ -5,7 +5,7 @@ use tokio_postgres::Client;
 use super::Layout;
 
 /// One text per table. It changes when the name refers to another table, when the table's columns,
-/// unique keys, enums, policies, partitions, children or parents change, or when our functions or
+/// unique and foreign keys, enums, policies, partitions, children or parents change, or when our functions or
 /// triggers do. `xmin` is the transaction that last wrote a catalog row.
 const DIGESTS: &str = "
 WITH RECURSIVE ddp_wanted AS MATERIALIZED (
@@ -35,6 +35,9 @@ SELECT pg_catalog.hashtextextended(concat_ws('|',
         FROM pg_catalog.pg_attribute a WHERE a.attrelid = w.root AND a.attnum > 0),
     (SELECT string_agg(concat_ws(' ', x.indexrelid, x.xmin), ',' ORDER BY x.indexrelid)
         FROM pg_catalog.pg_index x WHERE x.indrelid = w.root AND x.indisunique),
+    (SELECT string_agg(concat_ws(' ', k.oid, k.xmin), ',' ORDER BY k.oid)
+        FROM pg_catalog.pg_constraint k WHERE k.contype = 'f' AND k.conrelid IN (
+            SELECT f.oid FROM family f WHERE f.number = w.number AND f.side = 'b')),
     (SELECT string_agg(concat_ws(' ', e.oid, e.xmin), ',' ORDER BY e.oid)
         FROM pg_catalog.pg_enum e WHERE e.enumtypid IN (
             SELECT a.atttypid FROM pg_catalog.pg_attribute a WHERE a.attrelid = w.root)),

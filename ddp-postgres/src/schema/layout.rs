@@ -117,6 +117,10 @@ pub struct Layout {
     pub(super) utf8: bool,
     /// Whether policies may hide rows from the role that described the table.
     pub(super) row_security: bool,
+    /// Whether two rows may have the same key until the transaction ends.
+    pub(super) deferrable_key: bool,
+    /// Whether a foreign key changes a row's key when another row changes or goes.
+    pub(super) key_cascades: bool,
     pub(super) hash: String,
     pub(super) channel: String,
     pub(super) relation: String,
@@ -157,6 +161,8 @@ impl Layout {
             tree,
             utf8,
             row_security,
+            deferrable_key: false,
+            key_cascades: false,
             channel: fitting(&format!("ddp_{collection}"), &format!("_{hash}")),
             relation: qualified(schema, table),
             hash,

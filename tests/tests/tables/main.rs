@@ -2,6 +2,7 @@
 
 mod alter;
 mod keys;
+mod order;
 mod roles;
 mod several;
 
