@@ -31,7 +31,7 @@ pub struct Error(Box<Kind>);
 
 #[derive(Debug, thiserror::Error)]
 enum Kind {
-    #[error("connection string: {0}")]
+    #[error("{}", of_database(.0))]
     Url(#[source] tokio_postgres::Error),
     #[error("{}", of_database(.0))]
     Postgres(#[source] tokio_postgres::Error),
@@ -96,8 +96,8 @@ enum Kind {
         "two tables are registered for collection {0:?}: give one another name with .collection(…)"
     )]
     DuplicateCollection(String),
-    #[error("collection {collection:?} has no published field {field:?}")]
-    NoSuchField { collection: String, field: String },
+    #[error("collection {collection:?} has no published field {field:?}; it has {fields}")]
+    NoSuchField { collection: String, field: String, fields: String },
     #[error(
         "the _id of collection {collection:?} is made up of the fields {fields}: filter on them instead"
     )]
@@ -205,7 +205,8 @@ impl Error {
 
     pub(crate) fn no_such_field(layout: &Layout, field: &str) -> Self {
         let (collection, field) = (layout.collection().to_string(), field.to_owned());
-        Kind::NoSuchField { collection, field }.into()
+        let fields: Vec<&str> = layout.columns().iter().map(|column| &**column.field()).collect();
+        Kind::NoSuchField { collection, field, fields: fields.join(", ") }.into()
     }
 
     pub(crate) fn composite_key(layout: &Layout) -> Self {
@@ -225,7 +226,26 @@ impl Error {
         Kind::Unsuited { collection, field, why }.into()
     }
 
+    /// The text for clients, which need not know of other fields.
+    pub(crate) fn text_for_clients(&self) -> String {
+        match &*self.0 {
+            Kind::NoSuchField { collection, field, .. } => {
+                format!("collection {collection:?} has no published field {field:?}")
+            }
+            _ => self.to_string(),
+        }
+    }
+
     /// PostgreSQL's error code, if the error is PostgreSQL's.
+    ///
+    /// ```
+    /// use ddp_postgres::tokio_postgres::error::SqlState;
+    ///
+    /// fn is_taken(error: &ddp_postgres::Error) -> bool {
+    ///     error.code() == Some(&SqlState::UNIQUE_VIOLATION)
+    /// }
+    /// # let _ = is_taken;
+    /// ```
     #[must_use]
     pub fn code(&self) -> Option<&tokio_postgres::error::SqlState> {
         self.postgres().and_then(tokio_postgres::Error::code)
@@ -266,11 +286,18 @@ impl Error {
                 .is_some_and(|code| code.code().starts_with("42") || code.code() == "0A000")
     }
 
-    fn postgres(&self) -> Option<&tokio_postgres::Error> {
+    /// The error as `tokio_postgres` tells it: its
+    /// [`as_db_error`](tokio_postgres::Error::as_db_error) names the constraint, for example.
+    #[must_use]
+    pub fn postgres(&self) -> Option<&tokio_postgres::Error> {
         match &*self.0 {
             Kind::Postgres(error)
             | Kind::Pool(PoolError::Backend(error))
-            | Kind::Schema(schema::Error::Database(error)) => Some(error),
+            | Kind::Schema(
+                schema::Error::Database(error)
+                | schema::Error::MayNotCreate { error, .. }
+                | schema::Error::MayNotInstall { error, .. },
+            ) => Some(error),
             _ => None,
         }
     }
@@ -332,20 +359,40 @@ impl From<RowError> for Error {
 }
 
 impl fmt::Debug for Error {
-    /// The text includes the causes, since a program whose `main` fails prints this.
+    /// The same text, since a program whose `main` fails prints this.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&with_causes(&*self.0))
+        fmt::Display::fmt(self, f)
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        f.write_str(&with_causes(&*self.0))
     }
 }
 
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.0.source()
+/// Without a source: the text includes the causes, and whoever tells them too would repeat it.
+impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+
+    use super::*;
+
+    fn config(text: &str) -> Result<tokio_postgres::Config, tokio_postgres::Error> {
+        text.parse()
+    }
+
+    #[test]
+    fn nothing_is_told_twice() {
+        let unknown = || config("postgres://localhost/app?sslrootcert=a.pem").unwrap_err();
+        let text = "invalid connection string: unknown option `sslrootcert`";
+        let url = Error::url(unknown());
+        assert_eq!((url.to_string().as_str(), format!("{url:?}").as_str()), (text, text));
+        let pool = Error::from(PoolError::Backend(unknown()));
+        assert_eq!(pool.to_string(), format!("no connection: {text}"));
+        // Whoever tells the causes of an error, as the log of a handler's errors does.
+        assert!(url.source().is_none() && pool.source().is_none());
     }
 }
