@@ -105,7 +105,11 @@ SELECT t.oid, t.typname::text, n.nspname = 'pg_catalog', t.typtype::text, t.typb
         WHERE a.attrelid = t.typrelid AND t.typrelid <> 0 AND a.attnum > 0
             AND NOT a.attisdropped),
     t.typlen::int4,
-    pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(t.typname)
+    pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(t.typname),
+    EXISTS (SELECT FROM pg_catalog.pg_cast c WHERE c.castsource = t.oid
+        AND c.casttarget = 'pg_catalog.json'::regtype AND c.castmethod = 'f')
+        AND n.nspname <> 'pg_catalog',
+    t.typdelim::text
 FROM reached JOIN pg_catalog.pg_type t ON t.oid = reached.oid
     JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace";
 
@@ -171,6 +175,10 @@ pub(super) struct TypeEntry {
     pub(super) length: i32,
     /// Its name in a cast that changes no value: with its schema, without a length.
     pub(super) sql_name: String,
+    /// Whether `to_json` calls a function that casts it to json.
+    pub(super) has_json_cast: bool,
+    /// What separates its values in the text of an array.
+    pub(super) delimiter: String,
 }
 
 pub(super) async fn relation(
@@ -303,6 +311,8 @@ impl Types {
                 attributes: row.try_get(7)?,
                 length: row.try_get(8)?,
                 sql_name: row.try_get(9)?,
+                has_json_cast: row.try_get(10)?,
+                delimiter: row.try_get(11)?,
             };
             Ok((row.try_get(0)?, entry))
         });

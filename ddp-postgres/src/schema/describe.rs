@@ -5,6 +5,7 @@ use tokio_postgres::Client;
 use super::Error;
 use super::catalog::{self, ColumnEntry, Family, IndexEntry, RelationEntry, TypeEntry, Types};
 use super::comparable::Comparables;
+use super::form::form;
 use super::layout::{Column, Expression, Layout, Measure, Traits};
 use super::name::{qualified, quoted};
 use crate::table::Table;
@@ -172,14 +173,19 @@ fn column(
         }
         kind = ValueKind::Ejson;
     }
-    // Inside an array it stays hexadecimal.
-    let expression = match &kind {
-        ValueKind::BinaryHex => {
-            kind = ValueKind::Binary;
-            Expression::Base64
-        }
-        _ if resolved.is_some_and(|found| is_built_in(found, &["timestamptz"])) => Expression::Utc,
-        _ => Expression::Plain,
+    let form = form(types, entry.type_oid)
+        .map_err(|()| Error::Names { relation: relation.to_owned(), column: entry.name.clone() })?;
+    let expression = if let Some((expression, written)) = form {
+        kind = written;
+        expression
+    } else if kind == ValueKind::BinaryHex {
+        // Inside an array it stays hexadecimal.
+        kind = ValueKind::Binary;
+        Expression::Base64
+    } else if resolved.is_some_and(|found| is_built_in(found, &["timestamptz"])) {
+        Expression::Utc
+    } else {
+        Expression::Plain
     };
     let measure = match resolved {
         Some(found) if found.length >= 0 => Measure::Small,
@@ -193,8 +199,13 @@ fn column(
         field: field.into(),
         type_name: entry.type_name.clone(),
         nullable: !entry.not_null,
-        needs_settings: expression == Expression::Plain
-            && needs_settings(types, entry.type_oid, false, 0),
+        needs_settings: match expression {
+            Expression::Plain | Expression::Text | Expression::Texts => {
+                needs_settings(types, entry.type_oid, false, 0)
+            }
+            Expression::Identity(_) => true,
+            Expression::Base64 | Expression::Utc | Expression::Oids => false,
+        },
         comparable: comparable.of(entry, types),
         cast: resolved.map_or_else(|| "pg_catalog.text".to_owned(), |found| found.sql_name.clone()),
         kind,
@@ -216,7 +227,7 @@ fn value_kind(types: &Types, oid: u32, dates: bool, depth: u32) -> ValueKind {
             element => ValueKind::Array(Box::new(element)),
         };
     }
-    if found.kind == "c" {
+    if found.kind == "c" || (found.name == "hstore" && found.has_json_cast) {
         return ValueKind::Json;
     }
     if !found.is_built_in {
@@ -238,6 +249,19 @@ fn value_kind(types: &Types, oid: u32, dates: bool, depth: u32) -> ValueKind {
     }
 }
 
+/// Types of extensions whose text depends on no setting; that of others may.
+const SETTLED: [&str; 9] = [
+    "citext",
+    "geography",
+    "geometry",
+    "hstore",
+    "lquery",
+    "ltree",
+    "ltxtquery",
+    "raster",
+    "vector",
+];
+
 /// Whether `to_json` writes a type according to session settings. It writes times independently of
 /// them, but not times within the text of a range.
 fn needs_settings(types: &Types, oid: u32, within_text: bool, depth: u32) -> bool {
@@ -253,7 +277,8 @@ fn needs_settings(types: &Types, oid: u32, within_text: bool, depth: u32) -> boo
         return needs(found.range_of, true);
     }
     if is_built_in(found, &["float4", "float8", "interval", "bytea", "point", "lseg", "box"])
-        || is_built_in(found, &["path", "polygon", "line", "circle"])
+        || is_built_in(found, &["path", "polygon", "line", "circle", "money"])
+        || (found.kind == "b" && !found.is_built_in && !SETTLED.contains(&found.name.as_str()))
     {
         return true;
     }

@@ -110,6 +110,18 @@ pub enum Error {
         /// The columns.
         key: String,
     },
+    /// A column's values contain names of objects, which are written as the session's `search_path`
+    /// finds them.
+    #[error(
+        "column {column:?} of {relation} contains names whose text depends on each session's search_path: \
+         leave it out with .columns(…)"
+    )]
+    Names {
+        /// The table's quoted name.
+        relation: String,
+        /// The column.
+        column: String,
+    },
     /// A published column is a virtual generated column.
     #[error(
         "column {column:?} of table {relation} is a virtual generated column, which triggers do not \

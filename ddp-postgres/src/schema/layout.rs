@@ -21,6 +21,14 @@ pub(super) enum Expression {
     Base64,
     /// `timestamptz` as a timestamp in UTC: `to_json` would use the session's time zone.
     Utc,
+    /// As text: `to_json` would use the type's own cast.
+    Text,
+    /// An array of such values, as an array of text.
+    Texts,
+    /// The name of an object of this catalog, always with its schema.
+    Identity(&'static str),
+    /// An array of such names, as an array of their numbers.
+    Oids,
 }
 
 /// How the size of a statement's rows is measured before they become JSON.
