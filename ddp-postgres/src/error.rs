@@ -3,7 +3,7 @@
 use std::fmt;
 
 use ddp_server::query::Value;
-use deadpool_postgres::{PoolError, TimeoutType};
+use deadpool_postgres::{HookError, PoolError, TimeoutType};
 use pgwire_replication::protocol::ErrorFields;
 
 use crate::causes::{of_database, with_causes};
@@ -33,8 +33,33 @@ pub struct Error(Box<Kind>);
 enum Kind {
     #[error("{}", of_database(.0))]
     Url(#[source] tokio_postgres::Error),
+    #[error("invalid connection string: {0}")]
+    ConnectionString(String),
     #[error("{}", of_database(.0))]
     Postgres(#[source] tokio_postgres::Error),
+    #[error("cannot connect to {to}: {}{}", describe_pool(error), hint(error))]
+    Connect {
+        to: String,
+        #[source]
+        error: PoolError,
+    },
+    #[error("PostgreSQL {0} is too old: 14 or later is needed")]
+    TooOld(String),
+    #[error(
+        "{0} is a read-only standby, which can neither notify nor be listened to: connect to the primary; with \
+         several hosts in the URL, target_session_attrs=read-write finds it"
+    )]
+    Standby(String),
+    #[error(
+        "{0} is a pooler in transaction mode, in which settings and prepared statements get lost: use its session \
+         mode, or a direct connection"
+    )]
+    Pooler(String),
+    #[error(
+        "notifications do not arrive from {0}: is it a pooler in transaction mode? LISTEN needs session mode, or a \
+         direct connection for the feed: DbBuilder::feed_url"
+    )]
+    Unheard(String),
     #[error("no connection: {}", describe_pool(.0))]
     Pool(#[source] PoolError),
     #[error("connection pool: {0}")]
@@ -44,7 +69,7 @@ enum Kind {
     Tls(#[source] rustls::Error),
     #[cfg(not(feature = "tls"))]
     #[error(
-        "sslmode=require demands TLS, but this program was built without it: enable the feature \
+        "the connection string's sslmode demands TLS, but this program was built without it: enable the feature \
          \"tls\" of ddp-postgres, or remove sslmode"
     )]
     NoTls,
@@ -111,6 +136,38 @@ enum Kind {
 impl Error {
     pub(crate) fn url(error: tokio_postgres::Error) -> Self {
         Kind::Url(error).into()
+    }
+
+    /// The text names no password.
+    pub(crate) fn connection_string(why: impl Into<String>) -> Self {
+        Kind::ConnectionString(why.into()).into()
+    }
+
+    /// None could be had, for the first time. `to` is a host with port and database.
+    pub(crate) fn connect(to: String, error: PoolError) -> Self {
+        Kind::Connect { to, error }.into()
+    }
+
+    pub(crate) fn too_old(version: String) -> Self {
+        Kind::TooOld(version).into()
+    }
+
+    pub(crate) fn standby(host: String) -> Self {
+        Kind::Standby(host).into()
+    }
+
+    pub(crate) fn unheard(host: String) -> Self {
+        Kind::Unheard(host).into()
+    }
+
+    pub(crate) fn pooler(host: String) -> Self {
+        Kind::Pooler(host).into()
+    }
+
+    /// Whether a pooler refused the options that a connection starts with.
+    pub(crate) fn is_of_options(&self) -> bool {
+        self.postgres()
+            .is_some_and(|error| of_database(error).contains("unsupported startup parameter"))
     }
 
     pub(crate) fn build(error: deadpool_postgres::BuildError) -> Self {
@@ -259,6 +316,7 @@ impl Error {
             | Kind::Silent
             | Kind::Interrupted
             | Kind::TooEarly
+            | Kind::Connect { error: PoolError::Timeout(_), .. }
             | Kind::Pool(PoolError::Timeout(_)) => true,
             Kind::Replication(error) => error.is_transient(),
             _ => self.postgres().is_some_and(is_transient),
@@ -292,7 +350,14 @@ impl Error {
     pub fn postgres(&self) -> Option<&tokio_postgres::Error> {
         match &*self.0 {
             Kind::Postgres(error)
-            | Kind::Pool(PoolError::Backend(error))
+            | Kind::Pool(
+                PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)),
+            )
+            | Kind::Connect {
+                error:
+                    PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)),
+                ..
+            }
             | Kind::Schema(
                 schema::Error::Database(error)
                 | schema::Error::MayNotCreate { error, .. }
@@ -318,13 +383,25 @@ fn is_transient(error: &tokio_postgres::Error) -> bool {
 
 fn describe_pool(error: &PoolError) -> String {
     match error {
-        PoolError::Backend(error) => of_database(error),
+        PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)) => {
+            of_database(error)
+        }
         PoolError::Timeout(TimeoutType::Wait) => {
             "all were in use for too long: keep transactions short, or raise \
              DbBuilder::connections_max"
                 .to_owned()
         }
         error => error.to_string(),
+    }
+}
+
+/// What to do about a connection that cannot be made, as far as that is known.
+fn hint(error: &PoolError) -> &'static str {
+    let PoolError::Backend(error) = error else { return "" };
+    if with_causes(error).contains("certificate") {
+        ": name its authority by sslrootcert=FILE in the URL, or verify less with another sslmode"
+    } else {
+        ""
     }
 }
 

@@ -39,6 +39,7 @@ pub use install::{install, install_sql, uninstall};
 pub use layout::{Column, Layout};
 pub(crate) use send::{INSTALLED_CHANNEL, PUBLICATION};
 pub use sql::SESSION_OPTIONS;
+pub(crate) use sql::session_sql;
 
 #[cfg(test)]
 pub(crate) mod fixture;

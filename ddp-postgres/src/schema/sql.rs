@@ -16,6 +16,13 @@ pub const SESSION_OPTIONS: &str = "-c extra_float_digits=1 -c IntervalStyle=iso_
      -c bytea_output=hex -c DateStyle=ISO -c TimeZone=UTC -c lc_monetary=C \
      -c quote_all_identifiers=off";
 
+/// The same as statements, since a pooler may take no options, or leave them out.
+pub(crate) fn session_sql() -> String {
+    let settings =
+        SESSION_OPTIONS.split("-c ").filter_map(|setting| setting.trim().split_once('='));
+    settings.map(|(name, value)| format!("SET {name} = '{value}';")).collect()
+}
+
 /// The same for trigger functions that need it; each setting costs the writer time.
 const FUNCTION_SETTINGS: &str = "\nSET extra_float_digits = 1 SET intervalstyle = 'iso_8601' \
      SET bytea_output = 'hex' SET datestyle = 'ISO' SET timezone = 'UTC' \
