@@ -323,6 +323,20 @@ impl Error {
         }
     }
 
+    /// Whether somebody held a lock for longer than the statement waits for it.
+    pub(crate) fn is_of_lock(&self) -> bool {
+        self.code() == Some(&tokio_postgres::error::SqlState::LOCK_NOT_AVAILABLE)
+    }
+
+    /// Whether the same read may succeed later: also after a timeout or a cancellation (57014), and
+    /// a limit of the server (54).
+    pub(crate) fn may_pass(&self) -> bool {
+        let is_passing = |code: &str| code == "57014" || code.starts_with("54");
+        self.is_transient()
+            || self.is_of_lock()
+            || self.code().is_some_and(|code| is_passing(code.code()))
+    }
+
     /// Whether the connection was lost, or none could be made.
     pub(crate) fn is_of_connection(&self) -> bool {
         let is_io = |error: &tokio_postgres::Error| {

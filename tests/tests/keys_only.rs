@@ -37,6 +37,8 @@ impl Fixture {
         let url = database::create_database(&database, SETUP);
         let db = Db::builder(&url)
             .connections_max(connections_max)
+            // The tests hold reads up for longer than a server lets them.
+            .key_read_within(std::time::Duration::from_secs(120))
             .table(Table::new("tasks").keys_only())
             .table(Table::new("notes"))
             .connect()

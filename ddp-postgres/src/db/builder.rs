@@ -34,6 +34,9 @@ const BEGIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often to look whether tables or triggers were altered.
 const CHECK_EVERY: Duration = Duration::from_secs(2);
 
+/// How long rows may be read by their keys while other changes wait.
+const KEY_READ_WITHIN: Duration = Duration::from_secs(2);
+
 /// Configures a [`Db`]: the database, its tables and how to reach it.
 ///
 /// ```
@@ -56,6 +59,7 @@ pub struct DbBuilder {
     feed: Feed,
     install: bool,
     check_every: Duration,
+    key_read_within: Duration,
 }
 
 impl Db {
@@ -76,6 +80,7 @@ impl Db {
             feed: Feed::default(),
             install: true,
             check_every: CHECK_EVERY,
+            key_read_within: KEY_READ_WITHIN,
         }
     }
 
@@ -150,6 +155,14 @@ impl DbBuilder {
     #[must_use]
     pub fn check_every(mut self, check_every: Duration) -> Self {
         self.check_every = check_every.max(Duration::from_millis(10));
+        self
+    }
+
+    /// How long rows may be read by their keys while other changes wait; 2 seconds.
+    #[cfg(feature = "__testing")]
+    #[must_use]
+    pub fn key_read_within(mut self, within: Duration) -> Self {
+        self.key_read_within = within;
         self
     }
 
@@ -266,7 +279,8 @@ impl DbBuilder {
         let streamed = change_channels.iter().filter(|_| feed == Feed::Wal);
         let visibility = Visibility::new(streamed.cloned());
         let loads_max = (self.connections_max / 2).max(1);
-        let (reader, requests) = Reader::new(pool, loads_max, Tokens::new(feed), visibility);
+        let (reader, requests) =
+            Reader::new(pool, loads_max, Tokens::new(feed), visibility, self.key_read_within);
         let reader = Arc::new(reader);
         let intake = Arc::new(Intake::new(Arc::clone(&reader), collections));
         let (begun, has_begun) = oneshot::channel();

@@ -7,11 +7,10 @@ use ddp_server::live_query::{DataSource, Documents, Observation, Observer};
 use ddp_server::query::Query;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use tokio::sync::OwnedSemaphorePermit;
 
 use crate::error::Error;
 use crate::intake::dispatch::Intake;
-use crate::read::fetch::fetch;
+use crate::read::fetch::{fetch, fetch_once};
 use crate::read::plan::plan;
 use crate::read::reader::Reader;
 use crate::table::collection::{Current, TableCollection, TableState};
@@ -29,10 +28,7 @@ impl DataSource for Inner {
         observer: Observer,
     ) -> BoxFuture<'a, Result<Observation, HandlerError>> {
         async move {
-            let collection = self
-                .intake
-                .collection(&query.collection)
-                .ok_or_else(|| Error::no_such_collection(&query.collection))?;
+            let collection = self.collection(query)?;
             let Current { layout, state } = collection.current();
             if state == TableState::Unavailable {
                 return Err(collection.unavailable().into());
@@ -56,32 +52,23 @@ impl DataSource for Inner {
     }
 
     fn fetch<'a>(&'a self, query: &'a Query) -> BoxFuture<'a, Result<Documents, HandlerError>> {
-        self.read_once(query, None).boxed()
+        async move { fetch(&self.reader, self.collection(query)?, query).await }.boxed()
     }
 
+    // As live queries are read, so that methods get their connections. A method's own fetch takes no
+    // permit: it may hold a connection for which those with a permit wait.
     fn fetch_once<'a>(
         &'a self,
         query: &'a Query,
     ) -> BoxFuture<'a, Result<Documents, HandlerError>> {
-        async move {
-            // As live queries do, so that methods get their connections. A method's own fetch takes
-            // none: it may hold a connection for which those with a permit wait.
-            let permit = self.reader.permit().await?;
-            self.read_once(query, Some(permit)).await
-        }
-        .boxed()
+        async move { fetch_once(&self.reader, self.collection(query)?, query).await }.boxed()
     }
 }
 
 impl Inner {
-    async fn read_once(
-        &self,
-        query: &Query,
-        permit: Option<OwnedSemaphorePermit>,
-    ) -> Result<Documents, HandlerError> {
+    fn collection(&self, query: &Query) -> Result<&Arc<TableCollection>, Error> {
         let collection = self.intake.collection(&query.collection);
-        let collection = collection.ok_or_else(|| Error::no_such_collection(&query.collection))?;
-        fetch(&self.reader, collection, query, permit).await
+        collection.ok_or_else(|| Error::no_such_collection(&query.collection))
     }
 }
 

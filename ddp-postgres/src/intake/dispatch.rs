@@ -15,6 +15,7 @@ use crate::feed::event::{FeedEvent, FeedSink, Payload};
 use crate::read::load;
 use crate::read::reader::Reader;
 use crate::read::snapshot::TransactionSnapshot;
+use crate::read::visibility::Streamed;
 use crate::row::RowError;
 use crate::row::live::LiveRow;
 use crate::schema::{INSTALLED_CHANNEL, Layout};
@@ -79,11 +80,15 @@ impl Intake {
     }
 
     fn handle_payload(self: &Arc<Self>, payload: Payload<'_>) {
-        let Payload { channel, text, transaction, is_listened } = payload;
+        let Payload { channel, mut text, transaction, is_listened } = payload;
         if let Some(transaction) = transaction {
-            let is_change = self.reader.visibility.note(channel, text, transaction);
-            if is_change && !is_listened {
+            let streamed = self.reader.visibility.note(channel, text, transaction);
+            if streamed != Streamed::Other && !is_listened {
                 return;
+            }
+            if streamed == Streamed::Forged {
+                // Whatever it says, the queries read again.
+                text = "";
             }
         }
         if channel == self.reader.tokens.channel {

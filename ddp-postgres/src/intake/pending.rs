@@ -169,6 +169,11 @@ impl Pending {
         }
     }
 
+    /// Whether earlier operations may be of the same statement as this one.
+    fn has_touched_in_statement(&self) -> bool {
+        self.is_split || self.statements.contains(&self.statement)
+    }
+
     /// Counts a complete operation.
     fn count(&mut self) -> Result<(), GapReason> {
         self.sequence = self.sequence.checked_add(1).ok_or(GapReason::Sequence)?;
@@ -194,7 +199,9 @@ impl Pending {
                 self.apply_keys(&keys, bytes_max);
                 self.is_unread = true;
             }
-            // Never within another statement: PostgreSQL truncates no table that is in use.
+            // PostgreSQL truncates no table that is in use, but triggers that ran before ours may
+            // have put rows in again.
+            Operation::Truncate if self.has_touched_in_statement() => self.give_rows_up(),
             Operation::Truncate => {
                 self.changes.clear();
                 self.statements.clear();

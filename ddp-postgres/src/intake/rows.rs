@@ -12,6 +12,7 @@ use super::batch::{Assembled, Batch, Effect};
 use super::pipeline::Arrival;
 use crate::db::busy::Busy;
 use crate::error::Error;
+use crate::feed::Feed;
 use crate::read::load::LOOK_AGAIN_AFTER;
 use crate::read::reader::{RETRY_AFTER, Reader};
 use crate::read::snapshot::TransactionSnapshot;
@@ -51,12 +52,20 @@ pub(super) async fn read(
             // No query needs them: a later one will read the current rows.
             return assembled(Effect::Changes { changes: Vec::new(), unread: Vec::new() });
         };
-        let read = AssertUnwindSafe(select(reader, collection, &keys)).catch_unwind().await;
+        let layout_feed = collection.layout().feed();
+        let read = AssertUnwindSafe(select(reader, collection, &keys)).catch_unwind();
+        // All collections wait behind it, for the pool as well.
+        let read = tokio::time::timeout(reader.key_read_within, read).await;
+        let read = read.unwrap_or_else(|_| Ok(Err(Error::silent())));
         match read.unwrap_or_else(|_| Err(Error::panicked())) {
             Err(error) if error.is_of_connection() && !reader.is_closed() => {
                 let collection = &*name;
                 tracing::warn!(collection, %error, "rows could not be read; trying again");
                 tokio::time::sleep(RETRY_AFTER).await;
+            }
+            // A notification comes when its transaction is visible: somebody has made this one up.
+            Ok((_, snapshot)) if !snapshot.has_seen(xid) && layout_feed == Feed::Notify => {
+                break Err(Error::too_early());
             }
             Ok((_, snapshot)) if !snapshot.has_seen(xid) && looks < LOOKS_MAX => {
                 tokio::time::sleep(LOOK_AGAIN_AFTER * 2_u32.pow(looks)).await;
@@ -99,7 +108,14 @@ async fn select(
     reader.counters.key_reads.add(1);
     let statement = client.prepare_cached(&layout.select_by_key_sql()).await?;
     let params: Vec<_> = params.iter().map(|texts| texts as &(dyn ToSql + Sync)).collect();
-    let rows = client.query(&statement, &params).await?;
+    // PostgreSQL would go on waiting for a lock when nobody waits for the read any more.
+    let within = reader.key_read_within.as_millis();
+    let begin = format!("BEGIN; SET LOCAL lock_timeout = {within}");
+    let (_, rows, _) = futures::try_join!(
+        client.batch_execute(&begin),
+        client.query(&statement, &params),
+        client.batch_execute("COMMIT"),
+    )?;
     client.done();
     let (mut found, mut taken) = (Vec::with_capacity(rows.len()), None);
     for row in &rows {

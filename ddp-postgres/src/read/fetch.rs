@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use ddp_core::DdpError;
 use ddp_server::live_query::{Documents, Row as _};
 use ddp_server::query::Query;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_postgres::types::ToSql;
 
 use super::plan::plan;
-use super::reader::Reader;
+use super::reader::{LOCK_TIMEOUT, Reader};
 use super::sql::{self, Param, Select};
 use crate::db::busy::Busy;
 use crate::error::Error;
@@ -17,31 +18,80 @@ use crate::row::live::LiveRow;
 use crate::schema::Layout;
 use crate::table::collection::{TableCollection, TableState};
 
-/// Reads the documents of a query in its order: one SELECT, and nothing is listened to. The permit
-/// is given back when its connection is.
+/// Reads the documents of a query in its order, for a method: one SELECT, and nothing is listened to.
 pub(crate) async fn fetch(
     reader: &Reader,
     collection: &TableCollection,
     query: &Query,
-    permit: Option<OwnedSemaphorePermit>,
 ) -> Result<Documents, ddp_server::Error> {
-    let permit = permit.map(Arc::new);
+    Ok(read(reader, collection, query, None).await?)
+}
+
+/// The same for a subscription, which takes turns with all others. While the table is locked, it waits
+/// without a connection.
+pub(crate) async fn fetch_once(
+    reader: &Reader,
+    collection: &TableCollection,
+    query: &Query,
+) -> Result<Documents, ddp_server::Error> {
+    loop {
+        let turn = collection.turn_to_read().await;
+        let permit = reader.permit().await?;
+        match read(reader, collection, query, Some(Arc::new(permit))).await {
+            Err(Refusal::Failed(error)) if error.is_of_lock() => collection.note_locked(true),
+            read => {
+                collection.note_locked(false);
+                drop(turn);
+                return Ok(read?);
+            }
+        }
+    }
+}
+
+/// Why there are no documents.
+enum Refusal {
+    Unavailable(DdpError),
+    Failed(Error),
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<Refusal> for ddp_server::Error {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Unavailable(error) => error.into(),
+            Refusal::Failed(error) => error.into(),
+        }
+    }
+}
+
+/// The permit is given back when the read's connection is; with one, the read gives up if the table
+/// stays locked.
+async fn read(
+    reader: &Reader,
+    collection: &TableCollection,
+    query: &Query,
+    permit: Option<Arc<OwnedSemaphorePermit>>,
+) -> Result<Documents, Refusal> {
     let mut has_checked = false;
     loop {
         let current = collection.current();
         match current.state {
             TableState::Live | TableState::ForeignTriggers => {}
             TableState::Missing => return Ok(Documents::new()),
-            TableState::Unavailable => return Err(collection.unavailable().into()),
+            TableState::Unavailable => return Err(Refusal::Unavailable(collection.unavailable())),
         }
         match select(reader, &current.layout, query, permit.clone()).await {
-            Ok(documents) => return Ok(documents),
             // The table may have been altered unnoticed.
             Err(error) if error.is_of_schema() && !has_checked => {
                 has_checked = true;
                 reader.check_tables().await?;
             }
-            Err(error) => return Err(error.into()),
+            read => return Ok(read?),
         }
     }
 }
@@ -61,7 +111,7 @@ async fn select(
     // the same, so the connection and its permit stay taken for as long: else clients that come and
     // go could take all connections, and methods would have none.
     let read = tokio::spawn(async move {
-        let rows = run(client, select).await;
+        let rows = run(client, select, permit.is_some()).await;
         drop(permit);
         rows
     });
@@ -74,10 +124,24 @@ async fn select(
     Ok(documents)
 }
 
-async fn run(client: Busy, select: Select) -> Result<Vec<tokio_postgres::Row>, Error> {
+async fn run(
+    client: Busy,
+    select: Select,
+    gives_up: bool,
+) -> Result<Vec<tokio_postgres::Row>, Error> {
     let statement = client.prepare_cached(&select.sql).await?;
     let params: Vec<&(dyn ToSql + Sync)> = select.params.iter().map(Param::to_sql).collect();
-    let rows = client.query(&statement, &params).await?;
+    let rows = if gives_up {
+        let begin = format!("BEGIN; SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'");
+        let (_, rows, _) = futures::try_join!(
+            client.batch_execute(&begin),
+            client.query(&statement, &params),
+            client.batch_execute("COMMIT"),
+        )?;
+        rows
+    } else {
+        client.query(&statement, &params).await?
+    };
     client.done();
     Ok(rows)
 }

@@ -8,7 +8,7 @@ use ddp_server::live_query::PendingRead;
 use futures::FutureExt;
 use tokio_postgres::types::ToSql;
 
-use super::reader::{RETRY_AFTER, Reader};
+use super::reader::{LOCK_TIMEOUT, RETRY_AFTER, Reader};
 use super::snapshot::TransactionSnapshot;
 use super::sql;
 use crate::db::busy::Busy;
@@ -57,6 +57,7 @@ pub(crate) async fn run(reader: &Reader, collection: &TableCollection, mut load:
         };
         match reading {
             Ok((documents, snapshot)) => {
+                collection.note_locked(false);
                 reader.counters.loads.add(1);
                 let has_seen = |origin| snapshot.has_seen_batch(origin);
                 match collection.multiplexer.finish_read(load, documents, has_seen).await {
@@ -68,7 +69,8 @@ pub(crate) async fn run(reader: &Reader, collection: &TableCollection, mut load:
                 tokio::time::sleep(wait).await;
                 wait = (wait * 2).min(RETRY_AFTER);
             }
-            Err(error) if error.is_transient() && !reader.is_closed() => {
+            Err(error) if error.is_of_lock() && !reader.is_closed() => collection.note_locked(true),
+            Err(error) if error.may_pass() && !reader.is_closed() => {
                 tracing::debug!(collection = %load.query.collection, %error, "loading failed; trying again");
                 tokio::time::sleep(RETRY_AFTER).await;
             }
@@ -109,12 +111,13 @@ async fn read(
         return Err(Error::interrupted());
     }
     let select = sql::select(layout, load);
+    let turn = collection.turn_to_read().await;
     let permit = reader.permit().await?;
     let client = Busy::get(&reader.pool).await?;
     let visible = reader.visibility.begin_read();
     let (snapshot, rows, token) = select_rows(reader, layout, &client, &select).await?;
     client.done();
-    drop(permit);
+    drop((permit, turn));
     let snapshot = TransactionSnapshot::parse(snapshot.try_get(0)?)?;
     if !visible.is_complete(layout.channel(), &snapshot, position) {
         return Err(Error::too_early());
@@ -145,7 +148,8 @@ async fn select_rows<'a>(
     // looks empty to older snapshots.
     let relation = layout.relation();
     let begin = format!(
-        "BEGIN ISOLATION LEVEL REPEATABLE READ; LOCK TABLE {relation} IN ACCESS SHARE MODE"
+        "BEGIN ISOLATION LEVEL REPEATABLE READ; SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'; \
+         LOCK TABLE {relation} IN ACCESS SHARE MODE"
     );
     let token = reader.tokens.position();
     // A transaction without WAL would not be streamed.

@@ -19,6 +19,9 @@ use crate::stats::Counters;
 /// The delay between attempts to reach an unreachable database.
 pub(crate) const RETRY_AFTER: Duration = Duration::from_millis(250);
 
+/// How long a read waits for a table's lock before it makes room for other tables, as SQL has it.
+pub(crate) const LOCK_TIMEOUT: &str = "500ms";
+
 /// How many commands may wait for the feed, and how many checks for the task that watches the
 /// tables; further senders wait.
 const WAITING_MAX: usize = 64;
@@ -35,6 +38,9 @@ pub(crate) struct Reader {
     pub(crate) tokens: Tokens,
     pub(crate) visibility: Visibility,
     pub(crate) counters: Counters,
+    /// How long rows may be read by their keys, while all changes wait behind that. After it the live
+    /// queries of the collection read again by themselves.
+    pub(crate) key_read_within: Duration,
     commands: mpsc::Sender<Command>,
     checks: mpsc::Sender<Check>,
     /// Signals interruptions of the feed.
@@ -57,6 +63,7 @@ impl Reader {
         loads_max: usize,
         tokens: Tokens,
         visibility: Visibility,
+        key_read_within: Duration,
     ) -> (Self, Requests) {
         let (commands, receiver) = mpsc::channel(WAITING_MAX);
         let (checks, checker) = mpsc::channel(WAITING_MAX);
@@ -66,6 +73,7 @@ impl Reader {
             tokens,
             visibility,
             counters: Counters::default(),
+            key_read_within,
             commands,
             checks,
             interruptions: watch::Sender::default(),

@@ -42,6 +42,18 @@ struct Noted {
     visible_to: Option<u64>,
 }
 
+/// What a streamed message is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Streamed {
+    /// It is not on a channel for changes.
+    Other,
+    /// It tells a change.
+    Change,
+    /// It is on a channel for changes, but no trigger sent it: it names another transaction, which
+    /// may never become visible.
+    Forged,
+}
+
 /// A read that is about to take its snapshot.
 #[derive(Debug)]
 pub(crate) struct Read<'a> {
@@ -71,20 +83,18 @@ impl Visibility {
         self.state.lock().position
     }
 
-    /// Notes a streamed message of the transaction whose id has this lower half. Returns whether
-    /// its channel is one of those noted.
-    pub(crate) fn note(&self, channel: &str, payload: &str, transaction: u32) -> bool {
+    /// Notes a streamed message of the transaction whose id has this lower half.
+    pub(crate) fn note(&self, channel: &str, payload: &str, transaction: u32) -> Streamed {
         let state = &mut *self.state.lock();
-        let Some(noted) = state.noted.get_mut(channel) else { return false };
+        let Some(noted) = state.noted.get_mut(channel) else { return Streamed::Other };
         let xid = payload.split(' ').next().and_then(|xid| xid.parse().ok());
-        // A message from elsewhere may name a transaction that never becomes visible.
         let is_its_own = |xid: &u64| u32::try_from(xid & 0xffff_ffff) == Ok(transaction);
-        let Some(xid) = xid.filter(is_its_own) else { return true };
+        let Some(xid) = xid.filter(is_its_own) else { return Streamed::Forged };
         state.position += 1;
         let position = state.position;
         let new = noted.insert(xid, Noted { position, visible_to: None }).is_none();
         state.count += usize::from(new);
-        true
+        Streamed::Change
     }
 
     /// Whether to take a snapshot to see what has become visible. True once, until that is done.
@@ -156,8 +166,9 @@ mod tests {
     #[test]
     fn a_read_that_misses_what_was_streamed_is_not_complete() {
         let visibility = Visibility::new(["a".to_owned(), "b".to_owned()].into_iter());
-        assert!(visibility.note("a", "12 1 1 1 u {}", 12));
-        assert!(!visibility.note("token", "5", 5));
+        assert_eq!(visibility.note("a", "12 1 1 1 u {}", 12), Streamed::Change);
+        assert_eq!(visibility.note("a", "11 1 1 1 u {}", 12), Streamed::Forged);
+        assert_eq!(visibility.note("token", "5", 5), Streamed::Other);
         let position = visibility.position();
         let read = visibility.begin_read();
         let behind = snapshot("10:20:12");

@@ -63,6 +63,25 @@ FROM member JOIN pg_catalog.pg_constraint c ON c.conrelid = member.oid
     JOIN pg_catalog.pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = ANY (c.conkey)
 WHERE c.contype = 'f' AND (c.confupdtype NOT IN ('a', 'r') OR c.confdeltype IN ('n', 'd'))";
 
+/// Whether two rows of a table may have the same key, at least until the transaction ends: a child by
+/// inheritance knows nothing of the others' keys, and the index of a partition may be deferrable.
+const SHARES_KEYS: &str = "
+WITH RECURSIVE member (oid) AS (
+    SELECT $1::oid
+    UNION
+    SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN member ON i.inhparent = member.oid
+)
+SELECT EXISTS (
+    SELECT FROM member JOIN pg_catalog.pg_class c ON c.oid = member.oid
+    WHERE (member.oid <> $1 AND NOT c.relispartition) OR NOT EXISTS (
+        SELECT FROM pg_catalog.pg_index x
+        WHERE x.indrelid = c.oid AND x.indisunique AND x.indimmediate AND x.indisvalid
+            AND x.indpred IS NULL AND x.indexprs IS NULL AND x.indnkeyatts = cardinality($2::text[])
+            AND NOT EXISTS (
+                SELECT FROM unnest(x.indkey::int2[]) WITH ORDINALITY AS k (attnum, number)
+                    JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.attnum
+                WHERE k.number <= x.indnkeyatts AND a.attname <> ALL ($2))))";
+
 /// All descendants of a table (their rows are also its rows) and all its ancestors. Temporary
 /// tables of other sessions cannot be reached.
 const FAMILY: &str = "
@@ -235,6 +254,14 @@ pub(super) async fn unique_indexes(
         })
     };
     rows.iter().map(index).collect()
+}
+
+pub(super) async fn shares_keys(
+    client: &Client,
+    relation: u32,
+    key: &[String],
+) -> Result<bool, tokio_postgres::Error> {
+    client.query_one(SHARES_KEYS, &[&relation, &key]).await?.try_get(0)
 }
 
 pub(super) async fn cascading_columns(

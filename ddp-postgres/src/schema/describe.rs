@@ -35,9 +35,7 @@ pub async fn describe(client: &Client, table: &Table) -> Result<Layout, Error> {
     }
     let indexes = catalog::unique_indexes(client, found.oid).await?;
     let key = find_key(table, &relation, &all, &indexes)?;
-    let is_enforced_at_once =
-        |index: &IndexEntry| index.is_immediate && have_same_columns(&index.columns, &key);
-    let deferrable_key = !indexes.iter().any(is_enforced_at_once);
+    let shares_keys = catalog::shares_keys(client, found.oid, &key).await?;
     let cascading = catalog::cascading_columns(client, found.oid).await?;
     let key_cascades = cascading.iter().any(|column| key.contains(column));
     check_names(table, &relation, &all)?;
@@ -56,7 +54,7 @@ pub async fn describe(client: &Client, table: &Table) -> Result<Layout, Error> {
         Comparables { lowering: catalog::lowering(client, &published).await?, is_utf8: found.utf8 };
     let mut layout =
         layout(table, relation, (&found, family), &published, (&types, &comparables), &key)?;
-    layout.deferrable_key = deferrable_key;
+    layout.shares_keys = shares_keys;
     layout.key_cascades = key_cascades;
     Ok(layout)
 }
@@ -127,16 +125,14 @@ fn find_key(
         }
     }
     let is_unique = |index: &IndexEntry| {
-        (index.is_immediate || index.is_primary) && have_same_columns(&index.columns, names)
+        (index.is_immediate || index.is_primary)
+            && index.columns.len() == names.len()
+            && index.columns.iter().all(|column| names.contains(column))
     };
     if !indexes.iter().any(is_unique) {
         return Err(unsuitable_key(relation, names));
     }
     Ok(names.clone())
-}
-
-fn have_same_columns(a: &[String], b: &[String]) -> bool {
-    a.len() == b.len() && a.iter().all(|column| b.contains(column))
 }
 
 fn unsuitable_key(relation: &str, key: &[String]) -> Error {

@@ -34,7 +34,8 @@ SELECT pg_catalog.hashtextextended(concat_ws('|',
     (SELECT string_agg(concat_ws(' ', a.attnum, a.xmin), ',' ORDER BY a.attnum)
         FROM pg_catalog.pg_attribute a WHERE a.attrelid = w.root AND a.attnum > 0),
     (SELECT string_agg(concat_ws(' ', x.indexrelid, x.xmin), ',' ORDER BY x.indexrelid)
-        FROM pg_catalog.pg_index x WHERE x.indrelid = w.root AND x.indisunique),
+        FROM pg_catalog.pg_index x WHERE x.indisunique AND x.indrelid IN (
+            SELECT f.oid FROM family f WHERE f.number = w.number AND f.side = 'b')),
     (SELECT string_agg(concat_ws(' ', k.oid, k.xmin), ',' ORDER BY k.oid)
         FROM pg_catalog.pg_constraint k WHERE k.contype = 'f' AND k.conrelid IN (
             SELECT f.oid FROM family f WHERE f.number = w.number AND f.side = 'b')),

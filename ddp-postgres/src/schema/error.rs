@@ -28,10 +28,10 @@ pub enum Error {
     },
     /// The role may not install the triggers.
     #[error(
-        "cannot install the triggers of table {relation}: {}: GRANT TRIGGER ON {relation} TO {role} \
-         and GRANT CREATE, USAGE ON SCHEMA ddp TO {role}, or have another role run the SQL of \
+        "cannot install the triggers of table {relation}: {}: {}have another role run the SQL of \
          DbBuilder::install_sql and connect with .without_install()",
-        of_database(error)
+        of_database(error),
+        grants(error, relation, role)
     )]
     MayNotInstall {
         /// The table's quoted name.
@@ -201,4 +201,15 @@ pub enum Error {
         /// The table's quoted name.
         relation: String,
     },
+}
+
+/// What to grant, if that helps: what another role owns only that role may replace.
+fn grants(error: &tokio_postgres::Error, relation: &str, role: &str) -> String {
+    if of_database(error).contains("must be owner") {
+        return String::new();
+    }
+    format!(
+        "GRANT TRIGGER ON {relation} TO {role} (and on each of its partitions and children) and GRANT \
+         CREATE, USAGE ON SCHEMA ddp TO {role}, or "
+    )
 }

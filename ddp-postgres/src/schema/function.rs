@@ -52,10 +52,10 @@ impl Layout {
     /// whatever runs within it has the same time, and what the client sends next comes when all of
     /// it has ended. Two that happen to have the same time are taken for one, which only costs a read.
     ///
-    /// If the key is deferrable, several rows may have the same key until the transaction ends, and
-    /// the order says nothing: all its messages count as one statement.
+    /// If several rows may have the same key until the transaction ends, the order says nothing: all
+    /// its messages count as one statement.
     fn state_after(&self, before: &str) -> String {
-        let statement = if self.deferrable_key {
+        let statement = if self.shares_keys {
             "0"
         } else {
             "pg_catalog.int8mod((pg_catalog.float8mul(pg_catalog.date_part('epoch', \
@@ -280,10 +280,10 @@ END
         let (state, send) = (self.variable('s'), self.send("' 1 1 d ', moved"));
         let after = self.state_after("state");
         let (old, new) = (self.key_json_sql("ddp_old"), self.key_json_sql("ddp_new"));
-        let reads_keys = if self.key_cascades && !self.sends_keys() {
-            self.read_if_several(&self.gather_keys("ddp_new", ""))
-        } else {
+        let reads_keys = if self.sends_keys() {
             String::new()
+        } else {
+            self.read_if_several(&self.gather_keys("ddp_new", ""))
         };
         format!(
             "    IF pg_catalog.textne(kind, 'r') THEN
@@ -306,11 +306,17 @@ END
         )
     }
 
-    /// If a row gets a key by a cascade, it may have moved twice in one statement, and the key that it
-    /// had in between looks like that of a row. So servers read which rows there are.
+    /// A row that cascades change may have moved twice in one statement, and the key that it had in
+    /// between looks like that of a row. So if several rows move, servers read which there are; if
+    /// cascades set a key's columns, also if none seems to have moved in the end.
     fn read_if_several(&self, gather_keys: &str) -> String {
+        let moves = if self.key_cascades {
+            ""
+        } else {
+            " AND pg_catalog.int4gt(pg_catalog.octet_length(moved), 0)"
+        };
         format!(
-            "    IF pg_catalog.int8gt(touched, 1) AND pg_catalog.textne(kind, 'r') THEN
+            "    IF pg_catalog.int8gt(touched, 1) AND pg_catalog.textne(kind, 'r'){moves} THEN
         kind := 'k';
 {gather_keys}        IF body IS NULL OR pg_catalog.int4gt(pg_catalog.octet_length(body), {BODY_BYTES_MAX}) THEN
             kind := 'r';

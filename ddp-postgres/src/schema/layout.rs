@@ -125,8 +125,8 @@ pub struct Layout {
     pub(super) utf8: bool,
     /// Whether policies may hide rows from the role that described the table.
     pub(super) row_security: bool,
-    /// Whether two rows may have the same key until the transaction ends.
-    pub(super) deferrable_key: bool,
+    /// Whether two rows may have the same key, at least until the transaction ends.
+    pub(super) shares_keys: bool,
     /// Whether a foreign key changes a row's key when another row changes or goes.
     pub(super) key_cascades: bool,
     pub(super) hash: String,
@@ -169,7 +169,7 @@ impl Layout {
             tree,
             utf8,
             row_security,
-            deferrable_key: false,
+            shares_keys: false,
             key_cascades: false,
             channel: fitting(&format!("ddp_{collection}"), &format!("_{hash}")),
             relation: qualified(schema, table),

@@ -1,6 +1,7 @@
 //! A registered table in its current state.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ddp_core::DdpError;
 use ddp_server::live_query::{Multiplexer, PendingRead};
@@ -18,6 +19,10 @@ pub(crate) struct TableCollection {
     /// The channel, which never changes.
     pub(crate) channel: String,
     current: RwLock<Current>,
+    /// Whether the last read gave up waiting for the table's lock.
+    is_locked: AtomicBool,
+    /// Held by the only read that looks whether the lock is gone.
+    probe: tokio::sync::Mutex<()>,
     /// The catalogs' digest when the table was last checked.
     pub(crate) digest: Mutex<String>,
 }
@@ -48,8 +53,27 @@ impl TableCollection {
             table,
             multiplexer: Multiplexer::new(layout.collection().to_string()),
             channel: layout.channel().to_owned(),
+            is_locked: AtomicBool::new(false),
+            probe: tokio::sync::Mutex::new(()),
             current: RwLock::new(Current { layout: Arc::new(layout), state: TableState::Live }),
             digest: Mutex::new(digest),
+        }
+    }
+
+    /// Waits for its turn to read if somebody has locked the table: then one read at a time looks
+    /// whether it still is, so that the others hold no connection.
+    pub(crate) async fn turn_to_read(&self) -> Option<tokio::sync::MutexGuard<'_, ()>> {
+        if !self.is_locked.load(Ordering::Relaxed) {
+            return None;
+        }
+        Some(self.probe.lock().await)
+    }
+
+    /// Notes whether a read found the table locked.
+    pub(crate) fn note_locked(&self, is_locked: bool) {
+        if self.is_locked.swap(is_locked, Ordering::Relaxed) != is_locked && is_locked {
+            let collection = self.table.collection_name();
+            tracing::warn!(collection, "somebody has locked the table: reads of it wait");
         }
     }
 

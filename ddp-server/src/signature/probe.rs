@@ -98,8 +98,8 @@ impl<'de> Deserializer<'de> for Probe<'_> {
 fn elements_of<'de, V: Visitor<'de>>(visitor: V) -> Option<usize> {
     let mut asked = 0;
     match visitor.visit_seq(NoElements(&mut asked)) {
-        // All of them have defaults.
-        Ok(_) => Some(asked),
+        // All of them have defaults. What asks once may have been written by hand, and ask in a loop.
+        Ok(_) => Some(asked).filter(|asked| *asked > 1),
         Err(Missing(count)) => count,
     }
 }

@@ -5,7 +5,7 @@ use ddp_postgres::{Feed, Table};
 use super::{Fixture, shown};
 
 const SETUP: &str = "
-    CREATE TABLE tasks (id int PRIMARY KEY DEFERRABLE, title text);
+    CREATE TABLE tasks (id int PRIMARY KEY, title text);
     CREATE FUNCTION put(int, text) RETURNS int LANGUAGE sql AS
         'INSERT INTO tasks VALUES ($1, $2) RETURNING id';
     CREATE FUNCTION take(int) RETURNS int LANGUAGE sql AS
@@ -23,7 +23,12 @@ async fn follows(feed: Feed, name: &str, setup: &str, table: Table, changes: &[&
     for (number, change) in changes.iter().enumerate() {
         fixture.psql("TRUNCATE tasks");
         fixture.psql("INSERT INTO tasks SELECT i, 'old' || i FROM generate_series(1, 12) i");
-        fixture.psql(change);
+        if change.starts_with("BEGIN") {
+            // Each statement in a message of its own.
+            ddp_tests::database::psql_script(&fixture.database, change);
+        } else {
+            fixture.psql(change);
+        }
         // What comes after the change shows that the client has that, too.
         let end = 1000 + number;
         fixture.psql(&format!("INSERT INTO tasks VALUES ({end}, 'end')"));
@@ -35,7 +40,16 @@ async fn follows(feed: Feed, name: &str, setup: &str, table: Table, changes: &[&
     }
 }
 
-const STATEMENTS: [&str; 14] = [
+const TWINS: [&str; 4] = [
+    "BEGIN; SET CONSTRAINTS ALL DEFERRED; UPDATE tasks SET id = 2 WHERE title = 'old1';
+     UPDATE tasks SET id = 1 WHERE title = 'old2'; COMMIT",
+    "BEGIN; SET CONSTRAINTS ALL DEFERRED; INSERT INTO tasks VALUES (3, 'twin');
+     DELETE FROM tasks WHERE title = 'old3'; COMMIT",
+    "UPDATE tasks SET id = 13 - id",
+    "UPDATE tasks SET id = id + 1",
+];
+
+const STATEMENTS: [&str; 10] = [
     "WITH gone AS (DELETE FROM tasks WHERE id = 9 RETURNING id),
         back AS (INSERT INTO tasks SELECT id, 'new' FROM gone RETURNING id)
      DELETE FROM tasks WHERE id = 10 AND (SELECT count(*) FROM back) > 0",
@@ -48,12 +62,6 @@ const STATEMENTS: [&str; 14] = [
         b AS (INSERT INTO tasks VALUES (20, 'b') RETURNING id)
      SELECT take(20), put(20, 'c') FROM a, b",
     "SELECT move(1, 50), move(2, 1), move(50, 2)",
-    "UPDATE tasks SET id = 13 - id",
-    "UPDATE tasks SET id = id + 1",
-    "BEGIN; SET CONSTRAINTS ALL DEFERRED; UPDATE tasks SET id = 2 WHERE title = 'old1';
-     UPDATE tasks SET id = 1 WHERE title = 'old2'; COMMIT",
-    "BEGIN; SET CONSTRAINTS ALL DEFERRED; INSERT INTO tasks VALUES (3, 'twin');
-     DELETE FROM tasks WHERE title = 'old3'; COMMIT",
     "DO 'BEGIN DELETE FROM tasks WHERE id = 4; INSERT INTO tasks VALUES (4, ''do'');
         BEGIN DELETE FROM tasks WHERE id = 4; RAISE division_by_zero;
         EXCEPTION WHEN division_by_zero THEN NULL; END; END'",
@@ -66,6 +74,55 @@ const STATEMENTS: [&str; 14] = [
 
 async fn one_statement_with_several_changes(feed: Feed) {
     follows(feed, "statement", SETUP, Table::new("tasks"), &STATEMENTS).await;
+}
+
+async fn keys_that_two_rows_have_until_the_transaction_ends(feed: Feed) {
+    let setup = SETUP.replace("PRIMARY KEY", "PRIMARY KEY DEFERRABLE");
+    follows(feed, "deferrable", &setup, Table::new("tasks"), &STATEMENTS).await;
+    follows(feed, "deferrable_twins", &setup, Table::new("tasks"), &TWINS).await;
+}
+
+async fn keys_that_parent_and_child_share(feed: Feed) {
+    let setup = format!("{SETUP}; CREATE TABLE done (PRIMARY KEY (id)) INHERITS (tasks)");
+    let changes = [
+        "BEGIN; INSERT INTO done SELECT * FROM ONLY tasks WHERE id = 3;
+        DELETE FROM ONLY tasks WHERE id = 3; COMMIT",
+        "BEGIN; INSERT INTO done SELECT * FROM ONLY tasks WHERE id < 5;
+        UPDATE done SET title = 'done'; DELETE FROM ONLY tasks WHERE id < 5; COMMIT",
+    ];
+    follows(feed, "inherited", &setup, Table::new("tasks"), &changes).await;
+}
+
+async fn keys_that_are_computed_from_what_cascades_change(feed: Feed) {
+    let setup = "CREATE TABLE other (k int PRIMARY KEY); INSERT INTO other VALUES (1), (2), (3);
+        CREATE TABLE tasks (id int GENERATED ALWAYS AS (coalesce(a, 0) * 100 + coalesce(b, 0) * 10 + n) STORED PRIMARY KEY,
+            title text, a int REFERENCES other ON UPDATE CASCADE, b int REFERENCES other ON UPDATE CASCADE, n int)";
+    let name = ddp_tests::database::name("order_computed", feed);
+    let table = Table::new("tasks").columns(["title"]);
+    let fixture = Fixture::over(&name, setup, table, feed).await;
+    let mut client = fixture.client().await;
+    fixture.psql("INSERT INTO tasks (title, a, b, n) VALUES ('x', 1, 1, 0), ('y', 2, 3, 1)");
+    fixture.psql("UPDATE other SET k = 5 WHERE k = 1");
+    fixture.psql("INSERT INTO tasks (title, n) VALUES ('end', 1)");
+    super::sees(&mut client, r#"~1 title:"end"; ~231 title:"y"; ~550 title:"x""#).await;
+}
+
+async fn rows_that_a_truncation_s_own_triggers_put_in(feed: Feed) {
+    let setup = format!(
+        "{SETUP}; CREATE TABLE other (id int);
+        CREATE FUNCTION refill() RETURNS trigger LANGUAGE plpgsql AS
+            'BEGIN INSERT INTO tasks VALUES (77, ''again'') ON CONFLICT DO NOTHING; RETURN NULL; END';
+        CREATE TRIGGER refill AFTER TRUNCATE ON other EXECUTE FUNCTION refill();
+        CREATE TRIGGER \"00\" AFTER TRUNCATE ON tasks EXECUTE FUNCTION refill()"
+    );
+    follows(
+        feed,
+        "truncate",
+        &setup,
+        Table::new("tasks"),
+        &["TRUNCATE other, tasks", "TRUNCATE tasks"],
+    )
+    .await;
 }
 
 async fn one_statement_with_several_changes_by_keys(feed: Feed) {
@@ -93,8 +150,7 @@ async fn triggers_of_the_application_that_change_the_same_table(feed: Feed) {
         "UPDATE tasks SET title = 'next' WHERE id IN (1, 7)",
         "INSERT INTO tasks VALUES (30, 'next'), (31, 'twice') ON CONFLICT DO NOTHING",
     ];
-    follows(feed, "triggers", &setup.replace(" DEFERRABLE", ""), Table::new("tasks"), &changes)
-        .await;
+    follows(feed, "triggers", &setup, Table::new("tasks"), &changes).await;
 }
 
 async fn cascades_to_the_same_table(feed: Feed) {
@@ -130,6 +186,10 @@ async fn cascades_to_the_same_table(feed: Feed) {
 ddp_tests::over_both_feeds!(
     one_statement_with_several_changes,
     one_statement_with_several_changes_by_keys,
+    keys_that_two_rows_have_until_the_transaction_ends,
+    keys_that_parent_and_child_share,
+    keys_that_are_computed_from_what_cascades_change,
+    rows_that_a_truncation_s_own_triggers_put_in,
     triggers_of_the_application_that_change_the_same_table,
     cascades_to_the_same_table,
 );

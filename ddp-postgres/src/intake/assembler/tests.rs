@@ -165,6 +165,27 @@ fn truncation_forgets_what_was_before() {
 }
 
 #[test]
+fn a_truncation_does_not_hide_what_its_own_statement_put_in() {
+    let after = |payloads: &[&str]| {
+        let (mut assembler, channel) = assembler();
+        payloads.iter().for_each(|payload| assembler.feed(&channel, payload));
+        assembler.end_of_burst();
+        let batch = &batches(drain(&mut assembler))[0];
+        (is_truncation(batch), is_requery(batch))
+    };
+    let put = format!("7 1 1 1 u {}", row(1, "a"));
+    assert_eq!(after(&[&put, "7 -2 1 1 t "]), (false, true));
+    assert_eq!(after(&[&put, "7 2 1 1 t "]), (true, false));
+    assert_eq!(after(&[&put, "7 2 1 1 d 5", "7 -3 1 1 t "]), (false, true));
+    let (mut assembler, channel) = assembler();
+    assembler.feed(&channel, &put);
+    assembler.end_of_burst();
+    assembler.feed(&channel, "7 -2 1 1 t ");
+    assembler.end_of_burst();
+    assert!(is_requery(&batches(drain(&mut assembler))[1]), "the row went out before");
+}
+
+#[test]
 fn parts_are_joined_and_wait_for_the_rest() {
     let (mut assembler, channel) = assembler();
     let body = row(1, "é€𝄞");
@@ -257,19 +278,30 @@ fn other_channels_are_ignored_and_what_was_pending_at_a_reset() {
     assert_eq!(assembler.poll(), None);
 }
 
-/// Operations, and how their bodies are split.
-fn operations() -> impl Strategy<Value = Vec<(bool, Vec<u32>, u8)>> {
+/// Operations, how their bodies are split, and whether they are of the statement before.
+fn operations() -> impl Strategy<Value = Vec<(bool, Vec<u32>, u8, bool)>> {
     let ids = prop::collection::vec(0..6u32, 1..4);
-    prop::collection::vec((any::<bool>(), ids, 1..4u8), 1..5)
+    prop::collection::vec((any::<bool>(), ids, 1..4u8, any::<bool>()), 1..5)
+}
+
+/// Whether a statement touches a row twice.
+fn is_uncertain(operations: &[(bool, Vec<u32>, u8, bool)]) -> bool {
+    let mut touched = std::collections::HashSet::new();
+    operations.iter().any(|(_, ids, _, is_same_statement)| {
+        if !is_same_statement {
+            touched.clear();
+        }
+        !ids.iter().all(|id| touched.insert(*id))
+    })
 }
 
 /// The payloads of a transaction, and their net effect.
 fn transaction(
     xid: u64,
-    operations: &[(bool, Vec<u32>, u8)],
+    operations: &[(bool, Vec<u32>, u8, bool)],
 ) -> (Vec<String>, BTreeMap<String, Option<String>>) {
     let (mut payloads, mut net) = (Vec::new(), BTreeMap::new());
-    for (sequence, (upsert, ids, parts)) in (1..).zip(operations) {
+    for (sequence, (upsert, ids, parts, is_same_statement)) in (1..).zip(operations) {
         let title = format!("t{xid}.{sequence}");
         let texts: Vec<String> =
             ids.iter().map(|id| if *upsert { row(*id, &title) } else { id.to_string() }).collect();
@@ -283,8 +315,9 @@ fn transaction(
         for (part, piece) in (1..).zip(&pieces) {
             let parts = u32::try_from(pieces.len()).unwrap();
             let body = std::str::from_utf8(piece).unwrap();
+            let is_same_statement = *is_same_statement;
             payloads.push(
-                Notification { xid, sequence, is_same_statement: false, part, parts, kind, body }
+                Notification { xid, sequence, is_same_statement, part, parts, kind, body }
                     .payload(),
             );
         }
@@ -307,11 +340,17 @@ proptest! {
         for (xid, operations) in (1..).zip(&transactions) {
             let (payloads, net) = transaction(xid, operations);
             payloads.iter().for_each(|payload| assembler.feed(&channel, payload));
-            expected.push((xid, net));
+            expected.push((xid, net, is_uncertain(operations)));
         }
         assembler.end_of_burst();
         let done = batches(drain(&mut assembler));
-        let done: Vec<_> = done.iter().map(|batch| (batch.xid, net_map(batch))).collect();
+        for batch in &done {
+            let ids: Vec<_> = batch.changes().iter().map(|change| &change.id).collect();
+            let unread: Vec<_> = batch.unread().iter().map(|(id, _)| id).collect();
+            prop_assert!(unread.is_empty() || unread == ids, "all rows or none are read");
+        }
+        let done: Vec<_> =
+            done.iter().map(|b| (b.xid, net_map(b), !b.unread().is_empty())).collect();
         prop_assert_eq!(done, expected);
     }
 

@@ -1,0 +1,132 @@
+//! Tables that somebody has locked hold up nobody but their own queries.
+
+use std::time::Duration;
+
+use ddp_postgres::{Db, Feed, Table};
+use ddp_server::extract::{Params, State};
+use ddp_server::{Collection, Cursor, Server, field};
+use ddp_tests::peer::{Peer, serve};
+use ddp_tests::{Client, database};
+use serde_json::{Value, json};
+use tokio_postgres::NoTls;
+
+const TASKS: Collection<Value> = Collection::new("tasks");
+const LISTS: Collection<Value> = Collection::new("lists");
+
+const SETUP: &str = "CREATE TABLE tasks (id int PRIMARY KEY, title text);
+    CREATE TABLE lists (id int PRIMARY KEY, title text); INSERT INTO lists VALUES (1, 'a')";
+
+async fn titled(State(db): State<Db>, Params((title,)): Params<(String,)>) -> Cursor<Value> {
+    db.find(&TASKS).filter(field("title").eq(title))
+}
+
+async fn start(name: &str, feed: Feed) -> (String, std::net::SocketAddr) {
+    let name = database::name(name, feed);
+    let url = database::create_database(&name, SETUP);
+    let builder = Db::builder(url).feed(feed).table(Table::new("tasks")).table(Table::new("lists"));
+    let db = builder.connections_max(4).connect().await.unwrap();
+    let server = Server::builder()
+        .publish("tasks", async |State(db): State<Db>| db.find(&TASKS))
+        .publish("tasks.titled", titled)
+        .publish("tasks.once", async |State(db): State<Db>| db.find(&TASKS).once())
+        .publish("lists", async |State(db): State<Db>| db.find(&LISTS))
+        .with_state(db);
+    (name, serve(&server).await)
+}
+
+async fn session(name: &str) -> tokio_postgres::Client {
+    let url = database::database_url(name);
+    let (client, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client
+}
+
+/// With a pool of 4, of which reads have 2.
+async fn reads_of_other_tables_go_on(feed: Feed) {
+    let (name, address) = start("locks_reads", feed).await;
+    let holder = session(&name).await;
+    holder.batch_execute("BEGIN; LOCK TABLE tasks IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let mut waiting = Vec::new();
+    for number in 0..20 {
+        let mut peer = Peer::connect(address).await;
+        let name = if number % 2 == 0 { "tasks.titled" } else { "tasks.once" };
+        let params = if number % 2 == 0 { json!([number.to_string()]) } else { json!([]) };
+        peer.sub("s", name, params).await;
+        peer.send(json!({"msg": "ping", "id": "p"})).await;
+        peer.expect([json!({"msg": "pong", "id": "p"})]).await;
+        waiting.push(peer);
+    }
+    let mut client = Client::connect(address).await;
+    client.subscribe("lists", json!([])).await;
+    assert!(client.documents("lists").contains_key("~1"));
+    holder.batch_execute("INSERT INTO tasks VALUES (1, '0'); COMMIT").await.unwrap();
+    for mut peer in waiting {
+        while peer.recv().await["msg"] != "ready" {}
+    }
+}
+
+/// Of a row that a statement touches twice, the key is read: behind a lock if somebody waited for one.
+async fn changes_of_other_tables_go_on(feed: Feed) {
+    let (name, address) = start("locks_changes", feed).await;
+    let mut client = Client::connect(address).await;
+    client.subscribe("tasks", json!([])).await;
+    client.subscribe("lists", json!([])).await;
+    let (writer, holder) = (session(&name).await, session(&name).await);
+    let twice = "INSERT INTO tasks VALUES (1, 'a'); UPDATE tasks SET title = 'b' WHERE id = 1";
+    writer.batch_execute(&format!("BEGIN; {twice}")).await.unwrap();
+    let lock = holder.batch_execute("BEGIN; LOCK TABLE tasks IN ACCESS EXCLUSIVE MODE");
+    let locked = async {
+        let waits =
+            "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'tasks'::regclass";
+        while database::psql(&name, waits).trim() != "1" {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        writer.batch_execute("COMMIT").await.unwrap();
+    };
+    let (held, ()) = tokio::join!(lock, locked);
+    held.unwrap();
+    database::psql(&name, "INSERT INTO lists VALUES (2, 'b')");
+    client.until("the list", |client| client.documents("lists").contains_key("~2")).await;
+    assert!(!client.documents("tasks").contains_key("~1"), "nobody can read it");
+    holder.batch_execute("COMMIT").await.unwrap();
+    let is_there =
+        |client: &Client| client.documents("tasks").get("~1").is_some_and(|t| t["title"] == "b");
+    client.until("the task", is_there).await;
+}
+
+/// A role without privileges sends what a trigger would, of transactions that there are not.
+async fn forged_messages_hold_up_nobody(feed: Feed) {
+    let (name, address) = start("locks_forged", feed).await;
+    let mut client = Client::connect(address).await;
+    client.subscribe("tasks", json!([])).await;
+    client.subscribe("lists", json!([])).await;
+    let channel = database::psql(
+        &name,
+        "SELECT substring(prosrc from '''(ddp_tasks_[0-9a-f]+)''') FROM pg_proc
+        WHERE pronamespace = 'ddp'::regnamespace AND proname LIKE 'tasks_insert%'",
+    );
+    let send = match feed {
+        Feed::Wal => "pg_logical_emit_message(true, ",
+        _ => "pg_notify(",
+    };
+    let began = std::time::Instant::now();
+    database::psql(
+        &name,
+        &format!(
+            "SELECT {send}'{}', (99999990000 + g) || ' 1 1 1 k 1') FROM generate_series(1, 60) g",
+            channel.trim()
+        ),
+    );
+    database::psql(&name, "INSERT INTO lists VALUES (3, 'c')");
+    client.until("the list", |client| client.documents("lists").contains_key("~3")).await;
+    // Looking for each of them would take a second.
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+    database::psql(&name, "INSERT INTO tasks VALUES (4, 'd')");
+    client.until("the task", |client| client.documents("tasks").contains_key("~4")).await;
+}
+
+ddp_tests::over_both_feeds!(
+    reads_of_other_tables_go_on,
+    changes_of_other_tables_go_on,
+    forged_messages_hold_up_nobody,
+);
