@@ -45,6 +45,8 @@ pub enum ClientMessage {
     },
     /// Answers a `ping`.
     Pong,
+    /// Announces that the client closes the connection for good. Meteor's client since 3.5.
+    Disconnect,
 }
 
 /// A message that is answered with an `error`.

@@ -47,6 +47,7 @@ pub(crate) fn decode(text: &str) -> Result<ClientMessage, Malformed> {
         }
         Some("ping") => Ok(ClientMessage::Ping { id: fields.id.map(|id| id.get().to_owned()) }),
         Some("pong") => Ok(ClientMessage::Pong),
+        Some("disconnect") => Ok(ClientMessage::Disconnect),
         _ if fields.msg.is_none_or(|msg| is_falsy(msg.get())) => {
             Err(malformed(ProtocolError::BadRequest))
         }
@@ -268,6 +269,7 @@ mod tests {
             Ok(ClientMessage::Ping { id: Some("\"7\"".to_owned()) })
         );
         assert_eq!(decode(r#" {"msg":"pong"} "#), Ok(ClientMessage::Pong));
+        assert_eq!(decode(r#"{"msg":"disconnect"}"#), Ok(ClientMessage::Disconnect));
     }
 
     #[test]

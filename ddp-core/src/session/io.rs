@@ -119,4 +119,7 @@ pub enum CloseReason {
     /// A `ping` was not answered in time.
     #[error("heartbeat timeout")]
     HeartbeatTimeout,
+    /// The client sent `disconnect`.
+    #[error("the client leaves")]
+    Disconnect,
 }

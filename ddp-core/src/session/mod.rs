@@ -71,7 +71,7 @@ use crate::message::{ClientMessage, ServerMessage, decode};
 /// and only then, [`deliver`](Self::deliver) is a shortcut for documents.
 ///
 /// Messages run one at a time in the client's order: a method or a `sub` holds up the rest until it
-/// returns or unblocks, but `ping` is answered at once. Inputs for an ended subscription or call
+/// returns or unblocks, but `ping` is answered, and `disconnect` ends the session, at once. Inputs for an ended subscription or call
 /// are ignored, since they may cross with the client's `unsub`.
 #[derive(Debug)]
 pub struct Session {
@@ -189,6 +189,11 @@ impl Session {
 
     fn handle_message(&mut self, now: Instant, text: &str) {
         let message = decode::decode(text);
+        if message == Ok(ClientMessage::Disconnect) {
+            // Out of turn, as in Meteor. The close is not left to the client: the end of one that
+            // polls would be noticed a minute later.
+            return self.close(CloseReason::Disconnect);
+        }
         let State::Connected(version) = self.state else {
             return self.handle_first_message(now, text, message);
         };
@@ -239,9 +244,12 @@ impl Session {
             Ok(ClientMessage::Method { id, method, params, random_seed }) => {
                 self.process_method(id, method, params, random_seed);
             }
-            // Heartbeats get here only in the version without them.
+            // Heartbeats get here only in the version without them, the others never.
             Ok(
-                ClientMessage::Connect { .. } | ClientMessage::Ping { .. } | ClientMessage::Pong,
+                ClientMessage::Connect { .. }
+                | ClientMessage::Ping { .. }
+                | ClientMessage::Pong
+                | ClientMessage::Disconnect,
             ) => self.send_error(ProtocolError::UnknownMessage, Some(text)),
             Err(Malformed { error, echo }) => self.send_error(error, echo.then_some(text)),
         }

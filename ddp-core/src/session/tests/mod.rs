@@ -211,6 +211,27 @@ fn heartbeats() {
 }
 
 #[test]
+fn a_client_that_says_that_it_leaves_is_closed_without_an_answer() {
+    let mut peer = Peer::new();
+    peer.drain();
+    assert_eq!(peer.recv(r#"{"msg":"disconnect"}"#), [""; 0], "before `connect`");
+    assert_eq!(peer.closed, Some(CloseReason::Disconnect));
+
+    let mut peer = Peer::connected();
+    peer.call("1");
+    peer.recv(r#"{"msg":"method","id":"2","method":"m"}"#);
+    assert_eq!(peer.recv(r#"{"msg":"disconnect"}"#), [""; 0], "before messages that wait");
+    assert_eq!((peer.closed, &*peer.events), (Some(CloseReason::Disconnect), &[][..]));
+    assert_eq!(peer.recv(r#"{"msg":"ping"}"#), [""; 0]);
+    assert_eq!(peer.deadline, None);
+
+    let mut peer = Peer::new();
+    peer.recv(r#"{"msg":"connect","version":"pre1","support":["pre1"]}"#);
+    assert_eq!(peer.recv(r#"{"msg":"disconnect"}"#), [""; 0], "in every version");
+    assert_eq!(peer.closed, Some(CloseReason::Disconnect));
+}
+
+#[test]
 fn a_connection_without_connect_is_closed() {
     let mut peer = Peer::new();
     peer.drain();
