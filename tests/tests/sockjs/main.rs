@@ -249,6 +249,27 @@ async fn xhr_streaming_until_the_response_limit() {
 }
 
 #[tokio::test]
+async fn proxies_are_told_to_pass_on_what_comes() {
+    let address = serve_default().await;
+    for (method, transport) in [
+        ("POST", "xhr"),
+        ("POST", "xhr_streaming"),
+        ("GET", "eventsource"),
+        ("GET", "htmlfile?c=x"),
+        ("GET", "jsonp?c=x"),
+    ] {
+        // A second stream is refused while the first one is open, and is a stream itself.
+        let session = transport.replace('?', "-");
+        let path = format!("/echo/0/{session}/{transport}");
+        let first = request(address, method, &path, "", "").await;
+        for response in [&first, &request(address, method, &path, "", "").await] {
+            assert_eq!(response.header("x-accel-buffering"), Some("no"), "{transport}");
+            assert_eq!(response.header("cache-control"), Some(NO_CACHE), "{transport}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn eventsource_and_htmlfile_frames() {
     let address = serve_default().await;
     let mut events = get(address, "/echo/0/e/eventsource").await;
