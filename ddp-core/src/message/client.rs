@@ -12,6 +12,8 @@ pub enum ClientMessage {
         version: Option<String>,
         /// The versions that the client speaks, if they are an array of strings.
         support: Option<Vec<String>>,
+        /// The session that the client had before.
+        session: Option<String>,
     },
     /// Subscribes to a publication.
     Sub {

@@ -35,6 +35,7 @@ pub(crate) fn decode(text: &str) -> Result<ClientMessage, Malformed> {
         Some("connect") => Ok(ClientMessage::Connect {
             version: fields.version.and_then(string),
             support: fields.support.and_then(strings),
+            session: fields.session.and_then(string),
         }),
         Some("sub") => {
             let params = params(&fields)?;
@@ -129,6 +130,7 @@ struct Fields<'a> {
     random_seed: Option<&'a RawValue>,
     version: Option<&'a RawValue>,
     support: Option<&'a RawValue>,
+    session: Option<&'a RawValue>,
 }
 
 impl<'de> Deserialize<'de> for Envelope<'de> {
@@ -161,6 +163,7 @@ enum Key {
     RandomSeed,
     Version,
     Support,
+    Session,
     Other,
 }
 
@@ -190,6 +193,7 @@ impl Visitor<'_> for KeyVisitor {
             b"randomSeed" => Key::RandomSeed,
             b"version" => Key::Version,
             b"support" => Key::Support,
+            b"session" => Key::Session,
             _ => Key::Other,
         })
     }
@@ -217,6 +221,7 @@ impl<'de> Visitor<'de> for FieldsVisitor {
                 Key::RandomSeed => fields.random_seed = Some(value),
                 Key::Version => fields.version = Some(value),
                 Key::Support => fields.support = Some(value),
+                Key::Session => fields.session = Some(value),
                 Key::Other => {}
             }
         }
@@ -244,6 +249,7 @@ mod tests {
             Ok(ClientMessage::Connect {
                 version: Some("1".to_owned()),
                 support: Some(vec!["1".to_owned(), "pre2".to_owned()]),
+                session: Some("x".to_owned()),
             })
         );
         assert_eq!(
@@ -326,6 +332,7 @@ mod tests {
             Ok(ClientMessage::Connect {
                 version: Some("1".to_owned()),
                 support: Some(vec!["\u{fffd}".to_owned(), "1".to_owned()]),
+                session: None,
             })
         );
         assert_eq!(error(r#"{"msg":"\ud800"}"#), (ProtocolError::UnknownMessage, true));

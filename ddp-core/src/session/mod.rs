@@ -20,7 +20,7 @@
 //!                 session.handle_input(Input::Updated(call));
 //!             }
 //!             Output::Timeout(_) | Output::Close(_) => return sent,
-//!             Output::Send(_) | Output::Event(_) => {}
+//!             Output::Send(_) | Output::EndFrame | Output::Event(_) => {}
 //!         }
 //!     }
 //! }
@@ -37,6 +37,7 @@
 //! ```
 
 mod config;
+mod frames;
 mod handshake;
 mod heartbeat;
 mod io;
@@ -59,7 +60,7 @@ use state::{Blocker, Call, Rerun, State, Subscription};
 
 use crate::error::ProtocolError;
 pub use crate::id::{CallKey, SubscriptionKey};
-use crate::merge_box::{MergeBox, Outgoing};
+use crate::merge_box::MergeBox;
 use crate::message::client::Malformed;
 use crate::message::{ClientMessage, ServerMessage, decode};
 
@@ -78,6 +79,8 @@ pub struct Session {
     id: String,
     config: Arc<SessionConfig>,
     state: State,
+    /// Whether the client had another session before this one.
+    is_reconnect: bool,
     heartbeat: Heartbeat,
     /// Messages waiting for their turn, as they arrived: a client must not take more memory than
     /// the bytes it sends.
@@ -101,6 +104,7 @@ impl Session {
         let mut session = Self {
             id,
             state: State::Connecting,
+            is_reconnect: false,
             heartbeat: Heartbeat::new(now + config.connect_timeout),
             queue: VecDeque::new(),
             queued_bytes: 0,
@@ -265,10 +269,6 @@ impl Session {
     fn next_key(&mut self) -> u64 {
         self.last_key += 1;
         self.last_key
-    }
-
-    fn send(&mut self, message: ServerMessage<'_>) {
-        self.outputs.push_back(Output::Send(Outgoing::Text(message.to_text())));
     }
 
     fn send_error(&mut self, reason: ProtocolError, offending_message: Option<&str>) {

@@ -255,6 +255,7 @@ impl Peer {
             match self.session.poll_output() {
                 Output::Send(Outgoing::Text(text)) => texts.push(text),
                 Output::Event(event) => events.push(event),
+                Output::EndFrame => {}
                 Output::Close(_) => self.is_closed = true,
                 Output::Timeout(_) => return (texts, events),
                 other => panic!("unexpected {other:?}"),

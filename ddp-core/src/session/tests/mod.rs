@@ -1,6 +1,7 @@
 //! Sessions on virtual time, as transcripts.
 
 mod direct;
+mod frames;
 mod rerun;
 
 use std::collections::BTreeMap;
@@ -8,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::merge_box::{Place, Placement, Source};
+use crate::merge_box::{Outgoing, Place, Placement, Source};
 use crate::{CollectionName, DdpError, Delta, Document, DocumentId, Snapshot, Version};
 
 /// A session with its clock, and everything it sent since the last look.
@@ -49,6 +50,7 @@ impl Peer {
                 Output::Send(Outgoing::Shared(delta)) => {
                     delta.for_each_message(|text| sent.push(text.to_owned()));
                 }
+                Output::EndFrame => {}
                 Output::Event(event) => self.events.push(event),
                 Output::Close(reason) => self.closed = Some(reason),
                 Output::Timeout(deadline) => {
