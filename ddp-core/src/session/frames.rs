@@ -16,10 +16,10 @@
 //! - `nosub`: any other message would call back before it;
 //! - `result`: with documents before them in the frame, a second `result` or a `ready` would call
 //!   back before it;
-//! - `updated`: that of a method that others wait for, as for a login, lets go of all documents kept
+//! - `updated`: that of a method that others wait for, such as a login, lets go of the documents kept
 //!   back meanwhile, one a turn; those that follow would be applied among them. Only the same
-//!   method's `result` may follow, as the callback needs both, so that a method takes a client that
-//!   polls one request;
+//!   method's `result` may follow, since the callback waits for both: a client that polls gets them
+//!   with one request;
 //! - `connected` and `ready`, if the client had a session before: documents that follow would be
 //!   thrown away with the old ones, or applied among those kept back until all subscriptions are
 //!   ready again.
