@@ -45,7 +45,8 @@ async fn statements_of_each_kind() {
         (
             "BEGIN; INSERT INTO tasks VALUES (7, 'a'); TRUNCATE tasks;
             INSERT INTO tasks VALUES (8, NULL); COMMIT",
-            "truncated ~8=null",
+            // A trigger of the same statement might have put the first one in again.
+            "requery",
         ),
         (
             "WITH gone AS (DELETE FROM tasks WHERE id = 8 RETURNING id)

@@ -349,8 +349,9 @@ async fn payloads_that_no_trigger_sends_are_counted_and_made_up_for(feed: Feed) 
     let channel = "SELECT substring(prosrc from '''(ddp_tasks_[0-9a-f]+)''') FROM pg_proc \
                    WHERE pronamespace = 'ddp'::regnamespace AND proname LIKE 'tasks_insert%'";
     let channel = database::psql(&name, channel).trim().to_owned();
-    for payload in ["nonsense", "1 1 2 2 u {}", "7 1 1 1 u nonsense"] {
-        database::psql(&name, &format!("SELECT {send}'{channel}', '{payload}')"));
+    for payload in ["'nonsense'", "xid || ' 1 2 2 u {}'", "xid || ' 1 1 1 u nonsense'"] {
+        let xid = "(SELECT pg_current_xact_id() AS xid) AS x";
+        database::psql(&name, &format!("SELECT {send}'{channel}', {payload}) FROM {xid}"));
     }
     database::psql(&name, "INSERT INTO tasks VALUES ('a')");
     until_there(&mut client, "a").await;
