@@ -62,7 +62,7 @@ counters! {
     /// Times that a live query read its documents: when it began, after a gap, and after changes that
     /// cannot be decided outside of PostgreSQL.
     loads,
-    /// SELECTs for rows whose broadcasts held only keys.
+    /// SELECTs for rows by their keys: the broadcasts held no more, or came in an uncertain order.
     key_reads,
 }
 
