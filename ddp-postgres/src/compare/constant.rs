@@ -90,8 +90,12 @@ impl Comparable {
             (Self::Padded(_), Value::Text(text)) => Value::from(text.trim_end_matches(' ')),
             (Self::Real | Self::Double, Value::Float(float)) => Value::from(*float),
             (Self::Real | Self::Double, Value::Int(integer)) => Value::from(*integer as f64),
+            // A client may send any text: one that is no number or UUID equals nothing.
+            (Self::Numeric, Value::Text(_)) => decimal(value).map_or(Value::Null, Value::Decimal),
             (Self::Numeric, _) => Value::Decimal(decimal(value)?),
-            (Self::Uuid, Value::Text(text)) => Value::from(canonical_uuid(text)?),
+            (Self::Uuid, Value::Text(text)) => {
+                canonical_uuid(text).map_or(Value::Null, Value::from)
+            }
             (Self::Date, Value::Text(text)) => Value::Int(date_days(text)?),
             (Self::Date, Value::Time(microseconds)) => day(*microseconds),
             (Self::Time, Value::Text(text)) => Value::Int(time_microseconds(text)?),

@@ -1,7 +1,9 @@
 //! How queries are evaluated.
 
+use std::convert::Infallible;
+
 use ddp_server::live_query::Plan;
-use ddp_server::query::{Query, SortKey, ascending};
+use ddp_server::query::{Condition, Query, SortKey, Value, ascending};
 
 use crate::compare::{Comparable, Refusal, split};
 use crate::error::Error;
@@ -23,7 +25,9 @@ pub(crate) fn plan(layout: &Layout, query: &Query) -> Result<Plan, Error> {
     }
     let predicate = query.predicate.try_map_conditions(&|test| {
         let comparable = column(split(&test.field).0)?.comparable();
-        comparable.convert(test).map_err(|refusal| match refusal {
+        let is_string = &*test.field == "_id" && layout.string_ids();
+        let numbers = (is_string && *comparable == Comparable::Integer).then(|| numbers(test));
+        comparable.convert(numbers.as_ref().unwrap_or(test)).map_err(|refusal| match refusal {
             Refusal::Constant(value) => Error::wrong_type(layout, &test.field, &value),
             Refusal::Question(why) => Error::unsuited(layout, &test.field, why),
         })
@@ -59,6 +63,20 @@ pub(crate) fn plan(layout: &Layout, query: &Query) -> Result<Plan, Error> {
     Ok(Plan { predicate, keys, order })
 }
 
+/// The test with numbers in the place of ids that clients have as strings. What is not written like
+/// one is no id, and equals nothing.
+fn numbers(test: &Condition) -> Condition {
+    let number = |value: &Value| match value {
+        Value::Text(text) => {
+            let number = text.parse::<i64>().ok().filter(|number| number.to_string() == **text);
+            Ok::<_, Infallible>(number.map_or(Value::Null, Value::Int))
+        }
+        other => Ok(other.clone()),
+    };
+    let Ok(is) = test.is.try_map(number);
+    Condition { field: test.field.clone(), is }
+}
+
 #[cfg(test)]
 mod tests {
     use ddp_server::field;
@@ -75,6 +93,22 @@ mod tests {
         let text =
             r#"collection "tasks" has no published field "list_id"; it has _id, listId, text"#;
         assert_eq!(error, text);
+    }
+
+    #[test]
+    fn ids_that_clients_have_as_strings_are_compared_as_numbers() {
+        let layout = fixture::string_ids(&[("id", ValueKind::Integer)]);
+        let numbers = |predicate| {
+            let query = Query { predicate, ..Query::all("tasks") };
+            plan(&layout, &query).unwrap().predicate
+        };
+        let id = |value: Value| numbers(field("_id").eq(value));
+        assert_eq!(id(Value::from("42")), id(Value::Int(42)));
+        for no_id in ["", "042", "+1", "x", "1.0", "99999999999999999999"] {
+            assert_eq!(id(Value::from(no_id)), id(Value::Null), "{no_id}");
+        }
+        let several = numbers(field("_id").is_in(["1", "x"]));
+        assert_eq!(several, numbers(field("_id").is_in([Value::Int(1), Value::Null])));
     }
 
     #[test]

@@ -22,6 +22,13 @@ pub(crate) fn layout(columns: &[(&str, ValueKind)], string_ids: bool) -> Layout 
     Layout::new("tasks", ("public", "tasks"), columns, vec![0], traits)
 }
 
+/// The same with an integer key, which clients have as a string.
+pub(crate) fn string_ids(columns: &[(&str, ValueKind)]) -> Layout {
+    let mut layout = layout(columns, true);
+    layout.columns[0].comparable = crate::compare::Comparable::Integer;
+    layout
+}
+
 /// The same for a keys-only table.
 pub(crate) fn keys_only(columns: &[(&str, ValueKind)]) -> Layout {
     let mut layout = layout(columns, false);

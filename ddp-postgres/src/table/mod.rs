@@ -111,7 +111,7 @@ impl Table {
     /// Sends an integer key as a string: the `_id` of row 1 is `"1"` instead of the number 1.
     ///
     /// For clients that do not know Meteor's rule for ids, and for code that compares ids with
-    /// strings, such as route parameters.
+    /// strings, such as route parameters. Predicates on `_id` take strings as well as numbers.
     pub fn string_ids(mut self) -> Self {
         self.string_ids = true;
         self

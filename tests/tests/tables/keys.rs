@@ -91,3 +91,26 @@ async fn names_of_any_kind_reach_the_client() {
     fixture.psql(r#"UPDATE "My Schema"."Task List" SET "List Id" = 5"#);
     sees(&mut client, &fields(5)).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_string_finds_the_row_with_that_number() {
+    let setup = "CREATE TABLE tasks (id int PRIMARY KEY, code uuid); \
+                 INSERT INTO tasks VALUES (1, 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'), (2, NULL)";
+    let table = Table::new("tasks").string_ids();
+    let fixture = super::Fixture::start("keys_strings", setup, table).await;
+    for (field, value, found) in [
+        ("_id", "2", vec!["2"]),
+        ("_id", "x", vec![]),
+        ("_id", "02", vec![]),
+        ("code", "A0EEBC999C0B4EF8BB6D6BB9BD380A11", vec!["1"]),
+        ("code", "no uuid", vec![]),
+    ] {
+        let mut client = ddp_tests::Client::connect(fixture.address).await;
+        client.subscribe("tasks.where", serde_json::json!([field, value])).await;
+        assert_eq!(client.documents("tasks").keys().collect::<Vec<_>>(), found, "{field} {value}");
+    }
+    let mut client = ddp_tests::Client::connect(fixture.address).await;
+    client.subscribe("tasks.where", serde_json::json!(["_id", "3"])).await;
+    fixture.psql("INSERT INTO tasks VALUES (3)");
+    client.until("the row", |client| client.documents("tasks").contains_key("3")).await;
+}
