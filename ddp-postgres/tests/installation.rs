@@ -198,7 +198,7 @@ async fn tables_that_cannot_be_published() {
         (Table::new("good").schema("other"), "there is no table"),
         (Table::new("seen"), "is not a table"),
         (Table::new("kept"), "is not a table"),
-        (Table::new("remote"), "is no table"),
+        (Table::new("remote"), "is not a table"),
         (Table::new("passing").schema(&temporary), "is a temporary table"),
         (Table::new("parent"), "\"public\".\"child\", a part of table"),
         (Table::new("two"), "become the field \"_id\""),

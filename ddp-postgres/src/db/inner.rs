@@ -34,7 +34,7 @@ impl DataSource for Inner {
                 .collection(&query.collection)
                 .ok_or_else(|| Error::no_such_collection(&query.collection))?;
             let Current { layout, state } = collection.current();
-            if state == TableState::Unavailable {
+            if matches!(state, TableState::Unavailable | TableState::Partial) {
                 return Err(collection.unavailable().into());
             }
             let plan = plan(&layout, query)?;

@@ -30,7 +30,7 @@ pub(crate) async fn fetch(
     loop {
         let current = collection.current();
         match current.state {
-            TableState::Live | TableState::ForeignTriggers => {}
+            TableState::Live | TableState::ReadAgain | TableState::Partial => {}
             TableState::Missing => return Ok(Documents::new()),
             TableState::Unavailable => return Err(collection.unavailable().into()),
         }

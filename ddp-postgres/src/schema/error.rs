@@ -159,3 +159,16 @@ pub enum Error {
         relation: String,
     },
 }
+
+impl Error {
+    /// Whether it comes from other transactions or from a lack of resources, which pass: classes 40,
+    /// 53, 55 and 57 of PostgreSQL's codes.
+    pub(crate) fn is_passing(&self) -> bool {
+        let is_passing = |code: &str| ["40", "53", "55", "57"].iter().any(|c| code.starts_with(c));
+        match self {
+            Self::Busy { .. } => true,
+            Self::Database(error) => error.code().is_some_and(|code| is_passing(code.code())),
+            _ => false,
+        }
+    }
+}
