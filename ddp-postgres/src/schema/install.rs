@@ -6,7 +6,7 @@ use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
 use super::inspect::{Functions, Inspection, inspect, inspect_all};
-use super::{Error, Layout, send};
+use super::{Error, Layout, autovacuum, send};
 use crate::feed::Feed;
 
 /// All servers take this lock before changing anything: the first 63 bits of a hash.
@@ -111,6 +111,9 @@ pub async fn install_sql(client: &Client, layouts: &[Layout]) -> Result<String, 
         let (relation, collection) = (layout.relation(), layout.collection());
         let title = format!("{relation} as the collection {collection}").replace(['\n', '\r'], " ");
         sql.push_str(&format!("\n-- {title}\n"));
+        let mut relations: Vec<&str> = layout.triggers().map(|(relation, _)| relation).collect();
+        relations.dedup();
+        relations.iter().for_each(|relation| sql.push_str(&layout.give_way_sql(relation)));
         sql.push_str(&format!("BEGIN;\n{}\n", prepare_sql(TABLE_LOCK_TIMEOUT)));
         sql.push_str(&layout.install_sql());
         sql.push_str(&drop_triggers_sql(&found.strays));
@@ -138,6 +141,10 @@ async fn with_retries(
         Patience::None => (1, TRIAL_TIMEOUT),
     };
     for number in 1..=attempts {
+        // One may have begun in the meantime.
+        if patience != Patience::None {
+            autovacuum::give_way(client, layout).await;
+        }
         match attempt(client, layout, action, lock_timeout).await {
             Err(Error::Database(error)) if is_busy(&error) && number < attempts => {
                 tokio::time::sleep(PAUSE).await;

@@ -16,6 +16,7 @@
 //!
 //! A transaction that has sent messages cannot be prepared for two-phase commit.
 
+mod autovacuum;
 mod catalog;
 mod comparable;
 mod describe;
