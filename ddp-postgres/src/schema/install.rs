@@ -22,7 +22,13 @@ const ATTEMPTS: u32 = 6;
 /// Lets queued writers go first before the next attempt.
 const PAUSE: Duration = Duration::from_millis(250);
 
-const HAS_SCHEMA: &str = "SELECT pg_catalog.to_regnamespace('ddp') IS NOT NULL";
+/// Even `CREATE SCHEMA IF NOT EXISTS` needs a privilege on the database.
+const CREATE_SCHEMA: &str = "DO $ddp$ BEGIN
+    IF pg_catalog.to_regnamespace('ddp') IS NULL THEN
+        CREATE SCHEMA ddp;
+    END IF;
+END $ddp$;
+";
 
 /// Whether the schema exists, is empty, and may be dropped by this role.
 const IS_EMPTY: &str = "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace n
@@ -141,8 +147,8 @@ async fn with_retries(
         Patience::None => (1, TRIAL_TIMEOUT),
     };
     for number in 1..=attempts {
-        // One may have begun in the meantime.
-        if patience != Patience::None {
+        // Whoever tries only once asks first.
+        if number > 1 || patience == Patience::Short {
             autovacuum::give_way(client, layout).await;
         }
         match attempt(client, layout, action, lock_timeout).await {
@@ -185,15 +191,12 @@ async fn attempt(
     let sql = match action {
         Action::Install => {
             found.check_format(layout)?;
-            // Even `CREATE SCHEMA IF NOT EXISTS` needs a privilege on the database.
-            let row = transaction.query_one(HAS_SCHEMA, &[]).await?;
-            let schema = if row.try_get(0)? { "" } else { "CREATE SCHEMA ddp;\n" };
             let publication = match layout.feed {
                 Feed::Notify => String::new(),
                 Feed::Wal => send::publication_sql(),
             };
             let missing = install_missing_sql(layout, &found);
-            format!("{schema}{publication}{missing}{}", layout.tell_installation_sql())
+            format!("{CREATE_SCHEMA}{publication}{missing}{}", layout.tell_installation_sql())
         }
         Action::Uninstall => {
             let drop = |name: &String| format!("DROP FUNCTION ddp.{name}();\n");
