@@ -23,6 +23,7 @@
 //!         Output::Send(Outgoing::Text(text)) => sent.push(text),
 //!         Output::Send(Outgoing::Shared(delta)) => delta.for_each_message(|text| sent.push(text.into())),
 //!         Output::Event(_) => {} // run a publication or a method
+//!         Output::EndFrame => {} // only for transports that join messages
 //!         Output::Close(_) => break None,
 //!         Output::Timeout(deadline) => break deadline,
 //!     }

@@ -2,12 +2,14 @@
 
 use std::error::Error;
 
+use deadpool_postgres::PoolError;
+
 /// An error and its causes in one line. Most errors repeat their cause in their own text.
 pub(crate) fn with_causes(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
-        let database = cause.downcast_ref::<tokio_postgres::Error>();
+        let database = database_error(cause);
         let cause_text = database.map_or_else(|| cause.to_string(), of_database);
         if !text.contains(&cause_text) {
             text.push_str(": ");
@@ -17,6 +19,14 @@ pub(crate) fn with_causes(error: &(dyn Error + 'static)) -> String {
         source = if database.is_some() { None } else { cause.source() };
     }
     text
+}
+
+/// The error of `tokio_postgres` that this is, or that the pool has wrapped.
+fn database_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a tokio_postgres::Error> {
+    match error.downcast_ref() {
+        Some(PoolError::Backend(error)) => Some(error),
+        _ => error.downcast_ref(),
+    }
 }
 
 /// The server's own words, which `tokio_postgres` leaves to the cause.

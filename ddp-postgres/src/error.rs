@@ -3,7 +3,7 @@
 use std::fmt;
 
 use ddp_server::query::Value;
-use deadpool_postgres::{PoolError, TimeoutType};
+use deadpool_postgres::{HookError, PoolError, TimeoutType};
 use pgwire_replication::protocol::ErrorFields;
 
 use crate::causes::{of_database, with_causes};
@@ -31,10 +31,35 @@ pub struct Error(Box<Kind>);
 
 #[derive(Debug, thiserror::Error)]
 enum Kind {
-    #[error("connection string: {0}")]
+    #[error("{}", of_database(.0))]
     Url(#[source] tokio_postgres::Error),
+    #[error("invalid connection string: {0}")]
+    ConnectionString(String),
     #[error("{}", of_database(.0))]
     Postgres(#[source] tokio_postgres::Error),
+    #[error("cannot connect to {to}: {}{}", describe_pool(error), hint(error))]
+    Connect {
+        to: String,
+        #[source]
+        error: PoolError,
+    },
+    #[error("PostgreSQL {0} is too old: 14 or later is needed")]
+    TooOld(String),
+    #[error(
+        "{0} is a read-only standby, which can neither notify nor be listened to: connect to the primary; with \
+         several hosts in the URL, target_session_attrs=read-write finds it"
+    )]
+    Standby(String),
+    #[error(
+        "{0} is a pooler in transaction mode, in which settings and prepared statements get lost: use its session \
+         mode, or a direct connection"
+    )]
+    Pooler(String),
+    #[error(
+        "notifications do not arrive from {0}: is it a pooler in transaction mode? LISTEN needs session mode, or a \
+         direct connection for the feed: DbBuilder::feed_url"
+    )]
+    Unheard(String),
     #[error("no connection: {}", describe_pool(.0))]
     Pool(#[source] PoolError),
     #[error("connection pool: {0}")]
@@ -44,7 +69,7 @@ enum Kind {
     Tls(#[source] rustls::Error),
     #[cfg(not(feature = "tls"))]
     #[error(
-        "sslmode=require demands TLS, but this program was built without it: enable the feature \
+        "the connection string's sslmode demands TLS, but this program was built without it: enable the feature \
          \"tls\" of ddp-postgres, or remove sslmode"
     )]
     NoTls,
@@ -96,8 +121,8 @@ enum Kind {
         "two tables are registered for collection {0:?}: give one another name with .collection(…)"
     )]
     DuplicateCollection(String),
-    #[error("collection {collection:?} has no published field {field:?}")]
-    NoSuchField { collection: String, field: String },
+    #[error("collection {collection:?} has no published field {field:?}; it has {fields}")]
+    NoSuchField { collection: String, field: String, fields: String },
     #[error(
         "the _id of collection {collection:?} is made up of the fields {fields}: filter on them instead"
     )]
@@ -111,6 +136,38 @@ enum Kind {
 impl Error {
     pub(crate) fn url(error: tokio_postgres::Error) -> Self {
         Kind::Url(error).into()
+    }
+
+    /// The text names no password.
+    pub(crate) fn connection_string(why: impl Into<String>) -> Self {
+        Kind::ConnectionString(why.into()).into()
+    }
+
+    /// None could be had, for the first time. `to` is a host with port and database.
+    pub(crate) fn connect(to: String, error: PoolError) -> Self {
+        Kind::Connect { to, error }.into()
+    }
+
+    pub(crate) fn too_old(version: String) -> Self {
+        Kind::TooOld(version).into()
+    }
+
+    pub(crate) fn standby(host: String) -> Self {
+        Kind::Standby(host).into()
+    }
+
+    pub(crate) fn unheard(host: String) -> Self {
+        Kind::Unheard(host).into()
+    }
+
+    pub(crate) fn pooler(host: String) -> Self {
+        Kind::Pooler(host).into()
+    }
+
+    /// Whether a pooler refused the options that a connection starts with.
+    pub(crate) fn is_of_options(&self) -> bool {
+        self.postgres()
+            .is_some_and(|error| of_database(error).contains("unsupported startup parameter"))
     }
 
     pub(crate) fn build(error: deadpool_postgres::BuildError) -> Self {
@@ -205,7 +262,8 @@ impl Error {
 
     pub(crate) fn no_such_field(layout: &Layout, field: &str) -> Self {
         let (collection, field) = (layout.collection().to_string(), field.to_owned());
-        Kind::NoSuchField { collection, field }.into()
+        let fields: Vec<&str> = layout.columns().iter().map(|column| &**column.field()).collect();
+        Kind::NoSuchField { collection, field, fields: fields.join(", ") }.into()
     }
 
     pub(crate) fn composite_key(layout: &Layout) -> Self {
@@ -225,7 +283,26 @@ impl Error {
         Kind::Unsuited { collection, field, why }.into()
     }
 
+    /// The text for clients, which need not know of other fields.
+    pub(crate) fn text_for_clients(&self) -> String {
+        match &*self.0 {
+            Kind::NoSuchField { collection, field, .. } => {
+                format!("collection {collection:?} has no published field {field:?}")
+            }
+            _ => self.to_string(),
+        }
+    }
+
     /// PostgreSQL's error code, if the error is PostgreSQL's.
+    ///
+    /// ```
+    /// use ddp_postgres::tokio_postgres::error::SqlState;
+    ///
+    /// fn is_taken(error: &ddp_postgres::Error) -> bool {
+    ///     error.code() == Some(&SqlState::UNIQUE_VIOLATION)
+    /// }
+    /// # let _ = is_taken;
+    /// ```
     #[must_use]
     pub fn code(&self) -> Option<&tokio_postgres::error::SqlState> {
         self.postgres().and_then(tokio_postgres::Error::code)
@@ -239,6 +316,7 @@ impl Error {
             | Kind::Silent
             | Kind::Interrupted
             | Kind::TooEarly
+            | Kind::Connect { error: PoolError::Timeout(_), .. }
             | Kind::Pool(PoolError::Timeout(_)) => true,
             Kind::Replication(error) => error.is_transient(),
             _ => self.postgres().is_some_and(is_transient),
@@ -265,11 +343,25 @@ impl Error {
             || self.code().is_some_and(|code| is_of_schema(code.code()))
     }
 
-    fn postgres(&self) -> Option<&tokio_postgres::Error> {
+    /// The error as `tokio_postgres` tells it: its
+    /// [`as_db_error`](tokio_postgres::Error::as_db_error) names the constraint, for example.
+    #[must_use]
+    pub fn postgres(&self) -> Option<&tokio_postgres::Error> {
         match &*self.0 {
             Kind::Postgres(error)
-            | Kind::Pool(PoolError::Backend(error))
-            | Kind::Schema(schema::Error::Database(error)) => Some(error),
+            | Kind::Pool(
+                PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)),
+            )
+            | Kind::Connect {
+                error:
+                    PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)),
+                ..
+            }
+            | Kind::Schema(
+                schema::Error::Database(error)
+                | schema::Error::MayNotCreate { error, .. }
+                | schema::Error::MayNotInstall { error, .. },
+            ) => Some(error),
             _ => None,
         }
     }
@@ -290,13 +382,25 @@ fn is_transient(error: &tokio_postgres::Error) -> bool {
 
 fn describe_pool(error: &PoolError) -> String {
     match error {
-        PoolError::Backend(error) => of_database(error),
+        PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)) => {
+            of_database(error)
+        }
         PoolError::Timeout(TimeoutType::Wait) => {
             "all were in use for too long: keep transactions short, or raise \
              DbBuilder::connections_max"
                 .to_owned()
         }
         error => error.to_string(),
+    }
+}
+
+/// What to do about a connection that cannot be made, as far as that is known.
+fn hint(error: &PoolError) -> &'static str {
+    let PoolError::Backend(error) = error else { return "" };
+    if with_causes(error).contains("certificate") {
+        ": name its authority by sslrootcert=FILE in the URL, or verify less with another sslmode"
+    } else {
+        ""
     }
 }
 
@@ -331,20 +435,40 @@ impl From<RowError> for Error {
 }
 
 impl fmt::Debug for Error {
-    /// The text includes the causes, since a program whose `main` fails prints this.
+    /// The same text, since a program whose `main` fails prints this.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&with_causes(&*self.0))
+        fmt::Display::fmt(self, f)
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        f.write_str(&with_causes(&*self.0))
     }
 }
 
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.0.source()
+/// Without a source: the text includes the causes, and whoever tells them too would repeat it.
+impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+
+    use super::*;
+
+    fn config(text: &str) -> Result<tokio_postgres::Config, tokio_postgres::Error> {
+        text.parse()
+    }
+
+    #[test]
+    fn nothing_is_told_twice() {
+        let unknown = || config("postgres://localhost/app?sslrootcert=a.pem").unwrap_err();
+        let text = "invalid connection string: unknown option `sslrootcert`";
+        let url = Error::url(unknown());
+        assert_eq!((url.to_string().as_str(), format!("{url:?}").as_str()), (text, text));
+        let pool = Error::from(PoolError::Backend(unknown()));
+        assert_eq!(pool.to_string(), format!("no connection: {text}"));
+        // Whoever tells the causes of an error, as the log of a handler's errors does.
+        assert!(url.source().is_none() && pool.source().is_none());
     }
 }

@@ -5,7 +5,10 @@
 /// [tables]: crate::guide::tables
 /// [columns]: crate::guide::columns
 /// [queries]: ddp_server::guide::queries
-/// [operations#login-until-accounts-are-there]: crate::guide::operations#login-until-accounts-are-there
+/// [columns#rust-types-for-parameters]: crate::guide::columns#rust-types-for-parameters
+/// [login]: crate::guide::operations#login-until-accounts-are-there
+/// [operations#connections-to-the-database]: crate::guide::operations#connections-to-the-database
+/// [`ddp_server::testing`]: https://docs.rs/ddp-server/latest/ddp_server/testing/
 /// [serving]: ddp_server::guide::serving
 /// [operations]: crate::guide::operations
 /// [logging]: ddp_server::guide::logging

@@ -50,12 +50,13 @@ async fn statements_of_each_kind() {
         (
             "WITH gone AS (DELETE FROM tasks WHERE id = 8 RETURNING id)
                 INSERT INTO tasks SELECT id, 'again' FROM gone",
-            r#"~8="again""#,
+            "read ~8",
         ),
         (
             "BEGIN; INSERT INTO tasks VALUES (9); UPDATE tasks SET title = 'x' WHERE id = 9;
             DELETE FROM tasks WHERE id = 9; COMMIT",
-            "~9=gone",
+            // All of it is one message of the client.
+            "read ~9",
         ),
     ];
     for (sql, expected) in titles {
@@ -101,7 +102,7 @@ async fn keys_that_change() {
         (
             "BEGIN; UPDATE tasks SET id = 9 WHERE id = 4; UPDATE tasks SET title = 'n' WHERE id = 9;
             COMMIT",
-            r#"~4=gone ~9="n""#,
+            "read ~4 ~9",
         ),
         (
             "BEGIN; SAVEPOINT a; UPDATE tasks SET id = 10 WHERE id = 9; ROLLBACK TO a;
@@ -138,17 +139,25 @@ async fn keys_that_change() {
 
 async fn savepoints_and_equal_statements_keep_the_numbers_gapless() {
     let (database, layout, mut listener) = tasks().await;
-    database
-        .run(
-            "BEGIN; INSERT INTO tasks VALUES (1, 'a'); SAVEPOINT s;
-            UPDATE tasks SET title = 'b'; UPDATE tasks SET title = 'c'; ROLLBACK TO s;
-            INSERT INTO tasks VALUES (2, 'd'); SAVEPOINT t; UPDATE tasks SET title = 'e' WHERE id = 2;
-            RELEASE t; DO 'BEGIN INSERT INTO tasks VALUES (3); RAISE division_by_zero;
-                EXCEPTION WHEN division_by_zero THEN NULL; END';
-            UPDATE tasks SET title = 'f' WHERE id = 2; UPDATE tasks SET title = 'f' WHERE id = 2;
-            COMMIT",
-        )
-        .await;
+    for sql in [
+        "BEGIN",
+        "INSERT INTO tasks VALUES (1, 'a')",
+        "SAVEPOINT s",
+        "UPDATE tasks SET title = 'b'",
+        "UPDATE tasks SET title = 'c'",
+        "ROLLBACK TO s",
+        "INSERT INTO tasks VALUES (2, 'd')",
+        "SAVEPOINT t",
+        "UPDATE tasks SET title = 'e' WHERE id = 2",
+        "RELEASE t",
+        "DO 'BEGIN INSERT INTO tasks VALUES (3); RAISE division_by_zero;
+            EXCEPTION WHEN division_by_zero THEN NULL; END'",
+        "UPDATE tasks SET title = 'f' WHERE id = 2",
+        "UPDATE tasks SET title = 'f' WHERE id = 2",
+        "COMMIT",
+    ] {
+        database.run(sql).await;
+    }
     assert_eq!(listener.net(&layout).await, r#"~1="a" ~2="f""#);
     let numbers: Vec<&str> =
         listener.payloads.iter().map(|payload| payload.split(' ').nth(1).unwrap()).collect();
@@ -262,7 +271,7 @@ async fn changes_by_the_application_s_own_triggers_are_the_last_word() {
             INSERT INTO tasks VALUES (1, 'a')",
         )
         .await;
-    assert_eq!(listener.net(&layout).await, r#"~1="A""#);
+    assert_eq!(listener.net(&layout).await, "read ~1");
     // A row trigger runs before the statement trigger: its change is sent first, but is the newer
     // one.
     database
@@ -272,7 +281,78 @@ async fn changes_by_the_application_s_own_triggers_are_the_last_word() {
             INSERT INTO tasks VALUES (2, 'b')",
         )
         .await;
-    assert_eq!(listener.net(&layout).await, "requery");
+    assert_eq!(listener.net(&layout).await, "read ~2");
+}
+
+async fn the_order_within_a_statement_is_not_trusted() {
+    let (database, layout, mut listener) = tasks().await;
+    database
+        .run(
+            "CREATE FUNCTION put(int, text) RETURNS int LANGUAGE sql AS
+                'INSERT INTO tasks VALUES ($1, $2) RETURNING id';
+            CREATE FUNCTION drop_and_put(int, text) RETURNS int LANGUAGE plpgsql AS
+                'BEGIN DELETE FROM tasks WHERE id = $1; RETURN put($1, $2); END';
+            INSERT INTO tasks VALUES (9, 'a'), (10, 'b'), (11, 'c')",
+        )
+        .await;
+    listener.batches().await;
+    for (sql, expected) in [
+        (
+            "WITH gone AS (DELETE FROM tasks WHERE id = 9 RETURNING id),
+                back AS (INSERT INTO tasks SELECT id, 'new' FROM gone RETURNING id)
+            DELETE FROM tasks WHERE id = 10 AND (SELECT count(*) FROM back) > 0",
+            "read ~9 ~10",
+        ),
+        ("DELETE FROM tasks WHERE id = 9 RETURNING put(id, 'back')", "read ~9"),
+        ("SELECT drop_and_put(9, 'again')", "read ~9"),
+        // Each row in one message only.
+        ("DELETE FROM tasks WHERE id = 9 RETURNING put(id + 20, 'x')", r#"~29="x" ~9=gone"#),
+        ("SELECT put(9, 'y')", r#"~9="y""#),
+        (
+            "MERGE INTO tasks USING (VALUES (9), (12)) AS v (id) ON tasks.id = v.id
+            WHEN MATCHED THEN DELETE WHEN NOT MATCHED THEN INSERT VALUES (v.id, 'm')",
+            r#"~12="m" ~9=gone"#,
+        ),
+        (
+            "INSERT INTO tasks VALUES (12, 'n'), (13, 'n') ON CONFLICT (id) DO UPDATE SET title = 'o'",
+            r#"~12="o" ~13="n""#,
+        ),
+    ] {
+        database.run(sql).await;
+        assert_eq!(listener.net(&layout).await, expected, "{sql}");
+    }
+    // One statement of the client after the other.
+    for sql in [
+        "BEGIN",
+        "UPDATE tasks SET title = 'p' WHERE id = 12",
+        "SELECT put(14, 'q')",
+        "DELETE FROM tasks WHERE id = 12",
+        "SELECT put(12, 'r')",
+        "COMMIT",
+    ] {
+        database.run(sql).await;
+    }
+    assert_eq!(listener.net(&layout).await, r#"~12="r" ~14="q""#);
+}
+
+async fn keys_that_cascades_change_are_read() {
+    let mut database = Database::new().await;
+    database
+        .run(
+            "CREATE TABLE tasks (a int, b int, up int, PRIMARY KEY (a, b),
+                FOREIGN KEY (a, up) REFERENCES tasks ON UPDATE CASCADE);
+            INSERT INTO tasks VALUES (1, 1, NULL), (1, 2, 1), (1, 3, 2)",
+        )
+        .await;
+    let layout = database.publish(&Table::new("tasks")).await;
+    let mut listener = database.listen(&[&layout]).await;
+    database.run("UPDATE tasks SET a = 2 WHERE b = 1").await;
+    let told = listener.net(&layout).await;
+    assert!(told.starts_with("read ") && told.split(' ').count() == 7, "{told}");
+    database.run("INSERT INTO tasks VALUES (5, 5, NULL)").await;
+    assert!(listener.net(&layout).await.ends_with("=5,5,null"));
+    database.run("UPDATE tasks SET a = 6 WHERE a = 5").await;
+    assert!(!listener.net(&layout).await.starts_with("read"), "one row cannot move twice");
 }
 
 async fn other_encodings() {
@@ -380,6 +460,8 @@ over_both_feeds!(
     too_many_rows_or_bytes_ask_for_a_requery,
     cascades_and_several_tables_in_one_transaction,
     changes_by_the_application_s_own_triggers_are_the_last_word,
+    the_order_within_a_statement_is_not_trusted,
+    keys_that_cascades_change_are_read,
     other_encodings,
     a_writer_needs_no_privileges_and_can_fool_nobody,
     a_table_that_is_altered_stays_writable,

@@ -29,6 +29,8 @@ async fn what_documents_depend_on_is_noticed() {
     for change in [
         "ALTER TYPE mood RENAME VALUE 'sad' TO 'blue'",
         "ALTER TYPE mood ADD VALUE 'new' BEFORE 'ok'",
+        "CREATE FUNCTION written(mood) RETURNS json LANGUAGE sql AS 'SELECT ''7''::json';
+        CREATE CAST (mood AS json) WITH FUNCTION written",
         "ALTER TYPE mood RENAME TO spirit",
         "CREATE SCHEMA types; ALTER DOMAIN feeling SET SCHEMA types",
         "ALTER SCHEMA types RENAME TO kinds",
@@ -38,6 +40,8 @@ async fn what_documents_depend_on_is_noticed() {
         "ALTER TABLE tasks ALTER COLUMN t TYPE text COLLATE \"C\"",
         "ALTER TABLE tasks ADD COLUMN n int",
         "CREATE UNIQUE INDEX ON tasks (t)",
+        "ALTER TABLE tasks ADD FOREIGN KEY (id) REFERENCES other ON DELETE CASCADE",
+        "ALTER TABLE tasks DROP CONSTRAINT tasks_id_fkey",
         "ALTER TABLE tasks DISABLE TRIGGER \"0_ddp_tasks_insert\"",
         "CREATE TABLE child () INHERITS (tasks)",
         "CREATE TABLE grandchild () INHERITS (child)",

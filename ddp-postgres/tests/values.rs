@@ -4,6 +4,7 @@ mod support;
 
 use ddp_postgres::Table;
 use ddp_postgres::testing::value::{self, ValueKind};
+use ddp_postgres::testing::{Row, schema};
 use support::{Database, connect, run};
 
 /// A column's type, and constants of it with the EJSON that they become.
@@ -156,16 +157,47 @@ const CASES: &[Case] = &[
     ("money", &[("12.5::numeric", r#""$12.50""#)]),
     ("point", &[("'(0.1,0.30000000000000004)'", r#""(0.1,0.30000000000000004)""#)]),
     ("xml", &[("'<a>b</a>'", r#""<a>b</a>""#)]),
+    ("regclass", &[("'s.things'", r#""s.things""#), ("4294967295", r#""4294967295""#)]),
+    ("regproc", &[("'s.act'", r#""s.act(integer)""#)]),
+    ("regprocedure", &[("'pg_catalog.lower(text)'", r#""pg_catalog.lower(pg_catalog.text)""#)]),
+    ("regtype", &[("'s.kind'", r#""s.kind""#), ("'int4'", r#""integer""#)]),
+    ("regoperator", &[("'pg_catalog.+(int4,int4)'", r#""pg_catalog.+(integer,integer)""#)]),
+    ("regrole", &[("'postgres'", r#""postgres""#)]),
+    ("regnamespace", &[("'s'", r#""s""#)]),
+    ("regconfig", &[("'pg_catalog.simple'", r#""pg_catalog.simple""#)]),
+    ("regclass[]", &[("'{pg_class}'", r#"["1259"]"#)]),
+    ("s.kind", &[("'a'", r#""a""#)]),
+    ("s.kind[]", &[(r#"'{a,NULL,"b c"}'"#, r#"["a",null,"b c"]"#)]),
+    ("kinds", &[("ROW('a', 0.1)", r#""(a,0.1)""#)]),
+    ("money[]", &[("ARRAY[12.5::numeric::money]", r#"["$12.50"]"#)]),
+    ("tsvector", &[("'b a:2'::tsvector", r#""'a':2 'b'""#)]),
+    ("citext", &[("'Ab'", r#""Ab""#)]),
+    ("hstore", &[(r#"'a=>1, "b c"=>NULL'"#, r#"{"a": "1", "b c": null}"#)]),
+    ("ltree", &[("'a.b'", r#""a.b""#)]),
+    ("cube", &[("'(0.1, 0.30000000000000004)'", r#""(0.1, 0.30000000000000004)""#)]),
 ];
 
 const TYPES: &str = "CREATE TYPE mood AS ENUM ('happy', 'so so');
     CREATE DOMAIN cents_base AS int4; CREATE DOMAIN cents AS cents_base CHECK (VALUE >= 0);
     CREATE DOMAIN moment AS timestamptz; CREATE DOMAIN amounts AS numeric[];
-    CREATE TYPE place AS (x numeric, label text, seen timestamptz)";
+    CREATE TYPE place AS (x numeric, label text, seen timestamptz);
+    CREATE EXTENSION citext; CREATE EXTENSION hstore; CREATE EXTENSION ltree; CREATE EXTENSION cube;
+    CREATE SCHEMA s; CREATE TABLE s.things (); CREATE TYPE s.kind AS ENUM ('a', 'b c');
+    CREATE FUNCTION s.act(int) RETURNS int LANGUAGE sql AS 'SELECT $1';
+    CREATE FUNCTION s.kind_json(s.kind) RETURNS json LANGUAGE plpgsql AS
+        'BEGIN RAISE division_by_zero; END';
+    CREATE CAST (s.kind AS json) WITH FUNCTION s.kind_json(s.kind);
+    CREATE TYPE kinds AS (kind s.kind, x float8)";
 
 const ODD_SETTINGS: &str = "SET TimeZone = 'Asia/Kathmandu'; SET extra_float_digits = 0;
     SET DateStyle = 'SQL, DMY'; SET IntervalStyle = 'sql_standard'; SET bytea_output = 'escape';
-    SET standard_conforming_strings = on; SET lc_monetary = 'C'";
+    SET standard_conforming_strings = on; SET xmloption = document;
+    SET quote_all_identifiers = on; SET array_nulls = on;
+    DO $$ BEGIN SET lc_monetary = 'de_DE.UTF-8'; EXCEPTION WHEN OTHERS THEN SET lc_monetary = 'C'; END $$";
+
+/// The types of the columns are found in the first, the names of objects without their schema in the
+/// second.
+const PATHS: [&str; 2] = ["SET search_path = public", "SET search_path = public, s"];
 
 /// The constants of one row: a column that has fewer is null.
 fn row_sql(row: usize) -> String {
@@ -186,9 +218,10 @@ async fn both_ways_agree_whatever_the_writer_set() {
     let layout = database.publish(&Table::new("v")).await;
     let mut listener = database.listen(&[&layout]).await;
     let rows = CASES.iter().map(|(_, values)| values.len()).max().unwrap() + 1;
-    for settings in ["", ODD_SETTINGS] {
+    for (settings, path) in ["", ODD_SETTINGS].into_iter().zip(PATHS) {
         let writer = connect(&database.name, "").await;
         run(&writer, settings).await;
+        run(&writer, path).await;
         for row in 0..rows {
             run(&writer, &format!("INSERT INTO v VALUES ({row}, {})", row_sql(row))).await;
             run(&writer, &format!("UPDATE v SET id = id WHERE id = {row}")).await;
@@ -210,6 +243,203 @@ async fn both_ways_agree_whatever_the_writer_set() {
         run(&writer, "DELETE FROM v").await;
         listener.batches().await;
     }
+}
+
+/// Constants of which every type takes some.
+const CONSTANTS: &[&str] = &[
+    "1",
+    "-0.1",
+    "1e300",
+    "12.345",
+    "t",
+    "a",
+    "A b",
+    "{}",
+    "[1,3)",
+    "{[1,3)}",
+    "2024-02-29 13:30:00.123456+05",
+    "[2024-02-29 13:30+05,2024-03-01)",
+    "{[2024-02-29 13:30+05,2024-03-01)}",
+    "[0.1,0.30000000000000004)",
+    "{[0.1,0.30000000000000004)}",
+    "1 year 2 mons -3 days 04:05:06.7",
+    "(0.1,0.30000000000000004)",
+    "[(0.1,2),(3,4)]",
+    "((0,0),(0.1,1),(1,0))",
+    "{1,0.1,-1}",
+    "<(0.1,2),3>",
+    "10.0.0.1/8",
+    "10.0.0.0/8",
+    "08:00:2b:01:02:03",
+    "08:00:2b:01:02:03:04:05",
+    "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11",
+    "\\x00ff10",
+    "{\"a\": [1.00, null]}",
+    "<a>b</a>",
+    "101",
+    "16/B374D848",
+    "10:20:10,14",
+    "(0,1)",
+    "pg_class",
+    "pg_catalog.pg_class",
+    "s.things",
+    "lower",
+    "pg_catalog.lower(text)",
+    "pg_catalog.+(int4,int4)",
+    "int4",
+    "s.act",
+    "s.kind",
+    "postgres",
+    "english",
+    "simple",
+    "\"C\"",
+    "postgres=r/postgres",
+    "$.a ? (@ > 0.1)",
+    "a & b",
+    "a.b",
+    "a=>1, \"b c\"=>NULL",
+    "1 .. 0.30000000000000004",
+    "978-0-11-000222-4",
+    "POINT(0.1 2)",
+    "1 2 3",
+    "-1,2.5",
+];
+
+/// Every type that there is, with whatever constants it takes, alone and in an array.
+#[tokio::test]
+async fn no_type_depends_on_what_the_writer_set() {
+    let mut database = Database::new().await;
+    database.run(TYPES).await;
+    let client = database.connect().await;
+    for extension in ["seg", "isn", "intarray", "\"uuid-ossp\"", "postgis", "pg_trgm"] {
+        // Those that are installed.
+        let _ = client.batch_execute(&format!("CREATE EXTENSION IF NOT EXISTS {extension}")).await;
+    }
+    // `pg_node_tree` and the like take no constants; composites, domains and arrays are made of these.
+    let types = "SELECT format('%I.%I', n.nspname, t.typname) FROM pg_type t JOIN pg_namespace n
+        ON n.oid = t.typnamespace WHERE t.typtype IN ('b', 'e', 'r', 'm') AND t.typcategory <> 'A' ORDER BY 1";
+    let mut columns: Vec<(String, Vec<&str>)> = Vec::new();
+    for row in client.query(types, &[]).await.unwrap() {
+        let name: String = row.get(0);
+        let mut taken = Vec::new();
+        for constant in CONSTANTS {
+            let sql = format!(
+                "CREATE TEMP TABLE x AS SELECT $x${constant}$x$::{name} AS c; DROP TABLE x"
+            );
+            if client.batch_execute(&sql).await.is_ok() {
+                taken.push(*constant);
+            }
+        }
+        if !taken.is_empty() {
+            columns.push((name, taken));
+        }
+    }
+    assert!(columns.len() > 70, "{columns:?}");
+    let list = columns.iter().enumerate();
+    let list = list.map(|(i, (name, _))| format!("c{i} {name}, a{i} {name}[]")).collect::<Vec<_>>();
+    database.run(&format!("CREATE TABLE v (id int PRIMARY KEY, {})", list.join(", "))).await;
+    let layout = database.publish(&Table::new("v")).await;
+    let mut listener = database.listen(&[&layout]).await;
+    let writer = connect(&database.name, "").await;
+    run(&writer, ODD_SETTINGS).await;
+    run(&writer, "SET search_path = public, s").await;
+    let rows = columns.iter().map(|(_, taken)| taken.len()).max().unwrap();
+    for row in 0..rows {
+        let value = |(name, taken): &(String, Vec<&str>)| {
+            let constant = taken[row % taken.len()];
+            format!("$x${constant}$x$::{name}, ARRAY[$x${constant}$x$::{name}, NULL]")
+        };
+        let values: Vec<_> = columns.iter().map(value).collect();
+        // Some take it or not as the settings say.
+        if writer
+            .batch_execute(&format!("INSERT INTO v VALUES ({row}, {})", values.join(", ")))
+            .await
+            .is_err()
+        {
+            run(&writer, "SET DateStyle = 'German'; SET xmloption = content").await;
+            run(&writer, &format!("INSERT INTO v VALUES ({row}, {})", values.join(", "))).await;
+        }
+    }
+    let selected = database.rows(&layout).await;
+    let selected: Vec<Row> =
+        selected.iter().map(|text| Row::parse(&layout, text).unwrap()).collect();
+    let batches = listener.batches().await;
+    assert_eq!(batches.len(), rows);
+    for batch in &batches {
+        let told = batch.changes()[0].row.as_ref().unwrap();
+        let read = selected.iter().find(|row| row.value(0) == told.value(0)).unwrap();
+        for (index, column) in layout.columns().iter().enumerate() {
+            assert_eq!(told.value(index), read.value(index), "{}", column.type_name());
+        }
+        told.document(&layout, None).unwrap();
+    }
+}
+
+/// PostGIS casts a geometry to json as GeoJSON, which has neither curves nor all digits.
+#[tokio::test]
+async fn a_geometry_is_text_that_says_all_of_it() {
+    let mut database = Database::new().await;
+    let is_there = "SELECT count(*) FROM pg_available_extensions WHERE name = 'postgis'";
+    let client = database.connect().await;
+    if client.query_one(is_there, &[]).await.unwrap().get::<_, i64>(0) == 0 {
+        return println!("PostGIS is not installed");
+    }
+    database.run("CREATE EXTENSION postgis; CREATE TABLE v (id int PRIMARY KEY, g geometry, gs geometry[],
+        at geography)").await;
+    let layout = database.publish(&Table::new("v")).await;
+    let mut listener = database.listen(&[&layout]).await;
+    for shape in [
+        "CIRCULARSTRING(0 0, 1 1, 2 0)",
+        "POINT(nan nan)",
+        "POINTM(1 2 3)",
+        "POINTM(1 2 4)",
+        "POINT(1.00000000001 2)",
+        "POINT(1.00000000002 2)",
+        "POINT EMPTY",
+    ] {
+        let row = format!("1, '{shape}', ARRAY['{shape}'::geometry], 'POINT(1 2)'");
+        database.run("DELETE FROM v").await;
+        listener.batches().await;
+        database.run(&format!("INSERT INTO v VALUES ({row})")).await;
+        let batches = listener.batches().await;
+        let told = batches[0].changes()[0].row.as_ref().unwrap();
+        assert_eq!([told.text()], *database.rows(&layout).await, "{shape}");
+        let text =
+            client.query_one("SELECT to_json(g::text)::text, to_json(gs::text)::text FROM v", &[]);
+        let text = text.await.unwrap();
+        let document = told.document(&layout, None).unwrap();
+        assert_eq!(document.get("g"), Some(text.get(0)), "{shape}");
+        assert_eq!(
+            document.get("gs"),
+            Some(text.get(1)),
+            "its arrays have another delimiter: {shape}"
+        );
+    }
+    // As the guide says.
+    database
+        .run(
+            "DELETE FROM v; INSERT INTO v (id, g) VALUES (1, 'CIRCULARSTRING(0 0, 1 1, 2 0)');
+            ALTER TABLE v ADD COLUMN shape jsonb
+                GENERATED ALWAYS AS (ST_AsGeoJSON(ST_CurveToLine(g), 15)::jsonb) STORED",
+        )
+        .await;
+    let shape = client.query_one("SELECT shape->>'type' FROM v", &[]).await.unwrap();
+    assert_eq!(shape.get::<_, &str>(0), "LineString");
+}
+
+#[tokio::test]
+async fn names_within_composites_are_refused() {
+    let database = Database::new().await;
+    database
+        .run("CREATE TYPE named AS (name regclass); CREATE TABLE v (id int PRIMARY KEY, n named[])")
+        .await;
+    let error = schema::describe(&database.connect().await, &Table::new("v")).await.unwrap_err();
+    assert!(
+        error.to_string().starts_with("column \"n\" of \"public\".\"v\" contains names"),
+        "{error}"
+    );
+    let table = Table::new("v").columns(Vec::<String>::new());
+    schema::describe(&database.connect().await, &table).await.unwrap();
 }
 
 #[tokio::test]

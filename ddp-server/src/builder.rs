@@ -335,7 +335,8 @@ impl<S: Clone + Send + Sync + 'static> ServerBuilder<S> {
 }
 
 impl ServerBuilder<()> {
-    /// Finishes a server whose handlers need no state of their own; plugins may have theirs.
+    /// Finishes a server whose handlers need no state of their own; plugins may have theirs. With
+    /// a handler that takes [`State`](crate::State), end with `.with_state(…)` instead.
     #[must_use]
     pub fn build(self) -> Server {
         self.with_state(())

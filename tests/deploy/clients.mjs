@@ -1,9 +1,11 @@
-// DDP over a WebSocket, over SockJS's own client, and over requests of our own that poll.
+// DDP over a WebSocket, over SockJS's own client, and over requests of our own that poll or stream.
 
 import { once } from 'node:events';
 import { Agent, request } from 'node:http';
 import { createRequire } from 'node:module';
 import { randomBytes } from 'node:crypto';
+import { createInterface } from 'node:readline';
+import { createGunzip } from 'node:zlib';
 
 import { within } from './processes.mjs';
 
@@ -131,5 +133,53 @@ export async function byPolling(host, options = {}) {
   };
   // Once closed here, the poll that is under way may fail.
   poll().catch((error) => isOpen && session.fail(error));
+  return session.open();
+}
+
+/** The streaming transports: how to ask for each, and what a line has of a frame. */
+const STREAMS = {
+  xhr_streaming: { method: 'POST', frame: (line) => line },
+  eventsource: { method: 'GET', frame: (line) => line.match(/^data: (.*)$/)?.[1].replaceAll('%25', '%') },
+  'htmlfile?c=c': { method: 'GET', frame: (line) => JSON.parse(line.match(/^p\((".*")\);$/)?.[1] ?? '""') },
+};
+export const STREAMING = Object.keys(STREAMS);
+
+/** By a response that streams, in gzip if the proxy likes to compress it, and by requests that send. */
+export async function byStreaming(host, transport) {
+  const { method, frame } = STREAMS[transport];
+  const agent = new Agent({ keepAlive: true });
+  const base = `http://${host}/sockjs/000/${randomBytes(8).toString('hex')}`;
+  const streaming = request(`${base}/${transport}`, { method, headers: { 'Accept-Encoding': 'gzip' } }).end();
+  let sending = Promise.resolve();
+  const session = new Session({
+    send: (text) => {
+      sending = sending.then(async () => {
+        const sent = request(`${base}/xhr_send`, { agent, method: 'POST' }).end(JSON.stringify([text]));
+        const [answer] = await once(sent, 'response');
+        answer.resume();
+        if (answer.statusCode !== 204) throw new Error(`xhr_send: ${answer.statusCode}`);
+      }).catch(session.fail);
+    },
+    close: () => {
+      streaming.destroy();
+      agent.destroy();
+    },
+  });
+  streaming.on('error', session.fail);
+  const [answer] = await within(once(streaming, 'response'), `the head of ${transport}`);
+  const isGzip = answer.headers['content-encoding'] === 'gzip';
+  session.encoding = isGzip ? 'gzip' : 'identity';
+  // It also breaks off when it is closed here, with nobody waiting any more.
+  answer.on('error', session.fail);
+  const input = isGzip ? answer.pipe(createGunzip()).on('error', session.fail) : answer;
+  const opened = new Promise((resolve) => {
+    const lines = createInterface({ input }).on('error', session.fail);
+    lines.on('line', (line) => {
+      const text = frame(line) ?? '';
+      if (text === 'o') resolve();
+      if (text[0] === 'a') JSON.parse(text.slice(1)).forEach((message) => session.handle(message));
+    });
+  });
+  await within(Promise.race([opened, session.lost]), `the first frame of ${transport}`);
   return session.open();
 }

@@ -82,7 +82,7 @@ const PROXIES = {
   },
 };
 
-/** Starts a proxy in front of two servers. */
+/** Starts a proxy in front of two servers, as examples/deploy has it. */
 export async function startProxy(name, servers) {
   const proxy = PROXIES[name];
   const port = await freePort();
@@ -94,7 +94,23 @@ export async function startProxy(name, servers) {
   replace(proxy.listen[0], proxy.listen[1](port));
   replace('127.0.0.1:3000', servers[0].address);
   replace('127.0.0.1:3001', servers[1].address);
+  return run(name, port, text);
+}
 
+/** Starts nginx in front of one server as it comes: with buffers, and with HTTP/1.0 to the server. */
+export async function startUsualNginx(server, settings) {
+  const port = await freePort();
+  return run('nginx', port, `
+    server {
+      listen 127.0.0.1:${port};
+      ${settings}
+      location / { proxy_pass http://${server.address}; }
+    }`);
+}
+
+/** Runs a proxy until it accepts connections. */
+async function run(name, port, text) {
+  const proxy = PROXIES[name];
   const folder = mkdtempSync(join(tmpdir(), `ddp-${name}-`));
   chmodSync(folder, 0o755); // Workers are of another account if this one is root.
   const file = join(folder, proxy.file);

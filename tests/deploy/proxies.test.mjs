@@ -1,10 +1,10 @@
-// Two servers behind a proxy, as examples/deploy sets it up.
+// Two servers behind a proxy, as examples/deploy sets it up; and one behind nginx that nobody has set up for it.
 
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 
-import { byPolling, bySockJs, byWebSocket } from './clients.mjs';
-import { isInstalled, startProxy, startServer } from './processes.mjs';
+import { STREAMING, byPolling, bySockJs, byStreaming, byWebSocket } from './clients.mjs';
+import { isInstalled, startProxy, startServer, startUsualNginx } from './processes.mjs';
 
 /** A client at another address than the proxy's, which claims to be at a third one. */
 const LIAR = { localAddress: '127.0.0.5', headers: { 'X-Forwarded-For': '203.0.113.9' } };
@@ -20,8 +20,10 @@ async function roundTrip(session, text) {
   return document;
 }
 
+const missing = (name) => !isInstalled(name) && `${name} is not installed (apt-get install ${name})`;
+
 for (const name of ['nginx', 'caddy']) {
-  const skip = !isInstalled(name) && `${name} is not installed (apt-get install ${name})`;
+  const skip = missing(name);
   describe(`two servers behind ${name}`, { skip }, () => {
     const servers = [];
     let proxy;
@@ -86,5 +88,38 @@ for (const name of ['nginx', 'caddy']) {
         }
       }
     });
+  });
+}
+
+const GZIP = 'gzip on; gzip_types *;';
+for (const [name, settings, encoding] of [
+  ['that buffers and speaks HTTP/1.0', '', 'identity'],
+  ['with gzip, buffers and HTTP/1.0', GZIP, 'gzip'],
+  ['with gzip, buffers and HTTP/1.1', `${GZIP} proxy_http_version 1.1;`, 'gzip'],
+]) {
+  describe(`a server behind nginx ${name}`, { skip: missing('nginx') }, () => {
+    let server;
+    let proxy;
+
+    before(async () => {
+      server = await startServer();
+      proxy = await startUsualNginx(server, settings);
+    });
+    after(async () => {
+      await proxy?.stop();
+      await server?.stop();
+    });
+
+    for (const transport of STREAMING) {
+      // In a buffer, the first messages would wait for more than there is to come.
+      it(`is heard at once by ${transport}`, async (test) => {
+        const start = performance.now();
+        const session = await byStreaming(proxy.host, transport);
+        await roundTrip(session, transport);
+        test.diagnostic(`${(performance.now() - start).toFixed()} ms to a document, in ${session.encoding}`);
+        assert.equal(session.encoding, encoding);
+        session.close();
+      });
+    }
   });
 }

@@ -102,4 +102,22 @@ async fn clients_follow_a_promoted_standby(feed: Feed) {
     drop(standby);
 }
 
-ddp_tests::over_both_feeds!(clients_follow_a_promoted_standby);
+async fn a_standby_alone_is_refused(feed: Feed) {
+    let primary = Cluster::start(options(ClusterOptions::temporary())).unwrap();
+    primary.psql("postgres", "CREATE TABLE tasks (id text PRIMARY KEY)").unwrap();
+    let table = || Table::new("tasks");
+    Db::builder(primary.url()).feed(feed).table(table()).connect().await.unwrap();
+    let standby = start_standby(&primary);
+    let refused = Db::builder(standby.url()).feed(feed).table(table()).connect().await;
+    let error = refused.expect_err("nothing can come from there").to_string();
+    let host = format!("127.0.0.1:{} ", standby.port());
+    assert!(
+        error.starts_with(&host) && error.contains("target_session_attrs=read-write"),
+        "{error}"
+    );
+    let without = Db::builder(standby.url()).feed(feed).table(table()).without_install();
+    assert_eq!(without.connect().await.expect_err("as before").to_string(), error);
+    drop(standby);
+}
+
+ddp_tests::over_both_feeds!(clients_follow_a_promoted_standby, a_standby_alone_is_refused);

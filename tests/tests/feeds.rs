@@ -9,6 +9,7 @@ use ddp_server::extract::State;
 use ddp_server::{Collection, Server};
 use ddp_tests::{Client, database};
 use serde_json::{Value, json};
+use tokio_postgres::NoTls;
 
 const TASKS: Collection<Value> = Collection::new("tasks");
 const SETUP: &str = "CREATE TABLE tasks (id text PRIMARY KEY, text text)";
@@ -160,21 +161,32 @@ async fn subscriptions_end_when_another_server_installs_for_another_feed() {
 #[tokio::test]
 async fn an_installation_before_the_feed_has_begun_is_noticed() {
     let name = "feeds_early";
-    let setup = format!(
-        "{SETUP}; CREATE ROLE feeds_early LOGIN CONNECTION LIMIT 1; \
-         ALTER TABLE tasks OWNER TO feeds_early; GRANT CREATE ON DATABASE {name} TO feeds_early"
-    );
-    let url = database::create_database(name, &setup);
-    // With a single connection there is none for the feed.
-    let ours = url.replace("postgres://postgres@", "postgres://feeds_early@");
-    let db = connect(&ours, Feed::Notify).await.unwrap();
-    let _theirs = connect(&url, Feed::Wal).await.unwrap();
+    let url = database::create_database(name, SETUP);
+    // A slot is there when the transactions that were writing have ended.
+    let (writer, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
+    tokio::spawn(connection);
+    writer.batch_execute("BEGIN; SELECT pg_current_xact_id()").await.unwrap();
+    let db = connect(&url, Feed::Wal).await.unwrap();
     assert_eq!(db.stats().feed_connections, 0);
-    database::psql(name, "ALTER ROLE feeds_early CONNECTION LIMIT 10");
+    let _theirs = connect(&url, Feed::Notify).await.unwrap();
+    writer.batch_execute("COMMIT").await.unwrap();
     until_counted(&db, |stats| stats.feed_connections == 1).await;
     let mut client = Client::connect(serve(&db).await).await;
     let id = client.send_sub("tasks", json!([])).await;
     client.until("the end", |client| client.nosub.contains_key(&id)).await;
+}
+
+#[tokio::test]
+async fn a_role_without_a_connection_for_the_feed_is_told_so() {
+    let name = "feeds_one_connection";
+    let setup = format!(
+        "{SETUP}; CREATE ROLE feeds_one LOGIN CONNECTION LIMIT 1; \
+         ALTER TABLE tasks OWNER TO feeds_one; GRANT CREATE ON DATABASE {name} TO feeds_one"
+    );
+    let url = database::create_database(name, &setup);
+    let url = url.replace("postgres://postgres@", "postgres://feeds_one@");
+    let error = connect(&url, Feed::Notify).await.expect_err("no connection is left").to_string();
+    assert!(error.contains("too many connections for role"), "{error}");
 }
 
 /// Any role can send what a trigger sends, with any transaction number.

@@ -3,10 +3,11 @@
 use std::io::Write;
 use std::sync::Arc;
 
+use ddp_postgres::{Db, Table};
 use ddp_server::extract::{Invocation, Params, Subscription};
-use ddp_server::{Error, Server};
-use ddp_tests::Peer;
+use ddp_server::{Collection, Error, Server};
 use ddp_tests::peer::serve;
+use ddp_tests::{Peer, database};
 use parking_lot::Mutex;
 use serde_json::json;
 use tracing::subscriber::DefaultGuard;
@@ -72,6 +73,7 @@ async fn internal_errors_are_logged_in_full_and_clients_get_500() {
         .method("fail", async || fail())
         .method("panic", async || -> Result<(), Error> { panic!("a bug") })
         .method("typed", async |Params((_,)): Params<(Vec<u32>,)>| Ok::<_, Error>(()))
+        .method("one", async |Params(_): Params<String>| Ok::<_, Error>(()))
         .method("refuse", async || Err::<(), _>(Error::client("no", "Not now")))
         .publish("fail", async || fail())
         .publish("typed", async |Params((_,)): Params<(Vec<u32>,)>| ())
@@ -98,6 +100,9 @@ async fn internal_errors_are_logged_in_full_and_clients_get_500() {
     assert_eq!(peer.call("typed", json!([[1, "x"]])).await["error"]["error"], 400);
     let error = "error=[0][1]: expected u32, got string";
     let words = ["WARN", "match failed", r#"method="typed""#, &session, error];
+    assert_line(&log.take(), &words);
+    peer.call("one", json!(["x"])).await;
+    let words = ["error=expected string, got array; ", "write `Params<(String,)>`"];
     assert_line(&log.take(), &words);
     assert_eq!(peer.call("refuse", json!([])).await["error"]["error"], "no");
     assert_eq!(log.take(), "", "what the client was told");
@@ -178,4 +183,28 @@ async fn a_line_of_a_handler_says_what_runs_and_for_whom() {
     peer.leave();
     server.close().await;
     assert_line(&log.take(), &[&format!("{connection}: "), "in on_close"]);
+}
+
+#[tokio::test]
+async fn live_queries_that_read_again_are_told_with_the_cause_and_a_first_read_is_not() {
+    let url = database::create_database("logging_again", "CREATE TABLE tasks (id int PRIMARY KEY)");
+    let (log, _guard) = listen();
+    let db = Db::builder(url).table(Table::new("tasks")).connect().await.unwrap();
+    let mut tasks =
+        db.find(&Collection::<serde_json::Value>::new("tasks")).observe().await.unwrap();
+    assert_eq!(log.take(), "");
+    database::psql("logging_again", "INSERT INTO tasks VALUES (1)");
+    tasks.next().await.unwrap().unwrap();
+    database::psql(
+        "logging_again",
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE datname = current_database() AND application_name = 'ddp feed'",
+    );
+    database::psql("logging_again", "INSERT INTO tasks VALUES (2)");
+    tasks.next().await.unwrap().unwrap();
+    let text = log.take();
+    let again = text.lines().find(|line| line.contains("reading live queries again"));
+    let words = [r#"collection="tasks""#, "queries=1", r#"cause="the feed was interrupted""#];
+    assert_line(again.unwrap_or_else(|| panic!("{text}")), &words);
+    db.close().await;
 }

@@ -12,6 +12,8 @@ pub enum ClientMessage {
         version: Option<String>,
         /// The versions that the client speaks, if they are an array of strings.
         support: Option<Vec<String>>,
+        /// The session that the client had before.
+        session: Option<String>,
     },
     /// Subscribes to a publication.
     Sub {
@@ -45,6 +47,8 @@ pub enum ClientMessage {
     },
     /// Answers a `ping`.
     Pong,
+    /// Announces that the client closes the connection for good. Meteor's client since 3.5.
+    Disconnect,
 }
 
 /// A message that is answered with an `error`.

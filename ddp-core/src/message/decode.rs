@@ -35,6 +35,7 @@ pub(crate) fn decode(text: &str) -> Result<ClientMessage, Malformed> {
         Some("connect") => Ok(ClientMessage::Connect {
             version: fields.version.and_then(string),
             support: fields.support.and_then(strings),
+            session: fields.session.and_then(string),
         }),
         Some("sub") => {
             let params = params(&fields)?;
@@ -47,6 +48,7 @@ pub(crate) fn decode(text: &str) -> Result<ClientMessage, Malformed> {
         }
         Some("ping") => Ok(ClientMessage::Ping { id: fields.id.map(|id| id.get().to_owned()) }),
         Some("pong") => Ok(ClientMessage::Pong),
+        Some("disconnect") => Ok(ClientMessage::Disconnect),
         _ if fields.msg.is_none_or(|msg| is_falsy(msg.get())) => {
             Err(malformed(ProtocolError::BadRequest))
         }
@@ -128,6 +130,7 @@ struct Fields<'a> {
     random_seed: Option<&'a RawValue>,
     version: Option<&'a RawValue>,
     support: Option<&'a RawValue>,
+    session: Option<&'a RawValue>,
 }
 
 impl<'de> Deserialize<'de> for Envelope<'de> {
@@ -160,6 +163,7 @@ enum Key {
     RandomSeed,
     Version,
     Support,
+    Session,
     Other,
 }
 
@@ -189,6 +193,7 @@ impl Visitor<'_> for KeyVisitor {
             b"randomSeed" => Key::RandomSeed,
             b"version" => Key::Version,
             b"support" => Key::Support,
+            b"session" => Key::Session,
             _ => Key::Other,
         })
     }
@@ -216,6 +221,7 @@ impl<'de> Visitor<'de> for FieldsVisitor {
                 Key::RandomSeed => fields.random_seed = Some(value),
                 Key::Version => fields.version = Some(value),
                 Key::Support => fields.support = Some(value),
+                Key::Session => fields.session = Some(value),
                 Key::Other => {}
             }
         }
@@ -243,6 +249,7 @@ mod tests {
             Ok(ClientMessage::Connect {
                 version: Some("1".to_owned()),
                 support: Some(vec!["1".to_owned(), "pre2".to_owned()]),
+                session: Some("x".to_owned()),
             })
         );
         assert_eq!(
@@ -268,6 +275,7 @@ mod tests {
             Ok(ClientMessage::Ping { id: Some("\"7\"".to_owned()) })
         );
         assert_eq!(decode(r#" {"msg":"pong"} "#), Ok(ClientMessage::Pong));
+        assert_eq!(decode(r#"{"msg":"disconnect"}"#), Ok(ClientMessage::Disconnect));
     }
 
     #[test]
@@ -324,6 +332,7 @@ mod tests {
             Ok(ClientMessage::Connect {
                 version: Some("1".to_owned()),
                 support: Some(vec!["\u{fffd}".to_owned(), "1".to_owned()]),
+                session: None,
             })
         );
         assert_eq!(error(r#"{"msg":"\ud800"}"#), (ProtocolError::UnknownMessage, true));

@@ -6,7 +6,6 @@ use super::Session;
 use super::io::{CloseReason, Event, Output};
 use super::state::State;
 use crate::error::ProtocolError;
-use crate::merge_box::Outgoing;
 use crate::message::client::Malformed;
 use crate::message::{ClientMessage, ServerMessage};
 use crate::version::Version;
@@ -20,7 +19,8 @@ impl Session {
         message: Result<ClientMessage, Malformed>,
     ) {
         match message {
-            Ok(ClientMessage::Connect { version, support }) => {
+            Ok(ClientMessage::Connect { version, support, session }) => {
+                self.is_reconnect = session.is_some();
                 match Version::negotiate(version.as_deref(), support.as_deref()) {
                     Ok(version) => self.connect(now, version),
                     Err(version) => {
@@ -41,8 +41,9 @@ impl Session {
 
     fn connect(&mut self, now: Instant, version: Version) {
         self.state = State::Connected(version);
-        let message = ServerMessage::Connected { session: &self.id }.to_text();
-        self.outputs.push_back(Output::Send(Outgoing::Text(message)));
+        let message = ServerMessage::Connected { session: &self.id };
+        let ends_frame = self.ends_frame(&message);
+        self.push_message(message.to_text(), ends_frame);
         self.outputs.push_back(Output::Event(Event::Connected(version)));
         if version.has_heartbeats() {
             self.heartbeat.start(now, &self.config);

@@ -52,6 +52,9 @@ pub enum Input<'a> {
 pub enum Output {
     /// Send this.
     Send(Outgoing),
+    /// What follows must not share a frame with what was sent so far, or could overtake it in
+    /// Meteor's client. Only for transports that put several messages into one frame, as SockJS.
+    EndFrame,
     /// Do this.
     Event(Event),
     /// Close the transport after everything before this has been sent. The last output.
@@ -119,4 +122,7 @@ pub enum CloseReason {
     /// A `ping` was not answered in time.
     #[error("heartbeat timeout")]
     HeartbeatTimeout,
+    /// The client sent `disconnect`.
+    #[error("the client leaves")]
+    Disconnect,
 }

@@ -6,7 +6,6 @@ use super::state::{Blocker, Call};
 use crate::ejson::Ejson;
 use crate::error::DdpError;
 use crate::id::CallKey;
-use crate::merge_box::Outgoing;
 use crate::message::ServerMessage;
 
 impl Session {
@@ -29,7 +28,11 @@ impl Session {
             call.has_result = true;
             let result = result.as_ref().map(Option::as_deref);
             let text = ServerMessage::Result { id: &call.id, result }.to_text();
-            self.outputs.push_back(Output::Send(Outgoing::Text(text)));
+            if call.is_updated {
+                let updated = ServerMessage::Updated { methods: &[&call.id] }.to_text();
+                self.rejoin_updated(&updated);
+            }
+            self.push_message(text, true);
             self.forget_finished(key);
         }
         self.unblock(Blocker::Method(key));
@@ -42,7 +45,7 @@ impl Session {
             if self.hold_updated(key) {
                 return;
             }
-            self.outputs.push_back(Output::Send(Outgoing::Text(text)));
+            self.push_message(text, true);
             self.forget_finished(key);
         }
     }

@@ -5,28 +5,30 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod};
+use deadpool_postgres::{Object, Pool};
 use futures::channel::oneshot;
+use tokio_postgres::SimpleQueryMessage;
 
 use super::Db;
+use super::access::Access;
 use super::inner::Inner;
 use super::tls::{self, Tls};
 use super::tokens::Tokens;
+use super::url::Target;
 use crate::error::Error;
 use crate::feed::Feed;
 use crate::feed::task::{self, Link};
 use crate::intake::dispatch::Intake;
 use crate::read::reader::Reader;
 use crate::read::visibility::Visibility;
-use crate::schema;
 use crate::table::collection::TableCollection;
 use crate::table::watch::Watch;
 use crate::table::{Table, installation};
 
-/// How long to wait for a connection when all are in use.
-const POOL_TIMEOUT: Duration = Duration::from_secs(30);
+/// As `server_version_num` writes it.
+const VERSION_MIN: i32 = 140_000;
 
-/// How long connecting waits for the `wal` feed; after that, the feed starts in the background.
+/// How long connecting waits for the feed; after that, the `wal` feed starts in the background.
 const BEGIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How often to look whether tables or triggers were altered.
@@ -47,6 +49,7 @@ const CHECK_EVERY: Duration = Duration::from_secs(2);
 /// ```
 pub struct DbBuilder {
     url: String,
+    feed_url: Option<String>,
     tables: Vec<Table>,
     tls: Option<Tls>,
     connections_max: usize,
@@ -56,12 +59,17 @@ pub struct DbBuilder {
 }
 
 impl Db {
-    /// The database at a `postgres://` URL or a libpq connection string. TLS is used if the server
-    /// offers it, as with libpq's `sslmode=prefer`; `sslmode=require` demands it.
+    /// The database at a `postgres://` URL or a libpq connection string.
+    ///
+    /// `sslmode` is libpq's: TLS is used if the server offers it (`prefer`), `require` demands it,
+    /// and only `verify-ca` and `verify-full` check who the server is, by the operating system's
+    /// authorities or `sslrootcert`. Prisma's `schema` is a `search_path`. Without a host it is the
+    /// server of this machine.
     #[must_use]
     pub fn builder(url: impl Into<String>) -> DbBuilder {
         DbBuilder {
             url: url.into(),
+            feed_url: None,
             tables: Vec::new(),
             tls: None,
             connections_max: 16,
@@ -77,8 +85,8 @@ impl Db {
     /// # Errors
     /// A database that is out of reach, or PostgreSQL's own error.
     pub async fn run_script(url: &str, sql: &str) -> Result<(), Error> {
-        let config: tokio_postgres::Config = url.parse().map_err(Error::url)?;
-        let (client, connection) = config.connect(tls::system(&config)?).await?;
+        let target = Target::parse(url)?;
+        let (client, connection) = target.config.connect(tls::of(&target)?).await?;
         let connection = tokio::spawn(connection);
         let result = client.batch_execute(sql).await;
         drop(client);
@@ -104,7 +112,15 @@ impl DbBuilder {
         self
     }
 
-    /// TLS with this configuration instead of the operating system's certificate authorities.
+    /// The connection string for the feed, if it must be another one: `LISTEN` and replication need a
+    /// direct connection, or a pooler in session mode.
+    #[must_use]
+    pub fn feed_url(mut self, url: impl Into<String>) -> Self {
+        self.feed_url = Some(url.into());
+        self
+    }
+
+    /// TLS with this configuration instead of the one that the connection strings describe.
     #[cfg(feature = "tls")]
     #[must_use]
     pub fn tls(mut self, config: rustls::ClientConfig) -> Self {
@@ -146,8 +162,18 @@ impl DbBuilder {
     /// [`Feed::Wal`], a server or a role that lacks what it needs.
     pub async fn connect(self) -> Result<Db, Error> {
         self.check_names()?;
-        let (config, tls, pool) = self.pool()?;
-        let mut client = pool.get().await?;
+        let (link, pool, mut client) = self.open().await?;
+        let feed_link = match &self.feed_url {
+            Some(url) => self.link(url)?,
+            None => link.clone(),
+        };
+        if self.connections_max > 1 && (link.is_without_options || self.feed_url.is_some()) {
+            let checked = tokio::time::timeout(BEGIN_TIMEOUT, keeps_sessions(&client, &pool)).await;
+            if !checked.unwrap_or(Ok(false))? {
+                return Err(Error::pooler(link.name()));
+            }
+        }
+        check_server(&client, &link).await?;
         if self.feed == Feed::Wal {
             check_wal_level(&client).await?;
         }
@@ -155,11 +181,14 @@ impl DbBuilder {
         let collections =
             installation::collections(&mut client, tables, feed, self.install).await?;
         drop(client);
-        let (db, begun) = self.start(config, tls, pool, collections);
-        if feed == Feed::Wal {
-            // PostgreSQL may wait for other transactions, for any length of time.
-            let begun = tokio::time::timeout(BEGIN_TIMEOUT, begun).await;
-            begun.unwrap_or(Ok(Ok(()))).unwrap_or_else(|_| Err(Error::closed()))?;
+        let host = feed_link.name();
+        let (db, begun) = self.start(feed_link, pool, collections);
+        // PostgreSQL may wait for other transactions, for any length of time.
+        let begun = tokio::time::timeout(BEGIN_TIMEOUT, begun).await;
+        begun.unwrap_or(Ok(Ok(()))).unwrap_or_else(|_| Err(Error::closed()))?;
+        if feed == Feed::Notify {
+            let heard = tokio::time::timeout(BEGIN_TIMEOUT, db.0.reader.hears_itself()).await;
+            heard.unwrap_or_else(|_| Err(Error::unheard(host)))?;
         }
         Ok(db)
     }
@@ -171,8 +200,8 @@ impl DbBuilder {
     /// A database that is out of reach, a table that is not there or has no usable key, triggers of a
     /// newer version of this library.
     pub async fn install_sql(&self) -> Result<String, Error> {
-        let (.., pool) = self.pool()?;
-        installation::install_sql(&pool.get().await?, &self.tables, self.feed).await
+        let (.., client) = self.open().await?;
+        installation::install_sql(&client, &self.tables, self.feed).await
     }
 
     /// Removes what was installed for the registered tables, whether or not they still exist, and
@@ -183,8 +212,8 @@ impl DbBuilder {
     /// A database that is out of reach, a role that does not own what was installed, a table that
     /// long transactions keep locked.
     pub async fn uninstall(&self) -> Result<(), Error> {
-        let (.., pool) = self.pool()?;
-        installation::uninstall(&mut pool.get().await?, self.tables.iter()).await
+        let (.., mut client) = self.open().await?;
+        installation::uninstall(&mut client, self.tables.iter()).await
     }
 
     fn check_names(&self) -> Result<(), Error> {
@@ -197,48 +226,37 @@ impl DbBuilder {
         Ok(())
     }
 
-    /// How to connect, and a pool that does.
-    fn pool(&self) -> Result<(tokio_postgres::Config, Tls, Pool), Error> {
-        let mut config: tokio_postgres::Config = self.url.parse().map_err(Error::url)?;
-        if config.get_application_name().is_none() {
-            config.application_name("ddp");
-        }
-        if config.get_connect_timeout().is_none() {
-            config.connect_timeout(Duration::from_secs(10));
-        }
-        // So that a row reads the same in a SELECT as in a trigger's message.
-        let options = config.get_options().unwrap_or_default();
-        config.options(format!("{options} {}", schema::SESSION_OPTIONS));
-        // A connection that died silently must not leave clients stale for long.
-        config.keepalives_idle(Duration::from_secs(10));
-        config.keepalives_interval(Duration::from_secs(5));
-        config.keepalives_retries(3);
-        config.tcp_user_timeout(Duration::from_secs(25));
-        let tls = match &self.tls {
-            Some(tls) => tls.clone(),
-            None => tls::system(&config)?,
+    /// A pool, and its first connection.
+    async fn open(&self) -> Result<(Access, Pool, Object), Error> {
+        let mut link = self.link(&self.url)?;
+        let first = async |link: &Access| {
+            let pool = link.pool(self.connections_max)?;
+            let client = pool.get().await.map_err(|error| Error::connect(link.name(), error))?;
+            Ok::<_, Error>((pool, client))
         };
-        let recycling_method = RecyclingMethod::Fast;
-        let manager =
-            Manager::from_config(config.clone(), tls.clone(), ManagerConfig { recycling_method });
-        let pool = Pool::builder(manager)
-            .runtime(deadpool_postgres::Runtime::Tokio1)
-            .wait_timeout(Some(POOL_TIMEOUT))
-            .max_size(self.connections_max)
-            .build()
-            .map_err(Error::build)?;
-        Ok((config, tls, pool))
+        let (pool, client) = match first(&link).await {
+            Err(error) if error.is_of_options() => {
+                link.leave_options_out();
+                first(&link).await?
+            }
+            opened => opened?,
+        };
+        Ok((link, pool, client))
+    }
+
+    fn link(&self, url: &str) -> Result<Access, Error> {
+        Access::new(url, self.tls.as_ref())
     }
 
     /// Starts the feed and the task that watches the tables.
     fn start(
         self,
-        mut config: tokio_postgres::Config,
-        tls: Tls,
+        access: Access,
         pool: Pool,
         collections: Vec<TableCollection>,
     ) -> (Db, oneshot::Receiver<Result<(), Error>>) {
         let feed = self.feed;
+        let Access { mut config, tls, .. } = access;
         // Distinguishes the feed in pg_stat_activity.
         let name = config.get_application_name().unwrap_or("ddp");
         config.application_name(format!("{name} feed"));
@@ -262,8 +280,7 @@ impl DbBuilder {
             change_channels,
             listened: HashSet::new(),
             is_first: true,
-            // Listening is retried until it works.
-            begun: (feed == Feed::Wal).then_some(begun),
+            begun: Some(begun),
         };
         tokio::spawn(task::run(link));
         let watch = Watch {
@@ -275,6 +292,30 @@ impl DbBuilder {
         tokio::spawn(watch.run());
         (Db(Arc::new(Inner { reader, intake })), has_begun)
     }
+}
+
+/// Whether a setting is still there in the next transaction, while another connection has one open.
+async fn keeps_sessions(client: &tokio_postgres::Client, pool: &Pool) -> Result<bool, Error> {
+    let other = pool.get().await?;
+    client.batch_execute("SET ddp.probe = 'kept'").await?;
+    other.batch_execute("BEGIN").await?;
+    let found = client.simple_query("SELECT pg_catalog.current_setting('ddp.probe', true)").await?;
+    other.batch_execute("ROLLBACK").await?;
+    Ok(found.iter().any(|message| match message {
+        SimpleQueryMessage::Row(row) => row.get(0) == Some("kept"),
+        _ => false,
+    }))
+}
+
+/// Fails early if no feed can come from the server.
+async fn check_server(client: &tokio_postgres::Client, access: &Access) -> Result<(), Error> {
+    let sql = "SELECT pg_catalog.current_setting('server_version'),
+        pg_catalog.current_setting('server_version_num')::pg_catalog.int4, pg_catalog.pg_is_in_recovery()";
+    let row = client.query_one(sql, &[]).await?;
+    if row.try_get::<_, i32>(1)? < VERSION_MIN {
+        return Err(Error::too_old(row.try_get(0)?));
+    }
+    if row.try_get(2)? { Err(Error::standby(access.name())) } else { Ok(()) }
 }
 
 /// Fails early if the server is not set up for the `wal` feed.

@@ -3,12 +3,16 @@
 //! What clones of the handle share is a [`Reader`](crate::read::reader::Reader) and an
 //! [`Intake`](crate::intake::dispatch::Intake); [`inner`] makes a source of live queries of the two.
 
+mod access;
 pub(crate) mod builder;
 pub(crate) mod busy;
 pub(crate) mod inner;
 pub(crate) mod tls;
 pub(crate) mod tokens;
 pub(crate) mod transaction;
+mod url;
+#[cfg(feature = "tls")]
+mod verifier;
 
 use std::fmt;
 use std::sync::Arc;

@@ -112,7 +112,15 @@ fn requery(transaction: u32, payload: &[u8]) -> Bytes {
         return Bytes::new();
     }
     let kind = OperationKind::Requery;
-    let requery = Notification { sequence: 1, part: 1, parts: 1, kind, body: "", ..change };
+    let requery = Notification {
+        sequence: 1,
+        is_same_statement: false,
+        part: 1,
+        parts: 1,
+        kind,
+        body: "",
+        ..change
+    };
     requery.payload().into()
 }
 

@@ -122,7 +122,9 @@ impl Listener<'_> {
         client: &Client,
         connection: &mut Connection<Socket, TlsStream>,
     ) -> Result<(), Error> {
-        let mut sql = format!("LISTEN {}", quote(&self.link.token_channel));
+        // It is idle for as long as nothing changes.
+        let mut sql = "SET idle_session_timeout = 0; SET statement_timeout = 0; ".to_owned();
+        sql.push_str(&format!("LISTEN {}", quote(&self.link.token_channel)));
         sql.push_str(&format!("; LISTEN {}", quote(INSTALLED_CHANNEL)));
         for channel in &self.link.listened {
             sql.push_str("; LISTEN ");

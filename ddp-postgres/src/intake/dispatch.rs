@@ -132,7 +132,8 @@ impl Intake {
         }
         self.assembler.lock().reset();
         self.pipeline.lock().interrupt();
-        self.read_everything_again();
+        // What has been asked for before the feed's first start has not been read yet.
+        self.read_everything_again((!is_first).then_some("the feed was interrupted"));
     }
 
     fn submit_assembled(self: &Arc<Self>, assembler: &mut Assembler) {
@@ -155,7 +156,7 @@ impl Intake {
                 tracing::warn!(
                     "changes arrived faster than rows could be read; reading everything again"
                 );
-                self.read_everything_again();
+                self.read_everything_again(Some("changes overflowed"));
             }
         }
     }
@@ -237,18 +238,19 @@ impl Intake {
         drop((assembler, pipeline));
         self.spawn_loads(collection, loads);
         if is_reading {
-            self.read_everything_again();
+            self.read_everything_again(Some("a table was altered"));
         }
     }
 
-    fn read_everything_again(self: &Arc<Self>) {
+    /// Makes all live queries read. The log tells the cause if they have been read before.
+    fn read_everything_again(self: &Arc<Self>, cause: Option<&str>) {
         for collection in self.collections.values() {
             let loads = collection.multiplexer.reload_all();
-            if !loads.is_empty() {
-                let name = collection.table.collection_name();
+            if let Some(cause) = cause.filter(|_| !loads.is_empty()) {
                 tracing::info!(
-                    collection = name,
+                    collection = collection.table.collection_name(),
                     queries = loads.len(),
+                    cause,
                     "reading live queries again"
                 );
             }

@@ -34,6 +34,12 @@ pub(super) struct Pending {
     given_up: bool,
     partial: Option<Partial>,
     changes: Vec<Change>,
+    /// The statement that touched the row of each change last.
+    statements: Vec<u32>,
+    /// The number of the statement whose operation came last.
+    statement: u32,
+    /// Whether operations of that statement went out in an earlier batch.
+    is_split: bool,
     /// The keys of rows sent without content, and of deleted rows.
     keys: HashMap<DocumentId, String>,
     /// Whether any of the rows must be read.
@@ -53,6 +59,9 @@ impl Pending {
             given_up: false,
             partial: None,
             changes: Vec::new(),
+            statements: Vec::new(),
+            statement: 0,
+            is_split: false,
             keys: HashMap::new(),
             is_unread: false,
             positions: HashMap::new(),
@@ -67,7 +76,8 @@ impl Pending {
         notification: &Notification<'_>,
         bytes_max: usize,
     ) -> Result<(), GapReason> {
-        let Notification { xid, sequence, part, parts, kind, body } = *notification;
+        let Notification { xid, sequence, is_same_statement, part, parts, kind, body } =
+            *notification;
         if self.xid != Some(xid) {
             self.reset();
             self.xid = Some(xid);
@@ -83,6 +93,9 @@ impl Pending {
             Some(partial)
                 if part == partial.part + 1 && parts == partial.parts && kind == partial.kind => {}
             _ => return Err(GapReason::Part),
+        }
+        if part == 1 {
+            self.begin_operation(is_same_statement);
         }
         if parts == 1 {
             self.apply(kind, body, bytes_max)?;
@@ -116,6 +129,8 @@ impl Pending {
         let unread = self.take_unread();
         self.positions = HashMap::new();
         self.bytes = 0;
+        self.is_split = true;
+        self.statements = Vec::new();
         let changes = std::mem::take(&mut self.changes);
         let is_truncated = std::mem::take(&mut self.truncated);
         let effect = if std::mem::take(&mut self.requery) {
@@ -142,6 +157,18 @@ impl Pending {
         *self = Self::new(self.layout.clone());
     }
 
+    /// An operation that may have been done before others of the same statement, though it comes
+    /// after them: a row that both touched is then read. What is in an earlier batch is not known
+    /// any more.
+    fn begin_operation(&mut self, is_same_statement: bool) {
+        if is_same_statement {
+            self.is_unread |= self.is_split;
+        } else {
+            self.statement = self.statement.wrapping_add(1);
+            self.is_split = false;
+        }
+    }
+
     /// Counts a complete operation.
     fn count(&mut self) -> Result<(), GapReason> {
         self.sequence = self.sequence.checked_add(1).ok_or(GapReason::Sequence)?;
@@ -162,16 +189,15 @@ impl Pending {
                 let row = Row::parse(layout, text)?;
                 Ok(Change { id: row.id().clone(), row: Some(row) })
             }),
-            Operation::Delete(keys) => {
-                let may_be_read = self.layout.sends_keys();
-                self.apply_keys(&keys, bytes_max, may_be_read);
-            }
+            Operation::Delete(keys) => self.apply_keys(&keys, bytes_max),
             Operation::Keys(keys) => {
-                self.apply_keys(&keys, bytes_max, true);
+                self.apply_keys(&keys, bytes_max);
                 self.is_unread = true;
             }
+            // Never within another statement: PostgreSQL truncates no table that is in use.
             Operation::Truncate => {
                 self.changes.clear();
+                self.statements.clear();
                 self.keys.clear();
                 self.is_unread = false;
                 self.positions.clear();
@@ -208,12 +234,12 @@ impl Pending {
         }
     }
 
-    /// These rows are gone or, with `may_be_read`, are read later.
-    fn apply_keys(&mut self, keys: &[&str], bytes_max: usize, may_be_read: bool) {
+    /// These rows are gone, or are read later.
+    fn apply_keys(&mut self, keys: &[&str], bytes_max: usize) {
         self.apply_each(keys, bytes_max, |layout, key| {
             Ok(Change { id: document_id(layout, key)?, row: None })
         });
-        if may_be_read && !self.requery {
+        if !self.requery {
             let layout = &self.layout;
             let known = |key: &&str| Some((document_id(layout, key).ok()?, (*key).to_owned()));
             self.keys.extend(keys.iter().filter_map(known));
@@ -227,11 +253,19 @@ impl Pending {
         if !std::mem::take(&mut self.is_unread) || self.requery {
             return Vec::new();
         }
-        let unread = self.changes.iter().map_while(|change| keys.remove_entry(&change.id));
-        let unread: Vec<_> = unread.collect();
-        if self.truncated || unread.len() < self.changes.len() {
-            // Rows that others insert in the meantime cannot be looked up, nor rows whose keys were
-            // not sent.
+        if self.truncated {
+            // Rows that others insert in the meantime cannot be looked up.
+            self.give_rows_up();
+            return Vec::new();
+        }
+        let layout = &self.layout;
+        let with_key = |change: &Change| match &change.row {
+            Some(row) => Some((change.id.clone(), row.key(layout)?)),
+            None => keys.remove_entry(&change.id),
+        };
+        let unread: Vec<_> = self.changes.iter().map_while(with_key).collect();
+        if unread.len() < self.changes.len() {
+            // A row without a key cannot be looked up.
             self.give_rows_up();
             return Vec::new();
         }
@@ -246,9 +280,12 @@ impl Pending {
             Entry::Vacant(entry) => {
                 entry.insert(self.changes.len());
                 self.changes.push(change);
+                self.statements.push(self.statement);
             }
             Entry::Occupied(entry) => {
                 let known = &mut self.changes[*entry.get()];
+                let last = std::mem::replace(&mut self.statements[*entry.get()], self.statement);
+                self.is_unread |= last == self.statement;
                 self.bytes -= bytes(known);
                 *known = change;
             }
@@ -259,6 +296,7 @@ impl Pending {
         self.requery = true;
         self.truncated = false;
         self.changes = Vec::new();
+        self.statements = Vec::new();
         self.keys = HashMap::new();
         self.positions = HashMap::new();
         self.bytes = 0;

@@ -1,4 +1,4 @@
-//! Rows whose messages hold only their keys.
+//! Rows to be read by their keys: their messages hold no more, or came in an uncertain order.
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
@@ -12,6 +12,7 @@ use super::batch::{Assembled, Batch, Effect};
 use super::pipeline::Arrival;
 use crate::db::busy::Busy;
 use crate::error::Error;
+use crate::read::load::LOOK_AGAIN_AFTER;
 use crate::read::reader::{RETRY_AFTER, Reader};
 use crate::read::snapshot::TransactionSnapshot;
 use crate::row::Row;
@@ -21,7 +22,11 @@ use crate::table::collection::TableCollection;
 /// If one transaction has more keys, they are not looked up individually.
 const KEYS_MAX: usize = 10_000;
 
-/// Reads the rows of a batch that has only their keys. After a lost connection it tries again until
+/// How often to look for a transaction that was streamed before it became visible, after 1, 2, 4, …
+/// milliseconds: for a second in all.
+const LOOKS_MAX: u32 = 10;
+
+/// Reads the rows of a batch that are to be read by their keys. After a lost connection it tries again until
 /// the feed is interrupted as well, since then everything is read again. After any other failure
 /// the live queries read again themselves.
 pub(super) async fn read(
@@ -40,6 +45,7 @@ pub(super) async fn read(
         effect => return assembled(effect),
     };
     let (ids, keys): (Vec<_>, Vec<_>) = unread.into_iter().unzip();
+    let mut looks = 0;
     let read = loop {
         let Some(collection) = collection.filter(|found| !found.multiplexer.is_idle()) else {
             // No query needs them: a later one will read the current rows.
@@ -52,6 +58,11 @@ pub(super) async fn read(
                 tracing::warn!(collection, %error, "rows could not be read; trying again");
                 tokio::time::sleep(RETRY_AFTER).await;
             }
+            Ok((_, snapshot)) if !snapshot.has_seen(xid) && looks < LOOKS_MAX => {
+                tokio::time::sleep(LOOK_AGAIN_AFTER * 2_u32.pow(looks)).await;
+                looks += 1;
+            }
+            Ok((_, snapshot)) if !snapshot.has_seen(xid) => break Err(Error::too_early()),
             read => break read,
         }
     };
@@ -60,9 +71,7 @@ pub(super) async fn read(
             let mut rows: HashMap<_, _> =
                 rows.into_iter().map(|row| (row.id().clone(), row)).collect();
             for change in &mut changes {
-                if change.row.is_none() {
-                    change.row = rows.remove(&change.id);
-                }
+                change.row = rows.remove(&change.id);
             }
             let effect = Effect::Changes { changes, unread: Vec::new() };
             Arrival::Read(batch(effect), snapshot, ids)

@@ -20,7 +20,7 @@ use crate::schema::Layout;
 use crate::table::collection::{TableCollection, TableState};
 
 /// The initial delay before checking again whether committed transactions are visible.
-const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(1);
+pub(crate) const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(1);
 
 /// Carries out a load until it is done or no longer wanted, retrying while the database is
 /// unreachable.

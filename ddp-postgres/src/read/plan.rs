@@ -68,6 +68,16 @@ mod tests {
     use crate::value::ValueKind;
 
     #[test]
+    fn a_field_that_is_not_there_is_told_with_those_that_are() {
+        let columns = ["id", "listId", "text"].map(|name| (name, ValueKind::Text));
+        let query = Query { predicate: field("list_id").eq("a"), ..Query::all("tasks") };
+        let error = plan(&fixture::layout(&columns, false), &query).unwrap_err().to_string();
+        let text =
+            r#"collection "tasks" has no published field "list_id"; it has _id, listId, text"#;
+        assert_eq!(error, text);
+    }
+
+    #[test]
     fn the_id_of_several_columns_is_nothing_to_filter_on() {
         let columns = [("list", ValueKind::Text), ("name", ValueKind::Text)];
         let layout = fixture::composite(&columns);

@@ -142,6 +142,13 @@ impl Reader {
         Ok(client.batch_execute(&sql).await?)
     }
 
+    /// Waits for a token of its own to come back through the feed.
+    pub(crate) async fn hears_itself(&self) -> Result<(), Error> {
+        let token = self.tokens.position();
+        self.notify(token.id).await?;
+        token.wait().await
+    }
+
     /// Finds out which streamed transactions have become visible.
     pub(crate) fn look_around(self: &Arc<Self>) {
         let reader = Arc::clone(self);

@@ -78,6 +78,9 @@ impl Replication {
             "CREATE_REPLICATION_SLOT {} TEMPORARY LOGICAL pgoutput USE_SNAPSHOT",
             self.slot
         );
+        // It may wait long here, and be idle later.
+        self.query("SET idle_session_timeout = 0").await?;
+        self.query("SET statement_timeout = 0").await?;
         self.query("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
         self.query(&create).await?;
         let snapshot = self.query("SELECT pg_catalog.pg_current_snapshot()").await?;

@@ -2,6 +2,7 @@
 
 pub(crate) mod live;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
@@ -45,21 +46,17 @@ impl Row {
         for (range, column) in found.into_iter().zip(layout.columns()) {
             values.push(range.ok_or_else(|| RowError::MissingColumn(column.name().to_owned()))?);
         }
-        let text = |number: &usize| {
-            let range: &Range<u32> = values.get(*number).ok_or(RowError::Key)?;
-            Ok(&json[range.start as usize..range.end as usize])
+        let text = |number: usize| {
+            let range: &Range<u32> = values.get(number)?;
+            json.get(range.start as usize..range.end as usize)
         };
-        let id = match layout.key() {
-            [number] => document_id(layout, text(number)?)?,
-            several => {
-                let keys = several.iter().map(text).collect::<Result<Vec<_>, _>>()?;
-                if keys.contains(&"null") {
-                    return Err(RowError::Key);
-                }
-                document_id(layout, &format!("[{}]", keys.join(",")))?
-            }
-        };
+        let id = document_id(layout, &key(layout, text).ok_or(RowError::Key)?)?;
         Ok(Self { id, text: json.into(), values: values.into() })
+    }
+
+    /// The row's key as triggers write it: the column's JSON, or an array of several columns'.
+    pub(crate) fn key(&self, layout: &Layout) -> Option<String> {
+        key(layout, |column| self.value(column)).map(Cow::into_owned)
     }
 
     /// The id of the row's document.
@@ -121,6 +118,18 @@ impl Row {
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
+    }
+}
+
+/// The key of a row with these values; `None` if some of it is missing.
+fn key<'a>(layout: &Layout, value: impl Fn(usize) -> Option<&'a str>) -> Option<Cow<'a, str>> {
+    match layout.key() {
+        [number] => value(*number).map(Cow::Borrowed),
+        several => {
+            let values = several.iter().map(|number| value(*number).filter(|text| *text != "null"));
+            let values: Option<Vec<&str>> = values.collect();
+            values.map(|values| Cow::Owned(format!("[{}]", values.join(","))))
+        }
     }
 }
 

@@ -52,6 +52,19 @@ FROM pg_catalog.pg_index x
 WHERE x.indrelid = ANY ($1) AND x.indisunique AND x.indisvalid AND x.indpred IS NULL
     AND x.indexprs IS NULL";
 
+/// The columns that foreign keys of tables, of their partitions and their children set when a row that
+/// they refer to gets another key, or goes.
+const CASCADING_COLUMNS: &str = "
+WITH RECURSIVE member (root, oid) AS (
+    SELECT w.oid, w.oid FROM unnest($1::oid[]) AS w (oid)
+    UNION
+    SELECT m.root, i.inhrelid FROM pg_catalog.pg_inherits i JOIN member m ON i.inhparent = m.oid
+)
+SELECT DISTINCT m.root, a.attname::text
+FROM member m JOIN pg_catalog.pg_constraint c ON c.conrelid = m.oid
+    JOIN pg_catalog.pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = ANY (c.conkey)
+WHERE c.contype = 'f' AND (c.confupdtype NOT IN ('a', 'r') OR c.confdeltype IN ('n', 'd'))";
+
 /// All descendants of the tables (their rows are also their rows) and all their ancestors. Temporary
 /// tables of other sessions cannot be reached.
 const FAMILIES: &str = "
@@ -95,7 +108,11 @@ SELECT t.oid, t.typname::text, n.nspname = 'pg_catalog', t.typtype::text, t.typb
         WHERE a.attrelid = t.typrelid AND t.typrelid <> 0 AND a.attnum > 0
             AND NOT a.attisdropped),
     t.typlen::int4,
-    pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(t.typname)
+    pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(t.typname),
+    EXISTS (SELECT FROM pg_catalog.pg_cast c WHERE c.castsource = t.oid
+        AND c.casttarget = 'pg_catalog.json'::regtype AND c.castmethod = 'f')
+        AND n.nspname <> 'pg_catalog',
+    t.typdelim::text
 FROM reached JOIN pg_catalog.pg_type t ON t.oid = reached.oid
     JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace";
 
@@ -171,6 +188,10 @@ pub(super) struct TypeEntry {
     pub(super) length: i32,
     /// Its name in a cast that changes no value: with its schema, without a length.
     pub(super) sql_name: String,
+    /// Whether `to_json` calls a function that casts it to json.
+    pub(super) has_json_cast: bool,
+    /// What separates its values in the text of an array.
+    pub(super) delimiter: String,
 }
 
 /// Tables by their schemas and names.
@@ -227,6 +248,14 @@ pub(super) async fn unique_indexes(
             columns: row.try_get(3)?,
         })
     })
+}
+
+pub(super) async fn cascading_columns(
+    client: &Client,
+    relations: &[u32],
+) -> Result<HashMap<u32, Vec<String>>, Error> {
+    let rows = client.query(CASCADING_COLUMNS, &[&relations]).await?;
+    grouped(&rows, |row| row.try_get(1))
 }
 
 /// Those that have a family.
@@ -311,6 +340,8 @@ impl Types {
                 attributes: row.try_get(7)?,
                 length: row.try_get(8)?,
                 sql_name: row.try_get(9)?,
+                has_json_cast: row.try_get(10)?,
+                delimiter: row.try_get(11)?,
             };
             Ok((row.try_get(0)?, entry))
         });

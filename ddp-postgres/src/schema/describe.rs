@@ -7,6 +7,7 @@ use tokio_postgres::Client;
 use super::Error;
 use super::catalog::{self, ColumnEntry, Family, IndexEntry, RelationEntry, TypeEntry, Types};
 use super::comparable::Comparables;
+use super::form::form;
 use super::layout::{Column, Expression, Layout, Measure, Traits};
 use super::name::{qualified, quoted};
 use crate::table::Table;
@@ -20,6 +21,7 @@ pub(crate) struct Catalogs {
     relations: HashMap<(String, String), RelationEntry>,
     columns: HashMap<u32, Vec<ColumnEntry>>,
     indexes: HashMap<u32, Vec<IndexEntry>>,
+    cascading: HashMap<u32, Vec<String>>,
     families: HashMap<u32, Family>,
     types: Types,
     lowering: HashSet<String>,
@@ -45,16 +47,17 @@ impl Catalogs {
         let of_tables = relations.values().filter(|relation| relation.is_table());
         let oids: Vec<u32> = of_tables.map(|relation| relation.oid).collect();
         // They go out together.
-        let (columns, indexes, families) = futures::try_join!(
+        let (columns, indexes, cascading, families) = futures::try_join!(
             catalog::columns(client, &oids),
             catalog::unique_indexes(client, &oids),
+            catalog::cascading_columns(client, &oids),
             catalog::families(client, &oids),
         )?;
         let (types, lowering) = futures::try_join!(
             Types::of(client, columns.values().flatten()),
             catalog::lowering(client, columns.values().flatten()),
         )?;
-        Ok(Self { relations, columns, indexes, families, types, lowering })
+        Ok(Self { relations, columns, indexes, cascading, families, types, lowering })
     }
 
     /// One of the tables, as it is to be published.
@@ -75,6 +78,11 @@ impl Catalogs {
         let all = self.columns.get(&found.oid).map_or(&[][..], Vec::as_slice);
         let indexes = self.indexes.get(&found.oid).map_or(&[][..], Vec::as_slice);
         let key = find_key(table, &relation, all, indexes)?;
+        let is_enforced_at_once =
+            |index: &IndexEntry| index.is_immediate && have_same_columns(&index.columns, &key);
+        let deferrable_key = !indexes.iter().any(is_enforced_at_once);
+        let mut cascading = self.cascading.get(&found.oid).into_iter().flatten();
+        let key_cascades = cascading.any(|column| key.contains(column));
         check_names(table, &relation, all)?;
         let is_published = |column: &&ColumnEntry| match &table.columns {
             Some(published) => key.contains(&column.name) || published.contains(&column.name),
@@ -85,7 +93,11 @@ impl Catalogs {
             return Err(Error::VirtualColumn { relation, column: column.name.clone() });
         }
         let comparables = Comparables { lowering: &self.lowering, is_utf8: found.utf8 };
-        layout(table, relation, (found, family), &published, (&self.types, &comparables), &key)
+        let types = (&self.types, &comparables);
+        let mut layout = layout(table, relation, (found, family), &published, types, &key)?;
+        layout.deferrable_key = deferrable_key;
+        layout.key_cascades = key_cascades;
+        Ok(layout)
     }
 }
 
@@ -155,14 +167,16 @@ fn find_key(
         }
     }
     let is_unique = |index: &IndexEntry| {
-        (index.is_immediate || index.is_primary)
-            && index.columns.len() == names.len()
-            && index.columns.iter().all(|column| names.contains(column))
+        (index.is_immediate || index.is_primary) && have_same_columns(&index.columns, names)
     };
     if !indexes.iter().any(is_unique) {
         return Err(unsuitable_key(relation, names));
     }
     Ok(names.clone())
+}
+
+fn have_same_columns(a: &[String], b: &[String]) -> bool {
+    a.len() == b.len() && a.iter().all(|column| b.contains(column))
 }
 
 fn unsuitable_key(relation: &str, key: &[String]) -> Error {
@@ -199,14 +213,19 @@ fn column(
         }
         kind = ValueKind::Ejson;
     }
-    // Inside an array it stays hexadecimal.
-    let expression = match &kind {
-        ValueKind::BinaryHex => {
-            kind = ValueKind::Binary;
-            Expression::Base64
-        }
-        _ if resolved.is_some_and(|found| is_built_in(found, &["timestamptz"])) => Expression::Utc,
-        _ => Expression::Plain,
+    let form = form(types, entry.type_oid)
+        .map_err(|()| Error::Names { relation: relation.to_owned(), column: entry.name.clone() })?;
+    let expression = if let Some((expression, written)) = form {
+        kind = written;
+        expression
+    } else if kind == ValueKind::BinaryHex {
+        // Inside an array it stays hexadecimal.
+        kind = ValueKind::Binary;
+        Expression::Base64
+    } else if resolved.is_some_and(|found| is_built_in(found, &["timestamptz"])) {
+        Expression::Utc
+    } else {
+        Expression::Plain
     };
     let measure = match resolved {
         Some(found) if found.length >= 0 => Measure::Small,
@@ -220,8 +239,13 @@ fn column(
         field: field.into(),
         type_name: entry.type_name.clone(),
         nullable: !entry.not_null,
-        needs_settings: expression == Expression::Plain
-            && needs_settings(types, entry.type_oid, false, 0),
+        needs_settings: match expression {
+            Expression::Plain | Expression::Text | Expression::Texts => {
+                needs_settings(types, entry.type_oid, false, 0)
+            }
+            Expression::Identity(_) => true,
+            Expression::Base64 | Expression::Utc | Expression::Oids => false,
+        },
         comparable: comparable.of(entry, types),
         cast: resolved.map_or_else(|| "pg_catalog.text".to_owned(), |found| found.sql_name.clone()),
         kind,
@@ -243,7 +267,7 @@ fn value_kind(types: &Types, oid: u32, dates: bool, depth: u32) -> ValueKind {
             element => ValueKind::Array(Box::new(element)),
         };
     }
-    if found.kind == "c" {
+    if found.kind == "c" || (found.name == "hstore" && found.has_json_cast) {
         return ValueKind::Json;
     }
     if !found.is_built_in {
@@ -265,6 +289,19 @@ fn value_kind(types: &Types, oid: u32, dates: bool, depth: u32) -> ValueKind {
     }
 }
 
+/// Types of extensions whose text depends on no setting; that of others may.
+const SETTLED: [&str; 9] = [
+    "citext",
+    "geography",
+    "geometry",
+    "hstore",
+    "lquery",
+    "ltree",
+    "ltxtquery",
+    "raster",
+    "vector",
+];
+
 /// Whether `to_json` writes a type according to session settings. It writes times independently of
 /// them, but not times within the text of a range.
 fn needs_settings(types: &Types, oid: u32, within_text: bool, depth: u32) -> bool {
@@ -280,7 +317,8 @@ fn needs_settings(types: &Types, oid: u32, within_text: bool, depth: u32) -> boo
         return needs(found.range_of, true);
     }
     if is_built_in(found, &["float4", "float8", "interval", "bytea", "point", "lseg", "box"])
-        || is_built_in(found, &["path", "polygon", "line", "circle"])
+        || is_built_in(found, &["path", "polygon", "line", "circle", "money"])
+        || (found.kind == "b" && !found.is_built_in && !SETTLED.contains(&found.name.as_str()))
     {
         return true;
     }

@@ -83,6 +83,9 @@ WITH RECURSIVE ddp_wanted AS MATERIALIZED (
     SELECT w.number, concat_ws(' ', 'index', x.indexrelid, x.xmin)
     FROM ddp_wanted w JOIN pg_catalog.pg_index x ON x.indrelid = w.root AND x.indisunique
     UNION ALL
+    SELECT b.number, concat_ws(' ', 'constraint', k.oid, k.xmin)
+    FROM below b JOIN pg_catalog.pg_constraint k ON k.conrelid = b.oid AND k.contype = 'f'
+    UNION ALL
     SELECT r.number, concat_ws(' ', 'type', t.oid, t.xmin, n.nspname)
     FROM reached r JOIN pg_catalog.pg_type t ON t.oid = r.oid
         JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
@@ -94,10 +97,9 @@ WITH RECURSIVE ddp_wanted AS MATERIALIZED (
     FROM reached r JOIN pg_catalog.pg_type t ON t.oid = r.oid AND t.typrelid <> 0
         JOIN pg_catalog.pg_attribute a ON a.attrelid = t.typrelid AND a.attnum > 0
     UNION ALL
-    SELECT r.number, concat_ws(' ', 'cast', k.oid, k.xmin, p.oid, p.xmin)
+    SELECT r.number, concat_ws(' ', 'cast', k.oid, k.xmin)
     FROM reached r JOIN pg_catalog.pg_cast k
-            ON k.castsource = r.oid AND k.casttarget = 'pg_catalog.json'::regtype
-        LEFT JOIN pg_catalog.pg_proc p ON p.oid = k.castfunc
+        ON k.castsource = r.oid AND k.casttarget = 'pg_catalog.json'::regtype
     UNION ALL
     SELECT w.number, concat_ws(' ', 'policy', y.oid, y.xmin, (
         SELECT string_agg(concat_ws(' ', p.oid, p.xmin), ' ' ORDER BY p.oid)

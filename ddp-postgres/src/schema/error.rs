@@ -10,6 +10,37 @@ pub enum Error {
     /// The database did not answer, or reported an error.
     #[error("database: {}", of_database(.0))]
     Database(#[from] tokio_postgres::Error),
+    /// The schema `ddp` or the publication is not there, and the role may not create it.
+    #[error(
+        "cannot create the {what} ddp: {}: GRANT CREATE ON DATABASE {database} TO {role}, or have \
+         another role run the SQL of DbBuilder::install_sql and connect with .without_install()",
+        of_database(error)
+    )]
+    MayNotCreate {
+        /// A schema or a publication.
+        what: &'static str,
+        /// The database's quoted name.
+        database: String,
+        /// The role's quoted name.
+        role: String,
+        /// What the database said.
+        error: tokio_postgres::Error,
+    },
+    /// The role may not install the triggers.
+    #[error(
+        "cannot install the triggers of table {relation}: {}: GRANT TRIGGER ON {relation} TO {role} \
+         and GRANT CREATE, USAGE ON SCHEMA ddp TO {role}, or have another role run the SQL of \
+         DbBuilder::install_sql and connect with .without_install()",
+        of_database(error)
+    )]
+    MayNotInstall {
+        /// The table's quoted name.
+        relation: String,
+        /// The role's quoted name.
+        role: String,
+        /// What the database said.
+        error: tokio_postgres::Error,
+    },
     /// There is no such table.
     #[error("there is no table {relation}: create it first, or name its schema with .schema(…)")]
     NoTable {
@@ -78,6 +109,18 @@ pub enum Error {
         relation: String,
         /// The columns.
         key: String,
+    },
+    /// A column's values contain names of objects, which are written as the session's `search_path`
+    /// finds them.
+    #[error(
+        "column {column:?} of {relation} contains names whose text depends on each session's search_path: \
+         leave it out with .columns(…)"
+    )]
+    Names {
+        /// The table's quoted name.
+        relation: String,
+        /// The column.
+        column: String,
     },
     /// A published column is a virtual generated column.
     #[error(

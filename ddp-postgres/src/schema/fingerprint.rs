@@ -6,7 +6,7 @@ use super::Layout;
 use super::name::hash;
 
 /// The version of the message format. Raise it when earlier versions would misread the messages.
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
 
 /// Stands for the columns if only keys are sent.
 const KEYS_ONLY: &str = "keys";
@@ -114,9 +114,9 @@ mod tests {
         keys.keys_only = true;
         let keys = keys.fingerprint();
         assert!(more.reads(&keys) && !keys.reads(&more));
-        let newer = more.to_string().replace("(format 1, feed", "(format 2, whatever");
+        let newer = more.to_string().replace("(format 2, feed", "(format 3, whatever");
         let newer = Fingerprint::parse(&newer).unwrap();
-        assert!(newer.format == 2 && !few.reads(&newer));
+        assert!(newer.format == 3 && !few.reads(&newer));
         for comment in
             ["", "Tells the changes of a (format)", "Tells the changes of a (format x, key)"]
         {

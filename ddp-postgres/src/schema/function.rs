@@ -32,12 +32,45 @@ impl Layout {
         format!("'ddp.{letter}_{}'", self.hash)
     }
 
-    /// The body of the function of a statement trigger.
+    /// The state after the collection's previous message in the transaction: [`state_after`] without
+    /// its sign; 0 before the first.
     ///
-    /// `state` is `64 * sequence + depth` of the collection's last message in the transaction. If
-    /// that came from deeper within triggers, its statement may have run inside this one and
-    /// changed the same rows after this one did, although its message came first. Which row is
-    /// newest is then unknown, so the collection is read again.
+    /// [`state_after`]: Self::state_after
+    fn state_before(&self) -> String {
+        let state = self.variable('s');
+        format!(
+            "pg_catalog.concat('0', pg_catalog.ltrim(pg_catalog.current_setting({state}, true), '-'))::pg_catalog.int8"
+        )
+    }
+
+    /// The state after one more message: `4294967296 * sequence + statement`, negative if the previous
+    /// message has the same statement.
+    ///
+    /// PostgreSQL fires a statement's triggers at its end, one for each kind of change, and those of
+    /// statements within it (functions, other triggers) before. So messages of the same statement may
+    /// come in another order than the changes. When the client sent the statement identifies it:
+    /// whatever runs within it has the same time, and what the client sends next comes when all of
+    /// it has ended. Two that happen to have the same time are taken for one, which only costs a read.
+    ///
+    /// If the key is deferrable, several rows may have the same key until the transaction ends, and
+    /// the order says nothing: all its messages count as one statement.
+    fn state_after(&self, before: &str) -> String {
+        let statement = if self.deferrable_key {
+            "0"
+        } else {
+            "pg_catalog.int8mod((pg_catalog.float8mul(pg_catalog.date_part('epoch', \
+             pg_catalog.statement_timestamp()), 1000000))::pg_catalog.int8, 4294967296)"
+        };
+        let next = format!(
+            "pg_catalog.int8pl(pg_catalog.int8shl(pg_catalog.int8pl(pg_catalog.int8shr({before}, 32), 1), 32), {statement})"
+        );
+        format!(
+            "CASE WHEN pg_catalog.int8eq(pg_catalog.int8and({before}, 4294967295), {statement}) \
+             THEN pg_catalog.int8um({next}) ELSE {next} END"
+        )
+    }
+
+    /// The body of the function of a statement trigger.
     ///
     /// A failure here must never fail the writer's statement: a column may have been dropped or
     /// renamed since, or a row may exceed the limits of text.
@@ -59,8 +92,8 @@ impl Layout {
         let one_row = self.tell_one_row(capture, kind);
         let moved = if capture == Capture::Update { self.send_moved_keys() } else { String::new() };
         let (send_body, send_requery) = (self.send_body(), self.send("' 1 1 r '"));
-        let advance = "state := pg_catalog.int8pl(pg_catalog.int8mul(pg_catalog.int8div(state, 64), 64), pg_catalog.int8pl(64, \
-            LEAST(pg_catalog.pg_trigger_depth(), 63)));";
+        let before = self.state_before();
+        let advance = format!("state := {};", self.state_after("pg_catalog.int8abs(state)"));
         let relation = literal(&self.relation);
         format!(
             "DECLARE
@@ -78,9 +111,8 @@ BEGIN
     last pg_catalog.int4;
     parts pg_catalog.text[] := '{{}}';
 BEGIN
-{gather}    state := pg_catalog.concat('0', pg_catalog.current_setting({state}, true));
-    IF body IS NULL OR pg_catalog.int4gt(pg_catalog.octet_length(body), {BODY_BYTES_MAX})
-        OR pg_catalog.int84gt(pg_catalog.int8mod(state, 64), pg_catalog.pg_trigger_depth()) THEN
+{gather}    state := {before};
+    IF body IS NULL OR pg_catalog.int4gt(pg_catalog.octet_length(body), {BODY_BYTES_MAX}) THEN
         kind := 'r';
         body := '';
     END IF;
@@ -88,7 +120,7 @@ BEGIN
 {send_body}    RETURN NULL;
 EXCEPTION WHEN OTHERS THEN
     RAISE LOG 'changes of % are told without their rows: %', {relation}, SQLERRM;
-    state := pg_catalog.concat('0', pg_catalog.current_setting({state}, true));
+    state := {before};
     {advance}
     PERFORM pg_catalog.set_config({state}, state::pg_catalog.text, true);
     PERFORM {send_requery};
@@ -134,16 +166,11 @@ END
         };
         let (name, schema) = (literal(&self.table), literal(&self.schema));
         let state = self.variable('s');
-        let before = format!(
-            "pg_catalog.concat('0', pg_catalog.current_setting({state}, true))::pg_catalog.int8"
-        );
-        let after = format!(
-            "pg_catalog.int8pl(pg_catalog.int8or({before}, 63), pg_catalog.int8pl(1, LEAST(pg_catalog.pg_trigger_depth(), 63)))"
-        );
+        let after = self.state_after(&self.state_before());
         // The number is read back from the setting, so that the order of evaluation does not
         // matter.
         let number = format!(
-            "pg_catalog.int8div(pg_catalog.set_config({state}, {after}::pg_catalog.text, true)::pg_catalog.int8, 64)"
+            "pg_catalog.int8div(pg_catalog.set_config({state}, ({after})::pg_catalog.text, true)::pg_catalog.int8, 4294967296)"
         );
         let send = self.send_numbered(&number, &format!("' 1 1 {kind} ', body"));
         let bytes_max = self.message_bytes_max().min(BODY_BYTES_MAX);
@@ -156,7 +183,6 @@ END
     END;
     IF (CASE WHEN pg_catalog.int4le(pg_catalog.octet_length(body), {bytes_max})
         AND pg_catalog.nameeq(TG_TABLE_NAME, {name}) AND pg_catalog.nameeq(TG_TABLE_SCHEMA, {schema})
-        AND pg_catalog.int84le(pg_catalog.int8mod({before}, 64), pg_catalog.pg_trigger_depth())
         THEN {send} END) IS NOT NULL THEN
         RETURN NEW;
     END IF;
@@ -252,7 +278,13 @@ END
     /// altered.
     fn send_moved_keys(&self) -> String {
         let (state, send) = (self.variable('s'), self.send("' 1 1 d ', moved"));
+        let after = self.state_after("state");
         let (old, new) = (self.key_json_sql("ddp_old"), self.key_json_sql("ddp_new"));
+        let reads_keys = if self.key_cascades && !self.sends_keys() {
+            self.read_if_several(&self.gather_keys("ddp_new", ""))
+        } else {
+            String::new()
+        };
         format!(
             "    IF pg_catalog.textne(kind, 'r') THEN
         IF pg_catalog.int8eq(touched, 1) THEN
@@ -265,9 +297,24 @@ END
             kind := 'r';
             body := '';
         ELSIF pg_catalog.int4gt(pg_catalog.octet_length(moved), 0) THEN
-            state := pg_catalog.int8pl(state, 64);
+            state := {after};
             PERFORM {send};
             PERFORM pg_catalog.set_config({state}, state::pg_catalog.text, true);
+        END IF;
+    END IF;
+{reads_keys}"
+        )
+    }
+
+    /// If a row gets a key by a cascade, it may have moved twice in one statement, and the key that it
+    /// had in between looks like that of a row. So servers read which rows there are.
+    fn read_if_several(&self, gather_keys: &str) -> String {
+        format!(
+            "    IF pg_catalog.int8gt(touched, 1) AND pg_catalog.textne(kind, 'r') THEN
+        kind := 'k';
+{gather_keys}        IF body IS NULL OR pg_catalog.int4gt(pg_catalog.octet_length(body), {BODY_BYTES_MAX}) THEN
+            kind := 'r';
+            body := '';
         END IF;
     END IF;
 "

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, Transaction};
 
 use super::inspect::{Functions, Inspection, inspect, inspect_all};
 use super::{Error, Layout, autovacuum, send};
@@ -22,13 +22,10 @@ const ATTEMPTS: u32 = 6;
 /// Lets queued writers go first before the next attempt.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// Even `CREATE SCHEMA IF NOT EXISTS` needs a privilege on the database.
-const CREATE_SCHEMA: &str = "DO $ddp$ BEGIN
-    IF pg_catalog.to_regnamespace('ddp') IS NULL THEN
-        CREATE SCHEMA ddp;
-    END IF;
-END $ddp$;
-";
+/// Whether the schema exists, and who asks where.
+const HAS_SCHEMA: &str = "SELECT pg_catalog.to_regnamespace('ddp') IS NOT NULL,
+    pg_catalog.quote_ident(pg_catalog.current_database()),
+    pg_catalog.quote_ident(current_user)";
 
 /// Whether the schema exists, is empty, and may be dropped by this role.
 const IS_EMPTY: &str = "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace n
@@ -188,24 +185,54 @@ async fn attempt(
     transaction.batch_execute(&prepare_sql(lock_timeout)).await?;
     // Another server may have been faster.
     let found = inspect(&transaction, layout).await?;
-    let sql = match action {
+    match action {
         Action::Install => {
             found.check_format(layout)?;
-            let publication = match layout.feed {
-                Feed::Notify => String::new(),
-                Feed::Wal => send::publication_sql(),
-            };
-            let missing = install_missing_sql(layout, &found);
-            format!("{CREATE_SCHEMA}{publication}{missing}{}", layout.tell_installation_sql())
+            install_within(&transaction, layout, &found).await?;
         }
         Action::Uninstall => {
             let drop = |name: &String| format!("DROP FUNCTION ddp.{name}();\n");
             let functions: String = found.present.iter().map(drop).collect();
-            drop_triggers_sql(&found.triggers) + &functions
+            let sql = drop_triggers_sql(&found.triggers) + &functions;
+            transaction.batch_execute(&sql).await?;
         }
-    };
-    transaction.batch_execute(&sql).await?;
+    }
     Ok(transaction.commit().await?)
+}
+
+async fn install_within(
+    transaction: &Transaction<'_>,
+    layout: &Layout,
+    found: &Inspection,
+) -> Result<(), Error> {
+    let row = transaction.query_one(HAS_SCHEMA, &[]).await?;
+    let (has_schema, database, role): (bool, String, String) =
+        (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+    // Even `CREATE SCHEMA IF NOT EXISTS` needs a privilege on the database.
+    let schema = (!has_schema).then(|| ("schema", "CREATE SCHEMA ddp".to_owned()));
+    let publication = (layout.feed == Feed::Wal).then(|| ("publication", send::publication_sql()));
+    for (what, sql) in schema.into_iter().chain(publication) {
+        transaction.batch_execute(&sql).await.map_err(|error| {
+            let (database, role) = (database.clone(), role.clone());
+            refusal(error, |error| Error::MayNotCreate { what, database, role, error })
+        })?;
+    }
+    let sql = install_missing_sql(layout, found) + &layout.tell_installation_sql();
+    transaction.batch_execute(&sql).await.map_err(|error| {
+        let relation = layout.relation().to_owned();
+        refusal(error, |error| Error::MayNotInstall { relation, role, error })
+    })
+}
+
+/// The error for a privilege that is lacking; other errors stay themselves.
+fn refusal(
+    error: tokio_postgres::Error,
+    of_privilege: impl FnOnce(tokio_postgres::Error) -> Error,
+) -> Error {
+    match error.code() {
+        Some(&SqlState::INSUFFICIENT_PRIVILEGE) => of_privilege(error),
+        _ => error.into(),
+    }
 }
 
 /// Installs only what is missing, and locks only the tables that lack something.

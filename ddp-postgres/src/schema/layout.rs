@@ -21,6 +21,14 @@ pub(super) enum Expression {
     Base64,
     /// `timestamptz` as a timestamp in UTC: `to_json` would use the session's time zone.
     Utc,
+    /// As text: `to_json` would use the type's own cast.
+    Text,
+    /// An array of such values, as an array of text.
+    Texts,
+    /// The name of an object of this catalog, always with its schema.
+    Identity(&'static str),
+    /// An array of such names, as an array of their numbers.
+    Oids,
 }
 
 /// How the size of a statement's rows is measured before they become JSON.
@@ -117,6 +125,10 @@ pub struct Layout {
     pub(super) utf8: bool,
     /// Whether policies may hide rows from the role that described the table.
     pub(super) row_security: bool,
+    /// Whether two rows may have the same key until the transaction ends.
+    pub(super) deferrable_key: bool,
+    /// Whether a foreign key changes a row's key when another row changes or goes.
+    pub(super) key_cascades: bool,
     pub(super) hash: String,
     pub(super) channel: String,
     pub(super) relation: String,
@@ -157,6 +169,8 @@ impl Layout {
             tree,
             utf8,
             row_security,
+            deferrable_key: false,
+            key_cascades: false,
             channel: fitting(&format!("ddp_{collection}"), &format!("_{hash}")),
             relation: qualified(schema, table),
             hash,

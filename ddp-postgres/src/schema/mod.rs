@@ -5,10 +5,9 @@
 //!
 //! Each statement that changes a published table sends one message on the table's channel, as
 //! [`notification`] describes, within the writer's transaction. A statement that touches no row
-//! sends nothing. The messages do not cover:
+//! sends nothing. Rows that two messages of one statement touch are read, since the messages may come
+//! in another order than the changes. The messages do not cover:
 //!
-//! - The right order of two statements on the same rows if one runs inside a *function* called by
-//!   the other. Inside a trigger this is noticed, and the table is read again.
 //! - Changes made while triggers are off, such as with `session_replication_role = replica`.
 //!
 //! A fault in a trigger never fails the writer's statement. If a published column is dropped, each
@@ -23,6 +22,7 @@ mod describe;
 mod digest;
 mod error;
 mod fingerprint;
+mod form;
 mod function;
 mod inspect;
 mod install;
@@ -42,6 +42,7 @@ pub use install::{install, install_sql, uninstall};
 pub use layout::{Column, Layout};
 pub(crate) use send::{INSTALLED_CHANNEL, PUBLICATION};
 pub use sql::SESSION_OPTIONS;
+pub(crate) use sql::session_sql;
 
 #[cfg(test)]
 pub(crate) mod fixture;

@@ -3,7 +3,8 @@
 //! ```text
 //! payload   = xid ' ' sequence ' ' part ' ' parts ' ' operation ' ' body
 //! xid       = the transaction's 64-bit id, in decimal digits
-//! sequence  = 1, 2, … for each operation on the collection within the transaction
+//! sequence  = 1, 2, … for each operation on the collection within the transaction; negative if the
+//!             operation and the one before it may have been done in another order
 //! part      = 1, 2, … parts; the bodies of all parts make up the operation's
 //! operation = 'u' upsert: rows as JSON objects, separated by commas
 //!           | 'k' keys: of rows that were upserted, as for 'd'; the rows are to be read
@@ -61,6 +62,9 @@ pub(crate) struct Notification<'a> {
     pub xid: u64,
     /// The operation's number among the transaction's on this collection, from 1.
     pub sequence: u32,
+    /// Whether the operation and the one before it may have been done in another order, as parts of
+    /// one statement.
+    pub is_same_statement: bool,
     /// Which part of the operation, from 1 to `parts`.
     pub part: u32,
     /// How many parts the operation has.
@@ -85,9 +89,13 @@ impl<'a> Notification<'a> {
     pub(crate) fn parse(payload: &'a str) -> Result<Self, MalformedNotification> {
         let mut words = payload.splitn(6, ' ');
         let mut word = |name| words.next().ok_or(MalformedNotification(name));
+        let xid = number(word("xid")?, "xid")?;
+        let sequence = word("sequence")?;
+        let after = sequence.strip_prefix('-');
         let notification = Self {
-            xid: number(word("xid")?, "xid")?,
-            sequence: number(word("sequence")?, "sequence")?,
+            xid,
+            sequence: number(after.unwrap_or(sequence), "sequence")?,
+            is_same_statement: after.is_some(),
             part: number(word("part")?, "part")?,
             parts: number(word("parts")?, "parts")?,
             kind: OperationKind::from_letter(word("operation")?)
@@ -106,8 +114,9 @@ impl<'a> Notification<'a> {
     /// The inverse of [`parse`](Self::parse).
     #[must_use]
     pub(crate) fn payload(&self) -> String {
-        let Self { xid, sequence, part, parts, kind, body } = self;
-        format!("{xid} {sequence} {part} {parts} {} {body}", kind.letter())
+        let Self { xid, sequence, is_same_statement, part, parts, kind, body } = self;
+        let sign = if *is_same_statement { "-" } else { "" };
+        format!("{xid} {sign}{sequence} {part} {parts} {} {body}", kind.letter())
     }
 }
 
@@ -182,7 +191,10 @@ mod tests {
         assert_eq!(notification.xid, u64::MAX);
         assert_eq!((notification.sequence, notification.part, notification.parts), (2, 1, 3));
         assert_eq!(notification.body, "{\"a\": \"b c\"}");
+        assert!(!notification.is_same_statement);
         assert_eq!(Notification::parse("5 1 1 1 t ").unwrap().kind, OperationKind::Truncate);
+        let same = Notification::parse("5 -3 1 1 d 1").unwrap();
+        assert_eq!((same.sequence, same.is_same_statement), (3, true));
     }
 
     #[test]
@@ -195,6 +207,11 @@ mod tests {
             "1 1 0 1 t ",
             "1 1 2 1 t ",
             "+1 1 1 1 t ",
+            "-1 1 1 1 t ",
+            "1 -0 1 1 t ",
+            "1 --1 1 1 t ",
+            "1 - 1 1 t ",
+            "1 1 -1 1 t ",
             "1 1 1 1 x ",
             "1 4294967296 1 1 t ",
             "18446744073709551616 1 1 1 t ",
@@ -218,11 +235,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn payloads_survive(xid: u64, sequence in 1..=u32::MAX, part in 1..50u32,
-                            more in 0..50u32, body: String) {
+        fn payloads_survive(xid: u64, sequence in 1..=u32::MAX, is_same_statement: bool,
+                            part in 1..50u32, more in 0..50u32, body: String) {
             let parts = part + more;
             let kind = OperationKind::Upsert;
-            let notification = Notification { xid, sequence, part, parts, kind, body: &body };
+            let notification =
+                Notification { xid, sequence, is_same_statement, part, parts, kind, body: &body };
             let payload = notification.payload();
             prop_assert_eq!(Notification::parse(&payload), Ok(notification));
         }

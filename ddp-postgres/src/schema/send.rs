@@ -56,7 +56,7 @@ impl Layout {
     /// The call that sends one payload: the transaction, the sequence number, then the rest as
     /// arguments of `concat`.
     pub(super) fn send(&self, rest: &str) -> String {
-        self.send_numbered("pg_catalog.int8div(state, 64)", rest)
+        self.send_numbered("pg_catalog.int8div(state, 4294967296)", rest)
     }
 
     /// The same with another expression for the sequence number.

@@ -13,11 +13,20 @@ use crate::feed::Feed;
 /// Settings for a session that selects rows with [`Layout::row_json_sql`], so that they look like
 /// those of the triggers. For the `options` of a connection.
 pub const SESSION_OPTIONS: &str = "-c extra_float_digits=1 -c IntervalStyle=iso_8601 \
-     -c bytea_output=hex -c DateStyle=ISO -c TimeZone=UTC";
+     -c bytea_output=hex -c DateStyle=ISO -c TimeZone=UTC -c lc_monetary=C \
+     -c quote_all_identifiers=off";
+
+/// The same as statements, since a pooler may take no options, or leave them out.
+pub(crate) fn session_sql() -> String {
+    let settings =
+        SESSION_OPTIONS.split("-c ").filter_map(|setting| setting.trim().split_once('='));
+    settings.map(|(name, value)| format!("SET {name} = '{value}';")).collect()
+}
 
 /// The same for trigger functions that need it; each setting costs the writer time.
 const FUNCTION_SETTINGS: &str = "\nSET extra_float_digits = 1 SET intervalstyle = 'iso_8601' \
-     SET bytea_output = 'hex' SET datestyle = 'ISO' SET timezone = 'UTC'";
+     SET bytea_output = 'hex' SET datestyle = 'ISO' SET timezone = 'UTC' \
+     SET lc_monetary = 'C' SET quote_all_identifiers = off";
 
 /// The operations with a trigger, each with its own function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,7 +106,7 @@ impl Layout {
         for (index, key) in self.key_columns().enumerate() {
             let (number, cast) = (index + 1, &key.cast);
             let value = match key.expression {
-                Expression::Base64 => {
+                Expression::Base64 | Expression::Identity(_) => {
                     values.push(format!("${number}::pg_catalog.text[]"));
                     key.sql("t")
                 }
@@ -252,6 +261,20 @@ impl Column {
                 "pg_catalog.replace(pg_catalog.encode({column}, 'base64'), pg_catalog.chr(10), '')"
             ),
             Expression::Utc => format!("pg_catalog.timezone('UTC', {column})"),
+            // It calls the type's output function; a cast to text may be of somebody's own.
+            Expression::Text => {
+                format!("CASE WHEN {column} IS NOT NULL THEN pg_catalog.concat({column}) END")
+            }
+            Expression::Texts => format!(
+                "CASE WHEN {column} IS NOT NULL THEN pg_catalog.concat({column})::pg_catalog.text[] END"
+            ),
+            // One that is gone has only its number.
+            Expression::Identity(catalog) => format!(
+                "COALESCE((SELECT ddp_object.identity FROM pg_catalog.pg_identify_object(\
+                 'pg_catalog.{catalog}'::pg_catalog.regclass, {column}::pg_catalog.oid, 0) AS ddp_object), \
+                 {column}::pg_catalog.oid::pg_catalog.text)"
+            ),
+            Expression::Oids => format!("{column}::pg_catalog.oid[]"),
         }
     }
 }

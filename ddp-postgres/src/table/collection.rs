@@ -85,7 +85,7 @@ impl TableCollection {
         *self.current.write() = current;
         self.multiplexer.replan(|query| {
             plan::plan(&layout, query)
-                .map_err(|error| DdpError::new("collection-changed", error.to_string()))
+                .map_err(|error| DdpError::new("collection-changed", error.text_for_clients()))
         })
     }
 

@@ -246,6 +246,10 @@ pub fn net(layout: &Layout, batch: &Batch) -> String {
     if batch.effect == Effect::Requery {
         words.push("requery".to_owned());
     }
+    if !batch.unread().is_empty() {
+        let ids: Vec<_> = batch.unread().iter().map(|(id, _)| id.to_string()).collect();
+        return format!("read {}", ids.join(" "));
+    }
     let mut changes = batch.changes().to_vec();
     changes.sort_by(|a, b| a.id.cmp(&b.id));
     for change in &changes {

@@ -255,6 +255,7 @@ impl Driver {
         loop {
             match self.session.poll_output() {
                 Output::Send(outgoing) => self.outbound.send(outgoing, &mut messages),
+                Output::EndFrame => self.outbound.end_frame(&mut messages),
                 Output::Event(event) => self.handle_event(event, cx),
                 Output::Close(reason) => {
                     self.closing = Some(reason);

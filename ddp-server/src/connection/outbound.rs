@@ -101,6 +101,14 @@ impl Outbound {
         }
     }
 
+    /// Queues `messages`, apart from all that follows.
+    pub(crate) fn end_frame(&mut self, messages: &mut Messages) {
+        if self.framing.joins_messages() {
+            self.queue(std::mem::replace(messages, Messages::new(self.framing)));
+            self.transport.end_frame();
+        }
+    }
+
     pub(crate) fn queue(&mut self, messages: Messages) {
         if !messages.is_empty {
             self.queue_frames(messages.frames.finish());

@@ -38,10 +38,18 @@ pub struct Params<T>(pub T);
 
 impl<T: DeserializeOwned> Params<T> {
     /// `log` gets the detail that the client does not.
-    pub(super) fn extract(params: &[Ejson], log: impl FnOnce(DecodeError)) -> Result<Self, Error> {
+    pub(super) fn extract(params: &[Ejson], log: impl FnOnce(&str)) -> Result<Self, Error> {
         ejson::from_params(params.to_vec()).map(Self).map_err(|error| {
-            log(error);
+            log(&explain(&error));
             DdpError::match_failed().into()
         })
     }
+}
+
+/// The error, and what to do if the type takes no arguments at all: `(String)` is no tuple.
+fn explain(error: &DecodeError) -> String {
+    let takes_none = error.path().is_empty() && error.message().ends_with(", got array");
+    let hint =
+        "; `Params` takes a tuple, a struct or a Vec: write `Params<(String,)>` for one String";
+    format!("{error}{}", if takes_none { hint } else { "" })
 }

@@ -20,7 +20,8 @@ use crate::signature::Signature;
 /// `Args` only tells the implementations apart.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a publication or method handler",
-    note = "a handler is an async function whose arguments implement `FromContext`: `State`, `Params`, `Connection`, and for publications `Subscription`, for methods `Invocation` and `WriteFence`"
+    note = "a handler is an async function whose arguments implement `FromContext`: `State`, `Params`, `Connection`, `UserId`, and for publications `Subscription`, for methods `Invocation` and `WriteFence`",
+    note = "`Params<T>` does if `T` is `Deserialize`, and `State<T>` if the server's state is a `T` or `FromRef` makes one of it"
 )]
 pub trait Handler<C, S, Args>: Clone + Send + Sync + 'static {
     /// What the function returns.

@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use ddp_core::{DdpError, Delta, DocumentChange, DocumentId, Snapshot};
+use ddp_core::{CollectionName, DdpError, Delta, Document, DocumentChange, DocumentId, Snapshot};
 use futures::Stream;
 use futures::task::AtomicWaker;
 use parking_lot::Mutex;
@@ -76,6 +76,7 @@ pub enum Observed<T> {
 /// ```
 pub struct Changes<T> {
     inbox: Arc<Inbox>,
+    collection: CollectionName,
     /// The documents as reported so far, including the changes in `told`.
     shown: Snapshot,
     told: VecDeque<DocumentChange>,
@@ -110,6 +111,7 @@ impl<T> Changes<T> {
         let observation = source.observe(query, observer).await?;
         Ok(Self {
             inbox,
+            collection: query.collection.clone(),
             shown: Snapshot::default(),
             told: VecDeque::new(),
             has_ended: false,
@@ -138,7 +140,7 @@ impl<T: DeserializeOwned> Changes<T> {
     fn poll_change(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Observed<T>, Error>>> {
         loop {
             if let Some(change) = self.told.pop_front() {
-                return Poll::Ready(Some(observed(&change)));
+                return Poll::Ready(Some(observed(&self.collection, &change)));
             }
             if self.has_ended {
                 return Poll::Ready(None);
@@ -165,10 +167,15 @@ impl<T: DeserializeOwned> Changes<T> {
     }
 }
 
-fn observed<T: DeserializeOwned>(change: &DocumentChange) -> Result<Observed<T>, Error> {
+fn observed<T: DeserializeOwned>(
+    collection: &str,
+    change: &DocumentChange,
+) -> Result<Observed<T>, Error> {
     let id = change.id.clone();
-    let document = change.after.as_ref().map(|document| typed(&id, document)).transpose()?;
-    let old_document = change.before.as_ref().map(|document| typed(&id, document)).transpose()?;
+    let typed = |document: &Option<Arc<Document>>| {
+        document.as_ref().map(|document| typed(collection, &id, document)).transpose()
+    };
+    let (document, old_document) = (typed(&change.after)?, typed(&change.before)?);
     match (document, old_document) {
         (Some(document), Some(old_document)) => {
             Ok(Observed::Changed { id, document, old_document })

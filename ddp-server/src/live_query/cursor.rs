@@ -148,6 +148,8 @@ impl<T: DeserializeOwned> Cursor<T> {
     /// they are committed. A transaction that is still open is not part of the read, which takes a
     /// connection of its own.
     ///
+    /// Each document has its `_id` among its fields: `#[serde(rename = "_id")] id: String` takes it.
+    ///
     /// ```
     /// use ddp_server::query::descending;
     /// use ddp_server::{Collection, Error, MemoryCollection, field};
@@ -176,8 +178,9 @@ impl<T: DeserializeOwned> Cursor<T> {
     /// A query that the source refuses, a source that is out of reach, or a document that does not
     /// have the form of `T`. None has that of `()`: a `Collection<()>` is for publishing only.
     pub async fn fetch(&self) -> Result<Vec<T>, Error> {
-        let documents = self.inner.source.fetch(&self.inner.query).await?;
-        documents.iter().map(|(id, document)| typed(id, document)).collect()
+        let query = &self.inner.query;
+        let documents = self.inner.source.fetch(query).await?;
+        documents.iter().map(|(id, document)| typed(&query.collection, id, document)).collect()
     }
 
     /// Follows the documents on the server: first all that exist, then every change from any

@@ -16,7 +16,7 @@ pub(super) fn output<T: JsonSchema>() -> Option<Value> {
 }
 
 /// Adds the schemas of the arguments that are read as a `T`.
-pub(super) fn add_params<T: JsonSchema>(params: &mut Vec<Param>) {
+pub(super) fn add_params<T: JsonSchema>(params: &mut [Param]) {
     let document = Document::of::<T>(SchemaSettings::draft2020_12().for_deserialize());
     let whole = document.resolve(&document.schema);
     if let Some(Value::Array(items)) = whole.get("prefixItems") {
@@ -24,13 +24,13 @@ pub(super) fn add_params<T: JsonSchema>(params: &mut Vec<Param>) {
             param.schema = document.alone(item);
         }
     } else if let Some(Value::Object(properties)) = whole.get("properties") {
-        let name_of = |param: &Param| param.name.clone().unwrap_or_default();
-        // What serde knows besides are other names of the same fields.
-        if properties.keys().all(|name| params.iter().any(|param| name_of(param) == *name)) {
-            params.retain(|param| properties.contains_key(&name_of(param)));
+        // With aliases serde does not say which names belong together; the schema has the main ones.
+        if params.len() == properties.len() && params.iter().all(|param| param.name.is_none()) {
+            let names = properties.keys().map(|name| Some(name.clone()));
+            params.iter_mut().zip(names).for_each(|(param, name)| param.name = name);
         }
         for param in params {
-            let property = properties.get(&name_of(param));
+            let property = param.name.as_ref().and_then(|name| properties.get(name));
             param.schema = property.and_then(|property| document.alone(property));
         }
     }

@@ -5,6 +5,7 @@
 //! ```toml
 //! [dev-dependencies]
 //! ddp-server = { version = "0.1", features = ["testing"] }
+//! # Until it is published: ddp-server = { path = "../ddp/ddp-server", features = ["testing"] }
 //! ```
 //!
 //! A [`Client`] connects to a [`Server`](crate::Server) as a browser would. A whole test:
@@ -70,6 +71,12 @@
 //! after 10 seconds, unless [told otherwise](ClientBuilder::timeout): the test fails, and says what it
 //! waited for, where, and what came instead. It also fails on a message that does not fit what the
 //! client has, such as `changed` for a document that it does not have.
+//!
+//! Arguments are a tuple of whatever serializes: types of the application, or objects made by
+//! `serde_json::json!`, with `serde_json` among the dev-dependencies.
+//!
+//! The client of a handler that failed gets only `Internal server error [500]`. Begin a test with
+//! `let _ = tracing_subscriber::fmt().with_test_writer().try_init();` to see the error itself.
 //!
 //! # What this does not test
 //! - HTTP, the WebSocket handshake, compression and SockJS: the connection begins as an open WebSocket.

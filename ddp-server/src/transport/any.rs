@@ -58,6 +58,10 @@ impl Transport for AnyTransport {
         delegate!(self, transport => transport.queue(frames));
     }
 
+    fn end_frame(&mut self) {
+        delegate!(self, transport => transport.end_frame());
+    }
+
     fn queued_bytes(&self) -> usize {
         delegate!(self, transport => transport.queued_bytes())
     }

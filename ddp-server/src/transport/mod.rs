@@ -78,6 +78,10 @@ pub(crate) trait Transport: Send + Unpin + 'static {
     /// [`queued_bytes`](Self::queued_bytes). Frames queued after the close are dropped.
     fn queue(&mut self, frames: Bytes);
 
+    /// What is queued from now on must not reach the client in a frame with what was queued so far.
+    /// Only for transports that take frames apart and join their messages anew.
+    fn end_frame(&mut self) {}
+
     /// Bytes queued that the socket has not taken yet.
     fn queued_bytes(&self) -> usize;
 

@@ -35,6 +35,8 @@ enum Expected {
     },
     Connected(Version),
     Failed,
+    /// Nothing is answered, and the session is over.
+    Closed,
     Pong(Option<String>),
     Nosub(Option<String>),
     Subscribe {
@@ -118,6 +120,9 @@ impl Peer {
                 Some(params.clone()).filter(Value::is_array)
             }
         };
+        if msg == "disconnect" {
+            return Expected::Closed;
+        }
         let Some(version) = self.version else {
             return if msg == "connect" { negotiate(fields) } else { error("Must connect first") };
         };
@@ -156,6 +161,7 @@ impl Peer {
         let mismatch = || panic!("expected {expected:?}, got {answers:?} and {events:?}");
         match (expected, answers, events) {
             (Expected::Nothing, [], []) => {}
+            (Expected::Closed, [], []) => assert!(self.is_closed),
             (
                 Expected::Again { id, name },
                 [],
@@ -249,6 +255,7 @@ impl Peer {
             match self.session.poll_output() {
                 Output::Send(Outgoing::Text(text)) => texts.push(text),
                 Output::Event(event) => events.push(event),
+                Output::EndFrame => {}
                 Output::Close(_) => self.is_closed = true,
                 Output::Timeout(_) => return (texts, events),
                 other => panic!("unexpected {other:?}"),

@@ -38,6 +38,7 @@ const SETUP: &str = "
         checked boolean NOT NULL DEFAULT false,
         rank integer NOT NULL DEFAULT 0,
         created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+        up text REFERENCES tasks ON UPDATE CASCADE ON DELETE SET NULL DEFERRABLE INITIALLY DEFERRED,
         revision bigint
     );
     CREATE SEQUENCE revisions;
@@ -45,7 +46,15 @@ const SETUP: &str = "
         $$ BEGIN NEW.revision := nextval('revisions'); RETURN NEW; END $$;
     CREATE TRIGGER revise BEFORE INSERT OR UPDATE ON tasks
         FOR EACH ROW EXECUTE FUNCTION revise();
-    CREATE TABLE lists (id integer PRIMARY KEY, title text NOT NULL);
+    CREATE TABLE lists (
+        id integer PRIMARY KEY DEFERRABLE,
+        title text NOT NULL
+    );
+    CREATE FUNCTION put(text, text, text) RETURNS text LANGUAGE sql AS
+        $$ INSERT INTO tasks (id, list_id, text) VALUES ($1, $2, $3)
+            ON CONFLICT (id) DO UPDATE SET text = EXCLUDED.text RETURNING id $$;
+    CREATE FUNCTION take(text) RETURNS text LANGUAGE sql AS
+        $$ DELETE FROM tasks WHERE id = $1 RETURNING id $$;
     CREATE TABLE unpublished (id integer PRIMARY KEY, note text);
 ";
 

@@ -90,7 +90,7 @@ pub(crate) async fn expected(
             Fields::TextAndTime => format!("'text', text, {time}"),
             Fields::All => format!(
                 "'listId', list_id, 'text', text, 'checked', checked, 'rank', rank, \
-                 'revision', revision, {time}"
+                 'up', up, 'revision', revision, {time}"
             ),
         };
         let select =

@@ -29,8 +29,10 @@ def change(cursor):
         case 4:
             cursor.executemany("UPDATE tasks SET rank = %s WHERE id = %s", [(rank, task), (rank + 1, other)])
         case 5:
-            upsert = "INSERT INTO lists VALUES (%s, %s) ON CONFLICT (id) DO UPDATE SET title = EXCLUDED.title"
-            cursor.execute(upsert, (chance.randrange(8), text or "untitled"))
+            number, title = chance.randrange(8), text or "untitled"
+            cursor.execute("UPDATE lists SET title = %s WHERE id = %s", (title, number))
+            if cursor.rowcount == 0:
+                cursor.execute("INSERT INTO lists VALUES (%s, %s)", (number, title))
         case 6:
             with cursor.copy("COPY lists (id, title) FROM STDIN") as copy:
                 copy.write_row((100 + chance.randrange(20), text or ""))
@@ -59,7 +61,7 @@ while not select.select([sys.stdin], [], [], 0)[0]:
                 try:
                     transaction(connection)
                     count += 1
-                except psycopg.errors.DeadlockDetected:
+                except (psycopg.errors.DeadlockDetected, psycopg.errors.IntegrityError):
                     pass
     except (psycopg.OperationalError, psycopg.Rollback):
         time.sleep(0.02)  # The database is being restarted, perhaps during a rollback.

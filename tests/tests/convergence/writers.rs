@@ -19,7 +19,9 @@ fn statement(dice: &mut Dice) -> String {
     let rank = dice.below(6);
     let text = if dice.one_in(5) { "NULL".to_owned() } else { format!("'{}'", dice.text()) };
     let number = dice.below(8);
-    match dice.below(14) {
+    match dice.below(16) {
+        14 => several_changes(dice, &id, &other, list, &text),
+        15 => change_of_keys(dice, number, &id, &other),
         0..=3 => format!(
             "INSERT INTO tasks (id, list_id, text, rank) VALUES ('{id}', '{list}', {text}, {rank}) \
              ON CONFLICT (id) DO UPDATE SET text = EXCLUDED.text, rank = EXCLUDED.rank"
@@ -33,10 +35,14 @@ fn statement(dice: &mut Dice) -> String {
             "INSERT INTO tasks (id, list_id, text) SELECT 't' || n, '{list}', {text} \
              FROM generate_series({number}, {number} + 4) AS n ON CONFLICT DO NOTHING"
         ),
-        10 => format!(
-            "INSERT INTO lists VALUES ({number}, {}) ON CONFLICT (id) DO UPDATE SET title = EXCLUDED.title",
-            if text == "NULL" { "'untitled'" } else { &text }
-        ),
+        10 => {
+            let title = if text == "NULL" { "'untitled'" } else { &text };
+            format!(
+                "MERGE INTO lists USING (VALUES ({number})) AS v (id) ON lists.id = v.id \
+                 WHEN MATCHED THEN UPDATE SET title = {title} \
+                 WHEN NOT MATCHED THEN INSERT VALUES (v.id, {title})"
+            )
+        }
         11 => format!("DELETE FROM lists WHERE id = {number}"),
         12 if dice.one_in(6) => "TRUNCATE lists".to_owned(),
         // Rows that nobody writes again: any loss is permanent. So few that an hour's worth can
@@ -47,6 +53,48 @@ fn statement(dice: &mut Dice) -> String {
         ),
         12 => format!("UPDATE tasks SET text = {text} WHERE rank = {rank}"),
         _ => format!("INSERT INTO unpublished VALUES ({number}, {text}) ON CONFLICT DO NOTHING"),
+    }
+}
+
+/// One statement whose triggers fire in another order than its changes were made.
+fn several_changes(dice: &mut Dice, id: &str, other: &str, list: &str, text: &str) -> String {
+    match dice.below(6) {
+        0 => format!(
+            "WITH gone AS (DELETE FROM tasks WHERE id = '{id}' RETURNING id), \
+                  back AS (INSERT INTO tasks (id, list_id, text) SELECT id, '{list}', {text} FROM gone RETURNING id) \
+             DELETE FROM tasks WHERE id = '{other}' AND (SELECT count(*) FROM back) > 0"
+        ),
+        1 => format!(
+            "DELETE FROM tasks WHERE id IN ('{id}', '{other}') RETURNING put(id, '{list}', {text})"
+        ),
+        2 => format!(
+            "SELECT take('{id}'), put('{id}', '{list}', {text}), take('{other}'), \
+                 put('{other}', '{list}', 'a'), put('{id}', '{list}', 'b')"
+        ),
+        3 => format!(
+            "UPDATE tasks SET text = {text} WHERE id = '{id}' RETURNING take('{other}'), put('{other}', '{list}', 'c')"
+        ),
+        4 => format!(
+            "COPY tasks (id, list_id, text) FROM PROGRAM 'printf \"{id}\\tc\\tcopied\\n{other}\\ta\\t\\\\N\\n\"'"
+        ),
+        _ => "SET extra_float_digits = -5; SET bytea_output = escape; SET DateStyle = 'SQL, DMY'; \
+              SET TimeZone = 'Asia/Kolkata'; SET IntervalStyle = sql_standard"
+            .to_owned(),
+    }
+}
+
+/// Keys that rows swap, that two rows have for a while, and that other rows' keys follow.
+fn change_of_keys(dice: &mut Dice, number: usize, id: &str, up: &str) -> String {
+    let other = dice.below(8);
+    match dice.below(4) {
+        0 => "UPDATE lists SET id = 7 - id".to_owned(),
+        1 => format!("UPDATE tasks SET up = '{up}' WHERE id = '{id}'"),
+        2 => format!("UPDATE lists SET id = {other} WHERE id = {number}"),
+        _ => format!(
+            "SET CONSTRAINTS ALL DEFERRED; UPDATE lists SET id = {other} WHERE id = {number}; \
+             UPDATE lists SET id = {number} \
+             WHERE ctid = (SELECT min(ctid) FROM lists WHERE id = {other})"
+        ),
     }
 }
 

@@ -2,6 +2,7 @@
 //! sections of the SockJS protocol.
 
 mod connection;
+mod ddp;
 mod http;
 
 use std::net::SocketAddr;
@@ -11,7 +12,7 @@ use axum::Router;
 use ddp_server::sockjs::Connection;
 use ddp_server::sockjs::SockJsConfig;
 use ddp_server::sockjs::router;
-use ddp_server::{MemoryCollection, Server, ServerConfig, State};
+use ddp_server::{Server, ServerConfig};
 use futures::StreamExt;
 use serde_json::Value;
 use tokio::io::AsyncBufReadExt;
@@ -248,6 +249,27 @@ async fn xhr_streaming_until_the_response_limit() {
 }
 
 #[tokio::test]
+async fn proxies_are_told_to_pass_on_what_comes() {
+    let address = serve_default().await;
+    for (method, transport) in [
+        ("POST", "xhr"),
+        ("POST", "xhr_streaming"),
+        ("GET", "eventsource"),
+        ("GET", "htmlfile?c=x"),
+        ("GET", "jsonp?c=x"),
+    ] {
+        // A second stream is refused while the first one is open, and is a stream itself.
+        let session = transport.replace('?', "-");
+        let path = format!("/echo/0/{session}/{transport}");
+        let first = request(address, method, &path, "", "").await;
+        for response in [&first, &request(address, method, &path, "", "").await] {
+            assert_eq!(response.header("x-accel-buffering"), Some("no"), "{transport}");
+            assert_eq!(response.header("cache-control"), Some(NO_CACHE), "{transport}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn eventsource_and_htmlfile_frames() {
     let address = serve_default().await;
     let mut events = get(address, "/echo/0/e/eventsource").await;
@@ -353,37 +375,6 @@ async fn sessions_are_bounded() {
     assert_eq!(poll(address, "/echo/0/a/xhr").await, "o\n");
     assert_eq!(answer(address, "POST", "/echo/0/b/xhr", "").await.0, 503);
     assert_eq!(post(address, "/echo/0/a/xhr_send", r#"["a"]"#).await.status, 204);
-}
-
-#[tokio::test]
-async fn ddp_by_polling() {
-    let server = Server::builder()
-        .method("echo", async |State(()): State<()>| Ok::<_, ddp_server::Error>("hello"))
-        .publish("nothing", async |State(()): State<()>| {
-            MemoryCollection::<Value>::new(&ddp_server::Collection::new("nothing")).find()
-        })
-        .build();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let serving = tokio::spawn({
-        let server = server.clone();
-        async move { server.serve(listener).await }
-    });
-    let path = "/sockjs/000/abcdefgh";
-    assert_eq!(poll(address, &format!("{path}/xhr")).await, "o\n");
-    let body = r#"["{\"msg\":\"connect\",\"version\":\"1\",\"support\":[\"1\"]}","{\"msg\":\"method\",\"id\":\"1\",\"method\":\"echo\",\"params\":[]}"]"#;
-    assert_eq!(post(address, &format!("{path}/xhr_send"), body).await.status, 204);
-    let mut seen = String::new();
-    while !(seen.contains(r#"\"updated\""#) && seen.contains(r#"\"result\":\"hello\""#)) {
-        seen.push_str(&poll(address, &format!("{path}/xhr")).await);
-    }
-    assert!(seen.starts_with(r#"a["{\"server_id\":\"0\"}""#), "{seen}");
-    assert_eq!(server.connection_count(), 1);
-    let mut waiting = post(address, &format!("{path}/xhr"), "").await;
-    server.close().await;
-    assert_eq!(waiting.body().await, "c[1001,\"server closed\"]\n");
-    drop(waiting);
-    tokio::time::timeout(PATIENCE, serving).await.unwrap().unwrap().unwrap();
 }
 
 #[tokio::test]

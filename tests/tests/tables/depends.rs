@@ -68,15 +68,6 @@ const CASES: &[Case] = &[
         r#"{"a":1}"#,
         r#"{"b":1}"#,
     ],
-    [
-        "cast",
-        "CREATE FUNCTION written(mood) RETURNS json LANGUAGE sql AS 'SELECT ''7''::json'",
-        "mood",
-        "sad",
-        "CREATE CAST (mood AS json) WITH FUNCTION written",
-        r#""sad""#,
-        "7",
-    ],
 ];
 
 async fn types_wherever_they_are_reached(feed: Feed) {

@@ -4,6 +4,7 @@ mod alter;
 mod depends;
 mod family;
 mod keys;
+mod order;
 mod retry;
 mod roles;
 mod several;

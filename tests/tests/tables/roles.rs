@@ -39,7 +39,10 @@ async fn one_role_installs_by_psql_and_a_lesser_one_runs() {
     assert!(error.contains("lacks the right triggers"), "{error}");
     let may_not = builder(&as_role(&url, "app")).table(Table::new("tasks"));
     let error = may_not.connect().await.unwrap_err().to_string();
-    assert!(error.contains("permission denied"), "{error}");
+    let denied =
+        "cannot create the schema ddp: permission denied for database tables_lesser (42501)";
+    assert!(error.starts_with(denied), "{error}");
+    assert!(error.contains(": GRANT CREATE ON DATABASE tables_lesser TO app, or"), "{error}");
 
     let sql = builder(&url).table(Table::new("tasks")).install_sql().await.unwrap();
     assert_eq!(left("tables_lesser"), "", "nothing is changed by asking");
@@ -62,6 +65,30 @@ async fn one_role_installs_by_psql_and_a_lesser_one_runs() {
     client.until("nosub", |client| !client.nosub.is_empty()).await;
     assert_eq!(client.nosub.values().next().unwrap()["error"], "collection-unavailable");
     db.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_grants_that_an_error_names_are_enough() {
+    let name = "tables_grants";
+    let setup = format!("{SETUP}; CREATE SCHEMA ddp; CREATE ROLE granted LOGIN;");
+    let url = database::create_database(name, &setup);
+    database::psql(name, "GRANT SELECT ON tasks TO granted");
+    let installs = || builder(&as_role(&url, "granted")).table(Table::new("tasks"));
+    let error = installs().connect().await.unwrap_err().to_string();
+    assert!(error.starts_with("cannot install the triggers of table "), "{error}");
+    let grants = [
+        r#"GRANT TRIGGER ON "public"."tasks" TO granted"#,
+        "GRANT CREATE, USAGE ON SCHEMA ddp TO granted",
+    ];
+    for grant in grants {
+        assert!(error.contains(grant), "{error}");
+        database::psql(name, grant);
+    }
+    installs().connect().await.unwrap().close().await;
+
+    // The publication of this feed belongs to the database.
+    let error = installs().feed(Feed::Wal).connect().await.unwrap_err().to_string();
+    assert!(error.starts_with("cannot create the publication ddp: "), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,6 +1,7 @@
 //! Sessions on virtual time, as transcripts.
 
 mod direct;
+mod frames;
 mod rerun;
 
 use std::collections::BTreeMap;
@@ -8,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::merge_box::{Place, Placement, Source};
+use crate::merge_box::{Outgoing, Place, Placement, Source};
 use crate::{CollectionName, DdpError, Delta, Document, DocumentId, Snapshot, Version};
 
 /// A session with its clock, and everything it sent since the last look.
@@ -49,6 +50,7 @@ impl Peer {
                 Output::Send(Outgoing::Shared(delta)) => {
                     delta.for_each_message(|text| sent.push(text.to_owned()));
                 }
+                Output::EndFrame => {}
                 Output::Event(event) => self.events.push(event),
                 Output::Close(reason) => self.closed = Some(reason),
                 Output::Timeout(deadline) => {
@@ -208,6 +210,27 @@ fn heartbeats() {
     let odd = r#"{ "id": {"a" : [1e2, null]}, "msg": "ping"}"#;
     assert_eq!(peer.recv(odd), [r#"{"msg":"pong","id":{"a" : [1e2, null]}}"#]);
     assert_eq!(peer.recv(r#"{"msg":"ping","id":null}"#), [r#"{"msg":"pong","id":null}"#]);
+}
+
+#[test]
+fn a_client_that_says_that_it_leaves_is_closed_without_an_answer() {
+    let mut peer = Peer::new();
+    peer.drain();
+    assert_eq!(peer.recv(r#"{"msg":"disconnect"}"#), [""; 0], "before `connect`");
+    assert_eq!(peer.closed, Some(CloseReason::Disconnect));
+
+    let mut peer = Peer::connected();
+    peer.call("1");
+    peer.recv(r#"{"msg":"method","id":"2","method":"m"}"#);
+    assert_eq!(peer.recv(r#"{"msg":"disconnect"}"#), [""; 0], "before messages that wait");
+    assert_eq!((peer.closed, &*peer.events), (Some(CloseReason::Disconnect), &[][..]));
+    assert_eq!(peer.recv(r#"{"msg":"ping"}"#), [""; 0]);
+    assert_eq!(peer.deadline, None);
+
+    let mut peer = Peer::new();
+    peer.recv(r#"{"msg":"connect","version":"pre1","support":["pre1"]}"#);
+    assert_eq!(peer.recv(r#"{"msg":"disconnect"}"#), [""; 0], "in every version");
+    assert_eq!(peer.closed, Some(CloseReason::Disconnect));
 }
 
 #[test]

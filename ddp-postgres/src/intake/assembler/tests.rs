@@ -103,7 +103,7 @@ fn if_any_row_is_to_be_read_all_of_the_transaction_are() {
     assert_eq!(told(&["9 1 1 1 t ", "9 2 1 1 k 2"]), (false, true, String::new(), 0));
     assert_eq!(told(&["10 1 1 1 k 1", "10 2 1 1 t "]), (true, false, String::new(), 0));
     let in_full = format!("11 1 1 1 u {}", row(3, "c"));
-    assert_eq!(told(&[&in_full, "11 2 1 1 k 1"]), (false, true, String::new(), 0));
+    assert_eq!(told(&[&in_full, "11 2 1 1 k 1"]), (false, false, "3 1".to_owned(), 2));
     assert_eq!(told(&["12 1 1 1 k 3", "12 2 1 1 r "]), (false, true, String::new(), 0));
 }
 
@@ -116,11 +116,40 @@ fn rows_told_by_keys_are_read_whoever_installed_the_triggers() {
     assembler.end_of_burst();
     let done = batches(drain(&mut assembler));
     assert_eq!((unread(&done[0]), is_requery(&done[0])), (vec!["1", "2"], false));
-    assert_eq!(
-        (unread(&done[1]), is_requery(&done[1])),
-        (vec![], true),
-        "2 cannot be read by its id"
-    );
+    assert_eq!((unread(&done[1]), is_requery(&done[1])), (vec!["1", "2"], false));
+}
+
+#[test]
+fn rows_are_read_if_the_order_of_their_changes_is_not_known() {
+    let unread_of = |payloads: &[&str]| {
+        let (mut assembler, channel) = assembler();
+        payloads.iter().for_each(|payload| assembler.feed(&channel, payload));
+        assembler.end_of_burst();
+        unread(&batches(drain(&mut assembler))[0]).join(" ")
+    };
+    let (one, two) = (row(1, "a"), row(2, "b"));
+    let both = format!("7 1 1 1 u {one},{two}");
+    // One statement, and the same row in two of its messages, or twice in one.
+    assert_eq!(unread_of(&[&both, "7 -2 1 1 d 2,3"]), "1 2 3");
+    assert_eq!(unread_of(&["7 1 1 1 d 2,3", &format!("7 -2 1 1 u {two}")]), "2 3");
+    assert_eq!(unread_of(&[&format!("7 1 1 1 u {one},{one}")]), "1");
+    assert_eq!(unread_of(&[&both, "7 -2 1 1 d 3", "7 -3 1 1 d 1"]), "1 2 3");
+    // Different rows, or one statement after the other.
+    assert_eq!(unread_of(&[&both, "7 -2 1 1 d 3"]), "");
+    assert_eq!(unread_of(&[&both, "7 2 1 1 d 2,3"]), "");
+    assert_eq!(unread_of(&[&both, "7 -2 1 1 d 3", "7 3 1 1 d 3"]), "");
+    assert_eq!(unread_of(&[&both, "7 2 1 1 d 3", &format!("7 -3 1 1 u {one}")]), "");
+}
+
+#[test]
+fn if_a_statement_is_split_what_comes_later_is_read() {
+    let (mut assembler, channel) = assembler();
+    for payload in [&format!("7 1 1 1 u {}", row(1, "a")), "7 -2 1 1 d 1", "7 3 1 1 d 1"] {
+        assembler.feed(&channel, payload);
+        assembler.end_of_burst();
+    }
+    let done = batches(drain(&mut assembler));
+    assert_eq!(done.iter().map(unread).collect::<Vec<_>>(), [vec![], vec!["1"], vec![]]);
 }
 
 #[test]
@@ -254,7 +283,10 @@ fn transaction(
         for (part, piece) in (1..).zip(&pieces) {
             let parts = u32::try_from(pieces.len()).unwrap();
             let body = std::str::from_utf8(piece).unwrap();
-            payloads.push(Notification { xid, sequence, part, parts, kind, body }.payload());
+            payloads.push(
+                Notification { xid, sequence, is_same_statement: false, part, parts, kind, body }
+                    .payload(),
+            );
         }
     }
     (payloads, net)

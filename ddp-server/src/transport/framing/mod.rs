@@ -48,6 +48,11 @@ impl Framing {
         self.envelope as usize + if self.deflate.is_some() { 2 } else { 0 }
     }
 
+    /// Whether a frame may hold several messages.
+    pub(crate) fn joins_messages(self) -> bool {
+        self.envelope != Envelope::Raw
+    }
+
     /// Encodes messages, in order, as whole frames.
     #[cfg(any(test, feature = "sockjs"))]
     pub(crate) fn encode<'a>(self, messages: impl IntoIterator<Item = &'a str>) -> Bytes {

@@ -29,6 +29,12 @@ pub(super) fn forbid_caching(response: &mut Response) {
     );
 }
 
+/// Forbids proxies to hold the response back until they have more of it. The header is nginx's,
+/// which then also flushes what it compresses; others have adopted it.
+pub(super) fn forbid_buffering(response: &mut Response) {
+    set(response, HeaderName::from_static("x-accel-buffering"), "no");
+}
+
 /// Allows caching of the response for a year.
 pub(super) fn allow_caching(response: &mut Response) {
     let expires = httpdate::fmt_http_date(SystemTime::now() + CACHE_AGE);

@@ -170,6 +170,7 @@ impl Mount {
         };
         let mut response = Response::new(body);
         headers::set(&mut response, header::CONTENT_TYPE, content_type);
+        headers::forbid_buffering(&mut response);
         self.decorate(&request.headers, &mut response);
         if has_cors {
             self.allow_origin(&request.headers, &mut response);

@@ -44,6 +44,10 @@ impl Transport for Polling {
         self.session.queue(frames);
     }
 
+    fn end_frame(&mut self) {
+        self.session.end_frame();
+    }
+
     fn queued_bytes(&self) -> usize {
         self.session.queued_bytes()
     }

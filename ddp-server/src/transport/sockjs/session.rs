@@ -63,7 +63,7 @@ struct State {
     /// Whether `o` has been sent.
     is_greeted: bool,
     /// Messages for the client, quoted and separated by commas. The application's end limits them.
-    outbox: VecDeque<Bytes>,
+    outbox: VecDeque<Chunk>,
     outbox_bytes: usize,
     /// The client's messages, limited by [`Session::deliver`].
     inbox: VecDeque<ClientFrame>,
@@ -78,6 +78,13 @@ struct State {
     application_waker: Option<Waker>,
     /// When the last receiver left, or the session ended.
     idle_since: Instant,
+}
+
+#[derive(Debug)]
+struct Chunk {
+    messages: Bytes,
+    /// Whether a frame must end here.
+    ends_frame: bool,
 }
 
 /// How a session ended.
@@ -306,7 +313,15 @@ impl Session {
         }
         while let Some(messages) = split_messages(&mut frames) {
             state.outbox_bytes += messages.len();
-            state.outbox.push_back(messages);
+            state.outbox.push_back(Chunk { messages, ends_frame: false });
+        }
+    }
+
+    /// Keeps what is queued so far out of the frames of what follows. A client that polls gets it
+    /// in its next response.
+    pub(super) fn end_frame(&self) {
+        if let Some(last) = self.state.lock().outbox.back_mut() {
+            last.ends_frame = true;
         }
     }
 
@@ -383,21 +398,28 @@ impl State {
         true
     }
 
-    /// All messages as one frame.
+    /// The messages up to the end of a frame, or all.
     fn take_messages(&mut self) -> Option<Bytes> {
         if self.outbox.is_empty() {
             return None;
         }
-        let mut frame = BytesMut::with_capacity(self.outbox_bytes + self.outbox.len() + 2);
+        let end = self.outbox.iter().position(|chunk| chunk.ends_frame);
+        let count = end.map_or(self.outbox.len(), |last| last + 1);
+        let bytes: usize = self.outbox.iter().take(count).map(|chunk| chunk.messages.len()).sum();
+        let mut frame = BytesMut::with_capacity(bytes + count + 2);
         frame.put_slice(b"a[");
-        for (index, messages) in std::mem::take(&mut self.outbox).into_iter().enumerate() {
+        for (index, chunk) in self.outbox.drain(..count).enumerate() {
             if index > 0 {
                 frame.put_u8(b',');
             }
-            frame.put_slice(&messages);
+            frame.put_slice(&chunk.messages);
         }
         frame.put_u8(b']');
-        self.outbox_bytes = 0;
+        self.outbox_bytes -= bytes;
+        if self.outbox.is_empty() {
+            // An idle client keeps no memory for it.
+            self.outbox = VecDeque::new();
+        }
         Some(frame.freeze())
     }
 

@@ -26,7 +26,11 @@ impl Store {
     pub(crate) async fn open() -> Result<Self, AnyError> {
         if let Ok(url) = std::env::var("DATABASE_URL") {
             let db = connect(&url).await?;
-            return Ok(Self::Database { db, psql: format!("psql '{url}'"), cluster: None });
+            return Ok(Self::Database {
+                db,
+                psql: "psql \"$DATABASE_URL\"".to_owned(),
+                cluster: None,
+            });
         }
         if Cluster::find_binaries().is_none() {
             return Ok(Self::Memory(MemoryCollection::new(&TASKS)));

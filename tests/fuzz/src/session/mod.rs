@@ -317,6 +317,7 @@ impl World {
                 Output::Send(Outgoing::Shared(delta)) => {
                     delta.for_each_message(|text| self.receive(text));
                 }
+                Output::EndFrame => {}
                 Output::Event(event) => self.handle(event),
                 Output::Close(reason) => {
                     self.check_close(reason);

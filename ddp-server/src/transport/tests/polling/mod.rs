@@ -184,6 +184,31 @@ async fn a_session_with_a_receiver_lives_on() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_comes_after_the_end_of_a_frame_is_for_the_next_one() {
+    let (clients, mut transports) = endpoint(TransportConfig::default());
+    let mut stream = clients.stream("a").await;
+    let mut streaming = transports.recv().await.expect("a session");
+    assert_eq!(stream.chunk().await.as_deref(), Some("o\n"));
+    assert_eq!(clients.poll("b").await, "o\n");
+    let mut polling = transports.recv().await.expect("a session");
+    for transport in [&mut streaming, &mut polling] {
+        transport.end_frame();
+        for messages in [&["1"][..], &["2", "3"], &["|"], &["4"], &["|"], &["|"], &["5"]] {
+            match messages {
+                ["|"] => transport.end_frame(),
+                messages => queue(transport, messages),
+            }
+        }
+        transport.close(1000, "done");
+    }
+    for frame in ["a[\"1\",\"2\",\"3\"]\n", "a[\"4\"]\n", "a[\"5\"]\n", "c[1000,\"done\"]\n"] {
+        assert_eq!(clients.poll("b").await, frame);
+        assert_eq!(stream.chunk().await.as_deref(), Some(frame));
+    }
+    assert_eq!(polling.queued_bytes(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_second_receiver_is_turned_away_and_the_first_goes_on() {
     let (clients, mut transports) = endpoint(TransportConfig::default());
     for streaming in [false, true] {

@@ -1,0 +1,97 @@
+//! How the database is reached.
+
+use std::time::Duration;
+
+use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
+use tokio_postgres::config::Host;
+
+use super::tls::{self, Tls};
+use super::url::Target;
+use crate::error::Error;
+use crate::schema;
+
+/// How long to wait for a connection when all are in use.
+const POOL_TIMEOUT: Duration = Duration::from_secs(30);
+
+const PORT: u16 = 5432;
+
+/// How to connect.
+#[derive(Clone)]
+pub(super) struct Access {
+    pub(super) config: tokio_postgres::Config,
+    pub(super) tls: Tls,
+    /// Without the options that connections start with.
+    plain: tokio_postgres::Config,
+    /// Whether a pooler refused these.
+    pub(super) is_without_options: bool,
+}
+
+impl Access {
+    /// `tls` takes the place of what the connection string says.
+    pub(super) fn new(url: &str, tls: Option<&Tls>) -> Result<Self, Error> {
+        let target = Target::parse(url)?;
+        let tls = match tls {
+            Some(tls) => tls.clone(),
+            None => tls::of(&target)?,
+        };
+        let mut plain = target.config;
+        if plain.get_application_name().is_none() {
+            plain.application_name("ddp");
+        }
+        if plain.get_connect_timeout().is_none() {
+            plain.connect_timeout(Duration::from_secs(10));
+        }
+        // A connection that died silently must not leave clients stale for long.
+        plain.keepalives_idle(Duration::from_secs(10));
+        plain.keepalives_interval(Duration::from_secs(5));
+        plain.keepalives_retries(3);
+        plain.tcp_user_timeout(Duration::from_secs(25));
+        // So that a row reads the same in a SELECT as in a trigger's message. `DISCARD ALL` does not
+        // undo what a connection started with.
+        let mut config = plain.clone();
+        let options = config.get_options().unwrap_or_default();
+        config.options(format!("{options} {}", schema::SESSION_OPTIONS));
+        Ok(Self { config, tls, plain, is_without_options: false })
+    }
+
+    /// Connects as a pooler wants it that knows no options.
+    pub(super) fn leave_options_out(&mut self) {
+        self.config = self.plain.clone();
+        self.is_without_options = true;
+    }
+
+    pub(super) fn pool(&self, connections_max: usize) -> Result<Pool, Error> {
+        let recycling_method = RecyclingMethod::Fast;
+        let (config, tls) = (self.config.clone(), self.tls.clone());
+        let manager = Manager::from_config(config, tls, ManagerConfig { recycling_method });
+        let set = Hook::async_fn(|client: &mut deadpool_postgres::ClientWrapper, _| {
+            Box::pin(async move {
+                client.batch_execute(&schema::session_sql()).await.map_err(HookError::Backend)
+            })
+        });
+        Pool::builder(manager)
+            .runtime(Runtime::Tokio1)
+            .wait_timeout(Some(POOL_TIMEOUT))
+            .max_size(connections_max)
+            .post_create(set)
+            .build()
+            .map_err(Error::build)
+    }
+
+    /// The hosts and the database, for error texts.
+    pub(super) fn name(&self) -> String {
+        let ports = self.config.get_ports();
+        let hosts = self.config.get_hosts().iter().enumerate().map(|(index, host)| {
+            let port = ports.get(index).or(ports.first()).copied().unwrap_or(PORT);
+            match host {
+                Host::Tcp(name) => format!("{name}:{port}"),
+                Host::Unix(folder) => format!("{}/.s.PGSQL.{port}", folder.display()),
+            }
+        });
+        let hosts: Vec<_> = hosts.collect();
+        match self.config.get_dbname() {
+            Some(name) => format!("{} (database {name:?})", hosts.join(", ")),
+            None => hosts.join(", "),
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Changes whose messages come in another order than they were made, or that share keys.
+
+use ddp_postgres::{Feed, Table};
+
+use super::{Fixture, shown};
+
+const SETUP: &str = "
+    CREATE TABLE tasks (id int PRIMARY KEY DEFERRABLE, title text);
+    CREATE FUNCTION put(int, text) RETURNS int LANGUAGE sql AS
+        'INSERT INTO tasks VALUES ($1, $2) RETURNING id';
+    CREATE FUNCTION take(int) RETURNS int LANGUAGE sql AS
+        'DELETE FROM tasks WHERE id = $1 RETURNING id';
+    CREATE FUNCTION rename(int, text) RETURNS int LANGUAGE sql AS
+        'UPDATE tasks SET title = $2 WHERE id = $1 RETURNING id';
+    CREATE FUNCTION move(int, int) RETURNS int LANGUAGE sql AS
+        'UPDATE tasks SET id = $2 WHERE id = $1 RETURNING id'";
+
+/// After each change the client has what the table has.
+async fn follows(feed: Feed, name: &str, setup: &str, table: Table, changes: &[&str]) {
+    let name = ddp_tests::database::name(&format!("order_{name}"), feed);
+    let fixture = Fixture::over(&name, setup, table, feed).await;
+    let mut client = fixture.client().await;
+    for (number, change) in changes.iter().enumerate() {
+        fixture.psql("TRUNCATE tasks");
+        fixture.psql("INSERT INTO tasks SELECT i, 'old' || i FROM generate_series(1, 12) i");
+        fixture.psql(change);
+        // What comes after the change shows that the client has that, too.
+        let end = 1000 + number;
+        fixture.psql(&format!("INSERT INTO tasks VALUES ({end}, 'end')"));
+        let id = format!("~{end}");
+        client.until(change, |client| client.documents("tasks").contains_key(&id)).await;
+        let rows = "SELECT string_agg(format('~%s title:%s', id, to_json(title)), '; '
+            ORDER BY ('~' || id) COLLATE \"C\") FROM tasks";
+        assert_eq!(shown(&client), fixture.psql(rows).trim(), "{change}");
+    }
+}
+
+const STATEMENTS: [&str; 14] = [
+    "WITH gone AS (DELETE FROM tasks WHERE id = 9 RETURNING id),
+        back AS (INSERT INTO tasks SELECT id, 'new' FROM gone RETURNING id)
+     DELETE FROM tasks WHERE id = 10 AND (SELECT count(*) FROM back) > 0",
+    // A job that its own RETURNING puts back.
+    "DELETE FROM tasks WHERE id < 4 RETURNING put(id, 'back')",
+    "UPDATE tasks SET title = 'outer' WHERE id = 5 RETURNING rename(7, 'inner'), take(8)",
+    "SELECT take(3), put(3, 'a'), rename(3, 'b'), take(3), put(3, 'c')",
+    "INSERT INTO tasks SELECT take(i), 'again' FROM generate_series(4, 6) i",
+    "WITH a AS (UPDATE tasks SET title = 'a' WHERE id = 1 RETURNING id),
+        b AS (INSERT INTO tasks VALUES (20, 'b') RETURNING id)
+     SELECT take(20), put(20, 'c') FROM a, b",
+    "SELECT move(1, 50), move(2, 1), move(50, 2)",
+    "UPDATE tasks SET id = 13 - id",
+    "UPDATE tasks SET id = id + 1",
+    "BEGIN; SET CONSTRAINTS ALL DEFERRED; UPDATE tasks SET id = 2 WHERE title = 'old1';
+     UPDATE tasks SET id = 1 WHERE title = 'old2'; COMMIT",
+    "BEGIN; SET CONSTRAINTS ALL DEFERRED; INSERT INTO tasks VALUES (3, 'twin');
+     DELETE FROM tasks WHERE title = 'old3'; COMMIT",
+    "DO 'BEGIN DELETE FROM tasks WHERE id = 4; INSERT INTO tasks VALUES (4, ''do'');
+        BEGIN DELETE FROM tasks WHERE id = 4; RAISE division_by_zero;
+        EXCEPTION WHEN division_by_zero THEN NULL; END; END'",
+    "MERGE INTO tasks USING (SELECT i AS id FROM generate_series(1, 30) i) AS v ON tasks.id = v.id
+     WHEN MATCHED AND v.id < 5 THEN DELETE WHEN MATCHED THEN UPDATE SET title = 'm' || take(v.id - 4)
+     WHEN NOT MATCHED THEN INSERT VALUES (v.id, 'n')",
+    "BEGIN; SELECT take(6); SELECT put(6, 'x'); TRUNCATE tasks; SELECT put(6, 'y'), rename(6, 'z');
+     COMMIT",
+];
+
+async fn one_statement_with_several_changes(feed: Feed) {
+    follows(feed, "statement", SETUP, Table::new("tasks"), &STATEMENTS).await;
+}
+
+async fn one_statement_with_several_changes_by_keys(feed: Feed) {
+    follows(feed, "keys", SETUP, Table::new("tasks").keys_only(), &STATEMENTS).await;
+}
+
+async fn triggers_of_the_application_that_change_the_same_table(feed: Feed) {
+    let setup = format!(
+        "{SETUP};
+        CREATE FUNCTION after() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            IF NEW.title = 'twice' THEN UPDATE tasks SET title = 'once' WHERE id = NEW.id; END IF;
+            IF NEW.title = 'not' THEN DELETE FROM tasks WHERE id = NEW.id; END IF;
+            IF NEW.title = 'move' THEN UPDATE tasks SET id = id + 100 WHERE id = NEW.id; END IF;
+            RETURN NULL; END $$;
+        CREATE TRIGGER after AFTER INSERT OR UPDATE ON tasks FOR EACH ROW EXECUTE FUNCTION after();
+        CREATE FUNCTION before() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            IF NEW.title = 'next' THEN PERFORM rename(NEW.id + 1, 'changed before'); END IF;
+            RETURN NEW; END $$;
+        CREATE TRIGGER before BEFORE UPDATE ON tasks FOR EACH ROW EXECUTE FUNCTION before()"
+    );
+    let changes = [
+        "INSERT INTO tasks VALUES (20, 'twice'), (21, 'not')",
+        "UPDATE tasks SET title = 'twice' WHERE id IN (3, 4)",
+        "UPDATE tasks SET title = 'not' WHERE id = 5",
+        "UPDATE tasks SET title = 'next' WHERE id IN (1, 7)",
+        "INSERT INTO tasks VALUES (30, 'next'), (31, 'twice') ON CONFLICT DO NOTHING",
+    ];
+    follows(feed, "triggers", &setup.replace(" DEFERRABLE", ""), Table::new("tasks"), &changes)
+        .await;
+}
+
+async fn cascades_to_the_same_table(feed: Feed) {
+    let setup = "CREATE TABLE tasks (id int PRIMARY KEY, title text,
+            up int REFERENCES tasks ON UPDATE CASCADE ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED);
+        CREATE FUNCTION tree() RETURNS void LANGUAGE sql AS
+            'UPDATE tasks SET up = id - 1 WHERE id BETWEEN 2 AND 6'";
+    let name = ddp_tests::database::name("order_cascades", feed);
+    let fixture = Fixture::over(&name, setup, Table::new("tasks").columns(["title", "up"]), feed);
+    let fixture = fixture.await;
+    let mut client = fixture.client().await;
+    for (number, change) in [
+        "SELECT tree(); UPDATE tasks SET id = 40 WHERE id = 1",
+        "SELECT tree(); UPDATE tasks SET id = id + 100, title = 'moved' WHERE id < 7",
+        "SELECT tree(); DELETE FROM tasks WHERE id = 3",
+        "SELECT tree(); WITH a AS (DELETE FROM tasks WHERE id = 4) UPDATE tasks SET title = 'a' WHERE id > 4",
+    ]
+    .iter()
+    .enumerate()
+    {
+        fixture.psql("TRUNCATE tasks; INSERT INTO tasks SELECT i, 't' FROM generate_series(1, 8) i");
+        fixture.psql(change);
+        let end = 1000 + number;
+        fixture.psql(&format!("INSERT INTO tasks VALUES ({end}, 'end')"));
+        let id = format!("~{end}");
+        client.until(change, |client| client.documents("tasks").contains_key(&id)).await;
+        let rows = "SELECT string_agg(format('~%s title:%s,up:%s', id, to_json(title),
+            coalesce(up::text, 'null')), '; ' ORDER BY ('~' || id) COLLATE \"C\") FROM tasks";
+        assert_eq!(shown(&client), fixture.psql(rows).trim(), "{change}");
+    }
+}
+
+ddp_tests::over_both_feeds!(
+    one_statement_with_several_changes,
+    one_statement_with_several_changes_by_keys,
+    triggers_of_the_application_that_change_the_same_table,
+    cascades_to_the_same_table,
+);
