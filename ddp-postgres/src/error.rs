@@ -349,13 +349,12 @@ impl Error {
         })
     }
 
-    /// Whether a statement or a row did not fit the table (class 42 of PostgreSQL's codes, or a plan
-    /// that has become invalid).
+    /// Whether a statement or a row did not fit the table (class 42 of PostgreSQL's codes, a schema that
+    /// is gone, or a plan that has become invalid).
     pub(crate) fn is_of_schema(&self) -> bool {
+        let is_of_schema = |code: &str| code.starts_with("42") || matches!(code, "3F000" | "0A000");
         matches!(&*self.0, Kind::Row(_))
-            || self
-                .code()
-                .is_some_and(|code| code.code().starts_with("42") || code.code() == "0A000")
+            || self.code().is_some_and(|code| is_of_schema(code.code()))
     }
 
     /// The error as `tokio_postgres` tells it: its

@@ -21,6 +21,17 @@ pub mod schema {
     pub use crate::schema::{
         Column, Error, Layout, SESSION_OPTIONS, describe, install, install_sql, uninstall,
     };
+
+    /// A text that changes when the table does, or what its documents depend on.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn digest(
+        client: &tokio_postgres::Client,
+        layout: &Layout,
+    ) -> Result<String, tokio_postgres::Error> {
+        Ok(crate::schema::digests(client, std::iter::once(layout)).await?.concat())
+    }
 }
 
 /// Values of columns.

@@ -260,3 +260,31 @@ async fn virtual_generated_columns_are_refused() {
     let few = Table::new("tasks").columns(["id"]);
     assert!(describe(&database.client, &few).await.is_ok());
 }
+
+#[tokio::test]
+async fn autovacuum_gives_way() {
+    let options = ddp_cluster::ClusterOptions::temporary()
+        .without_durability()
+        .setting("autovacuum_naptime", "1s");
+    let cluster = ddp_cluster::Cluster::start(options).unwrap();
+    let config: tokio_postgres::Config = cluster.url().parse().unwrap();
+    let (mut client, connection) = config.connect(tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    // It would take minutes. The role owns its tables, but does not see what other processes do.
+    let setup = "CREATE ROLE app; GRANT CREATE ON DATABASE postgres TO app;
+        GRANT CREATE ON SCHEMA public TO app; SET ROLE app;
+        CREATE TABLE tasks (id int PRIMARY KEY, v text) WITH (autovacuum_vacuum_threshold = 1,
+            autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_cost_delay = 100,
+            autovacuum_vacuum_cost_limit = 1);
+        INSERT INTO tasks SELECT g, repeat('x', 200) FROM generate_series(1, 100000) g;
+        UPDATE tasks SET v = 'y' WHERE id % 2 = 0";
+    run(&client, setup).await;
+    run(&client, "RESET ROLE").await;
+    let is_at_work = "SELECT EXISTS (SELECT FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+        WHERE relation = 'tasks'::regclass AND mode = 'ShareUpdateExclusiveLock' AND granted
+            AND backend_type = 'autovacuum worker')";
+    while !client.query_one(is_at_work, &[]).await.unwrap().get::<_, bool>(0) {}
+    run(&client, "SET ROLE app").await;
+    let layout = describe(&client, &Table::new("tasks")).await.unwrap();
+    install(&mut client, &[layout]).await.unwrap();
+}

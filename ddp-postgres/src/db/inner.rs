@@ -30,7 +30,7 @@ impl DataSource for Inner {
         async move {
             let collection = self.collection(query)?;
             let Current { layout, state } = collection.current();
-            if state == TableState::Unavailable {
+            if matches!(state, TableState::Unavailable | TableState::Partial) {
                 return Err(collection.unavailable().into());
             }
             let plan = plan(&layout, query)?;

@@ -210,7 +210,7 @@ impl Intake {
         let counters = &self.reader.counters;
         let mut batch = match state {
             TableState::Live => live_batch(&layout, assembled, counters),
-            TableState::ForeignTriggers => {
+            TableState::ReadAgain | TableState::Partial => {
                 counters.requeries.add(1);
                 requery(match assembled {
                     Assembled::Batch(batch) => Origin::Transaction(batch.xid),

@@ -81,7 +81,7 @@ async fn read(
     loop {
         let current = collection.current();
         match current.state {
-            TableState::Live | TableState::ForeignTriggers => {}
+            TableState::Live | TableState::ReadAgain | TableState::Partial => {}
             TableState::Missing => return Ok(Documents::new()),
             TableState::Unavailable => return Err(Refusal::Unavailable(collection.unavailable())),
         }

@@ -35,7 +35,7 @@ pub(crate) async fn run(reader: &Reader, collection: &TableCollection, mut load:
             return;
         }
         match collection.current().state {
-            TableState::Live | TableState::ForeignTriggers => {}
+            TableState::Live | TableState::ReadAgain | TableState::Partial => {}
             TableState::Missing => {
                 match collection.multiplexer.finish_read(load, Rows::new(), |_| true).await {
                     Ok(Some(repeat)) => (load, position) = (repeat, None),

@@ -1,22 +1,24 @@
-//! What the catalogs say about a table, read without locking it.
+//! What the catalogs say about tables, read without locking them: a few queries for any number.
 
 use std::collections::{HashMap, HashSet};
 
-use tokio_postgres::Client;
+use tokio_postgres::{Client, Error, Row};
 
 use super::name::qualified;
 
-/// The relation's kind, whether policies limit what the current role sees, and the database's
+/// The relations' kinds, whether policies limit what the current role sees, and the database's
 /// encoding.
-const RELATION: &str = "
-SELECT c.oid, c.relkind::text, c.relispartition, c.relpersistence = 't',
+const RELATIONS: &str = "
+SELECT w.schema, w.name, c.oid, c.relkind::text, c.relispartition, c.relpersistence = 't',
     pg_catalog.row_security_active(c.oid),
     pg_catalog.current_setting('server_encoding') = 'UTF8'
-FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE n.nspname = $1 AND c.relname = $2";
+FROM unnest($1::text[], $2::text[]) AS w (schema, name)
+    JOIN pg_catalog.pg_namespace n ON n.nspname = w.schema::name AND n.nspname::text = w.schema
+    JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = w.name::name
+        AND c.relname::text = w.name";
 
 const COLUMNS: &str = "
-SELECT a.attname::text, a.atttypid, pg_catalog.format_type(a.atttypid, a.atttypmod), a.attnotnull,
+SELECT a.attrelid, a.attname::text, a.atttypid, pg_catalog.format_type(a.atttypid, a.atttypmod), a.attnotnull,
     a.attgenerated = 'v', COALESCE(l.collisdeterministic, true), COALESCE(l.sql_name, ''),
     COALESCE(l.provider = 'b' OR l.provider = 'c' AND l.collate IN ('C', 'POSIX'), false),
     COALESCE(l.provider = 'b' AND l.locale = 'C'
@@ -36,69 +38,70 @@ FROM pg_catalog.pg_attribute a LEFT JOIN LATERAL (
         LATERAL (SELECT x.collprovider = 'd' AS is_default) e
     WHERE x.oid = a.attcollation
 ) l ON true
-WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped
-ORDER BY a.attnum";
+WHERE a.attrelid = ANY ($1) AND a.attnum > 0 AND NOT a.attisdropped
+ORDER BY a.attrelid, a.attnum";
 
 /// The unique indexes that cover all rows by plain columns: whether each is the primary key,
 /// whether it is checked at the end of each statement, and its columns in order.
 const UNIQUE_INDEXES: &str = "
-SELECT x.indisprimary, x.indimmediate, ARRAY(
+SELECT x.indrelid, x.indisprimary, x.indimmediate, ARRAY(
     SELECT a.attname::text FROM unnest(x.indkey::int2[]) WITH ORDINALITY AS k (attnum, number)
         JOIN pg_catalog.pg_attribute a ON a.attrelid = x.indrelid AND a.attnum = k.attnum
     WHERE k.number <= x.indnkeyatts ORDER BY k.number)
 FROM pg_catalog.pg_index x
-WHERE x.indrelid = $1 AND x.indisunique AND x.indisvalid AND x.indpred IS NULL
+WHERE x.indrelid = ANY ($1) AND x.indisunique AND x.indisvalid AND x.indpred IS NULL
     AND x.indexprs IS NULL";
 
-/// The columns that foreign keys of a table, its partitions and its children set when a row that they
-/// refer to gets another key, or goes.
+/// The columns that foreign keys of tables, of their partitions and their children set when a row that
+/// they refer to gets another key, or goes.
 const CASCADING_COLUMNS: &str = "
-WITH RECURSIVE member (oid) AS (
-    SELECT $1::oid
+WITH RECURSIVE member (root, oid) AS (
+    SELECT w.oid, w.oid FROM unnest($1::oid[]) AS w (oid)
     UNION
-    SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN member ON i.inhparent = member.oid
+    SELECT m.root, i.inhrelid FROM pg_catalog.pg_inherits i JOIN member m ON i.inhparent = m.oid
 )
-SELECT DISTINCT a.attname::text
-FROM member JOIN pg_catalog.pg_constraint c ON c.conrelid = member.oid
+SELECT DISTINCT m.root, a.attname::text
+FROM member m JOIN pg_catalog.pg_constraint c ON c.conrelid = m.oid
     JOIN pg_catalog.pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = ANY (c.conkey)
 WHERE c.contype = 'f' AND (c.confupdtype NOT IN ('a', 'r') OR c.confdeltype IN ('n', 'd'))";
 
-/// Whether two rows of a table may have the same key, at least until the transaction ends: a child by
-/// inheritance knows nothing of the others' keys, and the index of a partition may be deferrable.
-const SHARES_KEYS: &str = "
-WITH RECURSIVE member (oid) AS (
-    SELECT $1::oid
+/// For each table and all of its descendants: whether it is a child by inheritance, which knows nothing
+/// of the others' keys, and the columns of its unique keys that are checked at once, sorted and
+/// separated by U+0001. The index of a partition may be deferrable where the table's is not.
+const MEMBER_KEYS: &str = "
+WITH RECURSIVE member (root, oid) AS (
+    SELECT r.oid, r.oid FROM unnest($1::oid[]) AS r (oid)
     UNION
-    SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN member ON i.inhparent = member.oid
+    SELECT m.root, i.inhrelid FROM pg_catalog.pg_inherits i JOIN member m ON i.inhparent = m.oid
 )
-SELECT EXISTS (
-    SELECT FROM member JOIN pg_catalog.pg_class c ON c.oid = member.oid
-    WHERE (member.oid <> $1 AND NOT c.relispartition) OR NOT EXISTS (
-        SELECT FROM pg_catalog.pg_index x
-        WHERE x.indrelid = c.oid AND x.indisunique AND x.indimmediate AND x.indisvalid
-            AND x.indpred IS NULL AND x.indexprs IS NULL AND x.indnkeyatts = cardinality($2::text[])
-            AND NOT EXISTS (
-                SELECT FROM unnest(x.indkey::int2[]) WITH ORDINALITY AS k (attnum, number)
-                    JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.attnum
-                WHERE k.number <= x.indnkeyatts AND a.attname <> ALL ($2))))";
+SELECT m.root, m.oid <> m.root AND NOT c.relispartition, ARRAY(
+    SELECT (SELECT string_agg(a.attname::text, pg_catalog.chr(1) ORDER BY a.attname::text COLLATE \"C\")
+        FROM unnest(x.indkey::int2[]) WITH ORDINALITY AS k (attnum, number)
+            JOIN pg_catalog.pg_attribute a ON a.attrelid = x.indrelid AND a.attnum = k.attnum
+        WHERE k.number <= x.indnkeyatts)
+    FROM pg_catalog.pg_index x
+    WHERE x.indrelid = c.oid AND x.indisunique AND x.indimmediate AND x.indisvalid
+        AND x.indpred IS NULL AND x.indexprs IS NULL)
+FROM member m JOIN pg_catalog.pg_class c ON c.oid = m.oid";
 
-/// All descendants of a table (their rows are also its rows) and all its ancestors. Temporary
+/// All descendants of the tables (their rows are also their rows) and all their ancestors. Temporary
 /// tables of other sessions cannot be reached.
-const FAMILY: &str = "
-WITH RECURSIVE below (oid) AS (
-    SELECT i.inhrelid FROM pg_catalog.pg_inherits i WHERE i.inhparent = $1
+const FAMILIES: &str = "
+WITH RECURSIVE below (root, oid) AS (
+    SELECT i.inhparent, i.inhrelid FROM pg_catalog.pg_inherits i WHERE i.inhparent = ANY ($1)
     UNION
-    SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN below ON i.inhparent = below.oid
-), above (oid) AS (
-    SELECT i.inhparent FROM pg_catalog.pg_inherits i WHERE i.inhrelid = $1
+    SELECT b.root, i.inhrelid FROM pg_catalog.pg_inherits i JOIN below b ON i.inhparent = b.oid
+), above (root, oid) AS (
+    SELECT i.inhrelid, i.inhparent FROM pg_catalog.pg_inherits i WHERE i.inhrelid = ANY ($1)
     UNION
-    SELECT i.inhparent FROM pg_catalog.pg_inherits i JOIN above ON i.inhrelid = above.oid
-), member (oid, is_below) AS (SELECT oid, true FROM below UNION ALL SELECT oid, false FROM above)
-SELECT member.is_below, c.relkind::text, n.nspname::text, c.relname::text
-FROM member JOIN pg_catalog.pg_class c ON c.oid = member.oid
+    SELECT a.root, i.inhparent FROM pg_catalog.pg_inherits i JOIN above a ON i.inhrelid = a.oid
+), member (root, oid, is_below) AS (
+    SELECT root, oid, true FROM below UNION ALL SELECT root, oid, false FROM above
+)
+SELECT m.root, m.is_below, c.relkind::text, c.relpersistence = 't', n.nspname::text, c.relname::text
+FROM member m JOIN pg_catalog.pg_class c ON c.oid = m.oid
     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relpersistence <> 't'
-ORDER BY 3, 4";
+ORDER BY n.nspname::text, c.relname::text";
 
 /// Every type reachable from the given ones.
 const TYPES: &str = "
@@ -145,11 +148,36 @@ pub(super) struct RelationEntry {
     pub(super) utf8: bool,
 }
 
+impl RelationEntry {
+    /// Whether it is a table, partitioned or not.
+    pub(super) fn is_table(&self) -> bool {
+        matches!(self.kind.as_str(), "r" | "p")
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct IndexEntry {
     pub(super) is_primary: bool,
     pub(super) is_immediate: bool,
     pub(super) columns: Vec<String>,
+}
+
+/// The unique keys of a table, or of a partition or child of it.
+#[derive(Debug)]
+pub(super) struct MemberKeys {
+    /// Whether it is a child by inheritance.
+    is_child: bool,
+    /// Those that are checked at once.
+    keys: Vec<String>,
+}
+
+impl MemberKeys {
+    /// Whether two rows of the table may have this key, at least until the transaction ends.
+    pub(super) fn may_repeat(&self, key: &[String]) -> bool {
+        let mut names: Vec<&str> = key.iter().map(String::as_str).collect();
+        names.sort_unstable();
+        self.is_child || !self.keys.contains(&names.join("\u{1}"))
+    }
 }
 
 /// A table's partitions, other descendants and ancestors, by their quoted names.
@@ -159,6 +187,9 @@ pub(super) struct Family {
     pub(super) above: Vec<String>,
     /// A partition or child that is a foreign table.
     pub(super) foreign: Option<String>,
+    /// Whether some session has a temporary child of it, whose rows nobody else sees, although they
+    /// are among those that its triggers get.
+    pub(super) has_temporary: bool,
 }
 
 #[derive(Debug)]
@@ -200,87 +231,91 @@ pub(super) struct TypeEntry {
     pub(super) delimiter: String,
 }
 
-pub(super) async fn relation(
+/// Tables by their schemas and names.
+pub(super) async fn relations(
     client: &Client,
-    schema: &str,
-    table: &str,
-) -> Result<Option<RelationEntry>, tokio_postgres::Error> {
-    let row = client.query_opt(RELATION, &[&schema, &table]).await?;
-    row.map(|row| {
-        Ok(RelationEntry {
-            oid: row.try_get(0)?,
-            kind: row.try_get(1)?,
-            is_partition: row.try_get(2)?,
-            is_temporary: row.try_get(3)?,
-            has_row_security: row.try_get(4)?,
-            utf8: row.try_get(5)?,
-        })
-    })
-    .transpose()
+    names: impl Iterator<Item = (&str, &str)>,
+) -> Result<HashMap<(String, String), RelationEntry>, Error> {
+    let (schemas, tables): (Vec<&str>, Vec<&str>) = names.unzip();
+    let rows = client.query(RELATIONS, &[&schemas, &tables]).await?;
+    let relation = |row: &Row| {
+        let entry = RelationEntry {
+            oid: row.try_get(2)?,
+            kind: row.try_get(3)?,
+            is_partition: row.try_get(4)?,
+            is_temporary: row.try_get(5)?,
+            has_row_security: row.try_get(6)?,
+            utf8: row.try_get(7)?,
+        };
+        Ok(((row.try_get(0)?, row.try_get(1)?), entry))
+    };
+    rows.iter().map(relation).collect()
 }
 
+/// The relations' columns, in their order.
 pub(super) async fn columns(
     client: &Client,
-    relation: u32,
-) -> Result<Vec<ColumnEntry>, tokio_postgres::Error> {
-    let rows = client.query(COLUMNS, &[&relation]).await?;
-    rows.iter()
-        .map(|row| {
-            Ok(ColumnEntry {
-                name: row.try_get(0)?,
-                type_oid: row.try_get(1)?,
-                type_name: row.try_get(2)?,
-                not_null: row.try_get(3)?,
-                is_virtual: row.try_get(4)?,
-                is_deterministic: row.try_get(5)?,
-                collation: row.try_get(6)?,
-                is_bytewise: row.try_get(7)?,
-                lowers_ascii_only: row.try_get(8)?,
-            })
+    relations: &[u32],
+) -> Result<HashMap<u32, Vec<ColumnEntry>>, Error> {
+    let rows = client.query(COLUMNS, &[&relations]).await?;
+    grouped(&rows, |row| {
+        Ok(ColumnEntry {
+            name: row.try_get(1)?,
+            type_oid: row.try_get(2)?,
+            type_name: row.try_get(3)?,
+            not_null: row.try_get(4)?,
+            is_virtual: row.try_get(5)?,
+            is_deterministic: row.try_get(6)?,
+            collation: row.try_get(7)?,
+            is_bytewise: row.try_get(8)?,
+            lowers_ascii_only: row.try_get(9)?,
         })
-        .collect()
+    })
 }
 
 pub(super) async fn unique_indexes(
     client: &Client,
-    relation: u32,
-) -> Result<Vec<IndexEntry>, tokio_postgres::Error> {
-    let rows = client.query(UNIQUE_INDEXES, &[&relation]).await?;
-    let index = |row: &tokio_postgres::Row| {
+    relations: &[u32],
+) -> Result<HashMap<u32, Vec<IndexEntry>>, Error> {
+    let rows = client.query(UNIQUE_INDEXES, &[&relations]).await?;
+    grouped(&rows, |row| {
         Ok(IndexEntry {
-            is_primary: row.try_get(0)?,
-            is_immediate: row.try_get(1)?,
-            columns: row.try_get(2)?,
+            is_primary: row.try_get(1)?,
+            is_immediate: row.try_get(2)?,
+            columns: row.try_get(3)?,
         })
-    };
-    rows.iter().map(index).collect()
+    })
 }
 
-pub(super) async fn shares_keys(
+pub(super) async fn member_keys(
     client: &Client,
-    relation: u32,
-    key: &[String],
-) -> Result<bool, tokio_postgres::Error> {
-    client.query_one(SHARES_KEYS, &[&relation, &key]).await?.try_get(0)
+    relations: &[u32],
+) -> Result<HashMap<u32, Vec<MemberKeys>>, Error> {
+    let rows = client.query(MEMBER_KEYS, &[&relations]).await?;
+    grouped(&rows, |row| Ok(MemberKeys { is_child: row.try_get(1)?, keys: row.try_get(2)? }))
 }
 
 pub(super) async fn cascading_columns(
     client: &Client,
-    relation: u32,
-) -> Result<Vec<String>, tokio_postgres::Error> {
-    let rows = client.query(CASCADING_COLUMNS, &[&relation]).await?;
-    rows.iter().map(|row| row.try_get(0)).collect()
+    relations: &[u32],
+) -> Result<HashMap<u32, Vec<String>>, Error> {
+    let rows = client.query(CASCADING_COLUMNS, &[&relations]).await?;
+    grouped(&rows, |row| row.try_get(1))
 }
 
-pub(super) async fn family(
+/// Those that have a family.
+pub(super) async fn families(
     client: &Client,
-    relation: u32,
-) -> Result<Family, tokio_postgres::Error> {
-    let mut family = Family::default();
-    for row in client.query(FAMILY, &[&relation]).await? {
-        let (is_below, kind): (bool, String) = (row.try_get(0)?, row.try_get(1)?);
-        let name = qualified(row.try_get(2)?, row.try_get(3)?);
-        if is_below && kind == "f" {
+    relations: &[u32],
+) -> Result<HashMap<u32, Family>, Error> {
+    let mut families: HashMap<u32, Family> = HashMap::new();
+    for row in client.query(FAMILIES, &[&relations]).await? {
+        let family = families.entry(row.try_get(0)?).or_default();
+        let (is_below, kind): (bool, String) = (row.try_get(1)?, row.try_get(2)?);
+        let (is_temporary, name) = (row.try_get(3)?, qualified(row.try_get(4)?, row.try_get(5)?));
+        if is_temporary {
+            family.has_temporary |= is_below;
+        } else if is_below && kind == "f" {
             family.foreign = Some(name);
         } else if is_below {
             family.below.push(name);
@@ -288,16 +323,28 @@ pub(super) async fn family(
             family.above.push(name);
         }
     }
-    Ok(family)
+    Ok(families)
+}
+
+/// Rows by their first column, in their order.
+fn grouped<T>(
+    rows: &[Row],
+    entry: impl Fn(&Row) -> Result<T, Error>,
+) -> Result<HashMap<u32, Vec<T>>, Error> {
+    let mut groups: HashMap<u32, Vec<T>> = HashMap::new();
+    for row in rows {
+        groups.entry(row.try_get(0)?).or_default().push(entry(row)?);
+    }
+    Ok(groups)
 }
 
 /// Those of the columns' collations in which `lower` maps A–Z to a–z. Turkish does not, and no
 /// catalog says so.
 pub(super) async fn lowering(
     client: &Client,
-    columns: &[ColumnEntry],
-) -> Result<HashSet<String>, tokio_postgres::Error> {
-    let names: HashSet<&str> = columns.iter().map(|column| &*column.collation).collect();
+    columns: impl Iterator<Item = &ColumnEntry>,
+) -> Result<HashSet<String>, Error> {
+    let names: HashSet<&str> = columns.map(|column| &*column.collation).collect();
     let names: Vec<&str> = names.into_iter().filter(|name| !name.is_empty()).collect();
     if names.is_empty() {
         return Ok(HashSet::new());
@@ -322,9 +369,9 @@ pub(super) struct Types(HashMap<u32, TypeEntry>);
 impl Types {
     pub(super) async fn of(
         client: &Client,
-        columns: &[ColumnEntry],
-    ) -> Result<Self, tokio_postgres::Error> {
-        let oids: HashSet<u32> = columns.iter().map(|column| column.type_oid).collect();
+        columns: impl Iterator<Item = &ColumnEntry>,
+    ) -> Result<Self, Error> {
+        let oids: HashSet<u32> = columns.map(|column| column.type_oid).collect();
         let oids: Vec<u32> = oids.into_iter().collect();
         let rows = client.query(TYPES, &[&oids]).await?;
         let types = rows.iter().map(|row| {
@@ -343,7 +390,7 @@ impl Types {
             };
             Ok((row.try_get(0)?, entry))
         });
-        Ok(Self(types.collect::<Result<_, tokio_postgres::Error>>()?))
+        Ok(Self(types.collect::<Result<_, Error>>()?))
     }
 
     /// The type itself, even if it is a domain.

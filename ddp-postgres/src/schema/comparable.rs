@@ -6,14 +6,14 @@ use super::catalog::{ColumnEntry, TypeEntry, Types};
 use crate::compare::{Collation, Comparable, Element, Json, Lower};
 
 /// What matters besides the columns and their types.
-pub(super) struct Comparables {
+pub(super) struct Comparables<'a> {
     /// The collations in which `lower` maps A–Z to a–z.
-    pub(super) lowering: HashSet<String>,
+    pub(super) lowering: &'a HashSet<String>,
     /// Whether the database stores text as UTF-8.
     pub(super) is_utf8: bool,
 }
 
-impl Comparables {
+impl Comparables<'_> {
     pub(super) fn of(&self, entry: &ColumnEntry, types: &Types) -> Comparable {
         let Some(found) = types.resolve(entry.type_oid) else { return Comparable::Other };
         if found.element == 0 {

@@ -1,9 +1,13 @@
-//! Checks an application's description of a table against the database.
+//! Checks an application's description of tables against the database.
+
+use std::collections::{HashMap, HashSet};
 
 use tokio_postgres::Client;
 
 use super::Error;
-use super::catalog::{self, ColumnEntry, Family, IndexEntry, RelationEntry, TypeEntry, Types};
+use super::catalog::{
+    self, ColumnEntry, Family, IndexEntry, MemberKeys, RelationEntry, TypeEntry, Types,
+};
 use super::comparable::Comparables;
 use super::form::form;
 use super::layout::{Column, Expression, Layout, Measure, Traits};
@@ -14,57 +18,98 @@ use crate::value::ValueKind;
 /// Limits recursion: composites may contain themselves through arrays.
 const TYPE_DEPTH_MAX: u32 = 16;
 
+/// What the catalogs say about some tables.
+pub(crate) struct Catalogs {
+    relations: HashMap<(String, String), RelationEntry>,
+    columns: HashMap<u32, Vec<ColumnEntry>>,
+    indexes: HashMap<u32, Vec<IndexEntry>>,
+    member_keys: HashMap<u32, Vec<MemberKeys>>,
+    cascading: HashMap<u32, Vec<String>>,
+    families: HashMap<u32, Family>,
+    types: Types,
+    lowering: HashSet<String>,
+}
+
 /// Finds a table in the database, and the types of its columns.
 ///
 /// # Errors
 ///
 /// If there is no such table, or it cannot be published as described.
 pub async fn describe(client: &Client, table: &Table) -> Result<Layout, Error> {
-    let relation = qualified(&table.schema, &table.name);
-    let found = catalog::relation(client, &table.schema, &table.name).await?;
-    let Some(found) = found else { return Err(Error::NoTable { relation }) };
-    let all = match found.kind.as_str() {
-        _ if found.is_partition => return Err(Error::Partition { relation }),
-        _ if found.is_temporary => return Err(Error::Temporary { relation }),
-        "r" | "p" => catalog::columns(client, found.oid).await?,
-        _ => return Err(Error::NotATable { relation }),
-    };
-    let mut family = catalog::family(client, found.oid).await?;
-    if let Some(member) = family.foreign.take() {
-        return Err(Error::ForeignPart { relation, member });
+    Catalogs::read(client, std::slice::from_ref(table)).await?.describe(table)
+}
+
+impl Catalogs {
+    /// Reads what [`describe`](Self::describe) needs about these tables.
+    pub(crate) async fn read(
+        client: &Client,
+        tables: &[Table],
+    ) -> Result<Self, tokio_postgres::Error> {
+        let names = tables.iter().map(|table| (table.schema.as_str(), table.name.as_str()));
+        let relations = catalog::relations(client, names).await?;
+        let of_tables = relations.values().filter(|relation| relation.is_table());
+        let oids: Vec<u32> = of_tables.map(|relation| relation.oid).collect();
+        // They go out together.
+        let (columns, indexes, member_keys, cascading, families) = futures::try_join!(
+            catalog::columns(client, &oids),
+            catalog::unique_indexes(client, &oids),
+            catalog::member_keys(client, &oids),
+            catalog::cascading_columns(client, &oids),
+            catalog::families(client, &oids),
+        )?;
+        let (types, lowering) = futures::try_join!(
+            Types::of(client, columns.values().flatten()),
+            catalog::lowering(client, columns.values().flatten()),
+        )?;
+        Ok(Self { relations, columns, indexes, member_keys, cascading, families, types, lowering })
     }
-    let indexes = catalog::unique_indexes(client, found.oid).await?;
-    let key = find_key(table, &relation, &all, &indexes)?;
-    let shares_keys = catalog::shares_keys(client, found.oid, &key).await?;
-    let cascading = catalog::cascading_columns(client, found.oid).await?;
-    let key_cascades = cascading.iter().any(|column| key.contains(column));
-    check_names(table, &relation, &all)?;
-    let published: Vec<ColumnEntry> = all
-        .into_iter()
-        .filter(|column| match &table.columns {
+
+    /// One of the tables, as it is to be published.
+    pub(crate) fn describe(&self, table: &Table) -> Result<Layout, Error> {
+        let relation = qualified(&table.schema, &table.name);
+        let found = self.relations.get(&(table.schema.clone(), table.name.clone()));
+        let Some(found) = found else { return Err(Error::NoTable { relation }) };
+        match found {
+            _ if found.is_partition => return Err(Error::Partition { relation }),
+            _ if found.is_temporary => return Err(Error::Temporary { relation }),
+            _ if !found.is_table() => return Err(Error::NotATable { relation }),
+            _ => {}
+        }
+        let mut family = self.families.get(&found.oid).cloned().unwrap_or_default();
+        if let Some(member) = family.foreign.take() {
+            return Err(Error::ForeignPart { relation, member });
+        }
+        let all = self.columns.get(&found.oid).map_or(&[][..], Vec::as_slice);
+        let indexes = self.indexes.get(&found.oid).map_or(&[][..], Vec::as_slice);
+        let key = find_key(table, &relation, all, indexes)?;
+        let mut members = self.member_keys.get(&found.oid).into_iter().flatten();
+        let shares_keys = members.any(|member| member.may_repeat(&key));
+        let mut cascading = self.cascading.get(&found.oid).into_iter().flatten();
+        let key_cascades = cascading.any(|column| key.contains(column));
+        check_names(table, &relation, all)?;
+        let is_published = |column: &&ColumnEntry| match &table.columns {
             Some(published) => key.contains(&column.name) || published.contains(&column.name),
             None => true,
-        })
-        .collect();
-    if let Some(column) = published.iter().find(|column| column.is_virtual) {
-        return Err(Error::VirtualColumn { relation, column: column.name.clone() });
+        };
+        let published: Vec<&ColumnEntry> = all.iter().filter(is_published).collect();
+        if let Some(column) = published.iter().find(|column| column.is_virtual) {
+            return Err(Error::VirtualColumn { relation, column: column.name.clone() });
+        }
+        let comparables = Comparables { lowering: &self.lowering, is_utf8: found.utf8 };
+        let types = (&self.types, &comparables);
+        let mut layout = layout(table, relation, (found, family), &published, types, &key)?;
+        layout.shares_keys = shares_keys;
+        layout.key_cascades = key_cascades;
+        Ok(layout)
     }
-    let types = Types::of(client, &published).await?;
-    let comparables =
-        Comparables { lowering: catalog::lowering(client, &published).await?, is_utf8: found.utf8 };
-    let mut layout =
-        layout(table, relation, (&found, family), &published, (&types, &comparables), &key)?;
-    layout.shares_keys = shares_keys;
-    layout.key_cascades = key_cascades;
-    Ok(layout)
 }
 
 fn layout(
     table: &Table,
     relation: String,
     (found, family): (&RelationEntry, Family),
-    published: &[ColumnEntry],
-    (types, comparables): (&Types, &Comparables),
+    published: &[&ColumnEntry],
+    (types, comparables): (&Types, &Comparables<'_>),
     key: &[String],
 ) -> Result<Layout, Error> {
     let mut columns: Vec<Column> = Vec::with_capacity(published.len());
@@ -156,7 +201,7 @@ fn column(
     table: &Table,
     relation: &str,
     entry: &ColumnEntry,
-    (types, comparable): (&Types, &Comparables),
+    (types, comparable): (&Types, &Comparables<'_>),
     field: String,
 ) -> Result<Column, Error> {
     let resolved = types.resolve(entry.type_oid);

@@ -203,6 +203,19 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Whether it comes from other transactions or from a lack of resources, which pass: classes 40,
+    /// 53, 55 and 57 of PostgreSQL's codes.
+    pub(crate) fn is_passing(&self) -> bool {
+        let is_passing = |code: &str| ["40", "53", "55", "57"].iter().any(|c| code.starts_with(c));
+        match self {
+            Self::Busy { .. } => true,
+            Self::Database(error) => error.code().is_some_and(|code| is_passing(code.code())),
+            _ => false,
+        }
+    }
+}
+
 /// What to grant, if that helps: what another role owns only that role may replace.
 fn grants(error: &tokio_postgres::Error, relation: &str, role: &str) -> String {
     if of_database(error).contains("must be owner") {

@@ -1,22 +1,31 @@
 //! Which parts of what a table needs are installed.
 
-use tokio_postgres::{Client, GenericClient};
+use std::collections::HashMap;
+
+use tokio_postgres::{Client, GenericClient, Row};
 
 use super::fingerprint::{FORMAT, Fingerprint};
 use super::name::{qualified, quoted};
 use super::sql::Capture;
 use super::{Error, Layout};
 
-/// The functions of a collection, each with the triggers that run it.
+/// The functions of these names, each with the triggers that run it. Triggers are found by what they
+/// depend on, since no index finds them by their function.
 const INSTALLED: &str = "
-SELECT p.proname::text, pg_catalog.obj_description(p.oid, 'pg_proc'), t.tgname::text,
-    n.nspname::text, c.relname::text, t.tgenabled IN ('O', 'A')
-FROM pg_catalog.pg_proc p
-    JOIN pg_catalog.pg_namespace s ON s.oid = p.pronamespace
-    LEFT JOIN pg_catalog.pg_trigger t ON t.tgfoid = p.oid
+SELECT p.proname::text, i.description, t.tgname::text, n.nspname::text, c.relname::text,
+    t.tgenabled IN ('O', 'A')
+FROM unnest($1::text[]) AS f (name)
+    JOIN pg_catalog.pg_proc p ON p.proname = f.name::name AND p.proname::text = f.name
+        AND p.pronamespace = pg_catalog.to_regnamespace('ddp')
+    LEFT JOIN pg_catalog.pg_description i ON i.objoid = p.oid
+        AND i.classoid = 'pg_catalog.pg_proc'::regclass AND i.objsubid = 0
+    LEFT JOIN LATERAL (SELECT t.tgname, t.tgrelid, t.tgenabled
+        FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_trigger t ON t.oid = d.objid
+        WHERE d.refclassid = 'pg_catalog.pg_proc'::regclass AND d.refobjid = p.oid
+            AND t.tgfoid = p.oid
+        OFFSET 0) t ON true
     LEFT JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid
-    LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE s.nspname = 'ddp' AND p.proname::text = ANY ($1)";
+    LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace";
 
 /// What the installed functions say about themselves.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +40,7 @@ pub(super) enum Functions {
 
 /// What is installed.
 #[derive(Debug)]
-pub(super) struct Inspection {
+pub(crate) struct Inspection {
     pub(super) functions: Functions,
     /// Triggers that are missing or disabled, each with the quoted name of its table.
     pub(super) missing: Vec<(String, Capture)>,
@@ -50,13 +59,29 @@ impl Inspection {
     }
 
     /// Refuses to change what a newer version installed.
-    pub(super) fn check_format(&self, layout: &Layout) -> Result<(), Error> {
+    pub(crate) fn check_format(&self, layout: &Layout) -> Result<(), Error> {
         match &self.functions {
             Functions::Other(other) if other.format > FORMAT => Err(Error::NewerFormat {
                 relation: layout.relation().to_owned(),
                 format: other.format,
             }),
             _ => Ok(()),
+        }
+    }
+
+    /// Whether the triggers' messages can be used.
+    pub(crate) fn readiness(&self, layout: &Layout) -> Readiness {
+        if !self.missing.is_empty() {
+            return Readiness::Incomplete;
+        }
+        match &self.functions {
+            Functions::Right => Readiness::Ready,
+            Functions::Other(other) if layout.fingerprint().reads(other) => Readiness::Ready,
+            Functions::Other(other) if other.feed == layout.other_feed().name() => {
+                Readiness::Unheard
+            }
+            Functions::Other(_) => Readiness::Unreadable,
+            Functions::Incomplete => Readiness::Incomplete,
         }
     }
 }
@@ -74,32 +99,42 @@ pub(crate) enum Readiness {
     Incomplete,
 }
 
-/// Checks whether a table's triggers send a format that this version can read.
-pub(crate) async fn readiness(client: &Client, layout: &Layout) -> Result<Readiness, Error> {
-    let found = inspect(client, layout).await?;
-    if !found.missing.is_empty() {
-        return Ok(Readiness::Incomplete);
-    }
-    Ok(match found.functions {
-        Functions::Right => Readiness::Ready,
-        Functions::Other(other) if layout.fingerprint().reads(&other) => Readiness::Ready,
-        Functions::Other(other) if other.feed == layout.other_feed().name() => Readiness::Unheard,
-        Functions::Other(_) => Readiness::Unreadable,
-        Functions::Incomplete => Readiness::Incomplete,
-    })
-}
-
-/// Refuses what a newer version installed.
-pub(crate) async fn check_format(client: &Client, layout: &Layout) -> Result<(), Error> {
-    inspect(client, layout).await?.check_format(layout)
-}
-
-pub(super) async fn inspect(
+/// What is installed for a table.
+pub(crate) async fn inspect(
     client: &impl GenericClient,
     layout: &Layout,
 ) -> Result<Inspection, tokio_postgres::Error> {
-    let names: Vec<String> = Capture::ALL.iter().map(|c| layout.function_name(*c)).collect();
+    let rows = client.query(INSTALLED, &[&function_names(layout).as_slice()]).await?;
+    inspection(layout, rows.iter())
+}
+
+/// The same for many tables, by one query.
+pub(crate) async fn inspect_all(
+    client: &Client,
+    layouts: &[Layout],
+) -> Result<Vec<Inspection>, tokio_postgres::Error> {
+    let names: Vec<String> = layouts.iter().flat_map(function_names).collect();
     let rows = client.query(INSTALLED, &[&names]).await?;
+    let mut by_function: HashMap<&str, Vec<&Row>> = HashMap::new();
+    for row in &rows {
+        by_function.entry(row.try_get(0)?).or_default().push(row);
+    }
+    let of_layout = |layout| {
+        let names = function_names(layout);
+        let rows = names.iter().filter_map(|name| by_function.get(name.as_str()));
+        inspection(layout, rows.flatten().copied())
+    };
+    layouts.iter().map(of_layout).collect()
+}
+
+fn function_names(layout: &Layout) -> [String; Capture::ALL.len()] {
+    Capture::ALL.map(|capture| layout.function_name(capture))
+}
+
+fn inspection<'a>(
+    layout: &Layout,
+    rows: impl Iterator<Item = &'a Row>,
+) -> Result<Inspection, tokio_postgres::Error> {
     let (mut comments, mut enabled) = (Vec::new(), Vec::new());
     let mut found = Inspection {
         functions: Functions::Incomplete,
@@ -108,7 +143,7 @@ pub(super) async fn inspect(
         triggers: Vec::new(),
         present: Vec::new(),
     };
-    for row in &rows {
+    for row in rows {
         let (function, comment): (String, Option<String>) = (row.try_get(0)?, row.try_get(1)?);
         let capture = Capture::ALL.into_iter().find(|c| layout.function_name(*c) == function);
         let Some(capture) = capture else { continue };

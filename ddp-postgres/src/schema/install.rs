@@ -5,9 +5,8 @@ use std::time::Duration;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Transaction};
 
-use super::inspect::{Functions, Inspection, inspect};
-use super::send;
-use super::{Error, Layout};
+use super::inspect::{Functions, Inspection, inspect, inspect_all};
+use super::{Error, Layout, autovacuum, send};
 use crate::feed::Feed;
 
 /// All servers take this lock before changing anything: the first 63 bits of a hash.
@@ -17,6 +16,8 @@ const INSTALLATION_TIMEOUT: &str = "60s";
 /// How long writers may queue behind us. Less than PostgreSQL's `deadlock_timeout`, so that in a
 /// deadlock we give up rather than a writer's statement fail.
 const TABLE_LOCK_TIMEOUT: &str = "800ms";
+/// How long they may if we only try whether the table is free.
+const TRIAL_TIMEOUT: &str = "5ms";
 const ATTEMPTS: u32 = 6;
 /// Lets queued writers go first before the next attempt.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -31,6 +32,17 @@ const IS_EMPTY: &str = "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace n
 WHERE n.nspname = 'ddp' AND pg_catalog.pg_has_role(n.nspowner, 'USAGE') AND NOT EXISTS (
     SELECT FROM pg_catalog.pg_depend d
     WHERE d.refclassid = 'pg_catalog.pg_namespace'::regclass AND d.refobjid = n.oid))";
+
+/// How hard to try to lock a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// Several times, each as long as writers may be held up.
+    Long,
+    /// Once as long.
+    Short,
+    /// Only if it is free, so that writers notice nothing.
+    None,
+}
 
 /// Installs the triggers that report the tables' changes.
 ///
@@ -48,14 +60,27 @@ WHERE n.nspname = 'ddp' AND pg_catalog.pg_has_role(n.nspowner, 'USAGE') AND NOT 
 /// If the database reports an error, a long transaction keeps a table locked, or a newer version of
 /// this library installed a table's triggers. The tables before that one then have theirs.
 pub async fn install(client: &mut Client, layouts: &[Layout]) -> Result<(), Error> {
-    for layout in layouts {
-        let found = inspect(client, layout).await?;
+    for (layout, found) in layouts.iter().zip(inspect_all(client, layouts).await?) {
         found.check_format(layout)?;
         if !found.is_right() {
-            with_retries(client, layout, Action::Install).await?;
+            with_retries(client, layout, Action::Install, Patience::Long).await?;
         }
     }
     Ok(())
+}
+
+/// The same for one table, with some patience.
+pub(crate) async fn install_one(
+    client: &mut Client,
+    layout: &Layout,
+    patience: Patience,
+) -> Result<(), Error> {
+    let found = inspect(client, layout).await?;
+    found.check_format(layout)?;
+    if found.is_right() {
+        return Ok(());
+    }
+    with_retries(client, layout, Action::Install, patience).await
 }
 
 /// Drops the triggers, and the schema `ddp` once it is empty. Does nothing for tables without
@@ -66,7 +91,7 @@ pub async fn install(client: &mut Client, layouts: &[Layout]) -> Result<(), Erro
 /// As with [`install`].
 pub async fn uninstall(client: &mut Client, layouts: &[Layout]) -> Result<(), Error> {
     for layout in layouts {
-        with_retries(client, layout, Action::Uninstall).await?;
+        with_retries(client, layout, Action::Uninstall, Patience::Long).await?;
     }
     let row = client.query_one(IS_EMPTY, &[]).await?;
     if row.try_get(0)? {
@@ -84,12 +109,15 @@ pub async fn uninstall(client: &mut Client, layouts: &[Layout]) -> Result<(), Er
 /// triggers.
 pub async fn install_sql(client: &Client, layouts: &[Layout]) -> Result<String, Error> {
     let mut sql = "\\set ON_ERROR_STOP on\n".to_owned();
-    for layout in layouts {
-        let found = inspect(client, layout).await?;
+    for (layout, found) in layouts.iter().zip(inspect_all(client, layouts).await?) {
         found.check_format(layout)?;
         let (relation, collection) = (layout.relation(), layout.collection());
         let title = format!("{relation} as the collection {collection}").replace(['\n', '\r'], " ");
-        sql.push_str(&format!("\n-- {title}\nBEGIN;\n{}\n", prepare_sql()));
+        sql.push_str(&format!("\n-- {title}\n"));
+        let mut relations: Vec<&str> = layout.triggers().map(|(relation, _)| relation).collect();
+        relations.dedup();
+        relations.iter().for_each(|relation| sql.push_str(&layout.give_way_sql(relation)));
+        sql.push_str(&format!("BEGIN;\n{}\n", prepare_sql(TABLE_LOCK_TIMEOUT)));
         sql.push_str(&layout.install_sql());
         sql.push_str(&drop_triggers_sql(&found.strays));
         sql.push_str(&layout.tell_installation_sql());
@@ -104,19 +132,31 @@ enum Action {
     Uninstall,
 }
 
-async fn with_retries(client: &mut Client, layout: &Layout, action: Action) -> Result<(), Error> {
-    for _ in 1..ATTEMPTS {
-        match attempt(client, layout, action).await {
-            Err(Error::Database(error)) if is_busy(&error) => tokio::time::sleep(PAUSE).await,
+async fn with_retries(
+    client: &mut Client,
+    layout: &Layout,
+    action: Action,
+    patience: Patience,
+) -> Result<(), Error> {
+    let (attempts, lock_timeout) = match patience {
+        Patience::Long => (ATTEMPTS, TABLE_LOCK_TIMEOUT),
+        Patience::Short => (1, TABLE_LOCK_TIMEOUT),
+        Patience::None => (1, TRIAL_TIMEOUT),
+    };
+    for number in 1..=attempts {
+        // Whoever tries only once asks first.
+        if number > 1 || patience == Patience::Short {
+            autovacuum::give_way(client, layout).await;
+        }
+        match attempt(client, layout, action, lock_timeout).await {
+            Err(Error::Database(error)) if is_busy(&error) && number < attempts => {
+                tokio::time::sleep(PAUSE).await;
+            }
+            Err(Error::Database(error)) if is_busy(&error) => break,
             outcome => return outcome,
         }
     }
-    attempt(client, layout, action).await.map_err(|error| match error {
-        Error::Database(error) if is_busy(&error) => {
-            Error::Busy { relation: layout.relation().to_owned() }
-        }
-        error => error,
-    })
+    Err(Error::Busy { relation: layout.relation().to_owned() })
 }
 
 fn is_busy(error: &tokio_postgres::Error) -> bool {
@@ -125,19 +165,24 @@ fn is_busy(error: &tokio_postgres::Error) -> bool {
 
 /// Locks out other servers. Operators in a trigger's condition are resolved now, for good, hence
 /// the `search_path`.
-fn prepare_sql() -> String {
+fn prepare_sql(lock_timeout: &str) -> String {
     format!(
         "SET LOCAL search_path = pg_catalog;
 SET LOCAL lock_timeout = '{INSTALLATION_TIMEOUT}';
 SET LOCAL client_min_messages = warning;
 SELECT pg_catalog.pg_advisory_xact_lock({ADVISORY_LOCK});
-SET LOCAL lock_timeout = '{TABLE_LOCK_TIMEOUT}';"
+SET LOCAL lock_timeout = '{lock_timeout}';"
     )
 }
 
-async fn attempt(client: &mut Client, layout: &Layout, action: Action) -> Result<(), Error> {
+async fn attempt(
+    client: &mut Client,
+    layout: &Layout,
+    action: Action,
+    lock_timeout: &str,
+) -> Result<(), Error> {
     let transaction = client.transaction().await?;
-    transaction.batch_execute(&prepare_sql()).await?;
+    transaction.batch_execute(&prepare_sql(lock_timeout)).await?;
     // Another server may have been faster.
     let found = inspect(&transaction, layout).await?;
     match action {

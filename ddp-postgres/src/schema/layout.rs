@@ -193,6 +193,16 @@ impl Layout {
         self.feed
     }
 
+    /// Whether policies may hide rows from the role that described the table.
+    pub(crate) fn has_policies(&self) -> bool {
+        self.row_security
+    }
+
+    /// Whether its triggers may get rows that only one session sees.
+    pub(crate) fn has_temporary_part(&self) -> bool {
+        self.family.has_temporary
+    }
+
     /// The feed on which nobody listens for the table's changes.
     pub(super) fn other_feed(&self) -> Feed {
         match self.feed {

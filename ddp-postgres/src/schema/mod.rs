@@ -15,6 +15,7 @@
 //!
 //! A transaction that has sent messages cannot be prepared for two-phase commit.
 
+mod autovacuum;
 mod catalog;
 mod comparable;
 mod describe;
@@ -31,10 +32,12 @@ pub(crate) mod notification;
 mod send;
 mod sql;
 
+pub(crate) use describe::Catalogs;
 pub use describe::describe;
 pub(crate) use digest::digests;
 pub use error::Error;
-pub(crate) use inspect::{Readiness, check_format, readiness};
+pub(crate) use inspect::{Readiness, inspect, inspect_all};
+pub(crate) use install::{Patience, install_one};
 pub use install::{install, install_sql, uninstall};
 pub use layout::{Column, Layout};
 pub(crate) use send::{INSTALLED_CHANNEL, PUBLICATION};

@@ -11,6 +11,7 @@ use crate::read::plan;
 use crate::row::live::LiveRow;
 use crate::schema::Layout;
 use crate::table::Table;
+use crate::table::retry::Watched;
 
 /// One registered table with its live queries.
 pub(crate) struct TableCollection {
@@ -23,12 +24,12 @@ pub(crate) struct TableCollection {
     is_locked: AtomicBool,
     /// Held by the only read that looks whether the lock is gone.
     probe: tokio::sync::Mutex<()>,
-    /// The catalogs' digest when the table was last checked.
-    pub(crate) digest: Mutex<String>,
+    /// What the last check found.
+    pub(crate) watched: Mutex<Watched>,
 }
 
 /// What is currently known about the table.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub(crate) struct Current {
     pub(crate) layout: Arc<Layout>,
     pub(crate) state: TableState,
@@ -39,24 +40,37 @@ pub(crate) struct Current {
 pub(crate) enum TableState {
     /// Every change is sent, and can be read.
     Live,
-    /// Every change is sent, but in another server's format: all queries read again.
-    ForeignTriggers,
+    /// Every change is sent, but its rows cannot be relied on: all queries read again. Another
+    /// server's triggers send another format, or some session has a temporary child of the table.
+    ReadAgain,
+    /// Some changes may go unheard, since triggers are missing that cannot be installed for now.
+    /// Queries that exist read again after each change that is heard, and at each check; new ones are
+    /// refused.
+    Partial,
     /// It does not exist. Queries show no documents until it does.
     Missing,
     /// It cannot be published: queries end with an error.
     Unavailable,
 }
 
+impl TableState {
+    /// The state of a table that has all its triggers.
+    pub(crate) fn of_complete(layout: &Layout) -> Self {
+        if layout.has_temporary_part() { Self::ReadAgain } else { Self::Live }
+    }
+}
+
 impl TableCollection {
     pub(crate) fn new(table: Table, layout: Layout, digest: String) -> Self {
+        let state = TableState::of_complete(&layout);
         Self {
             table,
             multiplexer: Multiplexer::new(layout.collection().to_string()),
             channel: layout.channel().to_owned(),
             is_locked: AtomicBool::new(false),
             probe: tokio::sync::Mutex::new(()),
-            current: RwLock::new(Current { layout: Arc::new(layout), state: TableState::Live }),
-            digest: Mutex::new(digest),
+            current: RwLock::new(Current { layout: Arc::new(layout), state }),
+            watched: Mutex::new(Watched::new(digest)),
         }
     }
 

@@ -17,10 +17,7 @@ pub(crate) async fn install_sql(
     tables: &[Table],
     feed: Feed,
 ) -> Result<String, Error> {
-    let mut layouts = Vec::new();
-    for table in tables {
-        layouts.push(schema::describe(client, table).await?.with_feed(feed));
-    }
+    let layouts = describe(client, tables, feed).await?;
     Ok(schema::install_sql(client, &layouts).await?)
 }
 
@@ -65,26 +62,30 @@ async fn prepare(
     feed: Feed,
     install: bool,
 ) -> Result<Vec<Layout>, Error> {
-    let mut layouts = Vec::new();
-    for table in tables {
-        let layout = schema::describe(client, table).await?.with_feed(feed);
+    let layouts = describe(client, tables, feed).await?;
+    for layout in &layouts {
         layout.check_row_security()?;
-        layouts.push(layout);
     }
     if install {
         schema::install(client, &layouts).await?;
         return Ok(layouts);
     }
-    for layout in &layouts {
-        match schema::readiness(client, layout).await? {
+    for (layout, found) in layouts.iter().zip(schema::inspect_all(client, &layouts).await?) {
+        match found.readiness(layout) {
             Readiness::Ready => {}
             Readiness::Unheard => return Err(layout.unheard().into()),
             Readiness::Unreadable | Readiness::Incomplete => {
-                schema::check_format(client, layout).await?;
+                found.check_format(layout)?;
                 let relation = layout.relation().to_owned();
                 return Err(schema::Error::NotInstalled { relation }.into());
             }
         }
     }
     Ok(layouts)
+}
+
+async fn describe(client: &Object, tables: &[Table], feed: Feed) -> Result<Vec<Layout>, Error> {
+    let catalogs = schema::Catalogs::read(client, tables).await?;
+    let layout = |table| Ok(catalogs.describe(table)?.with_feed(feed));
+    tables.iter().map(layout).collect()
 }

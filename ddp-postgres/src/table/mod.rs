@@ -2,6 +2,7 @@
 
 pub(crate) mod collection;
 pub(crate) mod installation;
+mod retry;
 pub(crate) mod watch;
 
 /// How many rows a statement may touch before the collection is read again instead.

@@ -3,7 +3,8 @@
 //! No trigger reports an `ALTER TABLE`, an attached partition or a dropped trigger. A cheap query
 //! over the catalogs does, every few seconds: if its answer for a table has changed, the table is
 //! described again, its triggers are reinstalled if needed, and its live queries are planned and
-//! read again.
+//! read again. A table that cannot be published is looked at again from time to time, since what is
+//! wrong may be put right without the catalogs' showing it.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -12,10 +13,11 @@ use deadpool_postgres::Object;
 use tokio::sync::mpsc;
 
 use super::collection::{Current, TableCollection, TableState};
+use super::retry::Failure;
 use crate::error::Error;
 use crate::intake::dispatch::Intake;
 use crate::read::reader::Check;
-use crate::schema::{self, Layout, Readiness};
+use crate::schema::{self, Layout, Patience, Readiness};
 
 /// How often a table is checked again at once if it changes during the check.
 const ROUNDS: usize = 3;
@@ -59,18 +61,23 @@ impl Watch {
         }
     }
 
-    /// Compares the tables with what they were, and acts on what has changed.
+    /// Compares the tables with what they were, and acts on what has changed. What goes wrong with one
+    /// table does not keep others from being checked.
     async fn check_tables(&self, intake: &Arc<Intake>) -> Result<(), Error> {
         let mut client = intake.reader().pool.get().await?;
         let collections: Vec<_> = intake.collections().collect();
         let layouts: Vec<Arc<Layout>> = collections.iter().map(|c| c.layout()).collect();
         let digests = schema::digests(&client, layouts.iter().map(|layout| &**layout)).await?;
+        let mut outcome = Ok(());
         for (collection, digest) in collections.into_iter().zip(digests) {
-            if *collection.digest.lock() != digest {
-                self.check_table(intake, &mut client, collection, digest).await?;
+            let look = collection.watched.lock().next_look(&digest);
+            if let Some(patience) = look {
+                let checked =
+                    self.check_table(intake, &mut client, collection, digest, patience).await;
+                outcome = outcome.and(checked);
             }
         }
-        Ok(())
+        outcome
     }
 
     async fn check_table(
@@ -79,21 +86,45 @@ impl Watch {
         client: &mut Object,
         collection: &Arc<TableCollection>,
         mut digest: String,
+        patience: Patience,
     ) -> Result<(), Error> {
-        let mut current = collection.current();
-        for _ in 0..ROUNDS {
-            current = self.look_at(client, collection).await?;
-            let now = schema::digests(client, std::iter::once(&*current.layout)).await?;
+        let mut found = self.look_at(client, collection, patience).await?;
+        for _ in 1..ROUNDS {
+            let now = schema::digests(client, std::iter::once(&*found.current.layout)).await?;
             let is_settled = now.first() == Some(&digest);
             digest = now.into_iter().next().unwrap_or_default();
             if is_settled {
                 break;
             }
+            found = self.look_at(client, collection, patience).await?;
         }
+        let Found { current, failure } = found;
+        let before = collection.current();
+        let mut watched = collection.watched.lock();
         let name = collection.table.collection_name();
-        tracing::info!(collection = name, state = ?current.state, "the table has changed");
-        intake.replace(collection, Some(current));
-        *collection.digest.lock() = digest;
+        let is_new = watched.digest != digest || current != before;
+        if let Some(failure) = &failure
+            && watched.is_new_failure(failure)
+        {
+            let (state, error) = (&current.state, failure.text.as_str());
+            tracing::error!(
+                collection = name,
+                ?state,
+                error,
+                "the table cannot be published as it is"
+            );
+        } else if is_new {
+            tracing::info!(collection = name, state = ?current.state, "the table has changed");
+        }
+        watched.note(digest, failure, patience);
+        drop(watched);
+        if is_new || current.state == TableState::Partial {
+            if current.layout.has_policies() {
+                // PostgreSQL keeps the plan of a prepared statement when a role's memberships change.
+                intake.reader().pool.manager().statement_caches.clear();
+            }
+            intake.replace(collection, Some(current));
+        }
         Ok(())
     }
 
@@ -102,13 +133,10 @@ impl Watch {
         &self,
         client: &mut Object,
         collection: &TableCollection,
-    ) -> Result<Current, Error> {
+        patience: Patience,
+    ) -> Result<Found, Error> {
         let before = collection.layout();
         let name = collection.table.collection_name();
-        let unavailable = |layout, error: &dyn std::fmt::Display| {
-            tracing::error!(collection = name, %error, "the collection is unavailable");
-            Current { layout, state: TableState::Unavailable }
-        };
         let layout = match schema::describe(client, &collection.table).await {
             Ok(layout) => Arc::new(layout.with_feed(before.feed())),
             Err(schema::Error::NoTable { relation }) => {
@@ -118,50 +146,96 @@ impl Watch {
                     relation,
                     "the table is gone: no documents until it is back"
                 );
-                return Ok(Current { layout: before, state: TableState::Missing });
+                return Ok(Found::new(before, TableState::Missing));
             }
             Err(error @ schema::Error::Database(_)) => return Err(error.into()),
-            Err(error) => return Ok(unavailable(before, &error)),
+            Err(error) => return Ok(Found::unavailable(before, &error)),
         };
         if let Err(error) = layout.check_row_security() {
-            return Ok(unavailable(layout, &error));
+            return Ok(Found::unavailable(layout, &error));
         }
-        let has_changed = *layout != *before;
-        let mut readiness = schema::readiness(client, &layout).await?;
+        let is_wanted = *layout != *before || collection.watched.lock().has_failed();
+        let mut readiness = schema::inspect(&***client, &layout).await?.readiness(&layout);
         // What another server has installed for the same table is left to it, or two servers would
         // take turns.
         let must_install = match readiness {
-            Readiness::Ready | Readiness::Unreadable => has_changed,
+            Readiness::Ready | Readiness::Unreadable => is_wanted,
             Readiness::Unheard => false,
             Readiness::Incomplete => true,
         };
         if self.install && must_install {
-            match schema::install(client, std::slice::from_ref(&*layout)).await {
-                Ok(()) => readiness = schema::readiness(client, &layout).await?,
+            match schema::install_one(client, &layout, patience).await {
+                Ok(()) => {
+                    readiness = schema::inspect(&***client, &layout).await?.readiness(&layout);
+                }
                 Err(schema::Error::NewerFormat { .. }) => {}
                 Err(schema::Error::Database(error)) if error.code().is_none() => {
                     return Err(error.into());
                 }
-                Err(error) => return Ok(unavailable(layout, &error)),
+                Err(error) => return Ok(Found::not_installed(layout, readiness, &error)),
             }
         }
-        let relation = layout.relation();
+        Ok(Found::installed(layout, readiness, name))
+    }
+}
+
+/// What a look at a table found.
+struct Found {
+    current: Current,
+    failure: Option<Failure>,
+}
+
+impl Found {
+    fn new(layout: Arc<Layout>, state: TableState) -> Self {
+        Self { current: Current { layout, state }, failure: None }
+    }
+
+    fn failed(layout: Arc<Layout>, state: TableState, error: &schema::Error) -> Self {
+        Self { current: Current { layout, state }, failure: Some(Failure::new(error)) }
+    }
+
+    fn unavailable(layout: Arc<Layout>, error: &schema::Error) -> Self {
+        Self::failed(layout, TableState::Unavailable, error)
+    }
+
+    /// The triggers could not be made right, at least for now.
+    fn not_installed(layout: Arc<Layout>, readiness: Readiness, error: &schema::Error) -> Self {
         let state = match readiness {
-            Readiness::Ready => TableState::Live,
+            // They tell every change, but perhaps not as the table is now.
+            Readiness::Ready | Readiness::Unreadable => TableState::ReadAgain,
+            _ if error.is_passing() => TableState::Partial,
+            _ => TableState::Unavailable,
+        };
+        Self::failed(layout, state, error)
+    }
+
+    fn installed(layout: Arc<Layout>, readiness: Readiness, collection: &str) -> Self {
+        let relation = layout.relation();
+        match readiness {
+            Readiness::Ready => {
+                let state = TableState::of_complete(&layout);
+                if state == TableState::ReadAgain {
+                    tracing::warn!(
+                        collection,
+                        relation,
+                        "a session has a temporary child of it: reading again after each change"
+                    );
+                }
+                Self::new(layout, state)
+            }
             Readiness::Unreadable => {
                 tracing::warn!(
-                    collection = name,
+                    collection,
                     relation,
                     "another server has installed other triggers: reading again after each change"
                 );
-                TableState::ForeignTriggers
+                Self::new(layout, TableState::ReadAgain)
             }
-            Readiness::Unheard => return Ok(unavailable(Arc::clone(&layout), &layout.unheard())),
+            Readiness::Unheard => Self::unavailable(Arc::clone(&layout), &layout.unheard()),
             Readiness::Incomplete => {
                 let relation = relation.to_owned();
-                return Ok(unavailable(layout, &schema::Error::NotInstalled { relation }));
+                Self::unavailable(layout, &schema::Error::NotInstalled { relation })
             }
-        };
-        Ok(Current { layout, state })
+        }
     }
 }

@@ -1,12 +1,16 @@
 //! Tables made by others, all the way to the clients.
 
 mod alter;
+mod depends;
+mod family;
 mod keys;
 mod order;
+mod retry;
 mod roles;
 mod several;
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use ddp_postgres::{Db, DbBuilder, Feed, Table};
 use ddp_server::extract::{Params, State};
@@ -16,6 +20,9 @@ use ddp_tests::{Client, database};
 use serde_json::Value;
 
 const TASKS: Collection<Value> = Collection::new("tasks");
+
+const CHECK_EVERY: Duration = Duration::from_millis(100);
+const NEVER: Duration = Duration::from_secs(3600);
 
 /// A database with these tables, and a server on it.
 struct Fixture {
@@ -30,14 +37,58 @@ impl Fixture {
     }
 
     async fn over(name: &str, setup: &str, table: Table, feed: Feed) -> Self {
+        Self::every(CHECK_EVERY, name, setup, table, feed).await
+    }
+
+    /// A server that checks its tables only when it is asked to.
+    async fn unwatched(name: &str, setup: &str, feed: Feed) -> Self {
+        let fixture = Self::every(NEVER, name, setup, Table::new("tasks"), feed).await;
+        // Its own installation is announced, and has it check the tables once.
+        fixture.db.check().await.unwrap();
+        fixture
+    }
+
+    async fn every(
+        check_every: Duration,
+        name: &str,
+        setup: &str,
+        table: Table,
+        feed: Feed,
+    ) -> Self {
         let database = format!("tables_{name}");
         let url = database::create_database(&database, setup);
-        let (address, db) = serve(builder(&url).table(table).feed(feed)).await;
+        let builder = builder(&url).check_every(check_every).table(table).feed(feed);
+        let (address, db) = serve(builder).await;
         Self { database, address, db }
     }
 
     fn psql(&self, sql: &str) -> String {
         database::psql(&self.database, sql)
+    }
+
+    /// Has the tables checked until the client has exactly this.
+    async fn checks_until(&self, client: &mut Client, expected: &str) {
+        for _ in 0..1000 {
+            self.db.check().await.unwrap();
+            client.read_for(Duration::from_millis(20)).await;
+            if shown(client) == expected {
+                return;
+            }
+        }
+        panic!("{expected} is not seen, but {}", shown(client));
+    }
+
+    /// Has the tables checked until all tasks can be subscribed to.
+    async fn checks_until_available(&self) -> Client {
+        let mut client = Client::connect(self.address).await;
+        loop {
+            let id = client.send_sub("tasks", serde_json::json!([])).await;
+            client.until("an answer", |c| c.ready.contains(&id) || c.nosub.contains_key(&id)).await;
+            if client.ready.contains(&id) {
+                return client;
+            }
+            self.db.check().await.unwrap();
+        }
     }
 
     /// A client subscribed to all tasks.
@@ -50,7 +101,7 @@ impl Fixture {
 
 /// A database handle that soon notices changes to its tables.
 fn builder(url: &str) -> DbBuilder {
-    Db::builder(url).check_every(std::time::Duration::from_millis(100))
+    Db::builder(url).check_every(CHECK_EVERY)
 }
 
 async fn serve(builder: DbBuilder) -> (SocketAddr, Db) {

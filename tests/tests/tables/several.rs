@@ -1,6 +1,6 @@
 //! Several databases and schemas in one server.
 
-use ddp_postgres::{Db, Table};
+use ddp_postgres::{Db, DbBuilder, Table};
 use ddp_server::extract::State;
 use ddp_server::{Collection, Cursor, Server};
 use ddp_tests::{Client, database};
@@ -69,4 +69,44 @@ async fn two_schemas_in_one_server() {
     database::psql("tables_schemas", "INSERT INTO archive.tasks VALUES ('b')");
     sees(&mut client, "there", "b").await;
     assert_eq!(client.documents("here").len(), 1);
+}
+
+/// A database with a table of one name for each tenant.
+fn tenants(url: &str, number: usize) -> DbBuilder {
+    (1..=number).fold(Db::builder(url), |builder, tenant| {
+        let (schema, collection) = (format!("s{tenant}"), format!("s{tenant}.tasks"));
+        builder.table(Table::new("tasks").schema(schema).collection(collection))
+    })
+}
+
+/// How many pages of the catalogs a check reads, and a start that finds all triggers.
+async fn pages_read(number: usize) -> u64 {
+    let name = format!("tables_tenants_{number}");
+    let setup = format!(
+        "CREATE EXTENSION pg_stat_statements; DO $$ BEGIN FOR i IN 1..{number} LOOP
+            EXECUTE format('CREATE SCHEMA s%s; CREATE TABLE s%1$s.tasks (id int PRIMARY KEY)', i);
+        END LOOP; END $$"
+    );
+    let url = database::create_database(&name, &setup);
+    tenants(&url, number).connect().await.unwrap().close().await;
+    // The planner is to know how many there are.
+    database::psql(
+        &name,
+        "ANALYZE; SELECT pg_stat_statements_reset(0, (
+        SELECT oid FROM pg_database WHERE datname = current_database()), 0)",
+    );
+    let db = tenants(&url, number).connect().await.unwrap();
+    db.check().await.unwrap();
+    db.close().await;
+    let pages = "SELECT sum(shared_blks_hit + shared_blks_read) FROM pg_stat_statements
+        WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+            AND query LIKE '%pg_catalog.pg_class%'";
+    database::psql(&name, pages).trim().parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_catalogs_are_read_in_proportion_to_the_number_of_tables() {
+    let (few, many) = (pages_read(40).await, pages_read(160).await);
+    // Four times as many tables: four times as many pages.
+    assert!(2 * many < 9 * few, "{few} pages for 40 tables, {many} for 160");
 }
