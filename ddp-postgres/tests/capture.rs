@@ -301,7 +301,7 @@ async fn the_order_within_a_statement_is_not_trusted() {
             "WITH gone AS (DELETE FROM tasks WHERE id = 9 RETURNING id),
                 back AS (INSERT INTO tasks SELECT id, 'new' FROM gone RETURNING id)
             DELETE FROM tasks WHERE id = 10 AND (SELECT count(*) FROM back) > 0",
-            "read ~9 ~10",
+            "read ~10 ~9",
         ),
         ("DELETE FROM tasks WHERE id = 9 RETURNING put(id, 'back')", "read ~9"),
         ("SELECT drop_and_put(9, 'again')", "read ~9"),

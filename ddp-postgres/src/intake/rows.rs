@@ -106,16 +106,16 @@ async fn select(
     let params = columns_of_keys(layout, keys)?;
     let client = Busy::get(&reader.pool).await?;
     reader.counters.key_reads.add(1);
-    let statement = client.prepare_cached(&layout.select_by_key_sql()).await?;
-    let params: Vec<_> = params.iter().map(|texts| texts as &(dyn ToSql + Sync)).collect();
-    // PostgreSQL would go on waiting for a lock when nobody waits for the read any more.
+    // PostgreSQL would go on waiting for a lock when nobody waits for the read any more; preparing
+    // takes it as well.
     let within = reader.key_read_within.as_millis();
     let begin = format!("BEGIN; SET LOCAL lock_timeout = {within}");
-    let (_, rows, _) = futures::try_join!(
-        client.batch_execute(&begin),
-        client.query(&statement, &params),
-        client.batch_execute("COMMIT"),
-    )?;
+    let sql = layout.select_by_key_sql();
+    let (_, statement) =
+        futures::try_join!(client.batch_execute(&begin), client.prepare_cached(&sql))?;
+    let params: Vec<_> = params.iter().map(|texts| texts as &(dyn ToSql + Sync)).collect();
+    let (rows, _) =
+        futures::try_join!(client.query(&statement, &params), client.batch_execute("COMMIT"),)?;
     client.done();
     let (mut found, mut taken) = (Vec::with_capacity(rows.len()), None);
     for row in &rows {

@@ -129,17 +129,17 @@ async fn run(
     select: Select,
     gives_up: bool,
 ) -> Result<Vec<tokio_postgres::Row>, Error> {
-    let statement = client.prepare_cached(&select.sql).await?;
     let params: Vec<&(dyn ToSql + Sync)> = select.params.iter().map(Param::to_sql).collect();
     let rows = if gives_up {
         let begin = format!("BEGIN; SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'");
-        let (_, rows, _) = futures::try_join!(
-            client.batch_execute(&begin),
-            client.query(&statement, &params),
-            client.batch_execute("COMMIT"),
-        )?;
+        // Preparing waits for the lock as well.
+        let (_, statement) =
+            futures::try_join!(client.batch_execute(&begin), client.prepare_cached(&select.sql),)?;
+        let (rows, _) =
+            futures::try_join!(client.query(&statement, &params), client.batch_execute("COMMIT"),)?;
         rows
     } else {
+        let statement = client.prepare_cached(&select.sql).await?;
         client.query(&statement, &params).await?
     };
     client.done();

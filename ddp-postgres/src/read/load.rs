@@ -140,10 +140,6 @@ async fn select_rows<'a>(
     client: &Busy,
     select: &sql::Select,
 ) -> Result<(tokio_postgres::Row, Vec<tokio_postgres::Row>, Position<'a>), Error> {
-    let statement = client.prepare_cached(&select.sql).await?;
-    let snapshot_sql = "SELECT pg_catalog.pg_current_snapshot()::text";
-    let snapshot_statement = client.prepare_cached(snapshot_sql).await?;
-    let params: Vec<&(dyn ToSql + Sync)> = select.params.iter().map(sql::Param::to_sql).collect();
     // Lock before taking the snapshot: after an ALTER TABLE that rewrites the table, the table
     // looks empty to older snapshots.
     let relation = layout.relation();
@@ -151,13 +147,20 @@ async fn select_rows<'a>(
         "BEGIN ISOLATION LEVEL REPEATABLE READ; SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'; \
          LOCK TABLE {relation} IN ACCESS SHARE MODE"
     );
+    let snapshot_sql = "SELECT pg_catalog.pg_current_snapshot()::text";
+    // Preparing takes the same lock.
+    let (_, statement, snapshot_statement) = futures::try_join!(
+        client.batch_execute(&begin),
+        client.prepare_cached(&select.sql),
+        client.prepare_cached(snapshot_sql),
+    )?;
+    let params: Vec<&(dyn ToSql + Sync)> = select.params.iter().map(sql::Param::to_sql).collect();
     let token = reader.tokens.position();
     // A transaction without WAL would not be streamed.
     let send = reader.tokens.send_sql(token.id);
     let commit = format!("SET LOCAL synchronous_commit = local; {send}; COMMIT");
-    // Polled in this order, so that all four go out in one round trip.
-    let (_, snapshot, rows, _) = futures::try_join!(
-        client.batch_execute(&begin),
+    // Polled in this order, so that all of them go out in one round trip.
+    let (snapshot, rows, _) = futures::try_join!(
         client.query_one(&snapshot_statement, &[]),
         client.query(&statement, &params),
         client.batch_execute(&commit),

@@ -247,7 +247,8 @@ pub fn net(layout: &Layout, batch: &Batch) -> String {
         words.push("requery".to_owned());
     }
     if !batch.unread().is_empty() {
-        let ids: Vec<_> = batch.unread().iter().map(|(id, _)| id.to_string()).collect();
+        let mut ids: Vec<_> = batch.unread().iter().map(|(id, _)| id.to_string()).collect();
+        ids.sort();
         return format!("read {}", ids.join(" "));
     }
     let mut changes = batch.changes().to_vec();
