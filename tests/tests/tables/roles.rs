@@ -207,3 +207,31 @@ async fn servers_that_publish_different_columns_do_not_fight() {
     }
     assert_eq!(triggers(), before, "the last server to start has the last word");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dump_of_some_schemas_needs_ddp() {
+    let url = database::create_database("tables_dumped", SETUP);
+    let (_, db) = serve(builder(&url).table(Table::new("tasks"))).await;
+    db.close().await;
+    database::create_database("tables_restored", "DROP SCHEMA public");
+    let program = ddp_cluster::Cluster::find_binaries().unwrap().join("pg_dump");
+    let mut command = std::process::Command::new(program);
+    let dump = command.args(["-n", "public", "-n", "ddp", &url]).output().unwrap();
+    assert!(dump.status.success(), "{}", String::from_utf8_lossy(&dump.stderr));
+    // Without commands of psql that only newer ones know.
+    let script: String = String::from_utf8(dump.stdout)
+        .unwrap()
+        .lines()
+        .filter(|line| !line.starts_with('\\'))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    database::psql("tables_restored", &script);
+    let sorted = |database| {
+        let mut names: Vec<_> = left(database).lines().map(str::to_owned).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(sorted("tables_restored"), sorted("tables_dumped"));
+    let writes = "INSERT INTO public.tasks VALUES (1, 'a'); SELECT count(*) FROM public.tasks";
+    assert_eq!(database::psql("tables_restored", writes).trim(), "1");
+}
