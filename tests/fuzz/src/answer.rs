@@ -1,7 +1,8 @@
 //! What a server sends, parsed by something other than the server's own parser.
 
-use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 /// A message from the server. Fields that no test checks are only known to be JSON.
@@ -10,6 +11,7 @@ use serde_json::value::RawValue;
 #[expect(missing_docs, reason = "the names are the protocol's")]
 pub struct Answer<'a> {
     pub msg: Option<String>,
+    #[serde(default, deserialize_with = "id")]
     pub id: Option<String>,
     pub session: Option<String>,
     pub version: Option<String>,
@@ -26,6 +28,20 @@ pub struct Answer<'a> {
     pub error: Option<&'a RawValue>,
     #[serde(borrow)]
     pub offending_message: Option<&'a RawValue>,
+}
+
+fn id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    Value::deserialize(deserializer).map(|value| id_text(Some(&value)))
+}
+
+/// An id as text: a `pong` repeats what the `ping` had, whatever JSON it is.
+#[must_use]
+pub fn id_text(id: Option<&Value>) -> Option<String> {
+    match id? {
+        Value::Null => None,
+        Value::String(text) => Some(text.clone()),
+        other => Some(other.to_string()),
+    }
 }
 
 impl<'a> Answer<'a> {

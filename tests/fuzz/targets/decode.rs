@@ -12,7 +12,7 @@ use ddp_core::ejson::{self, Ejson};
 use ddp_core::merge_box::Outgoing;
 use ddp_core::session::{Event, Input, Output};
 use ddp_core::{DdpError, Session, Version};
-use ddp_fuzz::answer::Answer;
+use ddp_fuzz::answer::{Answer, id_text};
 use libfuzzer_sys::{Corpus, fuzz_target};
 use serde_json::Value;
 
@@ -129,7 +129,7 @@ impl Peer {
         let beats = version != Version::Pre1;
         match msg {
             "connect" => error("Already connected"),
-            "ping" if beats => Expected::Pong(string("id")),
+            "ping" if beats => Expected::Pong(id_text(fields.get("id"))),
             "pong" if beats => Expected::Nothing,
             "sub" => match (string("id"), string("name"), params) {
                 (Some(id), Some(name), Some(_)) if self.subscriptions.contains(&id) => {

@@ -213,7 +213,7 @@ async fn a_dump_of_some_schemas_needs_ddp() {
     let url = database::create_database("tables_dumped", SETUP);
     let (_, db) = serve(builder(&url).table(Table::new("tasks"))).await;
     db.close().await;
-    database::create_database("tables_restored", "DROP SCHEMA public");
+    let _ = database::create_database("tables_restored", "DROP SCHEMA public");
     let program = ddp_cluster::Cluster::find_binaries().unwrap().join("pg_dump");
     let mut command = std::process::Command::new(program);
     let dump = command.args(["-n", "public", "-n", "ddp", &url]).output().unwrap();
