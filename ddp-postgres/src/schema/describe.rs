@@ -10,7 +10,7 @@ use super::catalog::{
 };
 use super::comparable::Comparables;
 use super::form::form;
-use super::layout::{Column, Expression, Layout, Measure, Traits};
+use super::layout::{Column, Expression, Layout, Measure, Settings, Traits};
 use super::name::{qualified, quoted};
 use crate::table::Table;
 use crate::value::ValueKind;
@@ -240,12 +240,12 @@ fn column(
         field: field.into(),
         type_name: entry.type_name.clone(),
         nullable: !entry.not_null,
-        needs_settings: match expression {
+        settings: match expression {
             Expression::Plain | Expression::Text | Expression::Texts => {
-                needs_settings(types, entry.type_oid, false, 0)
+                settings(types, entry.type_oid, false, 0)
             }
-            Expression::Identity(_) => true,
-            Expression::Base64 | Expression::Utc | Expression::Oids => false,
+            Expression::Identity(_) => Settings { names: true, ..Settings::default() },
+            Expression::Base64 | Expression::Utc | Expression::Oids => Settings::default(),
         },
         comparable: comparable.of(entry, types),
         cast: resolved.map_or_else(|| "pg_catalog.text".to_owned(), |found| found.sql_name.clone()),
@@ -303,32 +303,32 @@ const SETTLED: [&str; 9] = [
     "vector",
 ];
 
-/// Whether `to_json` writes a type according to session settings. It writes times independently of
-/// them, but not times within the text of a range.
-fn needs_settings(types: &Types, oid: u32, within_text: bool, depth: u32) -> bool {
-    let Some(found) = types.resolve(oid) else { return false };
+/// The session settings by which `to_json` writes a type. It writes times independently of them, but
+/// not times within the text of a range.
+fn settings(types: &Types, oid: u32, within_text: bool, depth: u32) -> Settings {
+    let none = Settings::default();
+    let common = Settings { common: true, ..none };
+    let Some(found) = types.resolve(oid) else { return none };
     if depth > TYPE_DEPTH_MAX {
-        return true;
+        return Settings { money: true, ..common };
     }
-    let needs = |oid, within_text| needs_settings(types, oid, within_text, depth + 1);
+    let of = |oid, within_text| settings(types, oid, within_text, depth + 1);
     if found.element != 0 {
-        return needs(found.element, within_text);
+        return of(found.element, within_text);
     }
     if found.range_of != 0 {
-        return needs(found.range_of, true);
+        return of(found.range_of, true);
     }
-    if is_built_in(found, &["float4", "float8", "interval", "bytea", "point", "lseg", "box"])
-        || is_built_in(found, &["path", "polygon", "line", "circle", "money"])
-        || (found.kind == "b" && !found.is_built_in && !SETTLED.contains(&found.name.as_str()))
-    {
-        return true;
+    if is_built_in(found, &["money"]) {
+        return Settings { money: true, ..none };
     }
     // The offset of a `timestamptz` depends on the session's time zone.
-    if is_built_in(found, &["timestamptz"]) {
-        return true;
+    if is_built_in(found, &["float4", "float8", "interval", "bytea", "point", "lseg", "box"])
+        || is_built_in(found, &["path", "polygon", "line", "circle", "timestamptz"])
+        || (within_text && is_built_in(found, &["date", "timestamp"]))
+        || (found.kind == "b" && !found.is_built_in && !SETTLED.contains(&found.name.as_str()))
+    {
+        return common;
     }
-    if within_text && is_built_in(found, &["date", "timestamp"]) {
-        return true;
-    }
-    found.attributes.iter().any(|attribute| needs(*attribute, within_text))
+    found.attributes.iter().map(|oid| of(*oid, within_text)).fold(none, Settings::and)
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::Layout;
+use super::layout::Settings;
 use super::name::hash;
 
 /// The version of the message format. Raise it when earlier versions would misread the messages.
@@ -31,7 +32,8 @@ impl Layout {
     pub(super) fn fingerprint(&self) -> Fingerprint {
         let short = |parts: &[&str]| hash(parts)[..8].to_owned();
         let column = |column: &super::Column| {
-            let settings = if column.needs_settings { "settings" } else { "" };
+            let is_settled = column.settings == Settings::default();
+            let settings = if is_settled { "" } else { "settings" };
             short(&[&column.name, &column.sql("t"), settings])
         };
         Fingerprint {

@@ -1,6 +1,6 @@
 //! Layouts for unit tests, without a database.
 
-use super::layout::{Column, Expression, Layout, Measure, Traits};
+use super::layout::{Column, Expression, Layout, Measure, Settings, Traits};
 use crate::value::ValueKind;
 
 /// A layout of the table `public.tasks`, whose first column is the key.
@@ -15,7 +15,7 @@ pub(crate) fn layout(columns: &[(&str, ValueKind)], string_ids: bool) -> Layout 
         nullable: index > 0,
         expression: Expression::Plain,
         measure: Measure::Small,
-        needs_settings: false,
+        settings: Settings::default(),
     };
     let columns = columns.iter().enumerate().map(column).collect();
     let traits = Traits { string_ids, rows_max: 100, tree: false, utf8: true, row_security: false };

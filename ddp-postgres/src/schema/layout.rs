@@ -42,6 +42,27 @@ pub(super) enum Measure {
     ColumnSize,
 }
 
+/// Settings that a trigger function must set; each costs the writer time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Settings {
+    /// Of numbers, times, intervals and bytes.
+    pub(super) common: bool,
+    /// The locale of `money`.
+    pub(super) money: bool,
+    /// Whether all names are quoted.
+    pub(super) names: bool,
+}
+
+impl Settings {
+    pub(super) fn and(self, other: Self) -> Self {
+        Self {
+            common: self.common || other.common,
+            money: self.money || other.money,
+            names: self.names || other.names,
+        }
+    }
+}
+
 /// A published column of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Column {
@@ -56,8 +77,8 @@ pub struct Column {
     pub(super) nullable: bool,
     pub(super) expression: Expression,
     pub(super) measure: Measure,
-    /// Whether `to_json` writes it according to session settings.
-    pub(super) needs_settings: bool,
+    /// The session settings by which `to_json` would write it.
+    pub(super) settings: Settings,
 }
 
 impl Column {

@@ -5,7 +5,7 @@
 //! writer needs no privileges on our objects, since PostgreSQL requires none to fire a trigger, and
 //! the functions use only built-in functions and the statement's own rows.
 
-use super::layout::{Column, Expression, Layout};
+use super::layout::{Column, Expression, Layout, Settings};
 use super::name::{fitting, literal, quoted};
 use super::send;
 use crate::feed::Feed;
@@ -25,8 +25,13 @@ pub(crate) fn session_sql() -> String {
 
 /// The same for trigger functions that need it; each setting costs the writer time.
 const FUNCTION_SETTINGS: &str = "\nSET extra_float_digits = 1 SET intervalstyle = 'iso_8601' \
-     SET bytea_output = 'hex' SET datestyle = 'ISO' SET timezone = 'UTC' \
-     SET lc_monetary = 'C' SET quote_all_identifiers = off";
+     SET bytea_output = 'hex' SET datestyle = 'ISO' SET timezone = 'UTC'";
+
+/// For columns of the type `money`.
+const MONEY_SETTING: &str = " SET lc_monetary = 'C'";
+
+/// For columns that are written with names of objects.
+const NAMES_SETTING: &str = " SET quote_all_identifiers = off";
 
 /// The operations with a trigger, each with its own function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -235,11 +240,10 @@ impl Layout {
     fn function_sql(&self, capture: Capture) -> String {
         let name = quoted(&self.function_name(capture));
         let settings = match capture {
-            Capture::Insert | Capture::Update => self.columns.iter().any(|c| c.needs_settings),
-            Capture::Delete => self.key_columns().any(|c| c.needs_settings),
-            Capture::Truncate | Capture::ParentUpdate | Capture::ParentDelete => false,
+            Capture::Insert | Capture::Update => settings_sql(self.columns.iter()),
+            Capture::Delete => settings_sql(self.key_columns()),
+            Capture::Truncate | Capture::ParentUpdate | Capture::ParentDelete => String::new(),
         };
-        let settings = if settings { FUNCTION_SETTINGS } else { "" };
         let body = self.emit(capture);
         // A dollar quote ends only at its own tag. No name can contain this one by chance, since it
         // includes a hash of the names.
@@ -249,6 +253,14 @@ impl Layout {
              {settings} AS {tag}\n{body}{tag};\n"
         )
     }
+}
+
+/// The clauses of a function that writes these columns.
+fn settings_sql<'a>(columns: impl Iterator<Item = &'a Column>) -> String {
+    let all = columns.map(|column| column.settings).fold(Settings::default(), Settings::and);
+    let clauses =
+        [(all.common, FUNCTION_SETTINGS), (all.money, MONEY_SETTING), (all.names, NAMES_SETTING)];
+    clauses.into_iter().filter(|(is_needed, _)| *is_needed).map(|(_, clause)| clause).collect()
 }
 
 impl Column {
