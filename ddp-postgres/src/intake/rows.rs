@@ -27,9 +27,9 @@ const KEYS_MAX: usize = 10_000;
 /// milliseconds: for a second in all.
 const LOOKS_MAX: u32 = 10;
 
-/// Reads the rows of a batch that are to be read by their keys. After a lost connection it tries again until
-/// the feed is interrupted as well, since then everything is read again. After any other failure
-/// the live queries read again themselves.
+/// Reads the rows of a batch that are to be read by their keys. After a lost connection it tries
+/// again until the feed is interrupted as well, since then everything is read again. After any other
+/// failure the live queries read again themselves.
 pub(super) async fn read(
     reader: &Reader,
     collection: Option<&TableCollection>,
