@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use ddp_core::DdpError;
-use ddp_core::ejson::Ejson;
+use ddp_core::ejson::RawParams;
 use ddp_core::merge_box::PublicationStrategy;
 use ddp_core::session::SessionConfig;
 use futures::FutureExt;
@@ -90,7 +90,7 @@ impl Host for Registry {
     fn invoke(
         &self,
         method: &str,
-        params: Vec<Ejson>,
+        params: RawParams,
         invocation: Invocation,
     ) -> BoxFuture<'static, Result<Option<String>, Error>> {
         let Some(handler) = self.method(method) else {
