@@ -318,6 +318,7 @@ impl<S: Clone + Send + Sync + 'static> ServerBuilder<S> {
         let publications = self.publications.into_iter().map(|one| one.bind(&state));
         let methods = self.methods.into_iter().map(|one| one.bind(&state));
         let universal = self.universal.into_iter().map(|bind| bind(state.clone()));
+        let large = config.large_messages();
         let registry = Registry {
             session_config: Arc::new(config.session.clone()),
             config,
@@ -329,6 +330,8 @@ impl<S: Clone + Send + Sync + 'static> ServerBuilder<S> {
             routes: self.routes,
             open: Arc::default(),
             counters: Arc::default(),
+            large,
+            kept: Arc::default(),
         };
         Server::new(registry)
     }

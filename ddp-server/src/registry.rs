@@ -15,6 +15,7 @@ use futures::future::BoxFuture;
 use parking_lot::RwLock;
 
 use crate::config::ServerConfig;
+use crate::connection::kept::KeptBytes;
 use crate::connection::open::OpenConnections;
 use crate::error::Error;
 use crate::extract::connection::Connection;
@@ -25,6 +26,7 @@ use crate::handler::span;
 use crate::rate_limit::RateLimiter;
 use crate::signature::Signature;
 use crate::stats::Counters;
+use crate::transport::LargeMessages;
 
 /// What all connections of a server share.
 pub(crate) struct Registry {
@@ -40,6 +42,9 @@ pub(crate) struct Registry {
     pub(crate) routes: Router,
     pub(crate) open: Arc<OpenConnections>,
     pub(crate) counters: Arc<Counters>,
+    /// What large messages of all connections share.
+    pub(crate) large: Arc<LargeMessages>,
+    pub(crate) kept: Arc<KeptBytes>,
 }
 
 /// A handler with its signature.

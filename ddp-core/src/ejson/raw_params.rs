@@ -18,7 +18,7 @@ use super::{DecodeError, Ejson, EncodeError, to_text};
 ///
 /// let params = RawParams::from_text(r#"["Ada", {"$date": 0}]"#)?.expect("an array");
 /// let (name, date): (String, ddp_core::ejson::Date) = params.read()?;
-/// assert_eq!((&*name, date.as_millis()), ("Ada", Some(0)));
+/// assert_eq!((&*name, date.millis()), ("Ada", Some(0)));
 ///
 /// let error = params.read::<(String, u32)>().unwrap_err();
 /// assert_eq!(error.to_string(), "[1]: expected u32, got date");

@@ -27,7 +27,11 @@ where
     F: Fn(AnyTransport, ConnectionInfo, Protocol) -> Fut + Clone + Send + Sync + 'static,
     Fut: Future<Output = ()> + Send + 'static,
 {
-    let mount = Arc::new(Mount::new(config.sockjs.clone(), config.message_bytes_max));
+    let mount = Arc::new(Mount::new(
+        config.sockjs.clone(),
+        config.message_bytes_max,
+        Arc::clone(&config.large),
+    ));
     let config = Arc::new(config);
     let below = prefix.to_owned();
     let sockjs = any(move |request: Request| {
