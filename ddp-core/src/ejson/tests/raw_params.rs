@@ -67,7 +67,7 @@ enum Variant {
 
 #[derive(Debug, PartialEq, Deserialize)]
 struct Fields {
-    a: Option<Box<Fields>>,
+    a: Option<Box<Self>>,
     #[serde(default)]
     list: Vec<Ejson>,
 }

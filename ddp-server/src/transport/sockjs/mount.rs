@@ -250,7 +250,7 @@ impl Mount {
     ) -> Result<(Vec<u8>, Option<Share>), (StatusCode, &'static str)> {
         // A body that breaks off is answered as well, though nobody reads it.
         const TOO_LARGE: (StatusCode, &str) = (StatusCode::PAYLOAD_TOO_LARGE, "Payload too large.");
-        let announced = body.size_hint().upper().map(|bytes| usize::try_from(bytes));
+        let announced = body.size_hint().upper().map(usize::try_from);
         let bytes_max = match announced {
             Some(Ok(bytes)) if bytes <= self.message_bytes_max => bytes,
             Some(_) => return Err(TOO_LARGE),
