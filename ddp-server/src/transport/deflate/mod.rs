@@ -190,11 +190,14 @@ impl Inflater {
         }
     }
 
-    /// Doubles the output when it is full, up to one byte beyond the limit.
+    /// Doubles the output when it is full, up to one byte beyond the limit. A large message gets all
+    /// of that at once: its memory is its own by then, and copying it would take twice as much.
     fn make_room(&mut self) {
         let full = self.output.len();
         if full == self.output.capacity() {
-            let capacity = full.saturating_mul(2).max(OUTPUT_BYTES_MIN);
+            let is_large = full >= LARGE_MESSAGE_BYTES;
+            let factor = if is_large { usize::MAX } else { 2 };
+            let capacity = full.saturating_mul(factor).max(OUTPUT_BYTES_MIN);
             let capacity = capacity.min(self.message_bytes_max.saturating_add(1));
             self.output.reserve_exact(capacity.saturating_sub(full).max(1));
         }

@@ -123,6 +123,10 @@ impl Decoder {
     /// The answer to [`Event::Large`].
     pub(super) fn allow_large(&mut self) {
         self.allowed = self.allowed.max(Allowed::Payload);
+        if let Some(payload) = &self.payload {
+            // It has been paid for, and growing step by step would need twice as much.
+            self.message.reserve_exact(payload.remaining);
+        }
     }
 
     /// The answer to [`Event::Whole`].
