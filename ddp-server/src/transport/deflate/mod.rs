@@ -7,7 +7,7 @@ use std::cell::Cell;
 
 use flate2::{Compress, Decompress, FlushCompress, FlushDecompress, Status};
 
-use super::{TransportError, compression::Compression};
+use super::{TransportError, compression::Compression, large::LARGE_MESSAGE_BYTES};
 
 /// The end of every flushed DEFLATE stream, which the payload omits (section 7.2.1).
 const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
