@@ -1,5 +1,6 @@
 //! What the integration tests share: a strict DDP client, servers and clusters of their own.
 
+pub mod attack;
 pub mod client;
 pub mod database;
 pub mod dice;

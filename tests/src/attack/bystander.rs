@@ -1,0 +1,78 @@
+//! A client that has nothing to do with the attack.
+
+use std::time::Duration;
+
+use futures::{SinkExt, StreamExt};
+use hdrhistogram::Histogram;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::{WebSocketStream, client_async};
+
+use super::{Error, Victim};
+
+/// How often it pings.
+const PERIOD: Duration = Duration::from_millis(10);
+
+/// How long it waits for an answer to anything.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A DDP client that pings all the time, and notes how long each answer takes.
+#[derive(Debug)]
+pub(super) struct Bystander {
+    socket: WebSocketStream<TcpStream>,
+    number: u64,
+}
+
+impl Bystander {
+    /// Connects by WebSocket and shakes hands.
+    pub(super) async fn connect(victim: Victim) -> Result<Self, Error> {
+        let wrong = |why: String| Error::Server(victim.address(), why);
+        let connect = async {
+            let socket = TcpStream::connect(victim.address()).await?;
+            socket.set_nodelay(true)?;
+            let url = format!("ws://{}/websocket", victim.address());
+            let (mut socket, _) = client_async(url, socket).await?;
+            let connect = r#"{"msg":"connect","version":"1","support":["1"]}"#;
+            socket.send(Message::text(connect)).await?;
+            Ok::<_, tokio_tungstenite::tungstenite::Error>(socket)
+        };
+        let connected = timeout(PATIENCE, connect).await.map_err(|_| wrong("no answer".into()))?;
+        let mut client =
+            Self { socket: connected.map_err(|error| wrong(error.to_string()))?, number: 0 };
+        if !client.wait_for(r#""msg":"connected""#).await {
+            return Err(wrong("it does not say connected".into()));
+        }
+        Ok(client)
+    }
+
+    /// Pings for ever. What a ping took is noted in microseconds; one that is not answered in time
+    /// counts as the longest.
+    pub(super) async fn ping(&mut self, noted: &mut Histogram<u64>) {
+        let mut due = interval(PERIOD);
+        due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            due.tick().await;
+            self.number += 1;
+            let (begun, id) = (Instant::now(), self.number);
+            let ping = format!(r#"{{"msg":"ping","id":"{id}"}}"#);
+            let is_sent = self.socket.send(Message::text(ping)).await.is_ok();
+            let is_answered = is_sent && self.wait_for(&format!(r#""id":"{id}""#)).await;
+            let took = if is_answered { begun.elapsed() } else { PATIENCE };
+            noted.saturating_record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+        }
+    }
+
+    /// Reads until a message with this text. False if none comes.
+    async fn wait_for(&mut self, text: &str) -> bool {
+        let wait = async {
+            while let Some(Ok(message)) = self.socket.next().await {
+                if message.to_text().is_ok_and(|message| message.contains(text)) {
+                    return true;
+                }
+            }
+            false
+        };
+        timeout(PATIENCE, wait).await.unwrap_or(false)
+    }
+}

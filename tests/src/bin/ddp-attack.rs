@@ -1,0 +1,61 @@
+//! Attacks a DDP server on this machine, and says what it costs the server and other clients.
+//!
+//! ```console
+//! $ ddp-attack --server 127.0.0.1:3000 --pid $(pgrep ddp-load-server) many-connections --count 5000
+//! ```
+
+use clap::{Parser, Subcommand};
+use ddp_tests::attack::{
+    Error, LogFlood, ManyConnections, Report, Scene, SilentSockJs, SlowHeaders, Storm, Victim,
+};
+
+/// Attacks a DDP server on this machine, within bounds.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    /// Where the server listens; an address of this machine's own.
+    #[arg(long)]
+    server: Victim,
+    /// Its process, whose memory and CPU are reported.
+    #[arg(long)]
+    pid: Option<u32>,
+    #[command(subcommand)]
+    attack: Attack,
+}
+
+#[derive(Debug, Subcommand)]
+enum Attack {
+    LogFlood(LogFlood),
+    ManyConnections(ManyConnections),
+    #[command(name = "silent-sockjs")]
+    SilentSockJs(SilentSockJs),
+    SlowHeaders(SlowHeaders),
+    Storm(Storm),
+}
+
+async fn make(arguments: &Arguments) -> Result<Report, Error> {
+    let mut scene = Scene::new(arguments.server, arguments.pid)?;
+    let victim = scene.victim();
+    match &arguments.attack {
+        Attack::LogFlood(attack) => scene.watch(attack.run(victim)).await,
+        Attack::ManyConnections(attack) => scene.watch(attack.run(victim)).await,
+        Attack::SilentSockJs(attack) => scene.watch(attack.run(victim)).await,
+        Attack::SlowHeaders(attack) => scene.watch(attack.run(victim)).await,
+        Attack::Storm(attack) => scene.watch(attack.run(victim)).await,
+    }
+}
+
+// The other client has this thread to itself.
+#[tokio::main(flavor = "multi_thread", worker_threads = 1)]
+async fn main() -> std::process::ExitCode {
+    match make(&Arguments::parse()).await {
+        Ok(report) => {
+            print!("{report}");
+            std::process::ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("ddp-attack: {error}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
