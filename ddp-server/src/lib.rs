@@ -68,6 +68,7 @@ pub mod fuzzing;
 pub mod guide;
 mod handler;
 pub mod live_query;
+mod log;
 mod memory;
 pub mod query;
 pub mod random;

@@ -20,6 +20,7 @@ use super::mail::Mail;
 use super::mailbox::{Drive, EndReason, Mailbox};
 use super::outbound::{Messages, Outbound};
 use crate::handler::callbacks::guard;
+use crate::log::Count;
 use crate::registry::Registry;
 use crate::transport::{AnyTransport, Transport, TransportError};
 
@@ -144,11 +145,16 @@ impl Driver {
                     self.registry.counters.disconnected_behind.add(1);
                     let count = self.registry.config.outbox_messages_max;
                     let id = self.session.id();
-                    tracing::info!(
-                        session = id,
-                        messages_max = count,
-                        "disconnected: too far behind"
-                    );
+                    let more: Count = |_, _, count| {
+                        tracing::info!(count, "disconnected: too far behind");
+                    };
+                    if self.registry.log.admits("disconnected: too far behind", "", "", more) {
+                        tracing::info!(
+                            session = id,
+                            messages_max = count,
+                            "disconnected: too far behind"
+                        );
+                    }
                     return Poll::Ready(End::Close(BEHIND, "too far behind".to_owned()));
                 }
                 Wake::Timer => {
@@ -426,7 +432,13 @@ impl Drive for Driver {
                     registry.counters.disconnected_stalled.add(1);
                     let timeout = registry.config.write_timeout;
                     let id = session.id();
-                    return tracing::info!(session = id, ?timeout, "disconnected: took nothing");
+                    let more: Count = |_, _, count| {
+                        tracing::info!(count, "disconnected: took nothing");
+                    };
+                    if registry.log.admits("disconnected: took nothing", "", "", more) {
+                        tracing::info!(session = id, ?timeout, "disconnected: took nothing");
+                    }
+                    return;
                 }
             }
             // Publications end now, not when the client has answered.

@@ -26,6 +26,7 @@ use crate::handler::method::{ErasedMethod, MethodContext};
 use crate::handler::publication::{ErasedPublication, PublicationContext};
 use crate::handler::span;
 use crate::live_query::{AnyCursor, Observation};
+use crate::log::{Count, brief};
 use crate::rate_limit;
 use crate::registry::Registry;
 
@@ -219,7 +220,19 @@ impl Running {
         let check = AssertUnwindSafe(|| limiter.check(Instant::now(), &request));
         catch_unwind(check).unwrap_or_else(|panic| {
             let (session, error) = (request.connection_id, panic_text(&*panic));
-            tracing::error!(?kind, name, session, error, "a condition of a rate limit panicked");
+            let count: Count = |name, error, count| {
+                tracing::error!(name, error, count, "conditions of rate limits panicked");
+            };
+            if self.registry.log.admits("a condition panicked", name, error, count) {
+                let error = &*brief(error);
+                tracing::error!(
+                    ?kind,
+                    name,
+                    session,
+                    error,
+                    "a condition of a rate limit panicked"
+                );
+            }
             Err(DdpError::internal())
         })
     }
@@ -250,7 +263,14 @@ async fn invoke(
     let result = catch_panic(run).await.map_err(|error| {
         Box::new(redact(error, |error| {
             let (method, session) = (&name, connection.id());
-            tracing::error!(method, session, error, "exception while invoking a method");
+            let count: Count = |method, error, count| {
+                tracing::error!(method, error, count, "exceptions while invoking a method");
+            };
+            let log = invocation.host().log();
+            if log.admits("exception while invoking a method", method, error, count) {
+                let error = &*brief(error);
+                tracing::error!(method, session, error, "exception while invoking a method");
+            }
         }))
     });
     // As in Meteor, `updated` comes first if there is nothing to wait for.

@@ -29,6 +29,7 @@ use super::receiver::Receiver;
 use super::store::Store;
 use super::wire::Callback;
 use super::wire::Wire;
+use crate::log::{Count, Log};
 
 const PAYLOAD_EXPECTED: &str = "Payload expected.";
 const BROKEN_JSON: &str = "Broken JSON encoding.";
@@ -45,6 +46,7 @@ pub(crate) struct Mount {
     message_bytes_max: usize,
     iframe: Iframe,
     store: Arc<Store>,
+    log: Log,
 }
 
 impl Mount {
@@ -55,6 +57,7 @@ impl Mount {
             iframe: Iframe::new(&options.sockjs_url),
             store: Arc::new(Store::new(options.sessions_max, options.disconnect_delay)),
             options,
+            log: Log::default(),
         }
     }
 
@@ -150,7 +153,12 @@ impl Mount {
         open: impl FnOnce(Polling, Parts, Protocol),
     ) -> Response {
         let Ok((session, is_new)) = self.store.find_or_open(session) else {
-            tracing::warn!("too many polling sessions; a client was turned away");
+            let count: Count = |_, _, count| {
+                tracing::warn!(count, "too many polling sessions; clients were turned away");
+            };
+            if self.log.admits("too many polling sessions", "", "", count) {
+                tracing::warn!("too many polling sessions; a client was turned away");
+            }
             return pages::text(StatusCode::SERVICE_UNAVAILABLE, "Too many sessions.\n");
         };
         let (protocol, content_type) = (wire.protocol(), wire.content_type());
