@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use ddp_core::session::SessionConfig;
 
+use crate::serve::ServeConfig;
 #[cfg(feature = "sockjs")]
 use crate::sockjs;
 #[cfg(feature = "compression")]
 pub use crate::transport::Compression;
-use crate::transport::TransportConfig;
+use crate::transport::{Origins, Shares, TransportConfig};
 
 /// Limits and timeouts of a server.
 ///
@@ -35,6 +36,12 @@ pub struct ServerConfig {
     /// How many proxies are in front of the server, Meteor's `HTTP_FORWARDED_COUNT`; 0. It decides
     /// which address in `x-forwarded-for` is the client's.
     pub forwarded_count: usize,
+    /// Of which origins pages may connect, by WebSocket and by SockJS; any, as with Meteor. Set it if
+    /// clients can do something here by being where they are, such as in a company's network:
+    /// otherwise any page that they open can do it, too.
+    pub allowed_origins: Origins,
+    /// Limits and deadlines of connections, and TLS.
+    pub serve: ServeConfig,
     /// How WebSocket messages are compressed for clients that offer it, as browsers do; `None` never
     /// compresses.
     #[cfg(feature = "compression")]
@@ -64,6 +71,8 @@ impl Default for ServerConfig {
             session: SessionConfig::default(),
             message_bytes_max: 4 * 1024 * 1024,
             forwarded_count: 0,
+            allowed_origins: Origins::default(),
+            serve: ServeConfig::default(),
             #[cfg(feature = "compression")]
             compression: Some(Compression::default()),
             #[cfg(feature = "sockjs")]
@@ -122,6 +131,9 @@ impl ServerConfig {
     pub(crate) fn transport(&self) -> TransportConfig {
         TransportConfig {
             message_bytes_max: self.message_bytes_max,
+            forwarded_count: self.forwarded_count,
+            origins: self.allowed_origins.clone(),
+            websockets: Shares::new(self.serve.per_address_max()),
             #[cfg(feature = "compression")]
             deflate: self.compression.map(Into::into),
             #[cfg(not(feature = "compression"))]

@@ -2,8 +2,8 @@
 
 use std::any::Any;
 use std::fmt;
+use std::future::ready;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -22,6 +22,7 @@ use crate::handler::method::MethodContext;
 use crate::handler::publication::{self, IntoPublication, PublicationContext};
 use crate::rate_limit::RateLimiter;
 use crate::registry::{Described, Registry};
+use crate::serve::serve;
 use crate::stats::Stats;
 use crate::transport::routes;
 
@@ -176,7 +177,8 @@ impl Server {
         self.registry.describe()
     }
 
-    /// Serves the server's routes on this listener until [`close`](Self::close).
+    /// Serves the server's routes on this listener, with the limits of
+    /// [`ServerConfig::serve`](crate::ServerConfig::serve), until [`close`](Self::close).
     ///
     /// # Errors
     /// The listener's error.
@@ -185,24 +187,23 @@ impl Server {
     }
 
     /// Serves a router that includes [`router`](Self::router), until [`close`](Self::close).
-    /// Requests in progress at that point have `close_timeout` to finish.
+    /// Requests in progress then have `close_timeout` to finish.
     ///
     /// # Errors
     /// The listener's error.
     pub async fn serve_with(&self, listener: TcpListener, router: Router) -> io::Result<()> {
-        let service = router.into_make_service_with_connect_info::<SocketAddr>();
-        let open = Arc::clone(&self.registry.open);
-        let serving = axum::serve(listener, service)
-            .with_graceful_shutdown(async move { open.closing().await });
-        // A client that never finishes its request must not keep the server from ending.
-        let too_long = async {
-            self.registry.open.closing().await;
-            tokio::time::sleep(self.registry.config.close_timeout).await;
-        };
-        tokio::select! {
-            served = serving.into_future() => served,
-            () = too_long => Ok(()),
+        let config = &self.registry.config;
+        let mut limits = config.serve.clone();
+        if config.forwarded_count > 0 {
+            // The sockets are those of proxies; the routes know whose clients are behind them.
+            limits.connections_per_address_max = Some(usize::MAX);
         }
+        let (open, close_timeout) = (Arc::clone(&self.registry.open), config.close_timeout);
+        serve(listener, router)
+            .config(limits)
+            .until(async move { open.closing().await })
+            .drained(ready(()), async move { tokio::time::sleep(close_timeout).await })
+            .await
     }
 
     /// Disconnects all clients with code 1001, accepts no more, and waits until the last is gone.

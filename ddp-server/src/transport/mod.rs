@@ -22,7 +22,10 @@ mod headers;
 #[cfg(feature = "testing")]
 pub(crate) mod in_process;
 pub(crate) mod open;
+mod origin;
 pub(crate) mod routes;
+mod share;
+mod socket;
 #[cfg(feature = "sockjs")]
 pub(crate) mod sockjs;
 #[cfg(test)]
@@ -31,6 +34,7 @@ pub(crate) mod websocket;
 
 use std::{
     io,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -39,11 +43,14 @@ use bytes::Bytes;
 #[cfg(feature = "compression")]
 pub use self::compression::Compression;
 pub use self::headers::Headers;
+pub use self::origin::{NotAnOrigin, Origins};
 pub(crate) use self::{
     any::AnyTransport,
     deflate::Deflate,
     error::{TransportError, Violation},
     framing::Framing,
+    share::Shares,
+    socket::{Place, Socket, Stream},
 };
 
 /// One client's transport, polled by the task that owns the connection. Now and then somebody else
@@ -116,6 +123,12 @@ pub(crate) struct TransportConfig {
     /// 4 MiB by default: room for a method call with a file of 3 MB in base64. Meteor's default of
     /// 64 MiB lets each connection claim that much memory.
     pub(crate) message_bytes_max: usize,
+    /// How many proxies tell clients' addresses.
+    pub(crate) forwarded_count: usize,
+    /// Whose scripts may connect.
+    pub(crate) origins: Origins,
+    /// The WebSockets of each client's address.
+    pub(crate) websockets: Arc<Shares>,
     /// How WebSocket messages are compressed if the client offers it.
     pub(crate) deflate: Option<Deflate>,
     /// The options of SockJS.
@@ -127,6 +140,9 @@ impl Default for TransportConfig {
     fn default() -> Self {
         Self {
             message_bytes_max: 4 * 1024 * 1024,
+            forwarded_count: 0,
+            origins: Origins::default(),
+            websockets: Shares::new(usize::MAX),
             deflate: Deflate::by_default(),
             #[cfg(feature = "sockjs")]
             sockjs: sockjs::SockJsConfig::default(),

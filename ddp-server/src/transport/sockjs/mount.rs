@@ -1,6 +1,8 @@
 //! Requests at and below a prefix, except for WebSocket handshakes.
 
 use std::convert::Infallible;
+use std::error::Error;
+use std::io;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -26,10 +28,13 @@ use super::path::Endpoint;
 use super::polling::Polling;
 use super::protocol::Protocol;
 use super::receiver::Receiver;
+use super::store::Refused;
 use super::store::Store;
 use super::wire::Callback;
 use super::wire::Wire;
 use crate::log::{Count, Log};
+use crate::transport::open::ConnectionInfo;
+use crate::transport::{Origins, TransportConfig};
 
 const PAYLOAD_EXPECTED: &str = "Payload expected.";
 const BROKEN_JSON: &str = "Broken JSON encoding.";
@@ -44,18 +49,22 @@ pub(crate) struct Mount {
     pub(crate) options: SockJsConfig,
     /// The largest body accepted, and how much may be waiting for the application.
     message_bytes_max: usize,
+    forwarded_count: usize,
+    origins: Origins,
     iframe: Iframe,
     store: Arc<Store>,
     log: Log,
 }
 
 impl Mount {
-    pub(crate) fn new(options: SockJsConfig, message_bytes_max: usize) -> Self {
-        let options = options.bounded();
+    pub(crate) fn new(config: &TransportConfig) -> Self {
+        let options = config.sockjs.clone().bounded();
         Self {
-            message_bytes_max,
-            iframe: Iframe::new(&options.sockjs_url),
-            store: Arc::new(Store::new(options.sessions_max, options.disconnect_delay)),
+            message_bytes_max: config.message_bytes_max,
+            forwarded_count: config.forwarded_count,
+            origins: config.origins.clone(),
+            iframe: Iframe::new(&options.sockjs_url, &config.origins),
+            store: Arc::new(Store::new(&options)),
             options,
             log: Log::default(),
         }
@@ -70,6 +79,9 @@ impl Mount {
     ) -> Response {
         match endpoint {
             None => pages::not_found(),
+            Some(endpoint) if !self.allows(&endpoint, &request) => {
+                pages::text(StatusCode::FORBIDDEN, "This origin is not allowed.\n")
+            }
             Some(Endpoint::Welcome) => match *request.method() {
                 Method::GET => pages::welcome(),
                 _ => pages::method_not_allowed("GET"),
@@ -80,7 +92,7 @@ impl Mount {
             },
             Some(Endpoint::Info) => match *request.method() {
                 Method::GET => {
-                    let mut response = pages::info(&self.options);
+                    let mut response = pages::info(&self.options, &self.origins);
                     self.allow_origin(request.headers(), &mut response);
                     response
                 }
@@ -152,14 +164,10 @@ impl Mount {
         request: Parts,
         open: impl FnOnce(Polling, Parts, Protocol),
     ) -> Response {
-        let Ok((session, is_new)) = self.store.find_or_open(session) else {
-            let count: Count = |_, _, count| {
-                tracing::warn!(count, "too many polling sessions; clients were turned away");
-            };
-            if self.log.admits("too many polling sessions", "", "", count) {
-                tracing::warn!("too many polling sessions; a client was turned away");
-            }
-            return pages::text(StatusCode::SERVICE_UNAVAILABLE, "Too many sessions.\n");
+        let address = || ConnectionInfo::of(&request, "", self.forwarded_count).address();
+        let (session, is_new) = match self.store.find_or_open(session, address) {
+            Ok(found) => found,
+            Err(refused) => return self.turn_away(refused),
         };
         let (protocol, content_type) = (wire.protocol(), wire.content_type());
         let has_cors = wire.has_cors();
@@ -187,6 +195,20 @@ impl Mount {
             open(Polling::new(session), request, protocol);
         }
         response
+    }
+
+    fn turn_away(&self, refused: Refused) -> Response {
+        let count: Count = |_, _, count| {
+            tracing::warn!(count, "too many polling sessions; clients were turned away");
+        };
+        if self.log.admits("too many polling sessions", "", "", count) {
+            tracing::warn!(?refused, "too many polling sessions; a client was turned away");
+        }
+        let status = match refused {
+            Refused::Full => StatusCode::SERVICE_UNAVAILABLE,
+            Refused::Share => StatusCode::TOO_MANY_REQUESTS,
+        };
+        pages::text(status, "Too many sessions.\n")
     }
 
     /// Takes messages from a client.
@@ -217,7 +239,9 @@ impl Mount {
         let session = self.store.find(session).ok_or(UNKNOWN)?;
         // A body that breaks off is answered as well, though nobody reads it.
         let too_large = (StatusCode::PAYLOAD_TOO_LARGE, "Payload too large.");
-        let body = to_bytes(body, self.message_bytes_max).await.map_err(|_| too_large)?;
+        let too_slow = (StatusCode::REQUEST_TIMEOUT, "Payload too slow.");
+        let body = to_bytes(body, self.message_bytes_max).await;
+        let body = body.map_err(|error| if is_late(&error) { too_slow } else { too_large })?;
         let text = String::from_utf8_lossy(&body);
         let content_type = request.headers.get(header::CONTENT_TYPE);
         let content_type = content_type.map_or(Ok(""), |value| value.to_str()).unwrap_or("?");
@@ -229,6 +253,15 @@ impl Mount {
                 session.deliver(frame, self.message_bytes_max).await.map_err(|_| UNKNOWN)
             }
             None => Ok(()),
+        }
+    }
+
+    /// Whether pages of the request's origin may use what is asked for.
+    fn allows(&self, endpoint: &Endpoint<'_>, request: &Request) -> bool {
+        match endpoint {
+            // Says only where the other page comes from.
+            Endpoint::Welcome | Endpoint::Iframe => true,
+            _ => self.origins.allow(request.headers()),
         }
     }
 
@@ -256,6 +289,15 @@ impl Mount {
             headers::allow_origin(request, response);
         }
     }
+}
+
+/// Whether a body was given up because it came too slowly.
+fn is_late(error: &axum::Error) -> bool {
+    let mut causes = std::iter::successors(error.source(), |&error| error.source());
+    causes.any(|cause| {
+        let io = cause.downcast_ref::<io::Error>();
+        io.is_some_and(|error| error.kind() == io::ErrorKind::TimedOut)
+    })
 }
 
 /// How a receiving request wants its frames.
