@@ -63,6 +63,11 @@ pub struct ServerConfig {
     pub write_timeout: Duration,
     /// How long a closing handshake may take; 5 s.
     pub close_timeout: Duration,
+    /// How long [`Server::close`](crate::Server::close) lets methods under way end; 10 s.
+    pub drain_timeout: Duration,
+    /// Over how long `Server::close` tells clients to go, so that they do not all come to the next
+    /// server at once: 1 ms for each client, and 10 s at most, which is this.
+    pub drain_spread: Duration,
 }
 
 impl Default for ServerConfig {
@@ -82,6 +87,8 @@ impl Default for ServerConfig {
             outbox_bytes_max: 256 * 1024,
             write_timeout: Duration::from_secs(30),
             close_timeout: Duration::from_secs(5),
+            drain_timeout: Duration::from_secs(10),
+            drain_spread: Duration::from_secs(10),
         }
     }
 }

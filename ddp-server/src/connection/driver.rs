@@ -74,6 +74,8 @@ pub(crate) struct Driver {
     deadline: Option<Instant>,
     /// Why the session wants to be closed.
     closing: Option<CloseReason>,
+    /// Whether nothing more is read from the client, and the connection ends with its methods.
+    is_draining: bool,
     /// How the connection ends, once it does.
     end: End,
     /// Wakes the connection's task.
@@ -103,6 +105,7 @@ impl Driver {
             mail_is_next: true,
             deadline: None,
             closing: None,
+            is_draining: false,
             end: End::Gone,
             waker: Waker::noop().clone(),
             timer: Box::pin(tokio::time::sleep_until(Instant::now().into())),
@@ -307,6 +310,10 @@ impl Driver {
     /// Waits for whatever comes first. While too much waits for the socket, it reads nothing and
     /// takes no mail, so that a slow client costs no memory.
     fn poll_wake(&mut self, cx: &mut Context<'_>) -> Poll<Wake> {
+        self.is_draining = self.mailbox.is_draining();
+        if self.is_draining && !self.session.is_busy() {
+            self.mailbox.request_end();
+        }
         if let Some(reason) = self.mailbox.take_end(&mut self.mail) {
             return Poll::Ready(Wake::End(reason));
         }
@@ -338,7 +345,10 @@ impl Driver {
             }
         }
         let timer = self.poll_timer(cx);
-        if timer.is_pending() && !self.mailbox.rest(cx.waker(), self.outbound.has_room()) {
+        if timer.is_pending()
+            && (!self.mailbox.rest(cx.waker(), self.outbound.has_room())
+                || self.mailbox.is_draining() != self.is_draining)
+        {
             // It came after it was looked for.
             cx.waker().wake_by_ref();
         }
@@ -353,6 +363,7 @@ impl Driver {
             return Poll::Ready(Wake::Mail);
         }
         if self.session.wants_input()
+            && !self.is_draining
             && let Poll::Ready(received) = self.outbound.transport.poll_recv(cx)
         {
             return Poll::Ready(match received {

@@ -150,7 +150,8 @@ impl Running {
         // Registered before it starts, so that its calls can find the subscription.
         self.publications.insert(key, running);
         let span = span::publication(&subscription);
-        let task = start(span, publish(publication, PublicationContext { subscription }), cx);
+        let context = PublicationContext { subscription };
+        let task = start(span, publish(publication, context), || (), cx);
         if let Some(publication) = self.publications.get_mut(&key) {
             publication.task = task;
         }
@@ -204,7 +205,8 @@ impl Running {
         let context = MethodContext { name, params, invocation };
         let span = span::method(&context);
         // Its end arrives as mail, so nothing waits for the task.
-        let _ = start(span, invoke(method, context, connection, key), cx);
+        let counts = || self.registry.open.begin_method();
+        let _ = start(span, invoke(method, context, connection, key), counts, cx);
     }
 
     /// Asks the rate limiter, which runs conditions of the application.
@@ -239,16 +241,24 @@ impl Running {
 }
 
 /// Polls a handler once right here, where many finish, and moves it to its own task if it has to
-/// wait.
-fn start(
+/// wait. What `keeps` returns is then kept until the handler ends.
+fn start<K: Send + 'static>(
     span: Span,
     handler: impl Future<Output = ()> + Send + 'static,
+    keeps: impl FnOnce() -> K,
     cx: &mut Context<'_>,
 ) -> Option<AbortHandle> {
     let mut handler = span::within(span, handler);
     match handler.as_mut().poll(cx) {
         Poll::Ready(()) => None,
-        Poll::Pending => Some(tokio::spawn(handler).abort_handle()),
+        Poll::Pending => {
+            let kept = keeps();
+            let task = tokio::spawn(async move {
+                let _kept = kept;
+                handler.await;
+            });
+            Some(task.abort_handle())
+        }
     }
 }
 

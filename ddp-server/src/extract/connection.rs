@@ -93,6 +93,11 @@ impl Connection {
         self.0.on_close.add(callback);
     }
 
+    /// Disconnects the client once its methods have ended; it can begin no others.
+    pub(crate) fn drain(&self) {
+        self.0.mailbox.drain();
+    }
+
     pub(crate) fn shared_id(&self) -> &Arc<str> {
         &self.0.id
     }

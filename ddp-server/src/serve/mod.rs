@@ -15,6 +15,7 @@ mod body;
 mod config;
 mod connection;
 mod places;
+mod signals;
 #[cfg(feature = "tls")]
 mod tls;
 
@@ -32,6 +33,7 @@ use tokio::time::sleep;
 use self::accept::End;
 
 pub use self::config::ServeConfig;
+pub(crate) use self::signals::Signals;
 #[cfg(feature = "tls")]
 pub use self::tls::{Tls, TlsError};
 

@@ -55,6 +55,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             }
         }
     });
+    server.close_on_signals()?;
     server.serve(ddp_examples::listen().await?).await?;
     Ok(())
 }

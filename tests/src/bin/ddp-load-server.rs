@@ -98,6 +98,7 @@ async fn serve() -> Result<(), Failure> {
         .with_state(Data { note, notes, db });
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     println!("{}", listener.local_addr()?);
+    server.close_on_signals()?;
     server.serve(listener).await?;
     Ok(())
 }

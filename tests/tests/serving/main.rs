@@ -1,8 +1,10 @@
 //! How connections are accepted, limited and served, over TLS, too, and how a server ends.
 
+mod closing;
 mod deadlines;
 mod limits;
 mod origins;
+mod signals;
 mod tls;
 
 use std::net::SocketAddr;
