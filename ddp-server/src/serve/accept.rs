@@ -110,10 +110,15 @@ async fn accept(
 }
 
 fn tell_of_share(log: &Log, address: &str, connections_per_address_max: usize) {
-    let count: Count = |address, _, count| {
-        tracing::warn!(address, count, "connections closed: the address has its share");
+    // One kind for all addresses: somebody may have many.
+    let count: Count = |_, address, count| {
+        tracing::warn!(
+            address,
+            count,
+            "connections were closed: their addresses have their shares"
+        );
     };
-    if log.admits("the address has its share", address, "", count) {
+    if log.admits("an address has its share", "", address, count) {
         tracing::warn!(
             address,
             connections_per_address_max,

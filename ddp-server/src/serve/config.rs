@@ -5,6 +5,9 @@ use std::time::Duration;
 #[cfg(feature = "tls")]
 use super::Tls;
 
+/// Longer periods are shortened to this, because the clock cannot represent everything.
+const PERIOD_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// What connections may take of a server: limits and deadlines, chosen so that no honest client
 /// notices them. They hold where this crate accepts connections: [`serve`](crate::serve),
 /// [`Server::serve`](crate::Server::serve) and [`Server::serve_with`](crate::Server::serve_with).
@@ -64,6 +67,15 @@ impl Default for ServeConfig {
 }
 
 impl ServeConfig {
+    /// Limits the periods to what the clock can handle.
+    pub(super) fn bounded(mut self) -> Self {
+        let periods = [&mut self.header_timeout, &mut self.idle_timeout, &mut self.body_timeout];
+        for period in periods {
+            *period = (*period).min(PERIOD_MAX);
+        }
+        self
+    }
+
     /// How many connections there may be, with the limit on the process's files considered.
     pub(crate) fn connections_max(&self) -> usize {
         let files = files_max().unwrap_or(usize::MAX);

@@ -44,6 +44,7 @@ pub(super) struct Connections {
 
 impl Connections {
     pub(super) fn new(router: Router, config: ServeConfig) -> Self {
+        let config = config.bounded();
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
             .header_read_timeout(config.idle_timeout)

@@ -55,6 +55,7 @@ impl Origins {
     }
 
     /// Whether any origin may connect.
+    #[cfg(feature = "sockjs")]
     pub(super) fn is_any(&self) -> bool {
         self.0.is_none()
     }
@@ -76,6 +77,7 @@ impl Origins {
     }
 
     /// The origins for a header that lists them.
+    #[cfg(feature = "sockjs")]
     pub(super) fn listed(&self) -> Option<String> {
         self.0.as_ref().map(|origins| origins.join(" "))
     }

@@ -143,6 +143,24 @@ async fn a_head_without_an_end_is_refused() {
 }
 
 #[tokio::test]
+async fn deadlines_may_be_as_far_as_one_likes() {
+    let config = limits(|limits| {
+        limits.header_timeout = Duration::MAX;
+        limits.idle_timeout = Duration::MAX;
+        limits.body_timeout = Duration::MAX;
+    });
+    let address = serve_router(config).await;
+    let mut socket = TcpStream::connect(address).await.unwrap();
+    let head = "POST /length HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n";
+    socket.write_all(head.as_bytes()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    socket.write_all(b"ab").await.unwrap();
+    let mut answer = [0; 12];
+    socket.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200");
+}
+
+#[tokio::test]
 async fn only_http_1_is_spoken() {
     let address = serve_router(ServeConfig::default()).await;
     let mut socket = TcpStream::connect(address).await.unwrap();

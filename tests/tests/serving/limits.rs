@@ -95,6 +95,27 @@ async fn beyond_the_last_place_connections_wait() {
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn as_many_wait_as_the_backlog_says() {
+    assert_eq!(ServerConfig::default().serve.backlog, 4096);
+    let server = server(|config| {
+        config.serve.connections_max = 1;
+        config.serve.backlog = 8;
+    });
+    // Made with a backlog of 1,024.
+    let address = serve(&server).await;
+    let _only = Peer::connect(address).await;
+    let mut waiting = Vec::new();
+    for _ in 0..30 {
+        let connecting = TcpStream::connect(address);
+        let connected = tokio::time::timeout(Duration::from_millis(200), connecting).await;
+        waiting.extend(connected.ok());
+    }
+    // The system rounds, and keeps one more.
+    assert!((8..20).contains(&waiting.len()), "{}", waiting.len());
+}
+
 /// A server in a process of its own.
 struct Server {
     child: Child,
