@@ -61,7 +61,12 @@ impl Connections {
         mut phase: watch::Receiver<Phase>,
     ) {
         let deadline = Instant::now() + self.config.header_timeout;
-        let stream = match timeout_at(deadline, self.open(stream)).await {
+        let opened = tokio::select! {
+            opened = timeout_at(deadline, self.open(stream)) => opened,
+            // It has not asked for anything yet.
+            _ = phase.changed() => return,
+        };
+        let stream = match opened {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return tracing::debug!(%address, %error, "no TLS"),
             Err(_) => return,
@@ -97,7 +102,8 @@ impl Connections {
         }
     }
 
-    /// Shakes hands, if there is TLS.
+    /// Shakes hands, if there is TLS; otherwise waits for the first byte, because from then on hyper
+    /// has a buffer for it.
     async fn open(&self, stream: TcpStream) -> io::Result<Stream> {
         // A failure only costs latency.
         let _ = stream.set_nodelay(true);
@@ -105,6 +111,7 @@ impl Connections {
         if let Some(tls) = &self.config.tls {
             return Ok(Stream::Tls(Box::new(tls.acceptor().accept(stream).await?)));
         }
+        stream.readable().await?;
         Ok(Stream::Plain(stream))
     }
 

@@ -182,6 +182,25 @@ async fn close_now_ends_what_close_waits_for() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_has_asked_for_nothing_is_not_waited_for() {
+    let server = server(|_| {});
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let serving = {
+        let server = server.clone();
+        tokio::spawn(async move { server.serve(listener).await })
+    };
+    let silent = TcpStream::connect(address).await.unwrap();
+    let mut idle = TcpStream::connect(address).await.unwrap();
+    assert!(ask(&mut idle, "/sockjs/info", "").await.starts_with("HTTP/1.1 200"));
+    let begun = Instant::now();
+    server.close().await;
+    serving.await.unwrap().unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+    assert_eq!(rest(silent).await, "");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn serve_returns_when_everybody_is_gone() {
     let held = held(|_| {});
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
