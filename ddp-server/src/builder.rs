@@ -319,6 +319,7 @@ impl<S: Clone + Send + Sync + 'static> ServerBuilder<S> {
         let publications = self.publications.into_iter().map(|one| one.bind(&state));
         let methods = self.methods.into_iter().map(|one| one.bind(&state));
         let universal = self.universal.into_iter().map(|bind| bind(state.clone()));
+        let large = config.large_messages();
         let registry = Registry {
             session_config: Arc::new(config.session.clone()),
             config,
@@ -331,6 +332,8 @@ impl<S: Clone + Send + Sync + 'static> ServerBuilder<S> {
             open: Arc::default(),
             counters: Arc::default(),
             log: Log::default(),
+            large,
+            kept: Arc::default(),
         };
         Server::new(registry)
     }

@@ -1,6 +1,7 @@
 //! Limits and timeouts, each with a default.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ddp_core::session::SessionConfig;
@@ -10,7 +11,7 @@ use crate::serve::ServeConfig;
 use crate::sockjs;
 #[cfg(feature = "compression")]
 pub use crate::transport::Compression;
-use crate::transport::{Origins, Shares, TransportConfig};
+use crate::transport::{LargeMessages, Origins, Shares, TransportConfig};
 
 /// Limits and timeouts of a server.
 ///
@@ -33,6 +34,13 @@ pub struct ServerConfig {
     /// The largest message that a client may send, in bytes; 4 MiB. A client that sends a larger one
     /// is disconnected with code 1009.
     pub message_bytes_max: usize,
+    /// How many bytes of messages over 64 KiB are read or handled at once, for all clients together;
+    /// 64 MiB. Others wait for their turn, unread. At least one message of `message_bytes_max`.
+    pub large_messages_bytes_max: usize,
+    /// How many bytes of their clients' messages all sessions may keep together, besides 64 KiB
+    /// each; 128 MiB. When that is used up, a session gets along with its 64 KiB; see
+    /// [`SessionConfig::session_bytes_max`].
+    pub sessions_bytes_max: usize,
     /// How many proxies are in front of the server, Meteor's `HTTP_FORWARDED_COUNT`; 0. It decides
     /// which address in `x-forwarded-for` is the client's.
     pub forwarded_count: usize,
@@ -75,6 +83,8 @@ impl Default for ServerConfig {
         Self {
             session: SessionConfig::default(),
             message_bytes_max: 4 * 1024 * 1024,
+            large_messages_bytes_max: 64 * 1024 * 1024,
+            sessions_bytes_max: 128 * 1024 * 1024,
             forwarded_count: 0,
             allowed_origins: Origins::default(),
             serve: ServeConfig::default(),
@@ -134,13 +144,20 @@ impl ServerConfig {
         Ok(config)
     }
 
+    /// What large messages share.
+    pub(crate) fn large_messages(&self) -> Arc<LargeMessages> {
+        let bytes_max = self.large_messages_bytes_max;
+        Arc::new(LargeMessages::new(bytes_max, self.message_bytes_max))
+    }
+
     /// The part of the configuration that transports need.
-    pub(crate) fn transport(&self) -> TransportConfig {
+    pub(crate) fn transport(&self, large: Arc<LargeMessages>) -> TransportConfig {
         TransportConfig {
             message_bytes_max: self.message_bytes_max,
             forwarded_count: self.forwarded_count,
             origins: self.allowed_origins.clone(),
             websockets: Shares::new(self.serve.per_address_max()),
+            large,
             #[cfg(feature = "compression")]
             deflate: self.compression.map(Into::into),
             #[cfg(not(feature = "compression"))]

@@ -25,7 +25,7 @@ where
     Fut: Future<Output = ()> + Send + 'static,
 {
     let config = ServerConfig { message_bytes_max, sockjs: options, ..ServerConfig::default() };
-    sockjs::router_with(prefix, config.transport(), application)
+    sockjs::router_with(prefix, config.transport(config.large_messages()), application)
 }
 
 /// What a WebSocket carries, and how.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use ddp_core::DdpError;
-use ddp_core::ejson::Ejson;
+use ddp_core::ejson::RawParams;
 use ddp_core::merge_box::PublicationStrategy;
 use ddp_core::session::SessionConfig;
 use futures::FutureExt;
@@ -15,6 +15,7 @@ use futures::future::BoxFuture;
 use parking_lot::RwLock;
 
 use crate::config::ServerConfig;
+use crate::connection::kept::KeptBytes;
 use crate::connection::open::OpenConnections;
 use crate::error::Error;
 use crate::extract::connection::Connection;
@@ -26,6 +27,7 @@ use crate::log::Log;
 use crate::rate_limit::RateLimiter;
 use crate::signature::Signature;
 use crate::stats::Counters;
+use crate::transport::LargeMessages;
 
 /// What all connections of a server share.
 pub(crate) struct Registry {
@@ -42,6 +44,9 @@ pub(crate) struct Registry {
     pub(crate) open: Arc<OpenConnections>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) log: Log,
+    /// What large messages of all connections share.
+    pub(crate) large: Arc<LargeMessages>,
+    pub(crate) kept: Arc<KeptBytes>,
 }
 
 /// A handler with its signature.
@@ -92,7 +97,7 @@ impl Host for Registry {
     fn invoke(
         &self,
         method: &str,
-        params: Vec<Ejson>,
+        params: RawParams,
         invocation: Invocation,
     ) -> BoxFuture<'static, Result<Option<String>, Error>> {
         let Some(handler) = self.method(method) else {

@@ -85,7 +85,7 @@ impl Server {
     pub fn router(&self) -> Router {
         let registry = Arc::clone(&self.registry);
         let others = registry.routes.clone();
-        let config = registry.config.transport();
+        let config = registry.config.transport(Arc::clone(&registry.large));
         let routes = routes::router(config, move |transport, info| {
             connection::run(Arc::clone(&registry), transport, info)
         });

@@ -49,7 +49,7 @@ impl Ejson {
     }
 }
 
-fn interpret(value: &mut Ejson) -> Result<(), DecodeError> {
+pub(super) fn interpret(value: &mut Ejson) -> Result<(), DecodeError> {
     match value {
         Ejson::Array(items) => {
             for (index, item) in items.iter_mut().enumerate() {
@@ -101,6 +101,25 @@ fn tagged(tag: Tag, object: &mut Object) -> Result<Ejson, DecodeError> {
             other => Err(mismatch("object", &other).at_key(wire::ESCAPE)),
         },
     }
+}
+
+/// Whether a `$binary` with this string can be read.
+pub(super) fn is_base64(text: &str) -> bool {
+    /// Four digits are three bytes, so any part of so many digits can be read for itself.
+    const DIGITS: usize = 1024;
+    let mut bytes = [0; DIGITS];
+    let mut rest = text.as_bytes();
+    // What is left for the end includes all padding.
+    while let Some((part, more)) = rest.split_at_checked(DIGITS)
+        && more.len() >= DIGITS
+    {
+        if part.contains(&b'=') || BASE64.decode_slice(part, &mut bytes).is_err() {
+            return false;
+        }
+        rest = more;
+    }
+    let mut bytes = [0; 2 * DIGITS];
+    BASE64.decode_slice(rest, &mut bytes).is_ok()
 }
 
 fn string(value: Ejson, key: &str) -> Result<String, DecodeError> {

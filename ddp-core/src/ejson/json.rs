@@ -5,6 +5,8 @@
 //! emoji, and numbers beyond a double's range, and by default it may be off by a bit for long
 //! fractions.
 
+use std::borrow::Cow;
+
 use super::{DecodeError, Ejson, Object};
 
 /// How deeply arrays and objects in text may be nested.
@@ -16,15 +18,134 @@ pub const NESTING_MAX: usize = 128;
 /// Parses a whole text. Also returns whether some key starts with `$`, so that it may contain
 /// EJSON.
 pub(super) fn parse(text: &str) -> Result<(Ejson, bool), DecodeError> {
-    let (items, members) = Default::default();
-    let mut parser = Parser { text, at: 0, depth: 0, has_dollar_key: false, items, members };
-    parser.skip_whitespace();
-    let value = parser.value()?;
-    parser.skip_whitespace();
-    if parser.at < text.len() {
-        return Err(parser.error("expected the end"));
+    let mut tree = Tree::default();
+    let value = read_whole(text, &mut tree)?;
+    Ok((value, tree.has_dollar_key))
+}
+
+/// Reads a text that is one value.
+pub(super) fn read_whole<B: Build>(text: &str, build: &mut B) -> Result<B::Value, DecodeError> {
+    let mut cursor = Cursor::new(text);
+    cursor.skip_whitespace();
+    let value = cursor.read(build)?;
+    cursor.skip_whitespace();
+    if cursor.at < text.len() {
+        return Err(cursor.error("expected the end"));
     }
-    Ok((value, parser.has_dollar_key))
+    Ok(value)
+}
+
+/// What is made of a text.
+pub(super) trait Build {
+    /// Made of each value.
+    type Value;
+    /// What is known of an unfinished array.
+    type Array;
+    /// What is known of an unfinished object.
+    type Object;
+
+    fn scalar(&mut self, scalar: Scalar<'_>) -> Self::Value;
+    fn begin_array(&mut self) -> Self::Array;
+    fn item(&mut self, array: &mut Self::Array, item: Self::Value);
+    fn end_array(&mut self, array: Self::Array) -> Self::Value;
+    fn begin_object(&mut self) -> Self::Object;
+    /// The key of a member whose value comes next.
+    fn key(&mut self, key: &str);
+    /// As in JavaScript, a repeated key keeps its first position and its last value.
+    fn member(&mut self, object: &mut Self::Object, key: Cow<'_, str>, value: Self::Value);
+    fn end_object(&mut self, object: Self::Object) -> Self::Value;
+}
+
+/// A value that contains no others.
+pub(super) enum Scalar<'a> {
+    Null,
+    Bool(bool),
+    Number(f64),
+    String(Cow<'a, str>),
+}
+
+impl From<Scalar<'_>> for Ejson {
+    fn from(scalar: Scalar<'_>) -> Self {
+        match scalar {
+            Scalar::Null => Self::Null,
+            Scalar::Bool(value) => Self::Bool(value),
+            Scalar::Number(number) => Self::Number(number),
+            Scalar::String(string) => Self::String(string.into_owned()),
+        }
+    }
+}
+
+/// Builds the value itself.
+#[derive(Default)]
+pub(super) struct Tree {
+    has_dollar_key: bool,
+    /// The items of all unfinished arrays, so that each array is allocated at its final size.
+    items: Vec<Ejson>,
+    /// The members of all unfinished objects.
+    members: Vec<(String, Ejson)>,
+}
+
+impl Build for Tree {
+    type Value = Ejson;
+    /// Where the items begin.
+    type Array = usize;
+    /// Where the members begin.
+    type Object = usize;
+
+    fn scalar(&mut self, scalar: Scalar<'_>) -> Ejson {
+        scalar.into()
+    }
+
+    fn begin_array(&mut self) -> usize {
+        self.items.len()
+    }
+
+    fn item(&mut self, _: &mut usize, item: Ejson) {
+        self.items.push(item);
+    }
+
+    fn end_array(&mut self, first: usize) -> Ejson {
+        Ejson::Array(self.items.drain(first..).collect())
+    }
+
+    fn begin_object(&mut self) -> usize {
+        self.members.len()
+    }
+
+    fn key(&mut self, key: &str) {
+        self.has_dollar_key |= key.starts_with('$');
+    }
+
+    fn member(&mut self, _: &mut usize, key: Cow<'_, str>, value: Ejson) {
+        self.members.push((key.into_owned(), value));
+    }
+
+    fn end_object(&mut self, first: usize) -> Ejson {
+        let count = self.members.len() - first;
+        let mut object: Object = self.members.drain(first..).collect();
+        if object.len() < count {
+            object.shrink_to_fit();
+        }
+        Ejson::Object(object)
+    }
+}
+
+/// Builds nothing.
+pub(super) struct Skip;
+
+impl Build for Skip {
+    type Value = ();
+    type Array = ();
+    type Object = ();
+
+    fn scalar(&mut self, _: Scalar<'_>) {}
+    fn begin_array(&mut self) {}
+    fn item(&mut self, (): &mut (), (): ()) {}
+    fn end_array(&mut self, (): ()) {}
+    fn begin_object(&mut self) {}
+    fn key(&mut self, _: &str) {}
+    fn member(&mut self, (): &mut (), _: Cow<'_, str>, (): ()) {}
+    fn end_object(&mut self, (): ()) {}
 }
 
 /// How many of the first bytes of a JSON string represent themselves: all before the first quote,
@@ -49,47 +170,50 @@ pub(super) fn unescaped_len(bytes: &[u8]) -> usize {
     chunks.len() * 8 + rest.iter().position(special).unwrap_or(rest.len())
 }
 
-struct Parser<'a> {
+/// A place in a text.
+#[derive(Clone, Copy)]
+pub(super) struct Cursor<'a> {
     text: &'a str,
     /// The next byte to read. Always at a character boundary.
     at: usize,
     depth: usize,
-    has_dollar_key: bool,
-    /// The items of all unfinished arrays, so that each array is allocated at its final size.
-    items: Vec<Ejson>,
-    /// The members of all unfinished objects.
-    members: Vec<(String, Ejson)>,
 }
 
-impl Parser<'_> {
+impl<'a> Cursor<'a> {
+    pub(super) const fn new(text: &'a str) -> Self {
+        Self { text, at: 0, depth: 0 }
+    }
+
     fn error(&self, message: &str) -> DecodeError {
         DecodeError::new(format!("{message} at byte {}", self.at))
     }
 
-    fn peek(&self) -> Option<u8> {
+    pub(super) fn peek(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }
 
-    fn skip_whitespace(&mut self) {
+    pub(super) fn skip_whitespace(&mut self) {
         while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.peek() {
             self.at += 1;
         }
     }
 
-    fn value(&mut self) -> Result<Ejson, DecodeError> {
-        match self.peek() {
-            Some(b'"') => Ok(Ejson::String(self.string()?)),
-            Some(b'{') => self.nested(Self::object),
-            Some(b'[') => self.nested(Self::array),
-            Some(b'-' | b'0'..=b'9') => self.number(),
-            Some(b't') => self.word("true", Ejson::Bool(true)),
-            Some(b'f') => self.word("false", Ejson::Bool(false)),
-            Some(b'n') => self.word("null", Ejson::Null),
-            _ => Err(self.error("expected a value")),
-        }
+    /// Reads the value that begins here.
+    pub(super) fn read<B: Build>(&mut self, build: &mut B) -> Result<B::Value, DecodeError> {
+        let scalar = match self.peek() {
+            Some(b'{') => return self.object(build),
+            Some(b'[') => return self.array(build),
+            Some(b'"') => Scalar::String(self.string()?),
+            Some(b'-' | b'0'..=b'9') => Scalar::Number(self.number()?),
+            Some(b't') => self.word("true", Scalar::Bool(true))?,
+            Some(b'f') => self.word("false", Scalar::Bool(false))?,
+            Some(b'n') => self.word("null", Scalar::Null)?,
+            _ => return Err(self.error("expected a value")),
+        };
+        Ok(build.scalar(scalar))
     }
 
-    fn word(&mut self, word: &str, value: Ejson) -> Result<Ejson, DecodeError> {
+    fn word(&mut self, word: &str, value: Scalar<'static>) -> Result<Scalar<'static>, DecodeError> {
         if !self.text.as_bytes()[self.at..].starts_with(word.as_bytes()) {
             return Err(self.error("expected a value"));
         }
@@ -97,72 +221,63 @@ impl Parser<'_> {
         Ok(value)
     }
 
-    fn nested(
-        &mut self,
-        read: impl Fn(&mut Self) -> Result<Ejson, DecodeError>,
-    ) -> Result<Ejson, DecodeError> {
+    /// Takes the `[` or `{` that is next. Returns whether something is in it; if not, it is taken as
+    /// a whole.
+    pub(super) fn enter(&mut self, end: u8) -> Result<bool, DecodeError> {
         if self.depth == NESTING_MAX {
             return Err(self.error("nested too deep"));
         }
-        self.depth += 1;
         self.at += 1;
         self.skip_whitespace();
-        let value = read(self)?;
-        self.depth -= 1;
-        Ok(value)
+        if self.peek() == Some(end) {
+            self.at += 1;
+            return Ok(false);
+        }
+        self.depth += 1;
+        Ok(true)
     }
 
-    /// What follows `[` and whitespace.
-    fn array(&mut self) -> Result<Ejson, DecodeError> {
-        if self.peek() == Some(b']') {
-            self.at += 1;
-            return Ok(Ejson::Array(Vec::new()));
+    fn array<B: Build>(&mut self, build: &mut B) -> Result<B::Value, DecodeError> {
+        let mut array = build.begin_array();
+        let mut more = self.enter(b']')?;
+        while more {
+            let item = self.read(build)?;
+            build.item(&mut array, item);
+            more = self.more(b']')?;
         }
-        let first = self.items.len();
-        loop {
-            let item = self.value()?;
-            self.items.push(item);
-            if !self.more(b']', "expected `,` or `]`")? {
-                return Ok(Ejson::Array(self.items.drain(first..).collect()));
-            }
-        }
+        Ok(build.end_array(array))
     }
 
-    /// What follows `{` and whitespace. As in JavaScript, a repeated key keeps its first position
-    /// and its last value.
-    fn object(&mut self) -> Result<Ejson, DecodeError> {
-        if self.peek() == Some(b'}') {
-            self.at += 1;
-            return Ok(Ejson::Object(Object::new()));
+    fn object<B: Build>(&mut self, build: &mut B) -> Result<B::Value, DecodeError> {
+        let mut object = build.begin_object();
+        let mut more = self.enter(b'}')?;
+        while more {
+            let key = self.key()?;
+            build.key(&key);
+            let value = self.read(build)?;
+            build.member(&mut object, key, value);
+            more = self.more(b'}')?;
         }
-        let first = self.members.len();
-        loop {
-            if self.peek() != Some(b'"') {
-                return Err(self.error("expected a key"));
-            }
-            let key = self.string()?;
-            self.has_dollar_key |= key.starts_with('$');
-            self.skip_whitespace();
-            if self.peek() != Some(b':') {
-                return Err(self.error("expected `:`"));
-            }
-            self.at += 1;
-            self.skip_whitespace();
-            let value = self.value()?;
-            self.members.push((key, value));
-            if !self.more(b'}', "expected `,` or `}`")? {
-                let count = self.members.len() - first;
-                let mut object: Object = self.members.drain(first..).collect();
-                if object.len() < count {
-                    object.shrink_to_fit();
-                }
-                return Ok(Ejson::Object(object));
-            }
+        Ok(build.end_object(object))
+    }
+
+    /// A key and the colon after it.
+    pub(super) fn key(&mut self) -> Result<Cow<'a, str>, DecodeError> {
+        if self.peek() != Some(b'"') {
+            return Err(self.error("expected a key"));
         }
+        let key = self.string()?;
+        self.skip_whitespace();
+        if self.peek() != Some(b':') {
+            return Err(self.error("expected `:`"));
+        }
+        self.at += 1;
+        self.skip_whitespace();
+        Ok(key)
     }
 
     /// Whether a comma follows, rather than the end.
-    fn more(&mut self, end: u8, message: &str) -> Result<bool, DecodeError> {
+    pub(super) fn more(&mut self, end: u8) -> Result<bool, DecodeError> {
         self.skip_whitespace();
         match self.peek() {
             Some(b',') => {
@@ -172,13 +287,14 @@ impl Parser<'_> {
             }
             Some(byte) if byte == end => {
                 self.at += 1;
+                self.depth -= 1;
                 Ok(false)
             }
-            _ => Err(self.error(message)),
+            _ => Err(self.error(&format!("expected `,` or `{}`", char::from(end)))),
         }
     }
 
-    fn string(&mut self) -> Result<String, DecodeError> {
+    fn string(&mut self) -> Result<Cow<'a, str>, DecodeError> {
         let mut string = String::new();
         self.at += 1;
         loop {
@@ -190,10 +306,10 @@ impl Parser<'_> {
                 Some(b'"') => {
                     self.at += 1;
                     if string.is_empty() {
-                        return Ok(run.to_owned());
+                        return Ok(Cow::Borrowed(run));
                     }
                     string.push_str(run);
-                    return Ok(string);
+                    return Ok(Cow::Owned(string));
                 }
                 Some(b'\\') => {
                     string.push_str(run);
@@ -257,7 +373,7 @@ impl Parser<'_> {
         Ok(unit)
     }
 
-    fn number(&mut self) -> Result<Ejson, DecodeError> {
+    fn number(&mut self) -> Result<f64, DecodeError> {
         let start = self.at;
         let negative = self.peek() == Some(b'-');
         self.at += usize::from(negative);
@@ -273,7 +389,7 @@ impl Parser<'_> {
         }
         if count <= 15 && !matches!(self.peek(), Some(b'.' | b'e' | b'E')) {
             let number = integer as f64;
-            return Ok(Ejson::Number(if negative { -number } else { number }));
+            return Ok(if negative { -number } else { number });
         }
         if self.peek() == Some(b'.') {
             self.at += 1;
@@ -288,7 +404,7 @@ impl Parser<'_> {
         }
         // Rust's parser rounds correctly, and gives infinity out of range, as in JavaScript.
         let number = self.text[start..self.at].parse();
-        number.map(Ejson::Number).map_err(|_| self.error("malformed number"))
+        number.map_err(|_| self.error("malformed number"))
     }
 
     /// At least one digit.

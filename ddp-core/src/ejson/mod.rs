@@ -40,12 +40,14 @@
 
 mod bridge;
 mod canonical;
+mod check;
 mod date;
 mod de;
 mod decode;
 mod encode;
 mod error;
 mod json;
+mod raw_params;
 #[cfg(feature = "schema")]
 mod schema;
 mod ser;
@@ -63,6 +65,7 @@ pub use decode::parse;
 pub use encode::{escape_json, write_number, write_string};
 pub use error::{DecodeError, EncodeError};
 pub use json::NESTING_MAX;
+pub use raw_params::RawParams;
 pub use ser::{to_text, to_value, write};
 pub use types::{Binary, Custom, CustomType, Decimal, ObjectId, Types, UnknownType};
 pub use value::{Ejson, Object};

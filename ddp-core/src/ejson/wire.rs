@@ -60,6 +60,11 @@ impl Keys {
         };
     }
 
+    /// Whether there are keys without a special meaning.
+    pub(super) fn has_other(self) -> bool {
+        self.0 & Self::OTHER != 0
+    }
+
     /// What an object with exactly these keys is read as, if not as an object.
     pub(super) fn tag(self) -> Option<Tag> {
         match self.0 {

@@ -1,6 +1,6 @@
 //! What clients send.
 
-use crate::ejson::Ejson;
+use crate::ejson::RawParams;
 use crate::error::ProtocolError;
 
 /// A message from a client, as the DDP specification names them.
@@ -22,7 +22,7 @@ pub enum ClientMessage {
         /// The publication.
         name: String,
         /// The publication's arguments.
-        params: Vec<Ejson>,
+        params: RawParams,
     },
     /// Ends a subscription. `None` if the client sent no string.
     Unsub {
@@ -36,7 +36,7 @@ pub enum ClientMessage {
         /// The method.
         method: String,
         /// The method's arguments.
-        params: Vec<Ejson>,
+        params: RawParams,
         /// The seed of the ids made by the client's stub.
         random_seed: Option<String>,
     },

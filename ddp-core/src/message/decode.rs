@@ -6,7 +6,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::client::{ClientMessage, Malformed};
-use crate::ejson::{self, Ejson};
+use crate::ejson::{self, Ejson, RawParams};
 use crate::error::ProtocolError;
 
 impl ClientMessage {
@@ -20,6 +20,12 @@ impl ClientMessage {
     }
 }
 
+/// The longest id of a subscription, call or ping, in bytes. Those of Meteor's clients have up to 17.
+const ID_BYTES_MAX: usize = 256;
+
+/// The longest `connect`, in bytes. That of Meteor's client has about 100.
+const CONNECT_BYTES_MAX: usize = 64 * 1024;
+
 /// Decodes a message by its `msg`. Unknown fields are ignored; if a field is repeated, the last one
 /// counts, as with `JSON.parse`.
 pub(crate) fn decode(text: &str) -> Result<ClientMessage, Malformed> {
@@ -32,6 +38,9 @@ pub(crate) fn decode(text: &str) -> Result<ClientMessage, Malformed> {
         }
     };
     match fields.msg.and_then(string).as_deref() {
+        Some("connect") if text.len() > CONNECT_BYTES_MAX => {
+            Err(malformed(ProtocolError::BadRequest))
+        }
         Some("connect") => Ok(ClientMessage::Connect {
             version: fields.version.and_then(string),
             support: fields.support.and_then(strings),
@@ -41,10 +50,13 @@ pub(crate) fn decode(text: &str) -> Result<ClientMessage, Malformed> {
             let params = params(&fields)?;
             sub(&fields, params).ok_or(malformed(ProtocolError::MalformedSubscription))
         }
-        Some("unsub") => Ok(ClientMessage::Unsub { id: fields.id.and_then(string) }),
+        Some("unsub") => Ok(ClientMessage::Unsub { id: fields.id.and_then(id) }),
         Some("method") => {
             let params = params(&fields)?;
             method(&fields, params).ok_or(malformed(ProtocolError::MalformedMethod))
+        }
+        Some("ping") if fields.id.is_some_and(|id| id.get().len() > ID_BYTES_MAX) => {
+            Err(malformed(ProtocolError::BadRequest))
         }
         Some("ping") => Ok(ClientMessage::Ping { id: fields.id.map(|id| id.get().to_owned()) }),
         Some("pong") => Ok(ClientMessage::Pong),
@@ -62,21 +74,17 @@ fn is_falsy(json: &str) -> bool {
         || json.parse::<f64>().is_ok_and(|number| number == 0.0)
 }
 
-fn sub(fields: &Fields<'_>, params: Option<Vec<Ejson>>) -> Option<ClientMessage> {
-    Some(ClientMessage::Sub {
-        id: string(fields.id?)?,
-        name: string(fields.name?)?,
-        params: params?,
-    })
+fn sub(fields: &Fields<'_>, params: Option<RawParams>) -> Option<ClientMessage> {
+    Some(ClientMessage::Sub { id: id(fields.id?)?, name: string(fields.name?)?, params: params? })
 }
 
-fn method(fields: &Fields<'_>, params: Option<Vec<Ejson>>) -> Option<ClientMessage> {
+fn method(fields: &Fields<'_>, params: Option<RawParams>) -> Option<ClientMessage> {
     let random_seed = match fields.random_seed {
         None => None,
         Some(seed) => Some(string(seed)?).filter(|seed| !seed.is_empty()),
     };
     Some(ClientMessage::Method {
-        id: string(fields.id?)?,
+        id: id(fields.id?)?,
         method: string(fields.method?)?,
         params: params?,
         random_seed,
@@ -88,13 +96,17 @@ fn method(fields: &Fields<'_>, params: Option<Vec<Ejson>>) -> Option<ClientMessa
 /// # Errors
 /// If they are not EJSON. Meteor decodes them before it checks anything else, and does not echo
 /// them.
-fn params(fields: &Fields<'_>) -> Result<Option<Vec<Ejson>>, Malformed> {
-    let Some(raw) = fields.params else { return Ok(Some(Vec::new())) };
-    match ejson::parse(raw.get()) {
-        Ok(Ejson::Array(params)) => Ok(Some(params)),
-        Ok(_) => Ok(None),
-        Err(_) => Err(Malformed { error: ProtocolError::ParseError, echo: false }),
-    }
+fn params(fields: &Fields<'_>) -> Result<Option<RawParams>, Malformed> {
+    let Some(raw) = fields.params else { return Ok(Some(RawParams::default())) };
+    RawParams::from_text(raw.get())
+        .map_err(|_| Malformed { error: ProtocolError::ParseError, echo: false })
+}
+
+/// An id that is not too long.
+fn id(raw: &RawValue) -> Option<String> {
+    // Each character may be escaped.
+    let may_fit = raw.get().len() <= 6 * ID_BYTES_MAX + 2;
+    may_fit.then(|| string(raw)).flatten().filter(|id| id.len() <= ID_BYTES_MAX)
 }
 
 /// Parsed like in JavaScript: serde_json would refuse lone surrogates.
@@ -257,7 +269,7 @@ mod tests {
             Ok(ClientMessage::Sub {
                 id: "a".to_owned(),
                 name: "tasks".to_owned(),
-                params: vec![Ejson::Number(1.0), Ejson::String("x".to_owned())],
+                params: RawParams::from_text(r#"[1,"x"]"#).unwrap().unwrap(),
             })
         );
         assert_eq!(
@@ -265,7 +277,7 @@ mod tests {
             Ok(ClientMessage::Method {
                 id: "1".to_owned(),
                 method: "m".to_owned(),
-                params: vec![],
+                params: RawParams::default(),
                 random_seed: Some("s".to_owned()),
             })
         );
@@ -318,13 +330,35 @@ mod tests {
     }
 
     #[test]
+    fn ids_are_short() {
+        let with_id = |msg: &str, id: String| {
+            let text = format!(r#"{{"msg":"{msg}","id":"{id}","name":"a","method":"a"}}"#);
+            decode(&text).map_err(|malformed| malformed.error)
+        };
+        for long in ["x".repeat(257), "\u{e9}".repeat(129), r"\u0041".repeat(257)] {
+            let subscription = Err(ProtocolError::MalformedSubscription);
+            assert_eq!(with_id("sub", long.clone()), subscription);
+            assert_eq!(with_id("method", long.clone()), Err(ProtocolError::MalformedMethod));
+            assert_eq!(with_id("unsub", long.clone()), Ok(ClientMessage::Unsub { id: None }));
+            assert_eq!(with_id("ping", long.clone()), Err(ProtocolError::BadRequest));
+        }
+        for short in ["x".repeat(256), r"\u0041".repeat(256)] {
+            assert!(with_id("sub", short.clone()).is_ok());
+            assert!(with_id("method", short).is_ok());
+        }
+        let support = r#""x","#.repeat(CONNECT_BYTES_MAX / 4);
+        let connect = format!(r#"{{"msg":"connect","version":"1","support":[{support}"1"]}}"#);
+        assert_eq!(error(&connect), (ProtocolError::BadRequest, true));
+    }
+
+    #[test]
     fn lone_surrogates_are_read_as_replacement_characters() {
         assert_eq!(
             decode(r#"{"msg":"sub","id":"\ud800","name":"\udc00x","\ud83d":"\ud83d"}"#),
             Ok(ClientMessage::Sub {
                 id: "\u{fffd}".to_owned(),
                 name: "\u{fffd}x".to_owned(),
-                params: vec![],
+                params: RawParams::default(),
             })
         );
         assert_eq!(

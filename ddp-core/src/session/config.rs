@@ -20,8 +20,12 @@ pub struct SessionConfig {
     /// limit, [`Session::wants_input`](super::Session::wants_input) is false until there is room.
     /// Meteor has no such limit.
     pub inbox_messages_max: usize,
-    /// How many bytes of messages from the client may wait, not counting the last message.
-    pub inbox_bytes_max: usize,
+    /// How many bytes of its client's messages a session may keep: ids, names and parameters of
+    /// subscriptions, calls that run, and messages that wait; 1 MiB. What does not fit waits in the
+    /// socket, one message at a time may be larger, and so may one call that runs. A subscription
+    /// that does not fit beside the others gets `nosub` with `too-many-subscriptions`. Meteor has no
+    /// such limit.
+    pub session_bytes_max: usize,
     /// How many calls may be unfinished at once, including those that only wait for `updated`. At
     /// the limit, further messages wait.
     pub calls_max: usize,
@@ -41,7 +45,7 @@ impl Default for SessionConfig {
             heartbeat_timeout: Duration::from_secs(15),
             connect_timeout: Duration::from_secs(45),
             inbox_messages_max: 4096,
-            inbox_bytes_max: 1024 * 1024,
+            session_bytes_max: 1024 * 1024,
             calls_max: 1024,
             subscriptions_max: 1024,
             strategies: PublicationStrategies::default(),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::ejson::Ejson;
+use crate::ejson::RawParams;
 use crate::error::DdpError;
 use crate::id::{CallKey, SubscriptionKey};
 use crate::merge_box::{Direct, Outgoing, Placement, Source};
@@ -79,7 +79,7 @@ pub enum Event {
         /// The publication.
         name: String,
         /// Its arguments.
-        params: Vec<Ejson>,
+        params: RawParams,
     },
     /// The client asked for a subscription with an id that is in use. It is ignored unless the
     /// publication does not exist: see [`Session::refuse`](super::Session::refuse).
@@ -103,7 +103,7 @@ pub enum Event {
         /// The method.
         method: String,
         /// Its arguments.
-        params: Vec<Ejson>,
+        params: RawParams,
         /// The client's `randomSeed`.
         random_seed: Option<String>,
     },

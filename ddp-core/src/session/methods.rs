@@ -3,7 +3,7 @@
 use super::Session;
 use super::io::{Event, Output};
 use super::state::{Blocker, Call};
-use crate::ejson::Ejson;
+use crate::ejson::RawParams;
 use crate::error::DdpError;
 use crate::id::CallKey;
 use crate::message::ServerMessage;
@@ -13,11 +13,13 @@ impl Session {
         &mut self,
         id: String,
         method: String,
-        params: Vec<Ejson>,
+        params: RawParams,
         random_seed: Option<String>,
+        text: &str,
     ) {
         let call = CallKey::from(self.next_key());
-        self.calls.insert(call, Call { id, has_result: false, is_updated: false });
+        let bytes = self.budget.begin_call(text);
+        self.calls.insert(call, Call { id, bytes, has_result: false, is_updated: false });
         self.blocked_by = Some(Blocker::Method(call));
         let event = Event::Call { call, method, params, random_seed };
         self.outputs.push_back(Output::Event(event));
@@ -53,8 +55,14 @@ impl Session {
     fn forget_finished(&mut self, key: CallKey) {
         let is_finished = |call: &Call| call.has_result && call.is_updated;
         if self.calls.get(&key).is_some_and(is_finished) && !self.holds_updated(key) {
-            self.calls.remove(&key);
+            self.forget(key);
             self.process_queue();
+        }
+    }
+
+    fn forget(&mut self, key: CallKey) {
+        if let Some(call) = self.calls.remove(&key) {
+            self.budget.end_call(call.bytes, self.calls.values().map(|call| call.bytes));
         }
     }
 
@@ -66,6 +74,10 @@ impl Session {
             let methods: Vec<&str> = ids.iter().map(String::as_str).collect();
             self.send(ServerMessage::Updated { methods: &methods });
         }
-        self.calls.retain(|key, call| !(call.has_result && keys.contains(key)));
+        for key in keys {
+            if self.calls.get(key).is_some_and(|call| call.has_result) {
+                self.forget(*key);
+            }
+        }
     }
 }

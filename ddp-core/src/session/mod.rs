@@ -36,6 +36,7 @@
 //! );
 //! ```
 
+mod budget;
 mod config;
 mod frames;
 mod handshake;
@@ -52,6 +53,8 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
+use budget::Budget;
+pub use budget::LARGE_MESSAGE_BYTES;
 pub use config::SessionConfig;
 use heartbeat::{Heartbeat, Sign};
 pub use io::{CloseReason, Event, Input, Output};
@@ -85,7 +88,9 @@ pub struct Session {
     /// Messages waiting for their turn, as they arrived: a client must not take more memory than
     /// the bytes it sends.
     queue: VecDeque<String>,
-    queued_bytes: usize,
+    budget: Budget,
+    /// How many bytes the budget may be at present.
+    bytes_max: usize,
     blocked_by: Option<Blocker>,
     subscriptions: LiteMap<SubscriptionKey, Subscription>,
     subscription_keys: HashMap<String, SubscriptionKey>,
@@ -107,7 +112,8 @@ impl Session {
             is_reconnect: false,
             heartbeat: Heartbeat::new(now + config.connect_timeout),
             queue: VecDeque::new(),
-            queued_bytes: 0,
+            budget: Budget::default(),
+            bytes_max: config.session_bytes_max,
             blocked_by: None,
             subscriptions: LiteMap::new(),
             subscription_keys: HashMap::new(),
@@ -141,7 +147,7 @@ impl Session {
     pub fn wants_input(&self) -> bool {
         self.state != State::Closed
             && self.queue.len() < self.config.inbox_messages_max
-            && self.queued_bytes < self.config.inbox_bytes_max
+            && self.has_room()
     }
 
     /// Whether calls are unfinished, or messages wait for their turn.
@@ -224,7 +230,7 @@ impl Session {
             }
             message if self.can_process() && self.queue.is_empty() => self.process(message, text),
             _ => {
-                self.queued_bytes += text.len();
+                self.budget.push_waiting(text);
                 self.queue.push_back(text.to_owned());
             }
         }
@@ -239,7 +245,7 @@ impl Session {
         while self.can_process()
             && let Some(text) = self.queue.pop_front()
         {
-            self.queued_bytes -= text.len();
+            self.budget.pop_waiting(&text);
             self.process(decode::decode(&text), &text);
         }
     }
@@ -249,10 +255,12 @@ impl Session {
             self.outputs.push_back(Output::Event(Event::Message(text.to_owned())));
         }
         match message {
-            Ok(ClientMessage::Sub { id, name, params }) => self.process_sub(id, name, params),
+            Ok(ClientMessage::Sub { id, name, params }) => {
+                self.process_sub(id, name, params, text);
+            }
             Ok(ClientMessage::Unsub { id }) => self.process_unsub(id.as_deref()),
             Ok(ClientMessage::Method { id, method, params, random_seed }) => {
-                self.process_method(id, method, params, random_seed);
+                self.process_method(id, method, params, random_seed, text);
             }
             // Heartbeats get here only in the version without them, the others never.
             Ok(
@@ -277,14 +285,16 @@ impl Session {
         self.last_key
     }
 
+    /// Meteor repeats the message however long it is.
     fn send_error(&mut self, reason: ProtocolError, offending_message: Option<&str>) {
+        let offending_message = offending_message.filter(|text| text.len() <= LARGE_MESSAGE_BYTES);
         self.send(ServerMessage::Error { reason, offending_message });
     }
 
     fn close(&mut self, reason: CloseReason) {
         self.state = State::Closed;
-        self.queue.clear();
-        self.queued_bytes = 0;
+        self.queue = VecDeque::new();
+        self.budget.clear_waiting();
         self.outputs.push_back(Output::Close(reason));
     }
 }

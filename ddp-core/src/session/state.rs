@@ -18,6 +18,8 @@ pub(super) enum State {
 pub(super) struct Subscription {
     /// The client's name for it; none if it is universal.
     pub(super) id: Option<String>,
+    /// What it counts as, in bytes.
+    pub(super) bytes: u32,
     pub(super) is_ready: bool,
 }
 
@@ -26,6 +28,8 @@ pub(super) struct Subscription {
 pub(super) struct Call {
     /// The client's name for it.
     pub(super) id: String,
+    /// What its message counts as, in bytes.
+    pub(super) bytes: usize,
     pub(super) has_result: bool,
     pub(super) is_updated: bool,
 }

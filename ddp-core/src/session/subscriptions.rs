@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Session;
 use super::io::{Event, Output};
 use super::state::{Blocker, State, Subscription};
-use crate::ejson::Ejson;
+use crate::ejson::RawParams;
 use crate::error::DdpError;
 use crate::id::SubscriptionKey;
 use crate::merge_box::{Direct, Outgoing, Placement, Source};
@@ -18,7 +18,7 @@ impl Session {
     /// client's messages do not wait for it. Only for connected sessions.
     pub fn subscribe_universal(&mut self) -> SubscriptionKey {
         let subscription = SubscriptionKey::from(self.next_key());
-        let state = Subscription { id: None, is_ready: false };
+        let state = Subscription { id: None, bytes: 0, is_ready: false };
         self.subscriptions.insert(subscription, state);
         subscription
     }
@@ -28,7 +28,7 @@ impl Session {
         self.send(ServerMessage::Nosub { id: Some(id), error: Some(error) });
     }
 
-    pub(super) fn process_sub(&mut self, id: String, name: String, params: Vec<Ejson>) {
+    pub(super) fn process_sub(&mut self, id: String, name: String, params: RawParams, text: &str) {
         // A client that reconnects may repeat itself; Meteor ignores a `sub` whose id is in use.
         if self.subscription_keys.contains_key(&id) {
             let event = Event::SubscribeAgain { id, name };
@@ -38,9 +38,14 @@ impl Session {
             let error = DdpError::new("too-many-subscriptions", "Too many subscriptions");
             return self.send(ServerMessage::Nosub { id: Some(&id), error: Some(&error) });
         }
+        let Some(bytes) = self.budget.begin_subscription(text, self.bytes_max) else {
+            let reason = "The parameters of the subscriptions take too much memory";
+            let error = DdpError::new("too-many-subscriptions", reason);
+            return self.send(ServerMessage::Nosub { id: Some(&id), error: Some(&error) });
+        };
         let subscription = SubscriptionKey::from(self.next_key());
         self.subscription_keys.insert(id.clone(), subscription);
-        let state = Subscription { id: Some(id), is_ready: false };
+        let state = Subscription { id: Some(id), bytes, is_ready: false };
         self.subscriptions.insert(subscription, state);
         self.blocked_by = Some(Blocker::Subscription(subscription));
         let event = Event::Subscribe { subscription, name, params };
@@ -134,7 +139,8 @@ impl Session {
 
     /// Removes a subscription and its documents. Returns the client's id of it, if it existed.
     fn end(&mut self, subscription: SubscriptionKey) -> Option<Option<String>> {
-        let id = self.subscriptions.remove(&subscription)?.id;
+        let Subscription { id, bytes, .. } = self.subscriptions.remove(&subscription)?;
+        self.budget.end_subscription(bytes);
         if let Some(id) = &id {
             self.subscription_keys.remove(id);
             self.retract_ready(id);

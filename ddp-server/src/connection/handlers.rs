@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use ddp_core::ejson::Ejson;
+use ddp_core::ejson::RawParams;
 use ddp_core::merge_box::Source;
 use ddp_core::session::CallKey;
 use ddp_core::{DdpError, Snapshot, SubscriptionKey};
@@ -85,7 +85,7 @@ impl Running {
         &mut self,
         key: SubscriptionKey,
         name: String,
-        params: Vec<Ejson>,
+        params: RawParams,
         cx: &mut Context<'_>,
     ) -> Result<(), DdpError> {
         let publication = self.registry.publication(&name);
@@ -102,7 +102,7 @@ impl Running {
         publication: ErasedPublication,
         cx: &mut Context<'_>,
     ) {
-        let request = Request { name: None, params: Vec::new() };
+        let request = Request { name: None, params: RawParams::default() };
         self.publish(key, publication, Arc::new(request), cx);
     }
 
@@ -186,7 +186,7 @@ impl Running {
         &mut self,
         key: CallKey,
         name: String,
-        params: Vec<Ejson>,
+        params: RawParams,
         random_seed: Option<&str>,
         cx: &mut Context<'_>,
     ) {

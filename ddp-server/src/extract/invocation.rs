@@ -4,7 +4,7 @@ use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
-use ddp_core::ejson::{self, Ejson};
+use ddp_core::ejson::{self, RawParams};
 use ddp_core::merge_box::PublicationStrategy;
 use ddp_core::random::RandomStream;
 use ddp_core::session::CallKey;
@@ -54,7 +54,7 @@ pub(crate) trait Host: Any + Send + Sync {
     fn invoke(
         &self,
         method: &str,
-        params: Vec<Ejson>,
+        params: RawParams,
         invocation: Invocation,
     ) -> BoxFuture<'static, Result<Option<String>, Error>>;
 
@@ -72,11 +72,7 @@ pub(crate) async fn invoke<R: DeserializeOwned>(
     params: impl Serialize,
     invocation: Invocation,
 ) -> Result<R, Error> {
-    let params = match ejson::to_value(&params)? {
-        Ejson::Array(params) => params,
-        Ejson::Null => Vec::new(),
-        other => return Err(Error::internal(format!("parameters must be a tuple, not {other}"))),
-    };
+    let params = RawParams::from_serialize(&params)?;
     let result = host.invoke(method, params, invocation).await?;
     Ok(ejson::from_text(result.as_deref().unwrap_or("null"))?)
 }

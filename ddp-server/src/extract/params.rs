@@ -1,7 +1,7 @@
 //! Typed arguments.
 
 use ddp_core::DdpError;
-use ddp_core::ejson::{self, DecodeError, Ejson};
+use ddp_core::ejson::{DecodeError, RawParams};
 use serde::de::DeserializeOwned;
 
 use crate::error::Error;
@@ -11,7 +11,8 @@ use crate::error::Error;
 ///
 /// Arguments of the wrong type, or too many of them, are answered with `Match failed [400]`, like
 /// Meteor's `check`; the log says where they differ. A missing argument counts as `null`, so a
-/// trailing `Option` may be left out. `Params<Vec<Ejson>>` takes anything. A map, and a struct with
+/// trailing `Option` may be left out. `Params<Vec<Ejson>>` takes anything, and then up to thirty times
+/// the memory of what the client sent. A map, and a struct with
 /// `#[serde(flatten)]` that serde reads as one, match no arguments.
 ///
 /// ```
@@ -38,8 +39,8 @@ pub struct Params<T>(pub T);
 
 impl<T: DeserializeOwned> Params<T> {
     /// `log` gets the detail that the client does not.
-    pub(super) fn extract(params: &[Ejson], log: impl FnOnce(&str)) -> Result<Self, Error> {
-        ejson::from_params(params.to_vec()).map(Self).map_err(|error| {
+    pub(super) fn extract(params: &RawParams, log: impl FnOnce(&str)) -> Result<Self, Error> {
+        params.read().map(Self).map_err(|error| {
             log(&explain(&error));
             DdpError::match_failed().into()
         })

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use ddp_core::SubscriptionKey;
-use ddp_core::ejson::{self, Ejson};
+use ddp_core::ejson::{self, Ejson, RawParams};
 use ddp_core::merge_box::{PublicationStrategy, Source};
 use parking_lot::Mutex;
 use serde::Serialize;
@@ -67,7 +67,7 @@ pub struct Subscription(Arc<Inner>);
 pub(crate) struct Request {
     /// None of a universal publication.
     pub(crate) name: Option<String>,
-    pub(crate) params: Vec<Ejson>,
+    pub(crate) params: RawParams,
 }
 
 struct Inner {

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use ddp_core::ejson::{self, Ejson};
+use ddp_core::ejson::{self, Ejson, RawParams};
 use serde::Serialize;
 
 use crate::error::Error;
@@ -15,7 +15,7 @@ use crate::handler::Handler;
 #[derive(Clone, Debug)]
 pub struct MethodContext {
     pub(crate) name: String,
-    pub(crate) params: Vec<Ejson>,
+    pub(crate) params: RawParams,
     pub(crate) invocation: Invocation,
 }
 

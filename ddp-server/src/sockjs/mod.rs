@@ -63,7 +63,7 @@ where
     Fut: Future<Output = ()> + Send + 'static,
 {
     let config = ServerConfig { sockjs: options, ..ServerConfig::default() };
-    router_with(prefix, config.transport(), application)
+    router_with(prefix, config.transport(config.large_messages()), application)
 }
 
 pub(crate) fn router_with<F, Fut>(prefix: &str, config: TransportConfig, application: F) -> Router

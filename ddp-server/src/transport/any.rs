@@ -10,7 +10,7 @@ use bytes::Bytes;
 #[cfg(feature = "sockjs")]
 use super::sockjs::{Polling, SockJs};
 use super::{
-    Framing, Transport, TransportError,
+    Framing, Share, Transport, TransportError,
     websocket::{UpgradedIo, WebSocket},
 };
 
@@ -48,6 +48,14 @@ macro_rules! delegate {
 impl Transport for AnyTransport {
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<String>, TransportError>> {
         delegate!(self, transport => transport.poll_recv(cx))
+    }
+
+    fn take_share(&mut self, bytes: usize) -> Option<Share> {
+        delegate!(self, transport => transport.take_share(bytes))
+    }
+
+    fn is_held_back(&self) -> bool {
+        delegate!(self, transport => transport.is_held_back())
     }
 
     fn framing(&self) -> Framing {

@@ -21,6 +21,7 @@ pub(crate) mod framing;
 mod headers;
 #[cfg(feature = "testing")]
 pub(crate) mod in_process;
+pub(crate) mod large;
 pub(crate) mod open;
 mod origin;
 pub(crate) mod routes;
@@ -49,6 +50,7 @@ pub(crate) use self::{
     deflate::Deflate,
     error::{TransportError, Violation},
     framing::Framing,
+    large::{LargeMessages, Share, Turn},
     share::Shares,
     socket::{Place, Socket, Stream},
 };
@@ -75,6 +77,13 @@ pub(crate) trait Transport: Send + Unpin + 'static {
     /// When the socket fails or the peer breaks the protocol. In the second case the close frame
     /// is queued and `poll_closed` delivers it.
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<String>, TransportError>>;
+
+    /// The memory of the last message, if it was a large one: up to its number of bytes. Whoever keeps
+    /// the message takes it; what is not taken ends with the next call of `poll_recv`.
+    fn take_share(&mut self, bytes: usize) -> Option<Share>;
+
+    /// Whether a message waits for memory, so that the peer is not read from.
+    fn is_held_back(&self) -> bool;
 
     /// How to encode messages for this transport.
     fn framing(&self) -> Framing;
@@ -129,6 +138,8 @@ pub(crate) struct TransportConfig {
     pub(crate) origins: Origins,
     /// The WebSockets of each client's address.
     pub(crate) websockets: Arc<Shares>,
+    /// What large messages of all transports share.
+    pub(crate) large: Arc<LargeMessages>,
     /// How WebSocket messages are compressed if the client offers it.
     pub(crate) deflate: Option<Deflate>,
     /// The options of SockJS.
@@ -138,11 +149,13 @@ pub(crate) struct TransportConfig {
 
 impl Default for TransportConfig {
     fn default() -> Self {
+        let message_bytes_max = 4 * 1024 * 1024;
         Self {
-            message_bytes_max: 4 * 1024 * 1024,
+            message_bytes_max,
             forwarded_count: 0,
             origins: Origins::default(),
             websockets: Shares::new(usize::MAX),
+            large: Arc::new(LargeMessages::new(64 * 1024 * 1024, message_bytes_max)),
             deflate: Deflate::by_default(),
             #[cfg(feature = "sockjs")]
             sockjs: sockjs::SockJsConfig::default(),

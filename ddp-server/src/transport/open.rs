@@ -1,6 +1,7 @@
 //! How a transport opens, and what is then known about its client.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, OriginalUri, Request};
 use axum::http::request::Parts;
@@ -84,7 +85,7 @@ where
     }
     let upgrade = Upgrade::new(&mut request, config.deflate)?;
     let deflate = upgrade.deflate();
-    let message_bytes_max = config.message_bytes_max;
+    let (message_bytes_max, large) = (config.message_bytes_max, Arc::clone(&config.large));
     // Frees the request and hyper's buffers under it before waiting for the client.
     let info = ConnectionInfo::of(&request, protocol, config.forwarded_count);
     let share = match info.address() {
@@ -96,7 +97,8 @@ where
         let _share = share;
         match upgraded.await {
             Ok((io, input)) => {
-                let socket = WebSocket::new(io, input, message_bytes_max).with_deflate(deflate);
+                let socket = WebSocket::new(io, input, message_bytes_max);
+                let socket = socket.with_deflate(deflate).with_large(large);
                 on_open(socket, info).await;
             }
             Err(error) => tracing::debug!(%error, "client left during the handshake"),

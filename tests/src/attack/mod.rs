@@ -6,6 +6,7 @@
 //! a line in `src/bin/ddp-attack.rs`.
 
 mod bystander;
+mod bytes;
 mod log_flood;
 mod many_connections;
 mod scene;
@@ -13,7 +14,9 @@ mod silent_sockjs;
 mod slow_headers;
 mod storm;
 mod victim;
+mod wire;
 
+pub use self::bytes::Bytes;
 pub use self::log_flood::LogFlood;
 pub use self::many_connections::ManyConnections;
 pub use self::scene::{Report, Scene};

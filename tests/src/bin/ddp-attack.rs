@@ -6,7 +6,8 @@
 
 use clap::{Parser, Subcommand};
 use ddp_tests::attack::{
-    Error, LogFlood, ManyConnections, Report, Scene, SilentSockJs, SlowHeaders, Storm, Victim,
+    Bytes, Error, LogFlood, ManyConnections, Report, Scene, SilentSockJs, SlowHeaders, Storm,
+    Victim,
 };
 
 /// Attacks a DDP server on this machine, within bounds.
@@ -25,6 +26,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Attack {
+    Bytes(Bytes),
     LogFlood(LogFlood),
     ManyConnections(ManyConnections),
     #[command(name = "silent-sockjs")]
@@ -37,6 +39,7 @@ async fn make(arguments: &Arguments) -> Result<Report, Error> {
     let mut scene = Scene::new(arguments.server, arguments.pid)?;
     let victim = scene.victim();
     match &arguments.attack {
+        Attack::Bytes(attack) => scene.watch(attack.run(victim)).await,
         Attack::LogFlood(attack) => scene.watch(attack.run(victim)).await,
         Attack::ManyConnections(attack) => scene.watch(attack.run(victim)).await,
         Attack::SilentSockJs(attack) => scene.watch(attack.run(victim)).await,

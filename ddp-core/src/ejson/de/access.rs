@@ -2,8 +2,8 @@
 
 use serde::de::value::StrDeserializer;
 use serde::de::{
-    DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess,
-    VariantAccess, Visitor,
+    Deserialize, DeserializeSeed, Deserializer, EnumAccess, IgnoredAny, IntoDeserializer,
+    MapAccess, SeqAccess, VariantAccess, Visitor,
 };
 use serde::forward_to_deserialize_any;
 
@@ -122,7 +122,7 @@ impl<'de> MapAccess<'de> for Members {
 }
 
 /// A key, which is a string but may stand for a number, boolean or unit variant.
-struct KeyDeserializer<'a>(&'a str);
+pub(super) struct KeyDeserializer<'a>(pub(super) &'a str);
 
 macro_rules! parsed {
     ($($method:ident => $visit:ident;)*) => {$(
@@ -186,33 +186,42 @@ impl<'de> Deserializer<'de> for KeyDeserializer<'_> {
     }
 }
 
-/// A variant: a name alone, or an object with the name as its only key and the content.
-pub(super) struct EnumValue {
-    pub(super) variant: String,
-    pub(super) content: Option<ValueDeserializer>,
+/// A deserializer of the content of a variant.
+pub(super) trait Nullable {
+    /// Whether the content is `null`.
+    fn is_null(&self) -> bool;
 }
 
-impl<'de> EnumAccess<'de> for EnumValue {
+/// A variant: a name alone, or an object with the name as its only key and the content.
+pub(super) struct EnumValue<D> {
+    pub(super) variant: String,
+    pub(super) content: Option<D>,
+}
+
+impl<'de, D> EnumAccess<'de> for EnumValue<D>
+where
+    D: Deserializer<'de, Error = DecodeError> + Nullable,
+{
     type Error = DecodeError;
-    type Variant = Content;
+    type Variant = Content<D>;
 
     fn variant_seed<V: DeserializeSeed<'de>>(
         self,
         seed: V,
-    ) -> Result<(V::Value, Content), DecodeError> {
+    ) -> Result<(V::Value, Content<D>), DecodeError> {
         let name = seed.deserialize(KeyDeserializer(&self.variant))?;
         Ok((name, Content(self)))
     }
 }
 
 /// The content of a variant.
-pub(super) struct Content(EnumValue);
+pub(super) struct Content<D>(EnumValue<D>);
 
-impl Content {
+impl<D> Content<D> {
     fn read<T>(
         self,
         expected: &str,
-        read: impl FnOnce(ValueDeserializer) -> Result<T, DecodeError>,
+        read: impl FnOnce(D) -> Result<T, DecodeError>,
     ) -> Result<T, DecodeError> {
         let EnumValue { variant, content } = self.0;
         match content {
@@ -222,14 +231,17 @@ impl Content {
     }
 }
 
-impl<'de> VariantAccess<'de> for Content {
+impl<'de, D> VariantAccess<'de> for Content<D>
+where
+    D: Deserializer<'de, Error = DecodeError> + Nullable,
+{
     type Error = DecodeError;
 
     fn unit_variant(self) -> Result<(), DecodeError> {
-        if self.0.content.as_ref().is_none_or(|content| content.value.is_null()) {
-            Ok(())
-        } else {
-            Err(DecodeError::new("expected string, got object"))
+        match self.0.content {
+            None => Ok(()),
+            Some(content) if content.is_null() => IgnoredAny::deserialize(content).map(drop),
+            Some(_) => Err(DecodeError::new("expected string, got object")),
         }
     }
 

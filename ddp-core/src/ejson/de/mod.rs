@@ -2,11 +2,13 @@
 
 mod access;
 mod missing;
+mod text;
 mod value;
 
 use serde::de::{DeserializeOwned, Deserializer, Error as _, Unexpected, Visitor};
 
 use self::access::{Elements, EnumValue, Members};
+pub(super) use self::text::read_params;
 use self::value::ValueDeserializer;
 use super::encode::INTEGER_MAX;
 use super::{DecodeError, Ejson, parse, wire};
@@ -279,7 +281,9 @@ impl<'de> Deserializer<'de> for ValueDeserializer {
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
         match self.value {
-            Ejson::String(variant) => visitor.visit_enum(EnumValue { variant, content: None }),
+            Ejson::String(variant) => {
+                visitor.visit_enum(EnumValue { variant, content: None::<Self> })
+            }
             Ejson::Object(mut object) if object.len() == 1 => match object.pop() {
                 Some((variant, value)) => {
                     let content = Some(Self::new(value, self.raw));

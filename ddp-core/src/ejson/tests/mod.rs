@@ -2,6 +2,7 @@ use super::*;
 
 mod bridge;
 mod properties;
+mod raw_params;
 
 /// The reference's results for texts, a JSON array per line: the text and, unless it throws,
 /// `EJSON.stringify` of `EJSON.parse(text)`, the same with `canonical`, and with `indent: true`.

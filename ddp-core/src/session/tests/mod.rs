@@ -1,5 +1,6 @@
 //! Sessions on virtual time, as transcripts.
 
+mod budget;
 mod direct;
 mod frames;
 mod rerun;

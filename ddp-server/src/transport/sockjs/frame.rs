@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 
 use super::quote;
-use crate::transport::Framing;
+use crate::transport::{Framing, Share};
 
 /// `o`: the session is open.
 pub(super) fn open_frame() -> Bytes {
@@ -63,6 +63,8 @@ pub(super) fn split_messages(frames: &mut Bytes) -> Option<Bytes> {
 /// in memory if all were held at once.
 #[derive(Debug)]
 pub(super) struct ClientFrame {
+    /// Its memory, if it is a large one.
+    share: Option<Share>,
     text: String,
     offset: usize,
     place: Place,
@@ -83,7 +85,18 @@ impl ClientFrame {
     /// A frame from which nothing has been taken. An empty one has no messages.
     pub(super) fn new(text: String) -> Self {
         let place = if text.is_empty() { Place::End } else { Place::Start };
-        Self { text, offset: 0, place }
+        Self { share: None, text, offset: 0, place }
+    }
+
+    /// Sets the memory that it and its messages take.
+    pub(super) fn with_share(mut self, share: Option<Share>) -> Self {
+        self.share = share;
+        self
+    }
+
+    /// Hands over the memory of a message.
+    pub(super) fn take_share(&mut self, bytes: usize) -> Option<Share> {
+        self.share.as_mut()?.split(bytes)
     }
 
     /// Checks the whole frame, and returns it with nothing taken out; `None` if it has no messages.

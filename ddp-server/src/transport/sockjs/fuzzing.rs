@@ -35,7 +35,7 @@ pub fn read_body(
     body: &str,
 ) -> Result<(Vec<String>, bool), &'static str> {
     let access = if is_jsonp { Access::JsonpSend } else { Access::XhrSend };
-    let frame = mount::frame(access, content_type, body)?;
+    let frame = mount::frame(access, content_type, body.to_owned())?;
     Ok(frame.map_or((Vec::new(), true), take))
 }
 

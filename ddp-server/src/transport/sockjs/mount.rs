@@ -6,7 +6,7 @@ use std::io;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::body::to_bytes;
+use axum::body::HttpBody;
 use axum::extract::Request;
 use axum::http::HeaderMap;
 use axum::http::Method;
@@ -14,6 +14,7 @@ use axum::http::StatusCode;
 use axum::http::header;
 use axum::http::request::Parts;
 use axum::response::Response;
+use futures::StreamExt;
 use serde::de::IgnoredAny;
 
 use super::config::SockJsConfig;
@@ -33,8 +34,9 @@ use super::store::Store;
 use super::wire::Callback;
 use super::wire::Wire;
 use crate::log::{Count, Log};
+use crate::transport::large::LARGE_MESSAGE_BYTES;
 use crate::transport::open::ConnectionInfo;
-use crate::transport::{Origins, TransportConfig};
+use crate::transport::{LargeMessages, Origins, Share, TransportConfig};
 
 const PAYLOAD_EXPECTED: &str = "Payload expected.";
 const BROKEN_JSON: &str = "Broken JSON encoding.";
@@ -47,10 +49,13 @@ const XHR_TYPES: [&str; 6] =
 #[derive(Debug)]
 pub(crate) struct Mount {
     pub(crate) options: SockJsConfig,
-    /// The largest body accepted, and how much may be waiting for the application.
+    /// The largest body accepted.
     message_bytes_max: usize,
     forwarded_count: usize,
     origins: Origins,
+    /// How much may be waiting for the application, besides one frame.
+    inbox_bytes_max: usize,
+    large: Arc<LargeMessages>,
     iframe: Iframe,
     store: Arc<Store>,
     log: Log,
@@ -61,6 +66,8 @@ impl Mount {
         let options = config.sockjs.clone().bounded();
         Self {
             message_bytes_max: config.message_bytes_max,
+            inbox_bytes_max: config.message_bytes_max.min(LARGE_MESSAGE_BYTES),
+            large: Arc::clone(&config.large),
             forwarded_count: config.forwarded_count,
             origins: config.origins.clone(),
             iframe: Iframe::new(&options.sockjs_url, &config.origins),
@@ -237,20 +244,24 @@ impl Mount {
     ) -> Result<(), (StatusCode, &'static str)> {
         const UNKNOWN: (StatusCode, &str) = (StatusCode::NOT_FOUND, "");
         let session = self.store.find(session).ok_or(UNKNOWN)?;
-        // A body that breaks off is answered as well, though nobody reads it.
-        let too_large = (StatusCode::PAYLOAD_TOO_LARGE, "Payload too large.");
-        let too_slow = (StatusCode::REQUEST_TIMEOUT, "Payload too slow.");
-        let body = to_bytes(body, self.message_bytes_max).await;
-        let body = body.map_err(|error| if is_late(&error) { too_slow } else { too_large })?;
-        let text = String::from_utf8_lossy(&body);
+        let (body, share) = self.read(body).await?;
+        // Reading a large one takes time, and is done in turn.
+        let turn = match share {
+            Some(_) => Some(self.large.turn().await),
+            None => None,
+        };
+        let text = String::from_utf8(body)
+            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
         let content_type = request.headers.get(header::CONTENT_TYPE);
         let content_type = content_type.map_or(Ok(""), |value| value.to_str()).unwrap_or("?");
         let content_type = content_type.split(';').next().unwrap_or_default().trim();
-        let frame = frame(access, content_type, &text)
+        let frame = frame(access, content_type, text)
             .map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, error))?;
         match frame {
             Some(frame) => {
-                session.deliver(frame, self.message_bytes_max).await.map_err(|_| UNKNOWN)
+                drop(turn);
+                let frame = frame.with_share(share);
+                session.deliver(frame, self.inbox_bytes_max).await.map_err(|_| UNKNOWN)
             }
             None => Ok(()),
         }
@@ -263,6 +274,36 @@ impl Mount {
             Endpoint::Welcome | Endpoint::Iframe => true,
             _ => self.origins.allow(request.headers()),
         }
+    }
+
+    /// Reads a body, with the memory of a large message if it is one.
+    async fn read(
+        &self,
+        body: Body,
+    ) -> Result<(Vec<u8>, Option<Share>), (StatusCode, &'static str)> {
+        // A body that breaks off is answered as well, though nobody reads it.
+        const TOO_LARGE: (StatusCode, &str) = (StatusCode::PAYLOAD_TOO_LARGE, "Payload too large.");
+        const TOO_SLOW: (StatusCode, &str) = (StatusCode::REQUEST_TIMEOUT, "Payload too slow.");
+        let announced = body.size_hint().upper().map(usize::try_from);
+        let bytes_max = match announced {
+            Some(Ok(bytes)) if bytes <= self.message_bytes_max => bytes,
+            Some(_) => return Err(TOO_LARGE),
+            None => self.message_bytes_max,
+        };
+        let (mut bytes, mut share) = (Vec::new(), None);
+        let mut data = body.into_data_stream();
+        while let Some(part) = data.next().await {
+            let part = part.map_err(|error| if is_late(&error) { TOO_SLOW } else { TOO_LARGE })?;
+            let length = bytes.len() + part.len();
+            if length > bytes_max {
+                return Err(TOO_LARGE);
+            }
+            if length > LARGE_MESSAGE_BYTES && share.is_none() {
+                share = Some(self.large.share(bytes_max).await);
+            }
+            bytes.extend_from_slice(&part);
+        }
+        Ok((bytes, share))
     }
 
     fn preflight(&self, request: &HeaderMap, methods: &'static str) -> Response {
@@ -317,14 +358,14 @@ fn wire(access: Access, request: &Parts) -> Result<Wire, &'static str> {
 pub(super) fn frame(
     access: Access,
     content_type: &str,
-    body: &str,
+    body: String,
 ) -> Result<Option<ClientFrame>, &'static str> {
     let is_form = content_type == "application/x-www-form-urlencoded";
     let text = match access {
-        Access::JsonpSend if is_form => form::value(body, "d").unwrap_or_default(),
+        Access::JsonpSend if is_form => form::value(&body, "d").unwrap_or_default(),
         Access::JsonpSend if !matches!(content_type, "text/plain" | "") => String::new(),
-        Access::JsonpSend => body.to_owned(),
-        _ if XHR_TYPES.contains(&content_type) => body.to_owned(),
+        Access::JsonpSend => body,
+        _ if XHR_TYPES.contains(&content_type) => body,
         _ => String::new(),
     };
     if text.is_empty() {
@@ -342,7 +383,7 @@ mod tests {
     use super::*;
 
     fn messages(access: Access, content_type: &str, body: &str) -> Result<usize, &'static str> {
-        let Some(mut frame) = frame(access, content_type, body)? else {
+        let Some(mut frame) = frame(access, content_type, body.to_owned())? else {
             return Ok(0);
         };
         let mut count = 0;

@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use super::session::Session;
 use crate::transport::Framing;
+use crate::transport::Share;
 use crate::transport::Transport;
 use crate::transport::TransportError;
 
@@ -34,6 +35,15 @@ impl Polling {
 impl Transport for Polling {
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<String>, TransportError>> {
         self.session.poll_message(cx)
+    }
+
+    fn take_share(&mut self, bytes: usize) -> Option<Share> {
+        self.session.take_share(bytes)
+    }
+
+    /// Requests wait, and their client may make others.
+    fn is_held_back(&self) -> bool {
+        false
     }
 
     fn framing(&self) -> Framing {

@@ -35,6 +35,7 @@ use tokio::time::Instant;
 use super::frame::ClientFrame;
 use super::frame::close_text;
 use super::frame::split_messages;
+use crate::transport::Share;
 use crate::transport::TransportError;
 
 /// What a frame takes besides its text.
@@ -306,6 +307,11 @@ impl Session {
         }
         wake(receiver);
         polled
+    }
+
+    /// Hands over the memory of the last message.
+    pub(super) fn take_share(&self, bytes: usize) -> Option<Share> {
+        self.state.lock().inbox.front_mut()?.take_share(bytes)
     }
 
     /// Queues the messages of whole frames.

@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use super::frame::{Broken, ClientFrame, close_frame, heartbeat_frame, open_frame};
-use crate::transport::{Framing, Transport, TransportError, websocket::WebSocket};
+use crate::transport::{Framing, Share, Transport, TransportError, websocket::WebSocket};
 
 /// A SockJS session that lives as long as its WebSocket.
 #[derive(Debug)]
@@ -87,6 +87,14 @@ where
                 }
             }
         }
+    }
+
+    fn take_share(&mut self, bytes: usize) -> Option<Share> {
+        self.socket.take_share(bytes)
+    }
+
+    fn is_held_back(&self) -> bool {
+        self.socket.is_held_back()
     }
 
     fn framing(&self) -> Framing {

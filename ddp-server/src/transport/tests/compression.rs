@@ -12,11 +12,11 @@ const ANSWER: &str = "permessage-deflate; server_no_context_takeover; client_no_
 type Frames<'a> = &'a [(u8, &'a [u8])];
 
 /// A client that sees raw frames.
-struct Wire(TcpStream);
+pub(super) struct Wire(TcpStream);
 
 impl Wire {
     /// Shakes hands, and returns the server's answer to the extensions offered.
-    async fn open(addr: SocketAddr, path: &str, offer: &str) -> (Self, Option<String>) {
+    pub(super) async fn open(addr: SocketAddr, path: &str, offer: &str) -> (Self, Option<String>) {
         let mut stream = TcpStream::connect(addr).await.expect("a connection");
         let request = format!(
             "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -34,7 +34,7 @@ impl Wire {
         (Self(stream), answer.map(str::to_owned))
     }
 
-    async fn send(&mut self, first: u8, payload: &[u8]) {
+    pub(super) async fn send(&mut self, first: u8, payload: &[u8]) {
         let mut frame = vec![first, 0xff];
         frame.extend((payload.len() as u64).to_be_bytes());
         if payload.len() < 126 {
@@ -63,7 +63,7 @@ impl Wire {
     }
 
     /// The next message, and whether it was compressed.
-    async fn message(&mut self) -> (bool, String) {
+    pub(super) async fn message(&mut self) -> (bool, String) {
         let (first, payload) = self.frame().await;
         let payload = match first {
             0x81 => payload,
@@ -81,7 +81,7 @@ impl Wire {
 }
 
 /// RFC 7692 section 7.2.1.
-fn deflate(level: u32, message: &[u8]) -> Vec<u8> {
+pub(super) fn deflate(level: u32, message: &[u8]) -> Vec<u8> {
     let mut compressor = Compress::new(flate2::Compression::new(level), false);
     let mut output = Vec::with_capacity(message.len() * 2 + 100);
     compressor.compress_vec(message, &mut output, FlushCompress::Sync).expect("room");

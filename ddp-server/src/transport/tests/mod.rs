@@ -5,6 +5,7 @@ mod closing;
 #[cfg(feature = "compression")]
 mod compression;
 mod http;
+mod large;
 mod messages;
 #[cfg(feature = "sockjs")]
 pub(crate) mod polling;

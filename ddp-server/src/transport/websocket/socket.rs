@@ -1,13 +1,15 @@
 //! A WebSocket over any stream.
 
 use std::{
-    io,
+    fmt, io,
     mem::MaybeUninit,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
 use bytes::{Buf, Bytes};
+use futures::{FutureExt, future::BoxFuture};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tungstenite::protocol::frame::coding::CloseCode;
 
@@ -16,7 +18,7 @@ use super::{
     outbox::Outbox,
 };
 use crate::transport::{
-    Framing, Transport, TransportError,
+    Framing, LargeMessages, Share, Transport, TransportError, Turn,
     deflate::Deflate,
     framing::{close_frame, pong_frame},
 };
@@ -34,6 +36,32 @@ pub(crate) struct WebSocket<Io> {
     outbox: Outbox,
     phase: Phase,
     deflate: Option<Deflate>,
+    /// What large messages share, unless they may have all the memory that they want.
+    shared: Option<Arc<LargeMessages>>,
+    large: Option<Box<Large>>,
+}
+
+/// What becomes of a large message.
+enum Large {
+    /// It waits for memory.
+    Share(BoxFuture<'static, Share>),
+    /// It is being read.
+    Reading(Share),
+    /// It has arrived, and waits for its turn to be made of its payload.
+    Turn(Share, BoxFuture<'static, Turn>),
+    /// It has been given.
+    Given(Share),
+}
+
+impl fmt::Debug for Large {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Share(_) => "waits for memory",
+            Self::Reading(_) => "is being read",
+            Self::Turn(..) => "waits for its turn",
+            Self::Given(_) => "has been given",
+        })
+    }
 }
 
 /// The state of the closing handshake (RFC 6455 section 7.1).
@@ -78,7 +106,16 @@ where
             outbox: Outbox::default(),
             phase: Phase::Open,
             deflate: None,
+            shared: None,
+            large: None,
         }
+    }
+
+    /// Sets what its large messages share with those of others.
+    pub(crate) fn with_large(mut self, shared: Arc<LargeMessages>) -> Self {
+        self.decoder.ask_for_large();
+        self.shared = Some(shared);
+        self
     }
 
     /// Sets the negotiated permessage-deflate, if any.
@@ -91,7 +128,11 @@ where
     /// The next event; `None` at the end of the stream.
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Event>, TransportError>> {
         loop {
-            if !self.input.is_empty() {
+            let turn = match self.large {
+                None => None,
+                Some(_) => ready!(self.poll_large(cx)),
+            };
+            if !self.input.is_empty() || self.decoder.is_whole() {
                 let mut rest = &self.input[..];
                 let decoded = self.decoder.decode(&mut rest)?;
                 let taken = self.input.len() - rest.len();
@@ -99,6 +140,10 @@ where
                 if self.input.is_empty() {
                     // Even an empty `Bytes` keeps its allocation.
                     self.input = Bytes::new();
+                }
+                drop(turn);
+                if self.wants_more(decoded.as_ref()) {
+                    continue;
                 }
                 if decoded.is_some() {
                     return Poll::Ready(Ok(decoded));
@@ -115,9 +160,47 @@ where
             if !rest.is_empty() {
                 self.input = Bytes::copy_from_slice(rest);
             }
-            if decoded.is_some() {
+            if decoded.is_some() && !self.wants_more(decoded.as_ref()) {
                 return Poll::Ready(Ok(decoded));
             }
+        }
+    }
+
+    /// Asks for what a large message needs, and notes when it is given.
+    fn wants_more(&mut self, decoded: Option<&Event>) -> bool {
+        let (Some(shared), Some(event)) = (&self.shared, decoded) else { return false };
+        let before = self.large.take().map(|large| *large);
+        let (next, wants_more) = match (event, before) {
+            (Event::Large(bytes), _) => (Some(Large::Share(shared.share(*bytes))), true),
+            (Event::Whole, Some(Large::Reading(share))) => {
+                (Some(Large::Turn(share, shared.turn())), true)
+            }
+            (Event::Message(_), Some(Large::Reading(share))) => (Some(Large::Given(share)), false),
+            (_, before) => (before, false),
+        };
+        self.large = next.map(Box::new);
+        wants_more
+    }
+
+    /// Waits for what a large message needs. A turn is to be dropped when the message has been made.
+    fn poll_large(&mut self, cx: &mut Context<'_>) -> Poll<Option<Turn>> {
+        let Some(large) = self.large.as_deref_mut() else { return Poll::Ready(None) };
+        match large {
+            Large::Share(waiting) => {
+                let share = ready!(waiting.poll_unpin(cx));
+                self.decoder.allow_large();
+                *large = Large::Reading(share);
+                Poll::Ready(None)
+            }
+            Large::Turn(_, waiting) => {
+                let turn = ready!(waiting.poll_unpin(cx));
+                self.decoder.allow_whole();
+                if let Some(Large::Turn(share, _)) = self.large.take().map(|large| *large) {
+                    self.large = Some(Box::new(Large::Reading(share)));
+                }
+                Poll::Ready(Some(turn))
+            }
+            Large::Reading(_) | Large::Given(_) => Poll::Ready(None),
         }
     }
 
@@ -128,7 +211,7 @@ where
             Some(Event::Ping(payload)) if self.phase == Phase::Open => {
                 self.outbox.push_pong(&pong_frame(&payload));
             }
-            Some(Event::Ping(_) | Event::Pong) => {}
+            Some(Event::Ping(_) | Event::Pong | Event::Large(_) | Event::Whole) => {}
             Some(Event::Close(code)) => {
                 tracing::trace!(code, "peer closes");
                 if self.phase == Phase::Open {
@@ -196,6 +279,7 @@ where
     Io: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<String>, TransportError>> {
+        self.large.take_if(|large| matches!(**large, Large::Given(_)));
         while self.phase == Phase::Open {
             match self.poll_event(cx) {
                 Poll::Ready(Ok(event)) => {
@@ -216,6 +300,17 @@ where
             }
         }
         Poll::Ready(Ok(None))
+    }
+
+    fn take_share(&mut self, bytes: usize) -> Option<Share> {
+        match self.large.as_deref_mut() {
+            Some(Large::Given(share)) => share.split(bytes),
+            _ => None,
+        }
+    }
+
+    fn is_held_back(&self) -> bool {
+        matches!(self.large.as_deref(), Some(Large::Share(_)))
     }
 
     fn framing(&self) -> Framing {

@@ -58,6 +58,9 @@ impl World {
         let strategies = strategies.with(COLLECTIONS[1], multi).with(COLLECTIONS[2], single);
         let mut config = SessionConfig::default();
         config.inbox_messages_max = limit(setup.inbox_messages_max);
+        if setup.session_bytes_max > 0 {
+            config.session_bytes_max = usize::from(setup.session_bytes_max) * 64;
+        }
         config.calls_max = limit(setup.calls_max);
         config.subscriptions_max = limit(setup.subscriptions_max);
         config.strategies = strategies.clone();
@@ -91,15 +94,22 @@ impl World {
             return assert!(matches!(self.session.poll_output(), Output::Timeout(None)));
         }
         match *operation {
-            Operation::Sub { id, publication } => self.send(Message::Sub {
+            Operation::Sub { id, publication, length } => self.send(Message::Sub {
                 id: format!("s{}", id % 5),
                 name: format!("p{}", publication % PUBLICATIONS),
+                length: usize::from(length) * 8,
             }),
             Operation::Unsub(id) => {
                 self.send(Message::Unsub(id.map(|id| format!("s{}", id % 5))));
             }
-            Operation::Method { id } => {
-                self.send(Message::Method { id: format!("m{}", id % 4), name: "m".to_owned() });
+            Operation::Method { id, length } => self.send(Message::Method {
+                id: format!("m{}", id % 4),
+                name: "m".to_owned(),
+                length: usize::from(length) * 8,
+            }),
+            Operation::BytesMax(steps) => {
+                self.session.set_bytes_max(usize::from(steps) * 64);
+                self.protocol.set_bytes_max(usize::from(steps) * 64);
             }
             Operation::Ping(id) => self.send(Message::Ping(id.map(|id| id.to_string()))),
             Operation::Pong => self.send(Message::Pong),
@@ -256,13 +266,15 @@ impl World {
 
     /// The client sends a message, unless it is held back.
     fn send(&mut self, message: Message) {
-        if !self.session.wants_input() {
-            return assert!(self.protocol.waiting_messages() >= self.config.inbox_messages_max);
+        let has_room = self.protocol.waiting_messages() < self.config.inbox_messages_max
+            && self.protocol.has_room();
+        assert_eq!(self.session.wants_input(), has_room);
+        if !has_room {
+            return;
         }
-        assert!(self.protocol.waiting_messages() < self.config.inbox_messages_max);
         let text = text(&message);
         self.hear();
-        self.protocol.message(message);
+        self.protocol.message(message, text.len());
         self.give(Input::Message(self.now, &text));
     }
 
@@ -400,6 +412,7 @@ impl World {
 
     fn check(&self) {
         self.shown.check(&self.client);
+        assert_eq!(self.session.kept_bytes(), self.protocol.kept_bytes());
         for key in &self.subscriptions {
             assert_eq!(self.session.has_subscription(*key), self.protocol.has(*key));
         }
@@ -452,11 +465,15 @@ fn text(message: &Message) -> String {
         Message::Ping(None) => r#"{"msg":"ping"}"#.to_owned(),
         Message::Ping(Some(id)) => format!(r#"{{"msg":"ping","id":"{id}"}}"#),
         Message::Pong => r#"{"msg":"pong"}"#.to_owned(),
-        Message::Sub { id, name } => format!(r#"{{"msg":"sub","id":"{id}","name":"{name}"}}"#),
+        Message::Sub { id, name, length } => {
+            let params = "x".repeat(*length);
+            format!(r#"{{"msg":"sub","id":"{id}","name":"{name}","params":["{params}"]}}"#)
+        }
         Message::Unsub(None) => r#"{"msg":"unsub"}"#.to_owned(),
         Message::Unsub(Some(id)) => format!(r#"{{"msg":"unsub","id":"{id}"}}"#),
-        Message::Method { id, name } => {
-            format!(r#"{{"msg":"method","id":"{id}","method":"{name}"}}"#)
+        Message::Method { id, name, length } => {
+            let params = "x".repeat(*length);
+            format!(r#"{{"msg":"method","id":"{id}","method":"{name}","params":["{params}"]}}"#)
         }
         Message::Garbage(text) | Message::Malformed { text, .. } => (*text).to_owned(),
     }

@@ -12,6 +12,8 @@ pub struct Setup {
     pub(super) calls_max: u8,
     pub(super) subscriptions_max: u8,
     pub(super) inbox_messages_max: u8,
+    /// In steps of 64 bytes; 0 stands for the default.
+    pub(super) session_bytes_max: u8,
     pub(super) reports_messages: bool,
 }
 
@@ -32,29 +34,60 @@ impl FieldBits {
 #[derive(Arbitrary, Debug)]
 #[expect(missing_docs, reason = "the names are those of inputs")]
 pub enum Operation {
-    Sub { id: u8, publication: u8 },
+    Sub {
+        id: u8,
+        publication: u8,
+        length: u8,
+    },
     Unsub(Option<u8>),
-    Method { id: u8 },
+    Method {
+        id: u8,
+        length: u8,
+    },
     Ping(Option<u8>),
     Pong,
     Connect,
     Garbage(u8),
     Malformed(u8),
-    Write { query: u8, id: u8, fields: Option<FieldBits> },
-    ByHand { subscription: u8, collection: u8, id: u8, fields: Option<FieldBits> },
-    Place { subscription: u8, id: u8, fields: Option<FieldBits>, before: Option<u8> },
+    Write {
+        query: u8,
+        id: u8,
+        fields: Option<FieldBits>,
+    },
+    ByHand {
+        subscription: u8,
+        collection: u8,
+        id: u8,
+        fields: Option<FieldBits>,
+    },
+    Place {
+        subscription: u8,
+        id: u8,
+        fields: Option<FieldBits>,
+        before: Option<u8>,
+    },
     Deliver(u8),
     Conflate,
     Ready(u8),
     Returned(u8),
-    Stop { subscription: u8, has_error: bool },
+    Stop {
+        subscription: u8,
+        has_error: bool,
+    },
     UnblockSubscription(u8),
     UnblockCall(u8),
-    Result { call: u8, kind: u8 },
+    Result {
+        call: u8,
+        kind: u8,
+    },
     Updated(u8),
     Universal(u8),
     Rerun,
-    Pass { seconds: u8 },
+    Pass {
+        seconds: u8,
+    },
     EarlyTimeout,
     Backlogged,
+    /// As many steps of 64 bytes for what the session keeps.
+    BytesMax(u8),
 }

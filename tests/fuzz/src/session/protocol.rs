@@ -18,10 +18,10 @@ pub(super) enum Expected {
     Updated(Vec<String>),
     Connected,
     Message,
-    Subscribe { id: String, name: String },
+    Subscribe { id: String, name: String, bytes: usize },
     SubscribeAgain { id: String, name: String },
     Unsubscribe(SubscriptionKey),
-    Call { id: String, name: String },
+    Call { id: String, name: String, bytes: usize },
     Rerun,
     RerunDone,
 }
@@ -35,11 +35,15 @@ pub(super) enum Message {
     Sub {
         id: String,
         name: String,
+        /// Of its parameter.
+        length: usize,
     },
     Unsub(Option<String>),
     Method {
         id: String,
         name: String,
+        /// Of its parameter.
+        length: usize,
     },
     /// Not JSON, or without a `msg`.
     Garbage(&'static str),
@@ -61,12 +65,16 @@ enum Blocker {
 #[derive(Debug)]
 struct Subscription {
     id: Option<String>,
+    /// Of its message.
+    bytes: usize,
     is_ready: bool,
 }
 
 #[derive(Debug)]
 pub(super) struct Call {
     pub(super) id: String,
+    /// Of its message.
+    bytes: usize,
     pub(super) has_result: bool,
     pub(super) is_updated: bool,
 }
@@ -85,9 +93,12 @@ pub(super) struct Protocol {
     calls_max: usize,
     subscriptions_max: usize,
     reports_messages: bool,
+    session_bytes_max: usize,
+    bytes_max: usize,
     pub(super) is_connected: bool,
     expected: VecDeque<Expected>,
-    queue: VecDeque<Message>,
+    /// Messages, each with its bytes.
+    queue: VecDeque<(Message, usize)>,
     blocker: Option<Blocker>,
     subscriptions: BTreeMap<SubscriptionKey, Subscription>,
     pub(super) calls: BTreeMap<CallKey, Call>,
@@ -100,6 +111,8 @@ impl Protocol {
             calls_max: config.calls_max,
             subscriptions_max: config.subscriptions_max,
             reports_messages: config.reports_messages,
+            session_bytes_max: config.session_bytes_max,
+            bytes_max: config.session_bytes_max,
             ..Self::default()
         }
     }
@@ -120,12 +133,35 @@ impl Protocol {
         self.queue.len()
     }
 
+    pub(super) fn set_bytes_max(&mut self, bytes_max: usize) {
+        self.bytes_max = bytes_max.min(self.session_bytes_max);
+    }
+
+    /// What waits or runs; no message of these is a large one.
+    fn passing_bytes(&self) -> usize {
+        let waiting: usize = self.queue.iter().map(|(_, bytes)| bytes + 64).sum();
+        waiting + self.calls.values().map(|call| call.bytes + 512).sum::<usize>()
+    }
+
+    fn subscription_bytes(&self) -> usize {
+        let named = self.subscriptions.values().filter(|state| state.id.is_some());
+        named.map(|state| state.bytes + 512).sum()
+    }
+
+    pub(super) fn kept_bytes(&self) -> usize {
+        self.passing_bytes() + self.subscription_bytes()
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.passing_bytes() == 0 || self.kept_bytes() < self.bytes_max
+    }
+
     /// Checks that nothing is owed any more.
     pub(super) fn check_empty(&self) {
         assert!(self.expected.is_empty(), "not done: {:?}", self.expected);
     }
 
-    pub(super) fn message(&mut self, message: Message) {
+    pub(super) fn message(&mut self, message: Message, bytes: usize) {
         let expected = &mut self.expected;
         if !self.is_connected {
             return match message {
@@ -142,7 +178,7 @@ impl Protocol {
             Message::Pong => {}
             Message::Garbage(_) => expected.push_back(Expected::Error("Bad request")),
             other => {
-                self.queue.push_back(other);
+                self.queue.push_back((other, bytes));
                 self.process();
             }
         }
@@ -151,12 +187,12 @@ impl Protocol {
     /// Messages take their turns, up to one that holds up the others.
     fn process(&mut self) {
         while self.blocker.is_none() && self.calls.len() < self.calls_max {
-            let Some(message) = self.queue.pop_front() else { return };
+            let Some((message, bytes)) = self.queue.pop_front() else { return };
             if self.reports_messages {
                 self.expected.push_back(Expected::Message);
             }
             match message {
-                Message::Sub { id, name } => self.sub(id, name),
+                Message::Sub { id, name, .. } => self.sub(id, name, bytes),
                 Message::Unsub(id) => {
                     if let Some(key) = self.key_of(id.as_deref()) {
                         self.end(key);
@@ -165,8 +201,8 @@ impl Protocol {
                     }
                     self.expected.push_back(Expected::Nosub { id, has_error: false });
                 }
-                Message::Method { id, name } => {
-                    self.expected.push_back(Expected::Call { id, name });
+                Message::Method { id, name, .. } => {
+                    self.expected.push_back(Expected::Call { id, name, bytes });
                     self.blocker = Some(Blocker::Next);
                 }
                 Message::Malformed { reason, .. } => {
@@ -185,14 +221,16 @@ impl Protocol {
         all.find(|(_, state)| state.id.as_deref() == Some(id)).map(|(key, _)| *key)
     }
 
-    fn sub(&mut self, id: String, name: String) {
+    fn sub(&mut self, id: String, name: String, bytes: usize) {
         let named = self.subscriptions.values().filter(|state| state.id.is_some()).count();
         if self.key_of(Some(&id)).is_some() {
             self.expected.push_back(Expected::SubscribeAgain { id, name });
-        } else if named >= self.subscriptions_max {
+        } else if named >= self.subscriptions_max
+            || self.subscription_bytes() + bytes + 512 > self.bytes_max
+        {
             self.expected.push_back(Expected::Nosub { id: Some(id), has_error: true });
         } else {
-            self.expected.push_back(Expected::Subscribe { id, name });
+            self.expected.push_back(Expected::Subscribe { id, name, bytes });
             self.blocker = Some(Blocker::Next);
         }
     }
@@ -203,7 +241,7 @@ impl Protocol {
     }
 
     pub(super) fn universal(&mut self, key: SubscriptionKey) {
-        self.subscriptions.insert(key, Subscription { id: None, is_ready: false });
+        self.subscriptions.insert(key, Subscription { id: None, bytes: 0, is_ready: false });
     }
 
     pub(super) fn ready(&mut self, key: SubscriptionKey) {
@@ -349,11 +387,11 @@ impl Protocol {
             (Some(Expected::Message), Event::Message(_))
             | (Some(Expected::RerunDone), Event::RerunDone) => {}
             (
-                Some(Expected::Subscribe { id, name }),
+                Some(Expected::Subscribe { id, name, bytes }),
                 Event::Subscribe { subscription, name: given, .. },
             ) if name == *given => {
                 self.blocker = Some(Blocker::Subscription(*subscription));
-                let state = Subscription { id: Some(id), is_ready: false };
+                let state = Subscription { id: Some(id), bytes, is_ready: false };
                 let old = self.subscriptions.insert(*subscription, state);
                 assert!(old.is_none(), "a key that comes again");
             }
@@ -362,11 +400,11 @@ impl Protocol {
                 Event::SubscribeAgain { id: used, name: given },
             ) if (&id, &name) == (used, given) => {}
             (Some(Expected::Unsubscribe(key)), Event::Unsubscribe(given)) if key == *given => {}
-            (Some(Expected::Call { id, name }), Event::Call { call, method, .. })
+            (Some(Expected::Call { id, name, bytes }), Event::Call { call, method, .. })
                 if name == *method =>
             {
                 self.blocker = Some(Blocker::Call(*call));
-                let state = Call { id, has_result: false, is_updated: false };
+                let state = Call { id, bytes, has_result: false, is_updated: false };
                 assert!(self.calls.insert(*call, state).is_none(), "a key that comes again");
             }
             (Some(Expected::Rerun), Event::Rerun(renamed)) => self.begin_rerun(renamed),

@@ -240,6 +240,31 @@ async fn a_second_receiver_is_turned_away_and_the_first_goes_on() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_large_body_waits_for_memory_and_a_small_one_does_not() {
+    let config = TransportConfig::default();
+    let all = config.large.share(usize::MAX).await;
+    let (clients, mut transports) = endpoint(config);
+    assert_eq!(clients.poll("session").await, "o\n");
+    let mut transport = transports.recv().await.expect("a transport");
+
+    let large = format!("[{:?}]", "x".repeat(70_000));
+    let mut sending = std::pin::pin!(clients.send("session", &large));
+    // Everything that could be done is done before the clock moves.
+    assert!(timeout(Duration::from_secs(1), &mut sending).await.is_err());
+    let small = format!("[{:?}]", "x".repeat(60_000));
+    let (status, text) = tokio::join!(clients.send("session", &small), recv(&mut transport));
+    assert_eq!(status, 204);
+    assert_eq!(text.expect("a message").map(|text| text.len()), Some(60_000));
+    assert!(transport.take_share(60_000).is_none());
+
+    drop(all);
+    let (status, text) = tokio::join!(sending, recv(&mut transport));
+    assert_eq!(status, 204);
+    assert_eq!(text.expect("a message").map(|text| text.len()), Some(70_000));
+    assert!(transport.take_share(70_000).is_some());
+}
+
 fn limited(response_bytes_max: usize) -> TransportConfig {
     let sockjs = SockJsConfig { response_bytes_max, ..SockJsConfig::default() };
     TransportConfig { sockjs, ..TransportConfig::default() }

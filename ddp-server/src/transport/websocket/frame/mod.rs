@@ -7,7 +7,9 @@ use tungstenite::protocol::frame::{
     coding::{Control, Data, OpCode},
 };
 
-use crate::transport::{TransportError, Violation, deflate, framing::CONTROL_BYTES_MAX};
+use crate::transport::{
+    TransportError, Violation, deflate, framing::CONTROL_BYTES_MAX, large::LARGE_MESSAGE_BYTES,
+};
 
 /// The longest header of a masked frame: two bytes, a 64-bit length and a 32-bit mask.
 const HEADER_BYTES_MAX: usize = 14;
@@ -20,6 +22,11 @@ const RESERVE_BYTES_MAX: usize = 16 * 1024;
 pub(super) enum Event {
     /// A whole message. A binary one counts as text: Meteor parses a Buffer as JSON just as well.
     Message(String),
+    /// A large message, which may have up to so many bytes. Nothing more is taken before
+    /// [`Decoder::allow_large`].
+    Large(usize),
+    /// A large message has arrived. It is given after [`Decoder::allow_whole`].
+    Whole,
     /// A ping to be answered with the same payload.
     Ping(Vec<u8>),
     /// An answer to a ping, or an unsolicited one.
@@ -47,9 +54,24 @@ pub(super) struct Decoder {
     /// Whether the message being read is compressed.
     compressed: bool,
     message: Vec<u8>,
+    /// Whether all of it has arrived.
+    is_whole: bool,
+    allowed: Allowed,
     /// How many bytes of an unfinished, uncompressed `message` are known to be UTF-8.
     text_length: usize,
     control: Vec<u8>,
+}
+
+/// What may be done with a large message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Allowed {
+    Nothing,
+    /// Its payload may be read.
+    Payload,
+    /// It may be made of its payload.
+    Whole,
+    /// Nobody has to be asked.
+    Always,
 }
 
 /// The frame whose payload is being read.
@@ -80,6 +102,8 @@ impl Decoder {
             has_deflate: false,
             compressed: false,
             message: Vec::new(),
+            is_whole: false,
+            allowed: Allowed::Always,
             text_length: 0,
             control: Vec::new(),
         }
@@ -90,20 +114,49 @@ impl Decoder {
         self.has_deflate = has_deflate;
     }
 
+    /// Asks from now on before a large message is read, by [`Event::Large`], and before one that has
+    /// arrived is given, by [`Event::Whole`].
+    pub(super) fn ask_for_large(&mut self) {
+        self.allowed = Allowed::Nothing;
+    }
+
+    /// The answer to [`Event::Large`].
+    pub(super) fn allow_large(&mut self) {
+        self.allowed = self.allowed.max(Allowed::Payload);
+    }
+
+    /// The answer to [`Event::Whole`].
+    pub(super) fn allow_whole(&mut self) {
+        self.allowed = self.allowed.max(Allowed::Whole);
+    }
+
+    /// Whether there may be an event without further input.
+    pub(super) fn is_whole(&self) -> bool {
+        self.is_whole
+    }
+
     /// The next event. Consumes the front of `input` as needed; `None` means all of it.
     ///
     /// # Errors
     ///
     /// As soon as the peer breaks the protocol or a limit; never [`TransportError::Io`].
     pub(super) fn decode(&mut self, input: &mut &[u8]) -> Result<Option<Event>, TransportError> {
+        if self.is_whole {
+            return self.finish_message().map(Some);
+        }
         loop {
-            let payload = match &mut self.payload {
-                Some(payload) => payload,
-                None => match self.take_header(input)? {
-                    Some(payload) => self.payload.insert(payload),
-                    None => return Ok(None),
-                },
-            };
+            if self.payload.is_none() {
+                self.payload = self.take_header(input)?;
+            }
+            let Some(payload) = &mut self.payload else { return Ok(None) };
+            if let Kind::Data { is_final } = payload.kind
+                && self.allowed == Allowed::Nothing
+                && self.message.len() + payload.remaining > LARGE_MESSAGE_BYTES
+            {
+                let is_all = is_final && self.message.is_empty() && !self.compressed;
+                let bytes = if is_all { payload.remaining } else { self.message_bytes_max };
+                return Ok(Some(Event::Large(bytes)));
+            }
             let target = match payload.kind {
                 Kind::Data { .. } => &mut self.message,
                 Kind::Close | Kind::Ping | Kind::Pong => &mut self.control,
@@ -249,15 +302,8 @@ impl Decoder {
                 return Ok(None);
             }
             Kind::Data { is_final: true } => {
-                // Checked from the start, since only that makes it a String. Only messages that
-                // arrive in several reads are checked twice.
-                self.text_length = 0;
-                let mut message = std::mem::take(&mut self.message);
-                if self.compressed {
-                    message = deflate::decompress(&message, self.message_bytes_max)?;
-                }
-                let text = String::from_utf8(message);
-                Event::Message(text.map_err(|_| TransportError::InvalidUtf8)?)
+                self.is_whole = true;
+                self.finish_message()?
             }
             Kind::Close => Event::Close(close_code(&std::mem::take(&mut self.control))?),
             Kind::Ping => Event::Ping(std::mem::take(&mut self.control)),
@@ -267,6 +313,42 @@ impl Decoder {
             }
         };
         Ok(Some(event))
+    }
+}
+
+impl Decoder {
+    /// The message that has arrived as a whole, or what is still needed for it.
+    fn finish_message(&mut self) -> Result<Event, TransportError> {
+        let is_large = self.message.len() > LARGE_MESSAGE_BYTES;
+        if self.allowed == Allowed::Payload || (is_large && self.allowed < Allowed::Whole) {
+            return Ok(Event::Whole);
+        }
+        let message = if self.compressed {
+            // How large it is, only its inflated form tells.
+            let may_be_large = self.allowed >= Allowed::Whole;
+            let most = if may_be_large { usize::MAX } else { LARGE_MESSAGE_BYTES };
+            let inflated = deflate::decompress(&self.message, self.message_bytes_max.min(most));
+            match inflated {
+                Err(TransportError::MessageTooBig { .. }) if self.message_bytes_max > most => {
+                    return Ok(Event::Large(self.message_bytes_max));
+                }
+                inflated => {
+                    self.message = Vec::new();
+                    inflated?
+                }
+            }
+        } else {
+            std::mem::take(&mut self.message)
+        };
+        // Checked from the start, since only that makes it a String. Only messages that arrive in
+        // several reads are checked twice.
+        self.text_length = 0;
+        self.is_whole = false;
+        if self.allowed < Allowed::Always {
+            self.allowed = Allowed::Nothing;
+        }
+        let text = String::from_utf8(message);
+        Ok(Event::Message(text.map_err(|_| TransportError::InvalidUtf8)?))
     }
 }
 

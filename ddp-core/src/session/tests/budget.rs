@@ -1,0 +1,180 @@
+//! What a session keeps of its client's messages, whatever they are.
+
+use super::*;
+
+fn method(id: u32, bytes: usize) -> String {
+    let params = "x".repeat(bytes);
+    format!(r#"{{"msg":"method","id":"{id}","method":"m","params":["{params}"]}}"#)
+}
+
+fn sub(id: u32, bytes: usize) -> String {
+    let params = "x".repeat(bytes);
+    format!(r#"{{"msg":"sub","id":"{id}","name":"tasks","params":["{params}"]}}"#)
+}
+
+fn connected(bytes_max: usize) -> Peer {
+    let config = SessionConfig { session_bytes_max: bytes_max, ..SessionConfig::default() };
+    let mut peer = Peer::with_config(config);
+    peer.drain();
+    peer.recv(r#"{"msg":"connect","version":"1","support":["1"]}"#);
+    peer.events.clear();
+    peer
+}
+
+fn take_call(peer: &mut Peer) -> CallKey {
+    match peer.events.remove(0) {
+        Event::Call { call, .. } => call,
+        other => panic!("expected a call, got {other:?}"),
+    }
+}
+
+fn finish(peer: &mut Peer, call: CallKey) {
+    peer.input(Input::Result(call, Ok(None)));
+    peer.input(Input::Updated(call));
+}
+
+#[test]
+fn waiting_messages_count_by_bytes_and_leave_the_socket_when_others_are_done() {
+    let mut peer = connected(10_000);
+    let blocking = peer.call("0");
+    let mut count = 0;
+    while peer.session.wants_input() {
+        count += 1;
+        peer.recv(&method(count, 1000));
+    }
+    assert!((8..=9).contains(&count), "{count}");
+    assert!((10_000..11_200).contains(&peer.session.kept_bytes()));
+    finish(&mut peer, blocking);
+    // Each begins when the one before returns.
+    for left in (0..count).rev() {
+        let call = take_call(&mut peer);
+        finish(&mut peer, call);
+        assert!(peer.session.wants_input() || left > 6, "the client is read again");
+    }
+    assert_eq!((peer.session.kept_bytes(), peer.session.large_bytes()), (0, 0));
+}
+
+#[test]
+fn unblocked_calls_count_until_they_are_updated() {
+    let mut peer = connected(10_000);
+    let mut calls = vec![];
+    while peer.session.wants_input() {
+        peer.recv(&method(calls.len() as u32, 1000));
+        let call = take_call(&mut peer);
+        peer.input(Input::MethodUnblocked(call));
+        calls.push(call);
+    }
+    assert!((6..=7).contains(&calls.len()), "{}", calls.len());
+    for call in &calls {
+        peer.input(Input::Result(*call, Ok(None)));
+        assert!(!peer.session.wants_input(), "the messages are kept until `updated`");
+    }
+    peer.input(Input::Updated(calls[0]));
+    assert!(peer.session.wants_input());
+    for call in &calls {
+        peer.input(Input::Updated(*call));
+    }
+    assert_eq!(peer.session.kept_bytes(), 0);
+}
+
+#[test]
+fn one_message_may_be_larger_than_all_that_is_kept() {
+    let mut peer = connected(10_000);
+    peer.recv(&method(1, 4_000_000));
+    let call = take_call(&mut peer);
+    assert!(peer.session.large_bytes() > 4_000_000);
+    // Meanwhile pings are answered, and others wait as ever.
+    assert!(peer.session.wants_input() && peer.session.kept_bytes() < 10_000);
+    assert_eq!(peer.recv(r#"{"msg":"ping"}"#), [r#"{"msg":"pong"}"#]);
+    peer.recv(&method(2, 1_000_000));
+    assert!(!peer.session.wants_input() && peer.session.large_bytes() > 5_000_000);
+    finish(&mut peer, call);
+    assert!(peer.session.wants_input() && peer.session.large_bytes() < 1_100_000);
+    let call = take_call(&mut peer);
+    finish(&mut peer, call);
+    assert_eq!((peer.session.kept_bytes(), peer.session.large_bytes()), (0, 0));
+}
+
+#[test]
+fn only_one_of_the_large_calls_that_run_is_not_counted() {
+    let mut peer = connected(200_000);
+    for id in 1..=2 {
+        peer.recv(&method(id, 150_000));
+    }
+    let first = take_call(&mut peer);
+    peer.input(Input::MethodUnblocked(first));
+    let second = take_call(&mut peer);
+    peer.input(Input::MethodUnblocked(second));
+    assert!(peer.session.wants_input() && peer.session.kept_bytes() > 150_000);
+    peer.recv(&method(3, 100_000));
+    assert!(!peer.session.wants_input());
+    let third = take_call(&mut peer);
+    for call in [second, first, third] {
+        finish(&mut peer, call);
+    }
+    assert_eq!((peer.session.kept_bytes(), peer.session.large_bytes()), (0, 0));
+}
+
+#[test]
+fn subscriptions_that_do_not_fit_are_refused_and_end_as_others_do() {
+    let mut peer = connected(10_000);
+    let refused = |sent: Vec<String>| {
+        let [nosub] = &sent[..] else { panic!("one answer, not {sent:?}") };
+        assert!(nosub.contains(r#""msg":"nosub""#) && nosub.contains("too-many-subscriptions"));
+    };
+    refused(peer.recv(&sub(1, 10_000)));
+    assert_eq!(peer.session.kept_bytes(), 0);
+    let mut keys = vec![];
+    for id in 0..6 {
+        peer.recv(&sub(id, 1000));
+        let Some(Event::Subscribe { subscription, .. }) = peer.events.pop() else {
+            panic!("a subscription")
+        };
+        peer.input(Input::Ready(subscription));
+        keys.push(subscription);
+    }
+    refused(peer.recv(&sub(6, 1000)));
+    // However many there are, one message at a time is read.
+    assert!(peer.session.wants_input());
+    peer.recv(r#"{"msg":"unsub","id":"0"}"#);
+    peer.events.clear();
+    peer.recv(&sub(7, 1000));
+    assert!(matches!(peer.events.pop(), Some(Event::Subscribe { .. })));
+    // They keep what they count when they run again.
+    let before = peer.session.kept_bytes();
+    peer.input(Input::Rerun);
+    assert_eq!(peer.session.kept_bytes(), before);
+}
+
+#[test]
+fn a_thousand_usual_subscriptions_fit() {
+    let mut peer = Peer::connected();
+    for id in 0..1024 {
+        peer.recv(&sub(id, 60));
+        let Some(Event::Subscribe { subscription, .. }) = peer.events.pop() else {
+            panic!("{id} is refused")
+        };
+        peer.input(Input::Ready(subscription));
+    }
+}
+
+#[test]
+fn a_session_can_be_given_less_for_a_while() {
+    let mut peer = connected(10_000);
+    peer.session.set_bytes_max(2000);
+    assert!(peer.recv(&sub(1, 2000))[0].contains("too-many-subscriptions"));
+    let blocking = peer.call("0");
+    peer.recv(&method(1, 2000));
+    assert!(!peer.session.wants_input());
+    peer.session.set_bytes_max(usize::MAX);
+    assert!(peer.session.wants_input(), "10,000 again");
+    finish(&mut peer, blocking);
+}
+
+#[test]
+fn a_large_message_is_not_repeated_in_an_error() {
+    let mut peer = Peer::connected();
+    let error = |bytes: usize| format!(r#"{{"msg":"x","y":"{}"}}"#, "x".repeat(bytes));
+    assert!(peer.recv(&error(10))[0].contains("offendingMessage"));
+    assert_eq!(peer.recv(&error(100_000)), [r#"{"msg":"error","reason":"Bad request"}"#]);
+}

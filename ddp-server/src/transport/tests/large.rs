@@ -1,0 +1,159 @@
+//! Large messages share memory, and wait for each other.
+
+use std::sync::Arc;
+
+use tokio_tungstenite::tungstenite::protocol::frame::{
+    Frame,
+    coding::{Data, OpCode},
+};
+
+use super::*;
+use crate::transport::LargeMessages;
+
+/// Room for one message of the largest size.
+fn config() -> TransportConfig {
+    let message_bytes_max = 1 << 20;
+    let large = Arc::new(LargeMessages::new(0, message_bytes_max));
+    TransportConfig { message_bytes_max, large, ..TransportConfig::default() }
+}
+
+/// A part of a message.
+fn part(data: Data, text: &str, is_final: bool) -> Message {
+    Message::Frame(Frame::message(text.to_owned().into_bytes(), OpCode::Data(data), is_final))
+}
+
+/// An echo that tells how many bytes came before it echoes, and keeps their memory until told.
+async fn serve_keeping() -> (SocketAddr, mpsc::UnboundedReceiver<(usize, mpsc::Sender<()>)>) {
+    let (arrivals, arrived) = mpsc::unbounded_channel();
+    let addr = serve(config(), move |mut transport, _| {
+        let arrivals = arrivals.clone();
+        async move {
+            while let Ok(Some(text)) = recv(&mut transport).await {
+                let share = transport.take_share(text.len());
+                assert_eq!(share.is_some(), text.len() > 64 * 1024);
+                let (release, mut released) = mpsc::channel(1);
+                arrivals.send((text.len(), release)).expect("the test waits");
+                released.recv().await;
+                drop(share);
+                transport.queue(RAW.encode(["done"]));
+                flush(&mut transport).await.expect("an open connection");
+            }
+        }
+    })
+    .await;
+    (addr, arrived)
+}
+
+#[tokio::test]
+async fn one_waits_unread_until_the_memory_of_others_is_free() {
+    let (addr, mut arrived) = serve_keeping().await;
+    let mut first = connect(addr, "/websocket").await;
+    let mut second = connect(addr, "/websocket").await;
+    let mut third = connect(addr, "/websocket").await;
+    // How long a message in parts becomes is not known, so it needs all that there is.
+    let text = "x".repeat(70_000);
+    send(&mut first, part(Data::Text, &text, false)).await;
+    send(&mut first, part(Data::Continue, &text, true)).await;
+    let (bytes, release) = arrived.recv().await.expect("the first message");
+    assert_eq!(bytes, 140_000);
+
+    send(&mut second, Message::text(&text)).await;
+    // Small ones need none.
+    send(&mut third, Message::text("x".repeat(65_536))).await;
+    let (bytes, third_release) = arrived.recv().await.expect("the small one");
+    assert_eq!(bytes, 65_536);
+    third_release.send(()).await.expect("it waits");
+    assert_eq!(next_text(&mut third).await, "done");
+    assert!(arrived.try_recv().is_err(), "the second waits");
+
+    release.send(()).await.expect("it waits");
+    assert_eq!(next_text(&mut first).await, "done");
+    let (bytes, release) = arrived.recv().await.expect("the second message");
+    assert_eq!(bytes, 70_000);
+    release.send(()).await.expect("it waits");
+    assert_eq!(next_text(&mut second).await, "done");
+}
+
+#[tokio::test]
+async fn several_fit_if_there_is_room() {
+    let (addr, mut arrived) = serve_keeping().await;
+    let mut clients = Vec::new();
+    let mut releases = Vec::new();
+    for _ in 0..3 {
+        let mut client = connect(addr, "/websocket").await;
+        send(&mut client, Message::text("x".repeat(300_000))).await;
+        releases.push(arrived.recv().await.expect("a message").1);
+        clients.push(client);
+    }
+    let mut fourth = connect(addr, "/websocket").await;
+    send(&mut fourth, Message::text("x".repeat(300_000))).await;
+    // A client that leaves gives back what it has.
+    drop(clients.pop());
+    drop(releases.pop());
+    assert!(arrived.recv().await.is_some(), "the fourth message");
+}
+
+#[tokio::test]
+async fn memory_that_nobody_takes_is_free_with_the_next_read() {
+    let (addr, _) = serve_echo(config()).await;
+    let mut clients = [connect(addr, "/websocket").await, connect(addr, "/websocket").await];
+    let text = "x".repeat(1 << 20);
+    for _ in 0..3 {
+        for client in &mut clients {
+            send(client, Message::text(&text)).await;
+            assert_eq!(next_text(client).await, text);
+        }
+    }
+}
+
+#[cfg(feature = "compression")]
+#[tokio::test]
+async fn what_inflates_to_a_large_message_waits_as_well() {
+    use super::compression::{Wire, deflate};
+
+    let (addr, mut arrived) = serve_keeping().await;
+    let mut first = connect(addr, "/websocket").await;
+    send(&mut first, Message::text("x".repeat(1 << 20))).await;
+    let (_, release) = arrived.recv().await.expect("the first message");
+
+    let bomb = deflate(9, &vec![b'x'; 1 << 20]);
+    assert!(bomb.len() < 10_000);
+    let (mut wire, _) = Wire::open(addr, "/websocket", "permessage-deflate").await;
+    wire.send(0xc1, &bomb).await;
+    let (mut small, _) = Wire::open(addr, "/websocket", "permessage-deflate").await;
+    small.send(0xc1, &deflate(9, &[b'x'; 65_536])).await;
+    let (bytes, small_release) = arrived.recv().await.expect("what inflates to little");
+    assert_eq!(bytes, 65_536);
+    small_release.send(()).await.expect("it waits");
+    assert_eq!(small.message().await.1, "done");
+    assert!(arrived.try_recv().is_err(), "the bomb waits");
+
+    release.send(()).await.expect("it waits");
+    let (bytes, release) = arrived.recv().await.expect("the bomb");
+    assert_eq!(bytes, 1 << 20);
+    release.send(()).await.expect("it waits");
+    assert_eq!(wire.message().await.1, "done");
+}
+
+#[cfg(feature = "sockjs")]
+#[tokio::test]
+async fn bodies_and_frames_of_sockjs_count() {
+    let (addr, mut arrived) = serve_keeping().await;
+    let mut first = connect(addr, "/sockjs/000/first/websocket").await;
+    assert_eq!(next_text(&mut first).await, "o");
+    // Two messages in a frame: the memory is split among them.
+    let half = "x".repeat(70_000);
+    send(&mut first, Message::text(format!("[{half:?},{half:?}]"))).await;
+    let (bytes, release) = arrived.recv().await.expect("the first message");
+    assert_eq!(bytes, 70_000);
+    release.send(()).await.expect("it waits");
+    let (bytes, release) = arrived.recv().await.expect("the second message of the frame");
+    assert_eq!(bytes, 70_000);
+
+    let mut second = connect(addr, "/websocket").await;
+    send(&mut second, Message::text("x".repeat(1 << 20))).await;
+    assert!(arrived.try_recv().is_err(), "it needs all there is");
+    release.send(()).await.expect("it waits");
+    let (_, release) = arrived.recv().await.expect("the message of the other client");
+    release.send(()).await.expect("it waits");
+}
