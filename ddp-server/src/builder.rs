@@ -13,6 +13,7 @@ use crate::extract::{Connection, Subscription};
 use crate::handler::Handler;
 use crate::handler::method::{self, ErasedMethod, IntoMethodResult, MethodContext};
 use crate::handler::publication::{self, ErasedPublication, IntoPublication, PublicationContext};
+use crate::log::Log;
 use crate::rate_limit::{RateLimiter, Rule};
 use crate::registry::{Described, Hooks, Registry};
 use crate::server::Server;
@@ -330,6 +331,7 @@ impl<S: Clone + Send + Sync + 'static> ServerBuilder<S> {
             routes: self.routes,
             open: Arc::default(),
             counters: Arc::default(),
+            log: Log::default(),
             large,
             kept: Arc::default(),
         };

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use ddp_core::session::SessionConfig;
 
+use crate::serve::ServeConfig;
 #[cfg(feature = "sockjs")]
 use crate::sockjs;
 #[cfg(feature = "compression")]
 pub use crate::transport::Compression;
-use crate::transport::{LargeMessages, TransportConfig};
+use crate::transport::{LargeMessages, Origins, Shares, TransportConfig};
 
 /// Limits and timeouts of a server.
 ///
@@ -43,6 +44,12 @@ pub struct ServerConfig {
     /// How many proxies are in front of the server, Meteor's `HTTP_FORWARDED_COUNT`; 0. It decides
     /// which address in `x-forwarded-for` is the client's.
     pub forwarded_count: usize,
+    /// Of which origins pages may connect, by WebSocket and by SockJS; any, as with Meteor. Set it if
+    /// clients can do something here by being where they are, such as in a company's network:
+    /// otherwise any page that they open can do it, too.
+    pub allowed_origins: Origins,
+    /// Limits and deadlines of connections, and TLS.
+    pub serve: ServeConfig,
     /// How WebSocket messages are compressed for clients that offer it, as browsers do; `None` never
     /// compresses.
     #[cfg(feature = "compression")]
@@ -64,6 +71,11 @@ pub struct ServerConfig {
     pub write_timeout: Duration,
     /// How long a closing handshake may take; 5 s.
     pub close_timeout: Duration,
+    /// How long [`Server::close`](crate::Server::close) lets methods under way end; 10 s.
+    pub drain_timeout: Duration,
+    /// Over how long `Server::close` tells clients to go, so that they do not all come to the next
+    /// server at once: 1 ms for each client, and 10 s at most, which is this.
+    pub drain_spread: Duration,
 }
 
 impl Default for ServerConfig {
@@ -74,6 +86,8 @@ impl Default for ServerConfig {
             large_messages_bytes_max: 64 * 1024 * 1024,
             sessions_bytes_max: 128 * 1024 * 1024,
             forwarded_count: 0,
+            allowed_origins: Origins::default(),
+            serve: ServeConfig::default(),
             #[cfg(feature = "compression")]
             compression: Some(Compression::default()),
             #[cfg(feature = "sockjs")]
@@ -83,6 +97,8 @@ impl Default for ServerConfig {
             outbox_bytes_max: 256 * 1024,
             write_timeout: Duration::from_secs(30),
             close_timeout: Duration::from_secs(5),
+            drain_timeout: Duration::from_secs(10),
+            drain_spread: Duration::from_secs(10),
         }
     }
 }
@@ -138,6 +154,9 @@ impl ServerConfig {
     pub(crate) fn transport(&self, large: Arc<LargeMessages>) -> TransportConfig {
         TransportConfig {
             message_bytes_max: self.message_bytes_max,
+            forwarded_count: self.forwarded_count,
+            origins: self.allowed_origins.clone(),
+            websockets: Shares::new(self.serve.per_address_max()),
             large,
             #[cfg(feature = "compression")]
             deflate: self.compression.map(Into::into),

@@ -47,6 +47,7 @@
 //!
 //! Off by default:
 //!
+//! - `tls`: serves over TLS, by rustls; the type `Tls`.
 //! - `schema`: describes handlers' types as JSON Schemas, through `schemars`; the module `schema`.
 //!
 //! For `[dev-dependencies]`:
@@ -68,6 +69,7 @@ pub mod fuzzing;
 pub mod guide;
 mod handler;
 pub mod live_query;
+mod log;
 mod memory;
 pub mod query;
 pub mod random;
@@ -75,6 +77,7 @@ pub mod rate_limit;
 mod registry;
 #[cfg(feature = "schema")]
 pub mod schema;
+mod serve;
 mod server;
 mod signature;
 #[cfg(feature = "sockjs")]
@@ -105,10 +108,13 @@ pub use handler::{Handler, IntoMethodResult, IntoPublication, MethodContext, Pub
 pub use live_query::{AnyCursor, Cursor};
 pub use memory::MemoryCollection;
 pub use query::field;
+pub use serve::{Serve, ServeConfig, serve};
+#[cfg(feature = "tls")]
+pub use serve::{Tls, TlsError};
 pub use server::Server;
 pub use signature::{Param, Signature};
 pub use stats::Stats;
-pub use transport::Headers;
+pub use transport::{Headers, NotAnOrigin, Origins};
 pub use write_fence::{Write, WriteFence};
 
 /// The README's example, compiled like all others.

@@ -23,6 +23,7 @@ use crate::extract::invocation::{Host, Invocation};
 use crate::handler::method::{ErasedMethod, MethodContext};
 use crate::handler::publication::ErasedPublication;
 use crate::handler::span;
+use crate::log::Log;
 use crate::rate_limit::RateLimiter;
 use crate::signature::Signature;
 use crate::stats::Counters;
@@ -42,6 +43,7 @@ pub(crate) struct Registry {
     pub(crate) routes: Router,
     pub(crate) open: Arc<OpenConnections>,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) log: Log,
     /// What large messages of all connections share.
     pub(crate) large: Arc<LargeMessages>,
     pub(crate) kept: Arc<KeptBytes>,
@@ -110,6 +112,10 @@ impl Host for Registry {
 
     fn strategy(&self, collection: &str) -> PublicationStrategy {
         self.config.session.strategies.of(collection)
+    }
+
+    fn log(&self) -> &Log {
+        &self.log
     }
 }
 

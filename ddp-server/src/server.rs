@@ -3,7 +3,6 @@
 use std::any::Any;
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -14,6 +13,7 @@ use tokio::net::TcpListener;
 use crate::builder::ServerBuilder;
 use crate::connection;
 use crate::connection::mail::Mail;
+use crate::connection::open::Patience;
 use crate::error::Error;
 use crate::extract::FromContext;
 use crate::extract::invocation::{Host, Invocation, invoke};
@@ -22,6 +22,7 @@ use crate::handler::method::MethodContext;
 use crate::handler::publication::{self, IntoPublication, PublicationContext};
 use crate::rate_limit::RateLimiter;
 use crate::registry::{Described, Registry};
+use crate::serve::{Signals, serve};
 use crate::stats::Stats;
 use crate::transport::routes;
 
@@ -176,7 +177,9 @@ impl Server {
         self.registry.describe()
     }
 
-    /// Serves the server's routes on this listener until [`close`](Self::close).
+    /// Serves the server's routes on this listener, with the limits of
+    /// [`ServerConfig::serve`](crate::ServerConfig::serve), until [`close`](Self::close) has closed
+    /// all connections.
     ///
     /// # Errors
     /// The listener's error.
@@ -184,31 +187,80 @@ impl Server {
         self.serve_with(listener, self.router()).await
     }
 
-    /// Serves a router that includes [`router`](Self::router), until [`close`](Self::close).
-    /// Requests in progress at that point have `close_timeout` to finish.
+    /// Serves a router that includes [`router`](Self::router), until [`close`](Self::close) has
+    /// closed all connections. Requests in progress then have `close_timeout` to finish.
     ///
     /// # Errors
     /// The listener's error.
     pub async fn serve_with(&self, listener: TcpListener, router: Router) -> io::Result<()> {
-        let service = router.into_make_service_with_connect_info::<SocketAddr>();
-        let open = Arc::clone(&self.registry.open);
-        let serving = axum::serve(listener, service)
-            .with_graceful_shutdown(async move { open.closing().await });
-        // A client that never finishes its request must not keep the server from ending.
-        let too_long = async {
-            self.registry.open.closing().await;
-            tokio::time::sleep(self.registry.config.close_timeout).await;
-        };
-        tokio::select! {
-            served = serving.into_future() => served,
-            () = too_long => Ok(()),
+        let config = &self.registry.config;
+        let mut limits = config.serve.clone();
+        if config.forwarded_count > 0 {
+            // The sockets are those of proxies; the routes know whose clients are behind them.
+            limits.connections_per_address_max = Some(usize::MAX);
         }
+        let [closing, closed, urgent] = [(); 3].map(|()| Arc::clone(&self.registry.open));
+        let close_timeout = config.close_timeout;
+        let grace = async move {
+            // In time or not, what is left ends then.
+            let _ = tokio::time::timeout(close_timeout, urgent.urgent()).await;
+        };
+        serve(listener, router)
+            .config(limits)
+            .until(async move { closing.closing().await })
+            .drained(async move { closed.closed().await }, grace)
+            .await
     }
 
-    /// Disconnects all clients with code 1001, accepts no more, and waits until the last is gone.
-    /// Methods that are still running go on.
+    /// Closes the server, and waits until the last client is gone: accepts no more, and tells
+    /// clients to go, one after the other over
+    /// [`drain_spread`](crate::ServerConfig::drain_spread). From a client that was told nothing more
+    /// is read; it is disconnected with code 1001 as soon as its methods have ended and it has their
+    /// results, or after [`drain_timeout`](crate::ServerConfig::drain_timeout). Methods that still
+    /// run then go on, for as long as the program does.
     pub async fn close(&self) {
-        self.registry.open.close().await;
+        let config = &self.registry.config;
+        let patience = Patience { methods: config.drain_timeout, spread: config.drain_spread };
+        self.registry.open.close(patience).await;
+    }
+
+    /// Closes the server without waiting for methods, and hardly for clients, also if
+    /// [`close`](Self::close) is still waiting; both then return.
+    pub async fn close_now(&self) {
+        self.registry.open.close_now().await;
+    }
+
+    /// From now on Ctrl-C and, on Unix, the request to terminate do not end the program: the first
+    /// [closes](Self::close) the server, so that [`serve`](Self::serve) returns when the last client
+    /// is gone, and the second closes it [at once](Self::close_now).
+    ///
+    /// ```no_run
+    /// # use ddp_server::Server;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> std::io::Result<()> {
+    /// let server = Server::builder().build();
+    /// server.close_on_signals()?;
+    /// server.serve(tokio::net::TcpListener::bind("127.0.0.1:3000").await?).await
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// If the system does not let the program listen to signals.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn close_on_signals(&self) -> io::Result<()> {
+        let mut signals = Signals::listen()?;
+        let server = self.clone();
+        tokio::spawn(async move {
+            signals.next().await;
+            tracing::info!("closing; a second signal ends at once");
+            let closing = server.clone();
+            tokio::spawn(async move { closing.close().await });
+            signals.next().await;
+            server.close_now().await;
+        });
+        Ok(())
     }
 
     /// Counts of sessions that lagged or were disconnected, by cause.

@@ -119,6 +119,22 @@ impl Peer {
         self.expect([json!({"msg": "pong", "id": "nothing"})]).await;
     }
 
+    /// The rest of the messages, and the code with which the server closes.
+    pub async fn end(mut self) -> (Vec<Value>, u16) {
+        let mut messages = Vec::new();
+        loop {
+            let message = tokio::time::timeout(PATIENCE, self.socket.next()).await;
+            match message.expect("the end in time").expect("a close frame").expect("a close frame")
+            {
+                Message::Text(text) => messages.push(serde_json::from_str(&text).unwrap()),
+                Message::Close(frame) => {
+                    return (messages, frame.expect("a code").code.into());
+                }
+                _ => {}
+            }
+        }
+    }
+
     /// Leaves without a closing handshake.
     pub fn leave(self) {
         drop(self);

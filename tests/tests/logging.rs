@@ -208,3 +208,51 @@ async fn live_queries_that_read_again_are_told_with_the_cause_and_a_first_read_i
     assert_line(again.unwrap_or_else(|| panic!("{text}")), &words);
     db.close().await;
 }
+
+#[tokio::test]
+async fn a_client_that_fails_all_the_time_makes_few_lines() {
+    const CALLS: usize = 3_000;
+    let (log, _guard) = listen();
+    let server = Server::builder()
+        .method("fail", async || fail())
+        .method("typed", async |Params((_,)): Params<(u32,)>| Ok::<_, Error>(()))
+        .publish("fail", async || fail())
+        .publish("typed", async |Params((_,)): Params<(u32,)>| ())
+        .build();
+    let mut peer = Peer::connect(serve(&server).await).await;
+    log.take();
+    let began = std::time::Instant::now();
+    let long = "x".repeat(5_000);
+    for number in 0..CALLS {
+        let id = number.to_string();
+        for method in ["fail", "typed"] {
+            let id = format!("{method}{id}");
+            let params = if method == "fail" { json!([]) } else { json!([long]) };
+            peer.send(json!({"msg": "method", "id": id, "method": method, "params": params})).await;
+            while peer.recv().await["msg"] != "result" {}
+        }
+        for publication in ["fail", "typed"] {
+            let params = if publication == "fail" { json!([]) } else { json!([long]) };
+            peer.sub(&id, publication, params).await;
+            assert_eq!(peer.recv().await["msg"], "nosub");
+        }
+    }
+    let seconds = began.elapsed().as_secs() as usize + 2;
+    // The last counts come within a second.
+    let mut text = String::new();
+    let mut counted = 0;
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while counted < 4 * (CALLS - 1) && std::time::Instant::now() < deadline {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        text.push_str(&log.take());
+        let counts =
+            text.lines().filter_map(|line| line.rsplit_once("count=")?.1.parse::<usize>().ok());
+        counted = counts.sum();
+    }
+    let lines = text.lines().count();
+    // A kind whose flood paused for a second had its next line in full.
+    let full = lines - text.matches("count=").count();
+    assert_eq!(counted + full, 4 * CALLS, "each is told or counted: {text}");
+    assert!(lines <= 4 * (1 + seconds), "{lines} lines in {seconds} s");
+    assert!(text.len() < lines * 2_000, "{} bytes in {lines} lines", text.len());
+}

@@ -150,6 +150,12 @@ impl Session {
             && self.has_room()
     }
 
+    /// Whether calls are unfinished, or messages wait for their turn.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        !self.calls.is_empty() || !self.queue.is_empty()
+    }
+
     /// Takes what happened.
     pub fn handle_input(&mut self, input: Input<'_>) {
         if self.state == State::Closed {

@@ -21,6 +21,7 @@ use super::mail::Mail;
 use super::mailbox::{Drive, EndReason, Mailbox};
 use super::outbound::{Messages, Outbound};
 use crate::handler::callbacks::guard;
+use crate::log::Count;
 use crate::registry::Registry;
 use crate::transport::{AnyTransport, Transport, TransportError, Turn};
 
@@ -78,6 +79,8 @@ pub(crate) struct Driver {
     deadline: Option<Instant>,
     /// Why the session wants to be closed.
     closing: Option<CloseReason>,
+    /// Whether nothing more is read from the client, and the connection ends with its methods.
+    is_draining: bool,
     /// How the connection ends, once it does.
     end: End,
     /// When the task began to do what it does.
@@ -116,6 +119,7 @@ impl Driver {
             mail_is_next: true,
             deadline: None,
             closing: None,
+            is_draining: false,
             end: End::Gone,
             busy_since: Instant::now(),
             kept,
@@ -166,11 +170,16 @@ impl Driver {
                     self.registry.counters.disconnected_behind.add(1);
                     let count = self.registry.config.outbox_messages_max;
                     let id = self.session.id();
-                    tracing::info!(
-                        session = id,
-                        messages_max = count,
-                        "disconnected: too far behind"
-                    );
+                    let more: Count = |_, _, count| {
+                        tracing::info!(count, "disconnected: too far behind");
+                    };
+                    if self.registry.log.admits("disconnected: too far behind", "", "", more) {
+                        tracing::info!(
+                            session = id,
+                            messages_max = count,
+                            "disconnected: too far behind"
+                        );
+                    }
                     return Poll::Ready(End::Close(BEHIND, "too far behind".to_owned()));
                 }
                 Wake::Timer => {
@@ -323,6 +332,10 @@ impl Driver {
     /// Waits for whatever comes first. While too much waits for the socket, it reads nothing and
     /// takes no mail, so that a slow client costs no memory.
     fn poll_wake(&mut self, cx: &mut Context<'_>) -> Poll<Wake> {
+        self.is_draining = self.mailbox.is_draining();
+        if self.is_draining && !self.session.is_busy() {
+            self.mailbox.request_end();
+        }
         if let Some(reason) = self.mailbox.take_end(&mut self.mail) {
             return Poll::Ready(Wake::End(reason));
         }
@@ -359,7 +372,10 @@ impl Driver {
             }
         }
         let timer = self.poll_timer(cx);
-        if timer.is_pending() && !self.mailbox.rest(cx.waker(), self.outbound.has_room()) {
+        if timer.is_pending()
+            && (!self.mailbox.rest(cx.waker(), self.outbound.has_room())
+                || self.mailbox.is_draining() != self.is_draining)
+        {
             // It came after it was looked for.
             cx.waker().wake_by_ref();
         }
@@ -374,6 +390,7 @@ impl Driver {
             return Poll::Ready(Wake::Mail);
         }
         if self.session.wants_input()
+            && !self.is_draining
             && let Poll::Ready(wake) = self.poll_message(cx)
         {
             return Poll::Ready(wake);
@@ -475,7 +492,13 @@ impl Drive for Driver {
                     registry.counters.disconnected_stalled.add(1);
                     let timeout = registry.config.write_timeout;
                     let id = session.id();
-                    return tracing::info!(session = id, ?timeout, "disconnected: took nothing");
+                    let more: Count = |_, _, count| {
+                        tracing::info!(count, "disconnected: took nothing");
+                    };
+                    if registry.log.admits("disconnected: took nothing", "", "", more) {
+                        tracing::info!(session = id, ?timeout, "disconnected: took nothing");
+                    }
+                    return;
                 }
             }
             // Publications end now, not when the client has answered.

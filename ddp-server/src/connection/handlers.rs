@@ -26,6 +26,7 @@ use crate::handler::method::{ErasedMethod, MethodContext};
 use crate::handler::publication::{ErasedPublication, PublicationContext};
 use crate::handler::span;
 use crate::live_query::{AnyCursor, Observation};
+use crate::log::{Count, brief};
 use crate::rate_limit;
 use crate::registry::Registry;
 
@@ -149,7 +150,8 @@ impl Running {
         // Registered before it starts, so that its calls can find the subscription.
         self.publications.insert(key, running);
         let span = span::publication(&subscription);
-        let task = start(span, publish(publication, PublicationContext { subscription }), cx);
+        let context = PublicationContext { subscription };
+        let task = start(span, publish(publication, context), || (), cx);
         if let Some(publication) = self.publications.get_mut(&key) {
             publication.task = task;
         }
@@ -203,7 +205,8 @@ impl Running {
         let context = MethodContext { name, params, invocation };
         let span = span::method(&context);
         // Its end arrives as mail, so nothing waits for the task.
-        let _ = start(span, invoke(method, context, connection, key), cx);
+        let counts = || self.registry.open.begin_method();
+        let _ = start(span, invoke(method, context, connection, key), counts, cx);
     }
 
     /// Asks the rate limiter, which runs conditions of the application.
@@ -219,23 +222,43 @@ impl Running {
         let check = AssertUnwindSafe(|| limiter.check(Instant::now(), &request));
         catch_unwind(check).unwrap_or_else(|panic| {
             let (session, error) = (request.connection_id, panic_text(&*panic));
-            tracing::error!(?kind, name, session, error, "a condition of a rate limit panicked");
+            let count: Count = |name, error, count| {
+                tracing::error!(name, error, count, "conditions of rate limits panicked");
+            };
+            if self.registry.log.admits("a condition panicked", name, error, count) {
+                let error = &*brief(error);
+                tracing::error!(
+                    ?kind,
+                    name,
+                    session,
+                    error,
+                    "a condition of a rate limit panicked"
+                );
+            }
             Err(DdpError::internal())
         })
     }
 }
 
 /// Polls a handler once right here, where many finish, and moves it to its own task if it has to
-/// wait.
-fn start(
+/// wait. What `keeps` returns is then kept until the handler ends.
+fn start<K: Send + 'static>(
     span: Span,
     handler: impl Future<Output = ()> + Send + 'static,
+    keeps: impl FnOnce() -> K,
     cx: &mut Context<'_>,
 ) -> Option<AbortHandle> {
     let mut handler = span::within(span, handler);
     match handler.as_mut().poll(cx) {
         Poll::Ready(()) => None,
-        Poll::Pending => Some(tokio::spawn(handler).abort_handle()),
+        Poll::Pending => {
+            let kept = keeps();
+            let task = tokio::spawn(async move {
+                let _kept = kept;
+                handler.await;
+            });
+            Some(task.abort_handle())
+        }
     }
 }
 
@@ -250,7 +273,14 @@ async fn invoke(
     let result = catch_panic(run).await.map_err(|error| {
         Box::new(redact(error, |error| {
             let (method, session) = (&name, connection.id());
-            tracing::error!(method, session, error, "exception while invoking a method");
+            let count: Count = |method, error, count| {
+                tracing::error!(method, error, count, "exceptions while invoking a method");
+            };
+            let log = invocation.host().log();
+            if log.admits("exception while invoking a method", method, error, count) {
+                let error = &*brief(error);
+                tracing::error!(method, session, error, "exception while invoking a method");
+            }
         }))
     });
     // As in Meteor, `updated` comes first if there is nothing to wait for.

@@ -56,7 +56,7 @@ pub(crate) async fn run(
     counters.connections_opened.add(1);
     let (deltas_max, exact_max) = (config.outbox_deltas_max, config.outbox_messages_max);
     let mailbox = Arc::new(Mailbox::new(deltas_max, exact_max, counters));
-    let connection = Connection::new(&id, info, config.forwarded_count, Arc::clone(&mailbox));
+    let connection = Connection::new(&id, info, Arc::clone(&mailbox));
     let span = opened(&connection, path, protocol);
     let _registration = registry.open.register(&connection);
     let _end = Closed(connection.clone(), span.clone());

@@ -13,6 +13,7 @@ use super::user_id::UserId;
 use crate::error::Error;
 use crate::handler::method::MethodContext;
 use crate::handler::publication::PublicationContext;
+use crate::log::{Count, brief};
 use crate::signature::Signature;
 use crate::write_fence::WriteFence;
 
@@ -46,7 +47,13 @@ impl<S: Sync, T: DeserializeOwned + Send> FromContext<PublicationContext, S> for
             (context.subscription.request(), context.subscription.connection());
         Self::extract(&request.params, |error| {
             let (publication, session) = (request.log_name(), connection.id());
-            tracing::warn!(publication, session, %error, "match failed");
+            let count: Count = |publication, error, count| {
+                tracing::warn!(publication, error, count, "match failed");
+            };
+            let log = context.subscription.host().log();
+            if log.admits("match failed in a publication", publication, error, count) {
+                tracing::warn!(publication, session, error = %brief(error), "match failed");
+            }
         })
     }
 
@@ -59,7 +66,14 @@ impl<S: Sync, T: DeserializeOwned + Send> FromContext<MethodContext, S> for Para
     async fn from_context(context: &MethodContext, _: &S) -> Result<Self, Error> {
         Self::extract(&context.params, |error| {
             let session = context.invocation.connection().map(Connection::id);
-            tracing::warn!(method = context.name, session, %error, "match failed");
+            let method = context.name.as_str();
+            let count: Count = |method, error, count| {
+                tracing::warn!(method, error, count, "match failed");
+            };
+            let log = context.invocation.host().log();
+            if log.admits("match failed in a method", method, error, count) {
+                tracing::warn!(method, session, error = %brief(error), "match failed");
+            }
         })
     }
 

@@ -41,17 +41,11 @@ struct Inner {
 }
 
 impl Connection {
-    /// `forwarded_count` is how many proxies are trusted.
-    pub(crate) fn new(
-        id: &str,
-        info: ConnectionInfo,
-        forwarded_count: usize,
-        mailbox: Arc<Mailbox>,
-    ) -> Self {
-        let ConnectionInfo { remote_addr, headers, .. } = info;
+    pub(crate) fn new(id: &str, info: ConnectionInfo, mailbox: Arc<Mailbox>) -> Self {
+        let ConnectionInfo { remote_addr, client_address, headers, .. } = info;
         Self(Arc::new(Inner {
             id: id.into(),
-            client_address: client_address(remote_addr, &headers, forwarded_count),
+            client_address,
             remote_addr,
             headers,
             mailbox,
@@ -99,6 +93,11 @@ impl Connection {
         self.0.on_close.add(callback);
     }
 
+    /// Disconnects the client once its methods have ended; it can begin no others.
+    pub(crate) fn drain(&self) {
+        self.0.mailbox.drain();
+    }
+
     pub(crate) fn shared_id(&self) -> &Arc<str> {
         &self.0.id
     }
@@ -112,21 +111,6 @@ impl Connection {
         guard("closing", || self.0.mailbox.close());
         self.0.on_close.call("on_close");
     }
-}
-
-/// The client's address by the rule of Meteor's `HTTP_FORWARDED_COUNT`.
-fn client_address(
-    remote: Option<SocketAddr>,
-    headers: &Headers,
-    forwarded_count: usize,
-) -> Option<Box<str>> {
-    if forwarded_count == 0 {
-        return Some(remote?.ip().to_canonical().to_string().into());
-    }
-    // A client can put anything at the front of the header; what is counted from its end was put
-    // there by proxies.
-    let mut addresses = headers.get("x-forwarded-for")?.rsplit(',');
-    Some(addresses.nth(forwarded_count - 1)?.trim().into())
 }
 
 impl fmt::Debug for Connection {

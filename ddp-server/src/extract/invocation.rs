@@ -18,6 +18,7 @@ use super::connection::Connection;
 use super::user_id::UserId;
 use crate::connection::mail::Mail;
 use crate::error::Error;
+use crate::log::Log;
 use crate::random;
 use crate::write_fence::WriteFence;
 
@@ -59,6 +60,9 @@ pub(crate) trait Host: Any + Send + Sync {
 
     /// How a collection's documents are merged.
     fn strategy(&self, collection: &str) -> PublicationStrategy;
+
+    /// For what clients cause.
+    fn log(&self) -> &Log;
 }
 
 /// Runs a method with typed parameters and result.

@@ -20,6 +20,7 @@ use crate::error::Error;
 use crate::handler::callbacks::Callbacks;
 use crate::live_query::Observer;
 use crate::live_query::sink::Sink;
+use crate::log::{Count, brief};
 
 /// One client's subscription, Meteor's `this` in a publish function. Cheap to clone.
 ///
@@ -266,7 +267,13 @@ impl Subscription {
     /// Logs an error that the client sees only as an internal one.
     pub(crate) fn log_exception(&self, error: &str) {
         let (publication, session) = (self.0.request.log_name(), self.0.connection.id());
-        tracing::error!(publication, session, error, "exception in a publication");
+        let count: Count = |publication, error, count| {
+            tracing::error!(publication, error, count, "exceptions in a publication");
+        };
+        if self.0.host.log().admits("exception in a publication", publication, error, count) {
+            let error = &*brief(error);
+            tracing::error!(publication, session, error, "exception in a publication");
+        }
     }
 
     pub(crate) fn key(&self) -> SubscriptionKey {

@@ -2,8 +2,14 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::LazyLock;
 
 use parking_lot::Mutex;
+
+use crate::log::{Count, Log, brief};
+
+/// Callbacks are the process's, not a server's.
+static LOG: LazyLock<Log> = LazyLock::new(Log::default);
 
 /// Functions to call once, when something ends.
 pub(crate) struct Callbacks(Mutex<State>);
@@ -50,7 +56,14 @@ impl Callbacks {
 /// Calls a function of the application; a panic is logged and harms nothing else.
 pub(crate) fn guard(what: &str, function: impl FnOnce()) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(function)) {
-        tracing::error!(callback = what, error = panic_text(&*panic), "callback panicked");
+        let error = panic_text(&*panic);
+        let count: Count = |callback, error, count| {
+            tracing::error!(callback, error, count, "callbacks panicked");
+        };
+        if LOG.admits("callback panicked", what, error, count) {
+            let error = &*brief(error);
+            tracing::error!(callback = what, error, "callback panicked");
+        }
     }
 }
 

@@ -9,10 +9,15 @@ use tokio::time::{Instant, sleep};
 use super::*;
 use crate::transport::tests::polling::{Clients, DISCONNECT_DELAY, assert_passed};
 
+/// Clients may be silent for as long as they may be away.
+fn patient() -> SockJsConfig {
+    SockJsConfig { silent_delay: DISCONNECT_DELAY, ..SockJsConfig::default() }
+}
+
 /// An endpoint without DDP, and the connections that it has opened.
 fn connections() -> (Clients, mpsc::UnboundedReceiver<Connection>) {
     let (opened, connections) = mpsc::unbounded_channel();
-    let app = router("/sockjs", SockJsConfig::default(), move |connection| {
+    let app = router("/sockjs", patient(), move |connection| {
         opened.send(connection).expect("the test waits");
         ready(())
     });
@@ -61,7 +66,7 @@ async fn who_waits_to_send_is_told_that_the_client_stays_away() {
 async fn what_waits_for_a_client_is_bounded() {
     const BYTES: usize = 10_000;
     let (progress, mut progressed) = mpsc::unbounded_channel();
-    let app = router("/sockjs", SockJsConfig::default(), move |mut connection: Connection| {
+    let app = router("/sockjs", patient(), move |mut connection: Connection| {
         let progress = progress.clone();
         async move {
             for number in 0..1000 {

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use axum::http::{HeaderMap, HeaderValue};
 
-/// The headers that an application may see: those that sockjs-node passes on.
-const KEPT: [&str; 14] = [
+/// The headers that an application may see: those that sockjs-node passes on, and the origin.
+const KEPT: [&str; 15] = [
+    "origin",
     "referer",
     "x-client-ip",
     "x-forwarded-for",
@@ -24,7 +25,7 @@ const KEPT: [&str; 14] = [
 ];
 
 /// Of these only the first line counts, as in Node. The values of others are joined by commas.
-const SINGLE: [&str; 3] = ["referer", "host", "user-agent"];
+const SINGLE: [&str; 4] = ["origin", "referer", "host", "user-agent"];
 
 /// A longer value is omitted, so that a client cannot make its idle connection costly. Only
 /// `x-forwarded-for` keeps its end, which is what proxies append.
@@ -32,10 +33,10 @@ const VALUE_BYTES_MAX: usize = 4096;
 
 /// The headers of a client's opening request that an application may see.
 ///
-/// These say where a client comes from and what it is: `referer`, `x-client-ip`, `x-forwarded-for`,
+/// These say where a client comes from and what it is: `origin`, `referer`, `x-client-ip`, `x-forwarded-for`,
 /// `x-forwarded-host`, `x-forwarded-port`, `x-cluster-client-ip`, `via`, `x-real-ip`,
 /// `x-forwarded-proto`, `x-ssl`, `dnt`, `host`, `user-agent` and `accept-language`. They are the
-/// same as in Meteor. Cookies are not among them, because browsers also send them when a script of
+/// same as in Meteor, and `origin`. Cookies are not among them, because browsers also send them when a script of
 /// another site connects. A header that is empty or longer than 4 KiB is missing; of
 /// `x-forwarded-for` the last 4 KiB are kept.
 ///
@@ -132,12 +133,13 @@ mod tests {
             ("accept-language", b"de, en;q=0.5"),
         ]);
         let kept: Vec<_> = headers.iter().collect();
-        assert_eq!(kept, [("host", "[::1]:3000"), ("accept-language", "de, en;q=0.5")]);
+        let origin = ("origin", "https://app.example");
+        assert_eq!(kept, [origin, ("host", "[::1]:3000"), ("accept-language", "de, en;q=0.5")]);
         assert_eq!(headers.get("Accept-LANGUAGE"), Some("de, en;q=0.5"));
-        for name in ["cookie", "origin", "authorization", "", "hos", "host:[::1]"] {
+        for name in ["cookie", "authorization", "", "hos", "host:[::1]"] {
             assert_eq!(headers.get(name), None, "{name}");
         }
-        let shown = r#"{"host": "[::1]:3000", "accept-language": "de, en;q=0.5"}"#;
+        let shown = r#"{"origin": "https://app.example", "host": "[::1]:3000", "accept-language": "de, en;q=0.5"}"#;
         assert_eq!(format!("{headers:?}"), shown);
         assert_eq!(keep(&[]).iter().count(), 0);
     }

@@ -14,7 +14,8 @@ pub(crate) fn open(
     io: DuplexStream,
     request: &Parts,
     message_bytes_max: usize,
+    forwarded_count: usize,
 ) -> (AnyTransport, ConnectionInfo) {
     let socket = WebSocket::new(io, Bytes::new(), message_bytes_max);
-    (AnyTransport::InProcess(socket), ConnectionInfo::of(request, RAW_WEBSOCKET))
+    (AnyTransport::InProcess(socket), ConnectionInfo::of(request, RAW_WEBSOCKET, forwarded_count))
 }

@@ -23,7 +23,10 @@ mod headers;
 pub(crate) mod in_process;
 pub(crate) mod large;
 pub(crate) mod open;
+mod origin;
 pub(crate) mod routes;
+mod share;
+mod socket;
 #[cfg(feature = "sockjs")]
 pub(crate) mod sockjs;
 #[cfg(test)]
@@ -41,12 +44,15 @@ use bytes::Bytes;
 #[cfg(feature = "compression")]
 pub use self::compression::Compression;
 pub use self::headers::Headers;
+pub use self::origin::{NotAnOrigin, Origins};
 pub(crate) use self::{
     any::AnyTransport,
     deflate::Deflate,
     error::{TransportError, Violation},
     framing::Framing,
     large::{LargeMessages, Share, Turn},
+    share::Shares,
+    socket::{Place, Socket, Stream},
 };
 
 /// One client's transport, polled by the task that owns the connection. Now and then somebody else
@@ -126,6 +132,12 @@ pub(crate) struct TransportConfig {
     /// 4 MiB by default: room for a method call with a file of 3 MB in base64. Meteor's default of
     /// 64 MiB lets each connection claim that much memory.
     pub(crate) message_bytes_max: usize,
+    /// How many proxies tell clients' addresses.
+    pub(crate) forwarded_count: usize,
+    /// Whose scripts may connect.
+    pub(crate) origins: Origins,
+    /// The WebSockets of each client's address.
+    pub(crate) websockets: Arc<Shares>,
     /// What large messages of all transports share.
     pub(crate) large: Arc<LargeMessages>,
     /// How WebSocket messages are compressed if the client offers it.
@@ -140,6 +152,9 @@ impl Default for TransportConfig {
         let message_bytes_max = 4 * 1024 * 1024;
         Self {
             message_bytes_max,
+            forwarded_count: 0,
+            origins: Origins::default(),
+            websockets: Shares::new(usize::MAX),
             large: Arc::new(LargeMessages::new(64 * 1024 * 1024, message_bytes_max)),
             deflate: Deflate::by_default(),
             #[cfg(feature = "sockjs")]

@@ -7,6 +7,7 @@ use axum::extract::{ConnectInfo, OriginalUri, Request};
 use axum::http::request::Parts;
 use axum::response::Response;
 
+use super::share::Address;
 use super::websocket::{Upgrade, UpgradeRefused, UpgradedIo, WebSocket};
 use super::{Headers, TransportConfig};
 
@@ -19,6 +20,8 @@ pub(crate) struct ConnectionInfo {
     /// The other end of the TCP connection, perhaps a proxy. Known if the router is served with
     /// axum's [`ConnectInfo`].
     pub(crate) remote_addr: Option<SocketAddr>,
+    /// The client's IP address, perhaps as a proxy tells it.
+    pub(crate) client_address: Option<Box<str>>,
     /// The headers of the opening request.
     pub(crate) headers: Headers,
     /// The path of the opening request, as the client sent it.
@@ -28,18 +31,42 @@ pub(crate) struct ConnectionInfo {
 }
 
 impl ConnectionInfo {
-    pub(super) fn of(request: &Parts, protocol: &'static str) -> Self {
+    pub(super) fn of(request: &Parts, protocol: &'static str, forwarded_count: usize) -> Self {
         let remote_addr = request.extensions.get::<ConnectInfo<SocketAddr>>();
+        let remote_addr = remote_addr.map(|info| info.0);
+        let headers = Headers::keep(&request.headers);
         // A router nested below a prefix sees only the rest of the path.
         let original = request.extensions.get::<OriginalUri>();
         let uri = original.map_or(&request.uri, |original| &original.0);
         Self {
-            remote_addr: remote_addr.map(|info| info.0),
+            client_address: client_address(remote_addr, &headers, forwarded_count),
+            remote_addr,
             path: uri.path().to_owned(),
-            headers: Headers::keep(&request.headers),
+            headers,
             protocol,
         }
     }
+
+    /// Whose share the connection is of; whoever its client is, if nothing is known.
+    pub(super) fn address(&self) -> Option<Address> {
+        let client = self.client_address.as_deref().map(Address::of);
+        client.or_else(|| Some(self.remote_addr?.ip().into()))
+    }
+}
+
+/// The client's address by the rule of Meteor's `HTTP_FORWARDED_COUNT`.
+fn client_address(
+    remote: Option<SocketAddr>,
+    headers: &Headers,
+    forwarded_count: usize,
+) -> Option<Box<str>> {
+    if forwarded_count == 0 {
+        return Some(remote?.ip().to_canonical().to_string().into());
+    }
+    // A client can put anything at the front of the header; what is counted from its end was put
+    // there by proxies.
+    let mut addresses = headers.get("x-forwarded-for")?.rsplit(',');
+    Some(addresses.nth(forwarded_count - 1)?.trim().into())
 }
 
 /// Answers a WebSocket handshake, and calls `on_open` in a new task once the answer is sent.
@@ -53,13 +80,21 @@ where
     Fut: Future<Output = ()> + Send + 'static,
 {
     let mut request = request.into_parts().0;
+    if !config.origins.allow(&request.headers) {
+        return Err(UpgradeRefused::Origin);
+    }
     let upgrade = Upgrade::new(&mut request, config.deflate)?;
     let deflate = upgrade.deflate();
-    let (response, upgraded) = upgrade.accept();
     let (message_bytes_max, large) = (config.message_bytes_max, Arc::clone(&config.large));
     // Frees the request and hyper's buffers under it before waiting for the client.
-    let info = ConnectionInfo::of(&request, protocol);
+    let info = ConnectionInfo::of(&request, protocol, config.forwarded_count);
+    let share = match info.address() {
+        Some(address) => Some(config.websockets.take(address).ok_or(UpgradeRefused::Share)?),
+        None => None,
+    };
+    let (response, upgraded) = upgrade.accept();
     tokio::spawn(async move {
+        let _share = share;
         match upgraded.await {
             Ok((io, input)) => {
                 let socket = WebSocket::new(io, input, message_bytes_max);

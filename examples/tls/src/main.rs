@@ -1,4 +1,4 @@
-//! TLS to the clients with `axum-server`, without a proxy. `CERT` and `KEY` are files in PEM
+//! TLS to the clients, without a proxy. SIGHUP reads a renewed certificate. `CERT` and `KEY` are files in PEM
 //! format; to try it, create them like this:
 //!
 //! ```sh
@@ -7,12 +7,9 @@
 //! CERT=cert.pem KEY=key.pem cargo run --package ddp-example-tls
 //! ```
 
-use std::net::SocketAddr;
-
-use axum_server::accept::NoDelayAcceptor;
-use axum_server::tls_rustls::RustlsConfig;
 use ddp_server::extract::Params;
-use ddp_server::{Collection, Error, MemoryCollection, Server, State};
+use ddp_server::{Collection, Error, MemoryCollection, Server, ServerConfig, State, Tls};
+use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 #[derive(serde::Serialize, serde::Deserialize)]
@@ -38,20 +35,27 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let certificate: String = ddp_examples::setting("CERT", "cert.pem".to_owned())?;
     let key: String = ddp_examples::setting("KEY", "key.pem".to_owned())?;
-    let tls = RustlsConfig::from_pem_file(&certificate, &key)
-        .await
+    let tls = Tls::from_files(&certificate, &key)
         .map_err(|error| format!("CERT={certificate} and KEY={key}: {error}"))?;
+    let mut config = ServerConfig::from_env()?;
+    config.serve.tls = Some(tls.clone());
 
     let server = Server::builder()
+        .config(config)
         .publish("messages", async |State(messages): State<Messages>| messages.find())
         .method("messages.send", send)
         .with_state(Messages::new(&MESSAGES));
-    let listener = ddp_examples::listen().await?.into_std()?;
-    axum_server::from_tcp_rustls(listener, tls)?
-        // Without it the system would hold small messages back for each other; on plain sockets the
-        // library does this itself.
-        .map(|tls| tls.acceptor(NoDelayAcceptor::new()))
-        .serve(server.router().into_make_service_with_connect_info::<SocketAddr>())
-        .await?;
+
+    let mut renewed = signal(SignalKind::hangup())?;
+    tokio::spawn(async move {
+        while renewed.recv().await.is_some() {
+            match tls.reload() {
+                Ok(()) => tracing::warn!("the certificate was read again"),
+                Err(error) => tracing::error!(%error, "the old certificate stays"),
+            }
+        }
+    });
+    server.close_on_signals()?;
+    server.serve(ddp_examples::listen().await?).await?;
     Ok(())
 }

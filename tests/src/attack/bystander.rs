@@ -1,10 +1,12 @@
 //! A client that has nothing to do with the attack.
 
+use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures::{SinkExt, StreamExt};
 use hdrhistogram::Histogram;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{WebSocketStream, client_async};
@@ -16,6 +18,20 @@ const PERIOD: Duration = Duration::from_millis(10);
 
 /// How long it waits for an answer to anything.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A connection from another address than the attack's, where this machine has one: the whole of
+/// 127.0.0.0/8 is its own.
+async fn from_elsewhere(victim: Victim) -> io::Result<TcpStream> {
+    if victim.address().is_ipv6() {
+        return TcpStream::connect(victim.address()).await;
+    }
+    let socket = TcpSocket::new_v4()?;
+    if let Err(error) = socket.bind(SocketAddr::from(([127, 0, 0, 2], 0))) {
+        // Not on every system.
+        tracing::debug!(%error, "127.0.0.2 cannot be used");
+    }
+    socket.connect(victim.address()).await
+}
 
 /// A DDP client that pings all the time, and notes how long each answer takes.
 #[derive(Debug)]
@@ -29,7 +45,7 @@ impl Bystander {
     pub(super) async fn connect(victim: Victim) -> Result<Self, Error> {
         let wrong = |why: String| Error::Server(victim.address(), why);
         let connect = async {
-            let socket = TcpStream::connect(victim.address()).await?;
+            let socket = from_elsewhere(victim).await?;
             socket.set_nodelay(true)?;
             let url = format!("ws://{}/websocket", victim.address());
             let (mut socket, _) = client_async(url, socket).await?;

@@ -36,16 +36,18 @@ impl SilentSockJs {
             polls.spawn(async move {
                 let _place = places.acquire().await;
                 let path = format!("/sockjs/000/silent{number}/xhr");
-                victim.request("POST", &path).await.map(|(status, _)| status)
+                (number, victim.request("POST", &path).await.map(|(status, _)| status))
             });
         }
         let statuses = polls.join_all().await;
-        let count = |status| statuses.iter().filter(|one| **one == status).count();
+        let of = |status| statuses.iter().filter(move |(_, one)| *one == status);
+        let count = |status| of(status).count();
         let (opened, busy, refused) = (count(Some(200)), count(Some(503)), count(Some(429)));
         let begun = Instant::now();
         let patience = Duration::from_secs(self.seconds);
         // Sending to a session does not prolong its life, and it is 404 once it is forgotten.
-        let last = format!("/sockjs/000/silent{}/xhr_send", opened.saturating_sub(1));
+        let last = of(Some(200)).map(|(number, _)| number).max().unwrap_or(&0);
+        let last = format!("/sockjs/000/silent{last}/xhr_send");
         while begun.elapsed() < patience
             && victim.request("POST", &last).await.is_some_and(|(status, _)| status != 404)
         {

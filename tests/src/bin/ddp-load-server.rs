@@ -3,14 +3,16 @@
 //! - `note`: one document, whose text the method `change` replaces;
 //! - `notes`: a thousand documents that nobody changes;
 //! - `tasks`: a table of the database at `DATABASE_URL`, if there is one;
-//! - the method `echo` returns its parameter.
+//! - the method `echo` returns its parameter, and `wait` does so after so many milliseconds.
 //!
 //! `THREADS` sets the number of threads; with `FEED=wal` changes come through the `wal` feed; `LOG`
 //! installs a subscriber for logs, at the level `info`.
 
+use std::time::Duration;
+
 use ddp_postgres::{Db, Feed, Table};
 use ddp_server::extract::{Params, State};
-use ddp_server::{Collection, Cursor, Error, MemoryCollection, Server};
+use ddp_server::{Collection, Cursor, Error, MemoryCollection, Server, ServerConfig};
 use serde_json::{Value, json};
 
 #[global_allocator]
@@ -40,6 +42,11 @@ async fn change(
 
 async fn echo(Params((value,)): Params<(Value,)>) -> Result<Value, Error> {
     Ok(value)
+}
+
+async fn wait(Params((millis,)): Params<(u32,)>) -> Result<u32, Error> {
+    tokio::time::sleep(Duration::from_millis(millis.into())).await;
+    Ok(millis)
 }
 
 async fn tasks(State(data): State<Data>) -> Result<Cursor<Value>, Error> {
@@ -77,18 +84,21 @@ async fn serve() -> Result<(), Failure> {
         Ok(url) => Some(Db::builder(&url).feed(feed()).table(Table::new("tasks")).connect().await?),
         Err(_) => None,
     };
+    let mut config = ServerConfig::default();
+    // For clients that come all at once.
+    config.serve.backlog = 8192;
     let server = Server::builder()
+        .config(config)
         .publish("note", async |State(data): State<Data>| data.note.find())
         .publish("notes", async |State(data): State<Data>| data.notes.find())
         .publish("tasks", tasks)
         .method("change", change)
         .method("echo", echo)
+        .method("wait", wait)
         .with_state(Data { note, notes, db });
-    let socket = tokio::net::TcpSocket::new_v4()?;
-    socket.bind("127.0.0.1:0".parse()?)?;
-    // For clients that come all at once.
-    let listener = socket.listen(8192)?;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     println!("{}", listener.local_addr()?);
+    server.close_on_signals()?;
     server.serve(listener).await?;
     Ok(())
 }

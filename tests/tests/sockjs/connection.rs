@@ -79,6 +79,7 @@ async fn each_transport_tells_the_same() {
         assert_eq!(connection.remote_addr(), stream.local_addr().ok(), "{name}");
         let headers: Vec<_> = connection.headers().iter().collect();
         let expected = [
+            ("origin", "https://app.example"),
             ("x-forwarded-for", "192.0.2.1, 192.0.2.2"),
             ("host", "app.example"),
             ("user-agent", "test/1 (x: y)"),

@@ -48,6 +48,8 @@ pub(crate) struct Mailbox {
     waker: AtomicWaker,
     /// Set when the state's end is.
     is_ending: AtomicBool,
+    /// Set once the connection is to end as soon as its methods have.
+    is_draining: AtomicBool,
     deltas_max: usize,
     exact_max: usize,
     /// Who handles the mail. It is locked for as long as it does something: by the connection's task,
@@ -103,6 +105,7 @@ impl Mailbox {
             state: Mutex::new(state),
             waker: AtomicWaker::new(),
             is_ending: AtomicBool::new(false),
+            is_draining: AtomicBool::new(false),
             deltas_max,
             exact_max,
             driver: Mutex::new(None),
@@ -239,6 +242,17 @@ impl Mailbox {
         }
         drop(state);
         self.waker.wake();
+    }
+
+    /// Asks the connection's task to end it once the methods under way have ended.
+    pub(crate) fn drain(&self) {
+        self.is_draining.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+
+    /// Whether [`drain`](Self::drain) was called. To be asked again after [`rest`](Self::rest).
+    pub(crate) fn is_draining(&self) -> bool {
+        self.is_draining.load(Ordering::Acquire)
     }
 
     /// Why the connection is to end, if it is; the mail that is still to be sent is moved to `into`.

@@ -20,12 +20,17 @@ pub struct SockJsConfig {
     /// in Meteor. An ended session is remembered just as long after its end, and after each later
     /// request, which is answered that it has ended.
     pub disconnect_delay: Duration,
+    /// The same for a session whose client has not sent anything yet; 10 s.
+    pub silent_delay: Duration,
     /// A streaming response ends after this many bytes, because browsers keep all of it in memory;
     /// the client then makes another request; 128 KiB.
     pub response_bytes_max: usize,
     /// How many polling and streaming sessions there may be; 10,000. Further clients get 503. Ended
     /// sessions count until no request has come for the disconnect delay.
     pub sessions_max: usize,
+    /// How many of them one client's address may have; three quarters of all, unless set. Further
+    /// ones get 429.
+    pub sessions_per_address_max: Option<usize>,
     /// Where the page of the iframe transports loads the client library from.
     pub sockjs_url: String,
     /// Whether clients may use WebSocket; true. If not, `websocket` below the prefix is 404, and
@@ -45,8 +50,10 @@ impl Default for SockJsConfig {
         Self {
             heartbeat: Duration::from_secs(45),
             disconnect_delay: Duration::from_secs(60),
+            silent_delay: Duration::from_secs(10),
             response_bytes_max: 128 * 1024,
             sessions_max: 10_000,
+            sessions_per_address_max: None,
             sockjs_url: "https://cdn.jsdelivr.net/npm/sockjs-client@1/dist/sockjs.min.js"
                 .to_owned(),
             websocket: true,
@@ -59,7 +66,8 @@ impl Default for SockJsConfig {
 impl SockJsConfig {
     /// Limits the periods to what the clock can handle.
     pub(crate) fn bounded(mut self) -> Self {
-        for period in [&mut self.heartbeat, &mut self.disconnect_delay] {
+        let periods = [&mut self.heartbeat, &mut self.silent_delay, &mut self.disconnect_delay];
+        for period in periods {
             *period = (*period).clamp(PERIOD_MIN, PERIOD_MAX);
         }
         self

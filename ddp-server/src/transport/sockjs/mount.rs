@@ -1,6 +1,8 @@
 //! Requests at and below a prefix, except for WebSocket handshakes.
 
 use std::convert::Infallible;
+use std::error::Error;
+use std::io;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -27,12 +29,14 @@ use super::path::Endpoint;
 use super::polling::Polling;
 use super::protocol::Protocol;
 use super::receiver::Receiver;
+use super::store::Refused;
 use super::store::Store;
 use super::wire::Callback;
 use super::wire::Wire;
-use crate::transport::LargeMessages;
-use crate::transport::Share;
+use crate::log::{Count, Log};
 use crate::transport::large::LARGE_MESSAGE_BYTES;
+use crate::transport::open::ConnectionInfo;
+use crate::transport::{LargeMessages, Origins, Share, TransportConfig};
 
 const PAYLOAD_EXPECTED: &str = "Payload expected.";
 const BROKEN_JSON: &str = "Broken JSON encoding.";
@@ -47,27 +51,29 @@ pub(crate) struct Mount {
     pub(crate) options: SockJsConfig,
     /// The largest body accepted.
     message_bytes_max: usize,
+    forwarded_count: usize,
+    origins: Origins,
     /// How much may be waiting for the application, besides one frame.
     inbox_bytes_max: usize,
     large: Arc<LargeMessages>,
     iframe: Iframe,
     store: Arc<Store>,
+    log: Log,
 }
 
 impl Mount {
-    pub(crate) fn new(
-        options: SockJsConfig,
-        message_bytes_max: usize,
-        large: Arc<LargeMessages>,
-    ) -> Self {
-        let options = options.bounded();
+    pub(crate) fn new(config: &TransportConfig) -> Self {
+        let options = config.sockjs.clone().bounded();
         Self {
-            message_bytes_max,
-            inbox_bytes_max: message_bytes_max.min(LARGE_MESSAGE_BYTES),
-            large,
-            iframe: Iframe::new(&options.sockjs_url),
-            store: Arc::new(Store::new(options.sessions_max, options.disconnect_delay)),
+            message_bytes_max: config.message_bytes_max,
+            inbox_bytes_max: config.message_bytes_max.min(LARGE_MESSAGE_BYTES),
+            large: Arc::clone(&config.large),
+            forwarded_count: config.forwarded_count,
+            origins: config.origins.clone(),
+            iframe: Iframe::new(&options.sockjs_url, &config.origins),
+            store: Arc::new(Store::new(&options)),
             options,
+            log: Log::default(),
         }
     }
 
@@ -80,6 +86,9 @@ impl Mount {
     ) -> Response {
         match endpoint {
             None => pages::not_found(),
+            Some(endpoint) if !self.allows(&endpoint, &request) => {
+                pages::text(StatusCode::FORBIDDEN, "This origin is not allowed.\n")
+            }
             Some(Endpoint::Welcome) => match *request.method() {
                 Method::GET => pages::welcome(),
                 _ => pages::method_not_allowed("GET"),
@@ -90,7 +99,7 @@ impl Mount {
             },
             Some(Endpoint::Info) => match *request.method() {
                 Method::GET => {
-                    let mut response = pages::info(&self.options);
+                    let mut response = pages::info(&self.options, &self.origins);
                     self.allow_origin(request.headers(), &mut response);
                     response
                 }
@@ -162,9 +171,10 @@ impl Mount {
         request: Parts,
         open: impl FnOnce(Polling, Parts, Protocol),
     ) -> Response {
-        let Ok((session, is_new)) = self.store.find_or_open(session) else {
-            tracing::warn!("too many polling sessions; a client was turned away");
-            return pages::text(StatusCode::SERVICE_UNAVAILABLE, "Too many sessions.\n");
+        let address = || ConnectionInfo::of(&request, "", self.forwarded_count).address();
+        let (session, is_new) = match self.store.find_or_open(session, address) {
+            Ok(found) => found,
+            Err(refused) => return self.turn_away(refused),
         };
         let (protocol, content_type) = (wire.protocol(), wire.content_type());
         let has_cors = wire.has_cors();
@@ -192,6 +202,20 @@ impl Mount {
             open(Polling::new(session), request, protocol);
         }
         response
+    }
+
+    fn turn_away(&self, refused: Refused) -> Response {
+        let count: Count = |_, _, count| {
+            tracing::warn!(count, "too many polling sessions; clients were turned away");
+        };
+        if self.log.admits("too many polling sessions", "", "", count) {
+            tracing::warn!(?refused, "too many polling sessions; a client was turned away");
+        }
+        let status = match refused {
+            Refused::Full => StatusCode::SERVICE_UNAVAILABLE,
+            Refused::Share => StatusCode::TOO_MANY_REQUESTS,
+        };
+        pages::text(status, "Too many sessions.\n")
     }
 
     /// Takes messages from a client.
@@ -243,6 +267,15 @@ impl Mount {
         }
     }
 
+    /// Whether pages of the request's origin may use what is asked for.
+    fn allows(&self, endpoint: &Endpoint<'_>, request: &Request) -> bool {
+        match endpoint {
+            // Says only where the other page comes from.
+            Endpoint::Welcome | Endpoint::Iframe => true,
+            _ => self.origins.allow(request.headers()),
+        }
+    }
+
     /// Reads a body, with the memory of a large message if it is one.
     async fn read(
         &self,
@@ -250,6 +283,7 @@ impl Mount {
     ) -> Result<(Vec<u8>, Option<Share>), (StatusCode, &'static str)> {
         // A body that breaks off is answered as well, though nobody reads it.
         const TOO_LARGE: (StatusCode, &str) = (StatusCode::PAYLOAD_TOO_LARGE, "Payload too large.");
+        const TOO_SLOW: (StatusCode, &str) = (StatusCode::REQUEST_TIMEOUT, "Payload too slow.");
         let announced = body.size_hint().upper().map(usize::try_from);
         let bytes_max = match announced {
             Some(Ok(bytes)) if bytes <= self.message_bytes_max => bytes,
@@ -259,7 +293,7 @@ impl Mount {
         let (mut bytes, mut share) = (Vec::new(), None);
         let mut data = body.into_data_stream();
         while let Some(part) = data.next().await {
-            let part = part.map_err(|_| TOO_LARGE)?;
+            let part = part.map_err(|error| if is_late(&error) { TOO_SLOW } else { TOO_LARGE })?;
             let length = bytes.len() + part.len();
             if length > bytes_max {
                 return Err(TOO_LARGE);
@@ -296,6 +330,15 @@ impl Mount {
             headers::allow_origin(request, response);
         }
     }
+}
+
+/// Whether a body was given up because it came too slowly.
+fn is_late(error: &axum::Error) -> bool {
+    let mut causes = std::iter::successors(error.source(), |&error| error.source());
+    causes.any(|cause| {
+        let io = cause.downcast_ref::<io::Error>();
+        io.is_some_and(|error| error.kind() == io::ErrorKind::TimedOut)
+    })
 }
 
 /// How a receiving request wants its frames.

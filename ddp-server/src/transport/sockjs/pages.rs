@@ -9,6 +9,7 @@ use axum::response::Response;
 
 use super::config::SockJsConfig;
 use super::headers;
+use crate::transport::Origins;
 
 /// The page of the iframe transports, before and after the URL of the client library. The SockJS
 /// protocol prescribes it exactly.
@@ -49,13 +50,13 @@ pub(super) fn text(status: StatusCode, body: &'static str) -> Response {
 }
 
 /// `GET /info`: what this server offers, and randomness for a client that has none.
-pub(super) fn info(options: &SockJsConfig) -> Response {
+pub(super) fn info(options: &SockJsConfig, origins: &Origins) -> Response {
     let Ok(entropy) = getrandom::u32() else {
         tracing::error!("the system provides no randomness");
         return text(StatusCode::INTERNAL_SERVER_ERROR, "");
     };
     let SockJsConfig { websocket, jsessionid, disable_cors, .. } = options;
-    let origins = if *disable_cors { "" } else { r#""origins":["*:*"],"# };
+    let origins = if *disable_cors || !origins.is_any() { "" } else { r#""origins":["*:*"],"# };
     let body = format!(
         r#"{{"websocket":{websocket},{origins}"cookie_needed":{jsessionid},"entropy":{entropy}}}"#
     );
@@ -70,16 +71,22 @@ pub(super) fn info(options: &SockJsConfig) -> Response {
 pub(super) struct Iframe {
     page: String,
     etag: HeaderValue,
+    /// Whose pages may contain it; any, if there is none.
+    ancestors: Option<HeaderValue>,
 }
 
 impl Iframe {
-    /// The page that loads the client library from this URL.
-    pub(super) fn new(sockjs_url: &str) -> Self {
+    /// The page that loads the client library from this URL, for pages of these origins.
+    pub(super) fn new(sockjs_url: &str, origins: &Origins) -> Self {
         let url = sockjs_url.replace('&', "&amp;").replace('"', "&quot;");
         let page = IFRAME.join(&url);
         let etag = format!("\"{:016x}\"", fnv1a(page.as_bytes()));
         let etag = HeaderValue::try_from(etag).expect("hexadecimal digits in quotes");
-        Self { page, etag }
+        let ancestors = origins.listed().map(|listed| {
+            let policy = format!("frame-ancestors 'self' {listed}");
+            HeaderValue::try_from(policy).expect("origins are visible ASCII")
+        });
+        Self { page, etag, ancestors }
     }
 
     /// The page, or 304 if the client already has it.
@@ -92,6 +99,10 @@ impl Iframe {
             headers::set(&mut response, header::CONTENT_TYPE, "text/html; charset=UTF-8");
         }
         response.headers_mut().insert(header::ETAG, self.etag.clone());
+        if let Some(ancestors) = &self.ancestors {
+            let policy = header::CONTENT_SECURITY_POLICY;
+            response.headers_mut().insert(policy, ancestors.clone());
+        }
         headers::allow_caching(&mut response);
         response
     }
@@ -121,7 +132,7 @@ mod tests {
     async fn info_is_fresh_and_uncached() {
         let mut entropies = Vec::new();
         for _ in 0..3 {
-            let response = info(&SockJsConfig::default());
+            let response = info(&SockJsConfig::default(), &Origins::any());
             let cache = &response.headers()[header::CACHE_CONTROL];
             assert!(cache.to_str().is_ok_and(|cache| cache.contains("no-store")));
             let mut body: serde_json::Value =
@@ -146,7 +157,7 @@ mod tests {
             ..SockJsConfig::default()
         };
         let mut body: serde_json::Value =
-            serde_json::from_str(&body(info(&options)).await).expect("JSON");
+            serde_json::from_str(&body(info(&options, &Origins::any())).await).expect("JSON");
         body["entropy"].take();
         let expected = json!({"websocket": false, "cookie_needed": true, "entropy": null});
         assert_eq!(body, expected);
@@ -154,7 +165,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_iframe_page_is_not_sent_twice() {
-        let iframe = Iframe::new("/sockjs.js?a=\"&b");
+        let iframe = Iframe::new("/sockjs.js?a=\"&b", &Origins::any());
         let mut request = HeaderMap::new();
         let response = iframe.response(&request);
         let etag = response.headers()[header::ETAG].clone();
@@ -166,7 +177,7 @@ mod tests {
         assert!(!response.headers().contains_key(header::CONTENT_TYPE));
         assert_eq!(body(response).await, "");
 
-        let response = Iframe::new("/other.js").response(&request);
+        let response = Iframe::new("/other.js", &Origins::any()).response(&request);
         assert_eq!(response.status(), StatusCode::OK);
     }
 }

@@ -27,11 +27,7 @@ where
     F: Fn(AnyTransport, ConnectionInfo, Protocol) -> Fut + Clone + Send + Sync + 'static,
     Fut: Future<Output = ()> + Send + 'static,
 {
-    let mount = Arc::new(Mount::new(
-        config.sockjs.clone(),
-        config.message_bytes_max,
-        Arc::clone(&config.large),
-    ));
+    let mount = Arc::new(Mount::new(&config));
     let config = Arc::new(config);
     let below = prefix.to_owned();
     let sockjs = any(move |request: Request| {
@@ -79,7 +75,7 @@ where
         }
         _ => {
             let answer = mount.answer(endpoint, request, |transport, request, protocol| {
-                let info = ConnectionInfo::of(&request, protocol.as_str());
+                let info = ConnectionInfo::of(&request, protocol.as_str(), config.forwarded_count);
                 tokio::spawn(on_open(AnyTransport::Polling(transport), info, protocol));
             });
             answer.await

@@ -11,6 +11,9 @@
 //! Open ────────────────────────────────────────► Closed ── disconnect delay ──► forgotten
 //! ```
 //!
+//! The delay is shorter while the client has sent nothing: whoever opens a session sends something
+//! at once, unless it only wants many.
+//!
 //! As in sockjs-node, the disconnect delay counts from the end, and again from each request that is
 //! answered with it. Nothing is added to a closed session, so however long a client keeps asking,
 //! it takes no more memory than an open one.
@@ -382,10 +385,18 @@ impl Session {
         self.state.lock().closed.is_some()
     }
 
-    /// Until when to keep the session at least; `None` to forget it now.
-    pub(super) fn kept_until(&self, disconnect_delay: Duration) -> Option<Instant> {
+    /// Until when to keep the session at least; `None` to forget it now. One whose client has sent
+    /// nothing yet is kept for the shorter delay.
+    pub(super) fn kept_until(
+        &self,
+        silent_delay: Duration,
+        disconnect_delay: Duration,
+    ) -> Option<Instant> {
         let now = Instant::now();
         let state = self.state.lock();
+        let is_silent = state.delivered == 0;
+        let disconnect_delay =
+            if is_silent { silent_delay.min(disconnect_delay) } else { disconnect_delay };
         let is_used = state.receiver.is_some() && state.closed.is_none();
         let until = if is_used { now } else { state.idle_since } + disconnect_delay;
         (until > now).then_some(until)

@@ -6,23 +6,42 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use super::config::SockJsConfig;
 use super::session::Session;
+use crate::transport::Shares;
+use crate::transport::share::{Address, Share};
 
 /// A bounded set of sessions.
 #[derive(Debug)]
 pub(super) struct Store {
     sessions: Mutex<HashMap<String, Arc<Session>>>,
+    shares: Arc<Shares>,
     sessions_max: usize,
+    silent_delay: Duration,
     disconnect_delay: Duration,
 }
 
-/// There are too many sessions.
-#[derive(Debug)]
-pub(super) struct Full;
+/// Why there can be no more sessions.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Refused {
+    /// There are too many.
+    Full,
+    /// The client's address has too many.
+    Share,
+}
 
 impl Store {
-    pub(super) fn new(sessions_max: usize, disconnect_delay: Duration) -> Self {
-        Self { sessions: Mutex::default(), sessions_max, disconnect_delay }
+    pub(super) fn new(options: &SockJsConfig) -> Self {
+        let &SockJsConfig { sessions_max, silent_delay, disconnect_delay, .. } = options;
+        let share = || sessions_max.div_ceil(4).saturating_mul(3);
+        let per_address_max = options.sessions_per_address_max.unwrap_or_else(share);
+        Self {
+            sessions: Mutex::default(),
+            shares: Shares::new(per_address_max),
+            sessions_max,
+            silent_delay,
+            disconnect_delay,
+        }
     }
 
     /// The session of this name.
@@ -30,19 +49,28 @@ impl Store {
         self.sessions.lock().get(name).cloned()
     }
 
-    /// The session of this name, and whether it is new.
-    pub(super) fn find_or_open(self: &Arc<Self>, name: &str) -> Result<(Arc<Session>, bool), Full> {
+    /// The session of this name, and whether it is new. Then it is one of the client's address, if
+    /// that is known.
+    pub(super) fn find_or_open(
+        self: &Arc<Self>,
+        name: &str,
+        address: impl FnOnce() -> Option<Address>,
+    ) -> Result<(Arc<Session>, bool), Refused> {
         let mut sessions = self.sessions.lock();
         if let Some(session) = sessions.get(name) {
             return Ok((Arc::clone(session), false));
         }
         if sessions.len() >= self.sessions_max {
-            return Err(Full);
+            return Err(Refused::Full);
         }
+        let share = match address() {
+            Some(address) => Some(self.shares.take(address).ok_or(Refused::Share)?),
+            None => None,
+        };
         let session = Arc::new(Session::new());
         sessions.insert(name.to_owned(), Arc::clone(&session));
         drop(sessions);
-        tokio::spawn(Arc::clone(self).forget(name.to_owned(), Arc::clone(&session)));
+        tokio::spawn(Arc::clone(self).forget(name.to_owned(), Arc::clone(&session), share));
         Ok((session, true))
     }
 
@@ -50,8 +78,8 @@ impl Store {
     ///
     /// Requests do not notify this task: it checks when it wakes, at most once per disconnect
     /// delay.
-    async fn forget(self: Arc<Self>, name: String, session: Arc<Session>) {
-        while let Some(until) = session.kept_until(self.disconnect_delay) {
+    async fn forget(self: Arc<Self>, name: String, session: Arc<Session>, _share: Option<Share>) {
+        while let Some(until) = session.kept_until(self.silent_delay, self.disconnect_delay) {
             tokio::time::sleep_until(until).await;
         }
         session.interrupt();

@@ -163,7 +163,7 @@ async fn tcp_streams_are_unwrapped_whoever_serves_them() {
     let addr = listener.local_addr().expect("a bound address");
     let client = TcpStream::connect(addr).await.expect("a connection");
     let server = listener.accept().await.expect("a client").0;
-    assert!(upgrade_over(server, client).await.contains("io: Tcp("));
+    assert!(upgrade_over(server, client).await.contains("io: Socket("));
 
     let (server, client) = duplex(4096);
     assert!(upgrade_over(server, client).await.contains("io: Other("));
@@ -176,5 +176,17 @@ async fn tcp_streams_are_unwrapped_whoever_serves_them() {
     .await;
     let _client = connect(addr, "/websocket").await;
     let transport = seen.recv().await.expect("an upgrade");
-    assert!(transport.contains("io: Tcp("), "{transport}");
+    assert!(transport.contains("io: Socket("), "{transport}");
+
+    let (shown, mut seen) = mpsc::unbounded_channel();
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let addr = listener.local_addr().expect("a bound address");
+    let app = router(TransportConfig::default(), move |transport, _| {
+        shown.send(format!("{transport:?}")).expect("the test waits");
+        async {}
+    });
+    tokio::spawn(crate::serve(listener, app).into_future());
+    let _client = connect(addr, "/websocket").await;
+    let transport = seen.recv().await.expect("an upgrade");
+    assert!(transport.contains("io: Socket(") && transport.contains("Place"), "{transport}");
 }

@@ -100,6 +100,12 @@ pub(crate) enum UpgradeRefused {
     /// The extensions violate the grammar of section 9.1.
     #[error("Invalid \"Sec-WebSocket-Extensions\".")]
     Extensions,
+    /// Pages of this origin may not connect.
+    #[error("This origin is not allowed.")]
+    Origin,
+    /// The client's address has as many connections as it may.
+    #[error("Too many connections from this address.")]
+    Share,
     /// The connection serving this request does not support upgrades.
     #[error("This connection cannot be upgraded.")]
     NotUpgradable,
@@ -121,6 +127,8 @@ impl UpgradeRefused {
         let (status, header) = match self {
             Self::Method => (StatusCode::METHOD_NOT_ALLOWED, Some((ALLOW, "GET"))),
             Self::Version => (StatusCode::UPGRADE_REQUIRED, Some((SEC_WEBSOCKET_VERSION, VERSION))),
+            Self::Origin => (StatusCode::FORBIDDEN, None),
+            Self::Share => (StatusCode::TOO_MANY_REQUESTS, None),
             Self::NotUpgradable => (StatusCode::INTERNAL_SERVER_ERROR, None),
             Self::Upgrade
             | Self::NoWebSocket

@@ -14,47 +14,55 @@ use tokio::{
     net::TcpStream,
 };
 
+use crate::transport::{Socket, Stream};
+
 /// How many unsent bytes the kernel may hold. Otherwise it takes megabytes for a slow client, which
 /// then seems to take nothing while it reads them.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const UNSENT_BYTES_MAX: u32 = 16 * 1024;
 
-/// A plain TCP stream if possible, otherwise whatever hyper served, behind its dynamic dispatch.
+/// A socket that we know if possible, otherwise whatever hyper served, behind its dynamic dispatch.
 #[derive(Debug)]
 pub(crate) enum UpgradedIo {
     /// The usual case, with TCP_NODELAY set.
-    Tcp(TcpStream),
-    /// TLS, a Unix socket, a test's pipe.
+    Socket(Socket),
+    /// Somebody else's TLS, a Unix socket, a test's pipe.
     Other(TokioIo<Upgraded>),
 }
 
 impl UpgradedIo {
     /// Unwraps what hyper hands over, including bytes that it read beyond the request.
     pub(super) fn new(upgraded: Upgraded) -> (Self, Bytes) {
+        let upgraded = match upgraded.downcast::<TokioIo<Socket>>() {
+            Ok(parts) => return (Self::socket(parts.io.into_inner()), parts.read_buf),
+            Err(upgraded) => upgraded,
+        };
+        let plain = |io: TokioIo<TcpStream>| {
+            Self::socket(Socket::new(Stream::Plain(io.into_inner()), None))
+        };
         // axum's server detects the HTTP version, and so wraps the stream once more than hyper's
         // own connection. Each has its own downcast.
         let upgraded = match auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded) {
-            Ok(parts) => return (Self::tcp(parts.io), parts.read_buf),
+            Ok(parts) => return (plain(parts.io), parts.read_buf),
             Err(upgraded) => upgraded,
         };
         match upgraded.downcast::<TokioIo<TcpStream>>() {
-            Ok(parts) => (Self::tcp(parts.io), parts.read_buf),
+            Ok(parts) => (plain(parts.io), parts.read_buf),
             Err(upgraded) => (Self::Other(TokioIo::new(upgraded)), Bytes::new()),
         }
     }
 
-    fn tcp(io: TokioIo<TcpStream>) -> Self {
-        let stream = io.into_inner();
+    fn socket(socket: Socket) -> Self {
+        let stream = socket.tcp();
         // A failure only costs latency, and a dead socket shows at the first read.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY refused");
         }
         #[cfg(any(target_os = "linux", target_os = "android"))]
-        if let Err(error) = socket2::SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT_BYTES_MAX)
-        {
+        if let Err(error) = socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_BYTES_MAX) {
             tracing::debug!(%error, "TCP_NOTSENT_LOWAT refused");
         }
-        Self::Tcp(stream)
+        Self::Socket(socket)
     }
 }
 
@@ -65,7 +73,7 @@ impl AsyncRead for UpgradedIo {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Tcp(io) => Pin::new(io).poll_read(cx, buffer),
+            Self::Socket(io) => Pin::new(io).poll_read(cx, buffer),
             Self::Other(io) => Pin::new(io).poll_read(cx, buffer),
         }
     }
@@ -78,7 +86,7 @@ impl AsyncWrite for UpgradedIo {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Self::Tcp(io) => Pin::new(io).poll_write(cx, bytes),
+            Self::Socket(io) => Pin::new(io).poll_write(cx, bytes),
             Self::Other(io) => Pin::new(io).poll_write(cx, bytes),
         }
     }
@@ -89,28 +97,28 @@ impl AsyncWrite for UpgradedIo {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Self::Tcp(io) => Pin::new(io).poll_write_vectored(cx, slices),
+            Self::Socket(io) => Pin::new(io).poll_write_vectored(cx, slices),
             Self::Other(io) => Pin::new(io).poll_write_vectored(cx, slices),
         }
     }
 
     fn is_write_vectored(&self) -> bool {
         match self {
-            Self::Tcp(io) => io.is_write_vectored(),
+            Self::Socket(io) => io.is_write_vectored(),
             Self::Other(io) => io.is_write_vectored(),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Tcp(io) => Pin::new(io).poll_flush(cx),
+            Self::Socket(io) => Pin::new(io).poll_flush(cx),
             Self::Other(io) => Pin::new(io).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Tcp(io) => Pin::new(io).poll_shutdown(cx),
+            Self::Socket(io) => Pin::new(io).poll_shutdown(cx),
             Self::Other(io) => Pin::new(io).poll_shutdown(cx),
         }
     }

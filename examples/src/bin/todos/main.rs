@@ -64,27 +64,10 @@ async fn run() -> Result<(), AnyError> {
     let page = get(|| async { Html(include_str!("index.html")) });
     let router = server.router().route("/", page);
 
-    let stopped = stop_signal()?;
+    server.close_on_signals()?;
     println!("{}", store.describe());
     println!("open {url}");
-    tokio::select! {
-        served = server.serve_with(listener, router) => served?,
-        () = stopped => {}
-    }
-    server.close().await;
+    server.serve_with(listener, router).await?;
     store.close().await?;
     Ok(())
-}
-
-/// Waits for Ctrl-C or a request to terminate. After the call, neither ends the program by itself.
-fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-    })
 }

@@ -13,6 +13,7 @@ use super::*;
 use crate::transport::sockjs::SockJsConfig;
 
 mod closed;
+mod silent;
 
 /// Meteor's.
 const HEARTBEAT: Duration = Duration::from_secs(45);
@@ -28,8 +29,10 @@ const BUSY: &str = "c[2010,\"Another connection still open\"]\n";
 #[derive(Clone)]
 pub(crate) struct Clients(pub(crate) Router);
 
-/// An endpoint, and the transports that it has opened.
-fn endpoint(config: TransportConfig) -> (Clients, mpsc::UnboundedReceiver<AnyTransport>) {
+/// An endpoint, and the transports that it has opened. Its clients may be silent for as long as they
+/// may be away.
+fn endpoint(mut config: TransportConfig) -> (Clients, mpsc::UnboundedReceiver<AnyTransport>) {
+    config.sockjs.silent_delay = DISCONNECT_DELAY;
     let (opened, transports) = mpsc::unbounded_channel();
     let app = router(config, move |transport, _| {
         // A test that checks only the client has dropped the receiver.

@@ -1,0 +1,163 @@
+//! The loop that accepts connections.
+
+use std::convert::Infallible;
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use futures::future::BoxFuture;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
+
+use super::ServeConfig;
+use super::connection::{Connections, Phase};
+use super::places::Places;
+use crate::log::{Count, Log};
+use crate::transport::Place;
+
+/// How long to wait when the system has nothing left for another connection.
+const RETRY: Duration = Duration::from_millis(100);
+
+/// Trouble that comes again within this time is the same.
+const SAME_TROUBLE: Duration = Duration::from_secs(10);
+
+/// When serving ends.
+pub(super) struct End {
+    /// Then nothing more is accepted.
+    pub(super) stop: BoxFuture<'static, ()>,
+    /// Then nothing but requests under way is waited for.
+    pub(super) drained: BoxFuture<'static, ()>,
+    /// Then these are not waited for either.
+    pub(super) grace: BoxFuture<'static, ()>,
+}
+
+/// Serves until it is to stop and connections have ended or been given up.
+pub(super) async fn run(
+    listener: TcpListener,
+    router: Router,
+    config: ServeConfig,
+    end: End,
+) -> io::Result<()> {
+    let End { stop, drained, grace } = end;
+    listener.local_addr()?;
+    let backlog = i32::try_from(config.backlog).unwrap_or(i32::MAX);
+    if let Err(error) = socket2::SockRef::from(&listener).listen(backlog) {
+        tracing::debug!(%error, backlog, "the backlog stays as it was");
+    }
+    let places = Places::new(&config);
+    let connections = Arc::new(Connections::new(router, config));
+    let (phase, watching) = watch::channel(Phase::Serving);
+    let open = |stream, address, place| {
+        let connections = Arc::clone(&connections);
+        tokio::spawn(connections.serve(stream, address, place, watching.clone()));
+    };
+    tokio::select! {
+        never = accept(&listener, &places, open) => match never {},
+        () = stop => {}
+    }
+    drop((listener, watching));
+    phase.send_replace(Phase::Ending);
+    drained.await;
+    tokio::select! {
+        () = phase.closed() => {}
+        () = grace => {}
+    }
+    phase.send_replace(Phase::Over);
+    phase.closed().await;
+    Ok(())
+}
+
+/// Accepts one connection after the other, each when there is a place for it. Until then they wait
+/// in the backlog.
+async fn accept(
+    listener: &TcpListener,
+    places: &Places,
+    mut open: impl FnMut(TcpStream, SocketAddr, Place),
+) -> Infallible {
+    let (log, mut full, mut refused) = (Log::default(), Trouble::default(), Trouble::default());
+    let (connections_max, per_address_max) = places.max();
+    loop {
+        let free = places.free(|| {
+            if full.is_new() {
+                tracing::warn!(
+                    connections_max,
+                    "no more connections are accepted until one ends; the limits are \
+                     `connections_max` and the process's open files (ulimit -n)"
+                );
+            }
+        });
+        let free = free.await;
+        let (stream, address) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) if is_of_one_connection(&error) => continue,
+            Err(error) => {
+                if refused.is_new() {
+                    tracing::warn!(%error, "the system has no more connections; trying again");
+                }
+                sleep(RETRY).await;
+                continue;
+            }
+        };
+        let ip = address.ip().to_canonical();
+        match free.take(ip) {
+            Some(place) => open(stream, address, place),
+            None => tell_of_share(&log, &ip.to_string(), per_address_max),
+        }
+    }
+}
+
+fn tell_of_share(log: &Log, address: &str, connections_per_address_max: usize) {
+    // One kind for all addresses: somebody may have many.
+    let count: Count = |_, address, count| {
+        tracing::warn!(
+            address,
+            count,
+            "connections were closed: their addresses have their shares"
+        );
+    };
+    if log.admits("an address has its share", "", address, count) {
+        tracing::warn!(
+            address,
+            connections_per_address_max,
+            "a connection was closed: the address has its share; if it is a proxy, set \
+             `forwarded_count`"
+        );
+    }
+}
+
+/// Errors of a client that has left before it was accepted.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+/// Something that may come again and again, and is told once.
+#[derive(Default)]
+struct Trouble(Option<Instant>);
+
+impl Trouble {
+    fn is_new(&mut self) -> bool {
+        let last = self.0.replace(Instant::now());
+        last.is_none_or(|last| last.elapsed() > SAME_TROUBLE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn trouble_that_lasts_is_told_once() {
+        let mut trouble = Trouble::default();
+        assert!(trouble.is_new());
+        for _ in 0..1000 {
+            sleep(RETRY).await;
+            assert!(!trouble.is_new());
+        }
+        sleep(2 * SAME_TROUBLE).await;
+        assert!(trouble.is_new());
+    }
+}

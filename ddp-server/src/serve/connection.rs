@@ -1,0 +1,140 @@
+//! A connection while it speaks HTTP.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use axum::http::Request;
+use hyper::body::{Body as _, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::ServeConfig;
+use super::body::TimedBody;
+use crate::transport::{Place, Socket, Stream};
+
+/// How much is read of a request's head, or waits to be written; Node takes heads of 16 KiB.
+const BUFFER_BYTES_MAX: usize = 64 * 1024;
+
+/// How a server's life goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    Serving,
+    /// Requests under way are answered, and no others.
+    Ending,
+    Over,
+}
+
+/// What all connections share.
+pub(super) struct Connections {
+    router: Router,
+    http: http1::Builder,
+    config: ServeConfig,
+}
+
+impl Connections {
+    pub(super) fn new(router: Router, config: ServeConfig) -> Self {
+        let config = config.bounded();
+        let mut http = http1::Builder::new();
+        http.timer(TokioTimer::new())
+            .header_read_timeout(config.idle_timeout)
+            .max_buf_size(BUFFER_BYTES_MAX);
+        Self { router: router.with_state(()), http, config }
+    }
+
+    /// Serves a connection until it ends, or speaks something else than HTTP.
+    pub(super) async fn serve(
+        self: Arc<Self>,
+        stream: TcpStream,
+        address: SocketAddr,
+        place: Place,
+        mut phase: watch::Receiver<Phase>,
+    ) {
+        let deadline = Instant::now() + self.config.header_timeout;
+        let opened = tokio::select! {
+            opened = timeout_at(deadline, self.open(stream)) => opened,
+            // It has not asked for anything yet.
+            _ = phase.changed() => return,
+        };
+        let stream = match opened {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return tracing::debug!(%address, %error, "no TLS"),
+            Err(_) => return,
+        };
+        let socket = TokioIo::new(Socket::new(stream, Some(place)));
+        let has_asked = Arc::new(AtomicBool::new(false));
+        let service = service_fn(self.service(address, Arc::clone(&has_asked)));
+        let mut connection = pin!(self.http.serve_connection(socket, service).with_upgrades());
+        let mut late = pin!(sleep_until(deadline));
+        let mut is_watched = true;
+        loop {
+            tokio::select! {
+                ended = connection.as_mut() => {
+                    if let Err(error) = ended {
+                        tracing::trace!(%address, %error, "an HTTP connection broke off");
+                    }
+                    return;
+                }
+                () = &mut late, if !has_asked.load(Ordering::Relaxed) => {
+                    if !has_asked.load(Ordering::Relaxed) {
+                        return;
+                    }
+                }
+                changed = phase.changed(), if is_watched => {
+                    // If nobody is left to change it, the listener is gone.
+                    is_watched = changed.is_ok();
+                    if *phase.borrow_and_update() == Phase::Over {
+                        return;
+                    }
+                    connection.as_mut().graceful_shutdown();
+                }
+            }
+        }
+    }
+
+    /// Shakes hands, if there is TLS; otherwise waits for the first byte, because from then on hyper
+    /// has a buffer for it.
+    async fn open(&self, stream: TcpStream) -> io::Result<Stream> {
+        // A failure only costs latency.
+        let _ = stream.set_nodelay(true);
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &self.config.tls {
+            return Ok(Stream::Tls(Box::new(tls.acceptor().accept(stream).await?)));
+        }
+        stream.readable().await?;
+        Ok(Stream::Plain(stream))
+    }
+
+    /// Answers the requests of a connection.
+    fn service(
+        &self,
+        address: SocketAddr,
+        has_asked: Arc<AtomicBool>,
+    ) -> impl Fn(
+        Request<Incoming>,
+    ) -> <TowerToHyperService<Router> as Service<Request<Body>>>::Future
+    + use<> {
+        let router = TowerToHyperService::new(self.router.clone());
+        let body_timeout = self.config.body_timeout;
+        move |mut request| {
+            has_asked.store(true, Ordering::Relaxed);
+            request.extensions_mut().insert(ConnectInfo(address));
+            router.call(request.map(|body| {
+                if body.is_end_stream() {
+                    return Body::empty();
+                }
+                Body::new(TimedBody::new(body, body_timeout))
+            }))
+        }
+    }
+}
