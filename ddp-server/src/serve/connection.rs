@@ -125,7 +125,8 @@ impl Connections {
             let shaken = Box::pin(tls.acceptor().accept(stream)).await?;
             return Ok(Stream::Tls(Box::new(shaken)));
         }
-        stream.readable().await?;
+        // Not `readable`, which may be told before there is anything.
+        stream.peek(&mut [0]).await?;
         Ok(Stream::Plain(stream))
     }
 
