@@ -71,7 +71,19 @@ impl Connections {
             Ok(Err(error)) => return tracing::debug!(%address, %error, "no TLS"),
             Err(_) => return,
         };
-        let socket = TokioIo::new(Socket::new(stream, Some(place)));
+        // On the heap, so that whoever has only connected takes little.
+        Box::pin(self.speak(Socket::new(stream, Some(place)), address, deadline, phase)).await;
+    }
+
+    /// Speaks HTTP.
+    async fn speak(
+        &self,
+        socket: Socket,
+        address: SocketAddr,
+        deadline: Instant,
+        mut phase: watch::Receiver<Phase>,
+    ) {
+        let socket = TokioIo::new(socket);
         let has_asked = Arc::new(AtomicBool::new(false));
         let service = service_fn(self.service(address, Arc::clone(&has_asked)));
         let mut connection = pin!(self.http.serve_connection(socket, service).with_upgrades());
@@ -109,9 +121,12 @@ impl Connections {
         let _ = stream.set_nodelay(true);
         #[cfg(feature = "tls")]
         if let Some(tls) = &self.config.tls {
-            return Ok(Stream::Tls(Box::new(tls.acceptor().accept(stream).await?)));
+            // On the heap for as long as it lasts.
+            let shaken = Box::pin(tls.acceptor().accept(stream)).await?;
+            return Ok(Stream::Tls(Box::new(shaken)));
         }
-        stream.readable().await?;
+        // Not `readable`, which may be told before there is anything.
+        stream.peek(&mut [0]).await?;
         Ok(Stream::Plain(stream))
     }
 
@@ -136,5 +151,34 @@ impl Connections {
                 Body::new(TimedBody::new(body, body_timeout))
             }))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::super::places::Places;
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_takes_little_before_its_first_byte() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("a bound address");
+        let stream = TcpStream::connect(address).await.expect("a connection");
+        let config = ServeConfig::default();
+        let places = Places::new(&config);
+        let place = places.free(|| ()).await.take(address.ip()).expect("a place");
+        let connections = Arc::new(Connections::new(Router::new(), config));
+        let phase = watch::Sender::new(Phase::Serving);
+        let deadline = Instant::now();
+        let waiting = Arc::clone(&connections).serve(stream, address, place, phase.subscribe());
+        let bytes = size_of_val(&waiting);
+        assert!(bytes <= 1024, "{bytes} bytes while it waits");
+        drop(waiting);
+        let stream = TcpStream::connect(address).await.expect("a connection");
+        let socket = Socket::new(Stream::Plain(stream), None);
+        let bytes = size_of_val(&connections.speak(socket, address, deadline, phase.subscribe()));
+        assert!(bytes <= 4096, "{bytes} bytes while it speaks HTTP");
     }
 }
