@@ -374,7 +374,8 @@ impl Error {
             | Kind::Schema(
                 schema::Error::Database(error)
                 | schema::Error::MayNotCreate { error, .. }
-                | schema::Error::MayNotInstall { error, .. },
+                | schema::Error::MayNotInstall { error, .. }
+                | schema::Error::MayNotStop { error, .. },
             ) => Some(error),
             _ => None,
         }

@@ -41,6 +41,18 @@ pub enum Error {
         /// What the database said.
         error: tokio_postgres::Error,
     },
+    /// The role may not drop the triggers of a table that cannot be published any more.
+    #[error(
+        "the triggers 0_ddp_… of table {relation} could not be dropped, so its statements may fail: {}: have \
+         the owner of the table drop them, or DROP SCHEMA ddp CASCADE",
+        of_database(error)
+    )]
+    MayNotStop {
+        /// The table's quoted name.
+        relation: String,
+        /// What the database said.
+        error: tokio_postgres::Error,
+    },
     /// There is no such table.
     #[error("there is no table {relation}: create it first, or name its schema with .schema(…)")]
     NoTable {
@@ -204,6 +216,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether it is of the table itself, so that no server can publish it.
+    pub(crate) fn is_of_table(&self) -> bool {
+        matches!(self, Self::ForeignPart { .. } | Self::Partition { .. } | Self::NotATable { .. })
+    }
+
     /// Whether it comes from other transactions or from a lack of resources, which pass: classes 40,
     /// 53, 55 and 57 of PostgreSQL's codes.
     pub(crate) fn is_passing(&self) -> bool {

@@ -228,8 +228,9 @@ impl Layout {
         let event = match capture {
             Capture::Insert => format!("INSERT ON {relation} {new}"),
             Capture::Update => format!("UPDATE ON {relation} {old} NEW TABLE AS ddp_new"),
-            Capture::ParentUpdate => format!("UPDATE ON {relation} {old}"),
-            Capture::Delete | Capture::ParentDelete => format!("DELETE ON {relation} {old}"),
+            Capture::ParentUpdate => format!("UPDATE ON {relation}"),
+            Capture::Delete => format!("DELETE ON {relation} {old}"),
+            Capture::ParentDelete => format!("DELETE ON {relation}"),
             Capture::Truncate => format!("TRUNCATE ON {relation}"),
         };
         format!(

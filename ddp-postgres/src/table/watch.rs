@@ -146,9 +146,23 @@ impl Watch {
                     relation,
                     "the table is gone: no documents until it is back"
                 );
-                return Ok(Found::new(before, TableState::Missing));
+                // One of another name may still have the triggers.
+                return Ok(match schema::stop(client, &before, patience).await {
+                    Ok(()) => Found::new(before, TableState::Missing),
+                    Err(error) => Found::failed(before, TableState::Missing, &error),
+                });
             }
             Err(error @ schema::Error::Database(_)) => return Err(error.into()),
+            Err(error) if error.is_of_table() => {
+                return Ok(match schema::stop(client, &before, patience).await {
+                    Ok(()) => Found::unavailable(before, &error),
+                    Err(stop) => {
+                        let failure = Some(Failure::new(&error).and(&stop));
+                        let current = Current { layout: before, state: TableState::Unavailable };
+                        Found { current, failure }
+                    }
+                });
+            }
             Err(error) => return Ok(Found::unavailable(before, &error)),
         };
         if let Err(error) = layout.check_row_security() {
