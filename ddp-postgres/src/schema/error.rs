@@ -41,6 +41,16 @@ pub enum Error {
         /// What the database said.
         error: tokio_postgres::Error,
     },
+    /// The role may not read the table, or some of the published columns.
+    #[error("role {role} may not read table {relation} as it is published: {grants}")]
+    MayNotRead {
+        /// The table's quoted name.
+        relation: String,
+        /// The role's quoted name.
+        role: String,
+        /// The commands that mend it.
+        grants: String,
+    },
     /// The role may not drop the triggers of a table that cannot be published any more.
     #[error(
         "the triggers 0_ddp_… of table {relation} could not be dropped, so its statements may fail: {}: have \

@@ -42,7 +42,7 @@ pub(crate) use inspect::{Readiness, inspect, inspect_all};
 pub(crate) use install::{Patience, install_one, stop};
 pub use install::{install, install_sql, uninstall};
 pub use layout::{Column, Layout};
-pub(crate) use privileges::check_functions;
+pub(crate) use privileges::{check_functions, check_readable};
 pub(crate) use send::{INSTALLED_CHANNEL, PUBLICATION};
 pub use sql::SESSION_OPTIONS;
 pub(crate) use sql::session_sql;

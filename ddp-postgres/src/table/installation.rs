@@ -66,6 +66,7 @@ async fn prepare(
     for layout in &layouts {
         layout.check_row_security()?;
     }
+    schema::check_readable(client, &layouts.iter().collect::<Vec<_>>()).await?;
     schema::check_functions(client, &layouts).await?;
     if install {
         schema::install(client, &layouts).await?;

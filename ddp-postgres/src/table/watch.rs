@@ -168,6 +168,11 @@ impl Watch {
         if let Err(error) = layout.check_row_security() {
             return Ok(Found::unavailable(layout, &error));
         }
+        match schema::check_readable(client, &[&layout]).await {
+            Err(error @ schema::Error::Database(_)) => return Err(error.into()),
+            Err(error) => return Ok(Found::unavailable(layout, &error)),
+            Ok(()) => {}
+        }
         let is_wanted = *layout != *before || collection.watched.lock().has_failed();
         let mut readiness = schema::inspect(&***client, &layout).await?.readiness(&layout);
         // What another server has installed for the same table is left to it, or two servers would

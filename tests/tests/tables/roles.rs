@@ -91,6 +91,95 @@ async fn the_grants_that_an_error_names_are_enough() {
     assert!(error.starts_with("cannot create the publication ddp: "), "{error}");
 }
 
+/// Reads at the start, after an interruption, in a window, once and by their keys.
+async fn grants_of_the_published_columns_are_enough(feed: Feed) {
+    let name = database::name("tables_columns", feed);
+    let role = format!("{name}_reader");
+    let replication = if feed == Feed::Wal { "REPLICATION" } else { "" };
+    let setup = format!(
+        "CREATE TABLE tasks (id int PRIMARY KEY, title text, secret text);
+        INSERT INTO tasks VALUES (1, 'a', 's'); CREATE ROLE {role} LOGIN {replication};
+        GRANT SELECT (id, title) ON tasks TO {role}"
+    );
+    let url = database::create_database(&name, &setup);
+    let table = || Table::new("tasks").columns(["title"]);
+    builder(&url).feed(feed).table(table()).connect().await.unwrap().close().await;
+    let reads = builder(&as_role(&url, &role)).feed(feed).table(table()).without_install();
+    let (address, db) = serve(reads).await;
+    let mut client = Client::connect(address).await;
+    client.subscribe("tasks", json!([])).await;
+    sees(&mut client, r#"~1 title:"a""#).await;
+    let mut other = Client::connect(address).await;
+    other.subscribe("tasks.where", json!(["title", "b"])).await;
+    database::psql(&name, "UPDATE tasks SET title = 'b'");
+    sees(&mut client, r#"~1 title:"b""#).await;
+    sees(&mut other, r#"~1 title:"b""#).await;
+    // Several kinds of change of one row are read by its key; too many rows are all read again.
+    database::psql(
+        &name,
+        "WITH gone AS (DELETE FROM tasks RETURNING id) INSERT INTO tasks SELECT id, 'c' FROM gone",
+    );
+    sees(&mut client, r#"~1 title:"c""#).await;
+    database::psql(
+        &name,
+        "INSERT INTO tasks SELECT g, 'd' FROM generate_series(2, 10002) g; DELETE FROM tasks WHERE id > 2",
+    );
+    sees(&mut client, r#"~1 title:"c"; ~2 title:"d""#).await;
+    // The rows are written anew, so that older snapshots see none.
+    database::psql(
+        &name,
+        "ALTER TABLE tasks ALTER COLUMN secret TYPE bytea USING NULL; DELETE FROM tasks WHERE id = 2",
+    );
+    let mut late = Client::connect(address).await;
+    late.subscribe("tasks.where", json!(["title", "c"])).await;
+    sees(&mut late, r#"~1 title:"c""#).await;
+    let backend = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE application_name = 'ddp feed' AND datname = current_database()";
+    database::psql(&name, &format!("{backend}; UPDATE tasks SET title = 'e'"));
+    sees(&mut client, r#"~1 title:"e""#).await;
+    db.close().await;
+}
+
+ddp_tests::over_both_feeds!(grants_of_the_published_columns_are_enough);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_server_may_not_read_is_named_at_the_start() {
+    let name = "tables_unreadable";
+    let setup = "CREATE SCHEMA hidden; CREATE TABLE hidden.tasks (id int PRIMARY KEY, \"Title\" text, n int);
+        CREATE ROLE stranger LOGIN";
+    let url = database::create_database(name, setup);
+    let table = || Table::new("tasks").schema("hidden").columns(["Title"]);
+    builder(&url).table(table()).connect().await.unwrap().close().await;
+    let reads = || builder(&as_role(&url, "stranger")).table(table()).without_install();
+    for (expected, granted) in [
+        (
+            vec![
+                "GRANT USAGE ON SCHEMA \"hidden\" TO stranger",
+                "GRANT SELECT ON \"hidden\".\"tasks\" TO stranger",
+            ],
+            "GRANT USAGE ON SCHEMA hidden TO stranger",
+        ),
+        (
+            vec![": GRANT SELECT ON \"hidden\".\"tasks\" TO stranger"],
+            "GRANT SELECT (id) ON hidden.tasks TO stranger",
+        ),
+        (vec![": GRANT SELECT (\"Title\") ON \"hidden\".\"tasks\" TO stranger"], ""),
+    ] {
+        let error = reads().connect().await.unwrap_err().to_string();
+        assert!(
+            error.starts_with("role stranger may not read table \"hidden\".\"tasks\""),
+            "{error}"
+        );
+        for words in &expected {
+            assert!(error.contains(words), "{error}");
+        }
+        // What is named last is enough.
+        let grants = error.split_once("published: ").unwrap().1;
+        database::psql(name, if granted.is_empty() { grants } else { granted });
+    }
+    reads().connect().await.unwrap().close().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn uninstallation_leaves_nothing_behind() {
     let name = "tables_uninstalled";
