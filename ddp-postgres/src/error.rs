@@ -1,7 +1,9 @@
 //! Errors of the database and of queries on it.
 
 use std::fmt;
+use std::sync::LazyLock;
 
+use ddp_server::ForClient;
 use ddp_server::query::Value;
 use deadpool_postgres::{HookError, PoolError, TimeoutType};
 use pgwire_replication::protocol::ErrorFields;
@@ -11,6 +13,9 @@ use crate::row::RowError;
 use crate::schema::{self, Layout};
 
 /// An error of the database, or of a query on it.
+///
+/// If a method passes it on, it is logged, and the client gets 500; or `database-busy` if there was
+/// no connection or no lock to be had in time, and `database-timeout` if a statement took too long.
 ///
 /// ```
 /// use ddp_postgres::{Db, Table};
@@ -328,6 +333,20 @@ impl Error {
         self.code() == Some(&tokio_postgres::error::SqlState::LOCK_NOT_AVAILABLE)
     }
 
+    /// Whether somebody has deallocated the statement that was prepared.
+    pub(crate) fn is_of_lost_statement(&self) -> bool {
+        self.code() == Some(&tokio_postgres::error::SqlState::INVALID_SQL_STATEMENT_NAME)
+    }
+
+    /// What a method's client is told, if it is of use to it.
+    fn for_client(&self) -> Option<&'static ForClient> {
+        if matches!(&*self.0, Kind::Pool(PoolError::Timeout(_))) || self.is_of_lock() {
+            return Some(&BUSY);
+        }
+        let is_timeout = self.code() == Some(&tokio_postgres::error::SqlState::QUERY_CANCELED);
+        is_timeout.then_some(&*TIMEOUT)
+    }
+
     /// Whether the same read may succeed later: also after a timeout or a cancellation (57014), and
     /// a limit of the server (54).
     pub(crate) fn may_pass(&self) -> bool {
@@ -462,8 +481,22 @@ impl fmt::Display for Error {
     }
 }
 
-/// Without a source: the text includes the causes, and whoever tells them too would repeat it.
-impl std::error::Error for Error {}
+/// The text includes the causes, and whoever tells them too would repeat it. The only source is what
+/// a method's client may know.
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.for_client().map(|error| error as _)
+    }
+}
+
+/// All connections are in use, or somebody holds a lock.
+static BUSY: LazyLock<ForClient> =
+    LazyLock::new(|| ForClient::new("database-busy", "The database is busy. Please try again."));
+
+/// A statement took too long.
+static TIMEOUT: LazyLock<ForClient> = LazyLock::new(|| {
+    ForClient::new("database-timeout", "The database took too long. Please try again.")
+});
 
 #[cfg(test)]
 mod tests {

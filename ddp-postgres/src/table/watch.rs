@@ -120,8 +120,7 @@ impl Watch {
         drop(watched);
         if is_new || current.state == TableState::Partial {
             if current.layout.has_policies() {
-                // PostgreSQL keeps the plan of a prepared statement when a role's memberships change.
-                intake.reader().pool.manager().statement_caches.clear();
+                intake.reader().forget_statements();
             }
             intake.replace(collection, Some(current));
         }
