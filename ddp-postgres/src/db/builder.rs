@@ -357,6 +357,7 @@ impl DbBuilder {
             checks: requests.checks,
             every: self.check_every,
             install: self.install,
+            notifies: feed == Feed::Notify,
         };
         tokio::spawn(watch.run());
         (Db(Arc::new(Inner { reader, intake, methods })), has_begun)

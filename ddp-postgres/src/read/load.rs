@@ -128,7 +128,9 @@ async fn read(
         let row = LiveRow::new(layout, Row::parse(layout, row.try_get(0)?)?)?;
         documents.push((row.id().clone(), row));
     }
-    token.wait().await?;
+    if let Some(token) = token {
+        token.wait().await?;
+    }
     Ok((documents, snapshot))
 }
 
@@ -142,7 +144,7 @@ async fn select_rows<'a>(
     layout: &Layout,
     client: &Busy,
     select: &sql::Select,
-) -> Result<(TransactionSnapshot, Vec<tokio_postgres::Row>, Position<'a>), Error> {
+) -> Result<(TransactionSnapshot, Vec<tokio_postgres::Row>, Option<Position<'a>>), Error> {
     let relation = layout.relation();
     let begin = format!(
         "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'; \
@@ -161,8 +163,16 @@ async fn select_rows<'a>(
     let send = reader.tokens.send_sql(token.id);
     let commit = format!("SET LOCAL synchronous_commit = local; {send}; COMMIT");
     // Polled in this order, so that both go out in one round trip.
-    let (mut rows, _) =
-        futures::try_join!(client.query(&statement, &params), client.batch_execute(&commit))?;
+    let (rows, committed) =
+        futures::join!(client.query(&statement, &params), client.batch_execute(&commit));
+    let (mut rows, committed) = (rows?, committed.map_err(Error::from));
+    let token = match committed {
+        Ok(()) => Some(token),
+        // What was read is right all the same. No change can commit now, and of earlier ones those are
+        // applied that the snapshot does not include.
+        Err(error) if error.is_of_full_queue() => None,
+        Err(error) => return Err(error),
+    };
     // A row is a JSON object.
     let is_snapshot =
         |row: &tokio_postgres::Row| row.try_get(0).is_ok_and(|text: &str| !text.starts_with('{'));

@@ -13,6 +13,7 @@ use deadpool_postgres::Object;
 use tokio::sync::mpsc;
 
 use super::collection::{Current, TableCollection, TableState};
+use super::queue::Queue;
 use super::retry::Failure;
 use crate::error::Error;
 use crate::intake::dispatch::Intake;
@@ -29,12 +30,14 @@ pub(crate) struct Watch {
     pub(crate) every: Duration,
     /// Whether triggers may be installed while the server runs.
     pub(crate) install: bool,
+    /// Whether changes come through the queue of notifications.
+    pub(crate) notifies: bool,
 }
 
 impl Watch {
     /// Checks the tables repeatedly, until the database handle is closed or dropped.
     pub(crate) async fn run(mut self) {
-        let mut has_failed = false;
+        let (mut has_failed, mut queue) = (false, Queue::default());
         loop {
             let asked = match tokio::time::timeout(self.every, self.checks.recv()).await {
                 Ok(Some(check)) => check,
@@ -43,6 +46,12 @@ impl Watch {
             };
             let intake = self.intake.upgrade().filter(|intake| !intake.reader().is_closed());
             let Some(intake) = intake else { return };
+            if self.notifies
+                && let Ok(client) = intake.reader().pool.get().await
+                && let Err(error) = queue.look(&client).await
+            {
+                tracing::debug!(%error, "the queue of notifications could not be looked at");
+            }
             match (self.check_tables(&intake).await, asked) {
                 (outcome, Some(asked)) => {
                     // The receiver is gone if the check was cancelled.
