@@ -407,7 +407,8 @@ impl Error {
                 schema::Error::Database(error)
                 | schema::Error::MayNotCreate { error, .. }
                 | schema::Error::MayNotInstall { error, .. }
-                | schema::Error::MayNotStop { error, .. },
+                | schema::Error::MayNotStop { error, .. }
+                | schema::Error::Refused { error, .. },
             ) => Some(error),
             _ => None,
         }

@@ -247,7 +247,7 @@ async fn stop_within(
     }
     transaction.batch_execute(&drop_triggers_sql(&found.triggers)).await.map_err(|error| {
         let relation = layout.relation().to_owned();
-        refusal(error, |error| Error::MayNotStop { relation, error })
+        refusal(layout, "DROP TRIGGER", error, |error| Error::MayNotStop { relation, error })
     })
 }
 
@@ -265,42 +265,67 @@ async fn install_within(
     for (what, sql) in schema.into_iter().chain(publication) {
         transaction.batch_execute(&sql).await.map_err(|error| {
             let (database, role) = (database.clone(), role.clone());
-            refusal(error, |error| Error::MayNotCreate { what, database, role, error })
+            let of_privilege = |error| Error::MayNotCreate { what, database, role, error };
+            let statement = format!("CREATE {} ddp", what.to_uppercase());
+            refusal(layout, &statement, error, of_privilege)
         })?;
     }
-    let sql = install_missing_sql(layout, found) + &layout.tell_installation_sql();
-    transaction.batch_execute(&sql).await.map_err(|error| {
+    let statements = install_missing(layout, found);
+    // They go out together, and the first that fails is known.
+    let runs = statements.iter().map(|sql| async move {
+        transaction.batch_execute(sql).await.map_err(|error| (sql.as_str(), error))
+    });
+    let outcome = futures::future::try_join_all(runs).await;
+    outcome.map(drop).map_err(|(sql, error)| {
         let relation = layout.relation().to_owned();
-        refusal(error, |error| Error::MayNotInstall { relation, role, error })
+        let of_privilege = |error| Error::MayNotInstall { relation, role, error };
+        refusal(layout, beginning(sql), error, of_privilege)
     })
 }
 
-/// The error for a privilege that is lacking; other errors stay themselves.
+/// The beginning of a statement, with the name of what it makes.
+fn beginning(sql: &str) -> &str {
+    let ends = [" RETURNS", " AFTER", "(", ";", "\n"];
+    let end = ends.iter().filter_map(|end| sql.find(end)).min();
+    &sql[..end.unwrap_or(sql.len())]
+}
+
+/// The error for a privilege that is lacking, or for what is forbidden in another way; other errors
+/// stay themselves.
 fn refusal(
+    layout: &Layout,
+    statement: &str,
     error: tokio_postgres::Error,
     of_privilege: impl FnOnce(tokio_postgres::Error) -> Error,
 ) -> Error {
-    match error.code() {
-        Some(&SqlState::INSUFFICIENT_PRIVILEGE) => of_privilege(error),
-        _ => error.into(),
+    let Some(code) = error.code() else { return error.into() };
+    if *code == SqlState::INSUFFICIENT_PRIVILEGE {
+        return of_privilege(error);
     }
+    // Those of conflicts, lacks of resources, locks and interventions pass.
+    if ["08", "40", "53", "55", "57"].iter().any(|class| code.code().starts_with(class)) {
+        return error.into();
+    }
+    let (relation, statement) = (layout.relation().to_owned(), statement.to_owned());
+    Error::Refused { relation, statement, error }
 }
 
 /// Installs only what is missing, and locks only the tables that lack something.
-fn install_missing_sql(layout: &Layout, found: &Inspection) -> String {
-    let mut sql = String::new();
+fn install_missing(layout: &Layout, found: &Inspection) -> Vec<String> {
+    let mut statements = Vec::new();
     if found.functions == Functions::Right {
-        for (relation, capture) in &found.missing {
-            sql.push_str(&layout.trigger_sql(relation, *capture));
-        }
+        let missing = found.missing.iter();
+        statements
+            .extend(missing.map(|(relation, capture)| layout.trigger_sql(relation, *capture)));
     } else {
-        sql.push_str(&layout.functions_sql());
-        for (relation, capture) in layout.triggers() {
-            sql.push_str(&layout.trigger_sql(relation, capture));
-        }
+        statements.extend(layout.functions_sql());
+        let triggers = layout.triggers();
+        statements
+            .extend(triggers.map(|(relation, capture)| layout.trigger_sql(relation, capture)));
     }
-    sql.push_str(&drop_triggers_sql(&found.strays));
-    sql
+    statements.push(drop_triggers_sql(&found.strays));
+    statements.push(layout.tell_installation_sql());
+    statements
 }
 
 fn drop_triggers_sql(triggers: &[(String, String)]) -> String {

@@ -19,6 +19,7 @@ mod autovacuum;
 mod catalog;
 mod comparable;
 mod describe;
+mod difference;
 mod digest;
 mod error;
 mod fingerprint;

@@ -123,7 +123,8 @@ impl Watch {
                 "the table cannot be published as it is"
             );
         } else if is_new {
-            tracing::info!(collection = name, state = ?current.state, "the table has changed");
+            let (changed, now) = (before.layout.difference(&current.layout), current.state.words());
+            tracing::info!(collection = name, changed, now, "the table has changed");
         }
         watched.note(digest, failure, patience);
         drop(watched);
@@ -147,7 +148,7 @@ impl Watch {
         let name = collection.table.collection_name();
         let layout = match schema::describe(client, &collection.table).await {
             Ok(layout) => Arc::new(layout.with_feed(before.feed())),
-            Err(schema::Error::NoTable { relation }) => {
+            Err(schema::Error::NoTable { relation, .. }) => {
                 let collection = name;
                 tracing::warn!(
                     collection,
