@@ -1,7 +1,9 @@
 //! Errors of the database and of queries on it.
 
 use std::fmt;
+use std::sync::LazyLock;
 
+use ddp_server::ForClient;
 use ddp_server::query::Value;
 use deadpool_postgres::{HookError, PoolError, TimeoutType};
 use pgwire_replication::protocol::ErrorFields;
@@ -11,6 +13,9 @@ use crate::row::RowError;
 use crate::schema::{self, Layout};
 
 /// An error of the database, or of a query on it.
+///
+/// If a method passes it on, it is logged, and the client gets 500; or `database-busy` if there was
+/// no connection or no lock to be had in time or NOTIFY's queue is full, and `database-timeout` if a statement took too long.
 ///
 /// ```
 /// use ddp_postgres::{Db, Table};
@@ -37,6 +42,12 @@ enum Kind {
     ConnectionString(String),
     #[error("{}", of_database(.0))]
     Postgres(#[source] tokio_postgres::Error),
+    #[error(
+        "{}: nothing that notifies can commit until the session ends that listens and stays in a transaction, \
+         which the log names if this role may see it",
+        of_database(.0)
+    )]
+    QueueFull(#[source] tokio_postgres::Error),
     #[error("cannot connect to {to}: {}{}", describe_pool(error), hint(error))]
     Connect {
         to: String,
@@ -328,6 +339,26 @@ impl Error {
         self.code() == Some(&tokio_postgres::error::SqlState::LOCK_NOT_AVAILABLE)
     }
 
+    /// Whether nothing that notifies can commit for now.
+    pub(crate) fn is_of_full_queue(&self) -> bool {
+        matches!(&*self.0, Kind::QueueFull(_))
+    }
+
+    /// Whether somebody has deallocated the statement that was prepared.
+    pub(crate) fn is_of_lost_statement(&self) -> bool {
+        self.code() == Some(&tokio_postgres::error::SqlState::INVALID_SQL_STATEMENT_NAME)
+    }
+
+    /// What a method's client is told, if it is of use to it.
+    fn for_client(&self) -> Option<&'static ForClient> {
+        let is_busy = matches!(&*self.0, Kind::Pool(PoolError::Timeout(_)) | Kind::QueueFull(_));
+        if is_busy || self.is_of_lock() {
+            return Some(&BUSY);
+        }
+        let is_timeout = self.code() == Some(&tokio_postgres::error::SqlState::QUERY_CANCELED);
+        is_timeout.then_some(&*TIMEOUT)
+    }
+
     /// Whether the same read may succeed later: also after a timeout or a cancellation (57014), and
     /// a limit of the server (54).
     pub(crate) fn may_pass(&self) -> bool {
@@ -363,6 +394,7 @@ impl Error {
     pub fn postgres(&self) -> Option<&tokio_postgres::Error> {
         match &*self.0 {
             Kind::Postgres(error)
+            | Kind::QueueFull(error)
             | Kind::Pool(
                 PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)),
             )
@@ -374,7 +406,9 @@ impl Error {
             | Kind::Schema(
                 schema::Error::Database(error)
                 | schema::Error::MayNotCreate { error, .. }
-                | schema::Error::MayNotInstall { error, .. },
+                | schema::Error::MayNotInstall { error, .. }
+                | schema::Error::MayNotStop { error, .. }
+                | schema::Error::Refused { error, .. },
             ) => Some(error),
             _ => None,
         }
@@ -426,6 +460,13 @@ impl From<Kind> for Error {
 
 impl From<tokio_postgres::Error> for Error {
     fn from(error: tokio_postgres::Error) -> Self {
+        let server = error.as_db_error();
+        let is_limit =
+            error.code() == Some(&tokio_postgres::error::SqlState::PROGRAM_LIMIT_EXCEEDED);
+        // PostgreSQL's text in any language: the command is not translated.
+        if is_limit && server.is_some_and(|server| server.message().contains("NOTIFY")) {
+            return Kind::QueueFull(error).into();
+        }
         Kind::Postgres(error).into()
     }
 }
@@ -461,8 +502,22 @@ impl fmt::Display for Error {
     }
 }
 
-/// Without a source: the text includes the causes, and whoever tells them too would repeat it.
-impl std::error::Error for Error {}
+/// The text includes the causes, and whoever tells them too would repeat it. The only source is what
+/// a method's client may know.
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.for_client().map(|error| error as _)
+    }
+}
+
+/// All connections are in use, somebody holds a lock, or the queue of notifications is full.
+static BUSY: LazyLock<ForClient> =
+    LazyLock::new(|| ForClient::new("database-busy", "The database is busy. Please try again."));
+
+/// A statement took too long.
+static TIMEOUT: LazyLock<ForClient> = LazyLock::new(|| {
+    ForClient::new("database-timeout", "The database took too long. Please try again.")
+});
 
 #[cfg(test)]
 mod tests {

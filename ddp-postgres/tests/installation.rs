@@ -11,7 +11,7 @@ use support::{Database, cluster, net, run};
 async fn installed(database: &Database) -> Vec<String> {
     let sql = "SELECT t.tgname || t.xmin::text FROM pg_trigger t WHERE t.tgname LIKE '0_ddp%'
         UNION ALL SELECT p.proname || p.xmin::text FROM pg_proc p
-        WHERE p.pronamespace = to_regnamespace('ddp') ORDER BY 1";
+        WHERE p.pronamespace = to_regnamespace('ddp') AND p.proname <> 'foreign_parts' ORDER BY 1";
     let rows = database.client.query(sql, &[]).await.unwrap();
     rows.iter().map(|row| row.get(0)).collect()
 }

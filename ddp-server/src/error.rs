@@ -65,7 +65,41 @@ pub struct Error(Kind);
 enum Kind {
     Client(DdpError),
     Internal(Box<dyn std::error::Error + Send + Sync>),
+    /// Logged, and this much of it is for the client.
+    Told(DdpError, Box<dyn std::error::Error + Send + Sync>),
 }
+
+/// As the [source](std::error::Error::source) of an error: what the client gets, when the error
+/// itself is only for the log.
+///
+/// ```
+/// use ddp_server::{Error, ForClient};
+///
+/// #[derive(Debug, thiserror::Error)]
+/// #[error("no printer at 10.0.0.7")]
+/// struct CannotPrint(#[source] ForClient);
+///
+/// let error = Error::from(CannotPrint(ForClient::new("printer-busy", "The printer is busy")));
+/// assert_eq!(error.reason(), Some("The printer is busy"));
+/// assert_eq!(error.to_string(), "no printer at 10.0.0.7");
+/// ```
+#[derive(Clone, Debug)]
+pub struct ForClient(DdpError);
+
+impl ForClient {
+    /// A code for programs, a reason for people.
+    pub fn new(error: impl Into<ErrorCode>, reason: impl Into<String>) -> Self {
+        Self(DdpError::new(error, reason))
+    }
+}
+
+impl fmt::Display for ForClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for ForClient {}
 
 impl Error {
     /// An error for the client: a code for programs, a reason for people.
@@ -99,7 +133,7 @@ impl Error {
     /// [500]`.
     #[must_use]
     pub const fn is_client(&self) -> bool {
-        matches!(self.0, Kind::Client(_))
+        matches!(self.0, Kind::Client(_) | Kind::Told(..))
     }
 
     /// The code of an error for the client, Meteor's `error.error`: a text that the application
@@ -107,7 +141,7 @@ impl Error {
     #[must_use]
     pub const fn code(&self) -> Option<&ErrorCode> {
         match &self.0 {
-            Kind::Client(error) => Some(&error.error),
+            Kind::Client(error) | Kind::Told(error, _) => Some(&error.error),
             Kind::Internal(_) => None,
         }
     }
@@ -116,7 +150,7 @@ impl Error {
     #[must_use]
     pub fn reason(&self) -> Option<&str> {
         match &self.0 {
-            Kind::Client(error) => error.reason.as_deref(),
+            Kind::Client(error) | Kind::Told(error, _) => error.reason.as_deref(),
             Kind::Internal(_) => None,
         }
     }
@@ -125,7 +159,7 @@ impl Error {
     #[must_use]
     pub fn details(&self) -> Option<&str> {
         match &self.0 {
-            Kind::Client(error) => error.details.as_deref(),
+            Kind::Client(error) | Kind::Told(error, _) => error.details.as_deref(),
             Kind::Internal(_) => None,
         }
     }
@@ -138,15 +172,25 @@ impl Error {
                 log(&chain(&*error));
                 DdpError::internal()
             }
+            Kind::Told(error, cause) => {
+                log(&chain(&*cause));
+                error
+            }
         }
     }
+}
+
+/// What an error has for the client.
+fn told(error: &(dyn std::error::Error + 'static)) -> Option<DdpError> {
+    let mut sources = std::iter::successors(error.source(), |error| error.source());
+    sources.find_map(|source| source.downcast_ref()).map(|ForClient(told)| told.clone())
 }
 
 /// The error and its causes in one line.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
-    while let Some(cause) = source {
+    while let Some(cause) = source.filter(|cause| !cause.is::<ForClient>()) {
         let cause_text = cause.to_string();
         // Many errors repeat their cause in their own text.
         if !text.contains(&cause_text) {
@@ -159,12 +203,16 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 impl<E: std::error::Error + Send + Sync + 'static> From<E> for Error {
-    /// A [`DdpError`] is for the client, every other error is internal.
+    /// A [`DdpError`] is for the client, every other error is internal, except for a [`ForClient`]
+    /// among its sources.
     fn from(error: E) -> Self {
         let error: Box<dyn std::error::Error + Send + Sync> = Box::new(error);
         Self(match error.downcast::<DdpError>() {
             Ok(error) => Kind::Client(*error),
-            Err(error) => Kind::Internal(error),
+            Err(error) => match told(&*error) {
+                Some(told) => Kind::Told(told, error),
+                None => Kind::Internal(error),
+            },
         })
     }
 }
@@ -174,7 +222,7 @@ impl From<Error> for Box<dyn std::error::Error + Send + Sync> {
     fn from(error: Error) -> Self {
         match error.0 {
             Kind::Client(error) => Box::new(error),
-            Kind::Internal(error) => error,
+            Kind::Internal(error) | Kind::Told(_, error) => error,
         }
     }
 }
@@ -195,7 +243,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Kind::Client(error) => error.fmt(f),
-            Kind::Internal(error) => f.write_str(&chain(&**error)),
+            Kind::Internal(error) | Kind::Told(_, error) => f.write_str(&chain(&**error)),
         }
     }
 }

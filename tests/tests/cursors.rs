@@ -109,7 +109,7 @@ async fn many_who_subscribe_once_leave_connections_to_methods(feed: Feed) {
 async fn a_read_that_is_given_up_keeps_its_connection_until_postgresql_has_ended_it(feed: Feed) {
     let name = database::name("cursors_given_up", feed);
     let url = database::create_database(&name, SETUP);
-    let builder = Db::builder(url).feed(feed).table(Table::new("tasks")).connections_max(2);
+    let builder = Db::builder(url).feed(feed).table(Table::new("tasks")).connections_max(4);
     let db = builder.connect().await.unwrap();
     let holder = db.pool().get().await.unwrap();
     holder.batch_execute("BEGIN; LOCK TABLE tasks IN ACCESS EXCLUSIVE MODE").await.unwrap();

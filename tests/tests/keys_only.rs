@@ -165,11 +165,11 @@ async fn what_comes_behind_a_read_waits_for_it() {
         assert_eq!(tasks[&id]["text"], "by a method", "`updated` came before {id}");
     }
     // A row that is gone before it can be read, and a subscription that starts in the meantime.
-    let held = [fixture.db.pool().get().await.unwrap(), fixture.db.pool().get().await.unwrap()];
-    fixture.psql("INSERT INTO tasks VALUES ('brief', 'gone soon')");
-    fixture.psql("DELETE FROM tasks WHERE id = 'brief'; INSERT INTO tasks VALUES ('last', 'x')");
+    let locker = insert_and_lock(&fixture, "INSERT INTO tasks VALUES ('brief', 'gone soon')").await;
+    let changes = "DELETE FROM tasks WHERE id = 'brief'; INSERT INTO tasks VALUES ('last', 'x')";
+    locker.batch_execute(changes).await.unwrap();
     let id = fixture.client.send_sub("notes.none", json!([])).await;
-    drop(held);
+    locker.batch_execute("COMMIT").await.unwrap();
     fixture.client.until("ready", |client| client.ready.contains(&id)).await;
     fixture.until("last", Some("x")).await;
     fixture.until("brief", None).await;

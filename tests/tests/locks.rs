@@ -125,6 +125,31 @@ async fn forged_messages_hold_up_nobody(feed: Feed) {
     client.until("the task", |client| client.documents("tasks").contains_key("~4")).await;
 }
 
+/// Any program may write such messages; those on a table's channel are read again for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn long_messages_of_others_pass_by_the_feed() {
+    let (name, address) = start("locks_long", Feed::Wal).await;
+    let mut client = Client::connect(address).await;
+    client.subscribe("tasks", json!([])).await;
+    let feed = "SELECT pid FROM pg_stat_activity
+        WHERE application_name = 'ddp feed' AND datname = current_database()";
+    let before = database::psql(&name, feed);
+    let channel = "(SELECT substring(prosrc from '''(ddp_tasks_[0-9a-f]+)''') FROM pg_proc
+        WHERE pronamespace = 'ddp'::regnamespace AND proname LIKE 'tasks_insert%')";
+    for (number, prefix) in [(1, "'other'"), (2, channel), (3, "repeat('o', 100000)")] {
+        for transactional in ["true", "false"] {
+            let long = format!(
+                "SELECT length(pg_logical_emit_message({transactional}, {prefix}, repeat('x', 40000000))::text)"
+            );
+            database::psql(&name, &long);
+        }
+        database::psql(&name, &format!("INSERT INTO tasks VALUES ({number})"));
+        let id = format!("~{number}");
+        client.until("the task", |client| client.documents("tasks").contains_key(&id)).await;
+    }
+    assert_eq!(database::psql(&name, feed), before, "the same connection");
+}
+
 ddp_tests::over_both_feeds!(
     reads_of_other_tables_go_on,
     changes_of_other_tables_go_on,

@@ -10,9 +10,6 @@ use super::url::Target;
 use crate::error::Error;
 use crate::schema;
 
-/// How long to wait for a connection when all are in use.
-const POOL_TIMEOUT: Duration = Duration::from_secs(30);
-
 const PORT: u16 = 5432;
 
 /// How to connect.
@@ -60,7 +57,8 @@ impl Access {
         self.is_without_options = true;
     }
 
-    pub(super) fn pool(&self, connections_max: usize) -> Result<Pool, Error> {
+    /// A pool of so many connections, for which one waits so long when all are in use.
+    pub(super) fn pool(&self, connections_max: usize, wait: Duration) -> Result<Pool, Error> {
         let recycling_method = RecyclingMethod::Fast;
         let (config, tls) = (self.config.clone(), self.tls.clone());
         let manager = Manager::from_config(config, tls, ManagerConfig { recycling_method });
@@ -71,7 +69,7 @@ impl Access {
         });
         Pool::builder(manager)
             .runtime(Runtime::Tokio1)
-            .wait_timeout(Some(POOL_TIMEOUT))
+            .wait_timeout(Some(wait))
             .max_size(connections_max)
             .post_create(set)
             .build()

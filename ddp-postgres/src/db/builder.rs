@@ -12,6 +12,7 @@ use tokio_postgres::SimpleQueryMessage;
 use super::Db;
 use super::access::Access;
 use super::inner::Inner;
+use super::methods::{Limits, Methods, Shares};
 use super::tls::{self, Tls};
 use super::tokens::Tokens;
 use super::url::Target;
@@ -30,6 +31,12 @@ const VERSION_MIN: i32 = 140_000;
 
 /// How long connecting waits for the feed; after that, the `wal` feed starts in the background.
 const BEGIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a method waits for a connection when all of theirs are in use.
+const POOL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The same for the server itself, whose loads take turns.
+const OWN_POOL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How often to look whether tables or triggers were altered.
 const CHECK_EVERY: Duration = Duration::from_secs(2);
@@ -56,10 +63,18 @@ pub struct DbBuilder {
     tables: Vec<Table>,
     tls: Option<Tls>,
     connections_max: usize,
+    pool_timeout: Duration,
+    limits: Limits,
     feed: Feed,
     install: bool,
     check_every: Duration,
     key_read_within: Duration,
+}
+
+/// The connections, shared out.
+struct Pools {
+    own: Pool,
+    methods: Pool,
 }
 
 impl Db {
@@ -77,6 +92,8 @@ impl Db {
             tables: Vec::new(),
             tls: None,
             connections_max: 16,
+            pool_timeout: POOL_TIMEOUT,
+            limits: Limits::default(),
             feed: Feed::default(),
             install: true,
             check_every: CHECK_EVERY,
@@ -109,11 +126,39 @@ impl DbBuilder {
         self
     }
 
-    /// The largest number of connections besides the feed's; 16. Live queries use at most half of
-    /// them at once.
+    /// The largest number of connections besides the feed's; 16. Half of them are for methods and
+    /// [`Db::pool`], the others for the server's own reads, of which live queries leave two for the
+    /// check of the tables and for rows that are read by their keys. With fewer than four, some of
+    /// these share one.
     #[must_use]
     pub fn connections_max(mut self, connections_max: usize) -> Self {
         self.connections_max = connections_max.max(1);
+        self
+    }
+
+    /// How long a method waits for one of its connections when all are in use; 5 seconds. Then it
+    /// fails, with the error `database-busy` for the client.
+    #[must_use]
+    pub fn pool_timeout(mut self, timeout: Duration) -> Self {
+        self.pool_timeout = timeout;
+        self
+    }
+
+    /// PostgreSQL's `lock_timeout` in the transactions of methods and in `cursor.fetch()`: the
+    /// client gets the error `database-busy`. Zero is no limit. Unless set, it is what the role, the
+    /// database or the connection string says, or else 5 seconds.
+    #[must_use]
+    pub fn lock_timeout(mut self, timeout: Duration) -> Self {
+        self.limits.lock_timeout = Some(timeout);
+        self
+    }
+
+    /// PostgreSQL's `statement_timeout` in the same: the client gets the error `database-timeout`.
+    /// Zero is no limit. Unless set, it is what the role, the database or the connection string
+    /// says, or else 30 seconds.
+    #[must_use]
+    pub fn statement_timeout(mut self, timeout: Duration) -> Self {
+        self.limits.statement_timeout = Some(timeout);
         self
     }
 
@@ -175,13 +220,14 @@ impl DbBuilder {
     /// [`Feed::Wal`], a server or a role that lacks what it needs.
     pub async fn connect(self) -> Result<Db, Error> {
         self.check_names()?;
-        let (link, pool, mut client) = self.open().await?;
+        let (link, pools, mut client) = self.open().await?;
         let feed_link = match &self.feed_url {
             Some(url) => self.link(url)?,
             None => link.clone(),
         };
         if self.connections_max > 1 && (link.is_without_options || self.feed_url.is_some()) {
-            let checked = tokio::time::timeout(BEGIN_TIMEOUT, keeps_sessions(&client, &pool)).await;
+            let checked =
+                tokio::time::timeout(BEGIN_TIMEOUT, keeps_sessions(&client, &pools.methods)).await;
             if !checked.unwrap_or(Ok(false))? {
                 return Err(Error::pooler(link.name()));
             }
@@ -193,9 +239,11 @@ impl DbBuilder {
         let (tables, feed) = (&self.tables, self.feed);
         let collections =
             installation::collections(&mut client, tables, feed, self.install).await?;
+        let limits_sql = self.limits.sql(&client).await?;
         drop(client);
         let host = feed_link.name();
-        let (db, begun) = self.start(feed_link, pool, collections);
+        let methods = Methods { pool: pools.methods, limits_sql };
+        let (db, begun) = self.start(feed_link, pools.own, methods, collections);
         // PostgreSQL may wait for other transactions, for any length of time.
         let begun = tokio::time::timeout(BEGIN_TIMEOUT, begun).await;
         begun.unwrap_or(Ok(Ok(()))).unwrap_or_else(|_| Err(Error::closed()))?;
@@ -239,22 +287,27 @@ impl DbBuilder {
         Ok(())
     }
 
-    /// A pool, and its first connection.
-    async fn open(&self) -> Result<(Access, Pool, Object), Error> {
+    /// The pools, and the first of the server's own connections.
+    async fn open(&self) -> Result<(Access, Pools, Object), Error> {
         let mut link = self.link(&self.url)?;
         let first = async |link: &Access| {
-            let pool = link.pool(self.connections_max)?;
-            let client = pool.get().await.map_err(|error| Error::connect(link.name(), error))?;
-            Ok::<_, Error>((pool, client))
+            let shares = Shares::of(self.connections_max);
+            let methods = link.pool(shares.methods, self.pool_timeout)?;
+            let own = match shares.own {
+                0 => methods.clone(),
+                own => link.pool(own, OWN_POOL_TIMEOUT)?,
+            };
+            let client = own.get().await.map_err(|error| Error::connect(link.name(), error))?;
+            Ok::<_, Error>((Pools { own, methods }, client))
         };
-        let (pool, client) = match first(&link).await {
+        let (pools, client) = match first(&link).await {
             Err(error) if error.is_of_options() => {
                 link.leave_options_out();
                 first(&link).await?
             }
             opened => opened?,
         };
-        Ok((link, pool, client))
+        Ok((link, pools, client))
     }
 
     fn link(&self, url: &str) -> Result<Access, Error> {
@@ -266,6 +319,7 @@ impl DbBuilder {
         self,
         access: Access,
         pool: Pool,
+        methods: Methods,
         collections: Vec<TableCollection>,
     ) -> (Db, oneshot::Receiver<Result<(), Error>>) {
         let feed = self.feed;
@@ -278,9 +332,10 @@ impl DbBuilder {
         // Whatever is notified is already visible when it arrives.
         let streamed = change_channels.iter().filter(|_| feed == Feed::Wal);
         let visibility = Visibility::new(streamed.cloned());
-        let loads_max = (self.connections_max / 2).max(1);
+        let loads_max = Shares::of(self.connections_max).loads;
+        let pools = (pool, methods.pool.clone());
         let (reader, requests) =
-            Reader::new(pool, loads_max, Tokens::new(feed), visibility, self.key_read_within);
+            Reader::new(pools, loads_max, Tokens::new(feed), visibility, self.key_read_within);
         let reader = Arc::new(reader);
         let intake = Arc::new(Intake::new(Arc::clone(&reader), collections));
         let (begun, has_begun) = oneshot::channel();
@@ -302,9 +357,10 @@ impl DbBuilder {
             checks: requests.checks,
             every: self.check_every,
             install: self.install,
+            notifies: feed == Feed::Notify,
         };
         tokio::spawn(watch.run());
-        (Db(Arc::new(Inner { reader, intake })), has_begun)
+        (Db(Arc::new(Inner { reader, intake, methods })), has_begun)
     }
 }
 

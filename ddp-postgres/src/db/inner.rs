@@ -8,6 +8,7 @@ use ddp_server::query::Query;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
+use super::methods::Methods;
 use crate::error::Error;
 use crate::intake::dispatch::Intake;
 use crate::read::fetch::{fetch, fetch_once};
@@ -19,6 +20,7 @@ use crate::table::collection::{Current, TableCollection, TableState};
 pub(crate) struct Inner {
     pub(crate) reader: Arc<Reader>,
     pub(crate) intake: Arc<Intake>,
+    pub(crate) methods: Methods,
 }
 
 impl DataSource for Inner {
@@ -52,11 +54,11 @@ impl DataSource for Inner {
     }
 
     fn fetch<'a>(&'a self, query: &'a Query) -> BoxFuture<'a, Result<Documents, HandlerError>> {
-        async move { fetch(&self.reader, self.collection(query)?, query).await }.boxed()
+        async move { fetch(&self.reader, &self.methods, self.collection(query)?, query).await }
+            .boxed()
     }
 
-    // As live queries are read, so that methods get their connections. A method's own fetch takes no
-    // permit: it may hold a connection for which those with a permit wait.
+    // As live queries are read, of whose connections methods have none.
     fn fetch_once<'a>(
         &'a self,
         query: &'a Query,

@@ -7,6 +7,7 @@ mod access;
 pub(crate) mod builder;
 pub(crate) mod busy;
 pub(crate) mod inner;
+pub(crate) mod methods;
 pub(crate) mod tls;
 pub(crate) mod tokens;
 pub(crate) mod transaction;
@@ -79,12 +80,13 @@ impl Db {
         self.0.reader.counters.stats()
     }
 
-    /// The pool of connections, for reads and for writes that no client waits for. Its sessions,
+    /// The connections of methods, for reads and for writes that no client waits for: half of
+    /// [`connections_max`](crate::DbBuilder::connections_max). Its sessions,
     /// like those of transactions, run with `TimeZone` UTC, `DateStyle` ISO and `IntervalStyle`
     /// iso_8601; change these only within a transaction (`SET LOCAL`).
     #[must_use]
     pub fn pool(&self) -> &Pool {
-        &self.0.reader.pool
+        &self.0.methods.pool
     }
 
     /// Checks at once whether tables or triggers were altered; the server itself checks every few
@@ -102,7 +104,7 @@ impl Db {
     /// # Errors
     /// The same errors. The database is closed in any case.
     pub async fn uninstall(&self) -> Result<(), Error> {
-        let client = self.pool().get().await;
+        let client = self.0.reader.pool.get().await;
         self.close().await;
         // A check in progress might install it again; once this one is refused, that one is over.
         let _ = self.0.reader.check_tables().await;

@@ -14,6 +14,11 @@ use crate::error::Error;
 /// A transaction tied to a method's write fence: `updated` goes out when the changes that it
 /// committed have been sent to the method's caller.
 ///
+/// It waits for a connection, for locks and for each statement only so long
+/// ([`pool_timeout`](crate::DbBuilder::pool_timeout), [`lock_timeout`](crate::DbBuilder::lock_timeout),
+/// [`statement_timeout`](crate::DbBuilder::statement_timeout)); a method that passes on the [`Error`]
+/// tells its client so.
+///
 /// Rolls back when dropped without [`commit`](Self::commit). Statements are prepared once for each
 /// connection. For anything else, [`client`](Self::client) is the connection itself.
 ///
@@ -51,10 +56,12 @@ pub struct Transaction {
 impl Transaction {
     pub(crate) async fn begin(inner: Arc<Inner>, fence: &WriteFence) -> Result<Self, Error> {
         let write = Arc::new(fence.begin_write());
-        let client = inner.reader.pool.get().await?;
+        let client = inner.methods.pool.get().await?;
         // Before the statement is sent, so that a drop while it runs rolls back.
         let transaction = Self { inner, client: Some(client), write: Some(write), in_doubt: None };
-        transaction.client().batch_execute("BEGIN").await?;
+        if let Some(client) = &transaction.client {
+            transaction.inner.methods.begin(client).await?;
+        }
         Ok(transaction)
     }
 

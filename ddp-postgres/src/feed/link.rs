@@ -70,6 +70,12 @@ impl Link {
         self.change_channels.contains(channel)
     }
 
+    /// The channels whose messages are for this server.
+    pub(super) fn channels(&self) -> HashSet<String> {
+        let others = [self.token_channel.clone(), INSTALLED_CHANNEL.to_owned()];
+        self.change_channels.iter().cloned().chain(others).collect()
+    }
+
     /// Whether messages on the channel are for this server.
     pub(super) fn is_ours(&self, channel: &str) -> bool {
         self.is_change(channel) || channel == self.token_channel || channel == INSTALLED_CHANNEL

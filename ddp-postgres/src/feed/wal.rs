@@ -89,7 +89,7 @@ pub(super) async fn replicate(link: &mut Link) -> Result<(), Failure> {
 }
 
 async fn connect(link: &Link) -> Result<(Replication, TransactionSnapshot), Error> {
-    let connecting = Replication::connect(&link.config, &link.tls);
+    let connecting = Replication::connect(&link.config, &link.tls, link.channels());
     let connected = timeout(ALIVE_WITHIN, connecting).await;
     let mut replication = connected.unwrap_or_else(|_| Err(Error::silent()))?;
     let start = create_slot(link, &mut replication).await?;

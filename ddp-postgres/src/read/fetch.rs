@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ddp_core::DdpError;
 use ddp_server::live_query::{Documents, Row as _};
 use ddp_server::query::Query;
+use deadpool_postgres::Pool;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_postgres::types::ToSql;
 
@@ -12,6 +13,7 @@ use super::plan::plan;
 use super::reader::{LOCK_TIMEOUT, Reader};
 use super::sql::{self, Param, Select};
 use crate::db::busy::Busy;
+use crate::db::methods::Methods;
 use crate::error::Error;
 use crate::row::Row;
 use crate::row::live::LiveRow;
@@ -21,10 +23,12 @@ use crate::table::collection::{TableCollection, TableState};
 /// Reads the documents of a query in its order, for a method: one SELECT, and nothing is listened to.
 pub(crate) async fn fetch(
     reader: &Reader,
+    methods: &Methods,
     collection: &TableCollection,
     query: &Query,
 ) -> Result<Documents, ddp_server::Error> {
-    Ok(read(reader, collection, query, None).await?)
+    let by = By { pool: &methods.pool, limits_sql: methods.limits_sql.clone(), permit: None };
+    Ok(read(reader, &by, collection, query).await?)
 }
 
 /// The same for a subscription, which takes turns with all others. While the table is locked, it waits
@@ -37,7 +41,9 @@ pub(crate) async fn fetch_once(
     loop {
         let turn = collection.turn_to_read().await;
         let permit = reader.permit().await?;
-        match read(reader, collection, query, Some(Arc::new(permit))).await {
+        let limits_sql = format!("SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'");
+        let by = By { pool: &reader.pool, limits_sql, permit: Some(Arc::new(permit)) };
+        match read(reader, &by, collection, query).await {
             Err(Refusal::Failed(error)) if error.is_of_lock() => collection.note_locked(true),
             read => {
                 collection.note_locked(false);
@@ -69,13 +75,20 @@ impl From<Refusal> for ddp_server::Error {
     }
 }
 
-/// The permit is given back when the read's connection is; with one, the read gives up if the table
-/// stays locked.
+/// On whose connection to read.
+struct By<'a> {
+    pool: &'a Pool,
+    /// Sets for how long.
+    limits_sql: String,
+    /// Given back when the connection is.
+    permit: Option<Arc<OwnedSemaphorePermit>>,
+}
+
 async fn read(
     reader: &Reader,
+    by: &By<'_>,
     collection: &TableCollection,
     query: &Query,
-    permit: Option<Arc<OwnedSemaphorePermit>>,
 ) -> Result<Documents, Refusal> {
     let mut has_checked = false;
     loop {
@@ -85,7 +98,9 @@ async fn read(
             TableState::Missing => return Ok(Documents::new()),
             TableState::Unavailable => return Err(Refusal::Unavailable(collection.unavailable())),
         }
-        match select(reader, &current.layout, query, permit.clone()).await {
+        match select(by, &current.layout, query).await {
+            // Somebody has deallocated what was prepared; that connection is closed by now.
+            Err(error) if error.is_of_lost_statement() => {}
             // The table may have been altered unnoticed.
             Err(error) if error.is_of_schema() && !has_checked => {
                 has_checked = true;
@@ -96,22 +111,18 @@ async fn read(
     }
 }
 
-async fn select(
-    reader: &Reader,
-    layout: &Arc<Layout>,
-    query: &Query,
-    permit: Option<Arc<OwnedSemaphorePermit>>,
-) -> Result<Documents, Error> {
+async fn select(by: &By<'_>, layout: &Arc<Layout>, query: &Query) -> Result<Documents, Error> {
     let plan = plan(layout, query)?;
     let skip = query.skip as usize;
     let rows_max = query.limit.map(|limit| skip.saturating_add(limit as usize));
     let select = sql::select_rows(layout, query, &plan.predicate, rows_max);
-    let client = Busy::get(&reader.pool).await?;
+    let client = Busy::get(by.pool).await?;
+    let (permit, begin) = (by.permit.clone(), format!("BEGIN; {}", by.limits_sql));
     // Whoever waits for the rows may give up, as a subscription does that ends. PostgreSQL goes on all
     // the same, so the connection and its permit stay taken for as long: else clients that come and
     // go could take all connections, and methods would have none.
     let read = tokio::spawn(async move {
-        let rows = run(client, select, permit.is_some()).await;
+        let rows = run(client, select, &begin).await;
         drop(permit);
         rows
     });
@@ -124,24 +135,13 @@ async fn select(
     Ok(documents)
 }
 
-async fn run(
-    client: Busy,
-    select: Select,
-    gives_up: bool,
-) -> Result<Vec<tokio_postgres::Row>, Error> {
+async fn run(client: Busy, select: Select, begin: &str) -> Result<Vec<tokio_postgres::Row>, Error> {
     let params: Vec<&(dyn ToSql + Sync)> = select.params.iter().map(Param::to_sql).collect();
-    let rows = if gives_up {
-        let begin = format!("BEGIN; SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'");
-        // Preparing waits for the lock as well.
-        let (_, statement) =
-            futures::try_join!(client.batch_execute(&begin), client.prepare_cached(&select.sql),)?;
-        let (rows, _) =
-            futures::try_join!(client.query(&statement, &params), client.batch_execute("COMMIT"),)?;
-        rows
-    } else {
-        let statement = client.prepare_cached(&select.sql).await?;
-        client.query(&statement, &params).await?
-    };
+    // Preparing waits for locks as well.
+    let (_, statement) =
+        futures::try_join!(client.batch_execute(begin), client.prepare_cached(&select.sql))?;
+    let (rows, _) =
+        futures::try_join!(client.query(&statement, &params), client.batch_execute("COMMIT"))?;
     client.done();
     Ok(rows)
 }

@@ -118,7 +118,6 @@ async fn read(
     let (snapshot, rows, token) = select_rows(reader, layout, &client, &select).await?;
     client.done();
     drop((permit, turn));
-    let snapshot = TransactionSnapshot::parse(snapshot.try_get(0)?)?;
     if !visible.is_complete(layout.channel(), &snapshot, position) {
         return Err(Error::too_early());
     }
@@ -129,41 +128,56 @@ async fn read(
         let row = LiveRow::new(layout, Row::parse(layout, row.try_get(0)?)?)?;
         documents.push((row.id().clone(), row));
     }
-    token.wait().await?;
+    if let Some(token) = token {
+        token.wait().await?;
+    }
     Ok((documents, snapshot))
 }
 
-/// Reads the rows in one transaction, along with its snapshot and a token that it notifies.
+/// Reads the rows by one statement, along with its snapshot, in a transaction that notifies a token.
+///
+/// The table is locked before the snapshot is taken: after an ALTER TABLE that rewrites the table, it
+/// looks empty to older snapshots. `LOCK TABLE` would need a privilege on all columns. An empty SELECT
+/// takes the same lock, and then each statement of the transaction has a snapshot of its own.
 async fn select_rows<'a>(
     reader: &'a Reader,
     layout: &Layout,
     client: &Busy,
     select: &sql::Select,
-) -> Result<(tokio_postgres::Row, Vec<tokio_postgres::Row>, Position<'a>), Error> {
-    // Lock before taking the snapshot: after an ALTER TABLE that rewrites the table, the table
-    // looks empty to older snapshots.
+) -> Result<(TransactionSnapshot, Vec<tokio_postgres::Row>, Option<Position<'a>>), Error> {
     let relation = layout.relation();
     let begin = format!(
-        "BEGIN ISOLATION LEVEL REPEATABLE READ; SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'; \
-         LOCK TABLE {relation} IN ACCESS SHARE MODE"
+        "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'; \
+         SELECT FROM {relation} LIMIT 0"
     );
-    let snapshot_sql = "SELECT pg_catalog.pg_current_snapshot()::text";
+    let sql = format!(
+        "SELECT pg_catalog.pg_current_snapshot()::pg_catalog.text UNION ALL ({})",
+        select.sql
+    );
     // Preparing takes the same lock.
-    let (_, statement, snapshot_statement) = futures::try_join!(
-        client.batch_execute(&begin),
-        client.prepare_cached(&select.sql),
-        client.prepare_cached(snapshot_sql),
-    )?;
+    let (_, statement) =
+        futures::try_join!(client.batch_execute(&begin), client.prepare_cached(&sql))?;
     let params: Vec<&(dyn ToSql + Sync)> = select.params.iter().map(sql::Param::to_sql).collect();
     let token = reader.tokens.position();
     // A transaction without WAL would not be streamed.
     let send = reader.tokens.send_sql(token.id);
     let commit = format!("SET LOCAL synchronous_commit = local; {send}; COMMIT");
-    // Polled in this order, so that all of them go out in one round trip.
-    let (snapshot, rows, _) = futures::try_join!(
-        client.query_one(&snapshot_statement, &[]),
-        client.query(&statement, &params),
-        client.batch_execute(&commit),
-    )?;
+    // Polled in this order, so that both go out in one round trip.
+    let (rows, committed) =
+        futures::join!(client.query(&statement, &params), client.batch_execute(&commit));
+    let (mut rows, committed) = (rows?, committed.map_err(Error::from));
+    let token = match committed {
+        Ok(()) => Some(token),
+        // What was read is right all the same. No change can commit now, and of earlier ones those are
+        // applied that the snapshot does not include.
+        Err(error) if error.is_of_full_queue() => None,
+        Err(error) => return Err(error),
+    };
+    // A row is a JSON object.
+    let is_snapshot =
+        |row: &tokio_postgres::Row| row.try_get(0).is_ok_and(|text: &str| !text.starts_with('{'));
+    let number =
+        rows.iter().position(is_snapshot).ok_or_else(|| Error::malformed("no snapshot"))?;
+    let snapshot = TransactionSnapshot::parse(rows.remove(number).try_get(0)?)?;
     Ok((snapshot, rows, token))
 }

@@ -32,6 +32,8 @@ pub(crate) type Check = Option<oneshot::Sender<Result<(), Error>>>;
 /// What all reads share.
 pub(crate) struct Reader {
     pub(crate) pool: Pool,
+    /// The connections of methods, which no read here takes.
+    methods: Pool,
     /// Limits how many connections live queries take at once, so that some remain for methods when
     /// many queries read again after a gap.
     permits: Arc<Semaphore>,
@@ -59,7 +61,7 @@ pub(crate) struct Requests {
 impl Reader {
     /// A reader with at most this many loads at once.
     pub(crate) fn new(
-        pool: Pool,
+        (pool, methods): (Pool, Pool),
         loads_max: usize,
         tokens: Tokens,
         visibility: Visibility,
@@ -69,6 +71,7 @@ impl Reader {
         let (checks, checker) = mpsc::channel(WAITING_MAX);
         let reader = Self {
             pool,
+            methods,
             permits: Arc::new(Semaphore::new(loads_max)),
             tokens,
             visibility,
@@ -99,6 +102,14 @@ impl Reader {
     pub(crate) fn unlisten(&self, channel: &str) {
         // If the queue is full, the channel stays until somebody else stops using it.
         let _ = self.commands.try_send(Command::Unlisten(channel.to_owned()));
+    }
+
+    /// Has all connections prepare their statements again: PostgreSQL keeps the plan of one when the
+    /// memberships of a role change.
+    pub(crate) fn forget_statements(&self) {
+        for pool in [&self.pool, &self.methods] {
+            pool.manager().statement_caches.clear();
+        }
     }
 
     /// Signals interruptions of the feed to those who subscribe.
@@ -192,6 +203,7 @@ impl Reader {
         let _ = self.commands.send(Command::Close).await;
         self.check_soon();
         self.pool.close();
+        self.methods.close();
         self.tokens.clear();
     }
 }

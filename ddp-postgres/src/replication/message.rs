@@ -75,6 +75,17 @@ impl Message {
     }
 }
 
+/// The beginning of the arguments of `pg_logical_emit_message` in a message that may be cut off: whether
+/// it is of a transaction, and the prefix. `None` if it is another message, or the prefix is too long.
+pub(super) fn logical(data: &[u8], in_stream: bool) -> Option<(bool, &str)> {
+    let data = data.strip_prefix(b"M")?;
+    let (_, data) = data.split_at_checked(if in_stream { 4 } else { 0 })?;
+    // Skip its position.
+    let (flags, data) = (data.first()?, data.get(9..)?);
+    let end = data.iter().position(|byte| *byte == 0)?;
+    Some((flags & 1 != 0, std::str::from_utf8(&data[..end]).ok()?))
+}
+
 fn c_string(data: &mut Bytes) -> Option<String> {
     let end = data.iter().position(|byte| *byte == 0)?;
     let text = String::from_utf8_lossy(&data[..end]).into_owned();

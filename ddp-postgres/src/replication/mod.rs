@@ -8,16 +8,19 @@ mod handshake;
 mod lending;
 mod lent;
 mod message;
+mod reader;
 
+use std::collections::HashSet;
 use std::time::SystemTime;
+
+use bytes::Bytes;
 
 use pgwire_replication::Lsn;
 use pgwire_replication::protocol::ErrorFields;
-use pgwire_replication::protocol::framing::{self, BackendMessage, MessageReader};
+use pgwire_replication::protocol::framing::{self, BackendMessage};
 use pgwire_replication::protocol::replication::{
     PG_EPOCH_MICROS, ReplicationCopyData, encode_standby_status_update, parse_copy_data,
 };
-use tokio::io::BufReader;
 use tokio_postgres::Config;
 
 use crate::db::tls::Tls;
@@ -26,12 +29,7 @@ use crate::read::snapshot::TransactionSnapshot;
 use crate::schema::PUBLICATION;
 use lent::Lent;
 pub(crate) use message::Message;
-
-/// The largest message allowed. The triggers send at most a MiB; other programs may send more,
-/// which is not for us.
-const MESSAGE_BYTES_MAX: usize = 1 << 30;
-
-const READ_BYTES: usize = 64 * 1024;
+use reader::{Incoming, Reader};
 
 /// How much memory PostgreSQL may use to decode transactions. Beyond it, the largest one is
 /// streamed while in progress, so that its commit does not hold up the others: decoding it all at
@@ -40,11 +38,9 @@ const DECODING_MEMORY: &str = "1MB";
 
 /// A connection in replication mode.
 pub(crate) struct Replication {
-    stream: BufReader<Lent>,
-    reader: MessageReader,
+    stream: Lent,
+    reader: Reader,
     slot: String,
-    /// Whether messages of a transaction in progress are arriving.
-    in_stream: bool,
 }
 
 /// What the server sends while streaming.
@@ -57,16 +53,16 @@ pub(crate) enum Event {
 }
 
 impl Replication {
-    /// Connects to the first reachable host that meets `target_session_attrs`.
-    pub(crate) async fn connect(config: &Config, tls: &Tls) -> Result<Self, Error> {
+    /// Connects to the first reachable host that meets `target_session_attrs`. Logical messages with
+    /// other prefixes than these channels may be left out.
+    pub(crate) async fn connect(
+        config: &Config,
+        tls: &Tls,
+        channels: HashSet<String>,
+    ) -> Result<Self, Error> {
         let stream = handshake::connect(config, tls).await?;
         let slot = format!("ddp_{}", ddp_server::random::id().to_ascii_lowercase());
-        Ok(Self {
-            stream: BufReader::with_capacity(READ_BYTES, stream),
-            reader: MessageReader::new().with_max_message_size(MESSAGE_BYTES_MAX),
-            slot,
-            in_stream: false,
-        })
+        Ok(Self { stream, reader: Reader::new(channels), slot })
     }
 
     /// Creates the slot, which ends with the connection. Returns which transactions committed
@@ -109,7 +105,11 @@ impl Replication {
     /// The server's next message. Cancel-safe.
     pub(crate) async fn next(&mut self) -> Result<Event, Error> {
         loop {
-            let message = self.read().await?;
+            let message = match self.read_incoming().await? {
+                Incoming::Message(message) => message,
+                Incoming::Head(head) => return self.without_content(head),
+                Incoming::Skipped => return Ok(Event::Message(Message::Other)),
+            };
             if !message.is_copy_data() {
                 if matches!(message.tag, b'c' | b'C') {
                     return Err(Error::closed());
@@ -121,10 +121,10 @@ impl Replication {
                     return Ok(Event::KeepAlive { end: wal_end, answer: reply_requested });
                 }
                 ReplicationCopyData::XLogData { data, .. } => {
-                    let message = Message::parse(data, self.in_stream)?;
+                    let message = Message::parse(data, self.reader.in_stream)?;
                     match message {
-                        Message::StreamStart { .. } => self.in_stream = true,
-                        Message::StreamStop => self.in_stream = false,
+                        Message::StreamStart { .. } => self.reader.in_stream = true,
+                        Message::StreamStop => self.reader.in_stream = false,
                         _ => {}
                     }
                     return Ok(Event::Message(message));
@@ -155,11 +155,32 @@ impl Replication {
         }
     }
 
+    /// A message on one of our channels whose content is too long to be ours.
+    fn without_content(&self, head: Bytes) -> Result<Event, Error> {
+        let malformed = || Error::malformed("logical replication message");
+        let parsed = parse_copy_data(head).map_err(Error::replication)?;
+        let ReplicationCopyData::XLogData { data, .. } = parsed else { return Err(malformed()) };
+        let (transactional, prefix) =
+            message::logical(&data, self.reader.in_stream).ok_or_else(malformed)?;
+        let (prefix, content) = (prefix.to_owned(), Bytes::new());
+        Ok(Event::Message(Message::Logical { transactional, prefix, content }))
+    }
+
     async fn read(&mut self) -> Result<BackendMessage, Error> {
-        let message = self.reader.read(&mut self.stream).await.map_err(Error::replication)?;
-        if message.is_error() {
-            return Err(Error::replication_refused(&ErrorFields::parse(&message.payload)));
+        loop {
+            if let Incoming::Message(message) = self.read_incoming().await? {
+                return Ok(message);
+            }
         }
-        Ok(message)
+    }
+
+    async fn read_incoming(&mut self) -> Result<Incoming, Error> {
+        let incoming = self.reader.read(&mut self.stream).await?;
+        match &incoming {
+            Incoming::Message(message) if message.is_error() => {
+                Err(Error::replication_refused(&ErrorFields::parse(&message.payload)))
+            }
+            _ => Ok(incoming),
+        }
     }
 }

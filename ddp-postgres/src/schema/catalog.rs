@@ -103,6 +103,22 @@ FROM member m JOIN pg_catalog.pg_class c ON c.oid = m.oid
     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 ORDER BY n.nspname::text, c.relname::text";
 
+/// Tables whose rows, or those of their descendants, a subscription applies, with the first of these
+/// and the subscription. Not every role may read its name.
+const SUBSCRIBED: &str = "
+WITH RECURSIVE member (root, oid) AS (
+    SELECT w.oid, w.oid FROM unnest($1::oid[]) AS w (oid)
+    UNION
+    SELECT m.root, i.inhrelid FROM pg_catalog.pg_inherits i JOIN member m ON i.inhparent = m.oid
+)
+SELECT DISTINCT ON (m.root) m.root, n.nspname::text, c.relname::text,
+    CASE WHEN pg_catalog.has_column_privilege('pg_catalog.pg_subscription', 'subname', 'SELECT')
+        THEN (SELECT s.subname::text FROM pg_catalog.pg_subscription s WHERE s.oid = r.srsubid) END,
+    r.srsubid
+FROM member m JOIN pg_catalog.pg_subscription_rel r ON r.srrelid = m.oid
+    JOIN pg_catalog.pg_class c ON c.oid = m.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+ORDER BY m.root, n.nspname, c.relname";
+
 /// Every type reachable from the given ones.
 const TYPES: &str = "
 WITH RECURSIVE reached (oid) AS (
@@ -324,6 +340,20 @@ pub(super) async fn families(
         }
     }
     Ok(families)
+}
+
+/// Those to which a subscription applies rows: to which of their members, and which subscription.
+pub(super) async fn subscribed(
+    client: &Client,
+    relations: &[u32],
+) -> Result<HashMap<u32, (String, String)>, Error> {
+    let rows = client.query(SUBSCRIBED, &[&relations]).await?;
+    let subscribed = |row: &Row| {
+        let (name, number): (Option<String>, u32) = (row.try_get(3)?, row.try_get(4)?);
+        let member = qualified(row.try_get(1)?, row.try_get(2)?);
+        Ok((row.try_get(0)?, (member, name.unwrap_or_else(|| number.to_string()))))
+    };
+    rows.iter().map(subscribed).collect()
 }
 
 /// Rows by their first column, in their order.

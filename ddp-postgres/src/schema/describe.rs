@@ -26,6 +26,8 @@ pub(crate) struct Catalogs {
     member_keys: HashMap<u32, Vec<MemberKeys>>,
     cascading: HashMap<u32, Vec<String>>,
     families: HashMap<u32, Family>,
+    /// Those to which a subscription applies rows, each with its member and the subscription.
+    subscribed: HashMap<u32, (String, String)>,
     types: Types,
     lowering: HashSet<String>,
 }
@@ -50,25 +52,38 @@ impl Catalogs {
         let of_tables = relations.values().filter(|relation| relation.is_table());
         let oids: Vec<u32> = of_tables.map(|relation| relation.oid).collect();
         // They go out together.
-        let (columns, indexes, member_keys, cascading, families) = futures::try_join!(
+        let (columns, indexes, member_keys, cascading, families, subscribed) = futures::try_join!(
             catalog::columns(client, &oids),
             catalog::unique_indexes(client, &oids),
             catalog::member_keys(client, &oids),
             catalog::cascading_columns(client, &oids),
             catalog::families(client, &oids),
+            catalog::subscribed(client, &oids),
         )?;
         let (types, lowering) = futures::try_join!(
             Types::of(client, columns.values().flatten()),
             catalog::lowering(client, columns.values().flatten()),
         )?;
-        Ok(Self { relations, columns, indexes, member_keys, cascading, families, types, lowering })
+        Ok(Self {
+            relations,
+            columns,
+            indexes,
+            member_keys,
+            cascading,
+            families,
+            subscribed,
+            types,
+            lowering,
+        })
     }
 
     /// One of the tables, as it is to be published.
     pub(crate) fn describe(&self, table: &Table) -> Result<Layout, Error> {
         let relation = qualified(&table.schema, &table.name);
         let found = self.relations.get(&(table.schema.clone(), table.name.clone()));
-        let Some(found) = found else { return Err(Error::NoTable { relation }) };
+        let Some(found) = found else {
+            return Err(Error::NoTable { relation, remedy: remedy(&table.name) });
+        };
         match found {
             _ if found.is_partition => return Err(Error::Partition { relation }),
             _ if found.is_temporary => return Err(Error::Temporary { relation }),
@@ -78,6 +93,9 @@ impl Catalogs {
         let mut family = self.families.get(&found.oid).cloned().unwrap_or_default();
         if let Some(member) = family.foreign.take() {
             return Err(Error::ForeignPart { relation, member });
+        }
+        if let Some((member, subscription)) = self.subscribed.get(&found.oid).cloned() {
+            return Err(Error::Subscribed { relation, member, subscription });
         }
         let all = self.columns.get(&found.oid).map_or(&[][..], Vec::as_slice);
         let indexes = self.indexes.get(&found.oid).map_or(&[][..], Vec::as_slice);
@@ -101,6 +119,16 @@ impl Catalogs {
         layout.shares_keys = shares_keys;
         layout.key_cascades = key_cascades;
         Ok(layout)
+    }
+}
+
+/// What to do about a table that is not there.
+fn remedy(name: &str) -> String {
+    match name.split_once('.') {
+        Some((schema, table)) => format!(
+            "a table of another schema is Table::new({table:?}).schema({schema:?}), without a dot in its name"
+        ),
+        None => "create it first, or name its schema with .schema(…)".to_owned(),
     }
 }
 

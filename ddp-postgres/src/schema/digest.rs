@@ -115,6 +115,9 @@ WITH RECURSIVE ddp_wanted AS MATERIALIZED (
     UNION ALL
     SELECT o.number, concat_ws(' ', 'function', o.oid, o.version) FROM ours o
     UNION ALL
+    SELECT b.number, concat_ws(' ', 'subscribed', s.srsubid, s.srrelid)
+    FROM below b JOIN pg_catalog.pg_subscription_rel s ON s.srrelid = b.oid
+    UNION ALL
     SELECT f.number, concat_ws(' ', 'trigger', t.oid, t.xmin, t.tgrelid)
     FROM family f JOIN pg_catalog.pg_trigger t ON t.tgrelid = f.oid
         JOIN ours o ON o.number = f.number AND o.oid = t.tgfoid

@@ -41,11 +41,63 @@ pub enum Error {
         /// What the database said.
         error: tokio_postgres::Error,
     },
+    /// The role may not read the table, or some of the published columns.
+    #[error("role {role} may not read table {relation} as it is published: {grants}")]
+    MayNotRead {
+        /// The table's quoted name.
+        relation: String,
+        /// The role's quoted name.
+        role: String,
+        /// The commands that mend it.
+        grants: String,
+    },
+    /// The role may not drop the triggers of a table that cannot be published any more.
+    #[error(
+        "the triggers 0_ddp_… of table {relation} could not be dropped, so its statements may fail: {}: have \
+         the owner of the table drop them, or DROP SCHEMA ddp CASCADE",
+        of_database(error)
+    )]
+    MayNotStop {
+        /// The table's quoted name.
+        relation: String,
+        /// What the database said.
+        error: tokio_postgres::Error,
+    },
     /// There is no such table.
-    #[error("there is no table {relation}: create it first, or name its schema with .schema(…)")]
+    #[error("there is no table {relation}: {remedy}")]
     NoTable {
         /// The table's quoted name.
         relation: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// Something else than a privilege forbids the installation, such as an event trigger.
+    #[error(
+        "cannot install the triggers of table {relation}: {statement}: {}: {}",
+        of_database(error),
+        refusal_remedy(error)
+    )]
+    Refused {
+        /// The table's quoted name.
+        relation: String,
+        /// The beginning of what was refused.
+        statement: String,
+        /// What the database said.
+        error: tokio_postgres::Error,
+    },
+    /// Rows come by logical replication, for which PostgreSQL fires no statement triggers.
+    #[error(
+        "the subscription {subscription:?} applies rows to {member}, for which PostgreSQL fires none of the triggers \
+         of table {relation}: publish the table from the database that it is replicated from, or take it out of \
+         the subscription"
+    )]
+    Subscribed {
+        /// The table's quoted name.
+        relation: String,
+        /// The table, or its partition or child, that the subscription writes to.
+        member: String,
+        /// The subscription's name, or its number if this role may not see that.
+        subscription: String,
     },
     /// It is a view or something else that cannot have triggers with transition tables.
     #[error(
@@ -204,6 +256,17 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether it is of the table itself, so that no server can publish it.
+    pub(crate) fn is_of_table(&self) -> bool {
+        matches!(
+            self,
+            Self::ForeignPart { .. }
+                | Self::Partition { .. }
+                | Self::NotATable { .. }
+                | Self::Subscribed { .. }
+        )
+    }
+
     /// Whether it comes from other transactions or from a lack of resources, which pass: classes 40,
     /// 53, 55 and 57 of PostgreSQL's codes.
     pub(crate) fn is_passing(&self) -> bool {
@@ -213,6 +276,18 @@ impl Error {
             Self::Database(error) => error.code().is_some_and(|code| is_passing(code.code())),
             _ => false,
         }
+    }
+}
+
+/// What to do about an installation that is refused for another reason than a privilege.
+fn refusal_remedy(error: &tokio_postgres::Error) -> &'static str {
+    let read_only = tokio_postgres::error::SqlState::READ_ONLY_SQL_TRANSACTION;
+    if error.code() == Some(&read_only) {
+        "default_transaction_read_only is set for this role, this database or in the connection string: let another role \
+         run the SQL of DbBuilder::install_sql and connect with .without_install(), or set it off"
+    } else {
+        "lift what forbids it, or let another role run the SQL of DbBuilder::install_sql and connect \
+         with .without_install()"
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::layout::{Column, Layout, Measure};
 use super::name::{literal, quoted};
+use super::send::payload;
 use super::sql::Capture;
 use crate::feed::Feed;
 
@@ -83,7 +84,9 @@ impl Layout {
             }
             Capture::Insert | Capture::Update => ("u", self.gather_rows(nothing)),
             Capture::Delete => ("d", self.gather_keys("ddp_old", nothing)),
-            Capture::ParentUpdate | Capture::ParentDelete => ("r", touched("ddp_old")),
+            // Whether they touched a row is not known without a transition table, and with one
+            // PostgreSQL refuses statements that touch rows of a parent's foreign child.
+            Capture::ParentUpdate | Capture::ParentDelete => ("r", "    body := '';\n".to_owned()),
             // Some of the rows may be in other tables of the tree.
             Capture::Truncate if self.tree => ("r", "    body := '';\n".to_owned()),
             Capture::Truncate => ("t", "    body := '';\n".to_owned()),
@@ -94,7 +97,7 @@ impl Layout {
         let (send_body, send_requery) = (self.send_body(), self.send("' 1 1 r '"));
         let before = self.state_before();
         let advance = format!("state := {};", self.state_after("pg_catalog.int8abs(state)"));
-        let relation = literal(&self.relation);
+        let (relation, from_the_start) = (literal(&self.relation), self.tell_from_the_start());
         format!(
             "DECLARE
     body pg_catalog.text;
@@ -120,13 +123,33 @@ BEGIN
 {send_body}    RETURN NULL;
 EXCEPTION WHEN OTHERS THEN
     RAISE LOG 'changes of % are told without their rows: %', {relation}, SQLERRM;
-    state := {before};
-    {advance}
-    PERFORM pg_catalog.set_config({state}, state::pg_catalog.text, true);
-    PERFORM {send_requery};
+    BEGIN
+        state := {before};
+        {advance}
+        PERFORM pg_catalog.set_config({state}, state::pg_catalog.text, true);
+        PERFORM {send_requery};
+    EXCEPTION WHEN OTHERS THEN
+{from_the_start}    END;
     RETURN NULL;
 END;
 END
+"
+        )
+    }
+
+    /// What the writer has put into our settings may be no number. Servers then hear a number that
+    /// does not follow, and read again.
+    fn tell_from_the_start(&self) -> String {
+        let (state, send_requery) = (self.variable('s'), self.send("' 1 1 r '"));
+        let (after, relation) = (self.state_after("0"), literal(&self.relation));
+        format!(
+            "        BEGIN
+            state := pg_catalog.int8abs({after});
+            PERFORM pg_catalog.set_config({state}, state::pg_catalog.text, true);
+            PERFORM {send_requery};
+        EXCEPTION WHEN OTHERS THEN
+            RAISE LOG 'nobody is told of changes of %: %', {relation}, SQLERRM;
+        END;
 "
         )
     }
@@ -137,7 +160,8 @@ END
     ///
     /// At most two rows are read to find out whether there is exactly one. Nothing is sent within
     /// the block that catches errors, since a message in the WAL would assign an id to the
-    /// subtransaction.
+    /// subtransaction. So whatever may fail is done there, and whether the writer may send at all is
+    /// asked: functions can be revoked from PUBLIC, and our settings can hold anything.
     fn tell_one_row(&self, capture: Capture, kind: &str) -> String {
         // In other encodings the conversion to UTF-8 may fail, which only the code below catches.
         if self.rows_max == 0 || (self.feed == Feed::Wal && !self.utf8) {
@@ -172,19 +196,23 @@ END
         let number = format!(
             "pg_catalog.int8div(pg_catalog.set_config({state}, ({after})::pg_catalog.text, true)::pg_catalog.int8, 4294967296)"
         );
-        let send = self.send_numbered(&number, &format!("' 1 1 {kind} ', body"));
+        let payload = payload(&number, &format!("' 1 1 {kind} ', pg_catalog.max(ddp_one.value)"));
+        let (send, may_send) = (self.send_payload("body"), self.may_send());
         let bytes_max = self.message_bytes_max().min(BODY_BYTES_MAX);
         format!(
             "    BEGIN
-        SELECT pg_catalog.max(ddp_one.value) INTO body FROM (SELECT {value} AS value FROM {source} LIMIT 2) AS ddp_one
+        SELECT CASE WHEN pg_catalog.int4le(pg_catalog.octet_length(pg_catalog.max(ddp_one.value)), {bytes_max})
+                AND pg_catalog.nameeq(TG_TABLE_NAME, {name}) AND pg_catalog.nameeq(TG_TABLE_SCHEMA, {schema})
+                AND {may_send} THEN {payload} END
+            INTO body FROM (SELECT {value} AS value FROM {source} LIMIT 2) AS ddp_one
             HAVING pg_catalog.int8eq(pg_catalog.count(*), 1);
     EXCEPTION WHEN OTHERS THEN
         body := NULL;
     END;
-    IF (CASE WHEN pg_catalog.int4le(pg_catalog.octet_length(body), {bytes_max})
-        AND pg_catalog.nameeq(TG_TABLE_NAME, {name}) AND pg_catalog.nameeq(TG_TABLE_SCHEMA, {schema})
-        THEN {send} END) IS NOT NULL THEN
-        RETURN NEW;
+    IF body IS NOT NULL THEN
+        IF {send} IS NOT NULL THEN
+            RETURN NEW;
+        END IF;
     END IF;
 "
         )
@@ -334,15 +362,6 @@ fn guarded(condition: Option<String>, value: &str) -> String {
         Some(condition) => format!("CASE WHEN {condition} THEN {value} END"),
         None => value.to_owned(),
     }
-}
-
-/// For tables that only report that they changed.
-fn touched(rows: &str) -> String {
-    format!(
-        "    touched := (SELECT pg_catalog.count(*) FROM (SELECT FROM {rows} LIMIT 1) AS ddp_some);
-{NOTHING_TOUCHED}    body := '';
-"
-    )
 }
 
 impl Column {

@@ -6,7 +6,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Transaction};
 
 use super::inspect::{Functions, Inspection, inspect, inspect_all};
-use super::{Error, Layout, autovacuum, send};
+use super::{Error, Layout, autovacuum, foreign, send};
 use crate::feed::Feed;
 
 /// All servers take this lock before changing anything: the first 63 bits of a hash.
@@ -27,11 +27,14 @@ const HAS_SCHEMA: &str = "SELECT pg_catalog.to_regnamespace('ddp') IS NOT NULL,
     pg_catalog.quote_ident(pg_catalog.current_database()),
     pg_catalog.quote_ident(current_user)";
 
-/// Whether the schema exists, is empty, and may be dropped by this role.
+/// Whether the schema exists, has nothing but the event trigger's function in it, and may be dropped
+/// by this role.
 const IS_EMPTY: &str = "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace n
 WHERE n.nspname = 'ddp' AND pg_catalog.pg_has_role(n.nspowner, 'USAGE') AND NOT EXISTS (
-    SELECT FROM pg_catalog.pg_depend d
-    WHERE d.refclassid = 'pg_catalog.pg_namespace'::regclass AND d.refobjid = n.oid))";
+    SELECT FROM pg_catalog.pg_depend d LEFT JOIN pg_catalog.pg_proc p
+        ON p.oid = d.objid AND d.classid = 'pg_catalog.pg_proc'::regclass
+    WHERE d.refclassid = 'pg_catalog.pg_namespace'::regclass AND d.refobjid = n.oid
+        AND (p.proname = $1 AND pg_catalog.pg_has_role(p.proowner, 'USAGE')) IS NOT TRUE))";
 
 /// How hard to try to lock a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +69,9 @@ pub async fn install(client: &mut Client, layouts: &[Layout]) -> Result<(), Erro
             with_retries(client, layout, Action::Install, Patience::Long).await?;
         }
     }
+    if !layouts.is_empty() {
+        foreign::watch(client, &prepare_sql(TABLE_LOCK_TIMEOUT)).await?;
+    }
     Ok(())
 }
 
@@ -80,7 +86,8 @@ pub(crate) async fn install_one(
     if found.is_right() {
         return Ok(());
     }
-    with_retries(client, layout, Action::Install, patience).await
+    with_retries(client, layout, Action::Install, patience).await?;
+    Ok(foreign::watch(client, &prepare_sql(TABLE_LOCK_TIMEOUT)).await?)
 }
 
 /// Drops the triggers, and the schema `ddp` once it is empty. Does nothing for tables without
@@ -93,11 +100,28 @@ pub async fn uninstall(client: &mut Client, layouts: &[Layout]) -> Result<(), Er
     for layout in layouts {
         with_retries(client, layout, Action::Uninstall, Patience::Long).await?;
     }
-    let row = client.query_one(IS_EMPTY, &[]).await?;
+    let row = client.query_one(IS_EMPTY, &[&foreign::FUNCTION]).await?;
     if row.try_get(0)? {
-        client.batch_execute(&format!("DROP SCHEMA ddp; {}", send::drop_publication_sql())).await?;
+        let (guard, publication) = (foreign::drop_sql(), send::drop_publication_sql());
+        client.batch_execute(&format!("{guard} DROP SCHEMA ddp; {publication}")).await?;
     }
     Ok(())
+}
+
+/// Drops the triggers of a table that cannot be published any more. Does nothing if it has none.
+///
+/// # Errors
+///
+/// If others keep the table locked, or the role owns neither the table nor the functions.
+pub(crate) async fn stop(
+    client: &mut Client,
+    layout: &Layout,
+    patience: Patience,
+) -> Result<(), Error> {
+    if inspect(client, layout).await?.triggers.is_empty() {
+        return Ok(());
+    }
+    with_retries(client, layout, Action::Stop, patience).await
 }
 
 /// The most that [`install`] would do, as commands for `psql`. They may be run repeatedly, by any
@@ -123,12 +147,16 @@ pub async fn install_sql(client: &Client, layouts: &[Layout]) -> Result<String, 
         sql.push_str(&layout.tell_installation_sql());
         sql.push_str("COMMIT;\n");
     }
+    let prepare = prepare_sql(TABLE_LOCK_TIMEOUT);
+    sql.push_str(&format!("\n-- foreign parts\nBEGIN;\n{prepare}\n{}COMMIT;\n", foreign::sql()));
     Ok(sql)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Action {
     Install,
+    /// Drops what fails or costs writers, by whatever right the role has.
+    Stop,
     Uninstall,
 }
 
@@ -181,7 +209,7 @@ async fn attempt(
     action: Action,
     lock_timeout: &str,
 ) -> Result<(), Error> {
-    let transaction = client.transaction().await?;
+    let mut transaction = client.transaction().await?;
     transaction.batch_execute(&prepare_sql(lock_timeout)).await?;
     // Another server may have been faster.
     let found = inspect(&transaction, layout).await?;
@@ -190,6 +218,7 @@ async fn attempt(
             found.check_format(layout)?;
             install_within(&transaction, layout, &found).await?;
         }
+        Action::Stop => stop_within(&mut transaction, layout, &found).await?,
         Action::Uninstall => {
             let drop = |name: &String| format!("DROP FUNCTION ddp.{name}();\n");
             let functions: String = found.present.iter().map(drop).collect();
@@ -198,6 +227,28 @@ async fn attempt(
         }
     }
     Ok(transaction.commit().await?)
+}
+
+/// The owner of a function may drop the triggers that run it, whoever owns their tables.
+async fn stop_within(
+    transaction: &mut Transaction<'_>,
+    layout: &Layout,
+    found: &Inspection,
+) -> Result<(), Error> {
+    let drop = |name: &String| format!("DROP FUNCTION ddp.{name}() CASCADE;\n");
+    let functions: String = found.present.iter().map(drop).collect();
+    let attempt = transaction.transaction().await?;
+    match attempt.batch_execute(&functions).await {
+        Ok(()) => return Ok(attempt.commit().await?),
+        Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
+            attempt.rollback().await?;
+        }
+        Err(error) => return Err(error.into()),
+    }
+    transaction.batch_execute(&drop_triggers_sql(&found.triggers)).await.map_err(|error| {
+        let relation = layout.relation().to_owned();
+        refusal(layout, "DROP TRIGGER", error, |error| Error::MayNotStop { relation, error })
+    })
 }
 
 async fn install_within(
@@ -214,42 +265,67 @@ async fn install_within(
     for (what, sql) in schema.into_iter().chain(publication) {
         transaction.batch_execute(&sql).await.map_err(|error| {
             let (database, role) = (database.clone(), role.clone());
-            refusal(error, |error| Error::MayNotCreate { what, database, role, error })
+            let of_privilege = |error| Error::MayNotCreate { what, database, role, error };
+            let statement = format!("CREATE {} ddp", what.to_uppercase());
+            refusal(layout, &statement, error, of_privilege)
         })?;
     }
-    let sql = install_missing_sql(layout, found) + &layout.tell_installation_sql();
-    transaction.batch_execute(&sql).await.map_err(|error| {
+    let statements = install_missing(layout, found);
+    // They go out together, and the first that fails is known.
+    let runs = statements.iter().map(|sql| async move {
+        transaction.batch_execute(sql).await.map_err(|error| (sql.as_str(), error))
+    });
+    let outcome = futures::future::try_join_all(runs).await;
+    outcome.map(drop).map_err(|(sql, error)| {
         let relation = layout.relation().to_owned();
-        refusal(error, |error| Error::MayNotInstall { relation, role, error })
+        let of_privilege = |error| Error::MayNotInstall { relation, role, error };
+        refusal(layout, beginning(sql), error, of_privilege)
     })
 }
 
-/// The error for a privilege that is lacking; other errors stay themselves.
+/// The beginning of a statement, with the name of what it makes.
+fn beginning(sql: &str) -> &str {
+    let ends = [" RETURNS", " AFTER", "(", ";", "\n"];
+    let end = ends.iter().filter_map(|end| sql.find(end)).min();
+    &sql[..end.unwrap_or(sql.len())]
+}
+
+/// The error for a privilege that is lacking, or for what is forbidden in another way; other errors
+/// stay themselves.
 fn refusal(
+    layout: &Layout,
+    statement: &str,
     error: tokio_postgres::Error,
     of_privilege: impl FnOnce(tokio_postgres::Error) -> Error,
 ) -> Error {
-    match error.code() {
-        Some(&SqlState::INSUFFICIENT_PRIVILEGE) => of_privilege(error),
-        _ => error.into(),
+    let Some(code) = error.code() else { return error.into() };
+    if *code == SqlState::INSUFFICIENT_PRIVILEGE {
+        return of_privilege(error);
     }
+    // Those of conflicts, lacks of resources, locks and interventions pass.
+    if ["08", "40", "53", "55", "57"].iter().any(|class| code.code().starts_with(class)) {
+        return error.into();
+    }
+    let (relation, statement) = (layout.relation().to_owned(), statement.to_owned());
+    Error::Refused { relation, statement, error }
 }
 
 /// Installs only what is missing, and locks only the tables that lack something.
-fn install_missing_sql(layout: &Layout, found: &Inspection) -> String {
-    let mut sql = String::new();
+fn install_missing(layout: &Layout, found: &Inspection) -> Vec<String> {
+    let mut statements = Vec::new();
     if found.functions == Functions::Right {
-        for (relation, capture) in &found.missing {
-            sql.push_str(&layout.trigger_sql(relation, *capture));
-        }
+        let missing = found.missing.iter();
+        statements
+            .extend(missing.map(|(relation, capture)| layout.trigger_sql(relation, *capture)));
     } else {
-        sql.push_str(&layout.functions_sql());
-        for (relation, capture) in layout.triggers() {
-            sql.push_str(&layout.trigger_sql(relation, capture));
-        }
+        statements.extend(layout.functions_sql());
+        let triggers = layout.triggers();
+        statements
+            .extend(triggers.map(|(relation, capture)| layout.trigger_sql(relation, capture)));
     }
-    sql.push_str(&drop_triggers_sql(&found.strays));
-    sql
+    statements.push(drop_triggers_sql(&found.strays));
+    statements.push(layout.tell_installation_sql());
+    statements
 }
 
 fn drop_triggers_sql(triggers: &[(String, String)]) -> String {

@@ -15,6 +15,11 @@ const PART_BYTES_MAX: u32 = 7_900;
 /// The same in UTF-8, for databases whose own encoding may take a third more.
 const PART_BYTES_MAX_OTHER_ENCODING: u32 = 5_900;
 
+/// The number of `pg_notify(text, text)` in every version: to find it by its name takes longer.
+const PG_NOTIFY: u32 = 3036;
+/// That of `pg_logical_emit_message(boolean, text, text, …)`, which has more arguments from 17 on.
+const PG_LOGICAL_EMIT_MESSAGE_TEXT: u32 = 3577;
+
 /// Creates the publication, since there is no `CREATE PUBLICATION IF NOT EXISTS`.
 pub(super) fn publication_sql() -> String {
     format!(
@@ -42,6 +47,11 @@ END $ddp$"
     )
 }
 
+/// A payload: the transaction, the sequence number, then the rest as arguments of `concat`.
+pub(super) fn payload(number: &str, rest: &str) -> String {
+    format!("pg_catalog.concat(pg_catalog.pg_current_xact_id(), ' ', {number}, {rest})")
+}
+
 impl Layout {
     /// Announces to servers that the triggers have just been installed.
     pub(super) fn tell_installation_sql(&self) -> String {
@@ -56,14 +66,12 @@ impl Layout {
     /// The call that sends one payload: the transaction, the sequence number, then the rest as
     /// arguments of `concat`.
     pub(super) fn send(&self, rest: &str) -> String {
-        self.send_numbered("pg_catalog.int8div(state, 4294967296)", rest)
+        self.send_payload(&payload("pg_catalog.int8div(state, 4294967296)", rest))
     }
 
-    /// The same with another expression for the sequence number.
-    pub(super) fn send_numbered(&self, number: &str, rest: &str) -> String {
+    /// The call that sends a payload.
+    pub(super) fn send_payload(&self, payload: &str) -> String {
         let channel = literal(&self.channel);
-        let payload =
-            format!("pg_catalog.concat(pg_catalog.pg_current_xact_id(), ' ', {number}, {rest})");
         match self.feed {
             Feed::Notify => format!("pg_catalog.pg_notify({channel}, {payload})"),
             Feed::Wal if self.utf8 => {
@@ -74,6 +82,16 @@ impl Layout {
                 "pg_catalog.pg_logical_emit_message(true, {channel}, pg_catalog.convert_to({payload}, 'UTF8'))"
             ),
         }
+    }
+
+    /// Whether the writer may call what sends a payload. An expression that names a function which one
+    /// may not call fails before any of it is evaluated.
+    pub(super) fn may_send(&self) -> String {
+        let function = match self.feed {
+            Feed::Notify => PG_NOTIFY,
+            Feed::Wal => PG_LOGICAL_EMIT_MESSAGE_TEXT,
+        };
+        format!("pg_catalog.has_function_privilege({function}::pg_catalog.oid, 'EXECUTE')")
     }
 
     /// Whether only the keys of inserted and updated rows are sent.

@@ -191,7 +191,7 @@ impl Layout {
         if self.feed == Feed::Wal {
             sql.push_str(&send::publication_sql());
         }
-        sql.push_str(&self.functions_sql());
+        sql.extend(self.functions_sql());
         for (relation, capture) in self.triggers() {
             sql.push_str(&self.trigger_sql(relation, capture));
         }
@@ -199,14 +199,12 @@ impl Layout {
     }
 
     /// Creates or replaces the functions, with the comments that describe them.
-    pub(super) fn functions_sql(&self) -> String {
+    pub(super) fn functions_sql(&self) -> impl Iterator<Item = String> {
         let comment = literal(&self.fingerprint().to_string());
         let captures = self.captures().iter().chain(self.parent_captures());
-        captures.fold(String::new(), |mut sql, capture| {
-            let function = quoted(&self.function_name(*capture));
-            sql.push_str(&self.function_sql(*capture));
-            sql.push_str(&format!("COMMENT ON FUNCTION ddp.{function}() IS {comment};\n"));
-            sql
+        captures.map(move |capture| {
+            let (name, sql) = (quoted(&self.function_name(*capture)), self.function_sql(*capture));
+            format!("{sql}COMMENT ON FUNCTION ddp.{name}() IS {comment};\n")
         })
     }
 
@@ -228,8 +226,9 @@ impl Layout {
         let event = match capture {
             Capture::Insert => format!("INSERT ON {relation} {new}"),
             Capture::Update => format!("UPDATE ON {relation} {old} NEW TABLE AS ddp_new"),
-            Capture::ParentUpdate => format!("UPDATE ON {relation} {old}"),
-            Capture::Delete | Capture::ParentDelete => format!("DELETE ON {relation} {old}"),
+            Capture::ParentUpdate => format!("UPDATE ON {relation}"),
+            Capture::Delete => format!("DELETE ON {relation} {old}"),
+            Capture::ParentDelete => format!("DELETE ON {relation}"),
             Capture::Truncate => format!("TRUNCATE ON {relation}"),
         };
         format!(

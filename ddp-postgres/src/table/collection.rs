@@ -54,6 +54,17 @@ pub(crate) enum TableState {
 }
 
 impl TableState {
+    /// What it means, for the log.
+    pub(crate) fn words(&self) -> &'static str {
+        match self {
+            Self::Live => "its changes are followed",
+            Self::ReadAgain => "it is read again after each change",
+            Self::Partial => "it is read again at each check, until its triggers can be installed",
+            Self::Missing => "it has no documents until it is back",
+            Self::Unavailable => "its subscriptions end",
+        }
+    }
+
     /// The state of a table that has all its triggers.
     pub(crate) fn of_complete(layout: &Layout) -> Self {
         if layout.has_temporary_part() { Self::ReadAgain } else { Self::Live }

@@ -6,7 +6,7 @@ use super::Table;
 use super::collection::TableCollection;
 use crate::error::Error;
 use crate::feed::Feed;
-use crate::schema::{self, Layout, Readiness};
+use crate::schema::{self, Layout, Patience, Readiness};
 
 /// How often to start over when tables change while they are examined.
 const ROUNDS: usize = 5;
@@ -62,10 +62,12 @@ async fn prepare(
     feed: Feed,
     install: bool,
 ) -> Result<Vec<Layout>, Error> {
-    let layouts = describe(client, tables, feed).await?;
+    let layouts = describe_or_stop(client, tables, feed).await?;
     for layout in &layouts {
         layout.check_row_security()?;
     }
+    schema::check_readable(client, &layouts.iter().collect::<Vec<_>>()).await?;
+    schema::check_functions(client, &layouts).await?;
     if install {
         schema::install(client, &layouts).await?;
         return Ok(layouts);
@@ -78,6 +80,29 @@ async fn prepare(
                 found.check_format(layout)?;
                 let relation = layout.relation().to_owned();
                 return Err(schema::Error::NotInstalled { relation }.into());
+            }
+        }
+    }
+    Ok(layouts)
+}
+
+/// Of tables that cannot be published, drops the triggers of an earlier time: they would fail, or
+/// cost, the statements of all others.
+async fn describe_or_stop(
+    client: &mut Object,
+    tables: &[Table],
+    feed: Feed,
+) -> Result<Vec<Layout>, Error> {
+    let catalogs = schema::Catalogs::read(client, tables).await?;
+    let mut layouts = Vec::with_capacity(tables.len());
+    for table in tables {
+        match catalogs.describe(table) {
+            Ok(layout) => layouts.push(layout.with_feed(feed)),
+            Err(error) => {
+                if error.is_of_table() {
+                    schema::stop(client, &Layout::of_names(table), Patience::Long).await?;
+                }
+                return Err(error.into());
             }
         }
     }

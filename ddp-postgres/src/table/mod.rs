@@ -2,6 +2,7 @@
 
 pub(crate) mod collection;
 pub(crate) mod installation;
+mod queue;
 mod retry;
 pub(crate) mod watch;
 

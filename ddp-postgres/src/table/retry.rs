@@ -37,6 +37,12 @@ impl Failure {
         let is_lock = matches!(error, schema::Error::Busy { .. });
         Self { text: error.to_string(), is_lock }
     }
+
+    /// The failure, and that nothing could be done about it.
+    pub(super) fn and(self, error: &schema::Error) -> Self {
+        let Self { text, is_lock } = Self::new(error);
+        Self { text: format!("{}; {text}", self.text), is_lock }
+    }
 }
 
 impl Watched {

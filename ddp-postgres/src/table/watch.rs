@@ -13,6 +13,7 @@ use deadpool_postgres::Object;
 use tokio::sync::mpsc;
 
 use super::collection::{Current, TableCollection, TableState};
+use super::queue::Queue;
 use super::retry::Failure;
 use crate::error::Error;
 use crate::intake::dispatch::Intake;
@@ -29,12 +30,14 @@ pub(crate) struct Watch {
     pub(crate) every: Duration,
     /// Whether triggers may be installed while the server runs.
     pub(crate) install: bool,
+    /// Whether changes come through the queue of notifications.
+    pub(crate) notifies: bool,
 }
 
 impl Watch {
     /// Checks the tables repeatedly, until the database handle is closed or dropped.
     pub(crate) async fn run(mut self) {
-        let mut has_failed = false;
+        let (mut has_failed, mut queue) = (false, Queue::default());
         loop {
             let asked = match tokio::time::timeout(self.every, self.checks.recv()).await {
                 Ok(Some(check)) => check,
@@ -43,6 +46,12 @@ impl Watch {
             };
             let intake = self.intake.upgrade().filter(|intake| !intake.reader().is_closed());
             let Some(intake) = intake else { return };
+            if self.notifies
+                && let Ok(client) = intake.reader().pool.get().await
+                && let Err(error) = queue.look(&client).await
+            {
+                tracing::debug!(%error, "the queue of notifications could not be looked at");
+            }
             match (self.check_tables(&intake).await, asked) {
                 (outcome, Some(asked)) => {
                     // The receiver is gone if the check was cancelled.
@@ -114,14 +123,14 @@ impl Watch {
                 "the table cannot be published as it is"
             );
         } else if is_new {
-            tracing::info!(collection = name, state = ?current.state, "the table has changed");
+            let (changed, now) = (before.layout.difference(&current.layout), current.state.words());
+            tracing::info!(collection = name, changed, now, "the table has changed");
         }
         watched.note(digest, failure, patience);
         drop(watched);
         if is_new || current.state == TableState::Partial {
             if current.layout.has_policies() {
-                // PostgreSQL keeps the plan of a prepared statement when a role's memberships change.
-                intake.reader().pool.manager().statement_caches.clear();
+                intake.reader().forget_statements();
             }
             intake.replace(collection, Some(current));
         }
@@ -139,20 +148,39 @@ impl Watch {
         let name = collection.table.collection_name();
         let layout = match schema::describe(client, &collection.table).await {
             Ok(layout) => Arc::new(layout.with_feed(before.feed())),
-            Err(schema::Error::NoTable { relation }) => {
+            Err(schema::Error::NoTable { relation, .. }) => {
                 let collection = name;
                 tracing::warn!(
                     collection,
                     relation,
                     "the table is gone: no documents until it is back"
                 );
-                return Ok(Found::new(before, TableState::Missing));
+                // One of another name may still have the triggers.
+                return Ok(match schema::stop(client, &before, patience).await {
+                    Ok(()) => Found::new(before, TableState::Missing),
+                    Err(error) => Found::failed(before, TableState::Missing, &error),
+                });
             }
             Err(error @ schema::Error::Database(_)) => return Err(error.into()),
+            Err(error) if error.is_of_table() => {
+                return Ok(match schema::stop(client, &before, patience).await {
+                    Ok(()) => Found::unavailable(before, &error),
+                    Err(stop) => {
+                        let failure = Some(Failure::new(&error).and(&stop));
+                        let current = Current { layout: before, state: TableState::Unavailable };
+                        Found { current, failure }
+                    }
+                });
+            }
             Err(error) => return Ok(Found::unavailable(before, &error)),
         };
         if let Err(error) = layout.check_row_security() {
             return Ok(Found::unavailable(layout, &error));
+        }
+        match schema::check_readable(client, &[&layout]).await {
+            Err(error @ schema::Error::Database(_)) => return Err(error.into()),
+            Err(error) => return Ok(Found::unavailable(layout, &error)),
+            Ok(()) => {}
         }
         let is_wanted = *layout != *before || collection.watched.lock().has_failed();
         let mut readiness = schema::inspect(&***client, &layout).await?.readiness(&layout);

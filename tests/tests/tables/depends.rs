@@ -174,6 +174,8 @@ async fn privileges_that_are_taken_away() {
         sees(&mut client, r#"~1 v:"a""#).await;
         database::psql(name, take);
         client.until(take, |client| !client.nosub.is_empty()).await;
+        let error = client.nosub.values().next().unwrap();
+        assert_eq!(error["error"], "collection-unavailable", "{take}");
         database::psql(name, give);
         db.check().await.unwrap();
     }

@@ -3,6 +3,7 @@
 mod alter;
 mod depends;
 mod family;
+mod foreign;
 mod keys;
 mod order;
 mod retry;

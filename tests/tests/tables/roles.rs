@@ -91,6 +91,198 @@ async fn the_grants_that_an_error_names_are_enough() {
     assert!(error.starts_with("cannot create the publication ddp: "), "{error}");
 }
 
+/// Reads at the start, after an interruption, in a window, once and by their keys.
+async fn grants_of_the_published_columns_are_enough(feed: Feed) {
+    let name = database::name("tables_columns", feed);
+    let role = format!("{name}_reader");
+    let replication = if feed == Feed::Wal { "REPLICATION" } else { "" };
+    let setup = format!(
+        "CREATE TABLE tasks (id int PRIMARY KEY, title text, secret text);
+        INSERT INTO tasks VALUES (1, 'a', 's'); CREATE ROLE {role} LOGIN {replication};
+        GRANT SELECT (id, title) ON tasks TO {role}"
+    );
+    let url = database::create_database(&name, &setup);
+    let table = || Table::new("tasks").columns(["title"]);
+    builder(&url).feed(feed).table(table()).connect().await.unwrap().close().await;
+    let reads = builder(&as_role(&url, &role)).feed(feed).table(table()).without_install();
+    let (address, db) = serve(reads).await;
+    let mut client = Client::connect(address).await;
+    client.subscribe("tasks", json!([])).await;
+    sees(&mut client, r#"~1 title:"a""#).await;
+    let mut other = Client::connect(address).await;
+    other.subscribe("tasks.where", json!(["title", "b"])).await;
+    database::psql(&name, "UPDATE tasks SET title = 'b'");
+    sees(&mut client, r#"~1 title:"b""#).await;
+    sees(&mut other, r#"~1 title:"b""#).await;
+    // Several kinds of change of one row are read by its key; too many rows are all read again.
+    database::psql(
+        &name,
+        "WITH gone AS (DELETE FROM tasks RETURNING id) INSERT INTO tasks SELECT id, 'c' FROM gone",
+    );
+    sees(&mut client, r#"~1 title:"c""#).await;
+    database::psql(
+        &name,
+        "INSERT INTO tasks SELECT g, 'd' FROM generate_series(2, 10002) g; DELETE FROM tasks WHERE id > 2",
+    );
+    sees(&mut client, r#"~1 title:"c"; ~2 title:"d""#).await;
+    // The rows are written anew, so that older snapshots see none.
+    database::psql(
+        &name,
+        "ALTER TABLE tasks ALTER COLUMN secret TYPE bytea USING NULL; DELETE FROM tasks WHERE id = 2",
+    );
+    let mut late = Client::connect(address).await;
+    late.subscribe("tasks.where", json!(["title", "c"])).await;
+    sees(&mut late, r#"~1 title:"c""#).await;
+    let backend = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE application_name = 'ddp feed' AND datname = current_database()";
+    database::psql(&name, &format!("{backend}; UPDATE tasks SET title = 'e'"));
+    sees(&mut client, r#"~1 title:"e""#).await;
+    db.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_server_may_not_read_is_named_at_the_start() {
+    let name = "tables_unreadable";
+    let setup = "CREATE SCHEMA hidden; CREATE TABLE hidden.tasks (id int PRIMARY KEY, \"Title\" text, n int);
+        CREATE ROLE stranger LOGIN";
+    let url = database::create_database(name, setup);
+    let table = || Table::new("tasks").schema("hidden").columns(["Title"]);
+    builder(&url).table(table()).connect().await.unwrap().close().await;
+    let reads = || builder(&as_role(&url, "stranger")).table(table()).without_install();
+    for (expected, granted) in [
+        (
+            vec![
+                "GRANT USAGE ON SCHEMA \"hidden\" TO stranger",
+                "GRANT SELECT ON \"hidden\".\"tasks\" TO stranger",
+            ],
+            "GRANT USAGE ON SCHEMA hidden TO stranger",
+        ),
+        (
+            vec![": GRANT SELECT ON \"hidden\".\"tasks\" TO stranger"],
+            "GRANT SELECT (id) ON hidden.tasks TO stranger",
+        ),
+        (vec![": GRANT SELECT (\"Title\") ON \"hidden\".\"tasks\" TO stranger"], ""),
+    ] {
+        let error = reads().connect().await.unwrap_err().to_string();
+        assert!(
+            error.starts_with("role stranger may not read table \"hidden\".\"tasks\""),
+            "{error}"
+        );
+        for words in &expected {
+            assert!(error.contains(words), "{error}");
+        }
+        // What is named last is enough.
+        let grants = error.split_once("published: ").unwrap().1;
+        database::psql(name, if granted.is_empty() { grants } else { granted });
+    }
+    reads().connect().await.unwrap().close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_forbids_an_installation_is_named_with_the_statement() {
+    let name = "tables_forbidden";
+    let setup = format!(
+        "{SETUP}; CREATE FUNCTION forbid() RETURNS event_trigger LANGUAGE plpgsql AS
+            $$ BEGIN RAISE 'no % today', tg_tag; END $$"
+    );
+    let url = database::create_database(name, &setup);
+    let tasks = || builder(&url).table(Table::new("tasks"));
+    let forbid = |tag: &str| {
+        database::psql(
+            name,
+            &format!("DROP EVENT TRIGGER IF EXISTS forbid; CREATE EVENT TRIGGER forbid ON ddl_command_start
+                WHEN TAG IN ('{tag}') EXECUTE FUNCTION forbid()"),
+        )
+    };
+    for (tag, statement) in [
+        ("CREATE SCHEMA", "CREATE SCHEMA ddp"),
+        ("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION ddp.\"tasks_insert_"),
+        ("CREATE TRIGGER", "CREATE OR REPLACE TRIGGER \"0_ddp_tasks_insert\""),
+    ] {
+        forbid(tag);
+        let error = tasks().connect().await.unwrap_err().to_string();
+        let start =
+            format!("cannot install the triggers of table \"public\".\"tasks\": {statement}");
+        assert!(error.starts_with(&start), "{error}");
+        for words in [format!(": no {tag} today (P0001): "), "DbBuilder::install_sql".to_owned()] {
+            assert!(error.contains(&words), "{error}");
+        }
+    }
+    database::psql(name, "DROP EVENT TRIGGER forbid");
+    tasks().connect().await.unwrap().close().await;
+
+    let error = builder(&url).table(Table::new("public.tasks")).connect().await.unwrap_err();
+    assert!(error.to_string().contains("is Table::new(\"tasks\").schema(\"public\")"), "{error}");
+}
+
+/// One who may only read cannot install, and needs not.
+async fn a_read_only_database_will_do_once_its_triggers_are_there(feed: Feed) {
+    let name = database::name("tables_read_only", feed);
+    let setup = format!(
+        "{SETUP}; INSERT INTO tasks VALUES (1, 'a');
+        ALTER DATABASE {name} SET default_transaction_read_only = on"
+    );
+    let url = database::create_database(&name, &setup);
+    let tasks = |url: &str| builder(url).feed(feed).table(Table::new("tasks"));
+    let error = tasks(&url).connect().await.unwrap_err().to_string();
+    for words in ["CREATE SCHEMA ddp: ", "(25006)", "default_transaction_read_only", "install_sql"]
+    {
+        assert!(error.contains(words), "{error}");
+    }
+    let writes = format!("{url}?options=-c%20default_transaction_read_only%3Doff");
+    tasks(&writes).connect().await.unwrap().close().await;
+    let (address, _db) = serve(tasks(&url).without_install()).await;
+    let mut client = Client::connect(address).await;
+    client.subscribe("tasks", json!([])).await;
+    sees(&mut client, r#"~1 title:"a""#).await;
+    database::psql(&name, "BEGIN READ WRITE; UPDATE tasks SET title = 'b'; COMMIT");
+    sees(&mut client, r#"~1 title:"b""#).await;
+}
+
+/// A table that another server writes to.
+async fn rows_that_a_subscription_applies_are_refused(feed: Feed) {
+    let (name, source) =
+        (database::name("tables_subscribed", feed), database::name("tables_source", feed));
+    let published = format!("{SETUP}; CREATE PUBLICATION told FOR TABLE tasks");
+    let source_url = database::create_database(&source, &published);
+    let slot = format!("SELECT pg_create_logical_replication_slot('{name}', 'pgoutput')");
+    database::psql(&source, &slot);
+    let setup = "CREATE TABLE tasks (id int, title text) PARTITION BY LIST (id);
+        ALTER TABLE tasks ADD PRIMARY KEY (id)";
+    let url = database::create_database(&name, setup);
+    let tasks = || builder(&url).feed(feed).table(Table::new("tasks"));
+    let (address, db) = serve(tasks()).await;
+    let mut client = Client::connect(address).await;
+    client.subscribe("tasks", json!([])).await;
+    let subscription = format!(
+        "CREATE SUBSCRIPTION {name} CONNECTION '{source_url}' PUBLICATION told
+        WITH (create_slot = false, slot_name = '{name}')"
+    );
+    database::psql(&name, &subscription);
+    client.until("nosub", |client| !client.nosub.is_empty()).await;
+    let error = tasks().connect().await.unwrap_err().to_string();
+    assert!(error.contains(&format!("subscription \"{name}\" applies rows to")), "{error}");
+    for sql in ["DISABLE", "SET (slot_name = NONE)"] {
+        database::psql(&name, &format!("ALTER SUBSCRIPTION {name} {sql}"));
+    }
+    database::psql(&name, &format!("DROP SUBSCRIPTION {name}"));
+    database::psql(&source, &format!("SELECT pg_drop_replication_slot('{name}')"));
+    loop {
+        db.check().await.unwrap();
+        let id = client.send_sub("tasks", json!([])).await;
+        client.until("an answer", |c| c.ready.contains(&id) || c.nosub.contains_key(&id)).await;
+        if client.ready.contains(&id) {
+            break;
+        }
+    }
+}
+
+ddp_tests::over_both_feeds!(
+    grants_of_the_published_columns_are_enough,
+    a_read_only_database_will_do_once_its_triggers_are_there,
+    rows_that_a_subscription_applies_are_refused,
+);
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn uninstallation_leaves_nothing_behind() {
     let name = "tables_uninstalled";
