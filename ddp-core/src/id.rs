@@ -43,6 +43,17 @@ impl From<SubscriptionKey> for u64 {
     }
 }
 
+/// Identifies a live query among all that may be shown to a session, whoever subscribed to it. The
+/// same live query always has the same key, and no other ever gets it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LiveQueryKey(u64);
+
+impl From<u64> for LiveQueryKey {
+    fn from(key: u64) -> Self {
+        Self(key)
+    }
+}
+
 /// Identifies one `method` call of a session for as long as the session lives.
 ///
 /// A session treats an unknown key like that of an ended call.

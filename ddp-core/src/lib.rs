@@ -63,7 +63,7 @@ pub mod write_fence;
 
 pub use document::{Document, FieldName};
 pub use error::{DdpError, ProtocolError};
-pub use id::{CallKey, DocumentId, SubscriptionKey};
+pub use id::{CallKey, DocumentId, LiveQueryKey, SubscriptionKey};
 pub use merge_box::MergeBox;
 pub use message::{ClientMessage, ServerMessage};
 pub use session::Session;

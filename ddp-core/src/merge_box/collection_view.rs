@@ -1,37 +1,49 @@
 //! One collection of one session, like Meteor's `SessionCollectionView`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::io::{Outgoing, Place, Placement, Source};
+use super::holders::{Holders, MANY};
+use super::io::{Outgoing, Placement, Source};
 use super::send::{send_change, send_placed};
 use super::strategy::PublicationStrategy;
+use super::view::{View, ViewKey};
 use crate::document::Document;
-use crate::id::{DocumentId, SubscriptionKey};
-use crate::message::encode::FieldList;
-use crate::snapshot::{CollectionName, Delta, Snapshot};
+use crate::id::{DocumentId, LiveQueryKey, SubscriptionKey};
+use crate::snapshot::{CollectionName, Delta, DocumentChange, Snapshot};
 
-/// What each subscription of a session shows of one collection, in order of precedence.
+/// What each subscription of a session shows of one collection.
 #[derive(Debug)]
 pub(crate) struct SessionCollectionView {
     strategy: PublicationStrategy,
-    /// Usually only one, which then needs no memory of its own.
-    views: SmallVec<[(ViewKey, Snapshot); 1]>,
-    /// The documents that were placed while nothing was sent, in order.
-    order: Vec<DocumentId>,
+    /// How many of the views are shadows.
+    shadows: u32,
+    /// In order of precedence. Usually only one, which then needs no memory of its own.
+    views: SmallVec<[View; 1]>,
+    /// If there are many views. A view that is alone has none.
+    holders: Option<Box<Holders>>,
 }
 
-type ViewKey = (SubscriptionKey, Source);
+/// A document before and after.
+type Change<'a> = (&'a DocumentId, Option<&'a Arc<Document>>, Option<&'a Arc<Document>>);
 
 impl SessionCollectionView {
     pub(crate) fn new(strategy: PublicationStrategy) -> Self {
-        Self { strategy, views: SmallVec::new(), order: Vec::new() }
+        Self { strategy, shadows: 0, views: SmallVec::new(), holders: None }
     }
 
     pub(crate) fn strategy(&self) -> PublicationStrategy {
         self.strategy
+    }
+
+    pub(super) fn views(&self) -> &[View] {
+        &self.views
+    }
+
+    pub(super) fn holders(&self) -> Option<&Holders> {
+        self.holders.as_deref()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -49,48 +61,62 @@ impl SessionCollectionView {
         delta: Arc<Delta>,
         send: &mut impl FnMut(Outgoing),
     ) {
-        let index = self.index(view);
-        let version = self.views[index].1.version();
-        if delta.to() <= version {
+        let position = self.enter(view);
+        self.advance(position, delta, send);
+    }
+
+    /// A step of a live query, for all subscriptions that show it.
+    pub(crate) fn step(
+        &mut self,
+        query: LiveQueryKey,
+        delta: &Arc<Delta>,
+        send: &mut impl FnMut(Outgoing),
+    ) {
+        for position in self.showing(query) {
+            self.advance(position, Arc::clone(delta), send);
+        }
+    }
+
+    fn advance(&mut self, position: usize, delta: Arc<Delta>, send: &mut impl FnMut(Outgoing)) {
+        let snapshot = &self.views[position].snapshot;
+        if delta.to() <= snapshot.version() {
             return;
         }
-        let contiguous = delta.from() == version;
-        if contiguous && self.is_alone() {
-            self.views[index].1 = delta.after().clone();
+        let is_next = delta.from() == snapshot.version();
+        if is_next && self.is_alone() {
+            self.views[position].snapshot = delta.after().clone();
             if !delta.changes().is_empty() {
                 send(Outgoing::Shared(delta));
             }
-        } else if contiguous {
-            let ids = delta.changes().iter().map(|change| &change.id);
-            self.replace(delta.collection(), index, delta.after(), ids, send);
-        } else {
-            let changes = self.views[index].1.diff(delta.after());
-            let ids = changes.iter().map(|change| &change.id);
-            self.replace(delta.collection(), index, delta.after(), ids, send);
+            return;
         }
+        let missed = if is_next { Vec::new() } else { snapshot.diff(delta.after()) };
+        let changes = if is_next { delta.changes() } else { &missed };
+        let changes = changes
+            .iter()
+            .map(|DocumentChange { id, before, after }| (id, before.as_ref(), after.as_ref()));
+        self.replace(delta.collection(), position, delta.after().clone(), changes, send);
     }
 
-    /// Records a step without sending anything yet.
+    /// Records a subscription's step without sending anything yet.
     pub(crate) fn note(&mut self, view: ViewKey, delta: &Delta) {
-        let index = self.index(view);
-        if delta.to() > self.views[index].1.version() {
-            self.views[index].1 = delta.after().clone();
-        }
-        if !self.order.is_empty() {
-            let gone = delta.changes().iter().filter(|change| change.after.is_none());
-            let gone: BTreeSet<_> = gone.map(|change| &change.id).collect();
-            let views = &self.views;
-            let is_shown = |id: &DocumentId| views.iter().any(|(_, view)| view.get(id).is_some());
-            self.order.retain(|id| !gone.contains(id) || is_shown(id));
+        let position = self.enter(view);
+        self.note_at(position, delta);
+    }
+
+    /// Records a live query's step without sending anything yet.
+    pub(crate) fn note_step(&mut self, query: LiveQueryKey, delta: &Delta) {
+        for position in self.showing(query) {
+            self.note_at(position, delta);
         }
     }
 
-    /// Records a place without sending anything yet.
-    pub(crate) fn note_place(&mut self, placement: Placement) {
-        self.order.retain(|id| *id != placement.id);
-        let next = placement.place.next();
-        let at = next.and_then(|next| self.order.iter().position(|id| id == next));
-        self.order.insert(at.unwrap_or(self.order.len()), placement.id);
+    fn note_at(&mut self, position: usize, delta: &Delta) {
+        if delta.to() > self.views[position].snapshot.version() {
+            // The index is made anew when something is sent again.
+            self.holders = None;
+            self.views[position].snapshot = delta.after().clone();
+        }
     }
 
     /// Puts a document in its place, after the step that made or changed it.
@@ -101,13 +127,18 @@ impl SessionCollectionView {
         placement: &Placement,
         send: &mut impl FnMut(Outgoing),
     ) {
-        let index = self.index(view);
-        let previous = self.views[index].1.clone();
-        if let Some(delta) = delta {
-            self.note(view, delta);
-        }
-        let (before, after) = self.change(&placement.id, index, &previous, &self.views[index].1);
         let Placement { collection, id, place } = placement;
+        let position = self.enter(view);
+        self.keep_holders();
+        let before = self.views[position].snapshot.get(id).cloned();
+        if let Some(delta) = delta
+            && delta.to() > self.views[position].snapshot.version()
+        {
+            self.views[position].snapshot = delta.after().clone();
+        }
+        let after = self.views[position].snapshot.get(id).cloned();
+        self.note_holder(position, id, before.is_some(), after.is_some());
+        let (before, after) = self.effect(id, position, before.as_ref(), after.as_ref());
         send_placed(collection, id, place, before.as_ref(), after.as_ref(), send);
     }
 
@@ -117,205 +148,189 @@ impl SessionCollectionView {
         subscription: SubscriptionKey,
         send: &mut impl FnMut(Outgoing),
     ) {
-        let of_subscription = |(key, _): &(ViewKey, Snapshot)| key.0 == subscription;
-        while let Some(index) = self.views.iter().position(of_subscription) {
-            if self.is_tracked() {
-                let gone = self.views[index].1.clone();
-                let ids = gone.iter().map(|(id, _)| id);
-                self.replace(collection, index, &Snapshot::default(), ids, send);
+        while let Some(position) = self.position_of(subscription) {
+            if self.is_shadow(position) {
+                self.remove_shadow(position);
+                continue;
             }
-            self.views.remove(index);
+            match self.heir(position) {
+                Some(heir) if heir == position + 1 => {
+                    // It has the same precedence over all others.
+                    self.views[position].subscription = self.views[heir].subscription;
+                    self.remove_shadow(heir);
+                    continue;
+                }
+                Some(heir) => self.bequeath(position, heir),
+                None => {}
+            }
+            if self.is_tracked() {
+                let gone = self.views[position].snapshot.clone();
+                let changes = gone.iter().map(|(id, document)| (id, Some(document), None));
+                self.replace(collection, position, Snapshot::default(), changes, send);
+            }
+            self.remove_view(position);
         }
+        self.keep_holders();
     }
 
     /// Removes a subscription's documents without sending anything.
     pub(crate) fn forget(&mut self, subscription: SubscriptionKey) {
-        self.views.retain(|(key, _)| key.0 != subscription);
+        self.holders = None;
+        while let Some(position) = self.position_of(subscription) {
+            if self.is_shadow(position) {
+                self.remove_shadow(position);
+                continue;
+            }
+            if let Some(heir) = self.heir(position) {
+                self.bequeath(position, heir);
+            }
+            self.remove_view(position);
+        }
     }
 
     pub(crate) fn rename(&mut self, renamed: &BTreeMap<SubscriptionKey, SubscriptionKey>) {
-        for ((subscription, _), _) in &mut self.views {
-            if let Some(new) = renamed.get(subscription) {
-                *subscription = *new;
+        for view in &mut self.views {
+            if let Some(new) = renamed.get(&view.subscription) {
+                view.subscription = *new;
             }
         }
     }
 
-    /// Sends what turns the documents of `before` into these, in their places.
-    pub(crate) fn send_difference(
-        &mut self,
-        before: &Self,
-        collection: &CollectionName,
-        send: &mut impl FnMut(Outgoing),
-    ) {
-        let mut order = std::mem::take(&mut self.order);
-        order.retain(|id| self.snapshots().any(|snapshot| snapshot.get(id).is_some()));
-        let placed: BTreeSet<&DocumentId> = order.iter().collect();
-        let different = self.different(before);
-        // First the documents that the client has, as in Meteor. Without merging, one subscription
-        // may also show again what another one did.
-        for had in [true, false] {
-            for id in &different {
-                for (was, is) in self.changes(before, id) {
-                    if was.is_some() == had && (is.is_none() || !placed.contains(id)) {
-                        send_change(collection, id, was.as_ref(), is.as_ref(), send);
-                    }
-                }
+    /// The view in which a subscription's steps are recorded: its own, or that of an earlier
+    /// subscription that shows the same live query.
+    fn enter(&mut self, key: ViewKey) -> usize {
+        let lead = match key.1 {
+            Source::LiveQuery(query) if self.shares_views() => self.lead(query),
+            _ => None,
+        };
+        let own = self.views.iter().position(|view| view.key() == key);
+        if own.is_none() {
+            let view = View::new(key);
+            if let Some(holders) = &mut self.holders {
+                holders.push(&view);
             }
+            self.views.push(view);
+            self.shadows += u32::from(lead.is_some());
         }
-        // From the end, so that each document is placed before one that is already in its place.
-        let mut next = None;
-        for id in order.into_iter().rev() {
-            let place = Place::before(next);
-            for (was, is) in self.changes(before, &id) {
-                if is.is_some() {
-                    send_placed(collection, &id, &place, was.as_ref(), is.as_ref(), send);
-                }
-            }
-            next = Some(id);
+        lead.or(own).unwrap_or(self.views.len() - 1)
+    }
+
+    /// The views in which a live query's steps are recorded.
+    fn showing(&self, query: LiveQueryKey) -> SmallVec<[usize; 1]> {
+        if self.shares_views() {
+            return self.lead(query).into_iter().collect();
+        }
+        let shows = |position: &usize| self.views[*position].live_query() == Some(query);
+        (0..self.views.len()).filter(shows).collect()
+    }
+
+    /// Whether a live query that several subscriptions show is one view. Without merging, the client
+    /// is sent each one's documents.
+    fn shares_views(&self) -> bool {
+        self.strategy == PublicationStrategy::ServerMerge
+    }
+
+    /// The first view of a live query; all others are its shadows.
+    fn lead(&self, query: LiveQueryKey) -> Option<usize> {
+        match &self.holders {
+            Some(holders) => holders.leading(query),
+            None => self.views.iter().position(|view| view.live_query() == Some(query)),
         }
     }
 
-    /// What has become of a document since `before`: once for all subscriptions or, without
-    /// merging, for each.
-    fn changes<'a>(
-        &'a self,
-        before: &'a Self,
-        id: &DocumentId,
-    ) -> Vec<(Option<FieldList<'a>>, Option<FieldList<'a>>)> {
-        if self.strategy == PublicationStrategy::NoMerge {
-            let document = |view: &'a Self, key| fields(view.snapshot(key)?.get(id));
-            let keys = before.views.iter().chain(&self.views).map(|(key, _)| *key);
-            let keys = keys.collect::<BTreeSet<_>>().into_iter();
-            return keys.map(|key| (document(before, key), document(self, key))).collect();
+    fn position_of(&self, subscription: SubscriptionKey) -> Option<usize> {
+        self.views.iter().position(|view| view.subscription == subscription)
+    }
+
+    fn is_shadow(&self, position: usize) -> bool {
+        let query = self.views[position].live_query().filter(|_| self.shadows > 0);
+        query.is_some_and(|query| self.lead(query) != Some(position))
+    }
+
+    /// The shadow that shows a view's live query when the view is gone.
+    fn heir(&self, position: usize) -> Option<usize> {
+        let query = self.views[position].live_query().filter(|_| self.shadows > 0)?;
+        let is_heir = |heir: &usize| self.views[*heir].live_query() == Some(query);
+        (position + 1..self.views.len()).find(is_heir)
+    }
+
+    /// Makes a shadow the view of a live query. The one that was is to be removed.
+    fn bequeath(&mut self, position: usize, heir: usize) {
+        let lead = &mut self.views[position];
+        let snapshot = lead.snapshot.clone();
+        let source = std::mem::replace(&mut lead.source, Source::Cursor);
+        if let (Some(holders), Source::LiveQuery(query)) = (&mut self.holders, source) {
+            holders.lead(query, heir);
+            snapshot.iter().for_each(|(id, _)| holders.set(heir, id, true));
         }
-        let (mut was, is) = (merged(id, before.snapshots()), merged(id, self.snapshots()));
-        let shown = before.snapshots().filter(|snapshot| snapshot.get(id).is_some());
-        if self.strategy == PublicationStrategy::NoMergeMulti
-            && shown.count() > 1
-            && let (Some(was), Some(is)) = (&mut was, &is)
-        {
-            // The client has the values of whichever subscription came last, so all of them are
-            // sent again.
-            was.retain(|(name, _)| !is.iter().any(|(other, _)| other == name));
+        self.views[heir].snapshot = snapshot;
+        self.shadows -= 1;
+    }
+
+    fn remove_shadow(&mut self, position: usize) {
+        self.shadows -= 1;
+        self.remove_view(position);
+    }
+
+    /// Removes a view that shows nothing.
+    fn remove_view(&mut self, position: usize) {
+        let view = self.views.remove(position);
+        if let Some(holders) = &mut self.holders {
+            holders.remove(position, &view);
         }
-        vec![(was, is)]
     }
 
-    /// The documents that may differ between two views.
-    fn different(&self, before: &Self) -> BTreeSet<DocumentId> {
-        let (old, new) = (&before.views, &self.views);
-        let mut ids = BTreeSet::new();
-        for index in 0..old.len().max(new.len()) {
-            let none = Snapshot::default();
-            let was = old.get(index).map_or(&none, |(_, snapshot)| snapshot);
-            let is = new.get(index).map_or(&none, |(_, snapshot)| snapshot);
-            ids.extend(was.diff(is).into_iter().map(|change| change.id));
-        }
-        ids
-    }
-
-    fn index(&mut self, view: ViewKey) -> usize {
-        let index = self.views.iter().position(|(key, _)| *key == view);
-        index.unwrap_or_else(|| {
-            self.views.push((view, Snapshot::default()));
-            self.views.len() - 1
-        })
-    }
-
-    fn snapshot(&self, view: ViewKey) -> Option<&Snapshot> {
-        self.views.iter().find(|(key, _)| *key == view).map(|(_, snapshot)| snapshot)
-    }
-
-    fn snapshots(&self) -> impl Iterator<Item = &Snapshot> {
-        self.views.iter().map(|(_, snapshot)| snapshot)
+    /// How many views are no shadows.
+    fn distinct(&self) -> usize {
+        self.views.len() - self.shadows as usize
     }
 
     /// Whether the client gets a subscription's steps unchanged.
     fn is_alone(&self) -> bool {
         match self.strategy {
             PublicationStrategy::ServerMerge | PublicationStrategy::NoMergeMulti => {
-                self.views.len() == 1
+                self.distinct() == 1
             }
             PublicationStrategy::NoMerge | PublicationStrategy::NoMergeNoHistory => true,
         }
     }
 
-    /// Replaces a subscription's snapshot by `next`, and sends the effect on the documents `ids`,
-    /// which must include all that differ.
+    /// Makes the index if there are now many views, and drops it if there are few.
+    fn keep_holders(&mut self) {
+        let asks_others = match self.strategy {
+            PublicationStrategy::ServerMerge | PublicationStrategy::NoMergeMulti => true,
+            PublicationStrategy::NoMerge | PublicationStrategy::NoMergeNoHistory => false,
+        };
+        if self.holders.is_none() && asks_others && self.distinct() > MANY {
+            self.holders = Some(Box::new(Holders::new(&self.views)));
+        } else if self.holders.is_some() && self.distinct() <= MANY / 2 {
+            self.holders = None;
+        }
+    }
+
+    fn note_holder(&mut self, position: usize, id: &DocumentId, held: bool, holds: bool) {
+        if let Some(holders) = &mut self.holders
+            && held != holds
+        {
+            holders.set(position, id, holds);
+        }
+    }
+
+    /// Replaces a view's snapshot by `next`, and sends the effect of the changes between the two.
     fn replace<'a>(
         &mut self,
         collection: &CollectionName,
-        index: usize,
-        next: &Snapshot,
-        ids: impl Iterator<Item = &'a DocumentId>,
+        position: usize,
+        next: Snapshot,
+        changes: impl Iterator<Item = Change<'a>>,
         send: &mut impl FnMut(Outgoing),
     ) {
-        let previous = std::mem::replace(&mut self.views[index].1, next.clone());
-        for id in ids {
-            let (before, after) = self.change(id, index, &previous, next);
+        self.keep_holders();
+        self.views[position].snapshot = next;
+        for (id, before, after) in changes {
+            self.note_holder(position, id, before.is_some(), after.is_some());
+            let (before, after) = self.effect(id, position, before, after);
             send_change(collection, id, before.as_ref(), after.as_ref(), send);
         }
     }
-
-    /// What becomes of a document at the client when the snapshot of the subscription at `index`
-    /// goes from `previous` to `next`.
-    fn change<'a>(
-        &'a self,
-        id: &DocumentId,
-        index: usize,
-        previous: &'a Snapshot,
-        next: &'a Snapshot,
-    ) -> (Option<FieldList<'a>>, Option<FieldList<'a>>) {
-        let others = || self.views.iter().enumerate().filter(|(at, _)| *at != index);
-        let with = |own: &'a Snapshot| {
-            let snapshots = self.views.iter().enumerate();
-            snapshots.map(move |(at, (_, view))| if at == index { own } else { view })
-        };
-        match self.strategy {
-            PublicationStrategy::ServerMerge => {
-                (merged(id, with(previous)), merged(id, with(next)))
-            }
-            PublicationStrategy::NoMerge | PublicationStrategy::NoMergeNoHistory => {
-                (fields(previous.get(id)), fields(next.get(id)))
-            }
-            PublicationStrategy::NoMergeMulti => {
-                let (before, after) = (fields(previous.get(id)), fields(next.get(id)));
-                let is_shown = others().any(|(_, (_, view))| view.get(id).is_some());
-                match (&before, &after) {
-                    (None, Some(_)) if is_shown => (Some(FieldList::new()), after),
-                    (Some(_), None) if is_shown => (None, None),
-                    _ => (before, after),
-                }
-            }
-        }
-    }
-}
-
-fn fields(document: Option<&Arc<Document>>) -> Option<FieldList<'_>> {
-    document.map(|document| document.iter().collect())
-}
-
-/// The union of a document's fields in these snapshots; for a repeated field, the first.
-fn merged<'a>(
-    id: &DocumentId,
-    snapshots: impl Iterator<Item = &'a Snapshot>,
-) -> Option<FieldList<'a>> {
-    let mut documents = snapshots.filter_map(|snapshot| snapshot.get(id));
-    let first = documents.next()?;
-    let mut fields: FieldList<'a> = first.iter().collect();
-    let mut last = first;
-    for document in documents {
-        // Live queries on one collection usually share the very same document.
-        if Arc::ptr_eq(last, document) {
-            continue;
-        }
-        last = document;
-        for (name, value) in document.iter() {
-            if !fields.iter().any(|(seen, _)| *seen == name) {
-                fields.push((name, value));
-            }
-        }
-    }
-    Some(fields)
 }

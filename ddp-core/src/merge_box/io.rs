@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::document::Document;
-use crate::id::DocumentId;
+use crate::id::{DocumentId, LiveQueryKey};
 use crate::snapshot::{CollectionName, Delta};
 
 /// Something to send to the client.
@@ -21,8 +21,11 @@ pub enum Outgoing {
 pub enum Source {
     /// The publication adds, changes and removes them itself.
     ByHand,
-    /// A live query.
+    /// A cursor whose steps this subscription alone gets, such as one that is read once.
     Cursor,
+    /// A live query. All subscriptions of a session that show it share its versions, so that each
+    /// of its steps need be [told](super::MergeBox::step) only once.
+    LiveQuery(LiveQueryKey),
 }
 
 /// A place in an ordered collection, for the messages `addedBefore` and `movedBefore`.

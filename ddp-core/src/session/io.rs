@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::ejson::RawParams;
 use crate::error::DdpError;
-use crate::id::{CallKey, SubscriptionKey};
+use crate::id::{CallKey, LiveQueryKey, SubscriptionKey};
 use crate::merge_box::{Direct, Outgoing, Placement, Source};
 use crate::snapshot::Delta;
 use crate::version::Version;
@@ -21,8 +21,10 @@ pub enum Input<'a> {
     /// The client is taking output, or is not read from because it does not: its silence means
     /// nothing. The driver ends sessions that take nothing for too long.
     Backlogged,
-    /// Documents of a subscription changed.
+    /// Documents of a subscription changed, or a subscription begins to show a live query.
     Delta(SubscriptionKey, Source, Arc<Delta>),
+    /// A live query made a step. One input does for all subscriptions that show it.
+    Step(LiveQueryKey, Arc<Delta>),
     /// A publication put a document in its place in an ordered collection, and added or changed it
     /// with the delta, if there is one. See [`MergeBox::place`](crate::MergeBox::place).
     Placed(SubscriptionKey, Option<Arc<Delta>>, Placement),

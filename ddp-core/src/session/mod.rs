@@ -60,6 +60,7 @@ use heartbeat::{Heartbeat, Sign};
 pub use io::{CloseReason, Event, Input, Output};
 use litemap::LiteMap;
 use state::{Blocker, Call, Rerun, State, Subscription};
+use subscriptions::sender;
 
 use crate::error::ProtocolError;
 pub use crate::id::{CallKey, SubscriptionKey};
@@ -167,6 +168,9 @@ impl Session {
             Input::Backlogged => self.heartbeat.handle_message(),
             Input::Delta(subscription, source, delta) => {
                 self.handle_delta(subscription, source, delta);
+            }
+            Input::Step(query, delta) => {
+                self.merge_box.step(query, &delta, &mut sender(&mut self.outputs));
             }
             Input::Placed(subscription, delta, placement) => {
                 self.handle_placed(subscription, delta.as_ref(), placement);

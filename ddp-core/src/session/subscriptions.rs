@@ -8,7 +8,7 @@ use super::io::{Event, Output};
 use super::state::{Blocker, State, Subscription};
 use crate::ejson::RawParams;
 use crate::error::DdpError;
-use crate::id::SubscriptionKey;
+use crate::id::{LiveQueryKey, SubscriptionKey};
 use crate::merge_box::{Direct, Outgoing, Placement, Source};
 use crate::message::ServerMessage;
 use crate::snapshot::Delta;
@@ -74,6 +74,19 @@ impl Session {
         debug_assert!(self.outputs.is_empty(), "outputs precede what is delivered");
         if self.state != State::Closed && self.has_subscription(subscription) {
             self.merge_box.apply(subscription, source, delta, send);
+        }
+    }
+
+    /// The same for [`Input::Step`](super::Input::Step).
+    pub fn deliver_step(
+        &mut self,
+        query: LiveQueryKey,
+        delta: &Arc<Delta>,
+        send: &mut impl FnMut(Outgoing),
+    ) {
+        debug_assert!(self.outputs.is_empty(), "outputs precede what is delivered");
+        if self.state != State::Closed {
+            self.merge_box.step(query, delta, send);
         }
     }
 

@@ -226,6 +226,7 @@ impl Driver {
         let running = &mut self.running;
         Some(match mail {
             Mail::Delta(subscription, source, delta) => Input::Delta(subscription, source, delta),
+            Mail::Step(query, delta) => Input::Step(query, delta),
             Mail::Exact(subscription, delta) => Input::Delta(subscription, Source::ByHand, delta),
             Mail::Placed(subscription, delta, place) => Input::Placed(subscription, delta, *place),
             Mail::Direct(subscription, direct) => Input::Direct(subscription, *direct),
@@ -468,11 +469,13 @@ impl Drive for Driver {
         let Self { session, outbound, mail, .. } = self;
         let mut messages = Messages::new(outbound.framing());
         for mail in mail.drain(..) {
-            // What else could be there was left in the mailbox.
-            if let Mail::Delta(subscription, source, delta) = mail {
-                session.deliver(subscription, source, delta, &mut |outgoing| {
-                    outbound.send(outgoing, &mut messages);
-                });
+            let mut send = |outgoing| outbound.send(outgoing, &mut messages);
+            match mail {
+                Mail::Step(query, delta) => session.deliver_step(query, &delta, &mut send),
+                Mail::Delta(subscription, source, delta) => {
+                    session.deliver(subscription, source, delta, &mut send);
+                }
+                _ => debug_assert!(false, "what else could be there was left in the mailbox"),
             }
         }
         outbound.queue(messages);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ddp_core::merge_box::{Direct, Placement, Source};
 use ddp_core::session::CallKey;
-use ddp_core::{DdpError, Delta, SubscriptionKey};
+use ddp_core::{DdpError, Delta, LiveQueryKey, SubscriptionKey};
 use futures::channel::oneshot;
 
 use crate::extract::UserId;
@@ -16,6 +16,8 @@ use crate::live_query::Observation;
 pub(crate) enum Mail {
     /// Documents; a later delta of the same source may replace it.
     Delta(SubscriptionKey, Source, Arc<Delta>),
+    /// A step of a live query, for all subscriptions that show it; a later one may replace it.
+    Step(LiveQueryKey, Arc<Delta>),
     /// Documents handled by hand; no step may be skipped.
     Exact(SubscriptionKey, Arc<Delta>),
     Placed(SubscriptionKey, Option<Arc<Delta>>, Box<Placement>),
@@ -46,7 +48,7 @@ pub(super) enum Kind {
 impl Mail {
     pub(super) fn kind(&self) -> Kind {
         match self {
-            Self::Delta(..) => Kind::Delta,
+            Self::Delta(..) | Self::Step(..) => Kind::Delta,
             Self::Exact(..) | Self::Placed(..) | Self::Direct(..) => Kind::Exact,
             _ => Kind::Other,
         }
@@ -64,7 +66,8 @@ impl Mail {
             | Self::Stop(subscription, _)
             | Self::SubscriptionUnblocked(subscription)
             | Self::SubscriptionReturned(subscription) => Some(*subscription),
-            Self::MethodUnblocked(_)
+            Self::Step(..)
+            | Self::MethodUnblocked(_)
             | Self::Result(..)
             | Self::Updated(_)
             | Self::SetUser(..)

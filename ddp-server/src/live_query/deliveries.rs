@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ddp_core::{DdpError, Delta};
+use ddp_core::{DdpError, Delta, LiveQueryKey};
 use futures::channel::oneshot;
 
 use super::courier::Courier;
@@ -36,6 +36,9 @@ pub(super) type Ready = oneshot::Sender<Result<(), DdpError>>;
 
 /// Who observes each query, by the queries' slots.
 pub(super) trait Observers {
+    fn key(&self, slot: usize) -> LiveQueryKey;
+
+    /// Those of one sink come one after the other.
     fn of(&self, slot: usize) -> &[(u64, Observer)];
 }
 
@@ -53,10 +56,14 @@ impl Deliveries {
     pub(super) fn send(self, observers: &impl Observers) -> Vec<Welcomed> {
         let mut steps: Vec<Step<'_>> = Vec::new();
         for (slot, delta) in &self.steps {
-            let observers = observers.of(*slot).iter();
-            steps.extend(observers.map(|(_, observer)| observer.step(delta)));
+            let query = observers.key(*slot);
+            let sinks = observers.of(*slot).chunk_by(|(_, a), (_, b)| a.address() == b.address());
+            steps.extend(sinks.map(|of_one| of_one[0].1.step(query, delta)));
         }
-        steps.extend(self.welcomed.iter().map(|new| new.observer.step(&new.initial)));
+        steps.extend(self.welcomed.iter().map(|new| {
+            let query = observers.key(new.slot);
+            new.observer.welcome(query, &new.initial)
+        }));
         // A stable sort keeps the steps of a sink in order. It is fast, since each query's
         // observers are sorted already.
         steps.sort_by_key(Step::address);

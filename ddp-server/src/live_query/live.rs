@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use ddp_core::{CollectionName, Delta, Document, DocumentId, Snapshot};
+use ddp_core::{CollectionName, Delta, Document, DocumentId, LiveQueryKey, Snapshot};
 
 use super::batch::Row;
 use super::deliveries::{Deliveries, Observers, Ready, Welcomed};
@@ -14,6 +15,8 @@ use super::router::Router;
 use super::window::Window;
 use crate::query::Query;
 use crate::write_fence::Write;
+
+static LAST_QUERY: AtomicU64 = AtomicU64::new(1);
 
 /// A collection's live queries, and an index to find those that a change concerns.
 pub(super) struct State<R> {
@@ -38,6 +41,7 @@ pub(super) struct State<R> {
 }
 
 pub(super) struct LiveQuery<R> {
+    pub(super) key: LiveQueryKey,
     pub(super) query: Query,
     pub(super) plan: Plan,
     pub(super) phase: Phase<R>,
@@ -101,7 +105,11 @@ impl<R: Row> State<R> {
         });
         self.by_query.insert(query.clone(), slot);
         self.router.insert(slot, plan.keys.as_ref());
+        // Unlike those of observers, keys of queries are unique in the process: a session may show
+        // queries of several sources.
+        let key = LAST_QUERY.fetch_add(1, Ordering::Relaxed).into();
         self.slots[slot] = Some(LiveQuery {
+            key,
             query: query.clone(),
             plan,
             phase: Phase::Live,
@@ -197,6 +205,11 @@ impl<R: Row> State<R> {
 pub(super) type Holders = HashMap<DocumentId, Vec<usize>>;
 
 impl<R> Observers for State<R> {
+    fn key(&self, slot: usize) -> LiveQueryKey {
+        // Deliveries are sent before a query can end.
+        self.slots[slot].as_ref().map_or(0.into(), |live| live.key)
+    }
+
     fn of(&self, slot: usize) -> &[(u64, Observer)] {
         self.slots[slot].as_ref().map_or(&[], |live| &live.observers)
     }

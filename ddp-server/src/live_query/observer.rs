@@ -4,7 +4,7 @@ use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
-use ddp_core::{DdpError, Delta};
+use ddp_core::{DdpError, Delta, LiveQueryKey};
 
 use super::sink::{Sink, Step};
 
@@ -36,8 +36,14 @@ impl Observer {
         Self::new(Arc::new(Nobody), 0)
     }
 
-    pub(super) fn step<'a>(&'a self, delta: &'a Arc<Delta>) -> Step<'a> {
-        Step { sink: &self.sink, key: self.key, delta }
+    /// The first documents of a query.
+    pub(super) fn welcome<'a>(&'a self, query: LiveQueryKey, delta: &'a Arc<Delta>) -> Step<'a> {
+        Step { sink: &self.sink, query, welcomes: Some(self.key), delta }
+    }
+
+    /// A step of a query, for all observers that have the same sink.
+    pub(super) fn step<'a>(&'a self, query: LiveQueryKey, delta: &'a Arc<Delta>) -> Step<'a> {
+        Step { sink: &self.sink, query, welcomes: None, delta }
     }
 
     /// Distinguishes sinks.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ddp_core::{DdpError, Delta};
+use ddp_core::{DdpError, Delta, LiveQueryKey};
 use tokio::runtime::Handle;
 
 /// Where the steps of live queries go: the mailbox of a session, or a reader on the server.
@@ -32,8 +32,10 @@ pub(crate) trait Sink: Send + Sync {
 /// The next step of one query, on its way to a sink.
 pub(crate) struct Step<'a> {
     pub(super) sink: &'a Arc<dyn Sink>,
-    /// The key under which the sink observes the query.
-    pub(crate) key: u64,
+    /// The query. A sink gets each of its steps once, however often it observes the query.
+    pub(crate) query: LiveQueryKey,
+    /// The key under which the sink begins to observe the query, and gets its first documents.
+    pub(crate) welcomes: Option<u64>,
     pub(crate) delta: &'a Arc<Delta>,
 }
 

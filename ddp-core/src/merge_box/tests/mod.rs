@@ -1,5 +1,7 @@
 //! The merge box against a naive union that stores everything.
 
+mod counts;
+mod shared;
 mod strategies;
 
 use std::collections::BTreeMap;

@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use super::*;
 use crate::merge_box::{Outgoing, Place, Placement, Source};
-use crate::{CollectionName, DdpError, Delta, Document, DocumentId, Snapshot, Version};
+use crate::{
+    CollectionName, DdpError, Delta, Document, DocumentId, LiveQueryKey, Snapshot, Version,
+};
 
 /// A session with its clock, and everything it sent since the last look.
 struct Peer {
@@ -407,4 +409,31 @@ fn what_waits_is_bounded_in_bytes_and_a_client_that_is_not_heard_is_dead() {
     peer.recv(&format!(r#"{{"msg":"method","id":"3","method":"m","params":["{long}"]}}"#));
     peer.input(Input::MethodUnblocked(first));
     assert!(peer.session.wants_input(), "one has left the queue");
+}
+
+#[test]
+fn a_step_of_a_live_query_is_for_all_subscriptions_that_show_it() {
+    let mut peer = Peer::connected();
+    let mut tasks = Snapshot::default();
+    let query = LiveQueryKey::from(7);
+    step(&mut tasks, "a", Some("1"));
+    let initial = tasks.initial(&"tasks".into());
+    for (id, sent) in [("s1", 1), ("s2", 0)] {
+        let subscription = peer.subscribe(id);
+        let shows = Input::Delta(subscription, Source::LiveQuery(query), Arc::clone(&initial));
+        assert_eq!(peer.input(shows).len(), sent);
+        peer.input(Input::Ready(subscription));
+    }
+    let delta = step(&mut tasks, "a", Some("2"));
+    assert_eq!(
+        peer.input(Input::Step(query, Arc::clone(&delta))),
+        [r#"{"msg":"changed","collection":"tasks","id":"a","fields":{"text":2}}"#]
+    );
+    assert_eq!(peer.input(Input::Step(query, delta)), [""; 0], "once");
+    // The other one goes on showing it, and then nobody does.
+    let unsub = |id: &str| format!(r#"{{"msg":"unsub","id":"{id}"}}"#);
+    assert_eq!(peer.recv(&unsub("s1")), [r#"{"msg":"nosub","id":"s1"}"#]);
+    assert_eq!(peer.input(Input::Step(query, step(&mut tasks, "a", Some("3")))).len(), 1);
+    assert_eq!(peer.recv(&unsub("s2")).len(), 2);
+    assert_eq!(peer.input(Input::Step(query, step(&mut tasks, "a", Some("4")))), [""; 0]);
 }

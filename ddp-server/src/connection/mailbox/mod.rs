@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Waker};
 
 use ddp_core::merge_box::Source;
 use ddp_core::session::CallKey;
-use ddp_core::{CollectionName, DdpError, SubscriptionKey};
+use ddp_core::{CollectionName, DdpError, LiveQueryKey, SubscriptionKey};
 use futures::future::BoxFuture;
 use futures::task::AtomicWaker;
 use parking_lot::Mutex;
@@ -287,8 +287,11 @@ impl Mailbox {
 impl Sink for Mailbox {
     fn leave(&self, steps: &[Step<'_>]) -> bool {
         self.leave_all(steps.iter().map(|step| {
-            let subscription = SubscriptionKey::from(step.key);
-            Mail::Delta(subscription, Source::Cursor, Arc::clone(step.delta))
+            let delta = Arc::clone(step.delta);
+            match step.welcomes {
+                Some(key) => Mail::Delta(key.into(), Source::LiveQuery(step.query), delta),
+                None => Mail::Step(step.query, delta),
+            }
         }))
     }
 
@@ -336,6 +339,25 @@ impl Drop for Waking<'_> {
     }
 }
 
+/// Mail about the same documents, of which only the newest must be kept.
+#[derive(PartialEq, Eq, Hash)]
+enum Replaceable {
+    Delta(SubscriptionKey, Source, CollectionName),
+    Step(LiveQueryKey),
+}
+
+impl Replaceable {
+    fn of(mail: &Mail) -> Option<Self> {
+        match mail {
+            Mail::Delta(subscription, source, delta) => {
+                Some(Self::Delta(*subscription, *source, delta.collection().clone()))
+            }
+            Mail::Step(query, _) => Some(Self::Step(*query)),
+            _ => None,
+        }
+    }
+}
+
 impl State {
     fn take(&mut self, deltas_max: usize, into: &mut VecDeque<Mail>) {
         std::mem::swap(&mut self.mail, into);
@@ -358,24 +380,27 @@ impl State {
     }
 
     fn conflate(&mut self) {
-        let mut newest: Vec<Mail> = Vec::new();
-        let mut of: HashMap<(SubscriptionKey, Source, CollectionName), usize> = HashMap::new();
+        let (mut newest, mut steps) = (Vec::new(), Vec::new());
+        let mut of: HashMap<Replaceable, usize> = HashMap::new();
         let mut kept: VecDeque<Mail> = VecDeque::with_capacity(self.mail.len());
         let mut place = None;
         for mail in self.mail.drain(..) {
-            let Mail::Delta(subscription, source, delta) = &mail else {
+            let Some(replaceable) = Replaceable::of(&mail) else {
                 kept.push_back(mail);
                 continue;
             };
             place.get_or_insert(kept.len());
-            match of.entry((*subscription, *source, delta.collection().clone())) {
-                Entry::Occupied(entry) => newest[*entry.get()] = mail,
+            // Steps of a live query follow what begins to show it, or it would miss them.
+            let list = if matches!(mail, Mail::Step(..)) { &mut steps } else { &mut newest };
+            match of.entry(replaceable) {
+                Entry::Occupied(entry) => list[*entry.get()] = mail,
                 Entry::Vacant(entry) => {
-                    entry.insert(newest.len());
-                    newest.push(mail);
+                    entry.insert(list.len());
+                    list.push(mail);
                 }
             }
         }
+        newest.append(&mut steps);
         self.deltas = newest.len();
         let after = kept.split_off(place.unwrap_or_default());
         kept.extend(newest);

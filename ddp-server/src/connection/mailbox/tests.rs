@@ -87,6 +87,39 @@ fn what_subscriptions_share_is_of_one_point_however_much_is_left_out() {
 }
 
 #[test]
+fn the_newest_step_of_a_live_query_follows_what_begins_to_show_it() {
+    let (subscriptions, call) = keys();
+    let query = LiveQueryKey::from(9);
+    let mailbox = Mailbox::new(3, 8, Arc::default());
+    let steps = steps("tasks", 6);
+    let step = |number: usize| Mail::Step(query, Arc::clone(&steps[number]));
+    let shows = |key: SubscriptionKey, number: usize| {
+        Mail::Delta(key, Source::LiveQuery(query), Arc::clone(&steps[number]))
+    };
+    mailbox.push(shows(subscriptions[0], 0));
+    mailbox.push(step(1));
+    mailbox.push(Mail::Updated(call));
+    mailbox.push(step(2));
+    mailbox.push(shows(subscriptions[1], 2));
+    mailbox.push(step(3));
+    mailbox.push(step(4));
+    let mail = take(&mailbox);
+    let [Mail::Delta(a, _, first), Mail::Delta(b, _, second), Mail::Step(_, last), rest @ ..] =
+        &mail[..]
+    else {
+        panic!("{mail:?}")
+    };
+    assert_eq!([*a, *b], subscriptions[..]);
+    assert_eq!((first.to(), second.to()), (1, 3));
+    let mut newest = rest.iter().filter_map(|mail| match mail {
+        Mail::Step(_, delta) => Some(delta.to()),
+        _ => None,
+    });
+    assert_eq!(newest.next_back().unwrap_or(last.to()), 5);
+    assert!(rest.iter().any(|mail| matches!(mail, Mail::Updated(_))));
+}
+
+#[test]
 fn many_deltas_take_no_room() {
     let (subscriptions, _) = keys();
     let mailbox = Mailbox::new(64, 8, Arc::default());

@@ -2,6 +2,7 @@
 
 mod gaps;
 mod property;
+mod sharing;
 mod window;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -67,7 +68,9 @@ impl Subscriber {
         let mut mail = VecDeque::new();
         self.mailbox.take(&mut mail);
         for mail in mail {
-            let Mail::Delta(_, _, delta) = mail else { panic!("unexpected {mail:?}") };
+            let (Mail::Delta(_, _, delta) | Mail::Step(_, delta)) = mail else {
+                panic!("unexpected {mail:?}")
+            };
             assert_eq!(delta.from(), self.version, "steps follow each other");
             self.version = delta.to();
             for change in delta.changes() {

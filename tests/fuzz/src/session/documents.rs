@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use ddp_core::merge_box::{PublicationStrategies, PublicationStrategy, Source};
-use ddp_core::{Delta, Snapshot, SubscriptionKey};
+use ddp_core::{Delta, LiveQueryKey, Snapshot, SubscriptionKey};
 
 use super::COLLECTIONS;
 use crate::client::{Client, Documents, Strictness};
@@ -28,6 +28,15 @@ struct View {
     documents: Documents,
 }
 
+impl View {
+    fn take(&mut self, delta: &Delta) {
+        if delta.to() > self.version {
+            self.version = delta.to();
+            self.documents = documents(delta.after());
+        }
+    }
+}
+
 impl Shown {
     pub(super) fn new(strategies: PublicationStrategies) -> Self {
         Self {
@@ -41,10 +50,30 @@ impl Shown {
 
     /// An active subscription made a step.
     pub(super) fn take(&mut self, key: SubscriptionKey, source: Source, delta: &Delta) {
-        let view = self.view(key, source, delta.collection());
-        if delta.to() > view.version {
-            view.version = delta.to();
-            view.documents = documents(delta.after());
+        self.view(key, source, delta.collection()).take(delta);
+        let collection = index(delta.collection());
+        if let Source::LiveQuery(_) = source
+            && self.strategy(collection) == PublicationStrategy::ServerMerge
+        {
+            // All that show a live query show it at the same point: the newest that is known.
+            let views = &mut self.views[collection];
+            let same = |view: &&View| view.source == source;
+            let Some(newest) = views.iter().filter(same).max_by_key(|view| view.version) else {
+                return;
+            };
+            let (version, documents) = (newest.version, newest.documents.clone());
+            for view in views.iter_mut().filter(|view| view.source == source) {
+                (view.version, view.documents) = (version, documents.clone());
+            }
+        }
+    }
+
+    /// A live query made a step.
+    pub(super) fn step(&mut self, query: LiveQueryKey, delta: &Delta) {
+        for view in &mut self.views[index(delta.collection())] {
+            if view.source == Source::LiveQuery(query) {
+                view.take(delta);
+            }
         }
     }
 

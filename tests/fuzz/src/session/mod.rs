@@ -240,27 +240,28 @@ impl World {
 
     /// Hands the session its next mail. False if there is none.
     fn deliver(&mut self) -> bool {
-        let Some((key, mail)) = self.publications.next_mail() else { return false };
+        let Some(mail) = self.publications.next_mail() else { return false };
         if self.closed.is_none() {
-            if self.protocol.has(key) {
-                self.show(key, &mail);
-            }
-            self.give(mail.input(key));
+            self.show(&mail);
+            self.give(mail.input());
         }
         true
     }
 
-    fn show(&mut self, key: SubscriptionKey, mail: &Mail) {
+    fn show(&mut self, mail: &Mail) {
         use ddp_core::merge_box::Source::ByHand;
         match mail {
-            Mail::Delta(source, delta) => self.shown.take(key, *source, delta),
-            Mail::Placed(delta, placement) => {
-                self.shown.begin(key, ByHand, &placement.collection);
+            Mail::Delta(key, source, delta) if self.protocol.has(*key) => {
+                self.shown.take(*key, *source, delta);
+            }
+            Mail::Step(query, delta) => self.shown.step(*query, delta),
+            Mail::Placed(key, delta, placement) if self.protocol.has(*key) => {
+                self.shown.begin(*key, ByHand, &placement.collection);
                 if let Some(delta) = delta {
-                    self.shown.take(key, ByHand, delta);
+                    self.shown.take(*key, ByHand, delta);
                 }
             }
-            Mail::Direct(_) => {}
+            Mail::Delta(..) | Mail::Placed(..) | Mail::Direct(..) => {}
         }
     }
 

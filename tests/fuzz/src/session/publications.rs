@@ -7,7 +7,9 @@ use ddp_core::merge_box::{
     Direct, Place, Placement, PublicationStrategies, PublicationStrategy, Source,
 };
 use ddp_core::session::Input;
-use ddp_core::{CollectionName, Delta, Document, DocumentId, Snapshot, SubscriptionKey};
+use ddp_core::{
+    CollectionName, Delta, Document, DocumentId, LiveQueryKey, Snapshot, SubscriptionKey,
+};
 
 use super::documents::documents;
 use super::{COLLECTIONS, ORDERED};
@@ -22,17 +24,19 @@ const QUERIES: [&str; 4] = [COLLECTIONS[0], COLLECTIONS[0], COLLECTIONS[1], COLL
 /// Something for a session.
 #[derive(Clone, Debug)]
 pub(super) enum Mail {
-    Delta(Source, Arc<Delta>),
-    Placed(Option<Arc<Delta>>, Placement),
-    Direct(Direct),
+    Delta(SubscriptionKey, Source, Arc<Delta>),
+    Step(LiveQueryKey, Arc<Delta>),
+    Placed(SubscriptionKey, Option<Arc<Delta>>, Placement),
+    Direct(SubscriptionKey, Direct),
 }
 
 impl Mail {
-    pub(super) fn input(self, key: SubscriptionKey) -> Input<'static> {
+    pub(super) fn input(self) -> Input<'static> {
         match self {
-            Self::Delta(source, delta) => Input::Delta(key, source, delta),
-            Self::Placed(delta, placement) => Input::Placed(key, delta, placement),
-            Self::Direct(direct) => Input::Direct(key, direct),
+            Self::Delta(key, source, delta) => Input::Delta(key, source, delta),
+            Self::Step(query, delta) => Input::Step(query, delta),
+            Self::Placed(key, delta, placement) => Input::Placed(key, delta, placement),
+            Self::Direct(key, direct) => Input::Direct(key, direct),
         }
     }
 }
@@ -56,7 +60,7 @@ pub(super) struct Publications {
     strategies: PublicationStrategies,
     queries: [Query; QUERIES.len()],
     runs: BTreeMap<SubscriptionKey, Run>,
-    mail: VecDeque<(SubscriptionKey, Mail)>,
+    mail: VecDeque<Mail>,
 }
 
 impl Publications {
@@ -76,7 +80,7 @@ impl Publications {
     pub(super) fn begin(&mut self, key: SubscriptionKey, publication: u8) {
         for query in Self::followed(publication) {
             let delta = self.queries[query].snapshot.initial(&QUERIES[query].into());
-            self.mail.push_back((key, Mail::Delta(Source::Cursor, delta)));
+            self.mail.push_back(Mail::Delta(key, Source::LiveQuery(query_key(query)), delta));
         }
         self.runs.insert(key, Run { publication, ..Run::default() });
     }
@@ -106,12 +110,11 @@ impl Publications {
         let step = BTreeMap::from([(id, fields.map(document))]);
         let delta = snapshot.advance(&QUERIES[query].into(), step);
         assert_eq!(documents(snapshot), *copy);
-        for (key, run) in &self.runs {
-            if let Some(delta) = &delta
-                && Self::followed(run.publication).any(|followed| followed == query)
-            {
-                self.mail.push_back((*key, Mail::Delta(Source::Cursor, Arc::clone(delta))));
-            }
+        let follows = |run: &Run| Self::followed(run.publication).any(|other| other == query);
+        if let Some(delta) = delta
+            && self.runs.values().any(follows)
+        {
+            self.mail.push_back(Mail::Step(query_key(query), delta));
         }
     }
 
@@ -131,14 +134,14 @@ impl Publications {
                 let after = Some(Arc::unwrap_or_clone(document));
                 let direct =
                     Direct { collection: name.into(), id, before: None, after, place: None };
-                self.mail.push_back((key, Mail::Direct(direct)));
+                self.mail.push_back(Mail::Direct(key, direct));
             }
             return;
         }
         let step = BTreeMap::from([(id, document)]);
         let snapshot = run.by_hand.entry(name).or_default();
         if let Some(delta) = snapshot.advance(&name.into(), step) {
-            self.mail.push_back((key, Mail::Delta(Source::ByHand, delta)));
+            self.mail.push_back(Mail::Delta(key, Source::ByHand, delta));
         }
     }
 
@@ -158,33 +161,42 @@ impl Publications {
         if snapshot.get(&id).is_some() {
             let place = Place::before(before.map(document_id));
             let placement = Placement { collection: name, id, place };
-            self.mail.push_back((key, Mail::Placed(delta, placement)));
+            self.mail.push_back(Mail::Placed(key, delta, placement));
         }
     }
 
-    pub(super) fn next_mail(&mut self) -> Option<(SubscriptionKey, Mail)> {
+    pub(super) fn next_mail(&mut self) -> Option<Mail> {
         self.mail.pop_front()
     }
 
-    /// Keeps only the newest step of each source, in the oldest one's position. If documents have
-    /// places, no step may be skipped.
+    /// Keeps only the newest step of each source, in the oldest one's position, and of each live
+    /// query, after what begins to show it. If documents have places, no step may be skipped.
     pub(super) fn conflate(&mut self) {
-        let mut kept: VecDeque<(SubscriptionKey, Mail)> = VecDeque::new();
-        for (key, mail) in std::mem::take(&mut self.mail) {
-            let same = |other: &&mut (SubscriptionKey, Mail)| match (&other.1, &mail) {
-                (Mail::Delta(source, old), Mail::Delta(other_source, new)) => {
-                    (other.0, source, old.collection()) == (key, other_source, new.collection())
+        let mut kept: VecDeque<Mail> = VecDeque::new();
+        for mail in std::mem::take(&mut self.mail) {
+            let same = |other: &Mail| match (other, &mail) {
+                (Mail::Delta(key, source, old), Mail::Delta(other, other_source, new)) => {
+                    (key, source, old.collection()) == (other, other_source, new.collection())
                         && &**old.collection() != ORDERED
                 }
+                (Mail::Step(query, _), Mail::Step(other, _)) => query == other,
                 _ => false,
             };
-            match kept.iter_mut().find(same) {
-                Some(old) => old.1 = mail,
-                None => kept.push_back((key, mail)),
+            match kept.iter().position(same) {
+                Some(old) if matches!(mail, Mail::Delta(..)) => kept[old] = mail,
+                Some(old) => {
+                    kept.remove(old);
+                    kept.push_back(mail);
+                }
+                None => kept.push_back(mail),
             }
         }
         self.mail = kept;
     }
+}
+
+fn query_key(query: usize) -> LiveQueryKey {
+    LiveQueryKey::from(query as u64)
 }
 
 fn document_id(id: u8) -> DocumentId {

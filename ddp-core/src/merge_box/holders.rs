@@ -1,0 +1,131 @@
+//! Which of many views hold a document.
+
+use std::collections::btree_set;
+use std::collections::{BTreeSet, HashMap};
+use std::hash::{BuildHasher, RandomState};
+use std::iter;
+use std::ops::Range;
+
+use super::view::View;
+use crate::id::{DocumentId, LiveQueryKey};
+
+/// With more views than this, not counting shadows, a collection keeps an index. Up to it each view
+/// is asked, which takes no memory.
+pub(super) const MANY: usize = if cfg!(test) { 2 } else { 64 };
+
+/// An index of a collection's views, so that what happens to a document costs only those that hold
+/// it. It remembers hashes, 16 bytes for each document of each view; the documents themselves are
+/// looked up in the views.
+#[derive(Debug)]
+pub(super) struct Holders {
+    /// A number for each view. They ascend in order of precedence and, unlike positions, stay.
+    numbers: Vec<u64>,
+    next_number: u64,
+    /// The hashes of documents' ids, each with the numbers of the views that hold the document.
+    holders: BTreeSet<(u64, u64)>,
+    /// The view that shows each live query, by its number.
+    leads: HashMap<LiveQueryKey, u64>,
+    hasher: RandomState,
+}
+
+impl Holders {
+    pub(super) fn new(views: &[View]) -> Self {
+        let (numbers, holders, leads, hasher) = Default::default();
+        let mut index = Self { numbers, next_number: 0, holders, leads, hasher };
+        for (position, view) in views.iter().enumerate() {
+            index.push(view);
+            for (id, _) in view.snapshot.iter() {
+                index.set(position, id, true);
+            }
+        }
+        index
+    }
+
+    /// There is another view, which comes last.
+    pub(super) fn push(&mut self, view: &View) {
+        if let Some(query) = view.live_query() {
+            self.leads.entry(query).or_insert(self.next_number);
+        }
+        self.numbers.push(self.next_number);
+        self.next_number += 1;
+    }
+
+    /// A view is gone. It must hold nothing any more.
+    pub(super) fn remove(&mut self, position: usize, view: &View) {
+        let number = self.numbers.remove(position);
+        if let Some(query) = view.live_query()
+            && self.leads.get(&query) == Some(&number)
+        {
+            self.leads.remove(&query);
+        }
+    }
+
+    /// A view holds a document from now on, or no longer.
+    pub(super) fn set(&mut self, position: usize, id: &DocumentId, holds: bool) {
+        let entry = (self.hasher.hash_one(id), self.numbers[position]);
+        if holds {
+            self.holders.insert(entry);
+        } else {
+            self.holders.remove(&entry);
+        }
+    }
+
+    /// Another view shows a live query from now on.
+    pub(super) fn lead(&mut self, query: LiveQueryKey, position: usize) {
+        self.leads.insert(query, self.numbers[position]);
+    }
+
+    /// The view that shows a live query.
+    pub(super) fn leading(&self, query: LiveQueryKey) -> Option<usize> {
+        self.position(*self.leads.get(&query)?)
+    }
+
+    fn position(&self, number: u64) -> Option<usize> {
+        self.numbers.binary_search(&number).ok()
+    }
+
+    /// The views among these that may hold a document, in order.
+    pub(super) fn of(&self, id: &DocumentId, positions: Range<usize>) -> Candidates<'_> {
+        let hash = self.hasher.hash_one(id);
+        let entry = |at: usize| (hash, self.numbers.get(at).copied().unwrap_or(u64::MAX));
+        let holders = self.holders.range(entry(positions.start)..entry(positions.end));
+        Candidates::Indexed(holders, self)
+    }
+}
+
+/// Views that may hold a document, in order.
+pub(super) enum Candidates<'a> {
+    All(Range<usize>),
+    Indexed(btree_set::Range<'a, (u64, u64)>, &'a Holders),
+}
+
+impl Iterator for Candidates<'_> {
+    type Item = usize;
+
+    fn next(&mut self) -> Option<usize> {
+        match self {
+            Self::All(positions) => positions.next(),
+            Self::Indexed(holders, index) => index.position(holders.next()?.1),
+        }
+    }
+}
+
+impl DoubleEndedIterator for Candidates<'_> {
+    fn next_back(&mut self) -> Option<usize> {
+        match self {
+            Self::All(positions) => positions.next_back(),
+            Self::Indexed(holders, index) => index.position(holders.next_back()?.1),
+        }
+    }
+}
+
+/// The first, the last, the second, the last but one, and so on.
+pub(super) fn from_both_ends<T>(
+    mut items: impl DoubleEndedIterator<Item = T>,
+) -> impl Iterator<Item = T> {
+    let mut is_back = true;
+    iter::from_fn(move || {
+        is_back = !is_back;
+        if is_back { items.next_back() } else { items.next() }
+    })
+}
