@@ -259,6 +259,10 @@ impl Error {
     }
 
     /// Whether reading again soon will do.
+    pub(crate) fn is_interrupted(&self) -> bool {
+        matches!(&*self.0, Kind::Interrupted)
+    }
+
     pub(crate) fn is_too_early(&self) -> bool {
         matches!(&*self.0, Kind::TooEarly)
     }

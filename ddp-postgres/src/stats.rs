@@ -62,6 +62,9 @@ counters! {
     /// Times that a live query read its documents: when it began, after a gap, and after changes that
     /// cannot be decided outside of PostgreSQL.
     loads,
+    /// SELECTs that did so: one for all queries that waited at the same time and differ only in the
+    /// value that a field equals.
+    load_statements,
     /// SELECTs for rows by their keys: the broadcasts held no more, or came in an uncertain order.
     key_reads,
 }

@@ -80,8 +80,8 @@ impl Table {
         let changes = Self::rows(*version).map(|(id, row)| Change { id, row: Some(row) });
         let content = Content::Changes(changes.collect());
         let origin = Origin::Transaction(version.unsigned_abs());
-        let loads = self.multiplexer.apply(Batch { origin, content });
-        assert!(loads.is_empty());
+        let must_read = self.multiplexer.apply(Batch { origin, content });
+        assert!(!must_read);
     }
 }
 
@@ -95,13 +95,16 @@ impl DataSource for Table {
         let keys = predicate.equality_keys(&|_| true);
         let plan = Plan { predicate, keys, order: None };
         let joined = self.multiplexer.observe(query, plan, observer);
-        if let Some(load) = joined.load {
+        if joined.must_read {
             let version = self.version.lock();
-            let wants = |(_, row): &(DocumentId, Task)| {
-                load.plan.predicate.evaluate(&|test| row.meets(test)) == Truth::True
-            };
-            let rows = Self::rows(*version).filter(wants).collect();
-            drop(self.multiplexer.finish_read(load, rows, |_| true));
+            let reads = self.multiplexer.begin_reads(1).into_iter().map(|read| {
+                let wants = |(_, row): &(DocumentId, Task)| {
+                    read.plan.predicate.evaluate(&|test| row.meets(test)) == Truth::True
+                };
+                let rows = Self::rows(*version).filter(wants).collect();
+                (read, rows)
+            });
+            assert!(!self.multiplexer.finish_reads(reads.collect(), |_| true));
         }
         async move {
             joined.ready.await.expect("the query is not dropped")?;

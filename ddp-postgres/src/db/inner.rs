@@ -40,8 +40,8 @@ impl DataSource for Inner {
             let reader = Arc::downgrade(&self.reader);
             let end = End { reader, collection: Arc::clone(collection) };
             let observation = Observation::new((joined.observation, end));
-            if let Some(load) = joined.load {
-                self.intake.spawn_load(collection, load);
+            if joined.must_read {
+                self.intake.read_soon(collection);
             }
             if !Arc::ptr_eq(&layout, &collection.layout()) {
                 // The table changed just now, and this query was planned for what it was.

@@ -37,7 +37,10 @@ const IGNORED: [&str; 19] = [
 #[derive(Debug)]
 pub(crate) struct Target {
     pub(crate) config: tokio_postgres::Config,
-    #[cfg_attr(not(any(feature = "tls", test)), expect(dead_code, reason = "there is no TLS to configure"))]
+    #[cfg_attr(
+        not(any(feature = "tls", test)),
+        expect(dead_code, reason = "there is no TLS to configure")
+    )]
     pub(crate) tls: TlsOptions,
 }
 

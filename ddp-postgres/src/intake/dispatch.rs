@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Weak};
 
-use ddp_server::live_query::{Batch, Change, Content, Origin, PendingRead};
+use ddp_server::live_query::{Batch, Change, Content, Origin, ReadTurn};
 use parking_lot::Mutex;
 
 use super::assembler::Assembler;
@@ -12,7 +12,7 @@ use super::batch::{self, Assembled, Effect, GapReason};
 use super::pipeline::{Arrival, Pipeline, Reading, Submitted};
 use super::rows;
 use crate::feed::event::{FeedEvent, FeedSink, Payload};
-use crate::read::load;
+use crate::read::group;
 use crate::read::reader::Reader;
 use crate::read::snapshot::TransactionSnapshot;
 use crate::read::visibility::Streamed;
@@ -220,8 +220,9 @@ impl Intake {
             TableState::Missing | TableState::Unavailable => return,
         };
         batch.origin = read.unwrap_or(batch.origin);
-        let loads = collection.multiplexer.apply(batch);
-        self.spawn_loads(collection, loads);
+        if collection.multiplexer.apply(batch) {
+            self.read_soon(collection);
+        }
     }
 
     /// Switches to a table's new description, or plans its queries again with the current one.
@@ -239,9 +240,11 @@ impl Intake {
         if is_reading {
             pipeline.interrupt();
         }
-        let loads = collection.replace(current);
+        let must_read = collection.replace(current);
         drop((assembler, pipeline));
-        self.spawn_loads(collection, loads);
+        if must_read {
+            self.read_soon(collection);
+        }
         if is_reading {
             self.read_everything_again(Some("a table was altered"));
         }
@@ -250,36 +253,31 @@ impl Intake {
     /// Makes all live queries read. The log tells the cause if they have been read before.
     fn read_everything_again(self: &Arc<Self>, cause: Option<&str>) {
         for collection in self.collections.values() {
-            let loads = collection.multiplexer.reload_all();
-            if let Some(cause) = cause.filter(|_| !loads.is_empty()) {
+            let queries = collection.multiplexer.reload_all();
+            if let Some(cause) = cause.filter(|_| queries > 0) {
                 tracing::info!(
                     collection = collection.table.collection_name(),
-                    queries = loads.len(),
+                    queries,
                     cause,
                     "reading live queries again"
                 );
             }
-            self.spawn_loads(collection, loads);
+            self.read_soon(collection);
         }
         for write in self.reader.tokens.lose_all() {
             self.reader.notify_again(write);
         }
     }
 
-    fn spawn_loads(self: &Arc<Self>, collection: &Arc<TableCollection>, loads: Vec<PendingRead>) {
-        for load in loads {
-            self.spawn_load(collection, load);
-        }
-    }
-
-    /// Starts a load. It keeps the intake alive until it is done, and thereby the feed.
-    pub(crate) fn spawn_load(
-        self: &Arc<Self>,
-        collection: &Arc<TableCollection>,
-        load: PendingRead,
-    ) {
+    /// Has the queries of a collection read that wait, if enough tasks do not do so already. The task
+    /// keeps the intake alive until all are live, and thereby the feed.
+    pub(crate) fn read_soon(self: &Arc<Self>, collection: &Arc<TableCollection>) {
+        let Some(turn) = ReadTurn::take(&collection.multiplexer) else { return };
         let (intake, collection) = (Arc::clone(self), Arc::clone(collection));
-        tokio::spawn(async move { load::run(&intake.reader, &collection, load).await });
+        tokio::spawn(async move {
+            let others = || intake.read_soon(&collection);
+            group::run(&intake.reader, &collection, turn, others).await;
+        });
     }
 }
 

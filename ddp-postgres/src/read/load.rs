@@ -1,183 +1,243 @@
-//! Reads a live query's documents, and hands over to the feed.
+//! Reads the documents of live queries, and hands over to the feed.
 
-use std::panic::AssertUnwindSafe;
+use std::collections::{HashMap, HashSet};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use ddp_core::{DdpError, DocumentId};
+use ddp_core::DocumentId;
 use ddp_server::live_query::PendingRead;
-use futures::FutureExt;
+use futures::future::try_join_all;
+use futures::{TryFutureExt, TryStreamExt};
+use tokio::sync::{MutexGuard, OwnedSemaphorePermit};
 use tokio_postgres::types::ToSql;
 
-use super::reader::{LOCK_TIMEOUT, RETRY_AFTER, Reader};
+use super::alike::{Statement, statements};
+use super::reader::{LOCK_TIMEOUT, Reader};
 use super::snapshot::TransactionSnapshot;
-use super::sql;
+use super::sql::{Param, Select};
 use crate::db::busy::Busy;
 use crate::db::tokens::Position;
 use crate::error::Error;
 use crate::row::Row;
 use crate::row::live::LiveRow;
 use crate::schema::Layout;
-use crate::table::collection::{TableCollection, TableState};
+use crate::table::collection::TableCollection;
 
 /// The initial delay before checking again whether committed transactions are visible.
 pub(crate) const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(1);
 
-/// Carries out a load until it is done or no longer wanted, retrying while the database is
-/// unreachable.
-pub(crate) async fn run(reader: &Reader, collection: &TableCollection, mut load: PendingRead) {
-    let mut has_checked = false;
-    // The feed's position when it began to deliver everything for this load.
-    let mut position = None;
-    let mut wait = LOOK_AGAIN_AFTER;
-    loop {
-        let mut interruptions = reader.interruptions().subscribe();
-        if !collection.multiplexer.wants(&load) {
-            return;
-        }
-        match collection.current().state {
-            TableState::Live | TableState::ReadAgain | TableState::Partial => {}
-            TableState::Missing => {
-                match collection.multiplexer.finish_read(load, Rows::new(), |_| true).await {
-                    Ok(Some(repeat)) => (load, position) = (repeat, None),
-                    Ok(None) | Err(_) => return,
-                }
-                continue;
-            }
-            TableState::Unavailable => {
-                return collection.multiplexer.fail_read(&load, &collection.unavailable());
-            }
-        }
-        let reading =
-            AssertUnwindSafe(read(reader, collection, &load, &mut position)).catch_unwind();
-        let reading = tokio::select! {
-            read = reading => read.unwrap_or_else(|_| Err(Error::panicked())),
-            // Whatever broke the feed may have broken the load's connection without its noticing.
-            // The load is void, or will be when the feed is back.
-            _ = interruptions.changed() => Err(Error::interrupted()),
-        };
-        match reading {
-            Ok((documents, snapshot)) => {
-                collection.note_locked(false);
-                reader.counters.loads.add(1);
-                let has_seen = |origin| snapshot.has_seen_batch(origin);
-                match collection.multiplexer.finish_read(load, documents, has_seen).await {
-                    Ok(Some(repeat)) => (load, position) = (repeat, None),
-                    Ok(None) | Err(_) => return,
-                }
-            }
-            Err(error) if error.is_too_early() => {
-                tokio::time::sleep(wait).await;
-                wait = (wait * 2).min(RETRY_AFTER);
-            }
-            Err(error) if error.is_of_lock() && !reader.is_closed() => collection.note_locked(true),
-            Err(error) if error.may_pass() && !reader.is_closed() => {
-                tracing::debug!(collection = %load.query.collection, %error, "loading failed; trying again");
-                tokio::time::sleep(RETRY_AFTER).await;
-            }
-            // The table may have been altered unnoticed, in which case this load is void.
-            Err(error) if error.is_of_schema() && !has_checked => {
-                has_checked = reader.check_tables().await.is_ok();
-                if !has_checked {
-                    tokio::time::sleep(RETRY_AFTER).await;
-                }
-            }
-            Err(error) => {
-                tracing::error!(collection = %load.query.collection, %error, "a live query failed");
-                return collection.multiplexer.fail_read(&load, &DdpError::internal());
-            }
-        }
-    }
+/// How many bytes of rows are read for several queries at once, and what a row takes besides its text.
+const BYTES_MAX: usize = 8 * 1024 * 1024;
+const OVERHEAD_BYTES: usize = 100;
+
+/// What a read needs: a connection, and what it may only hold in turn with others.
+pub(super) struct Access<'a> {
+    _turn: Option<MutexGuard<'a, ()>>,
+    _permit: OwnedSemaphorePermit,
+    client: Busy,
 }
 
-type Rows = Vec<(DocumentId, LiveRow)>;
-
-/// Reads the documents, and the snapshot that shows them.
-///
-/// The feed listens before the snapshot is taken, so the multiplexer buffers whatever the snapshot
-/// does not include. A token committed with the read shows when the feed has reached the snapshot:
-/// from then on the query is at the same point as all others of its collection, and no client sees
-/// a document go back in time.
-async fn read(
+/// Has the feed listen, and waits for a connection. What the feed brings from now on must be remembered
+/// for the queries that are read with it.
+pub(super) async fn access<'a>(
     reader: &Reader,
-    collection: &TableCollection,
-    load: &PendingRead,
-    position: &mut Option<u64>,
-) -> Result<(Rows, TransactionSnapshot), Error> {
-    let layout = &collection.layout();
-    let has_come_to = reader.listen(layout.channel()).await?;
-    let position = *position.get_or_insert(has_come_to);
-    if !collection.multiplexer.wants(load) {
-        // In the meantime the feed started again, and so did the load.
-        return Err(Error::interrupted());
-    }
-    let select = sql::select(layout, load);
+    collection: &'a TableCollection,
+) -> Result<Access<'a>, Error> {
+    reader.listen(&collection.channel).await?;
     let turn = collection.turn_to_read().await;
     let permit = reader.permit().await?;
     let client = Busy::get(&reader.pool).await?;
+    Ok(Access { _turn: turn, _permit: permit, client })
+}
+
+/// What was read for a group of queries.
+pub(super) enum Found {
+    All(Vec<Part>, usize),
+    /// More than several queries should read at once, or rows whose queries are not certain: the group
+    /// must be divided.
+    TooMuch,
+}
+
+/// Rows for queries, by their indices.
+type Rows = HashMap<usize, Vec<(DocumentId, LiveRow)>>;
+
+/// What one statement read for some of the queries, at the same point.
+pub(super) struct Part {
+    pub(super) rows: Rows,
+    pub(super) snapshot: TransactionSnapshot,
+}
+
+/// Reads the documents of queries, and the snapshots that show them. `position` is how far the feed had
+/// come when the reads began.
+///
+/// The feed listens before the snapshots are taken, so the multiplexer remembers whatever they do not
+/// include. A token committed with the read shows when the feed has reached the snapshots: from then
+/// on the queries are at the same point as all others of their collection, and no client sees a
+/// document go back in time.
+pub(super) async fn read(
+    reader: &Reader,
+    collection: &TableCollection,
+    access: Access<'_>,
+    reads: &[PendingRead],
+    position: u64,
+) -> Result<Found, Error> {
+    let layout = &collection.layout();
+    let statements = statements(layout, reads);
+    let Access { client, _permit: permit, _turn: turn } = access;
     let visible = reader.visibility.begin_read();
-    let (snapshot, rows, token) = select_rows(reader, layout, &client, &select).await?;
+    let bytes_max = if reads.len() > 1 { BYTES_MAX } else { usize::MAX };
+    let selected = select_rows(reader, layout, &client, &statements, bytes_max).await?;
+    let Some((selected, bytes, token)) = selected else { return Ok(Found::TooMuch) };
     client.done();
     drop((permit, turn));
-    if !visible.is_complete(layout.channel(), &snapshot, position) {
+    let is_complete = |(snapshot, _): &(TransactionSnapshot, _)| {
+        visible.is_complete(layout.channel(), snapshot, position)
+    };
+    if !selected.iter().all(is_complete) {
         return Err(Error::too_early());
     }
-    visible.forget(&snapshot);
+    if let Some((snapshot, _)) = selected.first() {
+        visible.forget(snapshot);
+    }
     drop(visible);
-    let mut documents = Rows::with_capacity(rows.len());
-    for row in &rows {
-        let row = LiveRow::new(layout, Row::parse(layout, row.try_get(0)?)?)?;
-        documents.push((row.id().clone(), row));
+    let mut parts = Vec::with_capacity(selected.len());
+    for (statement, (snapshot, rows)) in statements.iter().zip(selected) {
+        let Some(rows) = sort(layout, statement, rows)? else { return Ok(Found::TooMuch) };
+        parts.push(Part { rows, snapshot });
     }
     if let Some(token) = token {
         token.wait().await?;
     }
-    Ok((documents, snapshot))
+    Ok(Found::All(parts, bytes))
 }
 
-/// Reads the rows by one statement, along with its snapshot, in a transaction that notifies a token.
+/// Gives each query its rows. `None` if a row is nobody's.
+fn sort(
+    layout: &Arc<Layout>,
+    statement: &Statement,
+    rows: Vec<tokio_postgres::Row>,
+) -> Result<Option<Rows>, Error> {
+    let mut sorted: Rows = statement.all_readers().map(|index| (index, Vec::new())).collect();
+    for row in rows {
+        let row = LiveRow::new(layout, Row::parse(layout, row.try_get(0)?)?)?;
+        let Some((last, others)) = statement.readers(&row).split_last() else { return Ok(None) };
+        for index in others {
+            sorted.entry(*index).or_default().push((row.id().clone(), row.clone()));
+        }
+        sorted.entry(*last).or_default().push((row.id().clone(), row));
+    }
+    Ok(Some(sorted))
+}
+
+type Selected = (TransactionSnapshot, Vec<tokio_postgres::Row>);
+
+/// Reads the rows by each statement along with its snapshot, in a transaction that notifies a token.
+/// `None` if there are too many.
 ///
-/// The table is locked before the snapshot is taken: after an ALTER TABLE that rewrites the table, it
+/// The table is locked before the snapshots are taken: after an ALTER TABLE that rewrites the table, it
 /// looks empty to older snapshots. `LOCK TABLE` would need a privilege on all columns. An empty SELECT
 /// takes the same lock, and then each statement of the transaction has a snapshot of its own.
 async fn select_rows<'a>(
     reader: &'a Reader,
     layout: &Layout,
     client: &Busy,
-    select: &sql::Select,
-) -> Result<(TransactionSnapshot, Vec<tokio_postgres::Row>, Option<Position<'a>>), Error> {
+    statements: &[Statement],
+    bytes_max: usize,
+) -> Result<Option<(Vec<Selected>, usize, Option<Position<'a>>)>, Error> {
     let relation = layout.relation();
     let begin = format!(
         "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'; \
          SELECT FROM {relation} LIMIT 0"
     );
-    let sql = format!(
-        "SELECT pg_catalog.pg_current_snapshot()::pg_catalog.text UNION ALL ({})",
-        select.sql
-    );
+    // Many statements have the same text.
+    let texts: HashSet<&str> = statements.iter().map(|one| &*one.select.sql).collect();
+    let preparing = texts.into_iter().map(|sql| prepare(client, sql));
     // Preparing takes the same lock.
-    let (_, statement) =
-        futures::try_join!(client.batch_execute(&begin), client.prepare_cached(&sql))?;
-    let params: Vec<&(dyn ToSql + Sync)> = select.params.iter().map(sql::Param::to_sql).collect();
+    let (_, prepared) = futures::try_join!(
+        client.batch_execute(&begin).map_err(Error::from),
+        try_join_all(preparing)
+    )?;
+    let prepared: HashMap<&str, tokio_postgres::Statement> = prepared.into_iter().collect();
     let token = reader.tokens.position();
     // A transaction without WAL would not be streamed.
     let send = reader.tokens.send_sql(token.id);
     let commit = format!("SET LOCAL synchronous_commit = local; {send}; COMMIT");
-    // Polled in this order, so that both go out in one round trip.
-    let (rows, committed) =
-        futures::join!(client.query(&statement, &params), client.batch_execute(&commit));
-    let (mut rows, committed) = (rows?, committed.map_err(Error::from));
-    let token = match committed {
-        Ok(()) => Some(token),
-        // What was read is right all the same. No change can commit now, and of earlier ones those are
-        // applied that the snapshot does not include.
-        Err(error) if error.is_of_full_queue() => None,
-        Err(error) => return Err(error),
+    let commit = async {
+        match client.batch_execute(&commit).await.map_err(Error::from) {
+            Ok(()) => Ok(true),
+            // What was read is right all the same. No change can commit now, and of earlier ones
+            // those are applied that the snapshots do not include.
+            Err(error) if error.is_of_full_queue() => Ok(false),
+            Err(error) => Err(Stop::Failed(error)),
+        }
     };
-    // A row is a JSON object.
-    let is_snapshot =
-        |row: &tokio_postgres::Row| row.try_get(0).is_ok_and(|text: &str| !text.starts_with('{'));
-    let number =
-        rows.iter().position(is_snapshot).ok_or_else(|| Error::malformed("no snapshot"))?;
-    let snapshot = TransactionSnapshot::parse(rows.remove(number).try_get(0)?)?;
-    Ok((snapshot, rows, token))
+    let bytes = AtomicUsize::new(0);
+    let selecting = statements.iter().map(|one| {
+        let prepared = &prepared[&*one.select.sql];
+        rows_of(client, prepared, &one.select, &bytes, bytes_max)
+    });
+    let selecting = try_join_all(selecting);
+    let selected = if statements.len() == 1 {
+        // Polled in this order, so that both go out in one round trip.
+        futures::try_join!(selecting, commit)
+    } else {
+        selecting.and_then(|selected| commit.map_ok(|is_sent| (selected, is_sent))).await
+    };
+    match selected {
+        Ok((selected, is_sent)) => {
+            Ok(Some((selected, bytes.into_inner(), is_sent.then_some(token))))
+        }
+        Err(Stop::TooMuch) => Ok(None),
+        Err(Stop::Failed(error)) => Err(error),
+    }
+}
+
+/// Prepares a statement whose first row is to be its snapshot.
+async fn prepare<'a>(
+    client: &Busy,
+    sql: &'a str,
+) -> Result<(&'a str, tokio_postgres::Statement), Error> {
+    let text =
+        format!("SELECT pg_catalog.pg_current_snapshot()::pg_catalog.text UNION ALL ({sql})");
+    Ok((sql, client.prepare_cached(&text).await?))
+}
+
+/// Why a statement has not read everything.
+enum Stop {
+    TooMuch,
+    Failed(Error),
+}
+
+impl<E: Into<Error>> From<E> for Stop {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+async fn rows_of(
+    client: &Busy,
+    statement: &tokio_postgres::Statement,
+    select: &Select,
+    bytes: &AtomicUsize,
+    bytes_max: usize,
+) -> Result<Selected, Stop> {
+    let params: Vec<&(dyn ToSql + Sync)> = select.params.iter().map(Param::to_sql).collect();
+    let mut stream = pin!(client.query_raw(statement, params).await?);
+    let (mut rows, mut snapshot) = (Vec::new(), None);
+    while let Some(row) = stream.try_next().await? {
+        let text: &str = row.try_get(0)?;
+        // A row of the table is a JSON object.
+        if !text.starts_with('{') {
+            snapshot = Some(TransactionSnapshot::parse(text)?);
+            continue;
+        }
+        let more = OVERHEAD_BYTES + text.len();
+        if bytes.fetch_add(more, Ordering::Relaxed) + more > bytes_max {
+            return Err(Stop::TooMuch);
+        }
+        rows.push(row);
+    }
+    Ok((snapshot.ok_or_else(|| Error::malformed("no snapshot"))?, rows))
 }

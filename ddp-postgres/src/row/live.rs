@@ -62,4 +62,9 @@ impl live_query::Row for LiveRow {
             None => Arc::clone(&self.document),
         }
     }
+
+    /// The row's text, and about as much for its document.
+    fn bytes(&self) -> usize {
+        2 * self.row.text().len()
+    }
 }

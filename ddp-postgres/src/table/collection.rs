@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ddp_core::DdpError;
-use ddp_server::live_query::{Multiplexer, PendingRead};
+use ddp_server::live_query::Multiplexer;
 use parking_lot::{Mutex, RwLock};
 
 use crate::read::plan;
@@ -110,12 +110,12 @@ impl TableCollection {
         Arc::clone(&self.current.read().layout)
     }
 
-    /// Replaces the table's description. All live queries are planned again and must be read again;
-    /// the returned reads do that. Queries that no longer fit end with an error.
+    /// Replaces the table's description. All live queries are planned again and wait to be read again:
+    /// true if there are any. Queries that no longer fit end with an error.
     ///
     /// No transaction's changes may be applied in the meantime, because rows belong to a layout.
     #[must_use]
-    pub(crate) fn replace(&self, current: Current) -> Vec<PendingRead> {
+    pub(crate) fn replace(&self, current: Current) -> bool {
         let layout = Arc::clone(&current.layout);
         *self.current.write() = current;
         self.multiplexer.replan(|query| {

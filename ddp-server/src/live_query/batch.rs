@@ -26,6 +26,11 @@ pub trait Row: Send + Sync + 'static {
 
     /// The row as a document of these fields, or of all.
     fn document(&self, fields: Option<&[FieldName]>) -> Arc<Document>;
+
+    /// How much memory it takes, roughly: what happens while queries are read is kept, within a limit.
+    fn bytes(&self) -> usize {
+        self.document(None).iter().map(|(name, value)| name.len() + value.len()).sum()
+    }
 }
 
 /// What one transaction did to one collection.

@@ -4,16 +4,17 @@
 //! if one came first, and a client that has a document through two of them lost it in that one, the
 //! client would be shown the other's older document.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use ddp_core::CollectionName;
-use futures::channel::oneshot;
+use ddp_core::{CollectionName, DocumentId};
 
-use super::batch::{Batch, Origin, Row};
+use super::batch::{Batch, Change, Content, Origin, Row};
+use super::candidates::catch_up;
 use super::contents::Contents;
 use super::deliveries::Deliveries;
-use super::live::State;
-use super::loading::{Loading, Parked};
+use super::live::{Phase, State};
+use super::loading::{Reading, Stage};
 use super::plan::PendingRead;
 
 /// How often in a row a query reads again because more changed during the read than it remembers.
@@ -26,13 +27,8 @@ const OVERFLOWS_MAX: u32 = 3;
 /// never show anything.
 const INTERRUPTIONS_MAX: u32 = if cfg!(test) { 3 } else { 10 };
 
-/// A finished load.
-pub(super) struct Published<R> {
-    pub(super) done: oneshot::Sender<Option<PendingRead>>,
-    /// What must be read again.
-    pub(super) repeat: Option<PendingRead>,
-    pub(super) writes: Box<Loading<R>>,
-}
+/// The rows of a query.
+pub(super) type Rows<R> = Vec<(DocumentId, R)>;
 
 impl<R: Row> State<R> {
     /// All queries missed something in a gap, and must be published together when they have read.
@@ -58,98 +54,275 @@ impl<R: Row> State<R> {
         self.catching_up.retain(|slot| !self.parked.contains(slot));
     }
 
-    /// Makes a query that may have missed something read again: at once if it is not reading, or if
-    /// it has read and is waiting.
-    pub(super) fn reload_missed(&mut self, slot: usize) -> Option<PendingRead> {
-        if !self.loading.contains(&slot) {
-            self.reload(slot)
-        } else if self.parked.contains(&slot) {
-            self.reload_once_more(slot)
-        } else {
-            None
+    /// Remembers a batch for the queries that are being read, and for those that wait since.
+    pub(super) fn remember(&mut self, batch: &Arc<Batch<R>>) {
+        self.backlog.push(batch);
+        if self.backlog.is_full() {
+            self.bring_up_to_date(self.parked.iter().copied().collect(), |_| false);
+            self.backlog.shrink();
         }
     }
 
-    fn reload_once_more(&mut self, slot: usize) -> Option<PendingRead> {
-        let loading = self.loading(slot)?;
-        let (mut overflows, mut misses) = (loading.overflows, loading.misses);
-        *(if loading.has_overflowed { &mut overflows } else { &mut misses }) += 1;
-        let may_repeat = overflows <= OVERFLOWS_MAX && misses <= INTERRUPTIONS_MAX;
-        let repeat = may_repeat.then(|| self.reload(slot)).flatten()?;
-        if let Some(next) = self.loading(slot) {
-            (next.overflows, next.misses) = (overflows, misses);
-        }
-        Some(repeat)
-    }
-
-    /// Keeps the result of a load until it can be published, if the load still counts.
-    pub(super) fn park(
-        &mut self,
-        load: PendingRead,
-        mut contents: Contents,
-        has_seen: impl Fn(Origin) -> bool,
-        done: oneshot::Sender<Option<PendingRead>>,
-    ) {
-        let slot = load.slot;
-        let Some(loading) = self.loading(slot) else { return };
-        if loading.generation != load.generation || loading.parked.is_some() {
-            return;
-        }
-        let missed = |batch: &Arc<Batch<R>>| batch.is_requery() && !has_seen(batch.origin);
-        let has_missed = loading.has_overflowed || loading.buffer.iter().any(missed);
-        if has_missed && let Some(repeat) = self.reload_once_more(slot) {
-            // They are already shown something newer than was read, or than others will read. The
-            // waiter may be gone.
-            let _ = done.send(Some(repeat));
-            return;
-        }
-        let Some(loading) = self.loading(slot) else { return };
-        let buffer = std::mem::take(&mut loading.buffer);
-        for batch in buffer.iter().filter(|batch| !has_seen(batch.origin)) {
-            loading.is_behind |= batch.is_requery();
-            loading.must_repeat |= !contents.fold(&load, batch);
-        }
-        loading.parked = Some(Parked { load, contents, done });
-        self.catching_up.remove(&slot);
-        self.parked.insert(slot);
-        if self.catching_up.is_empty() {
-            (self.gaps, self.requeries) = (0, 0);
-        }
-    }
-
-    /// Publishes the results, unless some queries have yet to catch up.
-    pub(super) fn publish_parked(&mut self, collection: &CollectionName) -> Vec<Published<R>> {
-        let mut over = Vec::new();
-        if !self.catching_up.is_empty() {
-            return over;
-        }
-        let mut deliveries = Deliveries::default();
-        for slot in std::mem::take(&mut self.parked) {
-            let Some(Parked { load, contents, done }) =
-                self.loading(slot).and_then(|loading| loading.parked.take())
-            else {
-                continue;
-            };
-            let Some(mut loading) = self.take_loading(&load) else { continue };
-            let must_repeat = loading.must_repeat || loading.is_behind || contents.is_short();
-            self.publish_load(collection, slot, contents, &mut deliveries);
-            let repeat = must_repeat.then(|| self.reload(slot)).flatten();
-            if repeat.is_some()
-                && let Some(next) = self.loading(slot)
-            {
-                next.inherited = std::mem::take(&mut loading.writes);
-                if loading.is_behind {
-                    self.catching_up.insert(slot);
+    /// All queries missed what a batch did: they are read again, unless they will be anyway.
+    pub(super) fn reload_missed(&mut self) {
+        for slot in 0..self.slots.len() {
+            if self.parked.contains(&slot) {
+                if let Some(reading) = self.read(slot) {
+                    reading.is_behind = true;
                 }
+                self.repeat(slot, false);
+            } else if self.is_live(slot) {
+                self.reload(slot);
             }
-            over.push(Published { done, repeat, writes: loading });
         }
+    }
+
+    /// What has been read for a query, while that waits.
+    fn read(&mut self, slot: usize) -> Option<&mut Reading> {
+        match &mut self.loading(slot)?.stage {
+            Stage::Read(reading) => Some(reading),
+            Stage::Waiting { .. } | Stage::Reading { .. } => None,
+        }
+    }
+
+    /// Has a query that has been read wait for another read, which it needs. False if that has
+    /// happened too often in a row.
+    fn repeat(&mut self, slot: usize, has_overflowed: bool) -> bool {
+        let Some(loading) = self.loading(slot) else { return false };
+        let (mut overflows, mut misses) = (loading.overflows, loading.misses);
+        *(if has_overflowed { &mut overflows } else { &mut misses }) += 1;
+        if overflows > OVERFLOWS_MAX || misses > INTERRUPTIONS_MAX || !self.reload(slot) {
+            return false;
+        }
+        if let Some(loading) = self.loading(slot) {
+            (loading.overflows, loading.misses) = (overflows, misses);
+        }
+        true
+    }
+
+    /// Takes what was read for queries, with a common point at which it was, and publishes what can be.
+    pub(super) fn finish_reads(
+        &mut self,
+        collection: &CollectionName,
+        reads: Vec<(PendingRead, Contents, Rows<R>)>,
+        has_seen: &impl Fn(Origin) -> bool,
+    ) {
+        let mut finished = Vec::new();
+        for (read, contents, rows) in reads {
+            let slot = read.slot;
+            if self.wants(&read) && self.take(read, contents, has_seen) {
+                finished.push((slot, rows));
+            }
+        }
+        let is_awaited =
+            |slot: &usize| self.slots[*slot].as_ref().is_some_and(|live| !live.joining.is_empty());
+        let awaited: Vec<_> = finished.iter().map(|(slot, _)| *slot).filter(is_awaited).collect();
+        let unseen = self.unseen_ids(&awaited, has_seen);
+        let slots = finished.iter().map(|(slot, _)| *slot).collect();
+        self.bring_up_to_date(slots, has_seen);
+        let mut deliveries = Deliveries::default();
+        for (slot, rows) in finished {
+            self.catching_up.remove(&slot);
+            let Some(live) = &mut self.slots[slot] else { continue };
+            let Phase::Loading(loading) = &mut live.phase else { continue };
+            let Stage::Read(reading) = &mut loading.stage else { continue };
+            let is_held = reading.contents.is_held(&live.snapshot, live.window.as_ref());
+            reading.is_held = is_held;
+            let is_awaited = !live.joining.is_empty();
+            if is_awaited {
+                self.show_newer(collection, slot, rows, unseen.as_ref(), &mut deliveries);
+            }
+            if is_awaited || is_held {
+                self.publish(collection, slot, &mut deliveries);
+            } else {
+                self.parked.insert(slot);
+            }
+        }
+        self.publish_parked(collection, &mut deliveries);
         self.send(deliveries);
-        over
+    }
+
+    /// Takes what was read for a query. False if it must be read again at once.
+    fn take(
+        &mut self,
+        read: PendingRead,
+        contents: Contents,
+        has_seen: &impl Fn(Origin) -> bool,
+    ) -> bool {
+        let slot = read.slot;
+        let Some(loading) = self.loading(slot) else { return false };
+        let Stage::Reading { place, unseen_writes } = loading.stage else { return false };
+        let has_overflowed = !self.backlog.is_complete(place);
+        let missed = |batch: &Arc<Batch<R>>| batch.is_requery() && !has_seen(batch.origin);
+        let has_missed = self.backlog.since(place).any(|(_, batch)| missed(batch));
+        // They are already shown something newer than was read, or than others will read.
+        if (has_overflowed || has_missed) && self.repeat(slot, has_overflowed) {
+            return false;
+        }
+        let Some(loading) = self.loading(slot) else { return false };
+        loading.stage = Stage::Read(Box::new(Reading {
+            read,
+            contents,
+            is_held: false,
+            place,
+            unseen_writes,
+            must_repeat: has_overflowed,
+            is_behind: has_missed,
+        }));
+        true
+    }
+
+    /// Brings what was read for these queries up to date. Later it is only what comes from now on.
+    fn bring_up_to_date(&mut self, slots: Vec<usize>, has_seen: impl Fn(Origin) -> bool) {
+        let mut taken = Vec::with_capacity(slots.len());
+        for slot in slots {
+            let Some(loading) = self.loading(slot) else { continue };
+            let waiting = Stage::Waiting { is_first: false };
+            match std::mem::replace(&mut loading.stage, waiting) {
+                Stage::Read(reading) => taken.push((slot, reading)),
+                other => loading.stage = other,
+            }
+        }
+        if let Some(first) = taken.iter().map(|(_, reading)| reading.place).min() {
+            let unseen = self.backlog.since(first).filter(|(_, batch)| !has_seen(batch.origin));
+            let mut readings: Vec<_> =
+                taken.iter_mut().map(|(_, reading)| &mut **reading).collect();
+            catch_up(&self.router, unseen, &mut readings);
+        }
+        for (slot, mut reading) in taken {
+            self.backlog.leave(reading.place);
+            reading.place = self.backlog.enter(0);
+            if let Some(loading) = self.loading(slot) {
+                loading.stage = Stage::Read(reading);
+            }
+        }
+    }
+
+    /// The documents that batches changed which the reads of these queries do not include; `None` if that
+    /// may be any.
+    fn unseen_ids(
+        &self,
+        slots: &[usize],
+        has_seen: &impl Fn(Origin) -> bool,
+    ) -> Option<HashSet<DocumentId>> {
+        let place = |slot: usize| match &self.slots[slot].as_ref()?.phase {
+            Phase::Loading(loading) => match &loading.stage {
+                Stage::Read(reading) => Some(reading.place),
+                Stage::Waiting { .. } | Stage::Reading { .. } => None,
+            },
+            Phase::Live => None,
+        };
+        let mut ids = HashSet::new();
+        let Some(first) = slots.iter().filter_map(|slot| place(*slot)).min() else {
+            return Some(ids);
+        };
+        if !self.backlog.is_complete(first) {
+            return None;
+        }
+        for (_, batch) in self.backlog.since(first).filter(|(_, batch)| !has_seen(batch.origin)) {
+            if batch.is_truncated() || batch.is_requery() {
+                return None;
+            }
+            ids.extend(batch.changes().iter().map(|change| change.id.clone()));
+        }
+        Some(ids)
+    }
+
+    /// What was read for one query may be newer than what others show that have yet to catch up. They
+    /// show it as well from now on, so that no document is older in one query than in another.
+    fn show_newer(
+        &mut self,
+        collection: &CollectionName,
+        slot: usize,
+        rows: Rows<R>,
+        unseen: Option<&HashSet<DocumentId>>,
+        deliveries: &mut Deliveries,
+    ) {
+        let Some(unseen) = unseen else { return };
+        if self.unfinished == 1 {
+            return;
+        }
+        let is_newer = |id: &DocumentId, row: &R| {
+            let holders = self.holders.get(id).into_iter().flatten();
+            holders.filter(|other| **other != slot).any(|other| {
+                self.slots[*other].as_ref().is_some_and(|live| {
+                    matches!(live.phase, Phase::Loading(_))
+                        && live.held(id) != Some(&row.document(live.query.fields.as_deref()))
+                })
+            })
+        };
+        let newer = rows.into_iter().filter(|(id, row)| !unseen.contains(id) && is_newer(id, row));
+        let changes: Vec<_> = newer.map(|(id, row)| Change { id, row: Some(row) }).collect();
+        if !changes.is_empty() {
+            let batch = Batch { origin: Origin::Gap, content: Content::Changes(changes) };
+            // Queries that cannot decide it without being read are being read.
+            let _ = self.advance(collection, &batch, deliveries);
+        }
+    }
+
+    /// Publishes what waits for queries to catch up, when they have.
+    pub(super) fn publish_parked(
+        &mut self,
+        collection: &CollectionName,
+        deliveries: &mut Deliveries,
+    ) {
+        if !self.catching_up.is_empty() {
+            return;
+        }
+        (self.gaps, self.requeries) = (0, 0);
+        let parked: Vec<_> = std::mem::take(&mut self.parked).into_iter().collect();
+        self.bring_up_to_date(parked.clone(), |_| false);
+        for slot in parked {
+            self.publish(collection, slot, deliveries);
+        }
+    }
+
+    /// Publishes what was read for a query, which is live from then on, unless it has to be read again.
+    fn publish(&mut self, collection: &CollectionName, slot: usize, deliveries: &mut Deliveries) {
+        let Some(live) = &mut self.slots[slot] else { return };
+        let loading = match std::mem::replace(&mut live.phase, Phase::Live) {
+            Phase::Loading(loading) => *loading,
+            Phase::Live => return,
+        };
+        let Stage::Read(reading) = loading.stage else {
+            live.phase = Phase::Loading(Box::new(loading));
+            return;
+        };
+        self.unfinished -= 1;
+        self.backlog.leave(reading.place);
+        let must_repeat = reading.must_repeat || reading.is_behind || reading.contents.is_short();
+        let is_behind = reading.is_behind;
+        // What it owed before the read has been sent by then, and those who join owe nothing yet.
+        let unseen = loading.owes.map_or(self.owed.next(), |_| reading.unseen_writes);
+        if reading.is_held {
+            live.welcome(slot, collection, deliveries);
+        } else {
+            self.publish_read(collection, slot, reading.contents, deliveries);
+        }
+        if must_repeat && self.reload(slot) {
+            self.owe(slot, unseen);
+            if is_behind {
+                self.catching_up.insert(slot);
+            }
+        }
+        if let Some(since) = loading.owes {
+            self.owed.pay(since);
+        }
+    }
+
+    /// A query that is to be read again owes the writes from this number on.
+    fn owe(&mut self, slot: usize, since: u64) {
+        let Some(before) = self.loading(slot).map(|loading| loading.owes.replace(since)) else {
+            return;
+        };
+        self.owed.owe(since);
+        if let Some(before) = before {
+            self.owed.pay(before);
+        }
     }
 
     /// Gives a query its result, and its observers the difference.
-    fn publish_load(
+    fn publish_read(
         &mut self,
         collection: &CollectionName,
         slot: usize,

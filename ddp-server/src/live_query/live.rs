@@ -4,47 +4,59 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use ddp_core::{CollectionName, Delta, Document, DocumentId, LiveQueryKey, Snapshot};
+use ddp_core::{CollectionName, DdpError, Delta, Document, DocumentId, LiveQueryKey, Snapshot};
 
+use super::backlog::Backlog;
 use super::batch::Row;
 use super::deliveries::{Deliveries, Observers, Ready, Welcomed};
-use super::loading::Loading;
+use super::loading::{Loading, Stage};
 use super::observer::Observer;
+use super::owed::Owed;
 use super::plan::{PendingRead, Plan};
+use super::queue::{Queue, Waiting, shape};
 use super::router::Router;
 use super::window::Window;
 use crate::query::Query;
-use crate::write_fence::Write;
 
 static LAST_QUERY: AtomicU64 = AtomicU64::new(1);
 
 /// A collection's live queries, and an index to find those that a change concerns.
 pub(super) struct State<R> {
-    pub(super) slots: Vec<Option<LiveQuery<R>>>,
+    pub(super) slots: Vec<Option<LiveQuery>>,
     pub(super) free: Vec<usize>,
-    pub(super) by_query: HashMap<Query, usize>,
+    pub(super) by_query: HashMap<Arc<Query>, usize>,
     pub(super) router: Router,
-    /// Queries that are reading.
-    pub(super) loading: BTreeSet<usize>,
-    /// Those of them that were behind the others and have not caught up. Until then, finished loads
-    /// wait, and are published together.
+    /// Queries that wait to be read.
+    pub(super) queue: Queue,
+    /// What has happened since the reads in progress began.
+    pub(super) backlog: Backlog<R>,
+    /// The writes that wait for queries to be read.
+    pub(super) owed: Owed,
+    /// How many queries are not live for now.
+    pub(super) unfinished: usize,
+    /// Those of them that were behind the others and have not caught up. Until then, what others
+    /// have read waits if it shows a difference, and is published together.
     pub(super) catching_up: BTreeSet<usize>,
     /// How often in a row they were interrupted by a gap.
     pub(super) gaps: u32,
     /// How often in a row something happened during a read that must be read.
     pub(super) requeries: u32,
-    /// Queries whose loads wait.
+    /// Queries that have been read and wait.
     pub(super) parked: BTreeSet<usize>,
     /// The live queries that hold each document.
     pub(super) holders: Holders,
     pub(super) last_key: u64,
+    /// How many tasks read.
+    pub(super) readers: usize,
 }
 
-pub(super) struct LiveQuery<R> {
+pub(super) struct LiveQuery {
     pub(super) key: LiveQueryKey,
-    pub(super) query: Query,
-    pub(super) plan: Plan,
-    pub(super) phase: Phase<R>,
+    pub(super) query: Arc<Query>,
+    pub(super) plan: Arc<Plan>,
+    /// See [`Waiting::shape`].
+    shape: u64,
+    pub(super) phase: Phase,
     /// What the observers are shown.
     pub(super) snapshot: Snapshot,
     /// What is held in addition, for a query with `skip` or `limit` that has been read.
@@ -58,9 +70,9 @@ pub(super) struct LiveQuery<R> {
     pub(super) joining: Vec<(u64, Observer, Ready)>,
 }
 
-pub(super) enum Phase<R> {
+pub(super) enum Phase {
     Live,
-    Loading(Box<Loading<R>>),
+    Loading(Box<Loading>),
 }
 
 impl<R: Row> State<R> {
@@ -71,13 +83,17 @@ impl<R: Row> State<R> {
             free: Vec::new(),
             by_query: HashMap::new(),
             router: Router::default(),
-            loading: BTreeSet::new(),
+            queue: Queue::default(),
+            backlog: Backlog::new(),
+            owed: Owed::default(),
+            unfinished: 0,
             catching_up: BTreeSet::new(),
             gaps: 0,
             requeries: 0,
             parked: BTreeSet::new(),
             holders: HashMap::new(),
             last_key: 0,
+            readers: 0,
         }
     }
 
@@ -98,20 +114,23 @@ impl<R: Row> State<R> {
         self.last_key
     }
 
-    pub(super) fn begin(&mut self, query: &Query, plan: Plan) -> (usize, Option<PendingRead>) {
+    /// A new query, which waits to be read. Returns its slot.
+    pub(super) fn begin(&mut self, query: &Query, plan: Plan) -> usize {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
             self.slots.len() - 1
         });
-        self.by_query.insert(query.clone(), slot);
+        let query = Arc::new(query.clone());
+        self.by_query.insert(Arc::clone(&query), slot);
         self.router.insert(slot, plan.keys.as_ref());
         // Unlike those of observers, keys of queries are unique in the process: a session may show
         // queries of several sources.
         let key = LAST_QUERY.fetch_add(1, Ordering::Relaxed).into();
         self.slots[slot] = Some(LiveQuery {
             key,
-            query: query.clone(),
-            plan,
+            shape: shape(&query, &plan),
+            query,
+            plan: Arc::new(plan),
             phase: Phase::Live,
             snapshot: Snapshot::default(),
             window: None,
@@ -120,83 +139,167 @@ impl<R: Row> State<R> {
             is_sorted: true,
             joining: Vec::new(),
         });
-        (slot, self.reload(slot))
+        self.reload(slot);
+        slot
     }
 
-    /// Gives a live query another plan, after which it must read again.
+    /// Gives a live query another plan, after which it must be read again.
     pub(super) fn set_plan(&mut self, slot: usize, plan: Plan) {
+        let waiting = self.waiting(slot);
         let Some(live) = &mut self.slots[slot] else { return };
         self.router.remove(slot, live.plan.keys.as_ref());
         self.router.insert(slot, plan.keys.as_ref());
-        live.plan = plan;
+        live.shape = shape(&live.query, &plan);
+        live.plan = Arc::new(plan);
+        if let Some(waiting) = waiting {
+            self.queue.remove(waiting);
+            self.queue.insert(Waiting { shape: live.shape, ..waiting });
+        }
     }
 
-    /// Forgets a live query. Returns the writes that were waiting for it: they must be dropped
-    /// outside the lock.
-    pub(super) fn end(&mut self, slot: usize) -> Option<Vec<Arc<Write>>> {
-        let live = self.slots[slot].take()?;
+    /// Forgets a live query.
+    pub(super) fn end(&mut self, slot: usize) {
+        self.leave_stage(slot);
+        let Some(live) = self.slots[slot].take() else { return };
         self.free.push(slot);
         self.by_query.remove(&live.query);
-        for slots in [&mut self.loading, &mut self.catching_up, &mut self.parked] {
-            slots.remove(&slot);
-        }
+        self.catching_up.remove(&slot);
         self.router.remove(slot, live.plan.keys.as_ref());
         live.release_all(slot, &mut self.holders);
-        match live.phase {
-            Phase::Live => None,
-            Phase::Loading(loading) => Some(loading.into_writes()),
+        if let Phase::Loading(loading) = live.phase {
+            self.unfinished -= 1;
+            if let Some(since) = loading.owes {
+                self.owed.pay(since);
+            }
         }
     }
 
-    /// Makes a query read (again); an earlier load of it is void.
-    pub(super) fn reload(&mut self, slot: usize) -> Option<PendingRead> {
-        let generation = self.next_key();
+    /// Ends a query for good. Whom to tell is told when nothing is locked.
+    pub(super) fn fail(&mut self, slot: usize, error: &DdpError) -> Option<Ended> {
         let live = self.slots[slot].as_mut()?;
-        let inherited = match std::mem::replace(&mut live.phase, Phase::Live) {
-            Phase::Live => Vec::new(),
-            Phase::Loading(loading) => loading.into_writes(),
+        let (observers, joining) = (live.observers.clone(), std::mem::take(&mut live.joining));
+        self.end(slot);
+        Some(Ended { observers, joining, error: error.clone() })
+    }
+
+    /// Makes a query wait to be read (again); a read of it that has begun is void. False if there is
+    /// no such query.
+    pub(super) fn reload(&mut self, slot: usize) -> bool {
+        if self.waiting(slot).is_some() {
+            return true;
+        }
+        self.leave_stage(slot);
+        let generation = self.next_key();
+        let Some(live) = &mut self.slots[slot] else { return false };
+        let is_first = !live.joining.is_empty() || live.observers.is_empty();
+        let owes = match &live.phase {
+            Phase::Loading(loading) => loading.owes,
+            Phase::Live => {
+                self.unfinished += 1;
+                let owes = (!live.observers.is_empty()).then(|| self.owed.next());
+                owes.inspect(|since| self.owed.owe(*since))
+            }
         };
-        live.phase = Phase::Loading(Box::new(Loading {
-            generation,
-            buffer: Vec::new(),
-            buffered_changes: 0,
-            must_repeat: false,
-            has_overflowed: false,
-            overflows: 0,
-            misses: 0,
-            is_behind: false,
-            parked: None,
-            writes: Vec::new(),
-            inherited,
-        }));
-        self.loading.insert(slot);
-        self.parked.remove(&slot);
-        Some(PendingRead { slot, generation, query: live.query.clone(), plan: live.plan.clone() })
+        let stage = Stage::Waiting { is_first };
+        let loading = Loading { generation, stage, overflows: 0, misses: 0, owes };
+        live.phase = Phase::Loading(Box::new(loading));
+        self.queue.insert(Waiting { shape: live.shape, order: generation, slot, is_first });
+        true
     }
 
-    pub(super) fn reload_if_live(&mut self, slot: usize) -> Option<PendingRead> {
-        if self.loading.contains(&slot) { None } else { self.reload(slot) }
+    pub(super) fn is_live(&self, slot: usize) -> bool {
+        let live = self.slots[slot].as_ref();
+        live.is_some_and(|live| matches!(live.phase, Phase::Live))
     }
 
-    pub(super) fn loading(&mut self, slot: usize) -> Option<&mut Loading<R>> {
+    pub(super) fn loading(&mut self, slot: usize) -> Option<&mut Loading> {
         match &mut self.slots.get_mut(slot)?.as_mut()?.phase {
             Phase::Loading(loading) => Some(loading),
             Phase::Live => None,
         }
     }
 
-    /// Makes the query live if this load of it still counts.
-    pub(super) fn take_loading(&mut self, load: &PendingRead) -> Option<Box<Loading<R>>> {
-        let live = self.slots.get_mut(load.slot)?.as_mut()?;
-        match std::mem::replace(&mut live.phase, Phase::Live) {
-            Phase::Loading(loading) if loading.generation == load.generation => {
-                self.loading.remove(&load.slot);
-                Some(loading)
-            }
-            other => {
-                live.phase = other;
-                None
-            }
+    /// A query's entry in the queue, if it waits there.
+    fn waiting(&self, slot: usize) -> Option<Waiting> {
+        let live = self.slots.get(slot)?.as_ref()?;
+        let Phase::Loading(loading) = &live.phase else { return None };
+        let Stage::Waiting { is_first } = loading.stage else { return None };
+        Some(Waiting { shape: live.shape, order: loading.generation, slot, is_first })
+    }
+
+    /// Somebody waits for the first documents of a query: if it waits to be read, it comes first.
+    pub(super) fn hurry(&mut self, slot: usize) {
+        let Some(waiting) = self.waiting(slot).filter(|waiting| !waiting.is_first) else { return };
+        self.queue.remove(waiting);
+        self.queue.insert(Waiting { is_first: true, ..waiting });
+        if let Some(loading) = self.loading(slot) {
+            loading.stage = Stage::Waiting { is_first: true };
+        }
+    }
+
+    /// Nothing is kept any more for the stage in which a query is.
+    fn leave_stage(&mut self, slot: usize) {
+        if let Some(waiting) = self.waiting(slot) {
+            return self.queue.remove(waiting);
+        }
+        self.parked.remove(&slot);
+        let place = match self.loading(slot).map(|loading| &loading.stage) {
+            Some(Stage::Reading { place, .. }) => *place,
+            Some(Stage::Read(reading)) => reading.place,
+            Some(Stage::Waiting { .. }) | None => return,
+        };
+        self.backlog.leave(place);
+    }
+
+    /// Begins to read a group of the queries that wait.
+    pub(super) fn begin_reads(&mut self, max: usize) -> Vec<PendingRead> {
+        let mut reads = Vec::new();
+        for slot in self.queue.take(max) {
+            let Some(live) = &mut self.slots[slot] else { continue };
+            let Phase::Loading(loading) = &mut live.phase else { continue };
+            let place = self.backlog.enter(loading.overflows);
+            loading.stage = Stage::Reading { place, unseen_writes: self.owed.next() };
+            let (query, plan) = (Arc::clone(&live.query), Arc::clone(&live.plan));
+            reads.push(PendingRead { slot, generation: loading.generation, query, plan });
+        }
+        reads
+    }
+
+    /// Whether a read that has begun still counts.
+    pub(super) fn wants(&mut self, read: &PendingRead) -> bool {
+        self.loading(read.slot).is_some_and(|loading| {
+            loading.generation == read.generation && matches!(loading.stage, Stage::Reading { .. })
+        })
+    }
+
+    /// A read that has begun was given up: the query waits again.
+    pub(super) fn put_back(&mut self, read: &PendingRead) {
+        if !self.wants(read) {
+            return;
+        }
+        let counts = self.loading(read.slot).map(|loading| (loading.overflows, loading.misses));
+        self.reload(read.slot);
+        if let (Some(loading), Some(counts)) = (self.loading(read.slot), counts) {
+            (loading.overflows, loading.misses) = counts;
+        }
+    }
+}
+
+/// The observers of a query that has ended with an error.
+pub(super) struct Ended {
+    observers: Vec<(u64, Observer)>,
+    joining: Vec<(u64, Observer, Ready)>,
+    error: DdpError,
+}
+
+impl Ended {
+    pub(super) fn tell(self) {
+        for (_, observer) in self.observers {
+            observer.fail(self.error.clone());
+        }
+        for (_, _, sender) in self.joining {
+            // A subscriber that has left needs no answer.
+            let _ = sender.send(Err(self.error.clone()));
         }
     }
 }
@@ -215,7 +318,7 @@ impl<R> Observers for State<R> {
     }
 }
 
-impl<R> LiveQuery<R> {
+impl LiveQuery {
     /// The document that the query holds, shown or not.
     pub(super) fn held(&self, id: &DocumentId) -> Option<&Arc<Document>> {
         match &self.window {

@@ -1,68 +1,44 @@
-//! A live query while its documents are being read.
+//! A live query that is not live for now: it waits to be read, is being read, or has been.
 
-use std::sync::Arc;
-
-use futures::channel::oneshot;
-
-use super::batch::{Batch, Row};
+use super::backlog::Place;
 use super::contents::Contents;
 use super::plan::PendingRead;
-use crate::write_fence::Write;
 
-/// How many changes a live query remembers while its documents are being read. With more, it reads
-/// again, and may remember four times as many.
-const BUFFERED_CHANGES_MAX: usize = if cfg!(test) { 1_000 } else { 10_000 };
-
-pub(super) struct Loading<R> {
+pub(super) struct Loading {
     pub(super) generation: u64,
-    /// What happened since the load started.
-    pub(super) buffer: Vec<Arc<Batch<R>>>,
-    pub(super) buffered_changes: usize,
-    /// The buffer cannot make up for what happened.
-    pub(super) must_repeat: bool,
-    /// More happened than the buffer can hold.
-    pub(super) has_overflowed: bool,
-    /// How often that was so in a row.
+    pub(super) stage: Stage,
+    /// How often in a row more happened during the read than is kept.
     pub(super) overflows: u32,
-    /// How often in a row something happened that must be read.
+    /// How often in a row something happened during the read that must be read.
     pub(super) misses: u32,
+    /// From which number on it owes writes, if it has observers that may miss them.
+    pub(super) owes: Option<u64>,
+}
+
+pub(super) enum Stage {
+    Waiting {
+        /// Whether it is in the queue of those for which somebody waits.
+        is_first: bool,
+    },
+    Reading {
+        place: Place,
+        /// The number of the first write that the read may not see.
+        unseen_writes: u64,
+    },
+    Read(Box<Reading>),
+}
+
+/// A query that has been read.
+pub(super) struct Reading {
+    pub(super) read: PendingRead,
+    /// What was read, up to date with everything before its place.
+    pub(super) contents: Contents,
+    /// Whether that is what the query shows and holds anyway.
+    pub(super) is_held: bool,
+    pub(super) place: Place,
+    pub(super) unseen_writes: u64,
+    /// Something happened that it must read.
+    pub(super) must_repeat: bool,
     /// Whether that is because all queries missed it.
     pub(super) is_behind: bool,
-    /// Writes that ended during this load; it may or may not see them.
-    pub(super) writes: Vec<Arc<Write>>,
-    /// Writes that were over before this load started, so it sees them.
-    pub(super) inherited: Vec<Arc<Write>>,
-    /// The result, up to date until it can be published.
-    pub(super) parked: Option<Parked>,
-}
-
-/// The result, up to date.
-pub(super) struct Parked {
-    pub(super) load: PendingRead,
-    pub(super) contents: Contents,
-    pub(super) done: oneshot::Sender<Option<PendingRead>>,
-}
-
-impl<R: Row> Loading<R> {
-    pub(super) fn into_writes(self) -> Vec<Arc<Write>> {
-        let mut writes = self.inherited;
-        writes.extend(self.writes);
-        writes
-    }
-
-    pub(super) fn remember(&mut self, batch: &Arc<Batch<R>>) {
-        if let Some(parked) = &mut self.parked {
-            self.is_behind |= batch.is_requery();
-            self.must_repeat |= !parked.contents.fold(&parked.load, batch);
-            return;
-        }
-        self.buffered_changes += batch.changes().len() + 1;
-        if self.buffered_changes > BUFFERED_CHANGES_MAX << (2 * self.overflows) {
-            self.must_repeat = true;
-            self.has_overflowed = true;
-            self.buffer = Vec::new();
-        } else {
-            self.buffer.push(Arc::clone(batch));
-        }
-    }
 }

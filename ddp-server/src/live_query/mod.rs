@@ -34,15 +34,22 @@
 //! The life of a live query:
 //!
 //! ```text
-//! joining ──────► loading ──────────► parked ─────────► live ──────► reloading ─┐
-//! an observer     the source reads,   read; waits for   changes are  still shown, │
-//! waits for its   changes are         the queries that  applied as   while it is  │
-//! first documents remembered          catch up with it  they come    read again   │
-//!                      ▲                                                          │
-//!                      └──────────── a gap, or what only the source can decide ◄──┘
+//! waiting ──────► reading ─────────► read ─────────────► live ──────► waiting ──┐
+//! for its turn;   the source reads;  up to date; waits   changes are  still      │
+//! a query that    what happens is    for queries that    applied as   shown,     │
+//! somebody waits  remembered         catch up, unless    they come    until it   │
+//! for comes first                    nobody sees a                    is read    │
+//!    ▲                               difference                       again      │
+//!    └─────────────── a gap, or what only the source can decide ◄────────────────┘
 //! ```
+//!
+//! However many queries are read, what happens meanwhile is kept once: the backlog has it, with a
+//! place for each read. So do the writes that must wait for the reads. What exceeds the backlog's
+//! limit is forgotten, and the reads that needed it are repeated.
 
+mod backlog;
 mod batch;
+mod candidates;
 mod catching_up;
 mod changes;
 mod contents;
@@ -53,7 +60,10 @@ mod live;
 mod loading;
 mod multiplexer;
 mod observer;
+mod owed;
 mod plan;
+mod queue;
+mod reading;
 mod router;
 mod routing;
 pub(crate) mod sink;
@@ -69,6 +79,7 @@ pub use cursor::{AnyCursor, Cursor};
 pub use multiplexer::{Joined, Multiplexer};
 pub use observer::{Observation, Observer};
 pub use plan::{PendingRead, Plan};
+pub use reading::ReadTurn;
 pub use source::{DataSource, Documents};
 
 #[doc(no_inline)]

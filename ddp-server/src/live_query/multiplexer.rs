@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use ddp_core::{CollectionName, DdpError, DocumentId};
 use futures::channel::oneshot;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
+use tokio::sync::Notify;
 
 use super::batch::{Batch, Origin, Row};
-use super::catching_up::Published;
 use super::contents::Contents;
 use super::deliveries::Deliveries;
-use super::live::{Phase, State};
+use super::live::{Ended, Phase, State};
 use super::observer::{Observation, Observer};
 use super::plan::{PendingRead, Plan};
 use crate::query::Query;
@@ -19,11 +19,15 @@ use crate::write_fence::Write;
 
 /// The live queries of one collection of a data source.
 ///
-/// The source hands over every change by [`apply`](Self::apply), and reads documents when it is
-/// given a [`PendingRead`]. The multiplexer does no IO, and locks only for as long as a change takes.
+/// The source hands over every change by [`apply`](Self::apply). Whenever queries wait to be read it
+/// [begins](Self::begin_reads) a group of them, reads it, and [hands over](Self::finish_reads) what it
+/// found; several tasks can share that by taking a [`ReadTurn`](super::ReadTurn). The multiplexer does no IO, and
+/// locks only for as long as a change takes.
 pub struct Multiplexer<R> {
     collection: CollectionName,
     state: Mutex<State<R>>,
+    /// Notified when queries wait to be read, and when all are live.
+    pub(super) waiting: Notify,
 }
 
 /// What [`Multiplexer::observe`] returns.
@@ -31,8 +35,8 @@ pub struct Multiplexer<R> {
 pub struct Joined {
     /// Keeps the observer subscribed.
     pub observation: Observation,
-    /// If present, the source must carry it out.
-    pub load: Option<PendingRead>,
+    /// Whether queries wait to be read, this one or others.
+    pub must_read: bool,
     /// Completes when the observer has its first documents.
     pub ready: oneshot::Receiver<Result<(), DdpError>>,
 }
@@ -41,7 +45,8 @@ impl<R: Row> Multiplexer<R> {
     /// A collection without live queries.
     #[must_use]
     pub fn new(collection: impl Into<CollectionName>) -> Arc<Self> {
-        Arc::new(Self { collection: collection.into(), state: Mutex::new(State::new()) })
+        let state = Mutex::new(State::new());
+        Arc::new(Self { collection: collection.into(), state, waiting: Notify::new() })
     }
 
     /// Adds an observer to the live query, which begins with its first.
@@ -56,160 +61,151 @@ impl<R: Row> Multiplexer<R> {
         };
         let mut state = self.state.lock();
         let key = state.next_key();
-        let (slot, load) = match state.by_query.get(query) {
-            Some(&slot) => (slot, None),
+        let slot = match state.by_query.get(query) {
+            Some(&slot) => slot,
             None => state.begin(query, plan),
         };
         let (sender, ready) = oneshot::channel();
         let mut deliveries = Deliveries::default();
         if let Some(live) = &mut state.slots[slot] {
             live.joining.push((key, observer, sender));
-            if matches!(live.phase, Phase::Live) {
-                live.welcome(slot, &self.collection, &mut deliveries);
+            match live.phase {
+                Phase::Live => live.welcome(slot, &self.collection, &mut deliveries),
+                Phase::Loading(_) => state.hurry(slot),
             }
         }
         state.send(deliveries);
-        drop(state);
+        let must_read = self.unlock(state);
         let guard = Guard { multiplexer: Arc::clone(self), slot, key };
-        Joined { observation: Observation::new(guard), load, ready }
+        Joined { observation: Observation::new(guard), must_read, ready }
     }
 
-    /// Applies a transaction's changes and returns the loads that they make necessary.
+    /// Applies a transaction's changes. True if queries wait to be read.
     #[must_use]
-    pub fn apply(&self, batch: Batch<R>) -> Vec<PendingRead> {
+    pub fn apply(&self, batch: Batch<R>) -> bool {
         let mut state = self.state.lock();
         let batch = Arc::new(batch);
-        for slot in state.loading.clone() {
-            if let Some(loading) = state.loading(slot) {
-                loading.remember(&batch);
+        state.remember(&batch);
+        if batch.is_requery() {
+            state.reload_missed();
+            state.must_requery();
+        } else if batch.is_truncated() || !batch.changes().is_empty() {
+            let mut deliveries = Deliveries::default();
+            let unsure = state.advance(&self.collection, &batch, &mut deliveries);
+            state.send(deliveries);
+            for slot in unsure {
+                if state.is_live(slot) {
+                    state.reload(slot);
+                }
             }
         }
-        if batch.is_requery() {
-            let slots = 0..state.slots.len();
-            let loads = slots.filter_map(|slot| state.reload_missed(slot)).collect();
-            state.must_requery();
-            return loads;
-        }
-        if !batch.is_truncated() && batch.changes().is_empty() {
-            return Vec::new();
-        }
-        let unsure = state.apply_to_live(&self.collection, &batch);
-        unsure.into_iter().filter_map(|slot| state.reload_if_live(slot)).collect()
+        self.unlock(state)
     }
 
-    /// Makes every live query read again, because changes may have been missed. Loads in progress
-    /// are void.
+    /// Has every live query read again, because changes may have been missed. Reads in progress are
+    /// void. Returns how many queries there are.
     #[must_use]
-    pub fn reload_all(&self) -> Vec<PendingRead> {
+    pub fn reload_all(&self) -> usize {
         let mut state = self.state.lock();
-        let loads = (0..state.slots.len()).filter_map(|slot| state.reload(slot)).collect();
+        let queries = (0..state.slots.len()).filter(|slot| state.reload(*slot)).count();
         state.must_make_up_for_gap();
-        loads
+        self.unlock(state);
+        queries
     }
 
-    /// Plans every live query again and makes it read again, because the shape of the collection
-    /// has changed. Loads in progress are void. Queries that can no longer be planned end with the
-    /// error. Don't call it while a batch is being applied.
+    /// Plans every live query again and has it read again, because the shape of the collection has
+    /// changed. Reads in progress are void. Queries that can no longer be planned end with the error.
+    /// Don't call it while a batch is being applied. True if queries wait to be read.
     #[must_use]
-    pub fn replan(&self, plan: impl Fn(&Query) -> Result<Plan, DdpError>) -> Vec<PendingRead> {
-        let (mut loads, mut failed) = (Vec::new(), Vec::new());
+    pub fn replan(&self, plan: impl Fn(&Query) -> Result<Plan, DdpError>) -> bool {
+        let mut failed = Vec::new();
         let mut state = self.state.lock();
         for slot in 0..state.slots.len() {
-            let Some(query) = state.slots[slot].as_ref().map(|live| live.query.clone()) else {
+            let Some(query) = state.slots[slot].as_ref().map(|live| Arc::clone(&live.query)) else {
                 continue;
             };
             match plan(&query) {
-                Ok(plan) => {
-                    state.set_plan(slot, plan);
-                    loads.extend(state.reload(slot));
-                }
-                Err(error) => failed.extend(state.reload(slot).map(|load| (load, error))),
+                Ok(plan) => state.set_plan(slot, plan),
+                Err(error) => failed.push((slot, error)),
             }
+            state.reload(slot);
         }
         state.must_make_up_for_gap();
-        drop(state);
-        for (load, error) in failed {
-            self.fail_read(&load, &error);
+        let mut ended = Vec::new();
+        for (slot, error) in failed {
+            ended.extend(state.fail(slot, &error));
         }
-        loads
+        self.publish_parked(&mut state);
+        let must_read = self.unlock(state);
+        ended.into_iter().for_each(Ended::tell);
+        must_read
     }
 
-    /// Ends a load. `rows` is the query's whole result, or for a query with `skip` or `limit` the first
-    /// [`PendingRead::rows_max`] in order. `has_seen` tells which batches the read includes. No batch
-    /// that it includes may be [applied](Self::apply) after this.
+    /// Begins to read a group of at most this many queries that wait, if there are any: they differ
+    /// in nothing but their constants, and those for which somebody waits come first. Whatever
+    /// happened before is to be part of what is read.
+    ///
+    /// Each of them must end with [`finish_reads`](Self::finish_reads),
+    /// [`fail_read`](Self::fail_read) or [`put_back`](Self::put_back).
+    pub fn begin_reads(&self, max: usize) -> Vec<PendingRead> {
+        self.state.lock().begin_reads(max)
+    }
+
+    /// Ends reads whose rows were all read at the same point. The rows are each query's whole result,
+    /// or for a query with `skip` or `limit` the first [`PendingRead::rows_max`] in order. `has_seen`
+    /// tells which batches the reads include. No batch that they include may be
+    /// [applied](Self::apply) after this.
     ///
     /// Observers are sent the difference at once or, after [`reload_all`](Self::reload_all) and the
-    /// like, when all queries have caught up: in between, a document could be older in one query
-    /// than in another. Then the returned future completes. It gives another load if the changes
-    /// don't say what happened in the meantime; there is progress even if something happens during
-    /// each load. It is cancelled if the load is no longer wanted.
-    pub fn finish_read(
-        &self,
-        load: PendingRead,
-        rows: Vec<(DocumentId, R)>,
-        has_seen: impl Fn(Origin) -> bool,
-    ) -> oneshot::Receiver<Option<PendingRead>> {
-        let contents = Contents::read(&load, rows);
-        let (done, repeat) = oneshot::channel();
-        let mut state = self.state.lock();
-        state.park(load, contents, has_seen, done);
-        let over = state.publish_parked(&self.collection);
-        drop(state);
-        Self::tell(over);
-        repeat
-    }
-
-    /// Finishes, outside the lock, what has ended. The writes that its reads saw are released last,
-    /// after everything has been handed over.
-    fn tell(over: Vec<Published<R>>) {
-        for Published { done, repeat, writes } in over {
-            // The waiter may be gone.
-            let _ = done.send(repeat);
-            drop(writes);
-        }
-    }
-
-    /// Ends a load that the source refuses for good. Its subscriptions end with the error.
-    pub fn fail_read(&self, load: &PendingRead, error: &DdpError) {
-        let mut state = self.state.lock();
-        let Some(loading) = state.take_loading(load) else { return };
-        let (observers, joining) = match &mut state.slots[load.slot] {
-            Some(live) => (live.observers.clone(), std::mem::take(&mut live.joining)),
-            None => Default::default(),
-        };
-        state.end(load.slot);
-        let over = state.publish_parked(&self.collection);
-        drop(state);
-        drop(loading);
-        Self::tell(over);
-        for (_, observer) in observers {
-            observer.fail(error.clone());
-        }
-        for (_, _, sender) in joining {
-            // A subscriber that has left needs no answer.
-            let _ = sender.send(Err(error.clone()));
-        }
-    }
-
-    /// Keeps a write incomplete until the queries that are reading again have sent it, since it may
-    /// be in their buffers.
-    pub fn hold(&self, write: &Arc<Write>) {
-        let mut state = self.state.lock();
-        for slot in state.loading.clone() {
-            if let Some(live) = &mut state.slots[slot]
-                && let Phase::Loading(loading) = &mut live.phase
-                && !live.observers.is_empty()
-            {
-                loading.writes.push(Arc::clone(write));
-            }
-        }
-    }
-
-    /// Whether a load is still wanted. A source that cannot read for now asks before it tries again.
+    /// like, when all queries have caught up, so that they make up for what they missed together. Who
+    /// waits for first documents gets them at once. Queries wait to be read again if the changes don't
+    /// say what happened in the meantime; there is progress even if something happens during each
+    /// read. True if queries wait to be read.
     #[must_use]
-    pub fn wants(&self, load: &PendingRead) -> bool {
+    pub fn finish_reads(
+        &self,
+        reads: Vec<(PendingRead, Vec<(DocumentId, R)>)>,
+        has_seen: impl Fn(Origin) -> bool,
+    ) -> bool {
+        let reads = reads.into_iter().map(|(read, rows)| {
+            let contents = Contents::read(&read, &rows);
+            (read, contents, rows)
+        });
+        let reads = reads.collect();
         let mut state = self.state.lock();
-        state.loading(load.slot).is_some_and(|loading| loading.generation == load.generation)
+        state.finish_reads(&self.collection, reads, &has_seen);
+        self.unlock(state)
+    }
+
+    /// Gives up reads that failed for now: their queries wait again.
+    pub fn put_back(&self, reads: Vec<PendingRead>) {
+        let mut state = self.state.lock();
+        reads.iter().for_each(|read| state.put_back(read));
+        self.unlock(state);
+    }
+
+    /// Ends a read that the source refuses for good. Its subscriptions end with the error.
+    pub fn fail_read(&self, read: &PendingRead, error: &DdpError) {
+        let mut state = self.state.lock();
+        if !state.wants(read) {
+            return;
+        }
+        let ended = state.fail(read.slot, error);
+        self.publish_parked(&mut state);
+        self.unlock(state);
+        ended.into_iter().for_each(Ended::tell);
+    }
+
+    /// Keeps a write incomplete until the queries that are read again have sent it, since they may
+    /// have missed it.
+    pub fn hold(&self, write: &Arc<Write>) {
+        self.state.lock().owed.hold(write);
+    }
+
+    /// Whether a read is still wanted. A source that cannot read for now asks before it tries again.
+    #[must_use]
+    pub fn wants(&self, read: &PendingRead) -> bool {
+        self.state.lock().wants(read)
     }
 
     /// Whether there are no observers.
@@ -218,23 +214,89 @@ impl<R: Row> Multiplexer<R> {
         self.state.lock().by_query.is_empty()
     }
 
+    /// Begins the turn of a task, if queries wait and not that many tasks read already.
+    pub(super) fn begin_turn(&self, readers_max: usize) -> bool {
+        let mut state = self.state.lock();
+        let may_read = !state.queue.is_empty() && state.readers < readers_max;
+        state.readers += usize::from(may_read);
+        may_read
+    }
+
+    /// What is left for a task that has a turn. If there is nothing, its turn is over: whatever comes
+    /// from now on needs another one.
+    pub(super) fn outlook(&self) -> Outlook {
+        let mut state = self.state.lock();
+        match (state.queue.is_empty(), state.unfinished) {
+            (false, _) => Outlook::Waiting,
+            (true, 0) => {
+                state.readers -= 1;
+                Outlook::AllLive
+            }
+            (true, _) => Outlook::Reading,
+        }
+    }
+
+    pub(super) fn end_turn(&self) {
+        self.state.lock().readers -= 1;
+    }
+
     fn leave(&self, slot: usize, key: u64) {
         let mut state = self.state.lock();
-        let (mut writes, mut over) = (None, Vec::new());
         if let Some(live) = &mut state.slots[slot] {
             let before = live.observers.len() + live.joining.len();
             live.observers.retain(|(other, _)| *other != key);
             live.joining.retain(|(other, ..)| *other != key);
             let after = live.observers.len() + live.joining.len();
             if before > after && after == 0 {
-                writes = state.end(slot);
-                over = state.publish_parked(&self.collection);
+                state.end(slot);
+                self.publish_parked(&mut state);
             }
         }
-        drop(state);
-        drop(writes);
-        Self::tell(over);
+        self.unlock(state);
     }
+
+    /// Whether what was read for a query waits for others that catch up.
+    #[cfg(test)]
+    pub(super) fn is_parked(&self, slot: usize, generation: u64) -> bool {
+        let mut state = self.state.lock();
+        let is_same = state.loading(slot).is_some_and(|loading| loading.generation == generation);
+        is_same && state.parked.contains(&slot)
+    }
+
+    /// How many bytes are kept for reads in progress.
+    #[cfg(test)]
+    pub(super) fn backlog_bytes(&self) -> usize {
+        self.state.lock().backlog.bytes()
+    }
+
+    fn publish_parked(&self, state: &mut State<R>) {
+        let mut deliveries = Deliveries::default();
+        state.publish_parked(&self.collection, &mut deliveries);
+        state.send(deliveries);
+    }
+
+    /// Ends what has been done under the lock: wakes who reads, and releases last, after everything
+    /// has been handed over, the writes that this completes. True if queries wait to be read.
+    fn unlock(&self, mut state: MutexGuard<'_, State<R>>) -> bool {
+        let complete = state.owed.take_paid();
+        let must_read = !state.queue.is_empty();
+        let concerns_readers = state.readers > 0 && (must_read || state.unfinished == 0);
+        drop(state);
+        if concerns_readers {
+            self.waiting.notify_waiters();
+        }
+        drop(complete);
+        must_read
+    }
+}
+
+/// What is left to be read.
+pub(super) enum Outlook {
+    /// Queries wait.
+    Waiting,
+    /// Some are being read, or wait for others that are.
+    Reading,
+    AllLive,
 }
 
 struct Guard<R: Row> {

@@ -23,18 +23,18 @@ pub struct Plan {
 }
 
 /// Asks the source to read the documents of a query and to hand them to
-/// [`Multiplexer::finish_read`](super::Multiplexer::finish_read), or the reason why it can't to
+/// [`Multiplexer::finish_reads`](super::Multiplexer::finish_reads), or the reason why it can't to
 /// [`Multiplexer::fail_read`](super::Multiplexer::fail_read). It must not start to read before it was
-/// given this.
+/// given this by [`Multiplexer::begin_reads`](super::Multiplexer::begin_reads).
 #[derive(Debug)]
 #[must_use]
 pub struct PendingRead {
     pub(super) slot: usize,
     pub(super) generation: u64,
     /// The query.
-    pub query: Query,
+    pub query: Arc<Query>,
     /// The query as the source planned it.
-    pub plan: Plan,
+    pub plan: Arc<Plan>,
 }
 
 impl PendingRead {

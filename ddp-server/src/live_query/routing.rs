@@ -15,10 +15,11 @@ use crate::query::Truth;
 impl<R: Row> State<R> {
     /// Brings the live queries that a batch concerns to their next snapshots. Returns those that
     /// must read again, since only the source knows their results.
-    pub(super) fn apply_to_live(
+    pub(super) fn advance(
         &mut self,
         collection: &CollectionName,
         batch: &Batch<R>,
+        deliveries: &mut Deliveries,
     ) -> BTreeSet<usize> {
         let mut unsure = BTreeSet::new();
         let mut steps: BTreeMap<usize, Step<'_, R>> = BTreeMap::new();
@@ -33,7 +34,6 @@ impl<R: Row> State<R> {
             self.route(change, &mut steps, &mut unsure);
         }
         let Self { slots, holders, .. } = self;
-        let mut deliveries = Deliveries::default();
         for (slot, step) in steps {
             let Some(live) = &mut slots[slot] else { continue };
             // While a query reads again its observers still see changes, so that no document is
@@ -53,10 +53,9 @@ impl<R: Row> State<R> {
                 live.snapshot.advance(collection, step.collect())
             };
             if let Some(delta) = delta {
-                live.publish(slot, &delta, holders, &mut deliveries);
+                live.publish(slot, &delta, holders, deliveries);
             }
         }
-        self.send(deliveries);
         unsure
     }
 
@@ -68,7 +67,7 @@ impl<R: Row> State<R> {
         unsure: &mut BTreeSet<usize>,
     ) {
         let mut documents = Projections { made: Vec::new() };
-        let mut take = |slot: usize, before: Option<&Arc<Document>>, live: &'_ LiveQuery<R>| {
+        let mut take = |slot: usize, before: Option<&Arc<Document>>, live: &LiveQuery| {
             let wanted = match &change.row {
                 None => None,
                 Some(row) => match judge(&live.plan, before, row) {
@@ -121,10 +120,10 @@ impl Projections {
     }
 }
 
-impl<R: Row> LiveQuery<R> {
+impl LiveQuery {
     /// Takes a step of a query with `skip` or `limit`. False if only the source can tell what is
     /// within them now.
-    fn advance_window(
+    fn advance_window<R: Row>(
         &mut self,
         slot: usize,
         step: Step<'_, R>,

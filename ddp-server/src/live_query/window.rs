@@ -48,12 +48,12 @@ impl Window {
     }
 
     /// The result of a load, in order.
-    pub(super) fn read<R: Row>(load: &PendingRead, rows: Vec<(DocumentId, R)>) -> Self {
+    pub(super) fn read<R: Row>(load: &PendingRead, rows: &[(DocumentId, R)]) -> Self {
         let mut window = Self::new(load);
         let is_all = load.rows_max().is_none_or(|max| rows.len() < max);
-        for (number, (id, row)) in rows.into_iter().enumerate() {
-            let place = window.place(&row).unwrap_or(Place::Nth(number));
-            window.put(id, place, row.document(load.query.fields.as_deref()));
+        for (number, (id, row)) in rows.iter().enumerate() {
+            let place = window.place(row).unwrap_or(Place::Nth(number));
+            window.put(id.clone(), place, row.document(load.query.fields.as_deref()));
         }
         if !is_all {
             window.known_to = window.documents.last_key_value().map(|(place, _)| place.clone());
@@ -89,6 +89,23 @@ impl Window {
     /// The documents that are wanted.
     pub(super) fn shown(&self) -> BTreeMap<DocumentId, Arc<Document>> {
         self.documents.values().skip(self.skip).take(self.limit).cloned().collect()
+    }
+
+    /// Whether it holds the same documents at the same places as another window, and knows as much.
+    /// Documents that are the same become the very same.
+    pub(super) fn has_same_as(&mut self, other: &Self) -> bool {
+        let mut is_same = self.documents.len() == other.documents.len()
+            && self.known_to == other.known_to
+            && self.order == other.order;
+        for (place, (id, document)) in &mut self.documents {
+            match other.documents.get(place) {
+                Some((held_id, held)) if held_id == id && held == document => {
+                    document.clone_from(held);
+                }
+                _ => is_same = false,
+            }
+        }
+        is_same
     }
 
     /// Whether wanted documents may exist that are not held.

@@ -17,6 +17,7 @@ mod figures;
 mod lanes;
 mod latency;
 mod memory;
+mod reload;
 mod servers;
 mod slow;
 mod throughput;
@@ -32,7 +33,7 @@ use servers::{Kind, Peer};
 
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
-const ROWS: [&str; 20] = [
+const ROWS: [&str; 22] = [
     "fan-out/1000/1",
     "fan-out/1000/4",
     "fan-out/1000/16",
@@ -48,6 +49,8 @@ const ROWS: [&str; 20] = [
     "latency/1000/100",
     "slow/1000/50",
     "storm/5000/50",
+    "reload/10000",
+    "reload/50000",
     "memory/idle/raw",
     "memory/idle/sockjs",
     "memory/note/raw",
@@ -130,6 +133,7 @@ impl Bench {
             "latency" => latency::beside_the_ceiling(self, first.parse()?, second.parse()?).await,
             "slow" => slow::beside_a_slow_client(self, first.parse()?, second.parse()?).await,
             "storm" => memory::storm(self, first.parse()?, second.parse()?).await,
+            "reload" => reload::reload(self, first.parse()?).await,
             "memory" => memory::per_session(self, first, second == "sockjs").await,
             _ => Err(format!("{row} is not measured").into()),
         }

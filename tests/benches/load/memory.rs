@@ -71,7 +71,7 @@ async fn kilobytes(
 }
 
 /// The memory that remains after the handshakes, once the allocator has returned theirs.
-async fn settled(server: &Server) -> Result<u64> {
+pub(crate) async fn settled(server: &Server) -> Result<u64> {
     let mut memory = server.process.memory()?;
     for _ in 0..20 {
         tokio::time::sleep(Duration::from_millis(500)).await;

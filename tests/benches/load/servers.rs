@@ -163,6 +163,24 @@ impl Databases {
         )?;
         Ok(self.0.database_url(name))
     }
+
+    /// A database with a table of so many lists with so many rows each, one of which is marked. Returns
+    /// its URL.
+    pub(crate) fn create_lists(&self, name: &str, lists: usize, rows: usize) -> Result<String> {
+        self.0.psql("postgres", &format!("CREATE DATABASE {name}"))?;
+        self.0.psql(
+            name,
+            &format!(
+                "CREATE TABLE tasks (id text PRIMARY KEY, list text, text text, is_marked bool); \
+                 INSERT INTO tasks \
+                 SELECT n::text, (n / {rows})::text, repeat('x', 120), n % {rows} = 0 \
+                 FROM generate_series(0, {lists} * {rows} - 1) AS n; \
+                 CREATE INDEX ON tasks (list)"
+            ),
+        )?;
+        self.0.psql(name, "VACUUM ANALYZE tasks")?;
+        Ok(self.0.database_url(name))
+    }
 }
 
 /// Changes a row of the table.

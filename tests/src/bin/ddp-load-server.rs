@@ -3,6 +3,7 @@
 //! - `note`: one document, whose text the method `change` replaces;
 //! - `notes`: a thousand documents that nobody changes;
 //! - `tasks`: a table of the database at `DATABASE_URL`, if there is one;
+//! - `tasks.list`: its rows with a given `list`, if it has that column;
 //! - the method `echo` returns its parameter, and `wait` does so after so many milliseconds.
 //!
 //! `THREADS` sets the number of threads; with `FEED=wal` changes come through the `wal` feed; `LOG`
@@ -12,7 +13,7 @@ use std::time::Duration;
 
 use ddp_postgres::{Db, Feed, Table};
 use ddp_server::extract::{Params, State};
-use ddp_server::{Collection, Cursor, Error, MemoryCollection, Server, ServerConfig};
+use ddp_server::{Collection, Cursor, Error, MemoryCollection, Server, ServerConfig, field};
 use serde_json::{Value, json};
 
 #[global_allocator]
@@ -56,6 +57,13 @@ async fn tasks(State(data): State<Data>) -> Result<Cursor<Value>, Error> {
     }
 }
 
+async fn list(
+    state: State<Data>,
+    Params((list,)): Params<(String,)>,
+) -> Result<Cursor<Value>, Error> {
+    Ok(tasks(state).await?.filter(field("list").eq(list)))
+}
+
 /// How changes arrive.
 fn feed() -> Feed {
     if std::env::var("FEED").is_ok_and(|feed| feed == "wal") { Feed::Wal } else { Feed::Notify }
@@ -92,6 +100,7 @@ async fn serve() -> Result<(), Failure> {
         .publish("note", async |State(data): State<Data>| data.note.find())
         .publish("notes", async |State(data): State<Data>| data.notes.find())
         .publish("tasks", tasks)
+        .publish("tasks.list", list)
         .method("change", change)
         .method("echo", echo)
         .method("wait", wait)

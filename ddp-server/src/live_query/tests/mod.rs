@@ -1,5 +1,6 @@
 //! The multiplexer against a table that is read by hand.
 
+mod backlog;
 mod gaps;
 mod property;
 mod sharing;
@@ -10,7 +11,6 @@ use std::sync::Arc;
 
 use ddp_core::{Document, DocumentId, FieldName};
 use futures::FutureExt;
-use futures::channel::oneshot;
 
 use super::*;
 use crate::connection::mail::Mail;
@@ -91,11 +91,19 @@ fn subscribe(
     observe(multiplexer, Query { predicate: predicate.clone(), ..Query::all("tasks") })
 }
 
-/// Only the table itself can decide an order that starts with the list.
+/// The same for any query.
 fn observe(
     multiplexer: &Arc<Multiplexer<Task>>,
     query: Query,
 ) -> (Subscriber, Option<PendingRead>) {
+    let (subscriber, must_read) = join(multiplexer, query);
+    let load = must_read.then(|| begin_all(multiplexer)).into_iter().flatten().next();
+    (subscriber, load)
+}
+
+/// Only the table itself can decide an order that starts with the list. True if queries wait to be
+/// read.
+fn join(multiplexer: &Arc<Multiplexer<Task>>, query: Query) -> (Subscriber, bool) {
     let mailbox = Arc::new(Mailbox::new(1_000_000, 8, Arc::default()));
     let predicate = query.predicate.clone();
     let keys = predicate.equality_keys(&|_| true);
@@ -111,7 +119,7 @@ fn observe(
         ready: joined.ready,
         query,
     };
-    (subscriber, joined.load)
+    (subscriber, joined.must_read)
 }
 
 fn order(query: &Query) -> Arc<[crate::query::SortKey]> {
@@ -133,27 +141,65 @@ fn read(rows: &BTreeMap<u8, Task>, query: &Query) -> Vec<(u8, Task)> {
     wanted
 }
 
+/// Begins to read all queries that wait, in the order of their slots.
+fn begin_all(multiplexer: &Multiplexer<Task>) -> Vec<PendingRead> {
+    let groups = std::iter::from_fn(|| {
+        let group = multiplexer.begin_reads(usize::MAX);
+        (!group.is_empty()).then_some(group)
+    });
+    let mut reads: Vec<PendingRead> = groups.flatten().collect();
+    reads.sort_by_key(|read| read.slot);
+    reads
+}
+
+/// Applies a batch, and begins to read the queries that then wait.
+fn apply(multiplexer: &Multiplexer<Task>, batch: Batch<Task>) -> Vec<PendingRead> {
+    if multiplexer.apply(batch) { begin_all(multiplexer) } else { Vec::new() }
+}
+
+fn reload_all(multiplexer: &Multiplexer<Task>) -> Vec<PendingRead> {
+    let queries = multiplexer.reload_all();
+    let reads = begin_all(multiplexer);
+    assert_eq!(reads.len(), queries);
+    reads
+}
+
+/// A read that was handed over.
+struct Finished {
+    slot: usize,
+    generation: u64,
+}
+
+impl Finished {
+    /// Whether it waits for queries that catch up.
+    fn waits(&self, multiplexer: &Multiplexer<Task>) -> bool {
+        multiplexer.is_parked(self.slot, self.generation)
+    }
+}
+
 fn begin_finish(
     multiplexer: &Multiplexer<Task>,
     load: PendingRead,
     rows: &BTreeMap<u8, Task>,
     has_seen: impl Fn(u64) -> bool,
-) -> oneshot::Receiver<Option<PendingRead>> {
+) -> Finished {
+    let finished = Finished { slot: load.slot, generation: load.generation };
     let rows = read(rows, &load.query).into_iter().take(load.rows_max().unwrap_or(usize::MAX));
     let rows = rows.map(|(key, row)| (id(key), row)).collect();
     let has_seen = |origin| matches!(origin, Origin::Transaction(number) if has_seen(number));
-    multiplexer.finish_read(load, rows, has_seen)
+    let _ = multiplexer.finish_reads(vec![(load, rows)], has_seen);
+    finished
 }
 
-/// Ends a load that is published at once, or is void.
+/// Ends a load that is published at once, or is void. Begins the next one if it is to be repeated.
 fn finish(
     multiplexer: &Multiplexer<Task>,
     load: PendingRead,
     rows: &BTreeMap<u8, Task>,
     has_seen: impl Fn(u64) -> bool,
 ) -> Option<PendingRead> {
-    let repeat = begin_finish(multiplexer, load, rows, has_seen);
-    repeat.now_or_never().expect("published at once").ok().flatten()
+    assert!(!begin_finish(multiplexer, load, rows, has_seen).waits(multiplexer));
+    begin_all(multiplexer).pop()
 }
 
 fn given(rows: &BTreeMap<u8, Task>, query: &Query) -> BTreeMap<DocumentId, Arc<Document>> {
@@ -206,10 +252,10 @@ fn what_the_read_has_not_seen_is_applied_and_what_it_has_is_not() {
     let (mut subscriber, load) = subscribe(&multiplexer, &all);
     let (old, new) = (Task { key: 1, list: 1, rank: 1 }, Task { key: 1, list: 1, rank: 2 });
     // Transaction 5 wrote the old rank and 7 deleted row 2, before the read; 6 came after it.
-    assert!(multiplexer.apply(batch(5, &[(1, Some(old.clone()))])).is_empty());
-    assert!(multiplexer.apply(batch(7, &[(2, None)])).is_empty());
+    assert!(apply(&multiplexer, batch(5, &[(1, Some(old.clone()))])).is_empty());
+    assert!(apply(&multiplexer, batch(7, &[(2, None)])).is_empty());
     assert!(
-        multiplexer.apply(batch(6, &[(1, Some(new.clone())), (2, Some(old.clone()))])).is_empty()
+        apply(&multiplexer, batch(6, &[(1, Some(new.clone())), (2, Some(old.clone()))])).is_empty()
     );
     let read = BTreeMap::from([(1, Task { key: 1, list: 9, rank: 9 })]);
     let load = load.unwrap();
@@ -228,22 +274,22 @@ fn a_query_reads_again_after_changes_that_cannot_be_decided_here() {
     assert!(finish(&multiplexer, load.unwrap(), &BTreeMap::new(), |_| true).is_none());
     let task = |list, rank| Task { key: 1, list, rank };
     let mut rows = BTreeMap::from([(1, task(1, 5))]);
-    let load = multiplexer.apply(batch(1, &[(1, Some(task(1, 5)))])).pop().unwrap();
+    let load = apply(&multiplexer, batch(1, &[(1, Some(task(1, 5)))])).pop().unwrap();
     // Another one during the load repeats it, unless the read has seen it.
-    assert!(multiplexer.apply(batch(2, &[(1, Some(task(1, 6)))])).is_empty());
+    assert!(apply(&multiplexer, batch(2, &[(1, Some(task(1, 6)))])).is_empty());
     let load = finish(&multiplexer, load, &rows, |xid| xid < 2).unwrap();
     rows.insert(1, task(1, 7));
-    assert!(multiplexer.apply(batch(3, &[(1, Some(task(1, 7)))])).is_empty());
+    assert!(apply(&multiplexer, batch(3, &[(1, Some(task(1, 7)))])).is_empty());
     assert!(finish(&multiplexer, load, &rows, |_| true).is_none());
     subscriber.receive();
     assert_eq!(subscriber.documents, select(&rows, &predicate));
     // These are certain: the same rank, a different list, a deleted row.
     rows.insert(1, task(1, 7));
-    assert!(multiplexer.apply(batch(4, &[(1, Some(task(1, 7)))])).is_empty());
-    assert!(multiplexer.apply(batch(5, &[(2, Some(task(2, 9)))])).is_empty());
+    assert!(apply(&multiplexer, batch(4, &[(1, Some(task(1, 7)))])).is_empty());
+    assert!(apply(&multiplexer, batch(5, &[(2, Some(task(2, 9)))])).is_empty());
     subscriber.receive();
     assert_eq!(subscriber.documents, select(&rows, &predicate));
-    assert!(multiplexer.apply(batch(6, &[(1, None)])).is_empty());
+    assert!(apply(&multiplexer, batch(6, &[(1, None)])).is_empty());
     subscriber.receive();
     assert_eq!(subscriber.documents.len(), 0);
 }
@@ -265,7 +311,7 @@ fn too_much_during_a_load_repeats_it() {
     let multiplexer = Multiplexer::new("tasks");
     let (_subscriber, load) = subscribe(&multiplexer, &Predicate::All);
     for transaction in 0..600 {
-        let _ = multiplexer.apply(batch(transaction, &[(1, None)]));
+        let _ = apply(&multiplexer, batch(transaction, &[(1, None)]));
     }
     let repeat = finish(&multiplexer, load.unwrap(), &BTreeMap::new(), |_| false);
     assert!(finish(&multiplexer, repeat.unwrap(), &BTreeMap::new(), |_| true).is_none());
@@ -281,20 +327,20 @@ fn a_write_is_held_until_queries_that_read_again_have_sent_it() {
     assert!(finish(&multiplexer, load.unwrap(), &BTreeMap::new(), |_| true).is_none());
     multiplexer.hold(&write);
     assert_eq!(Arc::strong_count(&write), 1, "all have been sent everything");
-    let load = multiplexer.reload_all().pop().unwrap();
+    let load = reload_all(&multiplexer).pop().unwrap();
     multiplexer.hold(&write);
     assert_eq!(Arc::strong_count(&write), 2);
-    assert!(multiplexer.apply(requery(9)).is_empty());
+    assert!(apply(&multiplexer, requery(9)).is_empty());
     let load = finish(&multiplexer, load, &BTreeMap::new(), |_| false).unwrap();
     assert_eq!(Arc::strong_count(&write), 2, "the read may not have seen it");
-    assert!(multiplexer.apply(requery(10)).is_empty());
+    assert!(apply(&multiplexer, requery(10)).is_empty());
     let load = finish(&multiplexer, load, &BTreeMap::new(), |_| false).unwrap();
     assert_eq!(Arc::strong_count(&write), 2, "this one has, and was not shown");
     multiplexer.hold(&write);
     assert!(finish(&multiplexer, load, &BTreeMap::new(), |_| true).is_none());
     assert_eq!(Arc::strong_count(&write), 1);
 
-    let load = multiplexer.reload_all();
+    let load = reload_all(&multiplexer);
     multiplexer.hold(&write);
     subscriber.observation = None;
     assert_eq!(Arc::strong_count(&write), 1, "nobody is left to wait for");
@@ -310,7 +356,7 @@ fn a_query_that_is_not_exact_makes_progress_under_constant_writes() {
     for transaction in 1..10 {
         let rows = BTreeMap::from([(1, Task { key: 1, list: 1, rank: transaction + 1 })]);
         let change = [(1, Some(Task { key: 1, list: 1, rank: transaction + 2 }))];
-        assert!(multiplexer.apply(batch(transaction.into(), &change)).is_empty());
+        assert!(apply(&multiplexer, batch(transaction.into(), &change)).is_empty());
         load = finish(&multiplexer, load, &rows, |_| false).expect("a repetition");
         subscriber.receive();
         assert!(transaction > 1 || (&mut subscriber.ready).now_or_never().is_some());
@@ -333,16 +379,16 @@ fn while_a_query_reads_again_documents_that_it_must_still_want_stay_new() {
     };
     assert_eq!(rank(&mut slow).as_deref(), Some("1"));
     assert!(
-        multiplexer.apply(batch(1, &[(1, Some(Task { key: 1, list: 1, rank: 2 }))])).is_empty()
+        apply(&multiplexer, batch(1, &[(1, Some(Task { key: 1, list: 1, rank: 2 }))])).is_empty()
     );
     assert_eq!(rank(&mut slow).as_deref(), Some("2"), "the list is the same");
-    let load = multiplexer.reload_all().pop();
+    let load = reload_all(&multiplexer).pop();
     assert!(
-        multiplexer.apply(batch(2, &[(1, Some(Task { key: 1, list: 1, rank: 3 }))])).is_empty()
+        apply(&multiplexer, batch(2, &[(1, Some(Task { key: 1, list: 1, rank: 3 }))])).is_empty()
     );
     assert_eq!(rank(&mut slow).as_deref(), Some("3"), "while it reads again, too");
     assert!(
-        multiplexer.apply(batch(3, &[(1, Some(Task { key: 1, list: 2, rank: 4 }))])).is_empty()
+        apply(&multiplexer, batch(3, &[(1, Some(Task { key: 1, list: 2, rank: 4 }))])).is_empty()
     );
     assert_eq!(rank(&mut slow).as_deref(), Some("3"), "perhaps it is not to be seen any more");
     let read = BTreeMap::from([(1, Task { key: 1, list: 1, rank: 2 })]);
@@ -361,7 +407,7 @@ fn a_query_decided_by_the_source_shows_no_row_that_left_it() {
     let public = field("rank").lt(1.5);
     let (mut subscriber, load) = subscribe(&multiplexer, &public);
     let (open, secret) = (Task { key: 1, list: 0, rank: 1 }, Task { key: 1, list: 99, rank: 3 });
-    let _ = multiplexer.apply(batch(7, &[(1, Some(secret.clone()))]));
+    let _ = apply(&multiplexer, batch(7, &[(1, Some(secret.clone()))]));
     let repeat = finish(&multiplexer, load.unwrap(), &BTreeMap::from([(1, open)]), |_| false);
     assert!(repeat.is_some());
     subscriber.receive();
@@ -378,7 +424,8 @@ fn a_session_gets_all_steps_of_a_transaction_at_once() {
         let query = Query { predicate: predicate.clone(), ..Query::all("tasks") };
         let observer = Observer::new(Arc::clone(&mailbox) as _, 1);
         let joined = multiplexer.observe(&query, Plan { predicate, keys, order: None }, observer);
-        assert!(finish(&multiplexer, joined.load.unwrap(), &BTreeMap::new(), |_| true).is_none());
+        let load = begin_all(&multiplexer).pop().unwrap();
+        assert!(finish(&multiplexer, load, &BTreeMap::new(), |_| true).is_none());
         observations.push(joined.observation);
     }
     let take = || {
@@ -391,7 +438,7 @@ fn a_session_gets_all_steps_of_a_transaction_at_once() {
     let writing = std::thread::spawn(move || {
         for transaction in 0..20_000_u64 {
             let task = Task { key: 1, list: 1, rank: (transaction % 100) as u8 };
-            assert!(writer.apply(batch(transaction, &[(1, Some(task))])).is_empty());
+            assert!(!writer.apply(batch(transaction, &[(1, Some(task))])));
         }
     });
     let mut takes = 0;

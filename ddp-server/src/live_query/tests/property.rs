@@ -20,8 +20,12 @@ enum Operation {
     Gap,
     Subscribe(u8),
     Unsubscribe(u8),
-    /// Finishes the oldest load, which read this many transactions ago.
+    /// Begins to read a group of at most this many queries.
+    Begin(u8),
+    /// Finishes the oldest group, which was read this many transactions ago.
     Load(u8),
+    /// Gives the oldest group up.
+    PutBack,
 }
 
 fn operation() -> impl Strategy<Value = Operation> {
@@ -33,7 +37,9 @@ fn operation() -> impl Strategy<Value = Operation> {
         1 => Just(Operation::Gap),
         3 => (0..144u8).prop_map(Operation::Subscribe),
         1 => any::<u8>().prop_map(Operation::Unsubscribe),
-        12 => (0..3u8).prop_map(Operation::Load),
+        8 => (1..4u8).prop_map(Operation::Begin),
+        8 => (0..3u8).prop_map(Operation::Load),
+        1 => Just(Operation::PutBack),
     ]
 }
 
@@ -87,9 +93,8 @@ fn check_age(subscribers: &[Subscriber]) -> Result<(), TestCaseError> {
 struct Run {
     multiplexer: Arc<Multiplexer<Task>>,
     history: Vec<BTreeMap<u8, Task>>,
-    /// With the point at which they started.
-    loads: VecDeque<(PendingRead, usize)>,
-    waiting: Vec<oneshot::Receiver<Option<PendingRead>>>,
+    /// In groups, with the point at which they started.
+    loads: VecDeque<(Vec<PendingRead>, usize)>,
     subscribers: Vec<Subscriber>,
 }
 
@@ -100,7 +105,6 @@ impl Run {
             multiplexer: Multiplexer::new("tasks"),
             history: vec![table.collect()],
             loads: VecDeque::new(),
-            waiting: Vec::new(),
             subscribers: Vec::new(),
         }
     }
@@ -109,31 +113,33 @@ impl Run {
         &self.history[self.history.len() - 1]
     }
 
-    fn begin(&mut self, loads: impl IntoIterator<Item = PendingRead>) {
-        let point = self.history.len() - 1;
-        self.loads.extend(loads.into_iter().map(|load| (load, point)));
+    fn begin(&mut self, max: usize) {
+        let group = self.multiplexer.begin_reads(max);
+        if !group.is_empty() {
+            self.loads.push_back((group, self.history.len() - 1));
+        }
     }
 
-    /// Finishes the oldest load.
+    /// Finishes the oldest group.
     fn finish(&mut self, ago: usize) {
-        let Some((load, begun)) = self.loads.pop_front() else { return };
+        let Some((group, begun)) = self.loads.pop_front() else { return };
         // A read sees any point since its start, and is told when the feed has got that far.
         let seen = (self.history.len() - 1).saturating_sub(ago).max(begun);
         let rows = &self.history[seen];
-        self.waiting.push(begin_finish(&self.multiplexer, load, rows, |xid| xid <= seen as u64));
-        for mut done in std::mem::take(&mut self.waiting) {
-            match (&mut done).now_or_never() {
-                Some(repeat) => self.begin(repeat.ok().flatten()),
-                None => self.waiting.push(done),
-            }
-        }
+        let reads = group.into_iter().map(|load| {
+            let rows = read(rows, &load.query).into_iter();
+            let rows = rows.take(load.rows_max().unwrap_or(usize::MAX));
+            (load, rows.map(|(key, row)| (id(key), row)).collect())
+        });
+        let has_seen =
+            |origin| matches!(origin, Origin::Transaction(number) if number <= seen as u64);
+        let _ = self.multiplexer.finish_reads(reads.collect(), has_seen);
     }
 
     /// The transaction's effect on the table, and what is reported of it.
     fn apply(&mut self, rows: BTreeMap<u8, Task>, batch: Batch<Task>) {
         self.history.push(rows);
-        let loads = self.multiplexer.apply(batch);
-        self.begin(loads);
+        let _ = self.multiplexer.apply(batch);
     }
 
     fn run(&mut self, operation: Operation) {
@@ -167,20 +173,23 @@ impl Run {
                 rows.remove(&1);
                 rows.insert(2, Task { key: 2, list: 1, rank: (transaction % 4) as u8 });
                 self.history.push(rows);
-                let loads = self.multiplexer.reload_all();
-                self.begin(loads);
+                let _ = self.multiplexer.reload_all();
             }
             Operation::Subscribe(number) => {
-                let (subscriber, load) = observe(&self.multiplexer, query(number));
-                self.subscribers.push(subscriber);
-                self.begin(load);
+                self.subscribers.push(join(&self.multiplexer, query(number)).0);
             }
             Operation::Unsubscribe(number) if !self.subscribers.is_empty() => {
                 let index = usize::from(number) % self.subscribers.len();
                 drop(self.subscribers.swap_remove(index));
             }
             Operation::Unsubscribe(_) => {}
+            Operation::Begin(max) => self.begin(max.into()),
             Operation::Load(ago) => self.finish(ago.into()),
+            Operation::PutBack => {
+                if let Some((group, _)) = self.loads.pop_front() {
+                    self.multiplexer.put_back(group);
+                }
+            }
         }
         self.receive();
     }
@@ -206,14 +215,18 @@ proptest! {
                 check_age(&run.subscribers)?;
             }
         }
-        while !run.loads.is_empty() {
+        loop {
+            run.begin(usize::MAX);
+            if run.loads.is_empty() {
+                break;
+            }
             run.finish(0);
         }
         run.receive();
         for subscriber in &run.subscribers {
             prop_assert_eq!(&subscriber.documents, &given(run.now(), &subscriber.query));
         }
-        prop_assert!(run.waiting.is_empty());
+        prop_assert_eq!(run.multiplexer.backlog_bytes(), 0, "nothing is kept for nobody");
         run.subscribers.clear();
         prop_assert!(run.multiplexer.is_idle());
     }

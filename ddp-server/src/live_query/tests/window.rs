@@ -50,7 +50,7 @@ impl Table {
             None => self.rows.remove(&key),
         };
         self.transaction += 1;
-        let loads = self.multiplexer.apply(batch(self.transaction, &[(key, row)]));
+        let loads = apply(&self.multiplexer, batch(self.transaction, &[(key, row)]));
         assert!(loads.len() < 2);
         self.load(loads.into_iter().next());
     }
@@ -147,7 +147,7 @@ fn a_transaction_moves_the_window_in_one_step() {
     let changes: Vec<(u8, Option<Task>)> =
         (0..3).map(|key| (key, Some(Task { key, list: 1, rank: 200 + key }))).collect();
     table.rows.extend(changes.iter().map(|(key, row)| (*key, row.clone().unwrap())));
-    assert!(table.multiplexer.apply(batch(1, &changes)).is_empty());
+    assert!(apply(&table.multiplexer, batch(1, &changes)).is_empty());
     table.check();
     assert_eq!(table.subscriber.version, version + 1);
 }
