@@ -475,23 +475,18 @@ impl From<tokio_postgres::Error> for Error {
     }
 }
 
-impl From<PoolError> for Error {
-    fn from(error: PoolError) -> Self {
-        Kind::Pool(error).into()
-    }
+/// Implements the conversions of errors that are a kind of their own.
+macro_rules! from {
+    ($($kind:ident: $error:ty),*) => {$(
+        impl From<$error> for Error {
+            fn from(error: $error) -> Self {
+                Kind::$kind(error).into()
+            }
+        }
+    )*};
 }
 
-impl From<schema::Error> for Error {
-    fn from(error: schema::Error) -> Self {
-        Kind::Schema(error).into()
-    }
-}
-
-impl From<RowError> for Error {
-    fn from(error: RowError) -> Self {
-        Kind::Row(error).into()
-    }
-}
+from!(Pool: PoolError, Schema: schema::Error, Row: RowError);
 
 impl fmt::Debug for Error {
     /// The same text, since a program whose `main` fails prints this.

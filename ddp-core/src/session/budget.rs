@@ -1,7 +1,5 @@
 //! How much of a client's messages a session keeps, in bytes.
 
-use super::Session;
-
 /// A message of more than this many bytes is a large one: 64 KiB.
 pub const LARGE_MESSAGE_BYTES: usize = 64 * 1024;
 
@@ -77,35 +75,23 @@ impl Budget {
         self.subscriptions -= bytes as usize;
     }
 
-    /// What waits or runs, without the largest call.
-    const fn passing(&self) -> usize {
+    /// What counts of what waits or runs: all but the largest call.
+    pub(super) const fn passing(&self) -> usize {
         self.inbox + self.calls - self.large_call
     }
-}
 
-impl Session {
+    /// The same with the subscriptions.
+    pub(super) const fn kept(&self) -> usize {
+        self.passing() + self.subscriptions
+    }
+
+    /// Of large messages that wait or run.
+    pub(super) const fn large(&self) -> usize {
+        self.large
+    }
+
     /// Whether another message fits. One always fits if nothing waits or runs.
-    pub(super) fn has_room(&self) -> bool {
-        let passing = self.budget.passing();
-        passing == 0 || passing + self.budget.subscriptions < self.bytes_max
-    }
-
-    /// How many bytes of its client's messages the session keeps, but for the largest call that
-    /// runs.
-    #[must_use]
-    pub fn kept_bytes(&self) -> usize {
-        self.budget.passing() + self.budget.subscriptions
-    }
-
-    /// How many bytes of messages over [`LARGE_MESSAGE_BYTES`] wait or run.
-    #[must_use]
-    pub fn large_bytes(&self) -> usize {
-        self.budget.large
-    }
-
-    /// Lowers [`session_bytes_max`](super::SessionConfig::session_bytes_max) for this session from
-    /// now on, or raises it again.
-    pub fn set_bytes_max(&mut self, bytes_max: usize) {
-        self.bytes_max = bytes_max.min(self.config.session_bytes_max);
+    pub(super) const fn has_room(&self, bytes_max: usize) -> bool {
+        self.passing() == 0 || self.kept() < bytes_max
     }
 }

@@ -148,13 +148,32 @@ impl Session {
     pub fn wants_input(&self) -> bool {
         self.state != State::Closed
             && self.queue.len() < self.config.inbox_messages_max
-            && self.has_room()
+            && self.budget.has_room(self.bytes_max)
     }
 
     /// Whether calls are unfinished, or messages wait for their turn.
     #[must_use]
     pub fn is_busy(&self) -> bool {
         !self.calls.is_empty() || !self.queue.is_empty()
+    }
+
+    /// How many bytes of its client's messages the session keeps, but for the largest call that
+    /// runs.
+    #[must_use]
+    pub fn kept_bytes(&self) -> usize {
+        self.budget.kept()
+    }
+
+    /// How many bytes of messages over [`LARGE_MESSAGE_BYTES`] wait or run.
+    #[must_use]
+    pub fn large_bytes(&self) -> usize {
+        self.budget.large()
+    }
+
+    /// Lowers [`session_bytes_max`](SessionConfig::session_bytes_max) for this session from now on,
+    /// or raises it again.
+    pub fn set_bytes_max(&mut self, bytes_max: usize) {
+        self.bytes_max = bytes_max.min(self.config.session_bytes_max);
     }
 
     /// Takes what happened.

@@ -6,16 +6,17 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use ddp_core::merge_box::Source;
-use ddp_core::session::{CloseReason, Event, Input, LARGE_MESSAGE_BYTES, Output};
+use ddp_core::session::{CloseReason, Event, Input, Output};
 use ddp_core::{DdpError, Session, SubscriptionKey};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::time::Sleep;
 
 use super::handlers::Running;
+use super::inbound::Inbound;
 use super::kept::Kept;
 use super::mail::Mail;
 use super::mailbox::{Drive, EndReason, Mailbox};
@@ -23,14 +24,10 @@ use super::outbound::{Messages, Outbound};
 use crate::handler::callbacks::guard;
 use crate::log::Count;
 use crate::registry::Registry;
-use crate::transport::{AnyTransport, Transport, TransportError, Turn};
+use crate::transport::{AnyTransport, Transport, TransportError};
 
 /// How many messages are read before what they made is written.
 const MESSAGES_PER_WRITE: usize = 32;
-
-/// How long a task reads messages before it lets others run. Messages differ in what they cost by a
-/// factor of a thousand, so counting them is not enough.
-const BUSY_MAX: Duration = Duration::from_millis(1);
 
 /// The WebSocket close code of a server that goes away (RFC 6455 section 7.4.1).
 const GOING_AWAY: u16 = 1001;
@@ -83,14 +80,7 @@ pub(crate) struct Driver {
     is_draining: bool,
     /// How the connection ends, once it does.
     end: End,
-    /// When the task began to do what it does.
-    busy_since: Instant,
-    /// What the session keeps.
-    kept: Kept,
-    /// A large message that waits for its turn to be handled.
-    large: Option<Box<(String, BoxFuture<'static, Turn>)>>,
-    /// The turn of the one that is being handled.
-    turn: Option<Turn>,
+    inbound: Inbound,
     /// Wakes the connection's task.
     waker: Waker,
     timer: Pin<Box<Sleep>>,
@@ -121,10 +111,7 @@ impl Driver {
             closing: None,
             is_draining: false,
             end: End::Gone,
-            busy_since: Instant::now(),
-            kept,
-            large: None,
-            turn: None,
+            inbound: Inbound::new(kept),
             waker: Waker::noop().clone(),
             timer: Box::pin(tokio::time::sleep_until(Instant::now().into())),
             registry,
@@ -135,11 +122,10 @@ impl Driver {
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         self.waker.clone_from(cx.waker());
         self.mailbox.attend();
-        self.busy_since = Instant::now();
+        self.inbound.begin();
         loop {
             self.drain(cx);
-            self.turn = None;
-            self.kept.update(&mut self.session);
+            self.inbound.after(&self.session);
             if let Some(reason) = self.closing {
                 if reason == CloseReason::HeartbeatTimeout {
                     self.registry.counters.disconnected_silent.add(1);
@@ -151,7 +137,7 @@ impl Driver {
             let wake = if has_mail { Wake::Mail } else { ready!(self.poll_wake(cx)) };
             match wake {
                 Wake::Message(text) => {
-                    self.session.set_bytes_max(self.kept.bytes_max());
+                    self.inbound.before(&mut self.session);
                     self.session.handle_input(Input::Message(Instant::now(), &text));
                 }
                 Wake::Mail => self.handle_mail(cx),
@@ -345,7 +331,7 @@ impl Driver {
         {
             return Poll::Ready(gone);
         }
-        let is_tired = self.messages_since_write > 0 && self.busy_since.elapsed() > BUSY_MAX;
+        let is_tired = self.messages_since_write > 0 && self.inbound.is_tired();
         if self.outbound.has_room()
             && !is_tired
             && let Poll::Ready(wake) = self.poll_mail_and_messages(cx)
@@ -392,40 +378,19 @@ impl Driver {
         }
         if self.session.wants_input()
             && !self.is_draining
-            && let Poll::Ready(wake) = self.poll_message(cx)
+            && let Poll::Ready(received) =
+                self.inbound.poll_message(&mut self.outbound.transport, &self.registry.large, cx)
         {
-            return Poll::Ready(wake);
+            return Poll::Ready(match received {
+                Ok(Some(text)) => Wake::Message(text),
+                Ok(None) => Wake::Gone(None),
+                Err(error) => Wake::Gone(Some(error)),
+            });
         }
         if !mail_is_next && self.mailbox.take(&mut self.mail) {
             return Poll::Ready(Wake::Mail);
         }
         Poll::Pending
-    }
-
-    /// The client's next message. A large one waits for its turn.
-    fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Wake> {
-        let mut large = match self.large.take() {
-            Some(large) => large,
-            None => match ready!(self.outbound.transport.poll_recv(cx)) {
-                Ok(Some(text)) if text.len() > LARGE_MESSAGE_BYTES => {
-                    self.kept.add(self.outbound.transport.take_share(text.len()));
-                    Box::new((text, self.registry.large.turn()))
-                }
-                Ok(Some(text)) => return Poll::Ready(Wake::Message(text)),
-                Ok(None) => return Poll::Ready(Wake::Gone(None)),
-                Err(error) => return Poll::Ready(Wake::Gone(Some(error))),
-            },
-        };
-        match large.1.poll_unpin(cx) {
-            Poll::Ready(turn) => {
-                self.turn = Some(turn);
-                Poll::Ready(Wake::Message(large.0))
-            }
-            Poll::Pending => {
-                self.large = Some(large);
-                Poll::Pending
-            }
-        }
     }
 
     /// Writes what the socket takes. Ready only if the socket failed.

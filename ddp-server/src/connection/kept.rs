@@ -42,8 +42,8 @@ impl Kept {
         }
     }
 
-    /// Notes what the session keeps now, and tells it how much it may keep.
-    pub(super) fn update(&mut self, session: &mut Session) {
+    /// Notes what the session keeps now.
+    pub(super) fn update(&mut self, session: &Session) {
         if let Some(share) = &mut self.share {
             match session.large_bytes() {
                 0 => self.share = None,

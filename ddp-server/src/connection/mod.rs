@@ -21,6 +21,7 @@
 
 mod driver;
 pub(crate) mod handlers;
+mod inbound;
 pub(crate) mod kept;
 pub(crate) mod mail;
 pub(crate) mod mailbox;

@@ -192,6 +192,12 @@ pub(super) trait Nullable {
     fn is_null(&self) -> bool;
 }
 
+impl Nullable for ValueDeserializer {
+    fn is_null(&self) -> bool {
+        self.value.is_null()
+    }
+}
+
 /// A variant: a name alone, or an object with the name as its only key and the content.
 pub(super) struct EnumValue<D> {
     pub(super) variant: String,

@@ -1,6 +1,5 @@
 //! The value that is being read.
 
-use super::access::Nullable;
 use crate::ejson::Ejson;
 
 /// Deserializes a value; its elements get deserializers of their own.
@@ -19,11 +18,5 @@ impl ValueDeserializer {
 
     pub(super) const fn of_params(params: Vec<Ejson>) -> Self {
         Self { value: Ejson::Array(params), raw: false, are_params: true }
-    }
-}
-
-impl Nullable for ValueDeserializer {
-    fn is_null(&self) -> bool {
-        self.value.is_null()
     }
 }

@@ -1,0 +1,96 @@
+//! Messages on their way from a client, and what they may take.
+
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use ddp_core::Session;
+use ddp_core::session::LARGE_MESSAGE_BYTES;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+
+use super::kept::Kept;
+use crate::transport::{AnyTransport, LargeMessages, Transport, TransportError, Turn};
+
+/// How long a task reads messages before it lets others run. Messages differ in what they cost by a
+/// factor of a thousand, so counting them is not enough.
+const BUSY_MAX: Duration = Duration::from_millis(1);
+
+/// What a connection needs to take messages from its transport.
+#[derive(Debug)]
+pub(super) struct Inbound {
+    /// When the task began to do what it does.
+    busy_since: Instant,
+    /// What the session keeps.
+    kept: Kept,
+    /// A large message that waits for its turn to be handled.
+    large: Option<Box<Waiting>>,
+    /// The turn of the one that is being handled.
+    turn: Option<Turn>,
+}
+
+struct Waiting {
+    text: String,
+    turn: BoxFuture<'static, Turn>,
+}
+
+impl Inbound {
+    pub(super) fn new(kept: Kept) -> Self {
+        Self { busy_since: Instant::now(), kept, large: None, turn: None }
+    }
+
+    /// The task runs again.
+    pub(super) fn begin(&mut self) {
+        self.busy_since = Instant::now();
+    }
+
+    /// Whether others should have their turn.
+    pub(super) fn is_tired(&self) -> bool {
+        self.busy_since.elapsed() > BUSY_MAX
+    }
+
+    /// The session is about to get a message.
+    pub(super) fn before(&self, session: &mut Session) {
+        session.set_bytes_max(self.kept.bytes_max());
+    }
+
+    /// The session has done what it wanted to do.
+    pub(super) fn after(&mut self, session: &Session) {
+        self.turn = None;
+        self.kept.update(session);
+    }
+
+    /// The client's next message. A large one waits for its turn.
+    pub(super) fn poll_message(
+        &mut self,
+        transport: &mut AnyTransport,
+        shared: &LargeMessages,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<String>, TransportError>> {
+        let mut large = match self.large.take() {
+            Some(large) => large,
+            None => match ready!(transport.poll_recv(cx)) {
+                Ok(Some(text)) if text.len() > LARGE_MESSAGE_BYTES => {
+                    self.kept.add(transport.take_share(text.len()));
+                    Box::new(Waiting { text, turn: shared.turn() })
+                }
+                received => return Poll::Ready(received),
+            },
+        };
+        match large.turn.poll_unpin(cx) {
+            Poll::Ready(turn) => {
+                self.turn = Some(turn);
+                Poll::Ready(Ok(Some(large.text)))
+            }
+            Poll::Pending => {
+                self.large = Some(large);
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Waiting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Waiting").field(&self.text.len()).finish()
+    }
+}
