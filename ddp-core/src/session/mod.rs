@@ -60,7 +60,6 @@ use heartbeat::{Heartbeat, Sign};
 pub use io::{CloseReason, Event, Input, Output};
 use litemap::LiteMap;
 use state::{Blocker, Call, Rerun, State, Subscription};
-use subscriptions::sender;
 
 use crate::error::ProtocolError;
 pub use crate::id::{CallKey, SubscriptionKey};
@@ -189,7 +188,7 @@ impl Session {
                 self.handle_delta(subscription, source, delta);
             }
             Input::Step(query, delta) => {
-                self.merge_box.step(query, &delta, &mut sender(&mut self.outputs));
+                self.handle_step(query, &delta);
             }
             Input::Placed(subscription, delta, placement) => {
                 self.handle_placed(subscription, delta.as_ref(), placement);

@@ -102,6 +102,10 @@ impl Session {
         }
     }
 
+    pub(super) fn handle_step(&mut self, query: LiveQueryKey, delta: &Arc<Delta>) {
+        self.merge_box.step(query, delta, &mut sender(&mut self.outputs));
+    }
+
     pub(super) fn handle_placed(
         &mut self,
         subscription: SubscriptionKey,

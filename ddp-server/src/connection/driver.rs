@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Instant;
 
-use ddp_core::merge_box::Source;
 use ddp_core::session::{CloseReason, Event, Input, Output};
 use ddp_core::{DdpError, Session, SubscriptionKey};
 use futures::FutureExt;
@@ -17,6 +16,7 @@ use tokio::time::Sleep;
 
 use super::handlers::Running;
 use super::inbound::Inbound;
+use super::input;
 use super::kept::Kept;
 use super::mail::Mail;
 use super::mailbox::{Drive, EndReason, Mailbox};
@@ -201,47 +201,10 @@ impl Driver {
                 // method that started them.
                 let begun = self.begin_universal(cx);
                 self.mailbox.take_of(&begun, &mut self.mail);
-            } else if let Some(input) = self.mail_input(next) {
+            } else if let Some(input) = input::of(next, &self.session, &mut self.running) {
                 self.session.handle_input(input);
             }
         }
-    }
-
-    /// The session's input for a piece of mail, if there is one.
-    fn mail_input(&mut self, mail: Mail) -> Option<Input<'static>> {
-        let running = &mut self.running;
-        Some(match mail {
-            Mail::Delta(subscription, source, delta) => Input::Delta(subscription, source, delta),
-            Mail::Step(query, delta) => Input::Step(query, delta),
-            Mail::Exact(subscription, delta) => Input::Delta(subscription, Source::ByHand, delta),
-            Mail::Placed(subscription, delta, place) => Input::Placed(subscription, delta, *place),
-            Mail::Direct(subscription, direct) => Input::Direct(subscription, *direct),
-            Mail::Ready(subscription) => Input::Ready(subscription),
-            Mail::Stop(subscription, error) => {
-                // One that is about to run again is stopped by that, and its run of before has
-                // nothing more to say.
-                if !self.session.has_subscription(subscription) {
-                    return None;
-                }
-                running.unsubscribe(subscription);
-                Input::Stop(subscription, error.map(|error| *error))
-            }
-            Mail::SubscriptionUnblocked(subscription) => Input::SubscriptionUnblocked(subscription),
-            Mail::SubscriptionReturned(subscription) => Input::SubscriptionReturned(subscription),
-            Mail::MethodUnblocked(call) => Input::MethodUnblocked(call),
-            Mail::Result(call, result) => Input::Result(call, result.map_err(|error| *error)),
-            Mail::Updated(call) => Input::Updated(call),
-            Mail::Observing(subscription, observations) => {
-                running.observing(subscription, observations);
-                return None;
-            }
-            Mail::SetUser(user_id, done) => {
-                running.set_user(user_id, done);
-                Input::Rerun
-            }
-            // Handled where the rest of the mail is at hand.
-            Mail::Universal => return None,
-        })
     }
 
     /// Starts the universal publications that have not started yet, once the client is connected.

@@ -22,6 +22,7 @@
 mod driver;
 pub(crate) mod handlers;
 mod inbound;
+mod input;
 pub(crate) mod kept;
 pub(crate) mod mail;
 pub(crate) mod mailbox;

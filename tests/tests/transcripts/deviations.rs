@@ -33,15 +33,6 @@ pub(crate) const DEVIATIONS: &[Deviation] = &[
     },
     Deviation {
         transcript: "bad-ejson",
-        block: 2,
-        reason: "An invalid date reaches a handler in its wire form, which reads as 1970.",
-        ours: &[
-            r#"< {"msg":"updated","methods":["0"]}"#,
-            r#"< {"msg":"result","id":"0","result":["date 0"]}"#,
-        ],
-    },
-    Deviation {
-        transcript: "bad-ejson",
         block: 7,
         reason: "Meteor takes what JavaScript makes of it; here it is refused.",
         ours: &[r#"< {"msg":"error","reason":"Parse error"}"#],

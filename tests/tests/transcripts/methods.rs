@@ -123,7 +123,9 @@ fn describe_one(value: &Ejson) -> String {
                 |(name, value): (&String, &Ejson)| format!("{name}: {}", describe_one(value));
             format!("object {{{}}}", join(members.iter().map(member).collect()))
         }
-        Ejson::Date(date) => format!("date {}", date.millis().unwrap()),
+        Ejson::Date(date) => {
+            format!("date {}", date.millis().map_or("NaN".to_owned(), |millis| millis.to_string()))
+        }
         Ejson::Binary(bytes) => {
             let bytes = bytes.iter().map(ToString::to_string).collect::<Vec<_>>();
             format!("binary [{}]", bytes.join(","))
