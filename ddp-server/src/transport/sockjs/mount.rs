@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::error::Error;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::body::HttpBody;
@@ -16,6 +17,8 @@ use axum::http::request::Parts;
 use axum::response::Response;
 use futures::StreamExt;
 use serde::de::IgnoredAny;
+use tokio::time::Instant;
+use tokio::time::timeout_at;
 
 use super::config::SockJsConfig;
 use super::form;
@@ -40,6 +43,9 @@ use crate::transport::{LargeMessages, Origins, Share, TransportConfig};
 
 const PAYLOAD_EXPECTED: &str = "Payload expected.";
 const BROKEN_JSON: &str = "Broken JSON encoding.";
+
+/// How long a large body may take once it has its memory, which others wait for.
+const LARGE_BODY_WITHIN: Duration = Duration::from_secs(60);
 
 /// The content types, without parameters, that sockjs-node accepts for messages.
 const XHR_TYPES: [&str; 6] =
@@ -290,9 +296,14 @@ impl Mount {
             Some(_) => return Err(TOO_LARGE),
             None => self.message_bytes_max,
         };
-        let (mut bytes, mut share) = (Vec::new(), None);
+        let (mut bytes, mut share, mut deadline) = (Vec::new(), None, None);
         let mut data = body.into_data_stream();
-        while let Some(part) = data.next().await {
+        loop {
+            let next = match deadline {
+                None => data.next().await,
+                Some(at) => timeout_at(at, data.next()).await.map_err(|_| TOO_SLOW)?,
+            };
+            let Some(part) = next else { break };
             let part = part.map_err(|error| if is_late(&error) { TOO_SLOW } else { TOO_LARGE })?;
             let length = bytes.len() + part.len();
             if length > bytes_max {
@@ -300,6 +311,7 @@ impl Mount {
             }
             if length > LARGE_MESSAGE_BYTES && share.is_none() {
                 share = Some(self.large.share(bytes_max).await);
+                deadline = Some(Instant::now() + LARGE_BODY_WITHIN);
             }
             bytes.extend_from_slice(&part);
         }

@@ -1,5 +1,7 @@
 //! SockJS sessions over HTTP, on a clock that jumps: no sockets, only requests and bodies.
 
+use std::{convert::Infallible, sync::Arc};
+
 use axum::{
     Router,
     body::{Body, BodyDataStream},
@@ -263,6 +265,30 @@ async fn a_large_body_waits_for_memory_and_a_small_one_does_not() {
     assert_eq!(status, 204);
     assert_eq!(text.expect("a message").map(|text| text.len()), Some(70_000));
     assert!(transport.take_share(70_000).is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_body_that_drips_gives_its_memory_back() {
+    let config = TransportConfig::default();
+    let large = Arc::clone(&config.large);
+    let (clients, mut transports) = endpoint(config);
+    assert_eq!(clients.poll("session").await, "o\n");
+    let _transport = transports.recv().await.expect("a transport");
+
+    let begun = Instant::now();
+    let first =
+        futures::stream::iter([Ok::<_, Infallible>("[\"".to_owned() + &"x".repeat(70_000))]);
+    let drops = futures::stream::unfold((), |()| async {
+        sleep(Duration::from_secs(1)).await;
+        Some((Ok("x".repeat(500)), ()))
+    });
+    let body = Body::from_stream(first.chain(drops));
+    let request = Request::post("/sockjs/000/session/xhr_send").body(body).expect("a request");
+    let answer = clients.0.clone().oneshot(request).await.expect("an answer");
+    assert_eq!(answer.status().as_u16(), 408);
+    assert_passed(begun, Duration::from_secs(60));
+    let free = timeout(Duration::from_secs(1), large.share(usize::MAX)).await;
+    assert!(free.is_ok(), "all of the memory");
 }
 
 fn limited(response_bytes_max: usize) -> TransportConfig {
