@@ -39,7 +39,7 @@ pub mod meteor_calls {}
 
 /// [`Server::router`]: crate::Server::router
 /// [`serve_with`]: crate::Server::serve_with
-/// [`serve`]: crate::serve
+/// [`serve`]: crate::serve()
 /// [`ServeConfig`]: crate::ServeConfig
 /// [`ServerConfig::from_env`]: crate::ServerConfig::from_env
 #[cfg_attr(feature = "sockjs", doc = "[`sockjs::router`]: crate::sockjs::router")]

@@ -9,7 +9,7 @@ use super::Tls;
 const PERIOD_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// What connections may take of a server: limits and deadlines, chosen so that no honest client
-/// notices them. They hold where this crate accepts connections: [`serve`](crate::serve),
+/// notices them. They hold where this crate accepts connections: [`serve`](crate::serve()),
 /// [`Server::serve`](crate::Server::serve) and [`Server::serve_with`](crate::Server::serve_with).
 /// Behind a proxy, the proxy's own take their place for its clients; see
 /// [the guide](crate::guide::serving).
