@@ -137,7 +137,6 @@ impl Driver {
             let wake = if has_mail { Wake::Mail } else { ready!(self.poll_wake(cx)) };
             match wake {
                 Wake::Message(text) => {
-                    self.inbound.before(&mut self.session);
                     self.session.handle_input(Input::Message(Instant::now(), &text));
                 }
                 Wake::Mail => self.handle_mail(cx),
@@ -302,6 +301,9 @@ impl Driver {
             self.messages_since_write += 1;
             return Poll::Ready(wake);
         }
+        if !self.outbound.has_room() {
+            self.inbound.pause(&mut self.outbound.transport);
+        }
         if self.messages_since_write > 0 {
             // One more look before resting: whoever calls one method after the other has often sent
             // the next by then, and looking costs less than falling asleep and being woken.
@@ -339,10 +341,11 @@ impl Driver {
             self.mail_is_next = false;
             return Poll::Ready(Wake::Mail);
         }
-        if self.session.wants_input()
-            && !self.is_draining
-            && let Poll::Ready(received) =
-                self.inbound.poll_message(&mut self.outbound.transport, &self.registry.large, cx)
+        self.inbound.before(&mut self.session);
+        if !self.session.wants_input() || self.is_draining {
+            self.inbound.pause(&mut self.outbound.transport);
+        } else if let Poll::Ready(received) =
+            self.inbound.poll_message(&mut self.outbound.transport, &self.registry.large, cx)
         {
             return Poll::Ready(match received {
                 Ok(Some(text)) => Wake::Message(text),

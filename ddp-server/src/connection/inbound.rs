@@ -30,7 +30,8 @@ pub(super) struct Inbound {
 
 struct Waiting {
     text: String,
-    turn: BoxFuture<'static, Turn>,
+    /// Asked for while messages are taken.
+    turn: Option<BoxFuture<'static, Turn>>,
 }
 
 impl Inbound {
@@ -48,7 +49,7 @@ impl Inbound {
         self.busy_since.elapsed() > BUSY_MAX
     }
 
-    /// The session is about to get a message.
+    /// The session may get a message, if it wants one.
     pub(super) fn before(&self, session: &mut Session) {
         session.set_bytes_max(self.kept.bytes_max());
     }
@@ -57,6 +58,15 @@ impl Inbound {
     pub(super) fn after(&mut self, session: &Session) {
         self.turn = None;
         self.kept.update(session);
+    }
+
+    /// Messages are not taken for now. What is waited for would be given all the same, and nobody else
+    /// could have it.
+    pub(super) fn pause(&mut self, transport: &mut AnyTransport) {
+        if let Some(large) = &mut self.large {
+            large.turn = None;
+        }
+        transport.pause();
     }
 
     /// The client's next message. A large one waits for its turn.
@@ -71,12 +81,12 @@ impl Inbound {
             None => match ready!(transport.poll_recv(cx)) {
                 Ok(Some(text)) if text.len() > LARGE_MESSAGE_BYTES => {
                     self.kept.add(transport.take_share(text.len()));
-                    Box::new(Waiting { text, turn: shared.turn() })
+                    Box::new(Waiting { text, turn: None })
                 }
                 received => return Poll::Ready(received),
             },
         };
-        match large.turn.poll_unpin(cx) {
+        match large.turn.get_or_insert_with(|| shared.turn()).poll_unpin(cx) {
             Poll::Ready(turn) => {
                 self.turn = Some(turn);
                 Poll::Ready(Ok(Some(large.text)))

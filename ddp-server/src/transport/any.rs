@@ -58,6 +58,10 @@ impl Transport for AnyTransport {
         delegate!(self, transport => transport.is_held_back())
     }
 
+    fn pause(&mut self) {
+        delegate!(self, transport => transport.pause());
+    }
+
     fn framing(&self) -> Framing {
         delegate!(self, transport => transport.framing())
     }

@@ -27,6 +27,9 @@ pub(crate) enum TransportError {
         /// The configured limit.
         limit: usize,
     },
+    /// A large message, whose memory others wait for, did not arrive within a minute.
+    #[error("a message over 64 KiB took more than a minute")]
+    TooSlow,
     /// The payload of a compressed message is not DEFLATE data (RFC 7692 section 7.2.2).
     #[error("broken compressed data")]
     InvalidDeflate,
@@ -47,6 +50,7 @@ impl TransportError {
             Self::InvalidUtf8 => Some((1007, "Not UTF-8")),
             // RFC 7692 names no code; this one means data that does not match the message's type.
             Self::InvalidDeflate => Some((1007, "Invalid compressed data")),
+            Self::TooSlow => Some((1008, "Too slow")),
             Self::MessageTooBig { .. } => Some((1009, "Message too big")),
             #[cfg(feature = "sockjs")]
             Self::SockJsFraming => Some((3000, "Broken framing.")),

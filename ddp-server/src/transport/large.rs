@@ -8,6 +8,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -15,6 +16,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// A message of more bytes is a large one.
 pub(crate) const LARGE_MESSAGE_BYTES: usize = 64 * 1024;
+
+/// How long a large message may take to arrive once it has its memory, which others wait for, and
+/// how long one that has arrived may wait for room.
+pub(crate) const LARGE_MESSAGE_WITHIN: Duration = Duration::from_secs(60);
 
 /// The memory and the turns.
 pub(crate) struct LargeMessages {

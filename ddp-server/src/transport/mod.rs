@@ -85,6 +85,10 @@ pub(crate) trait Transport: Send + Unpin + 'static {
     /// Whether a message waits for memory, so that the peer is not read from.
     fn is_held_back(&self) -> bool;
 
+    /// `poll_recv` is not called for a while: gives back what a message waits for, which would be
+    /// given to nobody else. It is asked for again with the next call.
+    fn pause(&mut self);
+
     /// How to encode messages for this transport.
     fn framing(&self) -> Framing;
 

@@ -4,7 +4,6 @@ use std::convert::Infallible;
 use std::error::Error;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::body::HttpBody;
@@ -38,14 +37,13 @@ use super::wire::Callback;
 use super::wire::Wire;
 use crate::log::{Count, Log};
 use crate::transport::large::LARGE_MESSAGE_BYTES;
+use crate::transport::large::LARGE_MESSAGE_WITHIN;
 use crate::transport::open::ConnectionInfo;
 use crate::transport::{LargeMessages, Origins, Share, TransportConfig};
 
+const TOO_SLOW: (StatusCode, &str) = (StatusCode::REQUEST_TIMEOUT, "Payload too slow.");
 const PAYLOAD_EXPECTED: &str = "Payload expected.";
 const BROKEN_JSON: &str = "Broken JSON encoding.";
-
-/// How long a large body may take once it has its memory, which others wait for.
-const LARGE_BODY_WITHIN: Duration = Duration::from_secs(60);
 
 /// The content types, without parameters, that sockjs-node accepts for messages.
 const XHR_TYPES: [&str; 6] =
@@ -266,8 +264,14 @@ impl Mount {
         match frame {
             Some(frame) => {
                 drop(turn);
+                let is_large = share.is_some();
                 let frame = frame.with_share(share);
-                session.deliver(frame, self.inbox_bytes_max).await.map_err(|_| UNKNOWN)
+                let delivering = session.deliver(frame, self.inbox_bytes_max);
+                if !is_large {
+                    return delivering.await.map_err(|_| UNKNOWN);
+                }
+                let delivered = timeout_at(Instant::now() + LARGE_MESSAGE_WITHIN, delivering).await;
+                delivered.map_err(|_| TOO_SLOW)?.map_err(|_| UNKNOWN)
             }
             None => Ok(()),
         }
@@ -289,7 +293,6 @@ impl Mount {
     ) -> Result<(Vec<u8>, Option<Share>), (StatusCode, &'static str)> {
         // A body that breaks off is answered as well, though nobody reads it.
         const TOO_LARGE: (StatusCode, &str) = (StatusCode::PAYLOAD_TOO_LARGE, "Payload too large.");
-        const TOO_SLOW: (StatusCode, &str) = (StatusCode::REQUEST_TIMEOUT, "Payload too slow.");
         let announced = body.size_hint().upper().map(usize::try_from);
         let bytes_max = match announced {
             Some(Ok(bytes)) if bytes <= self.message_bytes_max => bytes,
@@ -311,7 +314,7 @@ impl Mount {
             }
             if length > LARGE_MESSAGE_BYTES && share.is_none() {
                 share = Some(self.large.share(bytes_max).await);
-                deadline = Some(Instant::now() + LARGE_BODY_WITHIN);
+                deadline = Some(Instant::now() + LARGE_MESSAGE_WITHIN);
             }
             bytes.extend_from_slice(&part);
         }

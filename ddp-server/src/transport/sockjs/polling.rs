@@ -46,6 +46,8 @@ impl Transport for Polling {
         false
     }
 
+    fn pause(&mut self) {}
+
     fn framing(&self) -> Framing {
         Framing::raw(None).in_sockjs()
     }

@@ -97,6 +97,10 @@ where
         self.socket.is_held_back()
     }
 
+    fn pause(&mut self) {
+        self.socket.pause();
+    }
+
     fn framing(&self) -> Framing {
         self.socket.framing().in_sockjs()
     }

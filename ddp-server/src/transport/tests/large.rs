@@ -157,3 +157,43 @@ async fn bodies_and_frames_of_sockjs_count() {
     let (_, release) = arrived.recv().await.expect("the message of the other client");
     release.send(()).await.expect("it waits");
 }
+
+#[tokio::test]
+async fn who_is_not_polled_keeps_nothing_from_others() {
+    let large = Arc::new(LargeMessages::new(0, 1 << 20));
+    let all = large.share(usize::MAX).await;
+    let (socket, mut client) = pipe(1 << 21).await;
+    let mut socket = socket.with_large(Arc::clone(&large));
+    send(&mut client, Message::text("x".repeat(70_000))).await;
+    assert!(futures::poll!(std::pin::pin!(recv(&mut socket))).is_pending());
+    assert!(socket.is_held_back());
+    // Without this, what is given back goes to the socket, whose task may not ask for long.
+    socket.pause();
+    drop(all);
+    let again = tokio::time::timeout(PATIENCE, large.share(usize::MAX)).await.expect("all of it");
+    drop(again);
+    // The header has been taken, so something must come for it to be asked again.
+    let received = recv(&mut socket).await.expect("a sound message");
+    assert_eq!(received.map(|text| text.len()), Some(70_000));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_drips_gives_its_memory_back() {
+    let large = Arc::new(LargeMessages::new(0, 1 << 20));
+    let (socket, mut client) = pipe(1 << 21).await;
+    let mut socket = socket.with_large(Arc::clone(&large));
+    send(&mut client, part(Data::Text, &"x".repeat(70_000), false)).await;
+    let dripping = async {
+        loop {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            send(&mut client, part(Data::Continue, "x", false)).await;
+        }
+    };
+    let error = tokio::select! {
+        received = recv(&mut socket) => received.unwrap_err(),
+        () = dripping => unreachable!("it drips for ever"),
+    };
+    assert!(matches!(error, TransportError::TooSlow), "{error}");
+    let free = tokio::time::timeout(Duration::from_secs(1), large.share(usize::MAX)).await;
+    assert!(free.is_ok(), "all of the memory");
+}

@@ -11,6 +11,7 @@ use std::{
 use bytes::{Buf, Bytes};
 use futures::{FutureExt, future::BoxFuture};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
 use tungstenite::protocol::frame::coding::CloseCode;
 
 use super::{
@@ -21,6 +22,7 @@ use crate::transport::{
     Framing, LargeMessages, Share, Transport, TransportError, Turn,
     deflate::Deflate,
     framing::{close_frame, pong_frame},
+    large::LARGE_MESSAGE_WITHIN,
 };
 
 /// The most that one read takes. The buffer is on the stack: an idle connection has none.
@@ -45,8 +47,8 @@ pub(crate) struct WebSocket<Io> {
 enum Large {
     /// It waits for memory.
     Share(BoxFuture<'static, Share>),
-    /// It is being read.
-    Reading(Share),
+    /// It is being read, since then.
+    Reading(Share, Instant),
     /// It has arrived, and waits for its turn to be made of its payload.
     Turn(Share, BoxFuture<'static, Turn>),
     /// It has been given.
@@ -57,7 +59,7 @@ impl fmt::Debug for Large {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Share(_) => "waits for memory",
-            Self::Reading(_) => "is being read",
+            Self::Reading(..) => "is being read",
             Self::Turn(..) => "waits for its turn",
             Self::Given(_) => "has been given",
         })
@@ -132,6 +134,11 @@ where
                 None => None,
                 Some(_) => ready!(self.poll_large(cx)),
             };
+            if let Some(Large::Reading(_, since)) = self.large.as_deref()
+                && since.elapsed() > LARGE_MESSAGE_WITHIN
+            {
+                return Poll::Ready(Err(TransportError::TooSlow));
+            }
             if !self.input.is_empty() || self.decoder.is_whole() {
                 let mut rest = &self.input[..];
                 let decoded = self.decoder.decode(&mut rest)?;
@@ -172,10 +179,12 @@ where
         let before = self.large.take().map(|large| *large);
         let (next, wants_more) = match (event, before) {
             (Event::Large(bytes), _) => (Some(Large::Share(shared.share(*bytes))), true),
-            (Event::Whole, Some(Large::Reading(share))) => {
+            (Event::Whole, Some(Large::Reading(share, _))) => {
                 (Some(Large::Turn(share, shared.turn())), true)
             }
-            (Event::Message(_), Some(Large::Reading(share))) => (Some(Large::Given(share)), false),
+            (Event::Message(_), Some(Large::Reading(share, _))) => {
+                (Some(Large::Given(share)), false)
+            }
             (_, before) => (before, false),
         };
         self.large = next.map(Box::new);
@@ -189,18 +198,18 @@ where
             Large::Share(waiting) => {
                 let share = ready!(waiting.poll_unpin(cx));
                 self.decoder.allow_large();
-                *large = Large::Reading(share);
+                *large = Large::Reading(share, Instant::now());
                 Poll::Ready(None)
             }
             Large::Turn(_, waiting) => {
                 let turn = ready!(waiting.poll_unpin(cx));
                 self.decoder.allow_whole();
                 if let Some(Large::Turn(share, _)) = self.large.take().map(|large| *large) {
-                    self.large = Some(Box::new(Large::Reading(share)));
+                    self.large = Some(Box::new(Large::Reading(share, Instant::now())));
                 }
                 Poll::Ready(Some(turn))
             }
-            Large::Reading(_) | Large::Given(_) => Poll::Ready(None),
+            Large::Reading(..) | Large::Given(_) => Poll::Ready(None),
         }
     }
 
@@ -226,6 +235,7 @@ where
 
     /// Queues the close frame for the peer's violation, unless one is queued already.
     fn fail(&mut self, error: &TransportError) {
+        self.large = None;
         if let Some((code, reason)) = error.close()
             && self.phase == Phase::Open
         {
@@ -311,6 +321,17 @@ where
 
     fn is_held_back(&self) -> bool {
         matches!(self.large.as_deref(), Some(Large::Share(_)))
+    }
+
+    fn pause(&mut self) {
+        let large = self.large.take().map(|large| *large);
+        self.large = match large {
+            // The decoder asks again.
+            Some(Large::Share(_)) => None,
+            Some(Large::Turn(share, _)) => Some(Large::Reading(share, Instant::now())),
+            large => large,
+        }
+        .map(Box::new);
     }
 
     fn framing(&self) -> Framing {
