@@ -20,8 +20,11 @@ impl ClientMessage {
     }
 }
 
-/// The longest id of a subscription, call or ping, in bytes. Those of Meteor's clients have up to 17.
+/// The longest id of a subscription or call, in bytes. Those of Meteor's clients have up to 17.
 const ID_BYTES_MAX: usize = 256;
+
+/// The longest id of a ping, in bytes of its JSON. It is not kept, only sent back.
+const PING_ID_BYTES_MAX: usize = 64 * 1024;
 
 /// The longest `connect`, in bytes. That of Meteor's client has about 100.
 const CONNECT_BYTES_MAX: usize = 64 * 1024;
@@ -55,7 +58,7 @@ pub(crate) fn decode(text: &str) -> Result<ClientMessage, Malformed> {
             let params = params(&fields)?;
             method(&fields, params).ok_or(malformed(ProtocolError::MalformedMethod))
         }
-        Some("ping") if fields.id.is_some_and(|id| id.get().len() > ID_BYTES_MAX) => {
+        Some("ping") if fields.id.is_some_and(|id| id.get().len() > PING_ID_BYTES_MAX) => {
             Err(malformed(ProtocolError::BadRequest))
         }
         Some("ping") => Ok(ClientMessage::Ping { id: fields.id.map(|id| id.get().to_owned()) }),
@@ -340,12 +343,14 @@ mod tests {
             assert_eq!(with_id("sub", long.clone()), subscription);
             assert_eq!(with_id("method", long.clone()), Err(ProtocolError::MalformedMethod));
             assert_eq!(with_id("unsub", long.clone()), Ok(ClientMessage::Unsub { id: None }));
-            assert_eq!(with_id("ping", long.clone()), Err(ProtocolError::BadRequest));
+            assert!(with_id("ping", long.clone()).is_ok(), "it is not kept");
         }
         for short in ["x".repeat(256), r"\u0041".repeat(256)] {
             assert!(with_id("sub", short.clone()).is_ok());
             assert!(with_id("method", short).is_ok());
         }
+        let ping = with_id("ping", "x".repeat(PING_ID_BYTES_MAX));
+        assert_eq!(ping, Err(ProtocolError::BadRequest));
         let support = r#""x","#.repeat(CONNECT_BYTES_MAX / 4);
         let connect = format!(r#"{{"msg":"connect","version":"1","support":[{support}"1"]}}"#);
         assert_eq!(error(&connect), (ProtocolError::BadRequest, true));

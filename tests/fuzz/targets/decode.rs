@@ -316,7 +316,7 @@ fn values(params: &RawParams) -> Vec<Ejson> {
 fn is_long_ping(text: &str) -> bool {
     let fields: std::collections::BTreeMap<String, Box<serde_json::value::RawValue>> =
         serde_json::from_str(text).expect("an object");
-    fields.get("id").is_some_and(|id| id.get().len() > 256)
+    fields.get("id").is_some_and(|id| id.get().len() > 64 * 1024)
 }
 
 /// Arguments without EJSON are what serde_json parses.
