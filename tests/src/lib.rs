@@ -6,6 +6,7 @@ pub mod database;
 pub mod dice;
 mod feeds;
 pub mod load;
+mod log;
 pub mod needs;
 pub mod peer;
 pub mod program;
@@ -13,4 +14,5 @@ pub mod proxy;
 
 pub use client::Client;
 pub use dice::Dice;
+pub use log::Log;
 pub use peer::Peer;

@@ -1,47 +1,12 @@
 //! What developers find in the log when clients are told less.
 
-use std::io::Write;
-use std::sync::Arc;
-
 use ddp_postgres::{Db, Table};
 use ddp_server::extract::{Invocation, Params, Subscription};
 use ddp_server::{Collection, Error, Server};
 use ddp_tests::peer::serve;
-use ddp_tests::{Peer, database};
-use parking_lot::Mutex;
+use ddp_tests::{Log, Peer, database};
 use serde_json::json;
 use tracing::subscriber::DefaultGuard;
-use tracing_subscriber::fmt::MakeWriter;
-
-/// Collects everything logged on this thread, which also runs a test's server.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl MakeWriter<'_> for Log {
-    type Writer = Self;
-
-    fn make_writer(&self) -> Self {
-        self.clone()
-    }
-}
-
-impl Log {
-    /// What has been logged since the last call.
-    fn take(&self) -> String {
-        String::from_utf8(std::mem::take(&mut *self.0.lock())).unwrap()
-    }
-}
 
 #[derive(Debug, thiserror::Error)]
 #[error("cannot save the task")]

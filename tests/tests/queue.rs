@@ -1,53 +1,23 @@
 //! NOTIFY's queue, which a session that listens and stays in a transaction keeps full.
 
-use std::io::Write;
-use std::sync::Arc;
 use std::time::Duration;
 
 use ddp_cluster::{Cluster, ClusterOptions};
 use ddp_postgres::{Db, Table};
 use ddp_server::extract::{Params, State};
 use ddp_server::{Collection, Cursor, Error, Server, WriteFence, field};
-use ddp_tests::Client;
 use ddp_tests::peer::serve;
-use parking_lot::Mutex;
+use ddp_tests::{Client, Log};
 use serde_json::{Value, json};
 use tokio_postgres::NoTls;
-use tracing_subscriber::fmt::MakeWriter;
 
 const TASKS: Collection<Value> = Collection::new("tasks");
 
-/// What is logged on this thread, which also runs the server.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl MakeWriter<'_> for Log {
-    type Writer = Self;
-
-    fn make_writer(&self) -> Self {
-        self.clone()
-    }
-}
-
-impl Log {
-    fn lines(&self) -> Vec<String> {
-        let text = String::from_utf8(self.0.lock().clone()).unwrap();
-        text.lines()
-            .filter(|line| line.contains("NOTIFY queue fills up"))
-            .map(str::to_owned)
-            .collect()
-    }
+/// What the log has said of the queue since the last look.
+fn lines(log: &Log) -> Vec<String> {
+    let text = log.take();
+    let lines = text.lines().filter(|line| line.contains("NOTIFY queue fills up"));
+    lines.map(str::to_owned).collect()
 }
 
 async fn insert(
@@ -137,12 +107,15 @@ async fn while_the_queue_is_full_subscriptions_work_and_methods_say_what_is_wron
     let error = client.call("insert", json!([2])).await["error"].clone();
     assert_eq!(error["error"], "database-busy", "{error}");
     let pid: i32 = sleeper.query_one("SELECT pg_backend_pid()", &[]).await.unwrap().get(0);
-    while log.lines().is_empty() {
+    let mut told = lines(&log);
+    while told.is_empty() {
         tokio::time::sleep(Duration::from_millis(10)).await;
+        told = lines(&log);
     }
     let words = [&format!("pid={pid}"), "application_name=\"sleeper\"", "database=\"postgres\""];
-    assert!(words.iter().all(|word| log.lines()[0].contains(*word)), "{:?}", log.lines());
-    assert!(log.lines().len() < 10, "{:?}", log.lines());
+    assert!(words.iter().all(|word| told[0].contains(*word)), "{told:?}");
+    told.extend(lines(&log));
+    assert!(told.len() < 10, "{told:?}");
     let refused = Db::builder(&url).table(Table::new("tasks")).connect().await.unwrap_err();
     assert!(refused.to_string().contains("session ends that listens"), "{refused}");
 

@@ -52,6 +52,20 @@ impl Budget {
         bytes
     }
 
+    /// A call has its result, and its parameters are gone: only its id is kept. Returns what it counts as
+    /// from now on.
+    pub(super) fn shrink_call(
+        &mut self,
+        bytes: usize,
+        id: &str,
+        others: impl Iterator<Item = usize>,
+    ) -> usize {
+        self.end_call(bytes, others);
+        let rest = id.len() + RUNNING_BYTES;
+        self.calls += rest;
+        rest
+    }
+
     /// Ends a call, after which these run.
     pub(super) fn end_call(&mut self, ended: usize, others: impl Iterator<Item = usize>) {
         let large = |bytes| large(bytes - RUNNING_BYTES);

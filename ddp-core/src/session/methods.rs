@@ -35,9 +35,21 @@ impl Session {
                 self.rejoin_updated(&updated);
             }
             self.push_message(text, true);
+            self.shrink(key);
             self.forget_finished(key);
         }
         self.unblock(Blocker::Method(key));
+    }
+
+    /// A call has its result. It may wait long for its `updated`, but its parameters are gone.
+    fn shrink(&mut self, key: CallKey) {
+        let others = self.calls.iter().filter(|(other, _)| **other != key);
+        let others = others.map(|(_, call)| call.bytes);
+        let Some(call) = self.calls.get(&key) else { return };
+        let bytes = self.budget.shrink_call(call.bytes, &call.id, others);
+        if let Some(call) = self.calls.get_mut(&key) {
+            call.bytes = bytes;
+        }
     }
 
     pub(super) fn handle_updated(&mut self, key: CallKey) {

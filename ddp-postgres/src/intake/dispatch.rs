@@ -2,9 +2,11 @@
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Weak};
 
 use ddp_server::live_query::{Batch, Change, Content, Origin, ReadTurn};
+use futures::FutureExt;
 use parking_lot::Mutex;
 
 use super::assembler::Assembler;
@@ -13,7 +15,7 @@ use super::pipeline::{Arrival, Pipeline, Reading, Submitted};
 use super::rows;
 use crate::feed::event::{FeedEvent, FeedSink, Payload};
 use crate::read::group;
-use crate::read::reader::Reader;
+use crate::read::reader::{RETRY_AFTER, Reader};
 use crate::read::snapshot::TransactionSnapshot;
 use crate::read::visibility::Streamed;
 use crate::row::RowError;
@@ -276,7 +278,14 @@ impl Intake {
         let (intake, collection) = (Arc::clone(self), Arc::clone(collection));
         tokio::spawn(async move {
             let others = || intake.read_soon(&collection);
-            group::run(&intake.reader, &collection, turn, others).await;
+            let reading = group::run(&intake.reader, &collection, turn, others);
+            if AssertUnwindSafe(reading).catch_unwind().await.is_err() {
+                // What it had begun waits again, and nobody else may come along to read it.
+                let name = collection.table.collection_name();
+                tracing::error!(collection = name, "reading live queries panicked; trying again");
+                tokio::time::sleep(RETRY_AFTER).await;
+                intake.read_soon(&collection);
+            }
         });
     }
 }

@@ -34,7 +34,7 @@ pub(crate) async fn run(
         let multiplexer = &collection.multiplexer;
         match collection.current().state {
             TableState::Live | TableState::ReadAgain | TableState::Partial => {
-                task.read_some(&turn, &others).await;
+                task.read_some(&mut turn, &others).await;
             }
             TableState::Missing => {
                 let reads = turn.begin(QUERIES_MAX).into_iter().map(|read| (read, Vec::new()));
@@ -61,7 +61,7 @@ struct Task<'a> {
 
 impl Task<'_> {
     /// Reads a group, in parts if it must be.
-    async fn read_some(&mut self, turn: &ReadTurn<LiveRow>, others: &impl Fn()) {
+    async fn read_some(&mut self, turn: &mut ReadTurn<LiveRow>, others: &impl Fn()) {
         let mut interruptions = self.reader.interruptions().subscribe();
         let access = tokio::select! {
             access = load::access(self.reader, self.collection) => access,
@@ -81,6 +81,7 @@ impl Task<'_> {
         let position = self.reader.visibility.position();
         let mut wait = LOOK_AGAIN_AFTER;
         let mut groups = vec![reads];
+        let mut was_too_much = false;
         while let Some(mut group) = groups.pop() {
             group.retain(|read| self.collection.multiplexer.wants(read));
             if group.is_empty() {
@@ -96,7 +97,10 @@ impl Task<'_> {
             match found {
                 Ok(Found::All(parts, bytes)) => self.finish(group, parts, bytes),
                 Ok(Found::TooMuch) => {
-                    self.queries = (self.queries / 2).max(1);
+                    // However often it is divided for the sake of one large query.
+                    if !std::mem::replace(&mut was_too_much, true) {
+                        self.queries = (self.queries / 2).max(1);
+                    }
                     groups.extend(halves(group));
                 }
                 Err(error) if error.is_too_early() => {

@@ -26,7 +26,7 @@ pub struct Plan {
 /// [`Multiplexer::finish_reads`](super::Multiplexer::finish_reads), or the reason why it can't to
 /// [`Multiplexer::fail_read`](super::Multiplexer::fail_read). It must not start to read before it was
 /// given this by [`Multiplexer::begin_reads`](super::Multiplexer::begin_reads).
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[must_use]
 pub struct PendingRead {
     pub(super) slot: usize,

@@ -20,6 +20,8 @@ pub struct ReadTurn<R: Row> {
     multiplexer: Arc<Multiplexer<R>>,
     /// Whether it still counts.
     is_on: bool,
+    /// The last group. Of a task that panics, or is dropped, it waits again.
+    begun: Vec<PendingRead>,
 }
 
 impl<R: Row> ReadTurn<R> {
@@ -27,7 +29,11 @@ impl<R: Row> ReadTurn<R> {
     #[must_use]
     pub fn take(multiplexer: &Arc<Multiplexer<R>>) -> Option<Self> {
         let may_read = multiplexer.begin_turn(READERS_MAX);
-        may_read.then(|| Self { multiplexer: Arc::clone(multiplexer), is_on: true })
+        may_read.then(|| Self {
+            multiplexer: Arc::clone(multiplexer),
+            is_on: true,
+            begun: Vec::new(),
+        })
     }
 
     /// Waits until queries wait to be read. False if all are live: then the turn is over.
@@ -44,15 +50,26 @@ impl<R: Row> ReadTurn<R> {
         false
     }
 
-    /// Begins a group: see [`Multiplexer::begin_reads`].
-    pub fn begin(&self, max: usize) -> Vec<PendingRead> {
-        self.multiplexer.begin_reads(max)
+    /// Begins a group: see [`Multiplexer::begin_reads`]. Those of the last one that have not ended
+    /// wait again.
+    pub fn begin(&mut self, max: usize) -> Vec<PendingRead> {
+        self.put_back();
+        self.begun = self.multiplexer.begin_reads(max);
+        self.begun.clone()
+    }
+
+    fn put_back(&mut self) {
+        let begun = std::mem::take(&mut self.begun);
+        if !begun.is_empty() {
+            self.multiplexer.put_back(begun);
+        }
     }
 }
 
 impl<R: Row> Drop for ReadTurn<R> {
     fn drop(&mut self) {
         if self.is_on {
+            self.put_back();
             self.multiplexer.end_turn();
         }
     }

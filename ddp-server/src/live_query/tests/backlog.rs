@@ -110,6 +110,21 @@ fn who_is_waited_for_is_read_first_and_shapes_take_turns() {
     assert!(lists.contains(&in_list(77)) && lists.contains(&in_list(3)), "{lists:?}");
 }
 
+#[test]
+fn what_a_task_had_begun_waits_again_if_the_task_is_dropped() {
+    let multiplexer = Multiplexer::new("tasks");
+    let _subscribers = subscribers(&multiplexer, 3);
+    let mut turn = ReadTurn::take(&multiplexer).unwrap();
+    assert_eq!(turn.begin(2).len(), 2);
+    assert_eq!(turn.begin(usize::MAX).len(), 3, "those that have not ended are begun again");
+    let mut reads = turn.begin(usize::MAX);
+    let last = reads.pop().unwrap();
+    assert!(finish(&multiplexer, last, &BTreeMap::new(), |_| true).is_none());
+    assert!(multiplexer.begin_reads(usize::MAX).is_empty());
+    drop(turn);
+    assert_eq!(multiplexer.begin_reads(usize::MAX).len(), 2, "one is live");
+}
+
 fn conditions(read: &PendingRead) -> Vec<Condition> {
     let mut conditions = Vec::new();
     read.query.predicate.all_conditions(&mut |test| {

@@ -300,6 +300,7 @@ impl Protocol {
     pub(super) fn result(&mut self, key: CallKey) {
         if let Some(call) = self.calls.get_mut(&key).filter(|call| !call.has_result) {
             call.has_result = true;
+            call.bytes = call.id.len();
             self.expected.push_back(Expected::Result(call.id.clone()));
             self.forget(key);
         }
