@@ -22,6 +22,9 @@ pub(crate) fn make(
         std::thread::sleep(Duration::from_millis(200 + dice.below(500) as u64));
         let server = dice.pick(servers);
         let fault = match dice.below(40) {
+            // The usual ones first: not even a short run goes without.
+            _ if counts[0] == 0 => 0,
+            _ if counts[1] == 0 => 1,
             0..16 => 0,
             16..24 => 1,
             24..30 => 2,
