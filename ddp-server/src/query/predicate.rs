@@ -4,7 +4,7 @@ use ddp_core::FieldName;
 
 use super::operator::{Comparison, Operator};
 use super::truth::{Truth, any, negate};
-use super::value::Value;
+use super::value::{EXACT, Value};
 
 /// A condition on documents, built from [`field`](super::field):
 ///
@@ -104,13 +104,18 @@ impl Predicate {
         indexable: &impl Fn(&str) -> bool,
     ) -> Option<(FieldName, Vec<Value>)> {
         match self {
-            Self::Condition(Condition { field, is }) if indexable(field) => match is {
-                Operator::Compare(Comparison::Eq, value) => {
-                    Some((field.clone(), vec![value.clone()]))
-                }
-                Operator::In(values) => Some((field.clone(), values.clone())),
-                _ => None,
-            },
+            Self::Condition(Condition { field, is }) if indexable(field) => {
+                let values = match is {
+                    Operator::Compare(Comparison::Eq, value) => std::slice::from_ref(value),
+                    Operator::In(values) => values,
+                    _ => return None,
+                };
+                // Other integers round to such a double, and so equal it without being the same.
+                let is_rounded =
+                    |value: &Value| matches!(value, Value::Float(float) if float.abs() >= EXACT);
+                let is_key = !values.iter().any(is_rounded);
+                is_key.then(|| (field.clone(), values.to_vec()))
+            }
             Self::And(all) => all
                 .iter()
                 .filter_map(|one| one.equality_keys(indexable))
@@ -213,5 +218,11 @@ mod tests {
         assert_eq!(keys(field("a").eq(1).not()), None);
         assert_eq!(keys(field("unindexed").eq(1)), None);
         assert_eq!(keys(Predicate::All), None);
+        // 2^63 equals the largest integer, which PostgreSQL rounds to it.
+        let rounded = Value::from(9_223_372_036_854_775_808.0);
+        assert_eq!(Value::Int(i64::MAX).compare(&rounded), Some(std::cmp::Ordering::Equal));
+        assert_eq!(keys(field("a").eq(rounded.clone())), None);
+        assert_eq!(keys(field("a").is_in([Value::Int(1), rounded])), None);
+        assert!(keys(field("a").eq(0.5)).is_some() && keys(field("a").eq(i64::MAX)).is_some());
     }
 }

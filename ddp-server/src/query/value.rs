@@ -8,6 +8,9 @@ use ddp_core::ejson::Ejson;
 
 use super::decimal::Decimal;
 
+/// Up to this magnitude doubles tell each integer from its neighbours: 2^53.
+pub(super) const EXACT: f64 = 9_007_199_254_740_992.0;
+
 /// A value that a predicate compares a field with.
 ///
 /// The kinds are those that both JavaScript and SQL order. Comparison follows PostgreSQL: `Null`
@@ -163,7 +166,6 @@ from_integers!(i8, i16, i32, i64, u8, u16, u32);
 impl From<f64> for Value {
     /// An integer if it is one that doubles tell from its neighbours.
     fn from(value: f64) -> Self {
-        const EXACT: f64 = 9_007_199_254_740_992.0;
         if value.fract() == 0.0 && value.abs() <= EXACT {
             Self::Int(value as i64)
         } else {
