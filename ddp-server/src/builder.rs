@@ -8,6 +8,7 @@ use axum::Router;
 use ddp_core::merge_box::PublicationStrategy;
 use parking_lot::RwLock;
 
+use crate::arrivals::Arrivals;
 use crate::config::ServerConfig;
 use crate::extract::{Connection, Subscription};
 use crate::handler::Handler;
@@ -322,6 +323,7 @@ impl<S: Clone + Send + Sync + 'static> ServerBuilder<S> {
         let large = config.large_messages();
         let registry = Registry {
             session_config: Arc::new(config.session.clone()),
+            arrivals: Arrivals::new(config.serve.arrivals_at_once),
             config,
             publications: RwLock::new(publications.collect()),
             universal: RwLock::new(universal.collect()),

@@ -57,6 +57,7 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod arrivals;
 mod builder;
 mod collection;
 mod config;

@@ -14,6 +14,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use parking_lot::RwLock;
 
+use crate::arrivals::Arrivals;
 use crate::config::ServerConfig;
 use crate::connection::kept::KeptBytes;
 use crate::connection::open::OpenConnections;
@@ -42,6 +43,7 @@ pub(crate) struct Registry {
     /// Those of plugins and of the application.
     pub(crate) routes: Router,
     pub(crate) open: Arc<OpenConnections>,
+    pub(crate) arrivals: Arc<Arrivals>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) log: Log,
     /// What large messages of all connections share.

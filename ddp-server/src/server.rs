@@ -207,6 +207,7 @@ impl Server {
         };
         serve(listener, router)
             .config(limits)
+            .arrivals(&self.registry.arrivals)
             .until(async move { closing.closing().await })
             .drained(async move { closed.closed().await }, grace)
             .await

@@ -156,6 +156,12 @@ impl Session {
         !self.calls.is_empty() || !self.queue.is_empty()
     }
 
+    /// Whether every subscription is ready.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.subscriptions.iter().all(|(_, subscription)| subscription.is_ready)
+    }
+
     /// How many bytes of its client's messages the session keeps, but for the largest call that
     /// runs.
     #[must_use]

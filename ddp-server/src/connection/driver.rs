@@ -70,6 +70,8 @@ pub(crate) struct Driver {
     /// Mail taken from the mailbox but not handled yet.
     mail: VecDeque<Mail>,
     messages_since_write: usize,
+    /// Whether the client has sent something after the first message, which is `connect`.
+    has_asked: bool,
     /// Mail and messages take turns, so that neither waits for the other to end.
     mail_is_next: bool,
     /// When the session wants to be woken.
@@ -106,6 +108,7 @@ impl Driver {
             mailbox,
             mail: VecDeque::new(),
             messages_since_write: 0,
+            has_asked: false,
             mail_is_next: true,
             deadline: None,
             closing: None,
@@ -137,6 +140,7 @@ impl Driver {
             let wake = if has_mail { Wake::Mail } else { ready!(self.poll_wake(cx)) };
             match wake {
                 Wake::Message(text) => {
+                    self.has_asked = self.universal_begun.is_some();
                     self.session.handle_input(Input::Message(Instant::now(), &text));
                 }
                 Wake::Mail => self.handle_mail(cx),
@@ -413,6 +417,13 @@ impl Drive for Driver {
         outbound.poll_write(&mut Context::from_waker(&self.waker)).is_pending()
             && outbound.is_empty()
             && outbound.stalled_since().is_none()
+    }
+
+    fn has_settled(&self) -> bool {
+        self.has_asked
+            && !self.session.is_busy()
+            && self.session.is_ready()
+            && self.outbound.is_empty()
     }
 
     fn end(self: Box<Self>) -> BoxFuture<'static, ()> {

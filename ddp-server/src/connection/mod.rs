@@ -39,6 +39,7 @@ use tracing::{Instrument, Span};
 use self::driver::Driver;
 use self::handlers::Running;
 use self::mailbox::Mailbox;
+use crate::arrivals::Stage;
 use crate::extract::Connection;
 use crate::random;
 use crate::registry::Registry;
@@ -64,9 +65,11 @@ pub(crate) async fn run(
     let _end = Closed(connection.clone(), span.clone());
     let session = Session::new(id, Arc::clone(&registry.session_config), Instant::now());
     let running = Running::new(Arc::clone(&registry), connection);
+    let arrival = registry.arrivals.arrive(Stage::Session);
     let driver = Driver::new(session, running, transport, Arc::clone(&mailbox), registry);
     mailbox.seat(Box::new(driver));
-    poll_fn(|cx| span.in_scope(|| mailbox.poll_driver(cx))).await;
+    let driven = poll_fn(|cx| span.in_scope(|| mailbox.poll_driver(cx)));
+    arrival.run(driven, || mailbox.has_settled()).await;
     if let Some(driver) = mailbox.unseat() {
         driver.end().instrument(span).await;
     }

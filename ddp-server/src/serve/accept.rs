@@ -10,16 +10,21 @@ use axum::Router;
 use futures::future::BoxFuture;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep};
 
 use super::ServeConfig;
 use super::connection::{Connections, Phase};
 use super::places::Places;
+use crate::arrivals::Arrivals;
 use crate::log::{Count, Log};
 use crate::transport::Place;
 
 /// How long to wait when the system has nothing left for another connection.
 const RETRY: Duration = Duration::from_millis(100);
+
+/// After so many connections everything else has its turn before more are accepted.
+const IN_A_ROW: usize = 16;
 
 /// Trouble that comes again within this time is the same.
 const SAME_TROUBLE: Duration = Duration::from_secs(10);
@@ -39,6 +44,7 @@ pub(super) async fn run(
     listener: TcpListener,
     router: Router,
     config: ServeConfig,
+    arrivals: Arc<Arrivals>,
     end: End,
 ) -> io::Result<()> {
     let End { stop, drained, grace } = end;
@@ -48,7 +54,7 @@ pub(super) async fn run(
         tracing::debug!(%error, backlog, "the backlog stays as it was");
     }
     let places = Places::new(&config);
-    let connections = Arc::new(Connections::new(router, config));
+    let connections = Arc::new(Connections::new(router, config, arrivals));
     let (phase, watching) = watch::channel(Phase::Serving);
     let open = |stream, address, place| {
         let connections = Arc::clone(&connections);
@@ -79,7 +85,13 @@ async fn accept(
 ) -> Infallible {
     let (log, mut full, mut refused) = (Log::default(), Trouble::default(), Trouble::default());
     let (connections_max, per_address_max) = places.max();
+    let mut in_a_row = 0;
     loop {
+        if in_a_row == IN_A_ROW {
+            in_a_row = 0;
+            yield_now().await;
+        }
+        in_a_row += 1;
         let free = places.free(|| {
             if full.is_new() {
                 tracing::warn!(

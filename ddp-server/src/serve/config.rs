@@ -37,6 +37,11 @@ pub struct ServeConfig {
     /// [`forwarded_count`](crate::ServerConfig::forwarded_count), it is WebSockets of a client's
     /// address that count, and further ones are answered with 429.
     pub connections_per_address_max: Option<usize>,
+    /// How many of those who have just come are handled at the same time, so that others need not
+    /// wait; half as many as the runtime has threads, unless set. It counts those for whom something
+    /// is being done, not those who wait for their clients, so it may be small. It holds for
+    /// WebSockets and SockJS also where somebody else accepts connections.
+    pub arrivals_at_once: Option<usize>,
     /// How long it may take from the connection to the head of its first request, the handshake of
     /// TLS among it; 30 s.
     pub header_timeout: Duration,
@@ -57,6 +62,7 @@ impl Default for ServeConfig {
             backlog: 4096,
             connections_max: 100_000,
             connections_per_address_max: None,
+            arrivals_at_once: None,
             header_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(75),
             body_timeout: Duration::from_secs(30),

@@ -21,6 +21,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::ServeConfig;
 use super::body::TimedBody;
+use crate::arrivals::{Arrivals, Stage};
 use crate::transport::{Place, Socket, Stream};
 
 /// How much is read of a request's head, or waits to be written; Node takes heads of 16 KiB.
@@ -40,16 +41,17 @@ pub(super) struct Connections {
     router: Router,
     http: http1::Builder,
     config: ServeConfig,
+    arrivals: Arc<Arrivals>,
 }
 
 impl Connections {
-    pub(super) fn new(router: Router, config: ServeConfig) -> Self {
+    pub(super) fn new(router: Router, config: ServeConfig, arrivals: Arc<Arrivals>) -> Self {
         let config = config.bounded();
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
             .header_read_timeout(config.idle_timeout)
             .max_buf_size(BUFFER_BYTES_MAX);
-        Self { router: router.with_state(()), http, config }
+        Self { router: router.with_state(()), http, config, arrivals }
     }
 
     /// Serves a connection until it ends, or speaks something else than HTTP.
@@ -71,8 +73,12 @@ impl Connections {
             Ok(Err(error)) => return tracing::debug!(%address, %error, "no TLS"),
             Err(_) => return,
         };
+        let arrival = self.arrivals.arrive(Stage::Http);
         // On the heap, so that whoever has only connected takes little.
-        Box::pin(self.speak(Socket::new(stream, Some(place)), address, deadline, phase)).await;
+        let has_asked = Arc::new(AtomicBool::new(false));
+        let socket = Socket::new(stream, Some(place));
+        let spoken = Box::pin(self.speak(socket, address, Arc::clone(&has_asked), deadline, phase));
+        arrival.run(spoken, || has_asked.load(Ordering::Relaxed)).await;
     }
 
     /// Speaks HTTP.
@@ -80,11 +86,11 @@ impl Connections {
         &self,
         socket: Socket,
         address: SocketAddr,
+        has_asked: Arc<AtomicBool>,
         deadline: Instant,
         mut phase: watch::Receiver<Phase>,
     ) {
         let socket = TokioIo::new(socket);
-        let has_asked = Arc::new(AtomicBool::new(false));
         let service = service_fn(self.service(address, Arc::clone(&has_asked)));
         let mut connection = pin!(self.http.serve_connection(socket, service).with_upgrades());
         let mut late = pin!(sleep_until(deadline));
@@ -122,8 +128,9 @@ impl Connections {
         #[cfg(feature = "tls")]
         if let Some(tls) = &self.config.tls {
             // On the heap for as long as it lasts.
-            let shaken = Box::pin(tls.acceptor().accept(stream)).await?;
-            return Ok(Stream::Tls(Box::new(shaken)));
+            let shaken = Box::pin(tls.acceptor().accept(stream));
+            let stream = self.arrivals.arrive(Stage::Http).run(shaken, || false).await?;
+            return Ok(Stream::Tls(Box::new(stream)));
         }
         // Not `readable`, which may be told before there is anything.
         stream.peek(&mut [0]).await?;
@@ -169,7 +176,8 @@ mod tests {
         let config = ServeConfig::default();
         let places = Places::new(&config);
         let place = places.free(|| ()).await.take(address.ip()).expect("a place");
-        let connections = Arc::new(Connections::new(Router::new(), config));
+        let arrivals = Arrivals::new(config.arrivals_at_once);
+        let connections = Arc::new(Connections::new(Router::new(), config, arrivals));
         let phase = watch::Sender::new(Phase::Serving);
         let deadline = Instant::now();
         let waiting = Arc::clone(&connections).serve(stream, address, place, phase.subscribe());
@@ -178,7 +186,9 @@ mod tests {
         drop(waiting);
         let stream = TcpStream::connect(address).await.expect("a connection");
         let socket = Socket::new(Stream::Plain(stream), None);
-        let bytes = size_of_val(&connections.speak(socket, address, deadline, phase.subscribe()));
+        let phase = phase.subscribe();
+        let bytes =
+            size_of_val(&connections.speak(socket, address, Arc::default(), deadline, phase));
         assert!(bytes <= 4096, "{bytes} bytes while it speaks HTTP");
     }
 }

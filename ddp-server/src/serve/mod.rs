@@ -22,6 +22,7 @@ mod tls;
 use std::fmt;
 use std::future::{IntoFuture, pending, ready};
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -31,6 +32,7 @@ use tokio::net::TcpListener;
 use tokio::time::sleep;
 
 use self::accept::End;
+use crate::arrivals::Arrivals;
 
 pub use self::config::ServeConfig;
 pub(crate) use self::signals::Signals;
@@ -63,7 +65,7 @@ pub fn serve(listener: TcpListener, router: Router) -> Serve {
         drained: ready(()).boxed(),
         grace: async { sleep(GRACE).await }.boxed(),
     };
-    Serve { listener, router, config: ServeConfig::default(), end }
+    Serve { listener, router, config: ServeConfig::default(), arrivals: None, end }
 }
 
 /// What [`serve`] serves; await it.
@@ -72,6 +74,8 @@ pub struct Serve {
     listener: TcpListener,
     router: Router,
     config: ServeConfig,
+    /// Those of the server; its own, if it is none.
+    arrivals: Option<Arc<Arrivals>>,
     end: End,
 }
 
@@ -86,6 +90,12 @@ impl Serve {
     /// seconds to finish.
     pub fn until(mut self, stop: impl Future<Output = ()> + Send + 'static) -> Self {
         self.end.stop = stop.boxed();
+        self
+    }
+
+    /// Those who come take turns with these.
+    pub(crate) fn arrivals(mut self, arrivals: &Arc<Arrivals>) -> Self {
+        self.arrivals = Some(Arc::clone(arrivals));
         self
     }
 
@@ -107,8 +117,9 @@ impl IntoFuture for Serve {
     type IntoFuture = BoxFuture<'static, io::Result<()>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        let Self { listener, router, config, end } = self;
-        accept::run(listener, router, config, end).boxed()
+        let Self { listener, router, config, arrivals, end } = self;
+        let arrivals = arrivals.unwrap_or_else(|| Arrivals::new(config.arrivals_at_once));
+        accept::run(listener, router, config, arrivals, end).boxed()
     }
 }
 

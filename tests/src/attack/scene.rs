@@ -24,6 +24,8 @@ const NEWCOMER: Duration = Duration::from_millis(500);
 pub struct Scene {
     victim: Victim,
     process: Option<Process>,
+    /// A server that is left alone.
+    control: Option<Victim>,
 }
 
 /// What was seen.
@@ -33,6 +35,8 @@ pub struct Report {
     seconds: f64,
     quiet: Latency,
     meanwhile: Latency,
+    /// That of a client of the server that is left alone: what the machine makes of it.
+    control: Option<Latency>,
     newcomer: Latency,
     turned_away: u32,
     memory: Option<Memory>,
@@ -48,12 +52,13 @@ struct Memory {
 }
 
 impl Scene {
-    /// A server, and its process if it is to be watched.
+    /// A server, and its process if it is to be watched. A client of the second server, which is left
+    /// alone, shows what the machine does to everybody while the attack lasts.
     ///
     /// # Errors
     /// If there is no such process.
-    pub fn new(victim: Victim, pid: Option<u32>) -> Result<Self, Error> {
-        Ok(Self { victim, process: pid.map(Process::new).transpose()? })
+    pub fn new(victim: Victim, pid: Option<u32>, control: Option<Victim>) -> Result<Self, Error> {
+        Ok(Self { victim, process: pid.map(Process::new).transpose()?, control })
     }
 
     /// The server.
@@ -71,7 +76,12 @@ impl Scene {
         attack: impl Future<Output = Result<Findings, Error>>,
     ) -> Result<Report, Error> {
         let mut bystander = Bystander::connect(self.victim).await?;
+        let mut elsewhere = match self.control {
+            Some(control) => Some(Bystander::connect(control).await?),
+            None => None,
+        };
         let (mut quiet, mut meanwhile) = (histogram(), histogram());
+        let mut control = elsewhere.as_ref().map(|_| histogram());
         tokio::select! {
             () = bystander.ping(&mut quiet) => {}
             () = sleep(QUIET) => {}
@@ -85,6 +95,7 @@ impl Scene {
         let findings = tokio::select! {
             findings = attack => findings?,
             () = bystander.ping(&mut meanwhile) => Findings::new(),
+            () = ping_elsewhere(&mut elsewhere, &mut control) => Findings::new(),
             () = newcomers_try(self.victim, &mut newcomers) => Findings::new(),
             error = self.look(&mut most) => return Err(error),
         };
@@ -98,6 +109,7 @@ impl Scene {
             seconds,
             quiet: Latency::of(&quiet),
             meanwhile: Latency::of(&meanwhile),
+            control: control.as_ref().map(Latency::of),
             newcomer: Latency::of(&newcomers.0),
             turned_away: newcomers.1,
             memory: memory.map(|((before, most), after)| Memory { before, most, after }),
@@ -119,6 +131,14 @@ impl Scene {
                 Err(error) => return error,
             }
         }
+    }
+}
+
+/// Pings the server that is left alone, if there is one.
+async fn ping_elsewhere(other: &mut Option<Bystander>, noted: &mut Option<Histogram<u64>>) {
+    match (other, noted) {
+        (Some(other), Some(noted)) => other.ping(noted).await,
+        _ => std::future::pending().await,
     }
 }
 
@@ -154,6 +174,9 @@ impl fmt::Display for Report {
         row("it took", format!("{:.1} s", self.seconds))?;
         row("another client's ping before", self.quiet.to_string())?;
         row("its ping meanwhile", self.meanwhile.to_string())?;
+        if let Some(control) = &self.control {
+            row("a client's of the other server", control.to_string())?;
+        }
         row("newcomers connected after", self.newcomer.to_string())?;
         row("newcomers turned away", self.turned_away.to_string())?;
         if let Some(Memory { before, most, after }) = self.memory {

@@ -20,6 +20,10 @@ struct Arguments {
     /// Its process, whose memory and CPU are reported.
     #[arg(long)]
     pid: Option<u32>,
+    /// Where another server listens, which is left alone: what its client's pings take meanwhile is not
+    /// the attacked server's doing.
+    #[arg(long)]
+    control: Option<Victim>,
     #[command(subcommand)]
     attack: Attack,
 }
@@ -36,7 +40,7 @@ enum Attack {
 }
 
 async fn make(arguments: &Arguments) -> Result<Report, Error> {
-    let mut scene = Scene::new(arguments.server, arguments.pid)?;
+    let mut scene = Scene::new(arguments.server, arguments.pid, arguments.control)?;
     let victim = scene.victim();
     match &arguments.attack {
         Attack::Bytes(attack) => scene.watch(attack.run(victim)).await,

@@ -1,5 +1,6 @@
 //! How connections are accepted, limited and served, over TLS, too, and how a server ends.
 
+mod arrivals;
 mod closing;
 mod deadlines;
 mod limits;

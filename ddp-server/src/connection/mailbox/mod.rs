@@ -32,6 +32,9 @@ pub(crate) trait Drive: Send {
     /// not take all.
     fn deliver(&mut self) -> bool;
 
+    /// Whether the client has what it came for, and is now like all others.
+    fn has_settled(&self) -> bool;
+
     /// Closes the connection properly.
     fn end(self: Box<Self>) -> BoxFuture<'static, ()>;
 }
@@ -127,6 +130,11 @@ impl Mailbox {
         let end = driver.poll(cx);
         *seat = Some(driver);
         end
+    }
+
+    /// Whether the client has what it came for.
+    pub(crate) fn has_settled(&self) -> bool {
+        self.driver.lock().as_ref().is_none_or(|driver| driver.has_settled())
     }
 
     /// The driver, unless a panic dropped it.
