@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use super::effect::has_fields_of;
 use super::holders::{Holders, MANY};
 use super::io::{Outgoing, Placement, Source};
 use super::send::{send_change, send_placed};
@@ -130,6 +131,9 @@ impl SessionCollectionView {
         let Placement { collection, id, place } = placement;
         let position = self.enter(view);
         self.keep_holders();
+        if let Some(holders) = &mut self.holders {
+            holders.begin_change(position);
+        }
         let before = self.views[position].snapshot.get(id).cloned();
         if let Some(delta) = delta
             && delta.to() > self.views[position].snapshot.version()
@@ -327,10 +331,32 @@ impl SessionCollectionView {
     ) {
         self.keep_holders();
         self.views[position].snapshot = next;
+        if let Some(holders) = &mut self.holders {
+            holders.begin_change(position);
+        }
         for (id, before, after) in changes {
             self.note_holder(position, id, before.is_some(), after.is_some());
+            if self.is_hidden(position, id, before, after) {
+                continue;
+            }
             let (before, after) = self.effect(id, position, before, after);
             send_change(collection, id, before.as_ref(), after.as_ref(), send);
         }
+    }
+
+    /// Whether an earlier view is known to show a document just as the one that changes does now, so
+    /// that the client need not learn of the change.
+    fn is_hidden(
+        &mut self,
+        position: usize,
+        id: &DocumentId,
+        before: Option<&Arc<Document>>,
+        after: Option<&Arc<Document>>,
+    ) -> bool {
+        let (Some(holders), Some(after)) = (&mut self.holders, after) else { return false };
+        self.strategy == PublicationStrategy::ServerMerge
+            && holders.begin_to_show(position, id, after)
+            // A field that goes may have been seen here.
+            && before.is_none_or(|before| has_fields_of(after, before))
     }
 }

@@ -5,8 +5,10 @@ use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::iter;
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::view::View;
+use crate::document::Document;
 use crate::id::{DocumentId, LiveQueryKey};
 
 /// With more views than this, not counting shadows, a collection keeps an index. Up to it each view
@@ -26,12 +28,31 @@ pub(super) struct Holders {
     /// The view that shows each live query, by its number.
     leads: HashMap<LiveQueryKey, u64>,
     hasher: RandomState,
+    round: Round,
 }
+
+/// Views that change one after the other, each once, as those do that a change of a row concerns. What
+/// one of them shows need not be looked for when a later view shows the same.
+#[derive(Debug, Default)]
+struct Round {
+    number: u64,
+    /// For each view the last round in which it changed.
+    changed: Vec<u64>,
+    /// The documents that views of this round have begun to show, by their addresses, each with the
+    /// number of the first such view. They live for as long as they are shown, so nothing else can be
+    /// there.
+    shown: HashMap<usize, (DocumentId, u64)>,
+}
+
+/// How many documents of a round are remembered.
+const ROUND_MAX: usize = 4096;
 
 impl Holders {
     pub(super) fn new(views: &[View]) -> Self {
-        let (numbers, holders, leads, hasher) = Default::default();
-        let mut index = Self { numbers, next_number: 0, holders, leads, hasher };
+        let (numbers, holders, leads, hasher, round) = Default::default();
+        let mut index = Self { numbers, next_number: 0, holders, leads, hasher, round };
+        // No view has changed in it.
+        index.round.number = 1;
         for (position, view) in views.iter().enumerate() {
             index.push(view);
             for (id, _) in view.snapshot.iter() {
@@ -47,12 +68,14 @@ impl Holders {
             self.leads.entry(query).or_insert(self.next_number);
         }
         self.numbers.push(self.next_number);
+        self.round.changed.push(0);
         self.next_number += 1;
     }
 
     /// A view is gone. It must hold nothing any more.
     pub(super) fn remove(&mut self, position: usize, view: &View) {
         let number = self.numbers.remove(position);
+        self.round.changed.remove(position);
         if let Some(query) = view.live_query()
             && self.leads.get(&query) == Some(&number)
         {
@@ -73,6 +96,43 @@ impl Holders {
     /// Another view shows a live query from now on.
     pub(super) fn lead(&mut self, query: LiveQueryKey, position: usize) {
         self.leads.insert(query, self.numbers[position]);
+    }
+
+    /// A view changes, perhaps because it goes.
+    pub(super) fn begin_change(&mut self, position: usize) {
+        let round = &mut self.round;
+        if round.changed[position] == round.number {
+            // It may no longer show what it showed in this round.
+            round.number += 1;
+            round.shown.clear();
+        }
+        round.changed[position] = round.number;
+    }
+
+    /// The view that changes shows this document from now on. True if a view before it is known to
+    /// show the same.
+    pub(super) fn begin_to_show(
+        &mut self,
+        position: usize,
+        id: &DocumentId,
+        document: &Arc<Document>,
+    ) -> bool {
+        let (number, shown) = (self.numbers[position], &mut self.round.shown);
+        let address = Arc::as_ptr(document).addr();
+        match shown.get_mut(&address) {
+            Some((other, first)) if other == id => {
+                let is_shown_earlier = *first < number;
+                *first = number.min(*first);
+                is_shown_earlier
+            }
+            _ => {
+                if shown.len() >= ROUND_MAX {
+                    shown.clear();
+                }
+                shown.insert(address, (id.clone(), number));
+                false
+            }
+        }
     }
 
     /// The view that shows a live query.

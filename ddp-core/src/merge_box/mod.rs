@@ -19,8 +19,9 @@
 //!   asked only until it is certain what the client has. Where an earlier subscription shows the
 //!   same fields, as it mostly does, that is one of them.
 //! - With more than 64 views, an index tells which of them hold a document, so that those that do
-//!   not cost nothing. It takes some 20 bytes for each document of each view. With fewer, nothing is
-//!   kept.
+//!   not cost nothing. It takes some 20 bytes for each document of each view. What a change makes of a
+//!   document is remembered, too, so that it is compared once, however many views change to the same.
+//!   With fewer, nothing is kept.
 //!
 //! ```
 //! use std::collections::BTreeMap;
