@@ -3,10 +3,14 @@
 use std::net::SocketAddr;
 use std::process::{Command, Output};
 
+use ddp_postgres::{Db, Table};
 use ddp_server::extract::Params;
-use ddp_server::{Collection, Error, MemoryCollection, Server, State};
+use ddp_server::{Collection, Error, MemoryCollection, Server, State, field};
+use ddp_tests::database;
 use ddp_tests::peer::serve;
 use serde_json::Value;
+
+const TASKS: Collection<Value> = Collection::new("tasks");
 
 fn attack(server: &str, arguments: &str) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ddp-attack"));
@@ -15,11 +19,12 @@ fn attack(server: &str, arguments: &str) -> Output {
 }
 
 /// What an attack reports.
-async fn report(address: SocketAddr, arguments: &'static str) -> String {
-    let output = tokio::task::spawn_blocking(move || attack(&address.to_string(), arguments)).await;
-    let output = output.unwrap();
+async fn report(address: SocketAddr, arguments: impl Into<String>) -> String {
+    let arguments = arguments.into();
+    let made = move || attack(&address.to_string(), &arguments);
+    let output = tokio::task::spawn_blocking(made).await.unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{arguments}: {said}");
+    assert!(output.status.success(), "{said}");
     String::from_utf8(output.stdout).unwrap()
 }
 
@@ -52,6 +57,26 @@ async fn each_attack_says_what_it_costs() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_update_for_overlapping_subscriptions_is_measured_beside_one() {
+    let rows = "CREATE TABLE tasks (id text PRIMARY KEY, text text);
+        INSERT INTO tasks SELECT 'task' || n, 'eat' FROM generate_series(1, 10) AS n";
+    let url = database::create_database("attack_overlap", rows);
+    let table = Table::new("tasks").columns(["text"]);
+    let db = Db::builder(&url).table(table).connect().await.unwrap();
+    let different = async |State(db): State<Db>, Params((number,)): Params<(u32,)>| {
+        db.find(&TASKS).filter(field("text").ne(number.to_string()))
+    };
+    let server = Server::builder().publish("tasks.different", different).with_state(db);
+    let arguments = format!("overlap --count 70 --database {url}");
+    let report = report(serve(&server).await, arguments).await;
+    assert_eq!((line(&report, "subscriptions"), line(&report, "rows")), ("70", "10"), "{report}");
+    // The client has each change once, however often it subscribed.
+    let bytes = |name| line(&report, name).split(", ").nth(1).unwrap().to_owned();
+    assert_eq!(bytes("an update of all rows, with one"), bytes("the same with all"), "{report}");
+    assert!(line(&report, "per delivered byte").ends_with(" x"), "{report}");
+}
+
 #[test]
 fn it_attacks_nobody_else_and_within_bounds() {
     for server in ["192.0.2.1:80", "0.0.0.0:80", "[2001:db8::1]:80"] {
@@ -65,6 +90,7 @@ fn it_attacks_nobody_else_and_within_bounds() {
         "silent-sockjs --count 0",
         "log-flood --count 101",
         "storm --count 20001",
+        "overlap --database postgres://127.0.0.1 --count 1025",
     ] {
         let output = attack("127.0.0.1:1", arguments);
         let said = String::from_utf8_lossy(&output.stderr);

@@ -79,16 +79,35 @@ impl Bystander {
         }
     }
 
+    /// Sends a message.
+    ///
+    /// # Errors
+    /// If the connection has broken.
+    pub(super) async fn say(&mut self, message: String) -> Result<(), Error> {
+        let sent = self.socket.send(Message::text(message)).await;
+        sent.map_err(|error| crate::load::Error::Client(error.to_string()).into())
+    }
+
     /// Reads until a message with this text. False if none comes.
     async fn wait_for(&mut self, text: &str) -> bool {
+        self.read(|message| message.contains(text)).await.is_some()
+    }
+
+    /// Reads up to the last of some messages; returns how many bytes they had, or nothing if it does
+    /// not come.
+    pub(super) async fn read(&mut self, mut is_last: impl FnMut(&str) -> bool) -> Option<usize> {
+        let mut bytes = 0;
         let wait = async {
             while let Some(Ok(message)) = self.socket.next().await {
-                if message.to_text().is_ok_and(|message| message.contains(text)) {
+                let Ok(text) = message.to_text() else { continue };
+                bytes += text.len();
+                if is_last(text) {
                     return true;
                 }
             }
             false
         };
-        timeout(PATIENCE, wait).await.unwrap_or(false)
+        let is_read = timeout(PATIENCE, wait).await.unwrap_or(false);
+        is_read.then_some(bytes)
     }
 }

@@ -6,8 +6,8 @@
 
 use clap::{Parser, Subcommand};
 use ddp_tests::attack::{
-    Bytes, Error, LogFlood, ManyConnections, Report, Scene, SilentSockJs, SlowHeaders, Storm,
-    Victim,
+    Bytes, Error, LogFlood, ManyConnections, Overlap, Report, Scene, SilentSockJs, SlowHeaders,
+    Storm, Victim,
 };
 
 /// Attacks a DDP server on this machine, within bounds.
@@ -33,6 +33,7 @@ enum Attack {
     Bytes(Bytes),
     LogFlood(LogFlood),
     ManyConnections(ManyConnections),
+    Overlap(Overlap),
     #[command(name = "silent-sockjs")]
     SilentSockJs(SilentSockJs),
     SlowHeaders(SlowHeaders),
@@ -46,6 +47,7 @@ async fn make(arguments: &Arguments) -> Result<Report, Error> {
         Attack::Bytes(attack) => scene.watch(attack.run(victim)).await,
         Attack::LogFlood(attack) => scene.watch(attack.run(victim)).await,
         Attack::ManyConnections(attack) => scene.watch(attack.run(victim)).await,
+        Attack::Overlap(attack) => scene.watch(attack.run(victim)).await,
         Attack::SilentSockJs(attack) => scene.watch(attack.run(victim)).await,
         Attack::SlowHeaders(attack) => scene.watch(attack.run(victim)).await,
         Attack::Storm(attack) => scene.watch(attack.run(victim)).await,

@@ -3,6 +3,7 @@
 //! - `note`: one document, whose text the method `change` replaces;
 //! - `notes`: a thousand documents that nobody changes;
 //! - `tasks`: a table of the database at `DATABASE_URL`, if there is one;
+//! - `tasks.different`: its rows but for one that does not exist, another one for each number;
 //! - `tasks.list`: its rows with a given `list`, if it has that column;
 //! - the method `echo` returns its parameter, and `wait` does so after so many milliseconds.
 //!
@@ -64,6 +65,13 @@ async fn list(
     Ok(tasks(state).await?.filter(field("list").eq(list)))
 }
 
+async fn different(
+    state: State<Data>,
+    Params((number,)): Params<(u32,)>,
+) -> Result<Cursor<Value>, Error> {
+    Ok(tasks(state).await?.filter(field("text").ne(format!("nothing {number}"))))
+}
+
 /// How changes arrive.
 fn feed() -> Feed {
     if std::env::var("FEED").is_ok_and(|feed| feed == "wal") { Feed::Wal } else { Feed::Notify }
@@ -100,6 +108,7 @@ async fn serve() -> Result<(), Failure> {
         .publish("note", async |State(data): State<Data>| data.note.find())
         .publish("notes", async |State(data): State<Data>| data.notes.find())
         .publish("tasks", tasks)
+        .publish("tasks.different", different)
         .publish("tasks.list", list)
         .method("change", change)
         .method("echo", echo)
