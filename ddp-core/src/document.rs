@@ -45,6 +45,16 @@ impl Document {
         Some(Self { fields: ends.into(), text: text.into() })
     }
 
+    /// Whether it has all fields of another, whatever their values.
+    pub(crate) fn has_fields_of(&self, other: &Self) -> bool {
+        // Most documents have the same fields in the same places.
+        let mut in_place = self.iter();
+        other.iter().all(|(name, _)| match in_place.next() {
+            Some((own, _)) if Arc::ptr_eq(own, name) => true,
+            _ => self.get(name).is_some(),
+        })
+    }
+
     /// The document with only these fields, in its own order. Fields that it does not have are
     /// ignored.
     #[must_use]

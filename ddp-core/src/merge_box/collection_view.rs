@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::effect::has_fields_of;
 use super::holders::{Holders, MANY};
 use super::io::{Outgoing, Placement, Source};
 use super::send::{send_change, send_placed};
@@ -357,6 +356,6 @@ impl SessionCollectionView {
         self.strategy == PublicationStrategy::ServerMerge
             && holders.begin_to_show(position, id, after)
             // A field that goes may have been seen here.
-            && before.is_none_or(|before| has_fields_of(after, before))
+            && before.is_none_or(|before| after.has_fields_of(before))
     }
 }

@@ -185,16 +185,6 @@ fn differing<'a>(before: Option<&'a Document>, after: Option<&'a Document>) -> V
     differing
 }
 
-/// Whether a document has all fields of another.
-pub(super) fn has_fields_of(document: &Document, other: &Document) -> bool {
-    // Most documents have the same fields in the same places.
-    let mut in_place = document.iter();
-    other.iter().all(|(name, _)| match in_place.next() {
-        Some((own, _)) if Arc::ptr_eq(own, name) => true,
-        _ => document.get(name).is_some(),
-    })
-}
-
 pub(super) fn fields(document: Option<&Arc<Document>>) -> Option<FieldList<'_>> {
     document.map(|document| document.iter().collect())
 }
