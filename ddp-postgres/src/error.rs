@@ -23,8 +23,8 @@ use crate::schema::{self, Layout};
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
 /// let twice = Db::builder("postgres://localhost/todos")
-///     .table(Table::new("tasks"))
-///     .table(Table::new("old_tasks").collection("tasks"));
+///     .table(Table::new("tasks").all_columns())
+///     .table(Table::new("old_tasks").collection("tasks").all_columns());
 /// let error = twice.connect().await.err().expect("names are checked before connecting");
 /// assert_eq!(
 ///     error.to_string(),

@@ -24,7 +24,7 @@ async fn flushed(database: &Database, layout: &Layout) -> String {
 async fn what_documents_depend_on_is_noticed() {
     let mut database = Database::new().await;
     database.run(SETUP).await;
-    let layout = database.publish(&Table::new("tasks")).await;
+    let layout = database.publish(&Table::new("tasks").all_columns()).await;
     let mut before = flushed(&database, &layout).await;
     for change in [
         "ALTER TYPE mood RENAME VALUE 'sad' TO 'blue'",
@@ -64,7 +64,7 @@ async fn what_documents_depend_on_is_noticed() {
 async fn a_partition_that_was_made_and_dropped_leaves_its_mark() {
     let mut database = Database::new().await;
     database.run(SETUP).await;
-    let layout = database.publish(&Table::new("parted")).await;
+    let layout = database.publish(&Table::new("parted").all_columns()).await;
     let mut before = flushed(&database, &layout).await;
     let make = "CREATE TABLE high PARTITION OF parted FOR VALUES FROM (10) TO (20)";
     for change in [
@@ -86,8 +86,8 @@ async fn a_partition_that_was_made_and_dropped_leaves_its_mark() {
 async fn what_no_document_depends_on_is_passed_over() {
     let mut database = Database::new().await;
     database.run(SETUP).await;
-    let tasks = database.publish(&Table::new("tasks")).await;
-    let parted = database.publish(&Table::new("parted")).await;
+    let tasks = database.publish(&Table::new("tasks").all_columns()).await;
+    let parted = database.publish(&Table::new("parted").all_columns()).await;
     let before = (flushed(&database, &tasks).await, flushed(&database, &parted).await);
     for change in [
         "INSERT INTO tasks VALUES (1, '{sad}', '(x)', 't'); INSERT INTO parted VALUES (1)",

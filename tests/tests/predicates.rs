@@ -147,7 +147,7 @@ fn predicates() -> Vec<Json> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn memory_decides_as_postgresql_does() {
     let url = database::create_database("predicates", SETUP);
-    let db = Db::builder(&url).table(Table::new("rows")).connect().await.unwrap();
+    let db = Db::builder(&url).table(Table::new("rows").all_columns()).connect().await.unwrap();
     let server = Server::builder().publish("find", find).method("barrier", barrier).with_state(db);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

@@ -53,8 +53,8 @@ const SETUP: &str = "
 async fn start(name: &str) -> (SocketAddr, Db) {
     let url = database::create_database(name, SETUP);
     let db = Db::builder(url)
-        .table(Table::new("tasks"))
-        .table(Table::new("others"))
+        .table(Table::new("tasks").all_columns())
+        .table(Table::new("others").all_columns())
         .connect()
         .await
         .unwrap();

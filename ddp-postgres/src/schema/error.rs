@@ -113,6 +113,19 @@ pub enum Error {
         /// The partition's quoted name.
         relation: String,
     },
+    /// The table does not say which of its columns are published.
+    #[error(
+        "table {relation} does not say which columns to publish: name those that clients may see, \
+         .columns({columns}){left_out}, or publish all of them, now and later, by .all_columns()"
+    )]
+    NoChoice {
+        /// The table's quoted name.
+        relation: String,
+        /// Its columns besides the key, as an array in Rust.
+        columns: String,
+        /// A remark about others, or nothing.
+        left_out: String,
+    },
     /// There is no column of this name.
     #[error("table {relation} has no column {column:?}: columns are named as in the database")]
     NoColumn {

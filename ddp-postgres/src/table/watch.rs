@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use super::collection::{Current, TableCollection, TableState};
 use super::queue::Queue;
 use super::retry::Failure;
+use super::secret;
 use crate::error::Error;
 use crate::intake::dispatch::Intake;
 use crate::read::reader::Check;
@@ -125,6 +126,7 @@ impl Watch {
         } else if is_new {
             let (changed, now) = (before.layout.difference(&current.layout), current.state.words());
             tracing::info!(collection = name, changed, now, "the table has changed");
+            secret::warn(&collection.table, Some(&before.layout), &current.layout);
         }
         watched.note(digest, failure, patience);
         drop(watched);

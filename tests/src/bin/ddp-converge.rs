@@ -109,11 +109,16 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         Ok("wal") => Feed::Wal,
         _ => Feed::Notify,
     };
-    let mut tasks = Table::new("tasks").camel_case();
+    let mut tasks = Table::new("tasks").all_columns().camel_case();
     if std::env::var_os("KEYS_ONLY").is_some() {
         tasks = tasks.keys_only();
     }
-    let db = Db::builder(url).feed(feed).table(tasks).table(Table::new("lists")).connect().await?;
+    let db = Db::builder(url)
+        .feed(feed)
+        .table(tasks)
+        .table(Table::new("lists").all_columns())
+        .connect()
+        .await?;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     println!("{}", listener.local_addr()?);
     server(db).serve(listener).await?;

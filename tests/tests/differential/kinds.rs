@@ -325,5 +325,5 @@ pub(crate) fn json_constant(dice: &mut Dice) -> Value {
 
 /// The table as it is published.
 pub(crate) fn published(name: &str) -> Table {
-    Table::new(name)
+    Table::new(name).all_columns()
 }

@@ -11,7 +11,7 @@ const SETUP: &str = "CREATE TABLE tasks (id int PRIMARY KEY, title text, n int);
 
 async fn fixture(name: &str, setup: &str, feed: Feed) -> Fixture {
     let name = ddp_tests::database::name(&format!("alter_{name}"), feed);
-    Fixture::over(&name, setup, Table::new("tasks"), feed).await
+    Fixture::over(&name, setup, Table::new("tasks").all_columns(), feed).await
 }
 
 async fn start(name: &str, feed: Feed) -> (Fixture, Client) {
