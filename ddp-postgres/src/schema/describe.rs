@@ -194,7 +194,8 @@ fn layout(
     let names = (table.schema.as_str(), table.name.as_str());
     let mut layout = Layout::new(table.collection_name(), names, columns, numbers, traits);
     layout.keys_only = table.keys_only;
-    layout.family = family;
+    layout.partitioned = found.kind == "p";
+    layout.family = Family { number: found.family, ..family };
     Ok(layout)
 }
 

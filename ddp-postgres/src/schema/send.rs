@@ -110,7 +110,8 @@ impl Layout {
     /// Sends the body, in parts if necessary.
     pub(super) fn send_body(&self) -> String {
         let state = self.variable('s');
-        let whole = self.send("' 1 1 ', kind, ' ', body");
+        let family = self.tell_remembered_family();
+        let whole = self.send(&format!("' 1 1 ', kind, '{family} ', body"));
         let sent = format!(
             "sent := pg_catalog.concat(pg_catalog.set_config({state}, state::pg_catalog.text, true),
             {whole});"
@@ -135,8 +136,10 @@ impl Layout {
     fn send_parts(&self) -> String {
         let part_bytes_max = if self.utf8 { PART_BYTES_MAX } else { PART_BYTES_MAX_OTHER_ENCODING };
         let state = self.variable('s');
-        let send =
-            self.send("' ', part, ' ', pg_catalog.cardinality(parts), ' ', kind, ' ', parts[part]");
+        let family = self.tell_remembered_family();
+        let send = self.send(&format!(
+            "' ', part, ' ', pg_catalog.cardinality(parts), ' ', kind, '{family} ', parts[part]"
+        ));
         format!(
             "    bytes := pg_catalog.convert_to(body, 'UTF8');
     WHILE pg_catalog.int4le(first, pg_catalog.octet_length(bytes)) LOOP

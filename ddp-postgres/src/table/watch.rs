@@ -3,7 +3,8 @@
 //! No trigger reports an `ALTER TABLE`, an attached partition or a dropped trigger. A cheap query
 //! over the catalogs does, every few seconds: if its answer for a table has changed, the table is
 //! described again, its triggers are reinstalled if needed, and its live queries are planned and
-//! read again. A table that cannot be published is looked at again from time to time, since what is
+//! read again. So it is if queries have read parts of it that the last look did not see: it may
+//! have got and lost them in the meantime. A table that cannot be published is looked at again from time to time, since what is
 //! wrong may be put right without the catalogs' showing it.
 
 use std::sync::{Arc, Weak};
@@ -76,6 +77,7 @@ impl Watch {
     async fn check_tables(&self, intake: &Arc<Intake>) -> Result<(), Error> {
         let mut client = intake.reader().pool.get().await?;
         let collections: Vec<_> = intake.collections().collect();
+        collections.iter().for_each(|collection| collection.watched.lock().begin_check());
         let layouts: Vec<Arc<Layout>> = collections.iter().map(|c| c.layout()).collect();
         let digests = schema::digests(&client, layouts.iter().map(|layout| &**layout)).await?;
         let mut outcome = Ok(());
@@ -112,7 +114,7 @@ impl Watch {
         let before = collection.current();
         let mut watched = collection.watched.lock();
         let name = collection.table.collection_name();
-        let is_new = watched.digest != digest || current != before;
+        let is_new = watched.is_doubted() || watched.digest != digest || current != before;
         if let Some(failure) = &failure
             && watched.is_new_failure(failure)
         {
