@@ -16,7 +16,7 @@ async fn published(sql: &str, table: Table) -> (Database, Layout, Listener) {
 
 /// Notices what has become of the table.
 async fn look_again((database, layout, listener): &mut (Database, Layout, Listener)) {
-    *layout = database.publish(&Table::new("tasks")).await;
+    *layout = database.publish(&Table::new("tasks").all_columns()).await;
     listener.know(layout);
 }
 
