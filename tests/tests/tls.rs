@@ -64,12 +64,8 @@ async fn changes_arrive_over_tls_and_strangers_certificates_are_refused() {
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
-    let db = Db::builder(&url)
-        .table(Table::new("tasks").all_columns())
-        .tls(config)
-        .connect()
-        .await
-        .unwrap();
+    let tasks = Table::new("tasks").all_columns();
+    let db = Db::builder(&url).table(tasks).tls(config).connect().await.unwrap();
     let server = Server::builder()
         .publish("tasks", async |State(db): State<Db>| db.find(&TASKS))
         .with_state(db);

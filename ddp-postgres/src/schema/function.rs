@@ -197,7 +197,8 @@ END
             "pg_catalog.int8div(pg_catalog.set_config({state}, ({after})::pg_catalog.text, true)::pg_catalog.int8, 4294967296)"
         );
         let payload = payload(&number, &format!("' 1 1 {kind} ', pg_catalog.max(ddp_one.value)"));
-        let (send, may_send) = (self.send_payload("body"), self.may_send());
+        let payload = self.checked(&payload);
+        let (send, may_send) = (self.send_checked("body"), self.may_send());
         let bytes_max = self.message_bytes_max().min(BODY_BYTES_MAX);
         format!(
             "    BEGIN
