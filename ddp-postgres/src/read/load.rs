@@ -88,7 +88,8 @@ pub(super) async fn read(
     let Access { client, _permit: permit, _turn: turn } = access;
     let visible = reader.visibility.begin_read();
     let bytes_max = if reads.len() > 1 { BYTES_MAX } else { usize::MAX };
-    let selected = select_rows(reader, layout, &client, &statements, bytes_max).await?;
+    let selected = select_rows(reader, layout, &client, &statements, bytes_max).await;
+    let selected = selected.map_err(|error| error.of_reading(layout))?;
     let Some((selected, bytes, token)) = selected else { return Ok(Found::TooMuch) };
     client.done();
     drop((permit, turn));

@@ -199,8 +199,8 @@ END
         );
         let family = self.tell_family();
         let rest = format!("' 1 1 {kind}{family} ', pg_catalog.max(ddp_one.value)");
-        let payload = payload(&number, &rest);
-        let (send, may_send) = (self.send_payload("body"), self.may_send());
+        let payload = self.checked(&payload(&number, &rest));
+        let (send, may_send) = (self.send_checked("body"), self.may_send());
         let bytes_max = self.message_bytes_max().min(BODY_BYTES_MAX);
         format!(
             "    BEGIN
