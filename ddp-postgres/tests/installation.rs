@@ -64,6 +64,19 @@ async fn changed(database: &Database, column: &str) -> Layout {
     describe(&database.client, &Table::new("tasks").columns([column])).await.unwrap()
 }
 
+#[tokio::test]
+async fn a_part_that_went_since_it_was_described_may_be_tried_again() {
+    let mut database = Database::new().await;
+    let setup = "CREATE TABLE tasks (id int PRIMARY KEY) PARTITION BY RANGE (id);
+        CREATE TABLE low PARTITION OF tasks FOR VALUES FROM (0) TO (10)";
+    database.run(setup).await;
+    let layout = describe(&database.client, &Table::new("tasks")).await.unwrap();
+    database.run("DROP TABLE low").await;
+    let error = install(&mut database.client, std::slice::from_ref(&layout)).await.unwrap_err();
+    assert!(matches!(&error, Error::Changed { .. }), "{error}");
+    database.publish(&Table::new("tasks")).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn eight_servers_install_at_once() {
     let database = Database::new().await;

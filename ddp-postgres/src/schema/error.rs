@@ -266,6 +266,12 @@ pub enum Error {
         /// The table's quoted name.
         relation: String,
     },
+    /// What the triggers were made for is not what is there.
+    #[error("table {relation} was altered while its triggers were being installed: try again")]
+    Changed {
+        /// The table's quoted name.
+        relation: String,
+    },
 }
 
 impl Error {
@@ -285,7 +291,7 @@ impl Error {
     pub(crate) fn is_passing(&self) -> bool {
         let is_passing = |code: &str| ["40", "53", "55", "57"].iter().any(|c| code.starts_with(c));
         match self {
-            Self::Busy { .. } => true,
+            Self::Busy { .. } | Self::Changed { .. } => true,
             Self::Database(error) => error.code().is_some_and(|code| is_passing(code.code())),
             _ => false,
         }

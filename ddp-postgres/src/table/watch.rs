@@ -103,14 +103,14 @@ impl Watch {
         let mut found = self.look_at(client, collection, patience).await?;
         for _ in 1..ROUNDS {
             let now = schema::digests(client, std::iter::once(&*found.current.layout)).await?;
-            let is_settled = now.first() == Some(&digest);
+            let is_settled = now.first() == Some(&digest) && !found.is_passed;
             digest = now.into_iter().next().unwrap_or_default();
             if is_settled {
                 break;
             }
             found = self.look_at(client, collection, patience).await?;
         }
-        let Found { current, failure } = found;
+        let Found { current, failure, .. } = found;
         let before = collection.current();
         let mut watched = collection.watched.lock();
         let name = collection.table.collection_name();
@@ -171,8 +171,7 @@ impl Watch {
                     Ok(()) => Found::unavailable(before, &error),
                     Err(stop) => {
                         let failure = Some(Failure::new(&error).and(&stop));
-                        let current = Current { layout: before, state: TableState::Unavailable };
-                        Found { current, failure }
+                        Found { failure, ..Found::unavailable(before, &error) }
                     }
                 });
             }
@@ -199,6 +198,12 @@ impl Watch {
             match schema::install_one(client, &layout, patience).await {
                 Ok(()) => {
                     readiness = schema::inspect(&***client, &layout).await?.readiness(&layout);
+                    if readiness == Readiness::Incomplete {
+                        // Of what they were installed for something is gone.
+                        let relation = layout.relation().to_owned();
+                        let changed = schema::Error::Changed { relation };
+                        return Ok(Found::not_installed(layout, readiness, &changed));
+                    }
                 }
                 Err(schema::Error::NewerFormat { .. }) => {}
                 Err(schema::Error::Database(error)) if error.code().is_none() => {
@@ -215,15 +220,19 @@ impl Watch {
 struct Found {
     current: Current,
     failure: Option<Failure>,
+    /// Whether the table was altered meanwhile, even if the catalogs look as before.
+    is_passed: bool,
 }
 
 impl Found {
     fn new(layout: Arc<Layout>, state: TableState) -> Self {
-        Self { current: Current { layout, state }, failure: None }
+        Self { current: Current { layout, state }, failure: None, is_passed: false }
     }
 
     fn failed(layout: Arc<Layout>, state: TableState, error: &schema::Error) -> Self {
-        Self { current: Current { layout, state }, failure: Some(Failure::new(error)) }
+        let is_passed = matches!(error, schema::Error::Changed { .. });
+        let failure = Some(Failure::new(error));
+        Self { failure, is_passed, ..Self::new(layout, state) }
     }
 
     fn unavailable(layout: Arc<Layout>, error: &schema::Error) -> Self {
@@ -268,6 +277,27 @@ impl Found {
                 let relation = relation.to_owned();
                 Self::unavailable(layout, &schema::Error::NotInstalled { relation })
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::fixture;
+    use crate::value::ValueKind;
+
+    #[test]
+    fn what_was_altered_during_the_look_ends_no_subscription() {
+        let layout = Arc::new(fixture::layout(&[("id", ValueKind::Text)], false));
+        let changed = schema::Error::Changed { relation: "t".to_owned() };
+        for (readiness, state) in [
+            (Readiness::Incomplete, TableState::Partial),
+            (Readiness::Ready, TableState::ReadAgain),
+        ] {
+            let found = Found::not_installed(Arc::clone(&layout), readiness, &changed);
+            assert_eq!(found.current.state, state);
+            assert!(found.is_passed && found.failure.is_some(), "it is looked at again");
         }
     }
 }
