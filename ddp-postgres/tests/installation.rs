@@ -70,11 +70,11 @@ async fn a_part_that_went_since_it_was_described_may_be_tried_again() {
     let setup = "CREATE TABLE tasks (id int PRIMARY KEY) PARTITION BY RANGE (id);
         CREATE TABLE low PARTITION OF tasks FOR VALUES FROM (0) TO (10)";
     database.run(setup).await;
-    let layout = describe(&database.client, &Table::new("tasks")).await.unwrap();
+    let layout = describe(&database.client, &Table::new("tasks").all_columns()).await.unwrap();
     database.run("DROP TABLE low").await;
     let error = install(&mut database.client, std::slice::from_ref(&layout)).await.unwrap_err();
     assert!(matches!(&error, Error::Changed { .. }), "{error}");
-    database.publish(&Table::new("tasks")).await;
+    database.publish(&Table::new("tasks").all_columns()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
