@@ -109,7 +109,7 @@ fn constants() -> Vec<(&'static str, Vec<Json>)> {
         ("short", vec![json!("abc"), json!("abcdef"), json!("ab")]),
         ("padded", vec![json!("ab"), json!("ab  "), json!("abcdef")]),
         ("uuid", vec![json!("A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11")]),
-        ("mood", vec![json!("ok"), json!("happy")]),
+        ("mood", vec![json!("ok"), json!("unheard"), json!("happy")]),
         ("even", vec![json!(2), json!(3)]),
         ("at", dates()),
         ("local", dates()),
