@@ -119,6 +119,7 @@ mod error;
 mod feed;
 pub mod guide;
 mod intake;
+mod nearest;
 mod read;
 mod replication;
 mod row;

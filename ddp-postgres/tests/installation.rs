@@ -227,6 +227,7 @@ async fn tables_that_cannot_be_published() {
         (good().key("n"), "cannot have the key"),
         (good().key("x"), "no column \"x\""),
         (good().columns(["x"]), "no column \"x\""),
+        (good().columns(["n", "Id"]), "no column \"Id\"; did you mean \"id\"?: columns are"),
         (good().rename("x", "y"), "no column \"x\""),
         (good().ejson("x"), "no column \"x\""),
         (good().ejson("n"), "is not json"),

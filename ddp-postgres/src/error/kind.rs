@@ -112,8 +112,8 @@ pub(super) enum Kind {
         "two tables are registered for collection {0:?}: give one another name with .collection(…)"
     )]
     DuplicateCollection(String),
-    #[error("collection {collection:?} has no published field {field:?}; it has {fields}")]
-    NoSuchField { collection: String, field: String, fields: String },
+    #[error("collection {collection:?} has no published field {field:?}{meant}; it has {fields}")]
+    NoSuchField { collection: String, field: String, meant: String, fields: String },
     #[error(
         "the _id of collection {collection:?} is made up of the fields {fields}: filter on them instead"
     )]

@@ -14,6 +14,7 @@ use tokio_postgres::types::WrongType;
 
 use self::kind::Kind;
 use crate::causes::{of_database, with_causes};
+use crate::nearest::did_you_mean;
 use crate::row::RowError;
 use crate::schema::{self, Layout};
 
@@ -189,7 +190,8 @@ impl Error {
     pub(crate) fn no_such_field(layout: &Layout, field: &str) -> Self {
         let (collection, field) = (layout.collection().to_string(), field.to_owned());
         let fields: Vec<&str> = layout.columns().iter().map(|column| &**column.field()).collect();
-        Kind::NoSuchField { collection, field, fields: fields.join(", ") }.into()
+        let meant = did_you_mean(&field, fields.iter().copied());
+        Kind::NoSuchField { collection, field, meant, fields: fields.join(", ") }.into()
     }
 
     pub(crate) fn composite_key(layout: &Layout) -> Self {

@@ -12,6 +12,7 @@ use super::comparable::Comparables;
 use super::form::form;
 use super::layout::{Column, Expression, Layout, Measure, Settings, Traits};
 use super::name::{qualified, quoted};
+use crate::nearest::did_you_mean;
 use crate::table::secret::is_named_like_a_secret;
 use crate::table::{Columns, Table};
 use crate::value::ValueKind;
@@ -199,6 +200,11 @@ fn layout(
     Ok(layout)
 }
 
+fn no_column(relation: &str, columns: &[ColumnEntry], name: &str) -> Error {
+    let meant = did_you_mean(name, columns.iter().map(|column| column.name.as_str()));
+    Error::NoColumn { relation: relation.to_owned(), column: name.to_owned(), meant }
+}
+
 /// The key's columns, in order.
 fn find_key(
     table: &Table,
@@ -213,7 +219,7 @@ fn find_key(
     };
     for name in names {
         let Some(column) = columns.iter().find(|column| column.name == *name) else {
-            return Err(Error::NoColumn { relation: relation.to_owned(), column: name.clone() });
+            return Err(no_column(relation, columns, name));
         };
         if !column.not_null {
             return Err(unsuitable_key(relation, names));
@@ -244,7 +250,7 @@ fn check_names(table: &Table, relation: &str, columns: &[ColumnEntry]) -> Result
     let renamed = table.renamed.iter().map(|(column, _)| column);
     for name in published.iter().chain(renamed).chain(&table.ejson) {
         if !columns.iter().any(|column| column.name == *name) {
-            return Err(Error::NoColumn { relation: relation.to_owned(), column: name.clone() });
+            return Err(no_column(relation, columns, name));
         }
     }
     Ok(())

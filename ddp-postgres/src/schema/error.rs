@@ -127,12 +127,16 @@ pub enum Error {
         left_out: String,
     },
     /// There is no column of this name.
-    #[error("table {relation} has no column {column:?}: columns are named as in the database")]
+    #[error(
+        "table {relation} has no column {column:?}{meant}: columns are named as in the database"
+    )]
     NoColumn {
         /// The table's quoted name.
         relation: String,
         /// The missing column.
         column: String,
+        /// What may have been meant, or nothing.
+        meant: String,
     },
     /// It is a temporary table, visible only to its own session.
     #[error("{relation} is a temporary table, visible only to its own session")]

@@ -118,10 +118,10 @@ impl Watch {
         if let Some(failure) = &failure
             && watched.is_new_failure(failure)
         {
-            let (state, error) = (&current.state, failure.text.as_str());
+            let (now, error) = (current.state.words(), failure.text.as_str());
             tracing::error!(
                 collection = name,
-                ?state,
+                now,
                 error,
                 "the table cannot be published as it is"
             );
