@@ -28,7 +28,7 @@
 //!
 //! # async fn main_() -> Result<(), Box<dyn std::error::Error>> {
 //! let db = Db::builder("postgres://localhost/todos")
-//!     .table(Table::new("tasks").camel_case())
+//!     .table(Table::new("tasks").columns(["list_id", "text"]).camel_case())
 //!     .connect()
 //!     .await?;
 //! let server = Server::builder()
@@ -56,7 +56,8 @@
 //! // Under #[tokio::test].
 //! async fn everyone_sees_a_renamed_task() -> Result<(), ddp_postgres::Error> {
 //!     let url = "postgres://localhost/todos_test";
-//!     let db = Db::builder(url).table(Table::new("tasks").camel_case()).connect().await?;
+//!     let tasks = Table::new("tasks").columns(["list_id", "text"]).camel_case();
+//!     let db = Db::builder(url).table(tasks).connect().await?;
 //!     let server = server(db);
 //!     let (ada, bob) = (Client::connect(&server).await, Client::connect(&server).await);
 //!     for client in [&ada, &bob] {
@@ -118,6 +119,7 @@ mod error;
 mod feed;
 pub mod guide;
 mod intake;
+mod nearest;
 mod read;
 mod replication;
 mod row;

@@ -229,7 +229,7 @@ async fn cascades_and_several_tables_in_one_transaction() {
                 ON DELETE CASCADE ON UPDATE CASCADE, parent bigint REFERENCES tasks ON DELETE CASCADE)",
         )
         .await;
-    let lists = database.publish(&Table::new("lists")).await;
+    let lists = database.publish(&Table::new("lists").all_columns()).await;
     let tasks = database.publish(&Table::new("tasks").string_ids().columns(["list"])).await;
     let mut listener = database.listen(&[&lists, &tasks]).await;
     let (a, b) = ("aaaaaaaa-0000-0000-0000-000000000000", "bbbbbbbb-0000-0000-0000-000000000000");
@@ -344,7 +344,7 @@ async fn keys_that_cascades_change_are_read() {
             INSERT INTO tasks VALUES (1, 1, NULL), (1, 2, 1), (1, 3, 2)",
         )
         .await;
-    let layout = database.publish(&Table::new("tasks")).await;
+    let layout = database.publish(&Table::new("tasks").all_columns()).await;
     let mut listener = database.listen(&[&layout]).await;
     database.run("UPDATE tasks SET a = 2 WHERE b = 1").await;
     let told = listener.net(&layout).await;
@@ -361,7 +361,7 @@ async fn other_encodings() {
             format!("ENCODING '{encoding}' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'");
         let mut database = Database::with(&options).await;
         database.run("CREATE TABLE tasks (id int PRIMARY KEY, title text)").await;
-        let layout = database.publish(&Table::new("tasks")).await;
+        let layout = database.publish(&Table::new("tasks").all_columns()).await;
         let mut listener = database.listen(&[&layout]).await;
         let letter = if encoding == "EUC_JP" { "日" } else { "é" };
         database

@@ -24,7 +24,7 @@ async fn flushed(database: &Database, layout: &Layout) -> String {
 async fn what_documents_depend_on_is_noticed() {
     let mut database = Database::new().await;
     database.run(SETUP).await;
-    let layout = database.publish(&Table::new("tasks")).await;
+    let layout = database.publish(&Table::new("tasks").all_columns()).await;
     let mut before = flushed(&database, &layout).await;
     for change in [
         "ALTER TYPE mood RENAME VALUE 'sad' TO 'blue'",
@@ -61,24 +61,15 @@ async fn what_documents_depend_on_is_noticed() {
 }
 
 #[tokio::test]
-async fn a_partition_that_was_made_and_dropped_leaves_its_mark() {
+async fn a_partition_that_was_attached_again_leaves_its_mark() {
     let mut database = Database::new().await;
     database.run(SETUP).await;
-    let layout = database.publish(&Table::new("parted")).await;
-    let mut before = flushed(&database, &layout).await;
-    let make = "CREATE TABLE high PARTITION OF parted FOR VALUES FROM (10) TO (20)";
-    for change in [
-        format!("{make}; DROP TABLE high"),
-        format!("BEGIN; {make}; DROP TABLE high; COMMIT"),
-        "ALTER TABLE parted DETACH PARTITION low;
-        ALTER TABLE parted ATTACH PARTITION low FOR VALUES FROM (0) TO (10)"
-            .to_owned(),
-    ] {
-        database.run(&change).await;
-        let now = flushed(&database, &layout).await;
-        assert_ne!(now, before, "{change}");
-        before = now;
-    }
+    let layout = database.publish(&Table::new("parted").all_columns()).await;
+    let before = digest(&database.client, &layout).await.unwrap();
+    let again = "ALTER TABLE parted DETACH PARTITION low;
+        ALTER TABLE parted ATTACH PARTITION low FOR VALUES FROM (0) TO (10)";
+    database.run(again).await;
+    assert_ne!(digest(&database.client, &layout).await.unwrap(), before);
 }
 
 /// Reading everything again is not free.
@@ -86,8 +77,8 @@ async fn a_partition_that_was_made_and_dropped_leaves_its_mark() {
 async fn what_no_document_depends_on_is_passed_over() {
     let mut database = Database::new().await;
     database.run(SETUP).await;
-    let tasks = database.publish(&Table::new("tasks")).await;
-    let parted = database.publish(&Table::new("parted")).await;
+    let tasks = database.publish(&Table::new("tasks").all_columns()).await;
+    let parted = database.publish(&Table::new("parted").all_columns()).await;
     let before = (flushed(&database, &tasks).await, flushed(&database, &parted).await);
     for change in [
         "INSERT INTO tasks VALUES (1, '{sad}', '(x)', 't'); INSERT INTO parted VALUES (1)",
@@ -100,6 +91,8 @@ async fn what_no_document_depends_on_is_passed_over() {
         GRANT SELECT ON tasks TO digest_reader; REVOKE SELECT ON tasks FROM digest_reader",
         "CREATE POLICY nobody ON tasks USING (false)",
         "CREATE FUNCTION nothing() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        // Messages and reads tell of it themselves.
+        "CREATE TABLE high PARTITION OF parted FOR VALUES FROM (10) TO (20); DROP TABLE high",
     ] {
         for statement in change.split(';') {
             database.run(statement).await;
@@ -109,5 +102,6 @@ async fn what_no_document_depends_on_is_passed_over() {
     }
     // Nor are the parts of other tables its own, if it never had any.
     database.run("CREATE TABLE child () INHERITS (other)").await;
-    assert_eq!(flushed(&database, &tasks).await, before.0);
+    let now = (flushed(&database, &tasks).await, flushed(&database, &parted).await);
+    assert_eq!(now, before);
 }

@@ -58,7 +58,7 @@ async fn the_statements_of_a_table_go_on_when_it_gets_a_foreign_part() {
                     OPTIONS (table_name 'kept')")
                 .await;
         }
-        database.publish(&Table::new("tasks")).await;
+        database.publish(&Table::new("tasks").all_columns()).await;
         assert_eq!(triggers(&database).await, 3);
         database.run(command).await;
         assert_eq!(triggers(&database).await, 0, "{command}");
@@ -85,8 +85,8 @@ async fn foreign_partitions_of_all_levels_take_the_triggers_away() {
             CREATE TABLE others (id int PRIMARY KEY, title text)",
         )
         .await;
-    database.publish(&Table::new("tasks")).await;
-    database.publish(&Table::new("others")).await;
+    database.publish(&Table::new("tasks").all_columns()).await;
+    database.publish(&Table::new("others").all_columns()).await;
     // A foreign table cannot have the primary key's index.
     database.run("ALTER TABLE tasks DROP CONSTRAINT tasks_pkey").await;
     assert_eq!(triggers(&database).await, 15);
@@ -115,7 +115,7 @@ async fn a_foreign_sibling_changes_nothing() {
             CREATE TABLE urgent (PRIMARY KEY (id)) INHERITS (tasks); INSERT INTO urgent VALUES (1, 'a')",
         )
         .await;
-    let layout = database.publish(&Table::new("urgent")).await;
+    let layout = database.publish(&Table::new("urgent").all_columns()).await;
     let mut listener = database.listen(&[&layout]).await;
     let foreign =
         "CREATE FOREIGN TABLE far_tasks () INHERITS (tasks) SERVER far OPTIONS (table_name 'kept')";
@@ -134,7 +134,7 @@ async fn a_foreign_sibling_changes_nothing() {
 async fn what_looks_for_foreign_parts_is_installed_once_and_goes_with_the_rest() {
     let mut database = Database::new().await;
     database.run("CREATE TABLE tasks (id int PRIMARY KEY, title text)").await;
-    let layout = database.publish(&Table::new("tasks")).await;
+    let layout = database.publish(&Table::new("tasks").all_columns()).await;
     let state = "SELECT coalesce(string_agg(concat_ws(' ', e.evtname, e.evtenabled, e.xmin, p.xmin), ''), '')
         FROM pg_event_trigger e JOIN pg_proc p ON p.oid = e.evtfoid";
     let state = async |database: &Database| {
@@ -142,13 +142,13 @@ async fn what_looks_for_foreign_parts_is_installed_once_and_goes_with_the_rest()
     };
     let before = state(&database).await;
     assert!(before.starts_with("ddp_foreign_parts A "), "{before}");
-    database.publish(&Table::new("tasks")).await;
+    database.publish(&Table::new("tasks").all_columns()).await;
     assert_eq!(state(&database).await, before, "nothing is done twice");
     for damage in
         ["ALTER EVENT TRIGGER ddp_foreign_parts DISABLE", "DROP EVENT TRIGGER ddp_foreign_parts"]
     {
         database.run(damage).await;
-        database.publish(&Table::new("tasks")).await;
+        database.publish(&Table::new("tasks").all_columns()).await;
         assert!(state(&database).await.starts_with("ddp_foreign_parts A "), "{damage}");
     }
     uninstall(&mut database.client, std::slice::from_ref(&layout)).await.unwrap();
@@ -175,7 +175,7 @@ async fn without_the_right_to_create_event_triggers_nothing_fails() {
         .await;
     let mut modest = database.connect().await;
     modest.batch_execute("SET ROLE modest").await.unwrap();
-    let layout = describe(&modest, &Table::new("tasks")).await.unwrap();
+    let layout = describe(&modest, &Table::new("tasks").all_columns()).await.unwrap();
     let layouts = std::slice::from_ref(&layout);
     for _ in 0..2 {
         install(&mut modest, layouts).await.unwrap();

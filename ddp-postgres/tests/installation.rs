@@ -64,6 +64,19 @@ async fn changed(database: &Database, column: &str) -> Layout {
     describe(&database.client, &Table::new("tasks").columns([column])).await.unwrap()
 }
 
+#[tokio::test]
+async fn a_part_that_went_since_it_was_described_may_be_tried_again() {
+    let mut database = Database::new().await;
+    let setup = "CREATE TABLE tasks (id int PRIMARY KEY) PARTITION BY RANGE (id);
+        CREATE TABLE low PARTITION OF tasks FOR VALUES FROM (0) TO (10)";
+    database.run(setup).await;
+    let layout = describe(&database.client, &Table::new("tasks").all_columns()).await.unwrap();
+    database.run("DROP TABLE low").await;
+    let error = install(&mut database.client, std::slice::from_ref(&layout)).await.unwrap_err();
+    assert!(matches!(&error, Error::Changed { .. }), "{error}");
+    database.publish(&Table::new("tasks").all_columns()).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn eight_servers_install_at_once() {
     let database = Database::new().await;
@@ -74,8 +87,8 @@ async fn eight_servers_install_at_once() {
     for number in 0..8 {
         let mut client = database.connect().await;
         servers.push(tokio::spawn(async move {
-            let tasks = describe(&client, &Table::new("tasks")).await.unwrap();
-            let lists = describe(&client, &Table::new("lists")).await.unwrap();
+            let tasks = describe(&client, &Table::new("tasks").all_columns()).await.unwrap();
+            let lists = describe(&client, &Table::new("lists").all_columns()).await.unwrap();
             let both = if number % 2 == 0 { [tasks, lists] } else { [lists, tasks] };
             install(&mut client, &both).await
         }));
@@ -119,7 +132,7 @@ async fn names_of_any_kind() {
             .await;
         let collection = format!("{long} of {schema}.{name}");
         for collection in [collection.as_str(), name] {
-            let table = Table::new(name).schema(schema).collection(collection);
+            let table = Table::new(name).all_columns().schema(schema).collection(collection);
             let layout = database.publish(&table).await;
             assert!(layout.channel().len() <= 63);
             channels.push(layout.channel().to_owned());
@@ -194,23 +207,27 @@ async fn tables_that_cannot_be_published() {
     let temporary: String = database.client.query_one(temporary, &[]).await.unwrap().get(0);
     let good = || Table::new("good").columns(["n"]);
     for (table, message) in [
-        (Table::new("missing"), "there is no table \"public\".\"missing\""),
-        (Table::new("good").schema("other"), "there is no table"),
-        (Table::new("seen"), "is not a table"),
-        (Table::new("kept"), "is not a table"),
-        (Table::new("remote"), "is not a table"),
-        (Table::new("passing").schema(&temporary), "is a temporary table"),
-        (Table::new("parent"), "\"public\".\"child\", a part of table"),
-        (Table::new("two"), "become the field \"_id\""),
-        (Table::new("two").key("a"), "cannot have the key \"a\""),
-        (Table::new("two").key_columns(["a", "c"]), "cannot have the key \"a\", \"c\""),
-        (Table::new("none"), "no primary key"),
-        (Table::new("none").key("a"), "cannot have the key"),
-        (Table::new("none").key("c"), "cannot have the key"),
-        (Table::new("none").key("d"), "cannot have the key"),
+        (Table::new("missing").all_columns(), "there is no table \"public\".\"missing\""),
+        (Table::new("good").all_columns().schema("other"), "there is no table"),
+        (Table::new("seen").all_columns(), "is not a table"),
+        (Table::new("kept").all_columns(), "is not a table"),
+        (Table::new("remote").all_columns(), "is not a table"),
+        (Table::new("passing").all_columns().schema(&temporary), "is a temporary table"),
+        (Table::new("parent").all_columns(), "\"public\".\"child\", a part of table"),
+        (Table::new("two").all_columns(), "become the field \"_id\""),
+        (Table::new("two").all_columns().key("a"), "cannot have the key \"a\""),
+        (
+            Table::new("two").all_columns().key_columns(["a", "c"]),
+            "cannot have the key \"a\", \"c\"",
+        ),
+        (Table::new("none").all_columns(), "no primary key"),
+        (Table::new("none").all_columns().key("a"), "cannot have the key"),
+        (Table::new("none").all_columns().key("c"), "cannot have the key"),
+        (Table::new("none").all_columns().key("d"), "cannot have the key"),
         (good().key("n"), "cannot have the key"),
         (good().key("x"), "no column \"x\""),
         (good().columns(["x"]), "no column \"x\""),
+        (good().columns(["n", "Id"]), "no column \"Id\"; did you mean \"id\"?: columns are"),
         (good().rename("x", "y"), "no column \"x\""),
         (good().ejson("x"), "no column \"x\""),
         (good().ejson("n"), "is not json"),
@@ -234,7 +251,7 @@ async fn a_role_without_rights_is_told_so() {
     database
         .run("DROP ROLE IF EXISTS visitor; CREATE ROLE visitor; CREATE TABLE tasks (id int PRIMARY KEY)")
         .await;
-    let layout = describe(&database.client, &Table::new("tasks")).await.unwrap();
+    let layout = describe(&database.client, &Table::new("tasks").all_columns()).await.unwrap();
     run(&database.client, "SET ROLE visitor").await;
     let error = install(&mut database.client, &[layout]).await.unwrap_err().to_string();
     assert!(error.contains("permission denied"), "{error}");
@@ -255,7 +272,10 @@ async fn virtual_generated_columns_are_refused() {
         return;
     }
     created.unwrap();
-    let error = describe(&database.client, &Table::new("tasks")).await.unwrap_err().to_string();
+    let error = describe(&database.client, &Table::new("tasks").all_columns())
+        .await
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("virtual generated column"), "{error}");
     let few = Table::new("tasks").columns(["id"]);
     assert!(describe(&database.client, &few).await.is_ok());
@@ -285,6 +305,6 @@ async fn autovacuum_gives_way() {
             AND backend_type = 'autovacuum worker')";
     while !client.query_one(is_at_work, &[]).await.unwrap().get::<_, bool>(0) {}
     run(&client, "SET ROLE app").await;
-    let layout = describe(&client, &Table::new("tasks")).await.unwrap();
+    let layout = describe(&client, &Table::new("tasks").all_columns()).await.unwrap();
     install(&mut client, &[layout]).await.unwrap();
 }

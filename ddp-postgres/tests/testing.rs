@@ -40,7 +40,7 @@ async fn clients_see_what_methods_and_others_write() {
     database.run("CREATE TABLE tasks (id bigint PRIMARY KEY, list_id text, text text)").await;
     database.run("INSERT INTO tasks VALUES (1, 'home', 'a'), (2, 'work', 'b')").await;
     let url = cluster().database_url(&database.name);
-    let table = Table::new("tasks").camel_case();
+    let table = Table::new("tasks").all_columns().camel_case();
     let db = Db::builder(url).table(table).connect().await.expect("a connection");
     let server = Server::builder()
         .publish("tasks.byList", by_list)

@@ -92,7 +92,10 @@ async fn run(cluster: &Cluster, feed: Feed, rows: u32) {
         cluster.psql(&name, statement).unwrap();
     }
     let url = cluster.database_url(&name);
-    let tables = Db::builder(&url).feed(feed).table(Table::new("small")).table(Table::new("large"));
+    let tables = Db::builder(&url)
+        .feed(feed)
+        .table(Table::new("small").all_columns())
+        .table(Table::new("large").all_columns());
     let db = tables.connect().await.unwrap();
     let server = Server::builder()
         .publish("small", async |State(db): State<Db>| db.find(&SMALL))

@@ -106,7 +106,7 @@ async fn prepare(cluster: &Cluster, database: &str, triggers: &Triggers) -> Resu
         }
         Triggers::Ours(feed) => {
             let db = Db::builder(url).feed(*feed);
-            db.table(Table::new("tasks")).connect().await?.close().await;
+            db.table(Table::new("tasks").all_columns()).connect().await?.close().await;
         }
         Triggers::Baseline(feed, server) => install_baseline(server, &url, *feed)?,
     }

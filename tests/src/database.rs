@@ -43,8 +43,17 @@ pub fn name(test: &str, feed: Feed) -> String {
 /// If SQL fails.
 #[must_use]
 pub fn create_database(name: &str, setup: &str) -> String {
+    create_database_with(name, "", setup)
+}
+
+/// The same with options of `CREATE DATABASE`.
+///
+/// # Panics
+/// If it cannot be created.
+pub fn create_database_with(name: &str, options: &str, setup: &str) -> String {
     let cluster = shared_cluster().lock().unwrap_or_else(PoisonError::into_inner);
-    cluster.psql("postgres", &format!("CREATE DATABASE \"{name}\"")).expect("a new database");
+    let create = format!("CREATE DATABASE \"{name}\" {options}");
+    cluster.psql("postgres", &create).expect("a new database");
     cluster.psql(name, setup).expect("its tables");
     cluster.database_url(name)
 }

@@ -30,7 +30,7 @@ const SETUP: &str = "
 async fn connect(test: &str, feed: Feed) -> (String, Db) {
     let name = database::name(test, feed);
     let url = database::create_database(&name, SETUP);
-    let table = Table::new("tasks");
+    let table = Table::new("tasks").all_columns();
     (name, Db::builder(url).feed(feed).table(table).connect().await.unwrap())
 }
 
@@ -74,7 +74,7 @@ async fn many_who_subscribe_once_leave_connections_to_methods(feed: Feed) {
     let url = database::create_database(&name, SETUP);
     let (holder, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
     tokio::spawn(connection);
-    let table = Table::new("tasks");
+    let table = Table::new("tasks").all_columns();
     let db = Db::builder(&url).feed(feed).table(table).connections_max(4).connect().await.unwrap();
     let server = Server::builder()
         .publish("once", async |State(db): State<Db>| db.find(&TASKS).once())
@@ -109,7 +109,8 @@ async fn many_who_subscribe_once_leave_connections_to_methods(feed: Feed) {
 async fn a_read_that_is_given_up_keeps_its_connection_until_postgresql_has_ended_it(feed: Feed) {
     let name = database::name("cursors_given_up", feed);
     let url = database::create_database(&name, SETUP);
-    let builder = Db::builder(url).feed(feed).table(Table::new("tasks")).connections_max(4);
+    let builder =
+        Db::builder(url).feed(feed).table(Table::new("tasks").all_columns()).connections_max(4);
     let db = builder.connect().await.unwrap();
     let holder = db.pool().get().await.unwrap();
     holder.batch_execute("BEGIN; LOCK TABLE tasks IN ACCESS EXCLUSIVE MODE").await.unwrap();
@@ -137,7 +138,8 @@ async fn a_table_that_was_altered_is_read_as_it_is(feed: Feed) {
     let name = database::name("cursors_altered", feed);
     let url = database::create_database(&name, SETUP);
     let hour = Duration::from_secs(3600);
-    let builder = Db::builder(url).feed(feed).table(Table::new("tasks")).check_every(hour);
+    let builder =
+        Db::builder(url).feed(feed).table(Table::new("tasks").all_columns()).check_every(hour);
     let db = builder.connect().await.unwrap();
     assert_eq!(db.find(&TASKS).fetch().await.unwrap().len(), 10);
     database::psql(&name, "ALTER TABLE tasks DROP COLUMN text, ADD COLUMN done boolean");
@@ -258,8 +260,8 @@ async fn a_subscription_ends_with_the_membership_that_allowed_it(feed: Feed) {
          INSERT INTO members VALUES ('here', 'ada', 1), ('there', 'bob', 1);
          INSERT INTO messages VALUES ('m1', 'here'), ('m2', 'there');",
     );
-    let builder = Db::builder(url).feed(feed).table(Table::new("members"));
-    let db = builder.table(Table::new("messages")).connect().await.unwrap();
+    let builder = Db::builder(url).feed(feed).table(Table::new("members").all_columns());
+    let db = builder.table(Table::new("messages").all_columns()).connect().await.unwrap();
     let server = Server::builder().publish("messages", messages).with_state(db);
     let mut peer = Peer::connect(serve(&server).await).await;
     peer.sub("there", "messages", json!(["there"])).await;

@@ -68,7 +68,7 @@ fn deferred(seconds: &str) -> String {
 async fn what_deferred_triggers_change_precedes_updated(feed: Feed) {
     let name = database::name("database_deferred", feed);
     let url = database::create_database(&name, &deferred("0"));
-    let (address, _db) = serve(&url, feed, Table::new("tasks")).await;
+    let (address, _db) = serve(&url, feed, Table::new("tasks").all_columns()).await;
     let mut client = Client::connect(address).await;
     client.subscribe("tasks", json!([])).await;
     for number in 0..50 {
@@ -81,7 +81,7 @@ async fn what_deferred_triggers_change_precedes_updated(feed: Feed) {
 async fn a_commit_that_nobody_waits_for_is_waited_for_by_updated(feed: Feed) {
     let name = database::name("database_impatient", feed);
     let url = database::create_database(&name, &deferred("0.5"));
-    let (address, _db) = serve(&url, feed, Table::new("tasks")).await;
+    let (address, _db) = serve(&url, feed, Table::new("tasks").all_columns()).await;
     let mut client = Client::connect(address).await;
     client.subscribe("tasks", json!([])).await;
     client.call("insert.impatiently", json!(["a"])).await;
@@ -119,7 +119,7 @@ async fn a_subscription_begun_during_a_migration_sees_all_rows(feed: Feed) {
 async fn a_subscription_after_the_end_is_refused(feed: Feed) {
     let name = database::name("database_closed", feed);
     let url = database::create_database(&name, "CREATE TABLE tasks (id text PRIMARY KEY)");
-    let (address, db) = serve(&url, feed, Table::new("tasks")).await;
+    let (address, db) = serve(&url, feed, Table::new("tasks").all_columns()).await;
     db.close().await;
     let mut client = Client::connect(address).await;
     let id = client.send_sub("tasks", json!([])).await;
@@ -132,7 +132,7 @@ async fn a_feed_that_says_nothing_is_replaced(feed: Feed) {
     let setup = "CREATE TABLE tasks (id text PRIMARY KEY, text text)";
     let name = database::name("database_silent", feed);
     let url = database::create_database(&name, setup);
-    let (address, _db) = serve(&url, feed, Table::new("tasks")).await;
+    let (address, _db) = serve(&url, feed, Table::new("tasks").all_columns()).await;
     let mut client = Client::connect(address).await;
     client.subscribe("tasks", json!([])).await;
     let backend = "SELECT pid FROM pg_stat_activity WHERE application_name = 'ddp feed' \

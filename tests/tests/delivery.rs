@@ -28,6 +28,8 @@ async fn start() -> (Notes, Vec<Client>) {
     let mut config = ServerConfig::default();
     // A heartbeat would wake a session that nobody else wakes.
     config.session.heartbeat_interval = Duration::from_secs(3600);
+    // Some read nothing for as long as a test takes.
+    config.write_timeout = Duration::from_secs(3600);
     let server = Server::builder()
         .config(config)
         .publish("notes", async |State(notes): State<Notes>| notes.find())

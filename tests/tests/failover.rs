@@ -74,7 +74,12 @@ async fn clients_follow_a_promoted_standby(feed: Feed) {
         if feed == Feed::Wal { standby.port() } else { primary.port() },
         if feed == Feed::Wal { primary.port() } else { standby.port() },
     );
-    let db = Db::builder(url).feed(feed).table(Table::new("tasks")).connect().await.unwrap();
+    let db = Db::builder(url)
+        .feed(feed)
+        .table(Table::new("tasks").all_columns())
+        .connect()
+        .await
+        .unwrap();
     let server = Server::builder()
         .publish("tasks", async |State(db): State<Db>| db.find(&TASKS))
         .method("insert", insert)
@@ -105,7 +110,7 @@ async fn clients_follow_a_promoted_standby(feed: Feed) {
 async fn a_standby_alone_is_refused(feed: Feed) {
     let primary = Cluster::start(options(ClusterOptions::temporary())).unwrap();
     primary.psql("postgres", "CREATE TABLE tasks (id text PRIMARY KEY)").unwrap();
-    let table = || Table::new("tasks");
+    let table = || Table::new("tasks").all_columns();
     Db::builder(primary.url()).feed(feed).table(table()).connect().await.unwrap();
     let standby = start_standby(&primary);
     let refused = Db::builder(standby.url()).feed(feed).table(table()).connect().await;

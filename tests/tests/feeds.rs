@@ -18,7 +18,11 @@ const ROWS_MAX: u32 = 100;
 const PATIENCE: Duration = Duration::from_secs(40);
 
 async fn connect(url: &str, feed: Feed) -> Result<Db, ddp_postgres::Error> {
-    Db::builder(url).feed(feed).table(Table::new("tasks").rows_max(ROWS_MAX)).connect().await
+    Db::builder(url)
+        .feed(feed)
+        .table(Table::new("tasks").all_columns().rows_max(ROWS_MAX))
+        .connect()
+        .await
 }
 
 async fn serve(db: &Db) -> SocketAddr {
@@ -79,7 +83,7 @@ async fn a_role_that_may_not_replicate_is_told_so() {
     let url = url.replace("postgres://postgres@", "postgres://feeds_reader@");
     let db = Db::builder(&url)
         .feed(Feed::Wal)
-        .table(Table::new("tasks").rows_max(ROWS_MAX))
+        .table(Table::new("tasks").all_columns().rows_max(ROWS_MAX))
         .without_install();
     let error = db.connect().await.unwrap_err().to_string();
     for word in ["REPLICATION", "notify"] {
@@ -88,7 +92,7 @@ async fn a_role_that_may_not_replicate_is_told_so() {
     database::psql("feeds_role", "ALTER ROLE feeds_reader REPLICATION");
     let db = Db::builder(&url)
         .feed(Feed::Wal)
-        .table(Table::new("tasks").rows_max(ROWS_MAX))
+        .table(Table::new("tasks").all_columns().rows_max(ROWS_MAX))
         .without_install();
     let db = db.connect().await.unwrap();
     let mut client = subscriber(&db).await;
@@ -102,7 +106,7 @@ async fn a_server_that_may_not_install_refuses_the_triggers_of_another_feed() {
     let without_install = |feed| {
         let builder = Db::builder(&url)
             .feed(feed)
-            .table(Table::new("tasks").rows_max(ROWS_MAX))
+            .table(Table::new("tasks").all_columns().rows_max(ROWS_MAX))
             .without_install();
         async { builder.connect().await.map(drop).map_err(|error| error.to_string()) }
     };

@@ -39,8 +39,8 @@ impl Fixture {
             .connections_max(connections_max)
             // The tests hold reads up for longer than a server lets them.
             .key_read_within(std::time::Duration::from_secs(120))
-            .table(Table::new("tasks").keys_only())
-            .table(Table::new("notes"))
+            .table(Table::new("tasks").all_columns().keys_only())
+            .table(Table::new("notes").all_columns())
             .connect()
             .await
             .unwrap();

@@ -15,7 +15,7 @@ const SETUP: &str =
 const SHORT: Duration = Duration::from_millis(200);
 
 fn builder(name: &str) -> DbBuilder {
-    Db::builder(database::create_database(name, SETUP)).table(Table::new("tasks"))
+    Db::builder(database::create_database(name, SETUP)).table(Table::new("tasks").all_columns())
 }
 
 async fn run(
@@ -129,7 +129,7 @@ async fn limits_are_those_of_the_session_unless_told_otherwise() {
     db.close().await;
 
     let url = format!("{}?options=-c%20lock_timeout%3D123ms", database::database_url(name));
-    let builder = || Db::builder(&url).table(Table::new("tasks"));
+    let builder = || Db::builder(&url).table(Table::new("tasks").all_columns());
     let db = builder().statement_timeout(Duration::ZERO).connect().await.unwrap();
     assert_eq!(shown(&db, "lock_timeout").await, "123ms");
     assert_eq!(shown(&db, "statement_timeout").await, "0");

@@ -62,7 +62,7 @@ impl Fixture {
 }
 
 async fn serve(url: &str, feed: Feed) -> (SocketAddr, Db) {
-    let table = Table::new("tasks").camel_case();
+    let table = Table::new("tasks").all_columns().camel_case();
     let db = Db::builder(url).feed(feed).table(table).connect().await.unwrap();
     let server = Server::builder()
         .publish("tasks", async |State(db): State<Db>| db.find(&TASKS))

@@ -23,7 +23,10 @@ async fn titled(State(db): State<Db>, Params((title,)): Params<(String,)>) -> Cu
 async fn start(name: &str, feed: Feed) -> (String, std::net::SocketAddr) {
     let name = database::name(name, feed);
     let url = database::create_database(&name, SETUP);
-    let builder = Db::builder(url).feed(feed).table(Table::new("tasks")).table(Table::new("lists"));
+    let builder = Db::builder(url)
+        .feed(feed)
+        .table(Table::new("tasks").all_columns())
+        .table(Table::new("lists").all_columns());
     let db = builder.connections_max(4).connect().await.unwrap();
     let server = Server::builder()
         .publish("tasks", async |State(db): State<Db>| db.find(&TASKS))

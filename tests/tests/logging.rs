@@ -154,7 +154,7 @@ async fn a_line_of_a_handler_says_what_runs_and_for_whom() {
 async fn live_queries_that_read_again_are_told_with_the_cause_and_a_first_read_is_not() {
     let url = database::create_database("logging_again", "CREATE TABLE tasks (id int PRIMARY KEY)");
     let (log, _guard) = listen();
-    let db = Db::builder(url).table(Table::new("tasks")).connect().await.unwrap();
+    let db = Db::builder(url).table(Table::new("tasks").all_columns()).connect().await.unwrap();
     let mut tasks =
         db.find(&Collection::<serde_json::Value>::new("tasks")).observe().await.unwrap();
     assert_eq!(log.take(), "");

@@ -92,7 +92,8 @@ async fn a_pooler_in_session_mode_will_do() {
     let name = "pooler_session";
     let url = database::create_database(name, SETUP);
     let Some(pooler) = Pooler::start(name, "session", &url).await else { return };
-    let builder = Db::builder(&pooler.url).table(Table::new("tasks")).connections_max(4);
+    let builder =
+        Db::builder(&pooler.url).table(Table::new("tasks").all_columns()).connections_max(4);
     changes_arrive(builder.connect().await.unwrap(), name).await;
 }
 
@@ -101,11 +102,11 @@ async fn a_pooler_in_transaction_mode_is_refused() {
     let name = "pooler_transaction";
     let url = database::create_database(name, SETUP);
     let Some(pooler) = Pooler::start(name, "transaction", &url).await else { return };
-    let error = Db::builder(&pooler.url).table(Table::new("tasks")).connect().await;
+    let error = Db::builder(&pooler.url).table(Table::new("tasks").all_columns()).connect().await;
     let error = error.expect_err("a feed by transactions").to_string();
     assert!(error.contains("pooler in transaction mode"), "{error}");
     // Reads would be written as others have set it.
-    let around = Db::builder(&pooler.url).table(Table::new("tasks")).feed_url(&url);
+    let around = Db::builder(&pooler.url).table(Table::new("tasks").all_columns()).feed_url(&url);
     let error = around.connect().await.expect_err("sessions that get lost").to_string();
     assert!(error.contains("pooler in transaction mode"), "{error}");
 }
@@ -115,7 +116,8 @@ async fn the_feed_may_go_round_a_pooler() {
     let name = "pooler_feed";
     let url = database::create_database(name, SETUP);
     let Some(pooler) = Pooler::start(name, "session", &url).await else { return };
-    let builder = Db::builder(&pooler.url).table(Table::new("tasks")).connections_max(4);
+    let builder =
+        Db::builder(&pooler.url).table(Table::new("tasks").all_columns()).connections_max(4);
     changes_arrive(builder.feed_url(&url).connect().await.unwrap(), name).await;
     let direct = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'ddp feed'
         AND client_port <> -1 AND datname = current_database()";

@@ -109,7 +109,7 @@ fn constants() -> Vec<(&'static str, Vec<Json>)> {
         ("short", vec![json!("abc"), json!("abcdef"), json!("ab")]),
         ("padded", vec![json!("ab"), json!("ab  "), json!("abcdef")]),
         ("uuid", vec![json!("A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11")]),
-        ("mood", vec![json!("ok"), json!("happy")]),
+        ("mood", vec![json!("ok"), json!("unheard"), json!("happy")]),
         ("even", vec![json!(2), json!(3)]),
         ("at", dates()),
         ("local", dates()),
@@ -147,7 +147,7 @@ fn predicates() -> Vec<Json> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn memory_decides_as_postgresql_does() {
     let url = database::create_database("predicates", SETUP);
-    let db = Db::builder(&url).table(Table::new("rows")).connect().await.unwrap();
+    let db = Db::builder(&url).table(Table::new("rows").all_columns()).connect().await.unwrap();
     let server = Server::builder().publish("find", find).method("barrier", barrier).with_state(db);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

@@ -85,7 +85,7 @@ async fn while_the_queue_is_full_subscriptions_work_and_methods_say_what_is_wron
     let log = Log::default();
     let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false).finish();
     let _guard = tracing::subscriber::set_default(subscriber);
-    let builder = Db::builder(&url).table(Table::new("tasks"));
+    let builder = Db::builder(&url).table(Table::new("tasks").all_columns());
     let db = builder.check_every(Duration::from_millis(50)).connect().await.unwrap();
     let server =
         Server::builder().publish("below", below).method("insert", insert).with_state(db.clone());
@@ -116,7 +116,8 @@ async fn while_the_queue_is_full_subscriptions_work_and_methods_say_what_is_wron
     assert!(words.iter().all(|word| told[0].contains(*word)), "{told:?}");
     told.extend(lines(&log));
     assert!(told.len() < 10, "{told:?}");
-    let refused = Db::builder(&url).table(Table::new("tasks")).connect().await.unwrap_err();
+    let refused =
+        Db::builder(&url).table(Table::new("tasks").all_columns()).connect().await.unwrap_err();
     assert!(refused.to_string().contains("session ends that listens"), "{refused}");
 
     sleeper.batch_execute("COMMIT").await.unwrap();

@@ -53,8 +53,8 @@ const SETUP: &str = "
 async fn start(name: &str) -> (SocketAddr, Db) {
     let url = database::create_database(name, SETUP);
     let db = Db::builder(url)
-        .table(Table::new("tasks"))
-        .table(Table::new("others"))
+        .table(Table::new("tasks").all_columns())
+        .table(Table::new("others").all_columns())
         .connect()
         .await
         .unwrap();
@@ -250,7 +250,8 @@ async fn a_server_that_was_killed_leaves_nothing_behind() {
     let setup = "
         CREATE TABLE tasks (id text PRIMARY KEY, list_id text, text text, checked boolean,
             rank integer, created_at timestamptz, revision bigint);
-        CREATE TABLE lists (id integer PRIMARY KEY, title text);";
+        CREATE TABLE lists (id integer PRIMARY KEY, title text);
+        CREATE TABLE notes (id integer PRIMARY KEY, text text);";
     let url = database::create_database(name, setup);
     let mut child = tokio::process::Command::new(env!("CARGO_BIN_EXE_ddp-converge"))
         .env("DATABASE_URL", &url)

@@ -41,7 +41,12 @@ async fn start(test: &str, feed: Feed) -> (String, SocketAddr, Db) {
          INSERT INTO tasks SELECT 't' || n, 'l' || n % {LISTS}, 0 FROM generate_series(1, 5 * {LISTS}) AS n"
     );
     let url = database::create_database(&name, &setup);
-    let db = Db::builder(&url).feed(feed).table(Table::new("tasks")).connect().await.unwrap();
+    let db = Db::builder(&url)
+        .feed(feed)
+        .table(Table::new("tasks").all_columns())
+        .connect()
+        .await
+        .unwrap();
     let server = Server::builder()
         .publish("tasks.byList", by_list)
         .publish("tasks.top", top)
@@ -190,7 +195,7 @@ async fn a_query_that_the_database_refuses_ends_alone() {
     let setup = format!("{setup} GRANT CREATE ON DATABASE {name} TO reload_reader;");
     let url = database::create_database(name, &setup);
     let url = url.replace("postgres://postgres@", "postgres://reload_reader@");
-    let table = Table::new("tasks").keys_only();
+    let table = Table::new("tasks").all_columns().keys_only();
     let db = Db::builder(&url).table(table).connect().await.unwrap();
     let server = Server::builder().publish("tasks.byList", by_list).with_state(db.clone());
     let address = serve(&server).await;

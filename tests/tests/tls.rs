@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ddp_cluster::{Cluster, ClusterOptions, ShutdownMode};
-use ddp_postgres::{Db, Table};
+use ddp_postgres::{Db, DbBuilder, Table};
 use ddp_server::{Collection, Server, State};
 use ddp_tests::Client;
 use serde_json::{Value, json};
@@ -33,6 +33,10 @@ fn authority_and_certificate() -> (rcgen::Certificate, rcgen::Certificate, Strin
     let params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
     let certificate = params.signed_by(&key, &issuer).unwrap();
     (authority, certificate, key.serialize_pem())
+}
+
+fn builder(url: &str) -> DbBuilder {
+    Db::builder(url).table(Table::new("tasks").all_columns())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -64,7 +68,7 @@ async fn changes_arrive_over_tls_and_strangers_certificates_are_refused() {
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
-    let db = Db::builder(&url).table(Table::new("tasks")).tls(config).connect().await.unwrap();
+    let db = builder(&url).tls(config).connect().await.unwrap();
     let server = Server::builder()
         .publish("tasks", async |State(db): State<Db>| db.find(&TASKS))
         .with_state(db);
@@ -83,7 +87,7 @@ async fn changes_arrive_over_tls_and_strangers_certificates_are_refused() {
 
     let connect = async |options: &str| {
         let url = url.replace("sslmode=require", options);
-        Db::builder(url).table(Table::new("tasks")).connect().await.map(drop)
+        builder(&url).connect().await.map(drop)
     };
     // As libpq does it: encrypted, and nobody asks who it is.
     for options in ["", "sslmode=prefer", "sslmode=require", "sslmode=disable"] {
@@ -103,7 +107,7 @@ async fn changes_arrive_over_tls_and_strangers_certificates_are_refused() {
     let other = url.replace("@localhost:", "@db.example:");
     let by_other = async |mode: &str| {
         let url = other.replace("sslmode=require", &format!("sslmode={mode}&{roots}"));
-        Db::builder(url).table(Table::new("tasks")).connect().await.map(drop)
+        builder(&url).connect().await.map(drop)
     };
     by_other("verify-ca").await.unwrap();
     let error = by_other("verify-full").await.expect_err("another name").to_string();
@@ -113,7 +117,7 @@ async fn changes_arrive_over_tls_and_strangers_certificates_are_refused() {
 #[tokio::test]
 async fn errors_of_connecting_say_where_and_never_the_password() {
     let error = |url: &'static str| async move {
-        let error = Db::builder(url).table(Table::new("tasks")).connect().await;
+        let error = builder(url).connect().await;
         let error = error.expect_err(url).to_string();
         assert!(!error.contains("s3cret"), "{error}");
         error

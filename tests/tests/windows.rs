@@ -86,7 +86,8 @@ impl Fixture {
         let setup = format!("{SETUP} CREATE ROLE {role} LOGIN SUPERUSER;");
         let url = database::create_database(&database, &setup);
         let of_role = url.replace("postgres://postgres@", &format!("postgres://{role}@"));
-        let db = Db::builder(of_role).table(Table::new("scores")).connect().await.unwrap();
+        let db =
+            Db::builder(of_role).table(Table::new("scores").all_columns()).connect().await.unwrap();
         let server = Server::builder()
             .publish("scores", scores)
             .method("barrier", barrier)
@@ -244,7 +245,7 @@ const WORDS: Collection<Value> = Collection::new("words");
 const NEW_YEAR: i64 = 1_704_067_200_000_000;
 
 async fn start(url: &str, table: &str) -> Client {
-    let db = Db::builder(url).table(Table::new(table)).connect().await.unwrap();
+    let db = Db::builder(url).table(Table::new(table).all_columns()).connect().await.unwrap();
     let server = Server::builder()
         .publish("latest", async |State(db): State<Db>| {
             db.find(&EVENTS).sort([ascending("name"), ascending("at")]).limit(1)

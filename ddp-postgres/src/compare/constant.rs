@@ -79,8 +79,8 @@ impl Comparable {
         Some(match (self, value) {
             (_, Value::List(_) | Value::Object) => return None,
             (_, Value::Null) => Value::Null,
-            // PostgreSQL's text cannot hold a NUL, and a query with one is refused.
-            (_, Value::Text(text)) if text.contains('\0') => return None,
+            // PostgreSQL's text cannot hold a NUL, so this equals none.
+            (_, Value::Text(text)) if text.contains('\0') && self.is_of_text() => Value::Null,
             // A double without a fraction is meant as an integer.
             (Self::Integer, Value::Float(float)) => integer(*float).unwrap_or(value.clone()),
             (Self::Boolean, Value::Bool(_))
@@ -90,15 +90,17 @@ impl Comparable {
             (Self::Padded(_), Value::Text(text)) => Value::from(text.trim_end_matches(' ')),
             (Self::Real | Self::Double, Value::Float(float)) => Value::from(*float),
             (Self::Real | Self::Double, Value::Int(integer)) => Value::from(*integer as f64),
-            // A client may send any text: one that is no number or UUID equals nothing.
+            // A client may send any text: one that is no number, UUID, date or time equals nothing.
             (Self::Numeric, Value::Text(_)) => decimal(value).map_or(Value::Null, Value::Decimal),
             (Self::Numeric, _) => Value::Decimal(decimal(value)?),
             (Self::Uuid, Value::Text(text)) => {
                 canonical_uuid(text).map_or(Value::Null, Value::from)
             }
-            (Self::Date, Value::Text(text)) => Value::Int(date_days(text)?),
+            (Self::Date, Value::Text(text)) => date_days(text).map_or(Value::Null, Value::Int),
             (Self::Date, Value::Time(microseconds)) => day(*microseconds),
-            (Self::Time, Value::Text(text)) => Value::Int(time_microseconds(text)?),
+            (Self::Time, Value::Text(text)) => {
+                time_microseconds(text).map_or(Value::Null, Value::Int)
+            }
             (Self::Timestamp | Self::TimestampTz, Value::Time(time)) => {
                 Value::Time(crate::value::within_calendar(*time))
             }
@@ -110,13 +112,26 @@ impl Comparable {
     }
 }
 
+impl Comparable {
+    /// Whether its values are compared with text.
+    fn is_of_text(&self) -> bool {
+        match self {
+            Self::Text(_) | Self::Padded(_) | Self::CiText | Self::Enum | Self::Uuid => true,
+            Self::Numeric | Self::Date | Self::Time | Self::Json(_) | Self::Other => true,
+            Self::Boolean | Self::Integer | Self::Real | Self::Double | Self::Binary => false,
+            Self::Timestamp | Self::TimestampTz | Self::Array(_) => false,
+        }
+    }
+}
+
 impl Json {
     fn constant(self, value: &Value) -> Option<Value> {
         Some(match value {
             Value::Text(_) | Value::Bool(_) => value.clone(),
             // JSON has neither infinity nor NaN.
             Value::Int(_) | Value::Float(_) | Value::Decimal(_) => {
-                Value::Decimal(decimal(value).filter(Decimal::is_finite)?)
+                let number = decimal(value).filter(Decimal::is_finite);
+                number.map_or(Value::Null, Value::Decimal)
             }
             _ => return None,
         })
@@ -138,7 +153,8 @@ impl Constants<'_> {
 }
 
 impl Element {
-    /// Elements are compared in the column's own type, not in a wider one.
+    /// Elements are compared in the column's own type, not in a wider one. What that cannot hold is
+    /// no element, as NULL is none.
     fn constant(&self, value: &Value) -> Option<Value> {
         let constant = self.comparable.constant(value)?;
         match (&self.comparable, &constant) {
@@ -146,9 +162,11 @@ impl Element {
             (Comparable::Integer, Value::Int(integer)) => {
                 let bits = u32::try_from(self.length).ok()? * 8 - 1;
                 let beyond = 1_i128 << bits;
-                (-beyond..beyond).contains(&i128::from(*integer)).then_some(constant)
+                let fits = (-beyond..beyond).contains(&i128::from(*integer));
+                Some(if fits { constant } else { Value::Null })
             }
-            (Comparable::Integer, _) => None,
+            // A number with a fraction, or beyond all integers.
+            (Comparable::Integer, _) => Some(Value::Null),
             (Comparable::Real, Value::Float(_) | Value::Int(_)) => {
                 let double = match constant {
                     Value::Int(integer) => integer as f64,
@@ -158,10 +176,10 @@ impl Element {
                 let single = f64::from(double as f32);
                 let is_lost = (double.is_finite() && single.is_infinite())
                     || (double != 0.0 && single == 0.0);
-                (!is_lost).then(|| Value::from(single))
+                Some(if is_lost { Value::Null } else { Value::from(single) })
             }
             // A time within a day is not a date.
-            (Comparable::Date, Value::Float(_)) => None,
+            (Comparable::Date, Value::Float(_)) => Some(Value::Null),
             _ => Some(constant),
         }
     }

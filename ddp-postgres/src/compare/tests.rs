@@ -67,14 +67,32 @@ fn values_and_constants_take_the_same_form() {
 }
 
 #[test]
-fn text_that_is_no_number_or_uuid_equals_nothing() {
+fn constants_that_the_type_cannot_hold_equal_nothing() {
     for (comparable, text) in [
         (Comparable::Uuid, "a0eebc99"),
         (Comparable::Uuid, ""),
         (Comparable::Numeric, "one"),
         (Comparable::Numeric, "1e200000"),
+        (Comparable::Text(C), "a\0b"),
+        (Comparable::Enum, "a\0b"),
+        (JSONB, "a\0b"),
+        (Comparable::Date, "2023-02-29"),
+        (Comparable::Date, "2024-2-9"),
+        (Comparable::Date, "2024-01-01T00:00:00"),
+        (Comparable::Time, "24:00:01"),
+        (Comparable::Time, "12:60"),
+        (Comparable::Time, "12:30:00.1234567"),
     ] {
         assert_eq!(comparable.constant(&Value::from(text)), Some(Value::Null), "{text}");
+    }
+    assert_eq!(JSONB.constant(&Value::Float(f64::NAN)), Some(Value::Null));
+    let numbers = array(Comparable::Integer, 2);
+    for predicate in [
+        field("a").contains(32_768),
+        field("a").contains_all([Value::Int(1), Value::Int(32_768)]),
+        field("a").overlaps([1.5]),
+    ] {
+        assert_eq!(answer(&numbers, predicate.clone(), "[1, 2]"), Truth::False, "{predicate:?}");
     }
 }
 
@@ -83,18 +101,9 @@ fn what_never_compares_is_refused() {
     for (comparable, value) in [
         (Comparable::Integer, Value::from("1")),
         (Comparable::Text(C), Value::Int(1)),
-        (Comparable::Text(C), Value::from("a\0b")),
         (Comparable::TimestampTz, Value::from("2024-01-01")),
         (Comparable::Boolean, Value::Int(1)),
-        (Comparable::Date, Value::from("2023-02-29")),
-        (Comparable::Date, Value::from("2024-2-9")),
-        (Comparable::Date, Value::from("2024-01-01T00:00:00")),
-        (Comparable::Time, Value::from("24:00:01")),
-        (Comparable::Time, Value::from("12:60")),
-        (Comparable::Time, Value::from("12:30:00.1234567")),
-        (JSONB, Value::Float(f64::NAN)),
         (JSONB, Value::Time(0)),
-        (JSONB, Value::from("a\0b")),
     ] {
         assert_eq!(comparable.constant(&value), None, "{comparable:?} {value:?}");
     }
@@ -112,8 +121,6 @@ fn questions_that_do_not_fit_the_column_are_refused() {
         (Comparable::Text(C), field("a.b").eq("1")),
         (numbers(), field("a").eq(1)),
         (numbers(), field("a").is_in([1])),
-        (numbers(), field("a").contains(32_768)),
-        (numbers(), field("a").overlaps([1.5])),
         (numbers(), field("a").contains("1")),
         (numbers(), field("a.0").eq(1)),
     ] {

@@ -50,7 +50,7 @@ const KEY_READ_WITHIN: Duration = Duration::from_secs(2);
 /// use ddp_postgres::{Db, Feed, Table};
 ///
 /// let builder = Db::builder("postgres://localhost/todos")
-///     .table(Table::new("tasks").camel_case())
+///     .table(Table::new("tasks").columns(["list_id", "text"]).camel_case())
 ///     .table(Table::new("auth_user").collection("users").columns(["username"]))
 ///     .feed(Feed::Notify)
 ///     .connections_max(8);

@@ -7,7 +7,8 @@
 /// use ddp_postgres::{Db, Feed, Table};
 ///
 /// assert_eq!(Feed::default(), Feed::Notify);
-/// let builder = Db::builder("postgres://localhost/todos").table(Table::new("tasks")).feed(Feed::Wal);
+/// let tasks = Table::new("tasks").columns(["text"]);
+/// let builder = Db::builder("postgres://localhost/todos").table(tasks).feed(Feed::Wal);
 /// # let _ = builder;
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -76,7 +76,7 @@ impl Pending {
         notification: &Notification<'_>,
         bytes_max: usize,
     ) -> Result<(), GapReason> {
-        let Notification { xid, sequence, is_same_statement, part, parts, kind, body } =
+        let Notification { xid, sequence, is_same_statement, part, parts, kind, family, body } =
             *notification;
         if self.xid != Some(xid) {
             self.reset();
@@ -96,6 +96,10 @@ impl Pending {
         }
         if part == 1 {
             self.begin_operation(is_same_statement);
+            if family != self.layout.family_number() {
+                // Its rows may be in a table that is gone by now.
+                self.give_rows_up();
+            }
         }
         if parts == 1 {
             self.apply(kind, body, bytes_max)?;

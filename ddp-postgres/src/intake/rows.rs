@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::feed::Feed;
 use crate::read::load::LOOK_AGAIN_AFTER;
 use crate::read::reader::{RETRY_AFTER, Reader};
-use crate::read::snapshot::TransactionSnapshot;
+use crate::read::snapshot::{Seen, TransactionSnapshot};
 use crate::row::Row;
 use crate::schema::Layout;
 use crate::table::collection::TableCollection;
@@ -121,10 +121,14 @@ async fn select(
     for row in &rows {
         match row.try_get(0)? {
             json if str::starts_with(json, '{') => found.push(Row::parse(layout, json)?),
-            snapshot => taken = Some(TransactionSnapshot::parse(snapshot)?),
+            seen => taken = Some(Seen::parse(seen)?),
         }
     }
-    Ok((found, taken.ok_or_else(|| Error::malformed("no snapshot"))?))
+    let Seen { snapshot, family } = taken.ok_or_else(|| Error::malformed("no snapshot"))?;
+    if collection.note_family(layout, family) {
+        reader.check_soon();
+    }
+    Ok((found, snapshot))
 }
 
 /// The text of each key column, for one parameter per column.

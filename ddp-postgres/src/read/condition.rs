@@ -20,6 +20,7 @@ pub(super) fn ask(
     match column.comparable() {
         Comparable::Json(json) => ask_json(column, *json, path, is, sql, params),
         Comparable::Array(_) => ask_array(column, is, sql, params),
+        Comparable::Enum if is_of_words(is) => ask_enum(column, is, sql, params),
         _ => ask_scalar(column, is, sql, params),
     }
 }
@@ -67,6 +68,48 @@ fn ask_scalar(column: &Column, is: &Operator, sql: &mut String, params: &mut Vec
     }
 }
 
+/// Whether an enum is asked which word it is, or how it compares with one.
+fn is_of_words(is: &Operator) -> bool {
+    match is {
+        Operator::Compare(_, value) => !value.is_null(),
+        Operator::In(_) => true,
+        _ => false,
+    }
+}
+
+/// A word that the enum does not have, or not yet, would be an error as a constant of its type. It
+/// equals no value, and none is less or greater.
+fn ask_enum(column: &Column, is: &Operator, sql: &mut String, params: &mut Vec<Param>) {
+    let (name, constants) = (quoted(column), is.constants());
+    let texts = constants.iter().map(|value| text(column.comparable(), value)).collect();
+    let words = words(&format!("NULL::{}", column.cast()), many(params, texts));
+    // Whatever the array holds, NULL is neither in it nor not in it, unless nothing was asked for.
+    let any = |rest: &str| format!("({name} = ANY ({words}) OR ({name} IS NULL AND NULL){rest})");
+    // So that the planner expects the rows of one word, and that NOT takes a missing one for unequal.
+    let one = format!(
+        "({name} = ({words})[1] AND NOT (pg_catalog.cardinality({words}) = 0 AND ({name} IS NOT NULL OR NULL)))"
+    );
+    let condition = match is {
+        Operator::Compare(Comparison::Eq, _) => one,
+        Operator::Compare(Comparison::Ne, _) => format!("NOT {one}"),
+        Operator::Compare(comparison, _) => {
+            format!("{name} {} ({words})[1]", operator(*comparison))
+        }
+        _ if constants.is_empty() => format!("{name} = ANY ({words})"),
+        _ if constants.iter().any(Value::is_null) => any(" OR NULL"),
+        _ => any(""),
+    };
+    sql.push_str(&condition);
+}
+
+/// The words of an enum, which has the type of `sample`, that are among the texts of a parameter.
+fn words(sample: &str, number: usize) -> String {
+    format!(
+        "ARRAY(SELECT ddp_word.word FROM pg_catalog.unnest(pg_catalog.enum_range({sample})) AS ddp_word (word) \
+         WHERE pg_catalog.concat(ddp_word.word) = ANY (${number}::text[]))"
+    )
+}
+
 fn ask_array(column: &Column, is: &Operator, sql: &mut String, params: &mut Vec<Param>) {
     let Comparable::Array(element) = column.comparable() else { return };
     let (name, cast) = (quoted(column), column.cast());
@@ -78,7 +121,22 @@ fn ask_array(column: &Column, is: &Operator, sql: &mut String, params: &mut Vec<
     };
     let texts = is.constants().iter().map(|value| text(&element.comparable, value)).collect();
     let number = many(params, texts);
-    push(sql, format_args!("{name} {operator} ${number}::text[]::{cast}"));
+    if element.comparable != Comparable::Enum {
+        return push(sql, format_args!("{name} {operator} ${number}::text[]::{cast}"));
+    }
+    let words = words(&format!("(NULL::{cast})[1]"), number);
+    push(sql, format_args!("({name} {operator} {words}"));
+    if matches!(is, Operator::ContainsAll(_)) {
+        // A word that the enum does not have is contained in no array.
+        let asked = format!("ARRAY(SELECT DISTINCT pg_catalog.unnest(${number}::text[]))");
+        push(
+            sql,
+            format_args!(
+                " AND (pg_catalog.cardinality({asked}) = pg_catalog.cardinality({words}) OR ({name} IS NULL AND NULL))"
+            ),
+        );
+    }
+    sql.push(')');
 }
 
 /// Missing values and JSON's `null` are NULL. Values of another type than the constant's have no

@@ -126,7 +126,8 @@ async fn select(by: &By<'_>, layout: &Arc<Layout>, query: &Query) -> Result<Docu
         drop(permit);
         rows
     });
-    let rows = read.await.map_err(|_| Error::panicked())??;
+    let rows = read.await.map_err(|_| Error::panicked())?;
+    let rows = rows.map_err(|error| error.of_reading(layout))?;
     let mut documents = Documents::with_capacity(rows.len().saturating_sub(skip));
     for row in rows.iter().skip(skip) {
         let row = LiveRow::new(layout, Row::parse(layout, row.try_get(0)?)?)?;

@@ -15,7 +15,7 @@ use tokio_postgres::types::ToSql;
 
 use super::alike::{Statement, statements};
 use super::reader::{LOCK_TIMEOUT, Reader};
-use super::snapshot::TransactionSnapshot;
+use super::snapshot::{Seen, TransactionSnapshot};
 use super::sql::{Param, Select};
 use crate::db::busy::Busy;
 use crate::db::tokens::Position;
@@ -88,24 +88,29 @@ pub(super) async fn read(
     let Access { client, _permit: permit, _turn: turn } = access;
     let visible = reader.visibility.begin_read();
     let bytes_max = if reads.len() > 1 { BYTES_MAX } else { usize::MAX };
-    let selected = select_rows(reader, layout, &client, &statements, bytes_max).await?;
+    let selected = select_rows(reader, layout, &client, &statements, bytes_max).await;
+    let selected = selected.map_err(|error| error.of_reading(layout))?;
     let Some((selected, bytes, token)) = selected else { return Ok(Found::TooMuch) };
     client.done();
     drop((permit, turn));
-    let is_complete = |(snapshot, _): &(TransactionSnapshot, _)| {
-        visible.is_complete(layout.channel(), snapshot, position)
-    };
+    for (seen, _) in &selected {
+        if collection.note_family(layout, seen.family) {
+            reader.check_soon();
+        }
+    }
+    let is_complete =
+        |(seen, _): &Selected| visible.is_complete(layout.channel(), &seen.snapshot, position);
     if !selected.iter().all(is_complete) {
         return Err(Error::too_early());
     }
-    if let Some((snapshot, _)) = selected.first() {
-        visible.forget(snapshot);
+    if let Some((seen, _)) = selected.first() {
+        visible.forget(&seen.snapshot);
     }
     drop(visible);
     let mut parts = Vec::with_capacity(selected.len());
-    for (statement, (snapshot, rows)) in statements.iter().zip(selected) {
+    for (statement, (seen, rows)) in statements.iter().zip(selected) {
         let Some(rows) = sort(layout, statement, rows)? else { return Ok(Found::TooMuch) };
-        parts.push(Part { rows, snapshot });
+        parts.push(Part { rows, snapshot: seen.snapshot });
     }
     if let Some(token) = token {
         token.wait().await?;
@@ -131,9 +136,9 @@ fn sort(
     Ok(Some(sorted))
 }
 
-type Selected = (TransactionSnapshot, Vec<tokio_postgres::Row>);
+type Selected = (Seen, Vec<tokio_postgres::Row>);
 
-/// Reads the rows by each statement along with its snapshot, in a transaction that notifies a token.
+/// Reads the rows by each statement along with what it saw, in a transaction that notifies a token.
 /// `None` if there are too many.
 ///
 /// The table is locked before the snapshots are taken: after an ALTER TABLE that rewrites the table, it
@@ -153,7 +158,7 @@ async fn select_rows<'a>(
     );
     // Many statements have the same text.
     let texts: HashSet<&str> = statements.iter().map(|one| &*one.select.sql).collect();
-    let preparing = texts.into_iter().map(|sql| prepare(client, sql));
+    let preparing = texts.into_iter().map(|sql| prepare(client, layout, sql));
     // Preparing takes the same lock.
     let (_, prepared) = futures::try_join!(
         client.batch_execute(&begin).map_err(Error::from),
@@ -194,13 +199,13 @@ async fn select_rows<'a>(
     }
 }
 
-/// Prepares a statement whose first row is to be its snapshot.
+/// Prepares a statement whose first row is to be what it sees.
 async fn prepare<'a>(
     client: &Busy,
+    layout: &Layout,
     sql: &'a str,
 ) -> Result<(&'a str, tokio_postgres::Statement), Error> {
-    let text =
-        format!("SELECT pg_catalog.pg_current_snapshot()::pg_catalog.text UNION ALL ({sql})");
+    let text = format!("SELECT {} UNION ALL ({sql})", layout.snapshot_sql());
     Ok((sql, client.prepare_cached(&text).await?))
 }
 
@@ -225,12 +230,12 @@ async fn rows_of(
 ) -> Result<Selected, Stop> {
     let params: Vec<&(dyn ToSql + Sync)> = select.params.iter().map(Param::to_sql).collect();
     let mut stream = pin!(client.query_raw(statement, params).await?);
-    let (mut rows, mut snapshot) = (Vec::new(), None);
+    let (mut rows, mut seen) = (Vec::new(), None);
     while let Some(row) = stream.try_next().await? {
         let text: &str = row.try_get(0)?;
         // A row of the table is a JSON object.
         if !text.starts_with('{') {
-            snapshot = Some(TransactionSnapshot::parse(text)?);
+            seen = Some(Seen::parse(text)?);
             continue;
         }
         let more = OVERHEAD_BYTES + text.len();
@@ -239,5 +244,5 @@ async fn rows_of(
         }
         rows.push(row);
     }
-    Ok((snapshot.ok_or_else(|| Error::malformed("no snapshot"))?, rows))
+    Ok((seen.ok_or_else(|| Error::malformed("no snapshot"))?, rows))
 }

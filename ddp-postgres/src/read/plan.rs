@@ -88,11 +88,24 @@ mod tests {
     #[test]
     fn a_field_that_is_not_there_is_told_with_those_that_are() {
         let columns = ["id", "listId", "text"].map(|name| (name, ValueKind::Text));
-        let query = Query { predicate: field("list_id").eq("a"), ..Query::all("tasks") };
-        let error = plan(&fixture::layout(&columns, false), &query).unwrap_err().to_string();
-        let text =
-            r#"collection "tasks" has no published field "list_id"; it has _id, listId, text"#;
-        assert_eq!(error, text);
+        let layout = fixture::layout(&columns, false);
+        let refused = |query: Query| plan(&layout, &query).unwrap_err().to_string();
+        let all = || Query::all("tasks");
+        let told = |name: &str, meant: &str| {
+            format!(
+                "collection \"tasks\" has no published field {name:?}{meant}; it has _id, listId, text"
+            )
+        };
+        let error = refused(Query { predicate: field("list_id").eq("a"), ..all() });
+        assert_eq!(error, told("list_id", "; did you mean \"listId\"?"));
+        let error = refused(Query { predicate: field("txet.a").eq("a"), ..all() });
+        assert_eq!(error, told("txet", "; did you mean \"text\"?"));
+        let error = refused(Query { sort: vec![ascending("texd")], ..all() });
+        assert_eq!(error, told("texd", "; did you mean \"text\"?"));
+        let error = refused(Query { fields: Some(["lisdId".into()].into()), ..all() });
+        assert_eq!(error, told("lisdId", "; did you mean \"listId\"?"));
+        let error = refused(Query { fields: Some(["owner".into()].into()), ..all() });
+        assert_eq!(error, told("owner", ""));
     }
 
     #[test]

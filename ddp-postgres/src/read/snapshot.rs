@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use ddp_server::live_query::Origin;
 
 use crate::error::Error;
+use crate::schema::notification::family_number;
 
 /// The result of `pg_current_snapshot()`: which transactions a read saw. Ids have 64 bits.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +16,24 @@ pub(crate) struct TransactionSnapshot {
     xmax: u64,
     /// Those in between that were in progress.
     in_progress: HashSet<u64>,
+}
+
+/// What a read saw: the first row of a statement that selects [`snapshot_sql`] before others.
+///
+/// [`snapshot_sql`]: crate::schema::Layout::snapshot_sql
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) snapshot: TransactionSnapshot,
+    /// The number of the family of tables that had rows of the collection.
+    pub(crate) family: Option<i64>,
+}
+
+impl Seen {
+    pub(crate) fn parse(text: &str) -> Result<Self, Error> {
+        let (snapshot, family) = text.split_once(' ').unwrap_or((text, ""));
+        let family = family_number(family).map_err(|_| Error::malformed(text))?;
+        Ok(Self { snapshot: TransactionSnapshot::parse(snapshot)?, family })
+    }
 }
 
 impl TransactionSnapshot {
@@ -95,5 +114,15 @@ mod tests {
         for text in ["", "1", "1:2", "a:2:", "1:2:x", "-1:2:"] {
             assert!(TransactionSnapshot::parse(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_read_may_say_of_which_family_it_was() {
+        let snapshot = TransactionSnapshot::parse("10:20:12").unwrap();
+        for (text, family) in [("10:20:12", None), ("10:20:12 ", None), ("10:20:12 -5", Some(-5))] {
+            let seen = Seen { snapshot: snapshot.clone(), family };
+            assert_eq!(Seen::parse(text).unwrap(), seen, "{text}");
+        }
+        assert!(Seen::parse("10:20:12 x").is_err());
     }
 }

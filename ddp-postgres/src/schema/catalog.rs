@@ -6,12 +6,14 @@ use tokio_postgres::{Client, Error, Row};
 
 use super::name::qualified;
 
-/// The relations' kinds, whether policies limit what the current role sees, and the database's
-/// encoding.
+/// The relations' kinds, whether policies limit what the current role sees, the database's encoding, and
+/// before `FROM_RELATIONS` the numbers of their families.
 const RELATIONS: &str = "
 SELECT w.schema, w.name, c.oid, c.relkind::text, c.relispartition, c.relpersistence = 't',
     pg_catalog.row_security_active(c.oid),
-    pg_catalog.current_setting('server_encoding') = 'UTF8'
+    pg_catalog.current_setting('server_encoding') = 'UTF8', ";
+
+const FROM_RELATIONS: &str = "
 FROM unnest($1::text[], $2::text[]) AS w (schema, name)
     JOIN pg_catalog.pg_namespace n ON n.nspname = w.schema::name AND n.nspname::text = w.schema
     JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = w.name::name
@@ -151,6 +153,16 @@ SELECT t.oid, t.typname::text, n.nspname = 'pg_catalog', t.typtype::text, t.typb
 FROM reached JOIN pg_catalog.pg_type t ON t.oid = reached.oid
     JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace";
 
+/// A table and all its descendants, as one number: those that other numbers stand for differ in at
+/// least one of them. `root` is SQL for the table's oid.
+pub(super) fn family_sql(root: &str) -> String {
+    format!(
+        "(WITH RECURSIVE ddp_part (oid) AS (SELECT {root}
+            UNION SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN ddp_part ON i.inhparent OPERATOR(pg_catalog.=) ddp_part.oid)
+            SELECT pg_catalog.bit_xor(pg_catalog.hashoidextended(ddp_part.oid, 0)) FROM ddp_part)"
+    )
+}
+
 /// A relation of any kind.
 #[derive(Debug)]
 pub(super) struct RelationEntry {
@@ -162,6 +174,8 @@ pub(super) struct RelationEntry {
     /// Whether policies may hide rows from the current role.
     pub(super) has_row_security: bool,
     pub(super) utf8: bool,
+    /// The number of its family.
+    pub(super) family: i64,
 }
 
 impl RelationEntry {
@@ -206,6 +220,8 @@ pub(super) struct Family {
     /// Whether some session has a temporary child of it, whose rows nobody else sees, although they
     /// are among those that its triggers get.
     pub(super) has_temporary: bool,
+    /// A number for the table and all its descendants.
+    pub(super) number: i64,
 }
 
 #[derive(Debug)]
@@ -253,7 +269,8 @@ pub(super) async fn relations(
     names: impl Iterator<Item = (&str, &str)>,
 ) -> Result<HashMap<(String, String), RelationEntry>, Error> {
     let (schemas, tables): (Vec<&str>, Vec<&str>) = names.unzip();
-    let rows = client.query(RELATIONS, &[&schemas, &tables]).await?;
+    let sql = format!("{RELATIONS}{}{FROM_RELATIONS}", family_sql("c.oid"));
+    let rows = client.query(&sql, &[&schemas, &tables]).await?;
     let relation = |row: &Row| {
         let entry = RelationEntry {
             oid: row.try_get(2)?,
@@ -262,6 +279,7 @@ pub(super) async fn relations(
             is_temporary: row.try_get(5)?,
             has_row_security: row.try_get(6)?,
             utf8: row.try_get(7)?,
+            family: row.try_get(8)?,
         };
         Ok(((row.try_get(0)?, row.try_get(1)?), entry))
     };

@@ -12,7 +12,9 @@ use super::comparable::Comparables;
 use super::form::form;
 use super::layout::{Column, Expression, Layout, Measure, Settings, Traits};
 use super::name::{qualified, quoted};
-use crate::table::Table;
+use crate::nearest::did_you_mean;
+use crate::table::secret::is_named_like_a_secret;
+use crate::table::{Columns, Table};
 use crate::value::ValueKind;
 
 /// Limits recursion: composites may contain themselves through arrays.
@@ -105,9 +107,12 @@ impl Catalogs {
         let mut cascading = self.cascading.get(&found.oid).into_iter().flatten();
         let key_cascades = cascading.any(|column| key.contains(column));
         check_names(table, &relation, all)?;
-        let is_published = |column: &&ColumnEntry| match &table.columns {
-            Some(published) => key.contains(&column.name) || published.contains(&column.name),
-            None => true,
+        let Some(columns) = &table.columns else {
+            return Err(unchosen(relation, all, &key));
+        };
+        let is_published = |column: &&ColumnEntry| match columns {
+            Columns::Named(named) => key.contains(&column.name) || named.contains(&column.name),
+            Columns::All => true,
         };
         let published: Vec<&ColumnEntry> = all.iter().filter(is_published).collect();
         if let Some(column) = published.iter().find(|column| column.is_virtual) {
@@ -120,6 +125,23 @@ impl Catalogs {
         layout.key_cascades = key_cascades;
         Ok(layout)
     }
+}
+
+/// The error for a table that does not say which columns it publishes.
+fn unchosen(relation: String, columns: &[ColumnEntry], key: &[String]) -> Error {
+    // A key of a secret is published whatever is listed.
+    let others = columns.iter().filter(|column| !key.contains(&column.name));
+    let listed = others.filter(|column| !column.is_virtual);
+    let names = |named_so: bool| -> Vec<&str> {
+        let names = listed.clone().map(|column| column.name.as_str());
+        names.filter(|name| is_named_like_a_secret(name) == named_so).collect()
+    };
+    let (secret, columns) = (names(true), format!("{:?}", names(false)));
+    let left_out = match secret.len() {
+        0 => String::new(),
+        _ => format!(" (named like secrets and left out here: {secret:?})"),
+    };
+    Error::NoChoice { relation, columns, left_out }
 }
 
 /// What to do about a table that is not there.
@@ -173,8 +195,14 @@ fn layout(
     let names = (table.schema.as_str(), table.name.as_str());
     let mut layout = Layout::new(table.collection_name(), names, columns, numbers, traits);
     layout.keys_only = table.keys_only;
-    layout.family = family;
+    layout.partitioned = found.kind == "p";
+    layout.family = Family { number: found.family, ..family };
     Ok(layout)
+}
+
+fn no_column(relation: &str, columns: &[ColumnEntry], name: &str) -> Error {
+    let meant = did_you_mean(name, columns.iter().map(|column| column.name.as_str()));
+    Error::NoColumn { relation: relation.to_owned(), column: name.to_owned(), meant }
 }
 
 /// The key's columns, in order.
@@ -191,7 +219,7 @@ fn find_key(
     };
     for name in names {
         let Some(column) = columns.iter().find(|column| column.name == *name) else {
-            return Err(Error::NoColumn { relation: relation.to_owned(), column: name.clone() });
+            return Err(no_column(relation, columns, name));
         };
         if !column.not_null {
             return Err(unsuitable_key(relation, names));
@@ -215,11 +243,14 @@ fn unsuitable_key(relation: &str, key: &[String]) -> Error {
 
 /// Refuses columns that do not exist: otherwise a misspelt one would silently be left out.
 fn check_names(table: &Table, relation: &str, columns: &[ColumnEntry]) -> Result<(), Error> {
-    let published = table.columns.iter().flatten();
+    let published = match &table.columns {
+        Some(Columns::Named(named)) => named.as_slice(),
+        Some(Columns::All) | None => &[],
+    };
     let renamed = table.renamed.iter().map(|(column, _)| column);
-    for name in published.chain(renamed).chain(&table.ejson) {
+    for name in published.iter().chain(renamed).chain(&table.ejson) {
         if !columns.iter().any(|column| column.name == *name) {
-            return Err(Error::NoColumn { relation: relation.to_owned(), column: name.clone() });
+            return Err(no_column(relation, columns, name));
         }
     }
     Ok(())

@@ -8,16 +8,17 @@ use super::sql::Capture;
 /// One text per table, which changes when the table does, or what its documents depend on. `xmin` is
 /// the transaction that last wrote a catalog row.
 ///
-/// The catalogs look as before if a table of the family was made and dropped between two looks, but
-/// the counters of `pg_inherits` do not. They are of the whole database, so that tables that never
-/// had a part do without.
+/// The catalogs look as before if a table of the family was made and dropped between two looks. Messages
+/// and reads tell of that themselves, except for what a transaction with one snapshot for all its
+/// statements wrote through a parent that got a child since. So the counters of `pg_inherits` help with
+/// children, late as they are; they are of the whole database, so that others do without.
 ///
 /// Everything is found by an index, or by one pass for all tables. Types that come with PostgreSQL
 /// do not change; the first oid of others is 16384.
 const DIGESTS: &str = "
 WITH RECURSIVE ddp_wanted AS MATERIALIZED (
     SELECT w.number, c.oid AS root, n.oid AS namespace,
-        c.relkind = 'p' OR c.relhassubclass AS is_tree,
+        c.relkind <> 'p' AND c.relhassubclass AS has_child,
         pg_catalog.row_security_active(c.oid) AS has_policies
     FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS w (schema, name, number)
         LEFT JOIN pg_catalog.pg_namespace n
@@ -62,7 +63,7 @@ WITH RECURSIVE ddp_wanted AS MATERIALIZED (
             SELECT string_agg(a.attnum::text, ' ' ORDER BY a.attnum) FROM pg_catalog.pg_attribute a
             WHERE a.attrelid = w.root AND a.attnum > 0
                 AND pg_catalog.has_column_privilege(w.root, a.attnum, 'SELECT')) END,
-        CASE WHEN w.is_tree THEN
+        CASE WHEN w.has_child THEN
             pg_catalog.pg_stat_get_tuples_inserted('pg_catalog.pg_inherits'::regclass)
             + pg_catalog.pg_stat_get_tuples_deleted('pg_catalog.pg_inherits'::regclass) END)
     FROM ddp_wanted w

@@ -113,13 +113,30 @@ pub enum Error {
         /// The partition's quoted name.
         relation: String,
     },
+    /// The table does not say which of its columns are published.
+    #[error(
+        "table {relation} does not say which columns to publish: name those that clients may see, \
+         .columns({columns}){left_out}, or publish all of them, now and later, by .all_columns()"
+    )]
+    NoChoice {
+        /// The table's quoted name.
+        relation: String,
+        /// Its columns besides the key, as an array in Rust.
+        columns: String,
+        /// A remark about others, or nothing.
+        left_out: String,
+    },
     /// There is no column of this name.
-    #[error("table {relation} has no column {column:?}: columns are named as in the database")]
+    #[error(
+        "table {relation} has no column {column:?}{meant}: columns are named as in the database"
+    )]
     NoColumn {
         /// The table's quoted name.
         relation: String,
         /// The missing column.
         column: String,
+        /// What may have been meant, or nothing.
+        meant: String,
     },
     /// It is a temporary table, visible only to its own session.
     #[error("{relation} is a temporary table, visible only to its own session")]
@@ -253,6 +270,12 @@ pub enum Error {
         /// The table's quoted name.
         relation: String,
     },
+    /// What the triggers were made for is not what is there.
+    #[error("table {relation} was altered while its triggers were being installed: try again")]
+    Changed {
+        /// The table's quoted name.
+        relation: String,
+    },
 }
 
 impl Error {
@@ -272,7 +295,7 @@ impl Error {
     pub(crate) fn is_passing(&self) -> bool {
         let is_passing = |code: &str| ["40", "53", "55", "57"].iter().any(|c| code.starts_with(c));
         match self {
-            Self::Busy { .. } => true,
+            Self::Busy { .. } | Self::Changed { .. } => true,
             Self::Database(error) => error.code().is_some_and(|code| is_passing(code.code())),
             _ => false,
         }

@@ -6,8 +6,10 @@ use super::Layout;
 use super::layout::Settings;
 use super::name::hash;
 
-/// The version of the message format. Raise it when earlier versions would misread the messages.
-pub(super) const FORMAT: u32 = 2;
+/// The newest version of the message format. Raise it when earlier versions would misread the messages.
+pub(super) const FORMAT: u32 = 3;
+/// That of tables without partitions and children, whose messages say nothing of a family.
+const FORMAT_OF_ONE_TABLE: u32 = 2;
 
 /// Stands for the columns if only keys are sent.
 const KEYS_ONLY: &str = "keys";
@@ -38,7 +40,7 @@ impl Layout {
         };
         Fingerprint {
             title: format!("{} as {}", self.relation(), self.collection()),
-            format: FORMAT,
+            format: if self.tree { FORMAT } else { FORMAT_OF_ONE_TABLE },
             feed: self.feed.name().to_owned(),
             key: short(&[&self.key_json_sql("t")]),
             columns: if self.sends_keys() {
@@ -59,7 +61,7 @@ impl Fingerprint {
         let mut part = |name: &str| parts.next()?.strip_prefix(name)?.strip_prefix(' ');
         let format = part("format")?.parse().ok()?;
         // Another format may continue differently.
-        if format != FORMAT {
+        if !(FORMAT_OF_ONE_TABLE..=FORMAT).contains(&format) {
             return Some(Self { title: title.to_owned(), format, ..Self::default() });
         }
         Some(Self {
@@ -116,9 +118,9 @@ mod tests {
         keys.keys_only = true;
         let keys = keys.fingerprint();
         assert!(more.reads(&keys) && !keys.reads(&more));
-        let newer = more.to_string().replace("(format 2, feed", "(format 3, whatever");
+        let newer = more.to_string().replace("(format 2, feed", "(format 4, whatever");
         let newer = Fingerprint::parse(&newer).unwrap();
-        assert!(newer.format == 3 && !few.reads(&newer));
+        assert!(newer.format == 4 && !few.reads(&newer));
         for comment in
             ["", "Tells the changes of a (format)", "Tells the changes of a (format x, key)"]
         {

@@ -95,6 +95,7 @@ impl Layout {
         let one_row = self.tell_one_row(capture, kind);
         let moved = if capture == Capture::Update { self.send_moved_keys() } else { String::new() };
         let (send_body, send_requery) = (self.send_body(), self.send("' 1 1 r '"));
+        let (family, remember_family) = self.remember_family();
         let before = self.state_before();
         let advance = format!("state := {};", self.state_after("pg_catalog.int8abs(state)"));
         let (relation, from_the_start) = (literal(&self.relation), self.tell_from_the_start());
@@ -113,8 +114,8 @@ BEGIN
     first pg_catalog.int4 := 1;
     last pg_catalog.int4;
     parts pg_catalog.text[] := '{{}}';
-BEGIN
-{gather}    state := {before};
+{family}BEGIN
+{gather}{remember_family}    state := {before};
     IF body IS NULL OR pg_catalog.int4gt(pg_catalog.octet_length(body), {BODY_BYTES_MAX}) THEN
         kind := 'r';
         body := '';
@@ -196,8 +197,10 @@ END
         let number = format!(
             "pg_catalog.int8div(pg_catalog.set_config({state}, ({after})::pg_catalog.text, true)::pg_catalog.int8, 4294967296)"
         );
-        let payload = payload(&number, &format!("' 1 1 {kind} ', pg_catalog.max(ddp_one.value)"));
-        let (send, may_send) = (self.send_payload("body"), self.may_send());
+        let family = self.tell_family();
+        let rest = format!("' 1 1 {kind}{family} ', pg_catalog.max(ddp_one.value)");
+        let payload = self.checked(&payload(&number, &rest));
+        let (send, may_send) = (self.send_checked("body"), self.may_send());
         let bytes_max = self.message_bytes_max().min(BODY_BYTES_MAX);
         format!(
             "    BEGIN
@@ -261,31 +264,6 @@ END
         (!sizes.is_empty()).then(|| sizes.join(" OPERATOR(pg_catalog.+) "))
     }
 
-    /// A renamed or detached table keeps its triggers until they are dropped. Its rows no longer
-    /// belong to the collection, which must be read again.
-    fn doubt(&self, capture: Capture) -> String {
-        if matches!(capture, Capture::ParentUpdate | Capture::ParentDelete) {
-            return String::new();
-        }
-        let (name, schema) = (literal(&self.table), literal(&self.schema));
-        let is_part = if self.tree {
-            let relation = literal(&self.relation);
-            format!(
-                " AND NOT EXISTS (WITH RECURSIVE ddp_part (oid) AS (SELECT TG_RELID
-            UNION SELECT i.inhparent FROM pg_catalog.pg_inherits i JOIN ddp_part ON i.inhrelid OPERATOR(pg_catalog.=) ddp_part.oid)
-            SELECT FROM ddp_part WHERE ddp_part.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass({relation}))"
-            )
-        } else {
-            String::new()
-        };
-        format!(
-            "    IF (pg_catalog.namene(TG_TABLE_NAME, {name}) OR pg_catalog.namene(TG_TABLE_SCHEMA, {schema})){is_part} THEN
-        body := NULL;
-    END IF;
-"
-        )
-    }
-
     fn gather_keys(&self, rows: &str, nothing: &str) -> String {
         let rows_max = self.rows_max;
         let probe = u64::from(rows_max) + 1;
@@ -305,7 +283,8 @@ END
     /// could do this more cheaply, but its condition would prevent the key column from being
     /// altered.
     fn send_moved_keys(&self) -> String {
-        let (state, send) = (self.variable('s'), self.send("' 1 1 d ', moved"));
+        let (state, family) = (self.variable('s'), self.tell_remembered_family());
+        let send = self.send(&format!("' 1 1 d{family} ', moved"));
         let after = self.state_after("state");
         let (old, new) = (self.key_json_sql("ddp_old"), self.key_json_sql("ddp_new"));
         let reads_keys = if self.sends_keys() {

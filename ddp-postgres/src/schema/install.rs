@@ -306,6 +306,10 @@ fn refusal(
     if ["08", "40", "53", "55", "57"].iter().any(|class| code.code().starts_with(class)) {
         return error.into();
     }
+    if *code == SqlState::UNDEFINED_TABLE {
+        // A part that the catalogs had when they were read.
+        return Error::Changed { relation: layout.relation().to_owned() };
+    }
     let (relation, statement) = (layout.relation().to_owned(), statement.to_owned());
     Error::Refused { relation, statement, error }
 }

@@ -142,6 +142,8 @@ pub struct Layout {
     pub(super) rows_max: u32,
     /// Whether the rows are spread over several tables: partitions or children.
     pub(super) tree: bool,
+    /// Whether these are partitions.
+    pub(super) partitioned: bool,
     /// Whether the database stores text as UTF-8.
     pub(super) utf8: bool,
     /// Whether policies may hide rows from the role that described the table.
@@ -188,6 +190,7 @@ impl Layout {
             string_ids,
             rows_max,
             tree,
+            partitioned: false,
             utf8,
             row_security,
             shares_keys: false,

@@ -22,6 +22,7 @@ mod describe;
 mod difference;
 mod digest;
 mod error;
+mod family;
 mod fingerprint;
 mod foreign;
 mod form;

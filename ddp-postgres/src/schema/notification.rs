@@ -1,7 +1,7 @@
 //! The payloads that triggers send: header and body.
 //!
 //! ```text
-//! payload   = xid ' ' sequence ' ' part ' ' parts ' ' operation ' ' body
+//! payload   = xid ' ' sequence ' ' part ' ' parts ' ' operation [family] ' ' body
 //! xid       = the transaction's 64-bit id, in decimal digits
 //! sequence  = 1, 2, … for each operation on the collection within the transaction; negative if the
 //!             operation and the one before it may have been done in another order
@@ -11,6 +11,8 @@
 //!           | 'd' delete: keys as JSON values, separated by commas
 //!           | 't' truncate: no body
 //!           | 'r' requery: no body; rows changed, too many to say which
+//! family    = a number for the table and all its partitions or children, if it may have some: whoever
+//!             knows of other tables cannot tell whether the rows are still there
 //! ```
 //!
 //! For example `7421 1 1 1 u {"id":7,"title":"milk"},{"id":8,"title":"bread"}`.
@@ -71,6 +73,8 @@ pub(crate) struct Notification<'a> {
     pub parts: u32,
     /// What kind of operation it is.
     pub kind: OperationKind,
+    /// The number of the family of tables that had rows of the collection.
+    pub family: Option<i64>,
     /// This part of the operation's body.
     pub body: &'a str,
 }
@@ -92,14 +96,17 @@ impl<'a> Notification<'a> {
         let xid = number(word("xid")?, "xid")?;
         let sequence = word("sequence")?;
         let after = sequence.strip_prefix('-');
+        let (part, parts) = (number(word("part")?, "part")?, number(word("parts")?, "parts")?);
+        let operation = word("operation")?;
+        let (letter, family) = operation.split_at(usize::from(operation.is_char_boundary(1)));
         let notification = Self {
             xid,
             sequence: number(after.unwrap_or(sequence), "sequence")?,
             is_same_statement: after.is_some(),
-            part: number(word("part")?, "part")?,
-            parts: number(word("parts")?, "parts")?,
-            kind: OperationKind::from_letter(word("operation")?)
-                .ok_or(MalformedNotification("operation"))?,
+            part,
+            parts,
+            kind: OperationKind::from_letter(letter).ok_or(MalformedNotification("operation"))?,
+            family: family_number(family)?,
             body: word("body")?,
         };
         if notification.sequence == 0 {
@@ -114,9 +121,10 @@ impl<'a> Notification<'a> {
     /// The inverse of [`parse`](Self::parse).
     #[must_use]
     pub(crate) fn payload(&self) -> String {
-        let Self { xid, sequence, is_same_statement, part, parts, kind, body } = self;
+        let Self { xid, sequence, is_same_statement, part, parts, kind, family, body } = self;
         let sign = if *is_same_statement { "-" } else { "" };
-        format!("{xid} {sign}{sequence} {part} {parts} {} {body}", kind.letter())
+        let family = family.map_or_else(String::new, |family| family.to_string());
+        format!("{xid} {sign}{sequence} {part} {parts} {}{family} {body}", kind.letter())
     }
 }
 
@@ -127,6 +135,16 @@ fn number<N: std::str::FromStr>(
 ) -> Result<N, MalformedNotification> {
     let digits = word.bytes().all(|b| b.is_ascii_digit());
     digits.then(|| word.parse().ok()).flatten().ok_or(MalformedNotification(name))
+}
+
+/// The number of a family, or nothing.
+pub(crate) fn family_number(word: &str) -> Result<Option<i64>, MalformedNotification> {
+    if word.is_empty() {
+        return Ok(None);
+    }
+    let malformed = || MalformedNotification("family");
+    let is_signed = word.starts_with('+');
+    word.parse().ok().filter(|_| !is_signed).map(Some).ok_or_else(malformed)
 }
 
 /// A complete operation, joined from its parts.
@@ -195,6 +213,9 @@ mod tests {
         assert_eq!(Notification::parse("5 1 1 1 t ").unwrap().kind, OperationKind::Truncate);
         let same = Notification::parse("5 -3 1 1 d 1").unwrap();
         assert_eq!((same.sequence, same.is_same_statement), (3, true));
+        assert_eq!((same.family, same.body), (None, "1"));
+        let of_tree = Notification::parse("5 1 1 1 d-9223372036854775808 1").unwrap();
+        assert_eq!((of_tree.family, of_tree.body), (Some(i64::MIN), "1"));
     }
 
     #[test]
@@ -213,6 +234,11 @@ mod tests {
             "1 - 1 1 t ",
             "1 1 -1 1 t ",
             "1 1 1 1 x ",
+            "1 1 1 1  ",
+            "1 1 1 1 é ",
+            "1 1 1 1 u+5 {}",
+            "1 1 1 1 u- {}",
+            "1 1 1 1 u9223372036854775808 {}",
             "1 4294967296 1 1 t ",
             "18446744073709551616 1 1 1 t ",
             "é 1 1 1 t ",
@@ -236,11 +262,12 @@ mod tests {
     proptest! {
         #[test]
         fn payloads_survive(xid: u64, sequence in 1..=u32::MAX, is_same_statement: bool,
-                            part in 1..50u32, more in 0..50u32, body: String) {
+                            part in 1..50u32, more in 0..50u32, family: Option<i64>, body: String) {
             let parts = part + more;
             let kind = OperationKind::Upsert;
+            let body = &*body;
             let notification =
-                Notification { xid, sequence, is_same_statement, part, parts, kind, body: &body };
+                Notification { xid, sequence, is_same_statement, part, parts, kind, family, body };
             let payload = notification.payload();
             prop_assert_eq!(Notification::parse(&payload), Ok(notification));
         }

@@ -69,8 +69,23 @@ impl Layout {
         self.send_payload(&payload("pg_catalog.int8div(state, 4294967296)", rest))
     }
 
-    /// The call that sends a payload.
+    /// The call that sends a payload. What is no text in UTF-8 makes it fail.
     pub(super) fn send_payload(&self, payload: &str) -> String {
+        self.send_checked(&self.checked(payload))
+    }
+
+    /// A payload that listeners can be sent, or an error. PostgreSQL converts a notification when it
+    /// sends it, and if it cannot, the listener's connection is lost instead: SQL_ASCII stores any
+    /// bytes, and some encodings have characters that UTF-8 lacks.
+    pub(super) fn checked(&self, payload: &str) -> String {
+        if self.utf8 || self.feed == Feed::Wal {
+            return payload.to_owned();
+        }
+        format!("pg_catalog.convert_from(pg_catalog.convert_to({payload}, 'UTF8'), 'UTF8')")
+    }
+
+    /// The call that sends a payload that is [`checked`](Self::checked).
+    pub(super) fn send_checked(&self, payload: &str) -> String {
         let channel = literal(&self.channel);
         match self.feed {
             Feed::Notify => format!("pg_catalog.pg_notify({channel}, {payload})"),
@@ -110,7 +125,8 @@ impl Layout {
     /// Sends the body, in parts if necessary.
     pub(super) fn send_body(&self) -> String {
         let state = self.variable('s');
-        let whole = self.send("' 1 1 ', kind, ' ', body");
+        let family = self.tell_remembered_family();
+        let whole = self.send(&format!("' 1 1 ', kind, '{family} ', body"));
         let sent = format!(
             "sent := pg_catalog.concat(pg_catalog.set_config({state}, state::pg_catalog.text, true),
             {whole});"
@@ -135,8 +151,10 @@ impl Layout {
     fn send_parts(&self) -> String {
         let part_bytes_max = if self.utf8 { PART_BYTES_MAX } else { PART_BYTES_MAX_OTHER_ENCODING };
         let state = self.variable('s');
-        let send =
-            self.send("' ', part, ' ', pg_catalog.cardinality(parts), ' ', kind, ' ', parts[part]");
+        let family = self.tell_remembered_family();
+        let send = self.send(&format!(
+            "' ', part, ' ', pg_catalog.cardinality(parts), ' ', kind, '{family} ', parts[part]"
+        ));
         format!(
             "    bytes := pg_catalog.convert_to(body, 'UTF8');
     WHILE pg_catalog.int4le(first, pg_catalog.octet_length(bytes)) LOOP

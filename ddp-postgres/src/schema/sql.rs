@@ -106,7 +106,8 @@ impl Layout {
     /// Selects rows by their keys, each as one JSON text, preceded by the snapshot. The parameters
     /// are arrays of text, one for each key column.
     pub(crate) fn select_by_key_sql(&self) -> String {
-        let (row, relation) = (self.row_json_sql("t"), &self.relation);
+        let (row, relation, snapshot) =
+            (self.row_json_sql("t"), &self.relation, self.snapshot_sql());
         let (mut values, mut names, mut matches) = (Vec::new(), Vec::new(), Vec::new());
         for (index, key) in self.key_columns().enumerate() {
             let (number, cast) = (index + 1, &key.cast);
@@ -125,7 +126,7 @@ impl Layout {
         }
         let (values, names, matches) = (values.join(", "), names.join(", "), matches.join(" AND "));
         format!(
-            "SELECT pg_catalog.pg_current_snapshot()::pg_catalog.text
+            "SELECT {snapshot}
             UNION ALL SELECT {row} FROM ROWS FROM (pg_catalog.unnest({values})) AS ddp_key ({names})
             JOIN {relation} AS t ON {matches}"
         )

@@ -102,6 +102,13 @@ impl TableCollection {
         }
     }
 
+    /// Notes of which family a read was: true if the catalogs must be looked at at once, as others than
+    /// known belong to it.
+    #[must_use]
+    pub(crate) fn note_family(&self, layout: &Layout, family: Option<i64>) -> bool {
+        layout.family_number() != family && self.watched.lock().doubt()
+    }
+
     pub(crate) fn current(&self) -> Current {
         self.current.read().clone()
     }

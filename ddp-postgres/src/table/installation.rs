@@ -2,8 +2,8 @@
 
 use deadpool_postgres::Object;
 
-use super::Table;
 use super::collection::TableCollection;
+use super::{Table, secret};
 use crate::error::Error;
 use crate::feed::Feed;
 use crate::schema::{self, Layout, Patience, Readiness};
@@ -48,6 +48,9 @@ pub(crate) async fn collections(
         if is_settled {
             break;
         }
+    }
+    for (table, layout) in tables.iter().zip(&layouts) {
+        secret::warn(table, None, layout);
     }
     let collections = tables.iter().zip(layouts).zip(before);
     let collection = |((table, layout), digest): ((&Table, Layout), String)| {

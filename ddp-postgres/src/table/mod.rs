@@ -4,15 +4,25 @@ pub(crate) mod collection;
 pub(crate) mod installation;
 mod queue;
 mod retry;
+pub(crate) mod secret;
 pub(crate) mod watch;
 
 /// How many rows a statement may touch before the collection is read again instead.
 const ROWS_MAX: u32 = 10_000;
 
+/// Which columns may be published, besides the key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Columns {
+    All,
+    Named(Vec<String>),
+}
+
 /// A table whose rows are published as the documents of a collection.
 ///
-/// Nothing is checked here. When the server [connects](crate::DbBuilder::connect), it looks up the
-/// columns' types and checks that the table can be published.
+/// It says which columns may be published, by [`columns`](Self::columns) or by
+/// [`all_columns`](Self::all_columns). Nothing is checked here: when the server
+/// [connects](crate::DbBuilder::connect), it looks up the columns' types and checks that the table
+/// can be published.
 ///
 /// ```
 /// use ddp_postgres::Table;
@@ -29,7 +39,7 @@ pub struct Table {
     pub(crate) name: String,
     pub(crate) collection: Option<String>,
     pub(crate) key: Option<Vec<String>>,
-    pub(crate) columns: Option<Vec<String>>,
+    pub(crate) columns: Option<Columns>,
     pub(crate) camel_case: bool,
     pub(crate) renamed: Vec<(String, String)>,
     pub(crate) ejson: Vec<String>,
@@ -90,11 +100,21 @@ impl Table {
         self
     }
 
-    /// The columns that may be published, besides the key; all columns unless set.
+    /// The columns that may be published; those of the key always are.
     ///
-    /// Other columns never leave the database, not even for another server.
+    /// Other columns never leave the database, not even for another server. The last call of this
+    /// and of [`all_columns`](Self::all_columns) holds. Without either,
+    /// [`connect`](crate::DbBuilder::connect) fails, and its error lists the columns that there are.
     pub fn columns(mut self, columns: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        self.columns = Some(columns.into_iter().map(Into::into).collect());
+        self.columns = Some(Columns::Named(columns.into_iter().map(Into::into).collect()));
+        self
+    }
+
+    /// Publishes all columns, and those that are added while the server runs.
+    ///
+    /// A column that is named like a secret (`password_hash`, `apiKey`, …) is a warning in the log.
+    pub fn all_columns(mut self) -> Self {
+        self.columns = Some(Columns::All);
         self
     }
 

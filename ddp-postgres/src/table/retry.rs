@@ -11,6 +11,16 @@ pub(crate) struct Watched {
     /// The catalogs' digest.
     pub(super) digest: String,
     trouble: Option<Trouble>,
+    doubts: Doubts,
+}
+
+/// How often the catalogs were not as last seen. They may look so again.
+#[derive(Clone, Copy, Debug, Default)]
+struct Doubts {
+    raised: u64,
+    /// How many had been when the last check began, and when that began which last looked.
+    at_check: u64,
+    at_look: u64,
 }
 
 /// What kept a table from being published, or its triggers from being installed.
@@ -47,7 +57,24 @@ impl Failure {
 
 impl Watched {
     pub(super) fn new(digest: String) -> Self {
-        Self { digest, trouble: None }
+        Self { digest, trouble: None, doubts: Doubts::default() }
+    }
+
+    /// Has the next check look at the table. Whether none is due for that reason yet.
+    #[must_use]
+    pub(super) fn doubt(&mut self) -> bool {
+        self.doubts.raised += 1;
+        self.doubts.raised == self.doubts.at_check + 1
+    }
+
+    /// A check begins to read digests. What is doubted from now on concerns the next.
+    pub(super) fn begin_check(&mut self) {
+        self.doubts.at_check = self.doubts.raised;
+    }
+
+    /// Whether what live queries have read may be outdated though the digest is as before.
+    pub(super) fn is_doubted(&self) -> bool {
+        self.doubts.at_look < self.doubts.at_check
     }
 
     /// Whether this check must look at the table, and how long it may then wait for a lock.
@@ -55,7 +82,7 @@ impl Watched {
     /// A failure is looked into again after 1, 2, 3 and then each 4 checks; or, if others have the
     /// table locked, at each check, but in between without holding up anybody.
     pub(super) fn next_look(&mut self, digest: &str) -> Option<Patience> {
-        let has_changed = self.digest != digest;
+        let has_changed = self.digest != digest || self.is_doubted();
         match &mut self.trouble {
             None => has_changed.then_some(Patience::Long),
             Some(trouble) if has_changed || trouble.rest <= 1 => Some(Patience::Short),
@@ -79,6 +106,7 @@ impl Watched {
     /// Takes down what a look found.
     pub(super) fn note(&mut self, digest: String, failure: Option<Failure>, patience: Patience) {
         self.digest = digest;
+        self.doubts.at_look = self.doubts.at_check;
         let Some(failure) = failure else {
             self.trouble = None;
             return;
@@ -127,6 +155,21 @@ mod tests {
         let mut watched = Watched::new("a".to_owned());
         assert_eq!(watched.next_look("a"), None);
         assert_eq!(watched.next_look("b"), Some(Patience::Long));
+    }
+
+    #[test]
+    fn a_doubt_is_looked_into_once_however_the_catalogs_look() {
+        let mut watched = Watched::new("a".to_owned());
+        assert!(watched.doubt());
+        assert!(!watched.doubt(), "one check will do");
+        watched.begin_check();
+        assert!(watched.doubt(), "this check may have read the catalogs before");
+        // It fails: the next one looks all the same.
+        watched.begin_check();
+        assert_eq!(watched.next_look("a"), Some(Patience::Long));
+        watched.note("a".to_owned(), None, Patience::Long);
+        watched.begin_check();
+        assert_eq!(watched.next_look("a"), None);
     }
 
     #[test]

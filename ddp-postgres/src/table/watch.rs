@@ -3,7 +3,8 @@
 //! No trigger reports an `ALTER TABLE`, an attached partition or a dropped trigger. A cheap query
 //! over the catalogs does, every few seconds: if its answer for a table has changed, the table is
 //! described again, its triggers are reinstalled if needed, and its live queries are planned and
-//! read again. A table that cannot be published is looked at again from time to time, since what is
+//! read again. So it is if queries have read parts of it that the last look did not see: it may
+//! have got and lost them in the meantime. A table that cannot be published is looked at again from time to time, since what is
 //! wrong may be put right without the catalogs' showing it.
 
 use std::sync::{Arc, Weak};
@@ -15,6 +16,7 @@ use tokio::sync::mpsc;
 use super::collection::{Current, TableCollection, TableState};
 use super::queue::Queue;
 use super::retry::Failure;
+use super::secret;
 use crate::error::Error;
 use crate::intake::dispatch::Intake;
 use crate::read::reader::Check;
@@ -75,6 +77,7 @@ impl Watch {
     async fn check_tables(&self, intake: &Arc<Intake>) -> Result<(), Error> {
         let mut client = intake.reader().pool.get().await?;
         let collections: Vec<_> = intake.collections().collect();
+        collections.iter().for_each(|collection| collection.watched.lock().begin_check());
         let layouts: Vec<Arc<Layout>> = collections.iter().map(|c| c.layout()).collect();
         let digests = schema::digests(&client, layouts.iter().map(|layout| &**layout)).await?;
         let mut outcome = Ok(());
@@ -100,31 +103,32 @@ impl Watch {
         let mut found = self.look_at(client, collection, patience).await?;
         for _ in 1..ROUNDS {
             let now = schema::digests(client, std::iter::once(&*found.current.layout)).await?;
-            let is_settled = now.first() == Some(&digest);
+            let is_settled = now.first() == Some(&digest) && !found.is_passed;
             digest = now.into_iter().next().unwrap_or_default();
             if is_settled {
                 break;
             }
             found = self.look_at(client, collection, patience).await?;
         }
-        let Found { current, failure } = found;
+        let Found { current, failure, .. } = found;
         let before = collection.current();
         let mut watched = collection.watched.lock();
         let name = collection.table.collection_name();
-        let is_new = watched.digest != digest || current != before;
+        let is_new = watched.is_doubted() || watched.digest != digest || current != before;
         if let Some(failure) = &failure
             && watched.is_new_failure(failure)
         {
-            let (state, error) = (&current.state, failure.text.as_str());
+            let (now, error) = (current.state.words(), failure.text.as_str());
             tracing::error!(
                 collection = name,
-                ?state,
+                now,
                 error,
                 "the table cannot be published as it is"
             );
         } else if is_new {
             let (changed, now) = (before.layout.difference(&current.layout), current.state.words());
             tracing::info!(collection = name, changed, now, "the table has changed");
+            secret::warn(&collection.table, Some(&before.layout), &current.layout);
         }
         watched.note(digest, failure, patience);
         drop(watched);
@@ -167,8 +171,7 @@ impl Watch {
                     Ok(()) => Found::unavailable(before, &error),
                     Err(stop) => {
                         let failure = Some(Failure::new(&error).and(&stop));
-                        let current = Current { layout: before, state: TableState::Unavailable };
-                        Found { current, failure }
+                        Found { failure, ..Found::unavailable(before, &error) }
                     }
                 });
             }
@@ -195,6 +198,12 @@ impl Watch {
             match schema::install_one(client, &layout, patience).await {
                 Ok(()) => {
                     readiness = schema::inspect(&***client, &layout).await?.readiness(&layout);
+                    if readiness == Readiness::Incomplete {
+                        // Of what they were installed for something is gone.
+                        let relation = layout.relation().to_owned();
+                        let changed = schema::Error::Changed { relation };
+                        return Ok(Found::not_installed(layout, readiness, &changed));
+                    }
                 }
                 Err(schema::Error::NewerFormat { .. }) => {}
                 Err(schema::Error::Database(error)) if error.code().is_none() => {
@@ -211,15 +220,19 @@ impl Watch {
 struct Found {
     current: Current,
     failure: Option<Failure>,
+    /// Whether the table was altered meanwhile, even if the catalogs look as before.
+    is_passed: bool,
 }
 
 impl Found {
     fn new(layout: Arc<Layout>, state: TableState) -> Self {
-        Self { current: Current { layout, state }, failure: None }
+        Self { current: Current { layout, state }, failure: None, is_passed: false }
     }
 
     fn failed(layout: Arc<Layout>, state: TableState, error: &schema::Error) -> Self {
-        Self { current: Current { layout, state }, failure: Some(Failure::new(error)) }
+        let is_passed = matches!(error, schema::Error::Changed { .. });
+        let failure = Some(Failure::new(error));
+        Self { failure, is_passed, ..Self::new(layout, state) }
     }
 
     fn unavailable(layout: Arc<Layout>, error: &schema::Error) -> Self {
@@ -264,6 +277,27 @@ impl Found {
                 let relation = relation.to_owned();
                 Self::unavailable(layout, &schema::Error::NotInstalled { relation })
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::fixture;
+    use crate::value::ValueKind;
+
+    #[test]
+    fn what_was_altered_during_the_look_ends_no_subscription() {
+        let layout = Arc::new(fixture::layout(&[("id", ValueKind::Text)], false));
+        let changed = schema::Error::Changed { relation: "t".to_owned() };
+        for (readiness, state) in [
+            (Readiness::Incomplete, TableState::Partial),
+            (Readiness::Ready, TableState::ReadAgain),
+        ] {
+            let found = Found::not_installed(Arc::clone(&layout), readiness, &changed);
+            assert_eq!(found.current.state, state);
+            assert!(found.is_passed && found.failure.is_some(), "it is looked at again");
         }
     }
 }

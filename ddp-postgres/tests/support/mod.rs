@@ -222,6 +222,11 @@ impl Listener {
         std::iter::from_fn(|| self.assembler.poll()).collect()
     }
 
+    /// Knows a table as it is described now.
+    pub fn know(&mut self, layout: &Layout) {
+        self.assembler.listen(Arc::new(layout.clone()));
+    }
+
     pub async fn batches(&mut self) -> Vec<Batch> {
         let batch = |assembled| match assembled {
             Assembled::Batch(batch) => batch,

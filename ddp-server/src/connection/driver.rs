@@ -392,18 +392,21 @@ impl Drive for Driver {
     }
 
     fn deliver(&mut self) -> bool {
-        if !self.mail.is_empty()
-            || !self.outbound.has_room()
-            || !self.mailbox.take_steps(&mut self.mail)
-        {
+        if !self.mail.is_empty() || !self.outbound.has_room() {
             return false;
         }
-        if self.mail.is_empty() {
-            return true;
+        let alone = self.mailbox.take_alone();
+        if alone.is_none() {
+            if !self.mailbox.take_steps(&mut self.mail) {
+                return false;
+            }
+            if self.mail.is_empty() {
+                return true;
+            }
         }
         let Self { session, outbound, mail, .. } = self;
         let mut messages = Messages::new(outbound.framing());
-        for mail in mail.drain(..) {
+        for mail in alone.into_iter().chain(mail.drain(..)) {
             let mut send = |outgoing| outbound.send(outgoing, &mut messages);
             match mail {
                 Mail::Step(query, delta) => session.deliver_step(query, &delta, &mut send),

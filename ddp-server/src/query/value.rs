@@ -211,6 +211,20 @@ impl From<ddp_core::ejson::Date> for Value {
     }
 }
 
+impl From<std::time::SystemTime> for Value {
+    /// Rounded down to microseconds.
+    fn from(value: std::time::SystemTime) -> Self {
+        let microseconds = match value.duration_since(std::time::UNIX_EPOCH) {
+            Ok(after) => i64::try_from(after.as_micros()).unwrap_or(i64::MAX),
+            Err(before) => {
+                let nanoseconds = before.duration().as_nanos();
+                i64::try_from(nanoseconds.div_ceil(1000)).map_or(i64::MIN, |micros| -micros)
+            }
+        };
+        Self::Time(microseconds)
+    }
+}
+
 impl<T: Into<Self>> From<Option<T>> for Value {
     fn from(value: Option<T>) -> Self {
         value.map_or(Self::Null, Into::into)
@@ -220,6 +234,20 @@ impl<T: Into<Self>> From<Option<T>> for Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_of_the_system_keep_their_microseconds() {
+        use std::time::{Duration, UNIX_EPOCH};
+        let nanoseconds = Duration::from_nanos(1_234_567);
+        for (time, microseconds) in [
+            (UNIX_EPOCH, 0),
+            (UNIX_EPOCH + nanoseconds, 1_234),
+            (UNIX_EPOCH - nanoseconds, -1_235),
+            (UNIX_EPOCH - Duration::from_micros(1_234), -1_234),
+        ] {
+            assert!(matches!(Value::from(time), Value::Time(found) if found == microseconds));
+        }
+    }
 
     #[test]
     fn comparison_is_that_of_sql() {

@@ -73,7 +73,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let url = ddp_examples::database_url()?;
     Db::run_script(&url, TABLES).await?;
-    let tables = Db::builder(url).table(Table::new("memberships")).table(Table::new("messages"));
+    let tables = Db::builder(url)
+        .table(Table::new("memberships").columns(["user", "room"]))
+        .table(Table::new("messages").columns(["room", "text"]));
     let server = Server::builder().publish("room", room).method("login", login);
     let server = server.with_state(tables.connect().await?);
     server.serve(ddp_examples::listen().await?).await?;

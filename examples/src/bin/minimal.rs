@@ -45,7 +45,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let table = "CREATE TABLE IF NOT EXISTS tasks \
                  (id text PRIMARY KEY, text text NOT NULL, checked boolean NOT NULL DEFAULT false)";
     Db::run_script(&url, table).await?;
-    let db = Db::builder(url).table(Table::new("tasks").camel_case()).connect().await?;
+    let db =
+        Db::builder(url).table(Table::new("tasks").columns(["text", "checked"])).connect().await?;
     let server = Server::builder()
         .publish("tasks.open", open_tasks)
         .method("tasks.check", check)

@@ -37,7 +37,7 @@ async fn insert(
 }
 
 async fn server(url: &str) -> Result<Server, ddp_postgres::Error> {
-    let db = Db::builder(url).table(Table::new("tasks")).connect().await?;
+    let db = Db::builder(url).table(Table::new("tasks").columns(["text"])).connect().await?;
     Ok(Server::builder().publish("tasks", all).method("tasks.insert", insert).with_state(db))
 }
 

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 const TASKS: Collection<Value> = Collection::new("tasks");
 const LISTS: Collection<Value> = Collection::new("lists");
+const NOTES: Collection<Value> = Collection::new("notes");
 
 fn server(db: Db) -> Server {
     Server::builder()
@@ -25,6 +26,7 @@ fn server(db: Db) -> Server {
         .publish("lists", async |State(db): State<Db>| db.find(&LISTS))
         .publish("both", async |State(db): State<Db>| (db.find(&TASKS), db.find(&LISTS)))
         .publish("tasks.mine", mine)
+        .publish("notes", async |State(db): State<Db>| db.find(&NOTES))
         .method("login", login)
         .method("put", put)
         .method("barrier", barrier)
@@ -97,6 +99,7 @@ async fn put(
 
 /// Its `updated` means that everything committed before has been sent to the caller.
 async fn barrier(State(db): State<Db>, fence: WriteFence) -> Result<(), Error> {
+    db.check().await?;
     Ok(db.begin(&fence).await?.commit().await?)
 }
 
@@ -109,11 +112,13 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         Ok("wal") => Feed::Wal,
         _ => Feed::Notify,
     };
-    let mut tasks = Table::new("tasks").camel_case();
+    let mut tasks = Table::new("tasks").all_columns().camel_case();
     if std::env::var_os("KEYS_ONLY").is_some() {
         tasks = tasks.keys_only();
     }
-    let db = Db::builder(url).feed(feed).table(tasks).table(Table::new("lists")).connect().await?;
+    let lists = Table::new("lists").all_columns();
+    let notes = Table::new("notes").all_columns();
+    let db = Db::builder(url).feed(feed).table(tasks).table(lists).table(notes).connect().await?;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     println!("{}", listener.local_addr()?);
     server(db).serve(listener).await?;

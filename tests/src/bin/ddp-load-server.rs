@@ -97,7 +97,13 @@ async fn serve() -> Result<(), Failure> {
         notes.insert_with_id(&format!("note{number}"), &note).expect("a new id");
     }
     let db = match std::env::var("DATABASE_URL") {
-        Ok(url) => Some(Db::builder(&url).feed(feed()).table(Table::new("tasks")).connect().await?),
+        Ok(url) => Some(
+            Db::builder(&url)
+                .feed(feed())
+                .table(Table::new("tasks").all_columns())
+                .connect()
+                .await?,
+        ),
         Err(_) => None,
     };
     let mut config = ServerConfig::default();

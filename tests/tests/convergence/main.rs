@@ -11,6 +11,7 @@ mod faults;
 mod publications;
 mod servers;
 mod subscribers;
+mod tree;
 mod writers;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -55,6 +56,12 @@ const SETUP: &str = "
             ON CONFLICT (id) DO UPDATE SET text = EXCLUDED.text RETURNING id $$;
     CREATE FUNCTION take(text) RETURNS text LANGUAGE sql AS
         $$ DELETE FROM tasks WHERE id = $1 RETURNING id $$;
+    CREATE TYPE mood AS ENUM ('calm', 'glad');
+    CREATE TYPE place AS (town text);
+    CREATE TABLE notes (id integer PRIMARY KEY, text text, mood mood, place place)
+        PARTITION BY RANGE (id);
+    CREATE TABLE low PARTITION OF notes FOR VALUES FROM (0) TO (10);
+    CREATE TABLE high PARTITION OF notes FOR VALUES FROM (10) TO (20);
     CREATE TABLE unpublished (id integer PRIMARY KEY, note text);
 ";
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use ddp_tests::client::Documents;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 pub(crate) struct Publication {
     pub(crate) name: &'static str,
@@ -13,6 +13,8 @@ pub(crate) struct Publication {
     fields: Fields,
     /// Whether the lists are published as well.
     lists: bool,
+    /// Whether the notes are.
+    notes: bool,
     /// Whether the server must ask the database about some changes. Meanwhile, a document may be
     /// older here than in another publication.
     pub(crate) is_opaque: bool,
@@ -26,10 +28,18 @@ enum Fields {
 }
 
 const fn tasks(name: &'static str, params: &'static str, condition: &'static str) -> Publication {
-    Publication { name, params, condition, fields: Fields::All, lists: false, is_opaque: false }
+    Publication {
+        name,
+        params,
+        condition,
+        fields: Fields::All,
+        lists: false,
+        notes: false,
+        is_opaque: false,
+    }
 }
 
-pub(crate) const PUBLICATIONS: [Publication; 17] = [
+pub(crate) const PUBLICATIONS: [Publication; 18] = [
     tasks("tasks", "[]", "true"),
     tasks("tasks.byList", r#"["a"]"#, "list_id = 'a'"),
     tasks("tasks.byList", r#"["b"]"#, "list_id = 'b'"),
@@ -65,6 +75,7 @@ pub(crate) const PUBLICATIONS: [Publication; 17] = [
     },
     Publication { lists: true, ..tasks("lists", "[]", "false") },
     Publication { lists: true, ..tasks("both", "[]", "true") },
+    Publication { notes: true, ..tasks("notes", "[]", "false") },
     tasks("tasks.mine", "[]", "list_id = $user"),
     tasks("tasks.byList", r#"["c"]"#, "list_id = 'c'"),
 ];
@@ -101,10 +112,19 @@ pub(crate) async fn expected(
             documents.entry(row.get(0)).or_default().extend(fields);
         }
     }
-    if published.into_iter().any(|one| one.lists) {
-        for row in sql.query("SELECT '~' || id, title FROM lists", &[]).await.unwrap() {
-            let fields = Map::from_iter([("title".to_owned(), json!(row.get::<_, String>(1)))]);
-            collections.entry("lists".to_owned()).or_default().insert(row.get(0), fields);
+    let lists = "SELECT '~' || id, json_build_object('title', title)::text FROM lists";
+    let notes = "SELECT '~' || id, \
+        json_build_object('text', text, 'mood', mood, 'place', place)::text FROM notes";
+    for (name, select, is_published) in [
+        ("lists", lists, published.clone().any(|one| one.lists)),
+        ("notes", notes, published.clone().any(|one| one.notes)),
+    ] {
+        if !is_published {
+            continue;
+        }
+        for row in sql.query(select, &[]).await.unwrap() {
+            let fields: Map<String, Value> = serde_json::from_str(row.get(1)).unwrap();
+            collections.entry(name.to_owned()).or_default().insert(row.get(0), fields);
         }
     }
     collections

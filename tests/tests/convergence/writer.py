@@ -14,7 +14,7 @@ chance = random.Random(seed)
 def change(cursor):
     task, other, rank = f"t{chance.randrange(60)}", f"t{chance.randrange(60)}", chance.randrange(6)
     text = chance.choice([None, "Zürich", "abc", "Mm", "d'Artagnan", "x" * chance.randrange(9000)])
-    match chance.randrange(7):
+    match chance.randrange(8):
         case 0 | 1:
             cursor.execute("UPDATE tasks SET text = %s, rank = %s WHERE id = %s", (text, rank, task))
             if cursor.rowcount == 0:
@@ -36,6 +36,11 @@ def change(cursor):
         case 6:
             with cursor.copy("COPY lists (id, title) FROM STDIN") as copy:
                 copy.write_row((100 + chance.randrange(20), text or ""))
+        case 7:
+            number = chance.randrange(20)
+            cursor.execute("UPDATE notes SET text = %s WHERE id = %s", (text, number))
+            if cursor.rowcount == 0:
+                cursor.execute("INSERT INTO notes (id, text) VALUES (%s, %s)", (number, text))
 
 
 def transaction(connection):

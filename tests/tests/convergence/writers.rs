@@ -9,7 +9,7 @@ use std::time::Duration;
 use ddp_tests::Dice;
 use tokio_postgres::NoTls;
 
-use super::Run;
+use super::{Run, tree};
 
 /// One random statement.
 fn statement(dice: &mut Dice) -> String {
@@ -19,9 +19,11 @@ fn statement(dice: &mut Dice) -> String {
     let rank = dice.below(6);
     let text = if dice.one_in(5) { "NULL".to_owned() } else { format!("'{}'", dice.text()) };
     let number = dice.below(8);
-    match dice.below(16) {
+    match dice.below(18) {
         14 => several_changes(dice, &id, &other, list, &text),
         15 => change_of_keys(dice, number, &id, &other),
+        16 => tree::rows(dice, &text),
+        17 if dice.one_in(4) => tree::tables_or_types(dice, &text),
         0..=3 => format!(
             "INSERT INTO tasks (id, list_id, text, rank) VALUES ('{id}', '{list}', {text}, {rank}) \
              ON CONFLICT (id) DO UPDATE SET text = EXCLUDED.text, rank = EXCLUDED.rank"
@@ -103,7 +105,8 @@ fn transaction(dice: &mut Dice) -> String {
     if dice.one_in(2) {
         return statement(dice);
     }
-    let mut script = "BEGIN; ".to_owned();
+    let isolation = if dice.one_in(6) { " ISOLATION LEVEL REPEATABLE READ" } else { "" };
+    let mut script = format!("BEGIN{isolation}; ");
     let is_large = dice.one_in(40);
     for _ in 0..=dice.below(4) {
         // So much that the part before it is streamed while the transaction is in progress.

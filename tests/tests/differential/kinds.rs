@@ -227,6 +227,8 @@ impl Values {
             },
             Self::Text(length, _) => Value::from(chance::text(dice, length)),
             Self::Days(days) if dice.one_in(2) => Value::from(*dice.pick(days)),
+            // A word that the enum does not have is an error in PostgreSQL's own input.
+            Self::OneOf(MOODS) if dice.one_in(4) => Value::from("unheard"),
             Self::OneOf(values) => Value::from(*dice.pick(values)),
             Self::Times(_) | Self::Days(_) => time(dice),
             Self::Binary => {
@@ -325,5 +327,5 @@ pub(crate) fn json_constant(dice: &mut Dice) -> Value {
 
 /// The table as it is published.
 pub(crate) fn published(name: &str) -> Table {
-    Table::new(name)
+    Table::new(name).all_columns()
 }

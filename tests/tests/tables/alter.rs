@@ -11,7 +11,7 @@ const SETUP: &str = "CREATE TABLE tasks (id int PRIMARY KEY, title text, n int);
 
 async fn fixture(name: &str, setup: &str, feed: Feed) -> Fixture {
     let name = ddp_tests::database::name(&format!("alter_{name}"), feed);
-    Fixture::over(&name, setup, Table::new("tasks"), feed).await
+    Fixture::over(&name, setup, Table::new("tasks").all_columns(), feed).await
 }
 
 async fn start(name: &str, feed: Feed) -> (Fixture, Client) {
@@ -51,6 +51,22 @@ async fn columns_that_are_added_renamed_retyped_and_dropped(feed: Feed) {
     // An expression rewrites the rows, while the type stays.
     fixture.psql("ALTER TABLE tasks ALTER COLUMN text TYPE text USING upper(text)");
     sees(&mut client, r#"~1 due:"2024-02-29",text:"A"; ~2 due:null,text:"B""#).await;
+}
+
+async fn a_word_that_the_enum_gets_later(feed: Feed) {
+    let setup = "CREATE TYPE mood AS ENUM ('sad', 'ok');
+        CREATE TABLE tasks (id int PRIMARY KEY, mood mood); INSERT INTO tasks VALUES (1, 'ok')";
+    let fixture = fixture("word", setup, feed).await;
+    let mut client = Client::connect(fixture.address).await;
+    client.subscribe("tasks.where", json!(["mood", "new"])).await;
+    sees(&mut client, "").await;
+    fixture.psql("ALTER TYPE mood ADD VALUE 'new' BEFORE 'ok'");
+    fixture.psql("INSERT INTO tasks VALUES (2, 'new'), (3, 'sad'); UPDATE tasks SET mood = 'new' WHERE id = 1");
+    sees(&mut client, r#"~1 mood:"new"; ~2 mood:"new""#).await;
+    // So does one who comes now.
+    let mut other = Client::connect(fixture.address).await;
+    other.subscribe("tasks.where", json!(["mood", "new"])).await;
+    sees(&mut other, r#"~1 mood:"new"; ~2 mood:"new""#).await;
 }
 
 async fn a_key_that_is_retyped_or_renamed(feed: Feed) {
@@ -189,6 +205,7 @@ async fn an_enum_label_that_is_renamed(feed: Feed) {
 }
 
 ddp_tests::over_both_feeds!(
+    a_word_that_the_enum_gets_later,
     columns_that_are_added_renamed_retyped_and_dropped,
     a_key_that_is_retyped_or_renamed,
     a_query_on_a_column_that_is_gone_ends_and_comes_back,

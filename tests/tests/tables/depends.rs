@@ -77,7 +77,7 @@ async fn types_wherever_they_are_reached(feed: Feed) {
             INSERT INTO tasks VALUES (1, '{value}')"
         );
         let name = database::name(&format!("type_{name}"), feed);
-        let fixture = Fixture::over(&name, &setup, Table::new("tasks"), feed).await;
+        let fixture = Fixture::over(&name, &setup, Table::new("tasks").all_columns(), feed).await;
         let mut client = fixture.client().await;
         // JSON objects are shown by their keys.
         let show = |value: &str| {
@@ -95,7 +95,7 @@ async fn types_that_are_renamed_or_moved_still_compare(feed: Feed) {
         INSERT INTO tasks VALUES (1, 'ok'), (2, 'sad')"
     );
     let name = database::name("type_moved", feed);
-    let fixture = Fixture::over(&name, &setup, Table::new("tasks"), feed).await;
+    let fixture = Fixture::over(&name, &setup, Table::new("tasks").all_columns(), feed).await;
     for change in [
         "ALTER TYPE mood RENAME TO feeling",
         "ALTER TYPE feeling SET SCHEMA one",
@@ -130,7 +130,8 @@ async fn policies_and_memberships_that_change() {
     );
     let url = database::create_database(name, &setup);
     let url = url.replace("postgres://postgres@", "postgres://watcher@");
-    let (address, _db) = serve(builder(&url).table(Table::new("tasks").keys_only())).await;
+    let (address, _db) =
+        serve(builder(&url).table(Table::new("tasks").all_columns().keys_only())).await;
     let mut client = Client::connect(address).await;
     client.subscribe("tasks", json!([])).await;
     sees(&mut client, "~1 ").await;
@@ -161,9 +162,10 @@ async fn privileges_that_are_taken_away() {
         CREATE ROLE reader LOGIN; CREATE ROLE readers; GRANT readers TO reader;
         GRANT SELECT ON tasks TO readers";
     let url = database::create_database(name, setup);
-    builder(&url).table(Table::new("tasks")).connect().await.unwrap().close().await;
+    builder(&url).table(Table::new("tasks").all_columns()).connect().await.unwrap().close().await;
     let url = url.replace("postgres://postgres@", "postgres://reader@");
-    let (address, db) = serve(builder(&url).table(Table::new("tasks")).without_install()).await;
+    let (address, db) =
+        serve(builder(&url).table(Table::new("tasks").all_columns()).without_install()).await;
     for (take, give) in [
         ("REVOKE SELECT ON tasks FROM readers", "GRANT SELECT ON tasks TO readers"),
         ("REVOKE readers FROM reader", "GRANT readers TO reader"),

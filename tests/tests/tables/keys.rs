@@ -19,7 +19,8 @@ async fn keys_of_each_type_become_ids() {
         ("varchar", "varchar(30)", "507f1f77bcf86cd799439011", "-507f1f77bcf86cd799439011"),
     ] {
         let setup = format!("CREATE TABLE tasks (id {key} PRIMARY KEY, n int)");
-        let fixture = Fixture::start(&format!("key_{name}"), &setup, Table::new("tasks")).await;
+        let fixture =
+            Fixture::start(&format!("key_{name}"), &setup, Table::new("tasks").all_columns()).await;
         let mut client = fixture.client().await;
         fixture.psql(&format!("INSERT INTO tasks VALUES ('{value}', 1)"));
         sees(&mut client, &format!("{id} n:1")).await;
@@ -35,12 +36,12 @@ async fn keys_of_each_type_become_ids() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keys_of_several_columns_become_one_id() {
-    several_columns("composite", Table::new("tasks")).await;
+    several_columns("composite", Table::new("tasks").all_columns()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keys_of_several_columns_without_their_rows() {
-    several_columns("composite_keys", Table::new("tasks").keys_only()).await;
+    several_columns("composite_keys", Table::new("tasks").all_columns().keys_only()).await;
 }
 
 async fn several_columns(name: &str, table: Table) {
@@ -71,7 +72,8 @@ async fn names_of_any_kind_reach_the_client() {
         CREATE TABLE "My Schema"."Task List" ("Id" serial PRIMARY KEY, "List Id" int,
             created_by text, "createdBy" text, "quo""te" text,
             twice int GENERATED ALWAYS AS ("List Id" * 2) STORED);"#;
-    let table = Table::new("Task List").schema("My Schema").collection("tasks").camel_case();
+    let table =
+        Table::new("Task List").all_columns().schema("My Schema").collection("tasks").camel_case();
     let clash = super::builder(&ddp_tests::database::create_database("tables_clash", setup));
     let error = clash.table(table.clone()).connect().await.unwrap_err().to_string();
     assert!(error.contains("become the field \"createdBy\""), "{error}");
@@ -96,7 +98,7 @@ async fn names_of_any_kind_reach_the_client() {
 async fn a_string_finds_the_row_with_that_number() {
     let setup = "CREATE TABLE tasks (id int PRIMARY KEY, code uuid); \
                  INSERT INTO tasks VALUES (1, 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'), (2, NULL)";
-    let table = Table::new("tasks").string_ids();
+    let table = Table::new("tasks").all_columns().string_ids();
     let fixture = super::Fixture::start("keys_strings", setup, table).await;
     for (field, value, found) in [
         ("_id", "2", vec!["2"]),

@@ -1,6 +1,7 @@
 //! Tables made by others, all the way to the clients.
 
 mod alter;
+mod choice;
 mod depends;
 mod family;
 mod foreign;
@@ -43,7 +44,8 @@ impl Fixture {
 
     /// A server that checks its tables only when it is asked to.
     async fn unwatched(name: &str, setup: &str, feed: Feed) -> Self {
-        let fixture = Self::every(NEVER, name, setup, Table::new("tasks"), feed).await;
+        let fixture =
+            Self::every(NEVER, name, setup, Table::new("tasks").all_columns(), feed).await;
         // Its own installation is announced, and has it check the tables once.
         fixture.db.check().await.unwrap();
         fixture

@@ -14,7 +14,7 @@ const PARTED: &str = "CREATE TABLE tasks (id int PRIMARY KEY, v text) PARTITION 
 /// Those who are there go on, while nobody else is let in.
 async fn a_new_partition_that_somebody_has_locked(feed: Feed) {
     let name = database::name("locked_partition", feed);
-    let fixture = Fixture::over(&name, PARTED, Table::new("tasks"), feed).await;
+    let fixture = Fixture::over(&name, PARTED, Table::new("tasks").all_columns(), feed).await;
     let mut client = fixture.client().await;
     let url = database::database_url(&fixture.database);
     let (load, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
@@ -53,7 +53,8 @@ async fn a_privilege_that_comes_later(feed: Feed) {
     );
     let url = database::create_database(&database, &setup);
     let url = url.replace("postgres://postgres@", &format!("postgres://{role}@"));
-    let builder = builder(&url).check_every(CHECK_EVERY).table(Table::new("tasks")).feed(feed);
+    let builder =
+        builder(&url).check_every(CHECK_EVERY).table(Table::new("tasks").all_columns()).feed(feed);
     let (address, db) = serve(builder).await;
     let fixture = Fixture { database, address, db };
     let mut client = fixture.client().await;
@@ -71,7 +72,7 @@ async fn triggers_that_cannot_be_installed_again_at_once(feed: Feed) {
     let setup =
         "CREATE TABLE tasks (id int PRIMARY KEY, v text); INSERT INTO tasks VALUES (1, 'a')";
     let name = database::name("reinstalled", feed);
-    let fixture = Fixture::over(&name, setup, Table::new("tasks"), feed).await;
+    let fixture = Fixture::over(&name, setup, Table::new("tasks").all_columns(), feed).await;
     let mut client = fixture.client().await;
     let url = database::database_url(&fixture.database);
     let (writer, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();

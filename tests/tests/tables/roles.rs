@@ -34,17 +34,19 @@ async fn one_role_installs_by_psql_and_a_lesser_one_runs() {
         GRANT SELECT ON tasks TO app;"
     );
     let url = database::create_database("tables_lesser", &setup);
-    let lesser = || builder(&as_role(&url, "app")).table(Table::new("tasks")).without_install();
+    let lesser = || {
+        builder(&as_role(&url, "app")).table(Table::new("tasks").all_columns()).without_install()
+    };
     let error = lesser().connect().await.unwrap_err().to_string();
     assert!(error.contains("lacks the right triggers"), "{error}");
-    let may_not = builder(&as_role(&url, "app")).table(Table::new("tasks"));
+    let may_not = builder(&as_role(&url, "app")).table(Table::new("tasks").all_columns());
     let error = may_not.connect().await.unwrap_err().to_string();
     let denied =
         "cannot create the schema ddp: permission denied for database tables_lesser (42501)";
     assert!(error.starts_with(denied), "{error}");
     assert!(error.contains(": GRANT CREATE ON DATABASE tables_lesser TO app, or"), "{error}");
 
-    let sql = builder(&url).table(Table::new("tasks")).install_sql().await.unwrap();
+    let sql = builder(&url).table(Table::new("tasks").all_columns()).install_sql().await.unwrap();
     assert_eq!(left("tables_lesser"), "", "nothing is changed by asking");
     let grants =
         "GRANT CREATE ON DATABASE tables_lesser TO owner; GRANT USAGE ON SCHEMA public TO owner";
@@ -73,7 +75,7 @@ async fn the_grants_that_an_error_names_are_enough() {
     let setup = format!("{SETUP}; CREATE SCHEMA ddp; CREATE ROLE granted LOGIN;");
     let url = database::create_database(name, &setup);
     database::psql(name, "GRANT SELECT ON tasks TO granted");
-    let installs = || builder(&as_role(&url, "granted")).table(Table::new("tasks"));
+    let installs = || builder(&as_role(&url, "granted")).table(Table::new("tasks").all_columns());
     let error = installs().connect().await.unwrap_err().to_string();
     assert!(error.starts_with("cannot install the triggers of table "), "{error}");
     let grants = [
@@ -186,7 +188,7 @@ async fn what_forbids_an_installation_is_named_with_the_statement() {
             $$ BEGIN RAISE 'no % today', tg_tag; END $$"
     );
     let url = database::create_database(name, &setup);
-    let tasks = || builder(&url).table(Table::new("tasks"));
+    let tasks = || builder(&url).table(Table::new("tasks").all_columns());
     let forbid = |tag: &str| {
         database::psql(
             name,
@@ -211,7 +213,8 @@ async fn what_forbids_an_installation_is_named_with_the_statement() {
     database::psql(name, "DROP EVENT TRIGGER forbid");
     tasks().connect().await.unwrap().close().await;
 
-    let error = builder(&url).table(Table::new("public.tasks")).connect().await.unwrap_err();
+    let error =
+        builder(&url).table(Table::new("public.tasks").all_columns()).connect().await.unwrap_err();
     assert!(error.to_string().contains("is Table::new(\"tasks\").schema(\"public\")"), "{error}");
 }
 
@@ -223,7 +226,7 @@ async fn a_read_only_database_will_do_once_its_triggers_are_there(feed: Feed) {
         ALTER DATABASE {name} SET default_transaction_read_only = on"
     );
     let url = database::create_database(&name, &setup);
-    let tasks = |url: &str| builder(url).feed(feed).table(Table::new("tasks"));
+    let tasks = |url: &str| builder(url).feed(feed).table(Table::new("tasks").all_columns());
     let error = tasks(&url).connect().await.unwrap_err().to_string();
     for words in ["CREATE SCHEMA ddp: ", "(25006)", "default_transaction_read_only", "install_sql"]
     {
@@ -250,7 +253,7 @@ async fn rows_that_a_subscription_applies_are_refused(feed: Feed) {
     let setup = "CREATE TABLE tasks (id int, title text) PARTITION BY LIST (id);
         ALTER TABLE tasks ADD PRIMARY KEY (id)";
     let url = database::create_database(&name, setup);
-    let tasks = || builder(&url).feed(feed).table(Table::new("tasks"));
+    let tasks = || builder(&url).feed(feed).table(Table::new("tasks").all_columns());
     let (address, db) = serve(tasks()).await;
     let mut client = Client::connect(address).await;
     client.subscribe("tasks", json!([])).await;
@@ -290,11 +293,11 @@ async fn uninstallation_leaves_nothing_behind() {
     let url = database::create_database(name, &setup);
     let both = || {
         let builder = builder(&url).feed(Feed::Wal);
-        builder.table(Table::new("tasks")).table(Table::new("others"))
+        builder.table(Table::new("tasks").all_columns()).table(Table::new("others").all_columns())
     };
     let db = both().connect().await.unwrap();
     assert_ne!(left(name), "");
-    builder(&url).table(Table::new("others")).uninstall().await.unwrap();
+    builder(&url).table(Table::new("others").all_columns()).uninstall().await.unwrap();
     assert!(left(name).contains("ddp"), "a schema that is in use stays");
     db.uninstall().await.unwrap();
     assert_eq!(left(name), "");
@@ -317,7 +320,7 @@ async fn rows_that_policies_hide_from_the_server_are_never_shown() {
         CREATE POLICY first ON tasks USING (id = 1)"
     );
     let url = database::create_database("tables_policies", &setup);
-    let guarded = || builder(&as_role(&url, "guarded")).table(Table::new("tasks"));
+    let guarded = || builder(&as_role(&url, "guarded")).table(Table::new("tasks").all_columns());
     // The owner is exempt, unless it is forced.
     let (address, _db) = serve(guarded()).await;
     let mut client = Client::connect(address).await;
@@ -330,7 +333,8 @@ async fn rows_that_policies_hide_from_the_server_are_never_shown() {
     assert!(error.contains("row-level security"), "{error}");
 
     // With keys only, the server reads the rows itself, and sees what it may see.
-    let keys = builder(&as_role(&url, "guarded")).table(Table::new("tasks").keys_only());
+    let keys =
+        builder(&as_role(&url, "guarded")).table(Table::new("tasks").all_columns().keys_only());
     let (address, _db) = serve(keys).await;
     let mut client = Client::connect(address).await;
     client.subscribe("tasks", json!([])).await;
@@ -356,14 +360,14 @@ fn pretend_newer(fixture: &Fixture) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn triggers_of_a_newer_version_are_left_alone() {
-    let fixture = Fixture::start("newer", SETUP, Table::new("tasks")).await;
+    let fixture = Fixture::start("newer", SETUP, Table::new("tasks").all_columns()).await;
     let mut client = fixture.client().await;
     fixture.psql("INSERT INTO tasks VALUES (1, 'a')");
     sees(&mut client, r#"~1 title:"a""#).await;
     pretend_newer(&fixture);
     let url = database::database_url(&fixture.database);
     for install in [true, false] {
-        let newer = Db::builder(&url).table(Table::new("tasks"));
+        let newer = Db::builder(&url).table(Table::new("tasks").all_columns());
         let newer = if install { newer } else { newer.without_install() };
         let error = newer.connect().await.unwrap_err().to_string();
         assert!(error.contains("newer version") && error.contains("format 99"), "{error}");
@@ -382,7 +386,7 @@ async fn triggers_of_a_newer_version_are_left_alone() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn servers_that_publish_different_columns_do_not_fight() {
     let setup = "CREATE TABLE tasks (id int PRIMARY KEY, title text, n int)";
-    let fixture = Fixture::start("columns", setup, Table::new("tasks")).await;
+    let fixture = Fixture::start("columns", setup, Table::new("tasks").all_columns()).await;
     let mut client = fixture.client().await;
     let url = database::database_url(&fixture.database);
     let (address, db) = serve(builder(&url).table(Table::new("tasks").columns(["n"]))).await;
@@ -403,7 +407,7 @@ async fn servers_that_publish_different_columns_do_not_fight() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dump_of_some_schemas_needs_ddp() {
     let url = database::create_database("tables_dumped", SETUP);
-    let (_, db) = serve(builder(&url).table(Table::new("tasks"))).await;
+    let (_, db) = serve(builder(&url).table(Table::new("tasks").all_columns())).await;
     db.close().await;
     let _ = database::create_database("tables_restored", "DROP SCHEMA public");
     let program = ddp_cluster::Cluster::find_binaries().unwrap().join("pg_dump");

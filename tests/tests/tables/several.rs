@@ -40,7 +40,7 @@ async fn two_databases_in_one_server() {
     let mut dbs = Vec::new();
     for (name, collection) in [("tables_one", "here"), ("tables_other", "there")] {
         let url = database::create_database(name, setup);
-        let table = Table::new("tasks").collection(collection);
+        let table = Table::new("tasks").all_columns().collection(collection);
         dbs.push(Db::builder(url).table(table).connect().await.unwrap());
     }
     let [one, other] = dbs.try_into().unwrap();
@@ -58,8 +58,8 @@ async fn two_schemas_in_one_server() {
         CREATE TABLE archive.tasks (id text PRIMARY KEY)";
     let url = database::create_database("tables_schemas", setup);
     let db = Db::builder(url)
-        .table(Table::new("tasks").collection("here"))
-        .table(Table::new("tasks").schema("archive").collection("there"))
+        .table(Table::new("tasks").all_columns().collection("here"))
+        .table(Table::new("tasks").all_columns().schema("archive").collection("there"))
         .connect()
         .await
         .unwrap();
@@ -75,7 +75,7 @@ async fn two_schemas_in_one_server() {
 fn tenants(url: &str, number: usize) -> DbBuilder {
     (1..=number).fold(Db::builder(url), |builder, tenant| {
         let (schema, collection) = (format!("s{tenant}"), format!("s{tenant}.tasks"));
-        builder.table(Table::new("tasks").schema(schema).collection(collection))
+        builder.table(Table::new("tasks").all_columns().schema(schema).collection(collection))
     })
 }
 

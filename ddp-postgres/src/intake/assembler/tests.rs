@@ -316,10 +316,10 @@ fn transaction(
             let parts = u32::try_from(pieces.len()).unwrap();
             let body = std::str::from_utf8(piece).unwrap();
             let is_same_statement = *is_same_statement;
-            payloads.push(
-                Notification { xid, sequence, is_same_statement, part, parts, kind, body }
-                    .payload(),
-            );
+            let family = None;
+            let notification =
+                Notification { xid, sequence, is_same_statement, part, parts, kind, family, body };
+            payloads.push(notification.payload());
         }
     }
     (payloads, net)

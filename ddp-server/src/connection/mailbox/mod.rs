@@ -65,6 +65,9 @@ pub(crate) struct Mailbox {
 
 #[derive(Debug)]
 struct State {
+    /// A step that came alone and is the only mail. Most steps are, and this way neither leaving nor
+    /// taking them reaches for the queue's memory, which no cache holds when there are many sessions.
+    alone: Option<Mail>,
     mail: VecDeque<Mail>,
     deltas: usize,
     /// Conflate when this many deltas wait.
@@ -98,6 +101,7 @@ enum End {
 impl Mailbox {
     pub(crate) fn new(deltas_max: usize, exact_max: usize, counters: Arc<Counters>) -> Self {
         let state = State {
+            alone: None,
             mail: VecDeque::new(),
             deltas: 0,
             conflate_at: deltas_max,
@@ -165,8 +169,14 @@ impl Mailbox {
         if state.end != End::No {
             return false;
         }
-        let was_empty = state.mail.is_empty();
+        let was_empty = state.is_empty();
+        let mut mail = mail.into_iter().peekable();
+        if was_empty && let Some(first) = mail.next_if(|mail| matches!(mail.kind(), Kind::Delta)) {
+            state.alone = Some(first);
+            state.deltas = 1;
+        }
         for mail in mail {
+            state.queue_alone();
             let kind = mail.kind();
             state.mail.push_back(mail);
             match kind {
@@ -195,11 +205,22 @@ impl Mailbox {
         !into.is_empty()
     }
 
-    /// The same if there is nothing but steps of live queries, and the connection goes on; else false,
-    /// and nothing is moved.
+    /// A step of a live query that is the only mail, if the connection goes on.
+    pub(crate) fn take_alone(&self) -> Option<Mail> {
+        let mut state = self.state.lock();
+        if state.end != End::No {
+            return None;
+        }
+        let mail = state.alone.take()?;
+        state.deltas = 0;
+        Some(mail)
+    }
+
+    /// Moves all mail to `into` if it is nothing but steps of live queries, and the connection goes on;
+    /// else false, and nothing is moved.
     pub(crate) fn take_steps(&self, into: &mut VecDeque<Mail>) -> bool {
         let mut state = self.state.lock();
-        let is_steps = state.mail.len() == state.deltas && state.end == End::No;
+        let is_steps = state.len() == state.deltas && state.end == End::No;
         if is_steps {
             state.take(self.deltas_max, into);
         }
@@ -209,6 +230,7 @@ impl Mailbox {
     /// Moves the mail of these subscriptions to the front of `into`.
     pub(crate) fn take_of(&self, subscriptions: &[SubscriptionKey], into: &mut VecDeque<Mail>) {
         let mut state = self.state.lock();
+        state.queue_alone();
         let (taken, kept): (VecDeque<_>, VecDeque<_>) =
             std::mem::take(&mut state.mail).into_iter().partition(|mail| {
                 mail.subscription()
@@ -237,7 +259,7 @@ impl Mailbox {
     pub(crate) fn rest(&self, waker: &Waker, takes_mail: bool) -> bool {
         self.waker.register(waker);
         let state = self.state.lock();
-        state.end == End::No && (!takes_mail || state.mail.is_empty())
+        state.end == End::No && (!takes_mail || state.is_empty())
     }
 
     /// Asks the connection's task to end it, after what has been mailed so far. Seen by
@@ -274,6 +296,7 @@ impl Mailbox {
             End::No => None,
             End::Behind => Some(EndReason::Behind),
             End::Requested | End::Closed => {
+                state.queue_alone();
                 into.append(&mut state.mail);
                 Some(EndReason::Requested)
             }
@@ -285,6 +308,7 @@ impl Mailbox {
         let mut state = self.state.lock();
         state.end = End::Closed;
         self.is_ending.store(true, Ordering::Release);
+        state.queue_alone();
         let mail = std::mem::take(&mut state.mail);
         drop(state);
         drop(mail);
@@ -367,7 +391,22 @@ impl Replaceable {
 }
 
 impl State {
+    fn len(&self) -> usize {
+        self.mail.len() + usize::from(self.alone.is_some())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.alone.is_none() && self.mail.is_empty()
+    }
+
+    /// Has the queue hold all mail.
+    fn queue_alone(&mut self) {
+        // Nothing is in the queue while there is such mail.
+        self.mail.extend(self.alone.take());
+    }
+
     fn take(&mut self, deltas_max: usize, into: &mut VecDeque<Mail>) {
+        self.queue_alone();
         std::mem::swap(&mut self.mail, into);
         self.deltas = 0;
         self.exact = 0;
@@ -388,6 +427,7 @@ impl State {
     }
 
     fn conflate(&mut self) {
+        self.queue_alone();
         let (mut newest, mut steps) = (Vec::new(), Vec::new());
         let mut of: HashMap<Replaceable, usize> = HashMap::new();
         let mut kept: VecDeque<Mail> = VecDeque::with_capacity(self.mail.len());

@@ -203,9 +203,19 @@ fn only_steps_alone_are_delivered_and_the_first_mail_asks_for_it() {
     let steps = steps("tasks", 2);
     let delta =
         |step: usize| Mail::Delta(subscriptions[0], Source::Cursor, Arc::clone(&steps[step]));
+    assert!(mailbox.take_alone().is_none());
+    assert!(mailbox.leave_all([delta(0)]));
+    assert!(matches!(mailbox.take_alone(), Some(Mail::Delta(..))));
+    assert!(take(&mailbox).is_empty() && mailbox.take_alone().is_none());
     assert!(mailbox.leave_all([delta(0)]) && !mailbox.leave_all([delta(1)]));
+    assert!(mailbox.take_alone().is_none());
     let mut mail = VecDeque::new();
     assert!(mailbox.take_steps(&mut mail) && mail.len() == 2);
+    let versions = mail.iter().map(|mail| match mail {
+        Mail::Delta(_, _, delta) => delta.to(),
+        other => panic!("unexpected {other:?}"),
+    });
+    assert_eq!(versions.collect::<Vec<_>>(), [steps[0].to(), steps[1].to()]);
     mail.clear();
     assert!(mailbox.take_steps(&mut mail) && mail.is_empty());
     assert!(mailbox.leave_all([delta(0)]));
@@ -215,7 +225,10 @@ fn only_steps_alone_are_delivered_and_the_first_mail_asks_for_it() {
     // The end is the task's business, and whatever precedes it.
     assert!(mailbox.leave_all([delta(0)]));
     mailbox.request_end();
+    assert!(mailbox.take_alone().is_none());
     assert!(!mailbox.take_steps(&mut mail) && mail.is_empty());
+    assert_eq!(mailbox.take_end(&mut mail), Some(EndReason::Requested));
+    assert_eq!(mail.len(), 1);
 }
 
 #[test]

@@ -135,7 +135,8 @@ impl Store {
 
 async fn connect(url: &str) -> Result<Db, AnyError> {
     Db::run_script(url, SETUP).await?;
-    Ok(Db::builder(url).table(Table::new("tasks").camel_case()).connect().await?)
+    let tasks = Table::new("tasks").columns(["list_id", "text", "checked", "created_at"]);
+    Ok(Db::builder(url).table(tasks.camel_case()).connect().await?)
 }
 
 /// `TODOS_DATA`, or a folder that every user of the machine can reach the cluster's account from.

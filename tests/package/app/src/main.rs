@@ -18,7 +18,7 @@ const TASKS: Collection<Task> = Collection::new("tasks");
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     // It is enough here that PostgreSQL is linked.
-    let _table = Table::new("tasks").camel_case();
+    let _table = Table::new("tasks").columns(["text"]).camel_case();
 
     let tasks = MemoryCollection::new(&TASKS);
     tasks.insert(&Task { text: "Water the plants".to_owned() }).expect("a document of text");

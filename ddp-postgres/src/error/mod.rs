@@ -1,14 +1,20 @@
 //! Errors of the database and of queries on it.
 
+mod kind;
+
 use std::fmt;
+use std::str::Utf8Error;
 use std::sync::LazyLock;
 
 use ddp_server::ForClient;
 use ddp_server::query::Value;
-use deadpool_postgres::{HookError, PoolError, TimeoutType};
+use deadpool_postgres::{HookError, PoolError};
 use pgwire_replication::protocol::ErrorFields;
+use tokio_postgres::types::WrongType;
 
+use self::kind::Kind;
 use crate::causes::{of_database, with_causes};
+use crate::nearest::did_you_mean;
 use crate::row::RowError;
 use crate::schema::{self, Layout};
 
@@ -23,8 +29,8 @@ use crate::schema::{self, Layout};
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
 /// let twice = Db::builder("postgres://localhost/todos")
-///     .table(Table::new("tasks"))
-///     .table(Table::new("old_tasks").collection("tasks"));
+///     .table(Table::new("tasks").all_columns())
+///     .table(Table::new("old_tasks").collection("tasks").all_columns());
 /// let error = twice.connect().await.err().expect("names are checked before connecting");
 /// assert_eq!(
 ///     error.to_string(),
@@ -33,116 +39,6 @@ use crate::schema::{self, Layout};
 /// # }
 /// ```
 pub struct Error(Box<Kind>);
-
-#[derive(Debug, thiserror::Error)]
-enum Kind {
-    #[error("{}", of_database(.0))]
-    Url(#[source] tokio_postgres::Error),
-    #[error("invalid connection string: {0}")]
-    ConnectionString(String),
-    #[error("{}", of_database(.0))]
-    Postgres(#[source] tokio_postgres::Error),
-    #[error(
-        "{}: nothing that notifies can commit until the session ends that listens and stays in a transaction, \
-         which the log names if this role may see it",
-        of_database(.0)
-    )]
-    QueueFull(#[source] tokio_postgres::Error),
-    #[error("cannot connect to {to}: {}{}", describe_pool(error), hint(error))]
-    Connect {
-        to: String,
-        #[source]
-        error: PoolError,
-    },
-    #[error("PostgreSQL {0} is too old: 14 or later is needed")]
-    TooOld(String),
-    #[error(
-        "{0} is a read-only standby, which can neither notify nor be listened to: connect to the primary; with \
-         several hosts in the URL, target_session_attrs=read-write finds it"
-    )]
-    Standby(String),
-    #[error(
-        "{0} is a pooler in transaction mode, in which settings and prepared statements get lost: use its session \
-         mode, or a direct connection"
-    )]
-    Pooler(String),
-    #[error(
-        "notifications do not arrive from {0}: is it a pooler in transaction mode? LISTEN needs session mode, or a \
-         direct connection for the feed: DbBuilder::feed_url"
-    )]
-    Unheard(String),
-    #[error("no connection: {}", describe_pool(.0))]
-    Pool(#[source] PoolError),
-    #[error("connection pool: {0}")]
-    Build(#[source] deadpool_postgres::BuildError),
-    #[cfg(feature = "tls")]
-    #[error("TLS: {0}")]
-    Tls(#[source] rustls::Error),
-    #[cfg(not(feature = "tls"))]
-    #[error(
-        "the connection string's sslmode demands TLS, but this program was built without it: enable the feature \
-         \"tls\" of ddp-postgres, or remove sslmode"
-    )]
-    NoTls,
-    #[error(transparent)]
-    Schema(schema::Error),
-    #[error(transparent)]
-    Row(RowError),
-    #[error("the connection is closed")]
-    Closed,
-    #[error("the database does not answer")]
-    Silent,
-    #[error("replication connection: {0}")]
-    Replication(#[source] pgwire_replication::PgWireError),
-    #[error("replication connection: {message} ({code})")]
-    ReplicationRefused { message: String, code: String },
-    #[error(
-        "the wal feed needs the setting wal_level = logical, but the server has {0}: change it and \
-         restart PostgreSQL, or use the notify feed"
-    )]
-    WalLevel(String),
-    #[error(
-        "the wal feed needs a role that may replicate: ALTER ROLE … REPLICATION, or use the notify \
-         feed: {0}"
-    )]
-    MayNotReplicate(String),
-    #[error(
-        "the wal feed needs a free replication slot and WAL sender: raise max_replication_slots and \
-         max_wal_senders, or use the notify feed: {0}"
-    )]
-    NoSlot(String),
-    #[error(
-        "the host is {0}, which target_session_attrs rules out: add the other hosts to the URL, or \
-         change target_session_attrs"
-    )]
-    SessionAttributes(&'static str),
-    #[error("too many keys for one SELECT")]
-    TooManyKeys,
-    #[error("committed changes are not visible yet")]
-    TooEarly,
-    #[error("a bug in this library made a task panic")]
-    Panicked,
-    #[error("the change feed was interrupted")]
-    Interrupted,
-    #[error("unexpected answer: {0}")]
-    Malformed(String),
-    #[error("no table is registered for collection {0:?}: add it with DbBuilder::table")]
-    NoSuchCollection(String),
-    #[error(
-        "two tables are registered for collection {0:?}: give one another name with .collection(…)"
-    )]
-    DuplicateCollection(String),
-    #[error("collection {collection:?} has no published field {field:?}; it has {fields}")]
-    NoSuchField { collection: String, field: String, fields: String },
-    #[error(
-        "the _id of collection {collection:?} is made up of the fields {fields}: filter on them instead"
-    )]
-    CompositeKey { collection: String, fields: String },
-    #[error("field {field:?} of collection {collection:?} does not compare with {value:?}")]
-    WrongType { collection: String, field: String, value: Value },
-    #[error("field {field:?} of collection {collection:?} {why}")]
-    Unsuited { collection: String, field: String, why: &'static str },
-}
 
 impl Error {
     pub(crate) fn url(error: tokio_postgres::Error) -> Self {
@@ -193,6 +89,22 @@ impl Error {
     #[cfg(feature = "tls")]
     pub(crate) fn tls(error: rustls::Error) -> Self {
         Kind::Tls(error).into()
+    }
+
+    /// What went wrong when rows of a table were read.
+    pub(crate) fn of_reading(self, layout: &Layout) -> Self {
+        use tokio_postgres::error::SqlState;
+
+        let is_of_text = |code: &SqlState| {
+            [SqlState::CHARACTER_NOT_IN_REPERTOIRE, SqlState::UNTRANSLATABLE_CHARACTER]
+                .contains(code)
+        };
+        match *self.0 {
+            Kind::Postgres(error) if error.code().is_some_and(is_of_text) => {
+                Kind::NotText { relation: layout.relation().to_owned(), error }.into()
+            }
+            other => other.into(),
+        }
     }
 
     pub(crate) fn closed() -> Self {
@@ -278,7 +190,8 @@ impl Error {
     pub(crate) fn no_such_field(layout: &Layout, field: &str) -> Self {
         let (collection, field) = (layout.collection().to_string(), field.to_owned());
         let fields: Vec<&str> = layout.columns().iter().map(|column| &**column.field()).collect();
-        Kind::NoSuchField { collection, field, fields: fields.join(", ") }.into()
+        let meant = did_you_mean(&field, fields.iter().copied());
+        Kind::NoSuchField { collection, field, meant, fields: fields.join(", ") }.into()
     }
 
     pub(crate) fn composite_key(layout: &Layout) -> Self {
@@ -398,6 +311,7 @@ impl Error {
     pub fn postgres(&self) -> Option<&tokio_postgres::Error> {
         match &*self.0 {
             Kind::Postgres(error)
+            | Kind::NotText { error, .. }
             | Kind::QueueFull(error)
             | Kind::Pool(
                 PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)),
@@ -427,32 +341,14 @@ fn is_transient(error: &tokio_postgres::Error) -> bool {
         Some(code) => {
             ["08", "25", "53", "57P", "40"].iter().any(|class| code.code().starts_with(class))
         }
+        // A value that is no text in UTF-8, or not of the type that was asked for, stays so.
+        None if std::error::Error::source(error)
+            .is_some_and(|cause| cause.is::<Utf8Error>() || cause.is::<WrongType>()) =>
+        {
+            false
+        }
         // The server did not answer at all: the socket failed, or was never there.
         None => true,
-    }
-}
-
-fn describe_pool(error: &PoolError) -> String {
-    match error {
-        PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)) => {
-            of_database(error)
-        }
-        PoolError::Timeout(TimeoutType::Wait) => {
-            "all were in use for too long: keep transactions short, or raise \
-             DbBuilder::connections_max"
-                .to_owned()
-        }
-        error => error.to_string(),
-    }
-}
-
-/// What to do about a connection that cannot be made, as far as that is known.
-fn hint(error: &PoolError) -> &'static str {
-    let PoolError::Backend(error) = error else { return "" };
-    if with_causes(error).contains("certificate") {
-        ": name its authority by sslrootcert=FILE in the URL, or verify less with another sslmode"
-    } else {
-        ""
     }
 }
 

@@ -1,0 +1,94 @@
+//! Under which family of tables something was told or read.
+//!
+//! A partition or child may come and go between two looks at the catalogs, which then look as before.
+//! So each message of a table with partitions or children says which tables had rows of it when it was
+//! made, and each read says it, too. Whoever knows of another family trusts neither: rows of such a
+//! message are read, and after such a read the catalogs are looked at, and all is read again.
+
+use super::catalog::family_sql;
+use super::layout::Layout;
+use super::name::literal;
+use super::sql::Capture;
+
+impl Layout {
+    /// The number of the family; `None` for a table that is alone.
+    pub(crate) fn family_number(&self) -> Option<i64> {
+        self.tree.then_some(self.family.number)
+    }
+
+    /// SQL for a read's snapshot, and for the family's number as that snapshot shows it. A statement of
+    /// a READ COMMITTED transaction takes its snapshot after it has locked all that it reads.
+    pub(crate) fn snapshot_sql(&self) -> String {
+        let snapshot = "pg_catalog.pg_current_snapshot()";
+        if !self.tree {
+            return format!("{snapshot}::pg_catalog.text");
+        }
+        format!("pg_catalog.concat({snapshot}, ' ', {})", family_sql(&self.root()))
+    }
+
+    fn root(&self) -> String {
+        format!("pg_catalog.to_regclass({})::pg_catalog.oid", literal(&self.relation))
+    }
+
+    /// What a trigger function sends of the family.
+    ///
+    /// The statement has locked the tables whose rows it touched, so they are still in the family. But a
+    /// transaction with one snapshot for all its statements does not see those that were added since,
+    /// although the statement does. Of a partitioned table, a function of PostgreSQL's does as well.
+    fn family_of_statement(&self) -> String {
+        let (seen, root) = (family_sql(&self.root()), literal(&self.relation));
+        if !self.partitioned {
+            return seen;
+        }
+        format!(
+            "CASE WHEN pg_catalog.texteq(pg_catalog.current_setting('transaction_isolation'), 'read committed')
+            THEN {seen}
+            ELSE (SELECT pg_catalog.bit_xor(pg_catalog.hashoidextended(relid::pg_catalog.oid, 0))
+                FROM pg_catalog.pg_partition_tree(pg_catalog.to_regclass({root}))) END"
+        )
+    }
+
+    /// What follows the letter of the operation within a literal of the arguments of `concat`.
+    pub(super) fn tell_family(&self) -> String {
+        if self.tree { format!("', {}, '", self.family_of_statement()) } else { String::new() }
+    }
+
+    /// A variable of a trigger function, and the statement that sets it.
+    pub(super) fn remember_family(&self) -> (&'static str, String) {
+        if !self.tree {
+            return ("", String::new());
+        }
+        let remember = format!("    family := {};\n", self.family_of_statement());
+        ("    family pg_catalog.int8;\n", remember)
+    }
+
+    /// As [`tell_family`](Self::tell_family), from that variable.
+    pub(super) fn tell_remembered_family(&self) -> &'static str {
+        if self.tree { "', family, '" } else { "" }
+    }
+
+    /// A renamed or detached table keeps its triggers until they are dropped. Its rows no longer
+    /// belong to the collection, which must be read again.
+    pub(super) fn doubt(&self, capture: Capture) -> String {
+        if matches!(capture, Capture::ParentUpdate | Capture::ParentDelete) {
+            return String::new();
+        }
+        let (name, schema) = (literal(&self.table), literal(&self.schema));
+        let is_part = if self.tree {
+            let relation = literal(&self.relation);
+            format!(
+                " AND NOT EXISTS (WITH RECURSIVE ddp_part (oid) AS (SELECT TG_RELID
+            UNION SELECT i.inhparent FROM pg_catalog.pg_inherits i JOIN ddp_part ON i.inhrelid OPERATOR(pg_catalog.=) ddp_part.oid)
+            SELECT FROM ddp_part WHERE ddp_part.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass({relation}))"
+            )
+        } else {
+            String::new()
+        };
+        format!(
+            "    IF (pg_catalog.namene(TG_TABLE_NAME, {name}) OR pg_catalog.namene(TG_TABLE_SCHEMA, {schema})){is_part} THEN
+        body := NULL;
+    END IF;
+"
+        )
+    }
+}
