@@ -163,7 +163,7 @@ impl Peer {
         loop {
             match self.recv().await {
                 Some((first, _)) if first == FIN | PONG => return,
-                Some((first, _)) if first == FIN | TEXT => {}
+                Some((first, _)) if first & !RSV1 == FIN | TEXT => {}
                 other => panic!("no pong but {other:x?}"),
             }
         }
