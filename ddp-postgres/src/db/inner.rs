@@ -32,7 +32,7 @@ impl DataSource for Inner {
         async move {
             let collection = self.collection(query)?;
             let Current { layout, state } = collection.current();
-            if matches!(state, TableState::Unavailable | TableState::Partial) {
+            if state == TableState::Unavailable {
                 return Err(collection.unavailable().into());
             }
             let plan = plan(&layout, query)?;

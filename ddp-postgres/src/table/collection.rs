@@ -44,8 +44,8 @@ pub(crate) enum TableState {
     /// server's triggers send another format, or some session has a temporary child of the table.
     ReadAgain,
     /// Some changes may go unheard, since triggers are missing that cannot be installed for now.
-    /// Queries that exist read again after each change that is heard, and at each check; new ones are
-    /// refused.
+    /// Queries read again after each change that is heard, and at each check. New ones are not refused:
+    /// Meteor's clients do not ask again, and what is in the way passes.
     Partial,
     /// It does not exist. Queries show no documents until it does.
     Missing,

@@ -72,6 +72,11 @@ impl Subscriber {
     /// Compares with the result of SQL, at rest. Returns how many documents there are.
     pub(crate) async fn compare(&mut self, sql: &tokio_postgres::Client) -> usize {
         assert_eq!(self.client.call("barrier", json!([])).await.get("error"), None);
+        for (index, id) in &self.subscriptions {
+            // No fault is a reason to end one, or to refuse it.
+            let refused = self.client.nosub.get(id);
+            assert_eq!(refused, None, "{}", PUBLICATIONS[*index].name);
+        }
         let indexes: Vec<usize> = self.subscriptions.iter().map(|(index, _)| *index).collect();
         let mut seen: BTreeMap<String, Documents> =
             self.client.collections.clone().into_iter().collect();
