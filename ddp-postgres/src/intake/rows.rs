@@ -59,8 +59,14 @@ pub(super) async fn read(
         let read = read.unwrap_or_else(|_| Ok(Err(Error::silent())));
         match read.unwrap_or_else(|_| Err(Error::panicked())) {
             Err(error) if error.is_of_connection() && !reader.is_closed() => {
-                let collection = &*name;
-                tracing::warn!(collection, %error, "rows could not be read; trying again");
+                reader.log.line("no rows yet", &name, error, |collection, error, count| {
+                    tracing::warn!(
+                        collection,
+                        %error,
+                        count,
+                        "rows could not be read; trying again"
+                    );
+                });
                 tokio::time::sleep(RETRY_AFTER).await;
             }
             // A notification comes when its transaction is visible: somebody has made this one up.
@@ -86,8 +92,14 @@ pub(super) async fn read(
             Arrival::Read(batch(effect), snapshot, ids)
         }
         Err(error) => {
-            let collection = &*name;
-            tracing::warn!(collection, %error, "rows could not be read by key; reading again");
+            reader.log.line("no rows by key", &name, error, |collection, error, count| {
+                tracing::warn!(
+                    collection,
+                    %error,
+                    count,
+                    "rows could not be read by key; reading again"
+                );
+            });
             assembled(Effect::Requery)
         }
     }

@@ -44,9 +44,11 @@ pub(crate) async fn fetch_once(
         let limits_sql = format!("SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'");
         let by = By { pool: &reader.pool, limits_sql, permit: Some(Arc::new(permit)) };
         match read(reader, &by, collection, query).await {
-            Err(Refusal::Failed(error)) if error.is_of_lock() => collection.note_locked(true),
+            Err(Refusal::Failed(error)) if error.is_of_lock() => {
+                collection.note_locked(reader, true)
+            }
             read => {
-                collection.note_locked(false);
+                collection.note_locked(reader, false);
                 drop(turn);
                 return Ok(read?);
             }
