@@ -123,12 +123,8 @@ async fn select(
     let within = reader.key_read_within.as_millis();
     let begin = format!("BEGIN; SET LOCAL lock_timeout = {within}");
     let sql = layout.select_by_key_sql();
-    let (_, statement) =
-        futures::try_join!(client.batch_execute(&begin), client.prepare_cached(&sql))?;
     let params: Vec<_> = params.iter().map(|texts| texts as &(dyn ToSql + Sync)).collect();
-    let (rows, _) =
-        futures::try_join!(client.query(&statement, &params), client.batch_execute("COMMIT"),)?;
-    client.done();
+    let rows = client.query(&begin, &sql, &params, ()).await?;
     let (mut found, mut taken) = (Vec::with_capacity(rows.len()), None);
     for row in &rows {
         match row.try_get(0)? {
