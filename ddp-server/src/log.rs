@@ -74,7 +74,7 @@ impl Log {
     /// second. `what` is different for each place that logs, and `text` is what may differ from line
     /// to line.
     pub fn admits(&self, what: &'static str, name: &str, text: &str, count: Count) -> bool {
-        self.takes(what, name, text, move |name, text, more| count(name, text, more))
+        self.takes(what, name, text, count)
     }
 
     /// Logs a line by `tell`, now or counted within a second: for lines that have no more than a name and

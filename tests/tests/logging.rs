@@ -239,7 +239,7 @@ async fn by_address(State(db): State<Db>, Params((address,)): Params<(String,)>)
 /// What was logged and, of lines with these words, how many there are or are counted.
 fn counted(text: &str, words: &[&str]) -> usize {
     let lines = text.lines().filter(|line| words.iter().any(|words| line.contains(words)));
-    let count = |line: &str| Some(line.rsplit_once("count=")?.1.split(' ').next()?.parse().ok()?);
+    let count = |line: &str| line.rsplit_once("count=")?.1.split(' ').next()?.parse().ok();
     lines.map(|line| count(line).unwrap_or(1)).sum()
 }
 

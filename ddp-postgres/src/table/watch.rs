@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use super::collection::{Current, TableCollection, TableState};
 use super::queue::Queue;
 use super::retry::Failure;
-use super::secret;
+use super::{Table, secret};
 use crate::error::Error;
 use crate::intake::dispatch::Intake;
 use crate::read::reader::Check;
@@ -230,7 +230,23 @@ impl Watch {
                 Err(error) => return Ok(Found::not_installed(layout, readiness, &error)),
             }
         }
+        if readiness == Readiness::Incomplete
+            && !is_still_so(client, &collection.table, &layout).await?
+        {
+            // What lacks its triggers is gone, or others have just come.
+            let changed = schema::Error::Changed { relation: layout.relation().to_owned() };
+            return Ok(Found::not_installed(layout, readiness, &changed));
+        }
         Ok(Found::installed(layout, readiness, name, log))
+    }
+}
+
+/// Whether a table is still as it was described.
+async fn is_still_so(client: &Object, table: &Table, layout: &Layout) -> Result<bool, Error> {
+    match schema::describe(client, table).await {
+        Ok(now) => Ok(now.with_feed(layout.feed()) == *layout),
+        Err(schema::Error::Database(error)) => Err(error.into()),
+        Err(_) => Ok(false),
     }
 }
 
