@@ -70,7 +70,7 @@ pub mod fuzzing;
 pub mod guide;
 mod handler;
 pub mod live_query;
-mod log;
+pub mod log;
 mod memory;
 pub mod query;
 pub mod random;

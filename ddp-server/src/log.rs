@@ -1,4 +1,19 @@
-//! Log lines that clients can cause: the first of a kind as it is, then a count each second.
+//! Log lines that clients or writers can cause: the first of a kind as it is, then a count each second.
+//!
+//! For data sources, plugins and handlers whose lines somebody else could repeat at will.
+//!
+//! ```
+//! use ddp_server::log::Log;
+//!
+//! /// Tells of a row that cannot be shown, however many there are.
+//! fn tell_of_row(log: &Log, collection: &str, error: &dyn std::error::Error) {
+//!     log.line("unusable row", collection, error, |collection, error, count| {
+//!         // A field that is `None` is not logged.
+//!         eprintln!("unusable row: collection={collection} error={error} count={count:?}");
+//!     });
+//! }
+//! # tell_of_row(&Log::default(), "tasks", &std::fmt::Error);
+//! ```
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -22,6 +37,9 @@ const TEXT_BYTES_MAX: usize = 1000;
 
 /// Keeps the log short, whatever clients do. Cheap to clone: clones count together.
 ///
+/// It tells 1,000 kinds apart at a time; those beyond that count as one. Without a tokio runtime nothing
+/// is counted, and all is logged.
+///
 /// ```text
 /// silent ── a line: logged ──► a second ── another: kept, the rest counted ──► counting
 ///    ▲                            │                                              │   ▲
@@ -30,14 +48,17 @@ const TEXT_BYTES_MAX: usize = 1000;
 ///    └──────────────────── a second without a line ──────────────────────────────┘
 /// ```
 #[derive(Clone, Default)]
-pub(crate) struct Log(Arc<Mutex<HashMap<Kind, Seen>>>);
+pub struct Log(Arc<Mutex<HashMap<Kind, Seen>>>);
 
 /// What lines have in common: what they say, and which method or publication, say, it is about.
 type Kind = (&'static str, Box<str>);
 
 /// Logs how many more lines of a kind there were: their name, the text of the first of them, and
 /// their number.
-pub(crate) type Count = fn(&str, &str, u64);
+pub type Count = fn(&str, &str, u64);
+
+/// Logs a line: its name, its text, and how many there were if it stands for several.
+pub type Tell = fn(&str, &str, Option<u64>);
 
 struct Seen {
     since: Instant,
@@ -52,7 +73,26 @@ impl Log {
     /// Whether a line is to be logged now. If not, it is counted, and `count` tells of it within a
     /// second. `what` is different for each place that logs, and `text` is what may differ from line
     /// to line.
-    pub(crate) fn admits(&self, what: &'static str, name: &str, text: &str, count: Count) -> bool {
+    pub fn admits(&self, what: &'static str, name: &str, text: &str, count: Count) -> bool {
+        self.takes(what, name, text, count)
+    }
+
+    /// Logs a line by `tell`, now or counted within a second: for lines that have no more than a name and
+    /// a text. `what` is different for each place that logs; the text is cut after 1,000 bytes.
+    pub fn line(&self, what: &'static str, name: &str, text: impl fmt::Display, tell: Tell) {
+        let text = text.to_string();
+        if self.takes(what, name, &text, move |name, text, more| tell(name, text, Some(more))) {
+            tell(name, &brief(&text), None);
+        }
+    }
+
+    fn takes(
+        &self,
+        what: &'static str,
+        name: &str,
+        text: &str,
+        count: impl Fn(&str, &str, u64) + Send + 'static,
+    ) -> bool {
         let now = Instant::now();
         let mut kinds = self.0.lock();
         let is_full = kinds.len() >= KINDS_MAX;
@@ -85,7 +125,7 @@ impl Log {
     }
 
     /// Logs counts until there was nothing to count for a second.
-    async fn count(self, kind: Kind, since: Instant, count: Count) {
+    async fn count(self, kind: Kind, since: Instant, count: impl Fn(&str, &str, u64)) {
         let mut until = since + PERIOD;
         loop {
             tokio::time::sleep_until(until).await;
@@ -115,8 +155,9 @@ impl fmt::Debug for Log {
     }
 }
 
-/// As much of a text as a line should have.
-pub(crate) fn brief(text: &str) -> Cow<'_, str> {
+/// As much of a text as a line should have: 1,000 bytes, and then how long it is.
+#[must_use]
+pub fn brief(text: &str) -> Cow<'_, str> {
     if text.len() <= TEXT_BYTES_MAX {
         return text.into();
     }

@@ -1,11 +1,13 @@
 //! What developers find in the log when clients are told less.
 
-use ddp_postgres::{Db, Table};
-use ddp_server::extract::{Invocation, Params, Subscription};
-use ddp_server::{Collection, Error, Server};
+use std::time::{Duration, Instant};
+
+use ddp_postgres::{Db, Feed, Table};
+use ddp_server::extract::{Invocation, Params, State, Subscription};
+use ddp_server::{Collection, Cursor, Error, Server, field};
 use ddp_tests::peer::serve;
-use ddp_tests::{Log, Peer, database};
-use serde_json::json;
+use ddp_tests::{Client, Log, Peer, database};
+use serde_json::{Value, json};
 use tracing::subscriber::DefaultGuard;
 
 #[derive(Debug, thiserror::Error)]
@@ -186,7 +188,7 @@ async fn a_client_that_fails_all_the_time_makes_few_lines() {
         .build();
     let mut peer = Peer::connect(serve(&server).await).await;
     log.take();
-    let began = std::time::Instant::now();
+    let began = Instant::now();
     let long = "x".repeat(5_000);
     for number in 0..CALLS {
         let id = number.to_string();
@@ -206,9 +208,9 @@ async fn a_client_that_fails_all_the_time_makes_few_lines() {
     // The last counts come within a second.
     let mut text = String::new();
     let mut counted = 0;
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
-    while counted < 4 * (CALLS - 1) && std::time::Instant::now() < deadline {
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while counted < 4 * (CALLS - 1) && Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(50)).await;
         text.push_str(&log.take());
         let counts =
             text.lines().filter_map(|line| line.rsplit_once("count=")?.1.parse::<usize>().ok());
@@ -220,4 +222,112 @@ async fn a_client_that_fails_all_the_time_makes_few_lines() {
     assert_eq!(counted + full, 4 * CALLS, "each is told or counted: {text}");
     assert!(lines <= 4 * (1 + seconds), "{lines} lines in {seconds} s");
     assert!(text.len() < lines * 2_000, "{} bytes in {lines} lines", text.len());
+}
+
+/// How often each is sent. All other changes wait while rows are read by their keys.
+const JUNK: usize = 6_000;
+const ROWS: usize = 3_400;
+const KEYS: usize = 200;
+const SUBSCRIPTIONS: usize = 400;
+
+const HOSTS: Collection<Value> = Collection::new("hosts");
+
+async fn by_address(State(db): State<Db>, Params((address,)): Params<(String,)>) -> Cursor<Value> {
+    db.find(&HOSTS).filter(field("address").eq(address))
+}
+
+/// What was logged and, of lines with these words, how many there are or are counted.
+fn counted(text: &str, words: &[&str]) -> usize {
+    let lines = text.lines().filter(|line| words.iter().any(|words| line.contains(words)));
+    let count = |line: &str| line.rsplit_once("count=")?.1.split(' ').next()?.parse().ok();
+    lines.map(|line| count(line).unwrap_or(1)).sum()
+}
+
+/// Sends what no trigger would, each in a transaction of its own, as any role may.
+async fn send_junk(name: &str, feed: Feed) {
+    let send = match feed {
+        Feed::Notify => "pg_notify(",
+        _ => "pg_logical_emit_message(true, ",
+    };
+    let channel = "SELECT substring(prosrc from '''(ddp_hosts_[0-9a-f]+)''') FROM pg_proc
+        WHERE pronamespace = 'ddp'::regnamespace AND proname LIKE 'hosts_insert%'";
+    let channel = database::psql(name, channel).trim().to_owned();
+    // Nothing at all, a row that is none, and a key that the column's type cannot hold.
+    for (payload, times) in [
+        ("'junk ' || n", JUNK),
+        ("xid || ' 1 1 1 u {\"id\":' || n || '}'", ROWS),
+        ("xid || ' 1 1 1 k 99999999999' || n", KEYS),
+    ] {
+        let junk = format!(
+            "DO $$ DECLARE xid text; BEGIN FOR n IN 1..{times} LOOP
+                xid := pg_current_xact_id();
+                PERFORM {send}'{channel}', {payload});
+                COMMIT;
+            END LOOP; END $$"
+        );
+        let name = name.to_owned();
+        let sending = move || database::psql_alone(&name, &junk);
+        tokio::task::spawn_blocking(sending).await.expect("it is sent");
+    }
+}
+
+/// Subscribes to queries that PostgreSQL refuses.
+async fn subscribe_in_vain(client: &mut Client, times: usize) {
+    for sent in 1..=times {
+        client.send_sub("byAddress", json!([format!("nowhere {sent}")])).await;
+        let enough = sent.saturating_sub(100).max(if sent == times { times } else { 0 });
+        client.until("an answer", |client| client.nosub.len() >= enough).await;
+    }
+}
+
+async fn whatever_writers_and_clients_do_makes_few_lines_of_the_database(feed: Feed) {
+    let name = database::name("logging_junk", feed);
+    let setup = "CREATE TABLE hosts (id int PRIMARY KEY, address inet)";
+    let url = database::create_database(&name, setup);
+    let (log, _guard) = listen();
+    let hosts = Table::new("hosts").all_columns();
+    let db = Db::builder(url).feed(feed).table(hosts).connect().await.unwrap();
+    let server = Server::builder()
+        .publish("hosts", async |State(db): State<Db>| db.find(&HOSTS))
+        .publish("byAddress", by_address)
+        .with_state(db.clone());
+    let mut client = Client::connect(serve(&server).await).await;
+    client.subscribe("hosts", json!([])).await;
+    let began = Instant::now();
+    send_junk(&name, feed).await;
+    database::psql(&name, "INSERT INTO hosts VALUES (1, '::1')");
+    client.until("it goes on", |client| !client.documents("hosts").is_empty()).await;
+    subscribe_in_vain(&mut client, SUBSCRIPTIONS).await;
+
+    // The last counts come within a second.
+    let mut text = log.take();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let lost = ["changes were lost"];
+    let unusable = ["unusable row in a notification"];
+    let failed = ["live queries failed"];
+    let is_told = |text: &str| counted(text, &lost) >= JUNK && counted(text, &unusable) >= ROWS;
+    while !is_told(&text) && Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        text.push_str(&log.take());
+    }
+    let seconds = began.elapsed().as_secs() as usize + 2;
+    assert_eq!(counted(&text, &lost), JUNK, "{text}");
+    assert_eq!(counted(&text, &unusable), ROWS, "{text}");
+    assert!(counted(&text, &failed) > 0, "{text}");
+    assert!(counted(&text, &["by key; reading again", "arrived faster"]) > 0, "{text}");
+    let lines = text.lines().count();
+    assert!(lines < 6 * seconds, "{lines} lines in {seconds} s: {text}");
+    assert!(text.len() < lines * 1_500, "{} bytes in {lines} lines", text.len());
+    db.close().await;
+}
+
+// On one thread, whose log is read.
+#[tokio::test]
+async fn whatever_is_notified_makes_few_lines_of_the_log() {
+    whatever_writers_and_clients_do_makes_few_lines_of_the_database(Feed::Notify).await;
+}
+
+#[tokio::test]
+async fn whatever_is_in_the_wal_makes_few_lines_of_the_log() {
+    whatever_writers_and_clients_do_makes_few_lines_of_the_database(Feed::Wal).await;
 }

@@ -1,5 +1,6 @@
 //! Many live queries that are read again: what it costs, and that nothing is lost on the way.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,7 +9,7 @@ use std::time::Duration;
 use ddp_postgres::{Db, Feed, Table};
 use ddp_server::extract::{Params, State};
 use ddp_server::query::descending;
-use ddp_server::{Collection, Cursor, Server, field};
+use ddp_server::{Collection, Cursor, Error, Server, field};
 use ddp_tests::peer::serve;
 use ddp_tests::{Client, database};
 use serde_json::{Value, json};
@@ -214,7 +215,87 @@ async fn a_query_that_the_database_refuses_ends_alone() {
     assert_eq!(client.documents("tasks").len(), 39);
 }
 
+/// The connections for reads and methods, by their processes.
+fn connections(database: &str) -> BTreeSet<String> {
+    let pids = "SELECT pid FROM pg_stat_activity
+        WHERE datname = current_database() AND application_name = 'ddp'";
+    database::psql(database, pids).lines().map(str::to_owned).collect()
+}
+
+async fn what_the_database_refuses_costs_no_connection(feed: Feed) {
+    let name = database::name("reload_refusals", feed);
+    let setup = "CREATE TABLE hosts (id int PRIMARY KEY, list inet);
+        INSERT INTO hosts VALUES (1, '::1')";
+    let url = database::create_database(&name, setup);
+    let hosts = Table::new("hosts").collection("tasks").all_columns();
+    let db = Db::builder(&url).feed(feed).table(hosts).connect().await.unwrap();
+    let server = Server::builder()
+        .publish("tasks.byList", by_list)
+        .method("read", async |State(db): State<Db>, Params((list,)): Params<(String,)>| {
+            Ok::<_, Error>(db.find(&TASKS).filter(field("list").eq(list)).fetch().await?.len())
+        })
+        .with_state(db.clone());
+    let mut client = Client::connect(serve(&server).await).await;
+    client.subscribe("tasks.byList", json!(["::1"])).await;
+    assert_eq!(client.call("read", json!(["::1"])).await["result"], 1);
+    let before = connections(&name);
+    for round in 1..=20 {
+        client.send_sub("tasks.byList", json!(["nowhere"])).await;
+        client.until("a refusal", |client| client.nosub.len() == round).await;
+        assert_eq!(client.call("read", json!(["nowhere"])).await["error"]["error"], 500);
+    }
+    let after = connections(&name);
+    assert!(before.is_subset(&after), "{before:?} before, {after:?} after");
+    assert_eq!(client.call("read", json!(["::1"])).await["result"], 1);
+    database::psql(&name, "UPDATE hosts SET list = '::2'");
+    client.until("it goes on", |client| client.documents("tasks").is_empty()).await;
+}
+
+/// Rows of 12 MB in all are too much for one read.
+async fn a_read_that_is_divided_keeps_its_connection(feed: Feed) {
+    let name = database::name("reload_divided", feed);
+    let setup = "CREATE TABLE tasks (id int PRIMARY KEY, list text NOT NULL, revision text);
+        INSERT INTO tasks SELECT n, 'l' || n, repeat('x', 400000) FROM generate_series(0, 29) AS n";
+    let url = database::create_database(&name, setup);
+    let table = Table::new("tasks").all_columns();
+    let db = Db::builder(&url).feed(feed).table(table).connect().await.unwrap();
+    let server = Server::builder().publish("tasks.byList", by_list).with_state(db.clone());
+    let mut client = Client::connect(serve(&server).await).await;
+    subscribe(&mut client, "tasks.byList", 0..30).await;
+    // On a busy machine a connection may be closed after all.
+    for round in 0..5 {
+        let (before, stats) = (connections(&name), db.stats());
+        let update =
+            format!("UPDATE tasks SET revision = 'r{round}' || repeat('x', 400000) WHERE id = 0");
+        database::psql(&name, &format!("BEGIN; {update}; {KILL_LISTENER}; COMMIT"));
+        let prefix = format!("r{round}");
+        let is_newest = |client: &Client| {
+            let revision = &client.documents("tasks")["~0"]["revision"];
+            revision.as_str().is_some_and(|revision| revision.starts_with(&prefix))
+        };
+        client.until("what was missed", is_newest).await;
+        until_all_is_read(&db, stats.loads + 30).await;
+        let statements = db.stats().load_statements - stats.load_statements;
+        assert!(statements >= 2, "they were read by {statements} statement");
+        if before.is_subset(&connections(&name)) {
+            return;
+        }
+    }
+    panic!("each round costs a connection");
+}
+
+async fn until_all_is_read(db: &Db, loads: u64) {
+    let reading = async {
+        while db.stats().loads < loads {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, reading).await.expect("all queries are read");
+}
+
 ddp_tests::over_both_feeds!(
+    what_the_database_refuses_costs_no_connection,
+    a_read_that_is_divided_keeps_its_connection,
     queries_that_are_alike_are_read_together,
     windows_catch_up_together,
     changes_during_a_reload_are_neither_lost_nor_shown_out_of_order,

@@ -349,6 +349,7 @@ impl DbBuilder {
             change_channels,
             listened: HashSet::new(),
             is_first: true,
+            log: reader.log.clone(),
             begun: Some(begun),
         };
         tokio::spawn(task::run(link));

@@ -1,13 +1,22 @@
 //! Connections that return to the pool only once they have answered.
 
+use std::any::Any;
+
 use std::ops::Deref;
+use std::time::Duration;
 
 use deadpool_postgres::{Object, Pool};
+use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
 
 use crate::error::Error;
 
-/// A connection of the pool with a request in progress. If that fails or is cancelled, the
-/// connection is closed, so nobody else gets it.
+/// How long a connection may take to come to the end of what it was asked. A new one takes some
+/// milliseconds, and what is sent until then is for nobody.
+const END_WITHIN: Duration = Duration::from_millis(250);
+
+/// A connection of the pool with a request in progress. If that is cancelled, the connection is closed, so
+/// nobody else gets it.
 pub(crate) struct Busy(Option<Object>);
 
 impl Busy {
@@ -19,6 +28,65 @@ impl Busy {
     pub(crate) fn done(mut self) {
         self.0 = None;
     }
+
+    /// Runs a query in a transaction of its own, in two round trips. `permit` is held until the connection
+    /// is free again.
+    pub(crate) async fn query(
+        self,
+        begin: &str,
+        sql: &str,
+        params: &[&(dyn ToSql + Sync)],
+        permit: impl Any + Send,
+    ) -> Result<Vec<Row>, Error> {
+        // Preparing waits for locks as well.
+        let prepared = futures::try_join!(self.batch_execute(begin), self.prepare_cached(sql));
+        let statement = match prepared {
+            Ok(((), statement)) => statement,
+            Err(error) => return Err(self.fail(error.into(), Rest::Open, permit)),
+        };
+        let queried =
+            futures::try_join!((*self).query(&statement, params), self.batch_execute("COMMIT"));
+        match queried {
+            Ok((rows, ())) => {
+                self.done();
+                Ok(rows)
+            }
+            Err(error) => Err(self.fail(error.into(), Rest::Ended, permit)),
+        }
+    }
+
+    /// A request has failed. Others may use the connection soon, if it is none the worse for that.
+    pub(crate) fn fail(self, error: Error, rest: Rest, permit: impl Any + Send) -> Error {
+        if error.leaves_connection() {
+            self.end(rest, permit);
+        }
+        error
+    }
+
+    /// Nobody waits any more for what was asked. Others may use the connection if that ends soon.
+    pub(crate) fn end(self, rest: Rest, permit: impl Any + Send) {
+        tokio::spawn(async move {
+            // Answered after everything that was asked before.
+            let last = match rest {
+                Rest::Open => "ROLLBACK",
+                Rest::Ended => "",
+            };
+            let ended = tokio::time::timeout(END_WITHIN, self.batch_execute(last)).await;
+            if matches!(ended, Ok(Ok(()))) {
+                self.done();
+            }
+            drop(permit);
+        });
+    }
+}
+
+/// What becomes of a connection's transaction when everything that was asked has been answered.
+#[derive(Clone, Copy)]
+pub(crate) enum Rest {
+    /// It is still open, or failed. PostgreSQL would log a warning if one ended what has ended.
+    Open,
+    /// It has ended, as a `COMMIT` of its own was sent.
+    Ended,
 }
 
 impl Deref for Busy {

@@ -256,6 +256,17 @@ impl Error {
         self.code() == Some(&tokio_postgres::error::SqlState::LOCK_NOT_AVAILABLE)
     }
 
+    /// Whether PostgreSQL refused no more than this request: values, what they would take, or waiting any
+    /// longer. Statements that its connection has prepared are as good as before.
+    pub(crate) fn leaves_connection(&self) -> bool {
+        self.code().is_some_and(|code| {
+            let code = code.code();
+            matches!(code, "55P03" | "57014" | "P0001")
+                || code.starts_with("22")
+                || code.starts_with("54")
+        })
+    }
+
     /// Whether nothing that notifies can commit for now.
     pub(crate) fn is_of_full_queue(&self) -> bool {
         matches!(&*self.0, Kind::QueueFull(_))

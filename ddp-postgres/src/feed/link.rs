@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
+use ddp_server::log::Log;
 use futures::channel::oneshot;
 use tokio::sync::mpsc;
 
@@ -34,6 +35,8 @@ pub(crate) struct Link {
     pub(crate) listened: HashSet<String>,
     /// Whether there has been no connection yet.
     pub(crate) is_first: bool,
+    /// For what may happen again and again.
+    pub(crate) log: Log,
     /// Gets the outcome of the first attempt. If that fails, the task ends.
     pub(crate) begun: Option<oneshot::Sender<Result<(), Error>>>,
 }
@@ -60,7 +63,9 @@ impl Link {
             let _ = begun.send(Ok(()));
         }
         if !is_first {
-            tracing::info!(feed = self.feed.name(), "feed back");
+            self.log.line("feed back", self.feed.name(), "", |feed, _, count| {
+                tracing::info!(feed, count, "feed back");
+            });
         }
         flow
     }

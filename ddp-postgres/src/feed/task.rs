@@ -42,10 +42,14 @@ pub(crate) async fn run(mut link: Link) {
         }
         match failure {
             Failure::Unreachable(error) => {
-                tracing::warn!(feed = feed.name(), %error, "feed cannot connect; trying again");
+                link.log.line("feed cannot connect", feed.name(), error, |feed, error, count| {
+                    tracing::warn!(feed, %error, count, "feed cannot connect; trying again");
+                });
             }
             Failure::Lost(error) => {
-                tracing::warn!(feed = feed.name(), %error, "feed lost");
+                link.log.line("feed lost", feed.name(), error, |feed, error, count| {
+                    tracing::warn!(feed, %error, count, "feed lost");
+                });
                 if link.yields(FeedEvent::Lost).is_break() {
                     return;
                 }

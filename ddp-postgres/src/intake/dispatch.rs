@@ -6,6 +6,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Weak};
 
 use ddp_server::live_query::{Batch, Change, Content, Origin, ReadTurn};
+use ddp_server::log::{Count, Log};
 use futures::FutureExt;
 use parking_lot::Mutex;
 
@@ -160,9 +161,12 @@ impl Intake {
             Submitted::Waits => {}
             Submitted::Overflow => {
                 self.reader.counters.gaps_overflow.add(1);
-                tracing::warn!(
-                    "changes arrived faster than rows could be read; reading everything again"
-                );
+                self.reader.log.line("changes overflowed", "", "", |_, _, count| {
+                    tracing::warn!(
+                        count,
+                        "changes arrived faster than rows could be read; reading everything again"
+                    );
+                });
                 self.read_everything_again(Some("changes overflowed"));
             }
         }
@@ -211,7 +215,7 @@ impl Intake {
         let Current { layout, state } = collection.current();
         let counters = &self.reader.counters;
         let mut batch = match state {
-            TableState::Live => live_batch(&layout, assembled, counters),
+            TableState::Live => live_batch(&layout, assembled, counters, &self.reader.log),
             TableState::ReadAgain | TableState::Partial => {
                 counters.requeries.add(1);
                 requery(match assembled {
@@ -257,12 +261,7 @@ impl Intake {
         for collection in self.collections.values() {
             let queries = collection.multiplexer.reload_all();
             if let Some(cause) = cause.filter(|_| queries > 0) {
-                tracing::info!(
-                    collection = collection.table.collection_name(),
-                    queries,
-                    cause,
-                    "reading live queries again"
-                );
+                tell_of_reading(&self.reader.log, collection, queries, cause);
             }
             self.read_soon(collection);
         }
@@ -282,11 +281,27 @@ impl Intake {
             if AssertUnwindSafe(reading).catch_unwind().await.is_err() {
                 // What it had begun waits again, and nobody else may come along to read it.
                 let name = collection.table.collection_name();
-                tracing::error!(collection = name, "reading live queries panicked; trying again");
+                intake.reader.log.line("reading panicked", name, "", |collection, _, count| {
+                    tracing::error!(
+                        collection,
+                        count,
+                        "reading live queries panicked; trying again"
+                    );
+                });
                 tokio::time::sleep(RETRY_AFTER).await;
                 intake.read_soon(&collection);
             }
         });
+    }
+}
+
+fn tell_of_reading(log: &Log, collection: &TableCollection, queries: usize, cause: &str) {
+    let collection = collection.table.collection_name();
+    let count: Count = |collection, cause, count| {
+        tracing::info!(collection, cause, count, "live queries were read again several times");
+    };
+    if log.admits("reading again", collection, cause, count) {
+        tracing::info!(collection, queries, cause, "reading live queries again");
     }
 }
 
@@ -320,7 +335,12 @@ fn requery(origin: Origin) -> Batch<LiveRow> {
 }
 
 /// A transaction's changes in the form that live queries need. Whatever is unclear is read again.
-fn live_batch(layout: &Arc<Layout>, assembled: Assembled, counters: &Counters) -> Batch<LiveRow> {
+fn live_batch(
+    layout: &Arc<Layout>,
+    assembled: Assembled,
+    counters: &Counters,
+    log: &Log,
+) -> Batch<LiveRow> {
     let batch::Batch { collection, xid, effect } = match assembled {
         Assembled::Batch(batch) => batch,
         Assembled::Gap(gap) => {
@@ -329,8 +349,10 @@ fn live_batch(layout: &Arc<Layout>, assembled: Assembled, counters: &Counters) -
                 GapReason::Sequence => counters.gaps_sequence.add(1),
                 GapReason::Part => counters.gaps_part.add(1),
             }
-            let (collection, reason) = (&*gap.collection, gap.reason);
-            tracing::warn!(collection, ?reason, "changes were lost; reading again");
+            let reason = format!("{:?}", gap.reason);
+            log.line("changes were lost", &gap.collection, reason, |collection, reason, count| {
+                tracing::warn!(collection, %reason, count, "changes were lost; reading again");
+            });
             return requery(Origin::Gap);
         }
     };
@@ -353,8 +375,9 @@ fn live_batch(layout: &Arc<Layout>, assembled: Assembled, counters: &Counters) -
         Ok(changes) if is_truncation => Batch { origin, content: Content::Truncated(changes) },
         Ok(changes) => Batch { origin, content: Content::Changes(changes) },
         Err(error) => {
-            let collection = &*collection;
-            tracing::warn!(collection, %error, "a change is unreadable; reading again");
+            log.line("unreadable change", &collection, error, |collection, error, count| {
+                tracing::warn!(collection, %error, count, "a change is unreadable; reading again");
+            });
             requery(origin)
         }
     }
@@ -371,7 +394,7 @@ mod tests {
     fn no_read_makes_up_for_a_gap_that_came_while_it_ran() {
         let layout = Arc::new(fixture::layout(&[("id", ValueKind::Text)], false));
         let gap = Gap { collection: Arc::clone(layout.collection()), reason: GapReason::Part };
-        let batch = live_batch(&layout, Assembled::Gap(gap), &Counters::default());
+        let batch = live_batch(&layout, Assembled::Gap(gap), &Counters::default(), &Log::default());
         let snapshot = TransactionSnapshot::parse("1000:9223372036854775807:").unwrap();
         assert!(matches!(batch.content, Content::Requery));
         assert!(!snapshot.has_seen_batch(batch.origin));

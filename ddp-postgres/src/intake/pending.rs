@@ -5,6 +5,7 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use ddp_core::DocumentId;
+use ddp_server::log::Log;
 
 use super::batch::{Batch, Change, Effect, GapReason};
 use crate::row::{Row, RowError, document_id};
@@ -26,6 +27,7 @@ struct Partial {
 #[derive(Debug)]
 pub(super) struct Pending {
     pub(super) layout: Arc<Layout>,
+    log: Log,
     /// The transaction of the last payload.
     xid: Option<u64>,
     /// The number of the transaction's next operation.
@@ -51,9 +53,10 @@ pub(super) struct Pending {
 }
 
 impl Pending {
-    pub(super) fn new(layout: Arc<Layout>) -> Self {
+    pub(super) fn new(layout: Arc<Layout>, log: Log) -> Self {
         Self {
             layout,
+            log,
             xid: None,
             sequence: 1,
             given_up: false,
@@ -158,7 +161,7 @@ impl Pending {
     }
 
     pub(super) fn reset(&mut self) {
-        *self = Self::new(self.layout.clone());
+        *self = Self::new(self.layout.clone(), self.log.clone());
     }
 
     /// An operation that may have been done before others of the same statement, though it comes
@@ -232,7 +235,14 @@ impl Pending {
                 // The table's columns no longer match the layout.
                 Err(error) => {
                     let collection = self.layout.collection();
-                    tracing::warn!(%collection, %error, "unusable row in a notification");
+                    self.log.line("unusable row", collection, error, |collection, error, count| {
+                        tracing::warn!(
+                            collection,
+                            %error,
+                            count,
+                            "unusable row in a notification"
+                        );
+                    });
                     self.give_rows_up();
                 }
             }

@@ -59,8 +59,14 @@ pub(super) async fn read(
         let read = read.unwrap_or_else(|_| Ok(Err(Error::silent())));
         match read.unwrap_or_else(|_| Err(Error::panicked())) {
             Err(error) if error.is_of_connection() && !reader.is_closed() => {
-                let collection = &*name;
-                tracing::warn!(collection, %error, "rows could not be read; trying again");
+                reader.log.line("no rows yet", &name, error, |collection, error, count| {
+                    tracing::warn!(
+                        collection,
+                        %error,
+                        count,
+                        "rows could not be read; trying again"
+                    );
+                });
                 tokio::time::sleep(RETRY_AFTER).await;
             }
             // A notification comes when its transaction is visible: somebody has made this one up.
@@ -86,8 +92,14 @@ pub(super) async fn read(
             Arrival::Read(batch(effect), snapshot, ids)
         }
         Err(error) => {
-            let collection = &*name;
-            tracing::warn!(collection, %error, "rows could not be read by key; reading again");
+            reader.log.line("no rows by key", &name, error, |collection, error, count| {
+                tracing::warn!(
+                    collection,
+                    %error,
+                    count,
+                    "rows could not be read by key; reading again"
+                );
+            });
             assembled(Effect::Requery)
         }
     }
@@ -111,12 +123,8 @@ async fn select(
     let within = reader.key_read_within.as_millis();
     let begin = format!("BEGIN; SET LOCAL lock_timeout = {within}");
     let sql = layout.select_by_key_sql();
-    let (_, statement) =
-        futures::try_join!(client.batch_execute(&begin), client.prepare_cached(&sql))?;
     let params: Vec<_> = params.iter().map(|texts| texts as &(dyn ToSql + Sync)).collect();
-    let (rows, _) =
-        futures::try_join!(client.query(&statement, &params), client.batch_execute("COMMIT"),)?;
-    client.done();
+    let rows = client.query(&begin, &sql, &params, ()).await?;
     let (mut found, mut taken) = (Vec::with_capacity(rows.len()), None);
     for row in &rows {
         match row.try_get(0)? {

@@ -7,11 +7,10 @@ use ddp_server::live_query::{Documents, Row as _};
 use ddp_server::query::Query;
 use deadpool_postgres::Pool;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio_postgres::types::ToSql;
 
 use super::plan::plan;
 use super::reader::{LOCK_TIMEOUT, Reader};
-use super::sql::{self, Param, Select};
+use super::sql::{self, Param};
 use crate::db::busy::Busy;
 use crate::db::methods::Methods;
 use crate::error::Error;
@@ -44,9 +43,11 @@ pub(crate) async fn fetch_once(
         let limits_sql = format!("SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'");
         let by = By { pool: &reader.pool, limits_sql, permit: Some(Arc::new(permit)) };
         match read(reader, &by, collection, query).await {
-            Err(Refusal::Failed(error)) if error.is_of_lock() => collection.note_locked(true),
+            Err(Refusal::Failed(error)) if error.is_of_lock() => {
+                collection.note_locked(reader, true)
+            }
             read => {
-                collection.note_locked(false);
+                collection.note_locked(reader, false);
                 drop(turn);
                 return Ok(read?);
             }
@@ -122,7 +123,8 @@ async fn select(by: &By<'_>, layout: &Arc<Layout>, query: &Query) -> Result<Docu
     // the same, so the connection and its permit stay taken for as long: else clients that come and
     // go could take all connections, and methods would have none.
     let read = tokio::spawn(async move {
-        let rows = run(client, select, &begin).await;
+        let params: Vec<_> = select.params.iter().map(Param::to_sql).collect();
+        let rows = client.query(&begin, &select.sql, &params, permit.clone()).await;
         drop(permit);
         rows
     });
@@ -134,15 +136,4 @@ async fn select(by: &By<'_>, layout: &Arc<Layout>, query: &Query) -> Result<Docu
         documents.push((row.id().clone(), row.document(query.fields.as_deref())));
     }
     Ok(documents)
-}
-
-async fn run(client: Busy, select: Select, begin: &str) -> Result<Vec<tokio_postgres::Row>, Error> {
-    let params: Vec<&(dyn ToSql + Sync)> = select.params.iter().map(Param::to_sql).collect();
-    // Preparing waits for locks as well.
-    let (_, statement) =
-        futures::try_join!(client.batch_execute(begin), client.prepare_cached(&select.sql))?;
-    let (rows, _) =
-        futures::try_join!(client.query(&statement, &params), client.batch_execute("COMMIT"))?;
-    client.done();
-    Ok(rows)
 }

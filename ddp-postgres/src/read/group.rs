@@ -4,6 +4,7 @@ use std::panic::AssertUnwindSafe;
 
 use ddp_core::DdpError;
 use ddp_server::live_query::{PendingRead, ReadTurn};
+use ddp_server::log::{Count, brief};
 use futures::FutureExt;
 
 use super::load::{self, Found, LOOK_AGAIN_AFTER, Part};
@@ -135,7 +136,7 @@ impl Task<'_> {
     }
 
     fn finish(&mut self, group: Vec<PendingRead>, parts: Vec<Part>, bytes: usize) {
-        self.collection.note_locked(false);
+        self.collection.note_locked(self.reader, false);
         self.has_checked = false;
         self.reader.counters.loads.add(group.len());
         self.reader.counters.load_statements.add(parts.len());
@@ -169,7 +170,14 @@ impl Task<'_> {
 
     fn fail(&self, group: Vec<PendingRead>, error: &Error) {
         let collection = self.collection.table.collection_name();
-        tracing::error!(collection, queries = group.len(), %error, "live queries failed");
+        let count: Count = |collection, error, count| {
+            tracing::error!(collection, %error, count, "groups of live queries failed");
+        };
+        let text = error.to_string();
+        if self.reader.log.admits("live queries failed", collection, &text, count) {
+            let error = brief(&text);
+            tracing::error!(collection, queries = group.len(), %error, "live queries failed");
+        }
         for read in group {
             self.collection.multiplexer.fail_read(&read, &DdpError::internal());
         }
@@ -185,7 +193,7 @@ impl Task<'_> {
         if error.is_interrupted() {
             // The next read waits for the feed.
         } else if error.is_of_lock() {
-            self.collection.note_locked(true);
+            self.collection.note_locked(self.reader, true);
         } else if error.may_pass() {
             let collection = self.collection.table.collection_name();
             tracing::debug!(collection, %error, "loading failed; trying again");

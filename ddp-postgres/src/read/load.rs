@@ -17,7 +17,7 @@ use super::alike::{Statement, statements};
 use super::reader::{LOCK_TIMEOUT, Reader};
 use super::snapshot::{Seen, TransactionSnapshot};
 use super::sql::{Param, Select};
-use crate::db::busy::Busy;
+use crate::db::busy::{Busy, Rest};
 use crate::db::tokens::Position;
 use crate::error::Error;
 use crate::row::Row;
@@ -88,9 +88,16 @@ pub(super) async fn read(
     let Access { client, _permit: permit, _turn: turn } = access;
     let visible = reader.visibility.begin_read();
     let bytes_max = if reads.len() > 1 { BYTES_MAX } else { usize::MAX };
-    let selected = select_rows(reader, layout, &client, &statements, bytes_max).await;
-    let selected = selected.map_err(|error| error.of_reading(layout))?;
-    let Some((selected, bytes, token)) = selected else { return Ok(Found::TooMuch) };
+    let (selected, bytes, token) =
+        match select_rows(reader, layout, &client, &statements, bytes_max).await {
+            Ok(Some(selected)) => selected,
+            Ok(None) => {
+                // One statement was sent together with the end of its transaction.
+                client.end(if statements.len() == 1 { Rest::Ended } else { Rest::Open }, permit);
+                return Ok(Found::TooMuch);
+            }
+            Err(error) => return Err(client.fail(error, Rest::Open, permit).of_reading(layout)),
+        };
     client.done();
     drop((permit, turn));
     for (seen, _) in &selected {

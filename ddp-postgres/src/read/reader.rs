@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ddp_server::Write;
+use ddp_server::log::Log;
 use deadpool_postgres::Pool;
 use futures::channel::oneshot;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
@@ -40,6 +41,8 @@ pub(crate) struct Reader {
     pub(crate) tokens: Tokens,
     pub(crate) visibility: Visibility,
     pub(crate) counters: Counters,
+    /// For lines that clients or writers can cause.
+    pub(crate) log: Log,
     /// How long rows may be read by their keys, while all changes wait behind that. After it the live
     /// queries of the collection read again by themselves.
     pub(crate) key_read_within: Duration,
@@ -76,6 +79,7 @@ impl Reader {
             tokens,
             visibility,
             counters: Counters::default(),
+            log: Log::default(),
             key_read_within,
             commands,
             checks,

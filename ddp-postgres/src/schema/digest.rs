@@ -9,9 +9,8 @@ use super::sql::Capture;
 /// the transaction that last wrote a catalog row.
 ///
 /// The catalogs look as before if a table of the family was made and dropped between two looks. Messages
-/// and reads tell of that themselves, except for what a transaction with one snapshot for all its
-/// statements wrote through a parent that got a child since. So the counters of `pg_inherits` help with
-/// children, late as they are; they are of the whole database, so that others do without.
+/// and reads tell of that themselves. The counters of `pg_inherits` tell of children as well, late as they
+/// are, whatever version installed the triggers; they are of the whole database, so that others do without.
 ///
 /// Everything is found by an index, or by one pass for all tables. Types that come with PostgreSQL
 /// do not change; the first oid of others is 16384.

@@ -271,7 +271,9 @@ pub enum Error {
         relation: String,
     },
     /// What the triggers were made for is not what is there.
-    #[error("table {relation} was altered while its triggers were being installed: try again")]
+    #[error(
+        "table {relation} was altered while its triggers were looked at or installed: try again"
+    )]
     Changed {
         /// The table's quoted name.
         relation: String,

@@ -34,17 +34,21 @@ impl Layout {
     ///
     /// The statement has locked the tables whose rows it touched, so they are still in the family. But a
     /// transaction with one snapshot for all its statements does not see those that were added since,
-    /// although the statement does. Of a partitioned table, a function of PostgreSQL's does as well.
+    /// although the statement does. Of a partitioned table, a function of PostgreSQL's does as well; of
+    /// another, nothing is told, which is no family that anybody knows of.
     fn family_of_statement(&self) -> String {
         let (seen, root) = (family_sql(&self.root()), literal(&self.relation));
-        if !self.partitioned {
-            return seen;
-        }
+        let newest = if self.partitioned {
+            format!(
+                "(SELECT pg_catalog.bit_xor(pg_catalog.hashoidextended(relid::pg_catalog.oid, 0))
+                FROM pg_catalog.pg_partition_tree(pg_catalog.to_regclass({root})))"
+            )
+        } else {
+            "NULL::pg_catalog.int8".to_owned()
+        };
         format!(
             "CASE WHEN pg_catalog.texteq(pg_catalog.current_setting('transaction_isolation'), 'read committed')
-            THEN {seen}
-            ELSE (SELECT pg_catalog.bit_xor(pg_catalog.hashoidextended(relid::pg_catalog.oid, 0))
-                FROM pg_catalog.pg_partition_tree(pg_catalog.to_regclass({root}))) END"
+            THEN {seen} ELSE {newest} END"
         )
     }
 
@@ -84,11 +88,41 @@ impl Layout {
         } else {
             String::new()
         };
+        let unknown = self.doubt_children(capture);
         format!(
             "    IF (pg_catalog.namene(TG_TABLE_NAME, {name}) OR pg_catalog.namene(TG_TABLE_SCHEMA, {schema})){is_part} THEN
         body := NULL;
     END IF;
+{unknown}"
+        )
+    }
+
+    /// A table that was alone when its triggers were made may have its first child by now. If that is a
+    /// temporary one of this session, nobody else may read the rows that the statement touched; and a
+    /// TRUNCATE may have left those of a child.
+    fn doubt_children(&self, capture: Capture) -> String {
+        let condition = match capture {
+            Capture::Update | Capture::Delete if !self.tree => {
+                "pg_catalog.oidne(pg_catalog.pg_my_temp_schema(), 0::pg_catalog.oid) AND "
+            }
+            Capture::Truncate if !self.tree => "",
+            _ => return String::new(),
+        };
+        format!(
+            "    IF {condition}EXISTS (SELECT FROM pg_catalog.pg_inherits i
+        WHERE i.inhparent OPERATOR(pg_catalog.=) TG_RELID) THEN
+        body := NULL;
+    END IF;
 "
         )
+    }
+
+    /// A condition of the usual statement for which nothing in [`doubt`](Self::doubt) needs to be looked
+    /// up. Most sessions never have temporary tables.
+    pub(super) fn has_no_temporary_child(&self, capture: Capture) -> &'static str {
+        if self.tree || !matches!(capture, Capture::Update | Capture::Delete) {
+            return "";
+        }
+        "AND pg_catalog.oideq(pg_catalog.pg_my_temp_schema(), 0::pg_catalog.oid) "
     }
 }

@@ -200,13 +200,14 @@ END
         let family = self.tell_family();
         let rest = format!("' 1 1 {kind}{family} ', pg_catalog.max(ddp_one.value)");
         let payload = self.checked(&payload(&number, &rest));
+        let is_alone = self.has_no_temporary_child(capture);
         let (send, may_send) = (self.send_checked("body"), self.may_send());
         let bytes_max = self.message_bytes_max().min(BODY_BYTES_MAX);
         format!(
             "    BEGIN
         SELECT CASE WHEN pg_catalog.int4le(pg_catalog.octet_length(pg_catalog.max(ddp_one.value)), {bytes_max})
                 AND pg_catalog.nameeq(TG_TABLE_NAME, {name}) AND pg_catalog.nameeq(TG_TABLE_SCHEMA, {schema})
-                AND {may_send} THEN {payload} END
+                {is_alone}AND {may_send} THEN {payload} END
             INTO body FROM (SELECT {value} AS value FROM {source} LIMIT 2) AS ddp_one
             HAVING pg_catalog.int8eq(pg_catalog.count(*), 1);
     EXCEPTION WHEN OTHERS THEN

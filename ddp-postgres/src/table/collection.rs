@@ -8,6 +8,7 @@ use ddp_server::live_query::Multiplexer;
 use parking_lot::{Mutex, RwLock};
 
 use crate::read::plan;
+use crate::read::reader::Reader;
 use crate::row::live::LiveRow;
 use crate::schema::Layout;
 use crate::table::Table;
@@ -95,10 +96,16 @@ impl TableCollection {
     }
 
     /// Notes whether a read found the table locked.
-    pub(crate) fn note_locked(&self, is_locked: bool) {
+    pub(crate) fn note_locked(&self, reader: &Reader, is_locked: bool) {
         if self.is_locked.swap(is_locked, Ordering::Relaxed) != is_locked && is_locked {
             let collection = self.table.collection_name();
-            tracing::warn!(collection, "somebody has locked the table: reads of it wait");
+            reader.log.line("table locked", collection, "", |collection, _, count| {
+                tracing::warn!(
+                    collection,
+                    count,
+                    "somebody has locked the table: reads of it wait"
+                );
+            });
         }
     }
 

@@ -1,5 +1,6 @@
 //! Gives the registered tables their triggers, and takes them away.
 
+use ddp_server::log::Log;
 use deadpool_postgres::Object;
 
 use super::collection::TableCollection;
@@ -49,8 +50,9 @@ pub(crate) async fn collections(
             break;
         }
     }
+    let log = Log::default();
     for (table, layout) in tables.iter().zip(&layouts) {
-        secret::warn(table, None, layout);
+        secret::warn(&log, table, None, layout);
     }
     let collections = tables.iter().zip(layouts).zip(before);
     let collection = |((table, layout), digest): ((&Table, Layout), String)| {

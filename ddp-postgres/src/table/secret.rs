@@ -1,5 +1,7 @@
 //! Columns whose names tell that clients should not get them.
 
+use ddp_server::log::{Count, Log};
+
 use super::{Columns, Table};
 use crate::schema::Layout;
 
@@ -34,7 +36,7 @@ const PAIRS: [[&str; 2]; 5] = [
 ];
 
 /// Warns of columns that are published only because all are, and that were not `before`.
-pub(super) fn warn(table: &Table, before: Option<&Layout>, now: &Layout) {
+pub(super) fn warn(log: &Log, table: &Table, before: Option<&Layout>, now: &Layout) {
     if table.columns != Some(Columns::All) {
         return;
     }
@@ -42,13 +44,25 @@ pub(super) fn warn(table: &Table, before: Option<&Layout>, now: &Layout) {
     for name in now.columns().iter().map(|column| column.name()) {
         let is_old = |layout: &Layout| layout.columns().iter().any(|column| column.name() == name);
         if is_named_like_a_secret(name) && !before.is_some_and(is_old) {
-            tracing::warn!(
-                collection,
-                relation,
-                column = name,
-                "all_columns() publishes a column that is named like a secret: if clients must not \
-                 see it, list the others by columns()"
-            );
+            // Each column is a kind of its own.
+            let column = format!("{collection}.{name}");
+            let count: Count = |column, relation, count| {
+                tracing::warn!(
+                    column,
+                    relation,
+                    count,
+                    "all_columns() publishes this column, named like a secret, again and again"
+                );
+            };
+            if log.admits("secret", &column, relation, count) {
+                tracing::warn!(
+                    collection,
+                    relation,
+                    column = name,
+                    "all_columns() publishes a column that is named like a secret: if clients must not \
+                     see it, list the others by columns()"
+                );
+            }
         }
     }
 }

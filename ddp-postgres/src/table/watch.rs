@@ -10,13 +10,14 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use ddp_server::log::{Count, Log};
 use deadpool_postgres::Object;
 use tokio::sync::mpsc;
 
 use super::collection::{Current, TableCollection, TableState};
 use super::queue::Queue;
 use super::retry::Failure;
-use super::secret;
+use super::{Table, secret};
 use crate::error::Error;
 use crate::intake::dispatch::Intake;
 use crate::read::reader::Check;
@@ -65,7 +66,9 @@ impl Watch {
                     tracing::debug!(%error, "the tables could not be checked");
                 }
                 (Err(error), None) => {
-                    tracing::error!(%error, "the tables could not be checked");
+                    intake.reader().log.line("no check", "", error, |_, error, count| {
+                        tracing::error!(%error, count, "the tables could not be checked");
+                    });
                     has_failed = true;
                 }
             }
@@ -100,7 +103,7 @@ impl Watch {
         mut digest: String,
         patience: Patience,
     ) -> Result<(), Error> {
-        let mut found = self.look_at(client, collection, patience).await?;
+        let mut found = self.look_at(intake, client, collection, patience).await?;
         for _ in 1..ROUNDS {
             let now = schema::digests(client, std::iter::once(&*found.current.layout)).await?;
             let is_settled = now.first() == Some(&digest) && !found.is_passed;
@@ -108,10 +111,11 @@ impl Watch {
             if is_settled {
                 break;
             }
-            found = self.look_at(client, collection, patience).await?;
+            found = self.look_at(intake, client, collection, patience).await?;
         }
         let Found { current, failure, .. } = found;
         let before = collection.current();
+        let log = &intake.reader().log;
         let mut watched = collection.watched.lock();
         let name = collection.table.collection_name();
         let is_new = watched.is_doubted() || watched.digest != digest || current != before;
@@ -119,16 +123,26 @@ impl Watch {
             && watched.is_new_failure(failure)
         {
             let (now, error) = (current.state.words(), failure.text.as_str());
-            tracing::error!(
-                collection = name,
-                now,
-                error,
-                "the table cannot be published as it is"
-            );
+            let count: Count = |collection, error, count| {
+                tracing::error!(collection, error, count, "the table cannot be published as it is");
+            };
+            if log.admits("unpublishable table", name, error, count) {
+                tracing::error!(
+                    collection = name,
+                    now,
+                    error,
+                    "the table cannot be published as it is"
+                );
+            }
         } else if is_new {
             let (changed, now) = (before.layout.difference(&current.layout), current.state.words());
-            tracing::info!(collection = name, changed, now, "the table has changed");
-            secret::warn(&collection.table, Some(&before.layout), &current.layout);
+            let count: Count = |collection, changed, count| {
+                tracing::info!(collection, changed, count, "the table has changed several times");
+            };
+            if log.admits("changed table", name, &changed, count) {
+                tracing::info!(collection = name, changed, now, "the table has changed");
+            }
+            secret::warn(log, &collection.table, Some(&before.layout), &current.layout);
         }
         watched.note(digest, failure, patience);
         drop(watched);
@@ -144,21 +158,25 @@ impl Watch {
     /// Describes the table, and gives it its triggers if they are not right.
     async fn look_at(
         &self,
+        intake: &Intake,
         client: &mut Object,
         collection: &TableCollection,
         patience: Patience,
     ) -> Result<Found, Error> {
         let before = collection.layout();
         let name = collection.table.collection_name();
+        let log = &intake.reader().log;
         let layout = match schema::describe(client, &collection.table).await {
             Ok(layout) => Arc::new(layout.with_feed(before.feed())),
             Err(schema::Error::NoTable { relation, .. }) => {
-                let collection = name;
-                tracing::warn!(
-                    collection,
-                    relation,
-                    "the table is gone: no documents until it is back"
-                );
+                log.line("no table", name, relation, |collection, relation, count| {
+                    tracing::warn!(
+                        collection,
+                        relation,
+                        count,
+                        "the table is gone: no documents until it is back"
+                    );
+                });
                 // One of another name may still have the triggers.
                 return Ok(match schema::stop(client, &before, patience).await {
                     Ok(()) => Found::new(before, TableState::Missing),
@@ -212,7 +230,23 @@ impl Watch {
                 Err(error) => return Ok(Found::not_installed(layout, readiness, &error)),
             }
         }
-        Ok(Found::installed(layout, readiness, name))
+        if readiness == Readiness::Incomplete
+            && !is_still_so(client, &collection.table, &layout).await?
+        {
+            // What lacks its triggers is gone, or others have just come.
+            let changed = schema::Error::Changed { relation: layout.relation().to_owned() };
+            return Ok(Found::not_installed(layout, readiness, &changed));
+        }
+        Ok(Found::installed(layout, readiness, name, log))
+    }
+}
+
+/// Whether a table is still as it was described.
+async fn is_still_so(client: &Object, table: &Table, layout: &Layout) -> Result<bool, Error> {
+    match schema::describe(client, table).await {
+        Ok(now) => Ok(now.with_feed(layout.feed()) == *layout),
+        Err(schema::Error::Database(error)) => Err(error.into()),
+        Err(_) => Ok(false),
     }
 }
 
@@ -250,26 +284,32 @@ impl Found {
         Self::failed(layout, state, error)
     }
 
-    fn installed(layout: Arc<Layout>, readiness: Readiness, collection: &str) -> Self {
+    fn installed(layout: Arc<Layout>, readiness: Readiness, collection: &str, log: &Log) -> Self {
         let relation = layout.relation();
         match readiness {
             Readiness::Ready => {
                 let state = TableState::of_complete(&layout);
                 if state == TableState::ReadAgain {
-                    tracing::warn!(
-                        collection,
-                        relation,
-                        "a session has a temporary child of it: reading again after each change"
-                    );
+                    log.line("temporary child", collection, relation, |collection, relation, count| {
+                        tracing::warn!(
+                            collection,
+                            relation,
+                            count,
+                            "a session has a temporary child of it: reading again after each change"
+                        );
+                    });
                 }
                 Self::new(layout, state)
             }
             Readiness::Unreadable => {
-                tracing::warn!(
-                    collection,
-                    relation,
-                    "another server has installed other triggers: reading again after each change"
-                );
+                log.line("other triggers", collection, relation, |collection, relation, count| {
+                    tracing::warn!(
+                        collection,
+                        relation,
+                        count,
+                        "another server has installed other triggers: reading again after each change"
+                    );
+                });
                 Self::new(layout, TableState::ReadAgain)
             }
             Readiness::Unheard => Self::unavailable(Arc::clone(&layout), &layout.unheard()),

@@ -177,7 +177,72 @@ async fn rows_of_a_new_temporary_child_are_never_shown(feed: Feed) {
     told.await;
 }
 
+/// Nobody knows that the table may have children.
+async fn rows_of_a_first_temporary_child_are_never_shown(feed: Feed) {
+    let setup = "CREATE TABLE tasks (id int PRIMARY KEY, v text);
+        INSERT INTO tasks VALUES (1, 'a'), (3, 'a')";
+    let (fixture, mut client) = start("first_temporary_child", setup, feed).await;
+    let url = database::database_url(&fixture.database);
+    let (session, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
+    tokio::spawn(connection);
+    // A session that only has another temporary table tells its rows as usual.
+    session.batch_execute("CREATE TEMPORARY TABLE mine (id int)").await.unwrap();
+    let requeries = fixture.db.stats().requeries;
+    session.batch_execute("UPDATE tasks SET v = 'b' WHERE id = 3").await.unwrap();
+    sees(&mut client, r#"~1 v:"a"; ~3 v:"b""#).await;
+    assert_eq!(fixture.db.stats().requeries, requeries);
+
+    let child = "CREATE TEMPORARY TABLE child () INHERITS (tasks);
+        INSERT INTO child VALUES (1, 'mine'), (2, 'mine'), (4, 'mine')";
+    session.batch_execute(child).await.unwrap();
+    for change in [
+        "UPDATE tasks SET v = 'yours' WHERE id = 2",
+        "UPDATE tasks SET id = 5 WHERE id = 4",
+        "DELETE FROM tasks WHERE id = 1 AND v = 'mine'",
+        "UPDATE tasks SET v = 'c'",
+    ] {
+        session.batch_execute(change).await.unwrap();
+    }
+    let expected = r#"~1 v:"c"; ~3 v:"c""#;
+    let told = client.until(expected, |client| {
+        let ids: Vec<_> = client.documents("tasks").into_keys().collect();
+        assert_eq!(ids, ["~1", "~3"], "{}", shown(client));
+        shown(client) == expected
+    });
+    told.await;
+    // Rows of a first child that is none of a session alone are seen, and stay if they are.
+    session.batch_execute("DROP TABLE child").await.unwrap();
+    fixture.psql("CREATE TABLE child () INHERITS (tasks); INSERT INTO child VALUES (6, 'x')");
+    session.batch_execute("UPDATE tasks SET v = 'd'").await.unwrap();
+    sees(&mut client, r#"~1 v:"d"; ~3 v:"d"; ~6 v:"d""#).await;
+    session.batch_execute("TRUNCATE ONLY tasks").await.unwrap();
+    sees(&mut client, r#"~6 v:"d""#).await;
+}
+
+async fn a_child_that_is_newer_than_the_writer_s_snapshot(feed: Feed) {
+    let setup = "CREATE TABLE tasks (id int PRIMARY KEY, v text);
+        CREATE TABLE other () INHERITS (tasks); CREATE TABLE brief (LIKE tasks);
+        INSERT INTO tasks VALUES (1, 'a'), (12, 'a'); INSERT INTO brief VALUES (21, 'x')";
+    let (fixture, mut client) = start("newer_child", setup, feed).await;
+    let url = database::database_url(&fixture.database);
+    let (writer, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
+    tokio::spawn(connection);
+    // A function of the triggers is planned by then.
+    writer.batch_execute("UPDATE tasks SET v = 'b' WHERE id = 12").await.unwrap();
+    sees(&mut client, r#"~1 v:"a"; ~12 v:"b""#).await;
+    writer.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1").await.unwrap();
+    fixture.psql("ALTER TABLE brief INHERIT tasks");
+    let update = "UPDATE tasks SET v = 'c' WHERE id IN (12, 21)";
+    let told = writer.execute(update, &[]).await.unwrap();
+    assert_eq!(told, 2, "the row of the new child is among them");
+    writer.batch_execute("COMMIT").await.unwrap();
+    fixture.psql("ALTER TABLE brief NO INHERIT tasks");
+    fixture.checks_until(&mut client, r#"~1 v:"a"; ~12 v:"c""#).await;
+}
+
 ddp_tests::over_both_feeds!(
+    rows_of_a_first_temporary_child_are_never_shown,
+    a_child_that_is_newer_than_the_writer_s_snapshot,
     a_partition_that_is_loaded_while_it_is_detached,
     a_partition_that_is_dropped_before_anybody_looks,
     a_partition_that_only_a_read_has_seen,

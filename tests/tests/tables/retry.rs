@@ -1,11 +1,13 @@
 //! What makes a collection unavailable, and passes.
 
-use ddp_postgres::{Feed, Table};
-use ddp_tests::database;
+use std::time::Duration;
+
+use ddp_postgres::{Db, Feed, Table};
+use ddp_tests::{Client, database};
 use serde_json::json;
 use tokio_postgres::NoTls;
 
-use super::{CHECK_EVERY, Fixture, builder, sees, serve};
+use super::{CHECK_EVERY, Fixture, NEVER, builder, sees, serve, shown};
 
 const PARTED: &str = "CREATE TABLE tasks (id int PRIMARY KEY, v text) PARTITION BY RANGE (id);
     CREATE TABLE low PARTITION OF tasks FOR VALUES FROM (0) TO (10);
@@ -92,7 +94,77 @@ async fn triggers_that_cannot_be_installed_again_at_once(feed: Feed) {
     sees(&mut other, r#"~1 n:7,v:"b""#).await;
 }
 
+/// What it was described with is gone before its triggers are looked for, and the catalogs look as before.
+async fn a_partition_that_goes_while_a_server_looks_that_may_not_install(feed: Feed) {
+    // Locks on the catalogs would hold up other tests.
+    let cluster = database::start_cluster();
+    let url = cluster.database_url("postgres");
+    cluster.psql("postgres", PARTED).unwrap();
+    cluster.psql("postgres", "CREATE TABLE brief (LIKE tasks INCLUDING ALL)").unwrap();
+    let table = || Table::new("tasks").all_columns();
+    let installer = builder(&url).table(table()).feed(feed).connect().await.unwrap();
+    installer.close().await;
+    let builder = Db::builder(&url).check_every(NEVER).table(table()).feed(feed).without_install();
+    let (address, db) = serve(builder).await;
+    let mut client = Client::connect(address).await;
+    client.subscribe("tasks", json!([])).await;
+    db.check().await.unwrap();
+
+    // Only the columns are looked up in one of these catalogs, and only triggers in the other.
+    let mut holders = Vec::new();
+    for catalog in ["pg_database", "pg_description"] {
+        let (holder, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
+        tokio::spawn(connection);
+        holders.push((holder, format!("BEGIN; LOCK TABLE pg_catalog.{catalog}")));
+    }
+    let (writer, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
+    tokio::spawn(connection);
+    // Their caches need what is locked later.
+    let (attach, detach) = (
+        "ALTER TABLE tasks ATTACH PARTITION brief FOR VALUES FROM (20) TO (30)",
+        "ALTER TABLE tasks DETACH PARTITION brief",
+    );
+    writer
+        .batch_execute(&format!(
+            "{attach}; {detach}; ALTER TABLE tasks ADD n int; ALTER TABLE brief ADD n int"
+        ))
+        .await
+        .unwrap();
+    for (holder, lock) in &holders {
+        holder.batch_execute(lock).await.unwrap();
+    }
+    let looking = tokio::spawn({
+        let db = db.clone();
+        async move { db.check().await }
+    });
+    for ((holder, _), change) in holders.iter().zip([attach, detach]) {
+        until_somebody_waits(&writer).await;
+        writer.batch_execute(change).await.unwrap();
+        holder.batch_execute("COMMIT").await.unwrap();
+    }
+    looking.await.unwrap().unwrap();
+    writer.batch_execute("UPDATE tasks SET n = 1").await.unwrap();
+    let goes_on = |client: &Client| {
+        assert!(client.nosub.is_empty(), "{:?}", client.nosub);
+        shown(client) == r#"~1 n:1,v:"a""#
+    };
+    client.until("the update", goes_on).await;
+    db.close().await;
+}
+
+/// Waits until a session waits for a lock. It reads no catalog that may be locked.
+async fn until_somebody_waits(client: &tokio_postgres::Client) {
+    let waiting = "SELECT count(*) FROM pg_catalog.pg_lock_status() AS l WHERE NOT l.granted";
+    let until = async {
+        while client.query_one(waiting, &[]).await.unwrap().get::<_, i64>(0) == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), until).await.expect("a look waits");
+}
+
 ddp_tests::over_both_feeds!(
+    a_partition_that_goes_while_a_server_looks_that_may_not_install,
     a_new_partition_that_somebody_has_locked,
     a_privilege_that_comes_later,
     triggers_that_cannot_be_installed_again_at_once,

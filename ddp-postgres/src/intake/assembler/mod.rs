@@ -15,6 +15,8 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
+use ddp_server::log::Log;
+
 use super::batch::{Assembled, Gap, GapReason};
 use super::pending::Pending;
 use crate::schema::Layout;
@@ -32,6 +34,7 @@ pub struct Assembler {
     /// The channels with changes of the open transaction, in order.
     touched: Vec<Arc<str>>,
     assembled: VecDeque<Assembled>,
+    log: Log,
 }
 
 impl Assembler {
@@ -44,13 +47,14 @@ impl Assembler {
             open: None,
             touched: Vec::new(),
             assembled: VecDeque::new(),
+            log: Log::default(),
         }
     }
 
     /// Accepts the payloads of a table's channel from now on; others are ignored.
     pub fn listen(&mut self, layout: Arc<Layout>) {
         let channel: Arc<str> = layout.channel().into();
-        self.collections.insert(channel, Pending::new(layout));
+        self.collections.insert(channel, Pending::new(layout, self.log.clone()));
     }
 
     /// Takes in a payload.

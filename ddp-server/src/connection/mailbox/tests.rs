@@ -232,6 +232,38 @@ fn only_steps_alone_are_delivered_and_the_first_mail_asks_for_it() {
 }
 
 #[test]
+fn a_step_that_came_alone_is_mail_like_any_other() {
+    let (subscriptions, call) = keys();
+    let mailbox = Mailbox::new(4, 8, Arc::default());
+    let steps = steps("tasks", 1);
+    let leave = || {
+        let delta = Mail::Delta(subscriptions[0], Source::Cursor, Arc::clone(&steps[0]));
+        assert!(mailbox.leave_all([delta]));
+    };
+    let mut mail = VecDeque::new();
+    leave();
+    assert_eq!(take(&mailbox).len(), 1);
+    leave();
+    assert!(mailbox.take_steps(&mut mail) && mail.len() == 1);
+    leave();
+    mailbox.take_of(&subscriptions[1..], &mut mail);
+    assert_eq!(mail.len(), 1, "it is of another subscription");
+    mailbox.take_of(&subscriptions[..1], &mut mail);
+    assert_eq!(mail.len(), 2);
+    mail.clear();
+    // What comes after it was taken is no step.
+    leave();
+    assert!(mailbox.take_alone().is_some());
+    mailbox.push(Mail::Updated(call));
+    assert!(!mailbox.take_steps(&mut mail) && mail.is_empty());
+    assert_eq!(take(&mailbox).len(), 1);
+    leave();
+    assert_eq!(Arc::strong_count(&steps[0]), 2);
+    mailbox.close();
+    assert_eq!(Arc::strong_count(&steps[0]), 1, "nobody keeps it");
+}
+
+#[test]
 fn a_closed_mailbox_takes_nothing() {
     let (_, call) = keys();
     let mailbox = Mailbox::new(4, 8, Arc::default());
