@@ -46,6 +46,9 @@ pub mod feeds {}
 /// [serving]: ddp_server::guide::serving
 /// [logging]: ddp_server::guide::logging
 /// [`DbBuilder::tls`]: crate::DbBuilder::tls
+/// [`DbBuilder::uninstall`]: crate::DbBuilder::uninstall
+/// [`DbBuilder::installed`]: crate::DbBuilder::installed
+/// [`DbBuilder::uninstall_all`]: crate::DbBuilder::uninstall_all
 /// [feeds]: crate::guide::feeds
 /// [`Db::stats`]: crate::Db::stats
 /// [columns]: crate::guide::columns
