@@ -30,6 +30,7 @@ pub mod tables {}
 /// [`date_columns_as_dates`]: crate::Table::date_columns_as_dates
 /// [`ejson`]: crate::Table::ejson
 /// [`string_ids`]: crate::Table::string_ids
+/// [`string_id_columns`]: crate::Table::string_id_columns
 ///
 #[doc = include_str!("../docs/columns.md")]
 pub mod columns {}

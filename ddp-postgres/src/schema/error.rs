@@ -243,6 +243,17 @@ pub enum Error {
         /// The column.
         column: String,
     },
+    /// A column of ids as strings holds something else than integers.
+    #[error(
+        "column {column:?} of table {relation} is named in .string_id_columns(…), but holds no integers: what it \
+         holds is a string already, or no id"
+    )]
+    NotInteger {
+        /// The table's quoted name.
+        relation: String,
+        /// The column.
+        column: String,
+    },
     /// Two columns would become the same field. The key becomes `_id`.
     #[error("two columns of table {relation} become the field {field:?}; .rename(…) one of them")]
     DuplicateField {
