@@ -9,6 +9,7 @@ use deadpool_postgres::Pool;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_postgres::types::ToSql;
 
+use super::doubt::replace_refused;
 use super::plan::plan;
 use super::reader::{LOCK_TIMEOUT, Reader};
 use super::sql::{self, Param, Select};
@@ -136,13 +137,33 @@ async fn select(by: &By<'_>, layout: &Arc<Layout>, query: &Query) -> Result<Docu
     Ok(documents)
 }
 
-async fn run(client: Busy, select: Select, begin: &str) -> Result<Vec<tokio_postgres::Row>, Error> {
+async fn run(
+    client: Busy,
+    mut select: Select,
+    begin: &str,
+) -> Result<Vec<tokio_postgres::Row>, Error> {
+    let mut rows = run_once(&client, &select, begin).await;
+    if let Err(error) = &rows
+        && replace_refused(&client, std::iter::once(&mut select), error).await?
+    {
+        rows = run_once(&client, &select, begin).await;
+    }
+    if rows.is_ok() {
+        client.done();
+    }
+    rows
+}
+
+async fn run_once(
+    client: &Busy,
+    select: &Select,
+    begin: &str,
+) -> Result<Vec<tokio_postgres::Row>, Error> {
     let params: Vec<&(dyn ToSql + Sync)> = select.params.iter().map(Param::to_sql).collect();
     // Preparing waits for locks as well.
     let (_, statement) =
         futures::try_join!(client.batch_execute(begin), client.prepare_cached(&select.sql))?;
     let (rows, _) =
         futures::try_join!(client.query(&statement, &params), client.batch_execute("COMMIT"))?;
-    client.done();
     Ok(rows)
 }

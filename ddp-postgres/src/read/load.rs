@@ -14,6 +14,7 @@ use tokio::sync::{MutexGuard, OwnedSemaphorePermit};
 use tokio_postgres::types::ToSql;
 
 use super::alike::{Statement, statements};
+use super::doubt::replace_refused;
 use super::reader::{LOCK_TIMEOUT, Reader};
 use super::snapshot::{Seen, TransactionSnapshot};
 use super::sql::{Param, Select};
@@ -84,11 +85,17 @@ pub(super) async fn read(
     position: u64,
 ) -> Result<Found, Error> {
     let layout = &collection.layout();
-    let statements = statements(layout, reads);
+    let mut statements = statements(layout, reads);
     let Access { client, _permit: permit, _turn: turn } = access;
     let visible = reader.visibility.begin_read();
     let bytes_max = if reads.len() > 1 { BYTES_MAX } else { usize::MAX };
-    let selected = select_rows(reader, layout, &client, &statements, bytes_max).await;
+    let mut selected = select_rows(reader, layout, &client, &statements, bytes_max).await;
+    if let Err(error) = &selected {
+        let selects = statements.iter_mut().map(|statement| &mut statement.select);
+        if replace_refused(&client, selects, error).await? {
+            selected = select_rows(reader, layout, &client, &statements, bytes_max).await;
+        }
+    }
     let selected = selected.map_err(|error| error.of_reading(layout))?;
     let Some((selected, bytes, token)) = selected else { return Ok(Found::TooMuch) };
     client.done();
