@@ -49,6 +49,8 @@
 //!
 //! - `tls`: serves over TLS, by rustls; the type `Tls`.
 //! - `schema`: describes handlers' types as JSON Schemas, through `schemars`; the module `schema`.
+//! - `uuid`, `time`, `chrono`: a `Uuid`, an `OffsetDateTime` and a `DateTime` of these crates as
+//!   constants of predicates (`From` for [`query::Value`]).
 //!
 //! For `[dev-dependencies]`:
 //!
