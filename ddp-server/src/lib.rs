@@ -105,6 +105,7 @@ pub use collection::Collection;
 #[cfg(feature = "compression")]
 pub use config::Compression;
 pub use config::{EnvError, ServerConfig};
+pub use connection::check::Checked;
 pub use error::{Error, ForClient};
 pub use extract::{FromRef, State};
 pub use handler::{Handler, IntoMethodResult, IntoPublication, MethodContext, PublicationContext};
