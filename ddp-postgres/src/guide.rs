@@ -30,6 +30,7 @@ pub mod tables {}
 /// [`date_columns_as_dates`]: crate::Table::date_columns_as_dates
 /// [`ejson`]: crate::Table::ejson
 /// [`string_ids`]: crate::Table::string_ids
+/// [`string_id_columns`]: crate::Table::string_id_columns
 ///
 #[doc = include_str!("../docs/columns.md")]
 pub mod columns {}
@@ -46,6 +47,9 @@ pub mod feeds {}
 /// [serving]: ddp_server::guide::serving
 /// [logging]: ddp_server::guide::logging
 /// [`DbBuilder::tls`]: crate::DbBuilder::tls
+/// [`DbBuilder::uninstall`]: crate::DbBuilder::uninstall
+/// [`DbBuilder::installed`]: crate::DbBuilder::installed
+/// [`DbBuilder::uninstall_all`]: crate::DbBuilder::uninstall_all
 /// [feeds]: crate::guide::feeds
 /// [`Db::stats`]: crate::Db::stats
 /// [columns]: crate::guide::columns

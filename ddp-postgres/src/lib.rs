@@ -144,6 +144,7 @@ pub use db::builder::DbBuilder;
 pub use db::transaction::Transaction;
 pub use error::Error;
 pub use feed::Feed;
+pub use schema::Installed;
 pub use stats::Stats;
 pub use table::Table;
 

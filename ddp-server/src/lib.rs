@@ -49,6 +49,8 @@
 //!
 //! - `tls`: serves over TLS, by rustls; the type `Tls`.
 //! - `schema`: describes handlers' types as JSON Schemas, through `schemars`; the module `schema`.
+//! - `uuid`, `time`, `chrono`: a `Uuid`, an `OffsetDateTime` and a `DateTime` of these crates as
+//!   constants of predicates (`From` for [`query::Value`]).
 //!
 //! For `[dev-dependencies]`:
 //!
@@ -103,6 +105,7 @@ pub use collection::Collection;
 #[cfg(feature = "compression")]
 pub use config::Compression;
 pub use config::{EnvError, ServerConfig};
+pub use connection::check::Checked;
 pub use error::{Error, ForClient};
 pub use extract::{FromRef, State};
 pub use handler::{Handler, IntoMethodResult, IntoPublication, MethodContext, PublicationContext};

@@ -6,12 +6,15 @@ use std::io;
 use std::sync::Arc;
 
 use axum::Router;
+use ddp_core::DdpError;
+use ddp_core::ejson::RawParams;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::TcpListener;
 
 use crate::builder::ServerBuilder;
 use crate::connection;
+use crate::connection::check::{Checked, Flaw, check, check_all};
 use crate::connection::mail::Mail;
 use crate::connection::open::Patience;
 use crate::error::Error;
@@ -175,6 +178,55 @@ impl Server {
     #[must_use]
     pub fn describe(&self) -> serde_json::Value {
         self.registry.describe()
+    }
+
+    /// Runs every publication that takes no parameters once, for nobody and without a user, and has
+    /// what it publishes from check its queries: that collections and fields exist, and that constants,
+    /// tests and order suit them. No document is read. Call it before [`serve`](Self::serve), so that a
+    /// typing error ends the start and not the first subscription.
+    ///
+    /// What a publication does besides is done: it may read, or write. Its connection is none of a
+    /// client, and ends at once.
+    ///
+    /// ```
+    /// # use ddp_server::{Collection, Error, MemoryCollection, Server, State};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Error> {
+    /// # let tasks = MemoryCollection::new(&Collection::<()>::new("tasks"));
+    /// let server = Server::builder()
+    ///     .publish("tasks", async |State(tasks): State<MemoryCollection<()>>| tasks.find())
+    ///     .with_state(tasks);
+    /// for (publication, why) in server.check().await?.unchecked {
+    ///     tracing::info!(publication, why, "not checked");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// Publications that take parameters, that return an error, as one does that wants a user, that
+    /// publish by hand or that do not return within 5 seconds are not checked, and the result names
+    /// them. For those with parameters there is [`check_publication`](Self::check_publication).
+    ///
+    /// # Errors
+    /// What is wrong, a line for each publication.
+    pub async fn check(&self) -> Result<Checked, Error> {
+        check_all(&self.registry).await
+    }
+
+    /// The same for one publication, with parameters as a client may send them:
+    /// `server.check_publication("tasks.byList", ("home",)).await?`.
+    ///
+    /// # Errors
+    /// What is wrong with it; why it could not be checked; `404` if there is no such publication.
+    pub async fn check_publication(&self, name: &str, params: impl Serialize) -> Result<(), Error> {
+        let publication = self.registry.publication(name);
+        let publication = publication.ok_or_else(|| DdpError::subscription_not_found(name))?;
+        let params = RawParams::from_serialize(&params)?;
+        let outcome = check(&self.registry, Some(name), publication, params).await;
+        outcome.map_err(|flaw| match flaw {
+            Flaw::Wrong(error) => Error::internal(format!("{name}: {error}")),
+            Flaw::Unchecked(why) => Error::internal(format!("{name} was not checked: it {why}")),
+        })
     }
 
     /// Serves the server's routes on this listener, with the limits of

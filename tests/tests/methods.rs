@@ -89,6 +89,9 @@ fn server() -> Server {
         .method("mirror", mirror)
         .method("insert", insert)
         .method("insertTwice", insert_twice)
+        .method("uuid", async |invocation: Invocation| {
+            Ok::<_, Error>(invocation.random_uuid("tasks"))
+        })
         .method("outer", outer)
         .method("typed", async |Params((_, _)): Params<(u32, Option<String>)>| Ok::<_, Error>(()))
         .method("refuse", async |Params((why,)): Params<(String,)>| {
@@ -165,6 +168,19 @@ async fn a_method_calls_another_and_its_errors_come_through() {
         json!({"msg": "ready", "subs": ["s"]}),
     ])
     .await;
+}
+
+/// Printed by the stub in the documentation, with this seed.
+#[tokio::test]
+async fn a_uuid_is_the_one_that_the_clients_stub_drew() {
+    let mut peer = Peer::connect(serve(&server()).await).await;
+    let call = json!({
+        "msg": "method", "id": "1", "method": "uuid", "params": [],
+        "randomSeed": "c0ffee00c0ffee00c0ff",
+    });
+    peer.send(call).await;
+    peer.expect([json!({"msg": "updated", "methods": ["1"]})]).await;
+    assert_eq!(peer.recv().await["result"], "b8781c05-8250-4c17-95b2-e06b87c8c07e");
 }
 
 #[tokio::test]

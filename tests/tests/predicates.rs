@@ -2,7 +2,7 @@
 //! subscribes, and in memory, where later rows are compared.
 
 use ddp_core::ejson::Ejson;
-use ddp_postgres::{Db, Table};
+use ddp_postgres::{Db, Feed, Table};
 use ddp_server::extract::{Params, State};
 use ddp_server::query::{Predicate, Value};
 use ddp_server::{Collection, Cursor, Error, Server, WriteFence, field};
@@ -61,6 +61,11 @@ fn predicate(ejson: &Ejson) -> Option<Predicate> {
             name.is_in(values?)
         }
         "null" => name.is_null(),
+        operator @ ("all" | "any") => {
+            let values: Option<Vec<_>> =
+                parts.get(2)?.as_array()?.iter().map(Value::from_ejson).collect();
+            if operator == "all" { name.contains_all(values?) } else { name.overlaps(values?) }
+        }
         _ => return None,
     })
 }
@@ -183,3 +188,82 @@ async fn memory_decides_as_postgresql_does() {
     println!("{} predicates, {matches} matches", predicates.len());
     assert!(matches > 500, "{matches}");
 }
+
+/// Types that only PostgreSQL reads, each with a constant that it has, and some that are none.
+const READ_BY_POSTGRESQL: [(&str, &str, &str); 9] = [
+    ("inet", "10.0.0.1", "not an address"),
+    ("cidr", "10.0.0.0/8", "10.0.0.1/8"),
+    ("macaddr", "08:00:2b:01:02:03", "08:00"),
+    ("interval", "1 mon", "ages"),
+    ("money", "1.5", "92233720368547758.08"),
+    ("int4range", "[1,3)", "[3,1)"),
+    ("timetz", "12:30:00+00", "25:00"),
+    ("ltree", "a.b", "a..b"),
+    ("regclass", "kept", "no_such_table"),
+];
+
+/// The client has these rows, and the subscription goes on.
+async fn sees(client: &mut Client, ids: &[&str]) {
+    let is_so = |client: &Client| client.documents("rows").keys().eq(ids);
+    client.until(&format!("{ids:?}"), is_so).await;
+}
+
+async fn a_constant_that_the_type_cannot_hold_finds_nothing(feed: Feed) {
+    let name = database::name("predicates_refused", feed);
+    let columns = READ_BY_POSTGRESQL.map(|(sql, ..)| format!("{sql} {sql}, {sql}s {sql}[]"));
+    let setup = format!(
+        "CREATE EXTENSION ltree; CREATE TABLE kept (); CREATE TABLE rows (id int PRIMARY KEY, {})",
+        columns.join(", ")
+    );
+    let url = database::create_database(&name, &setup);
+    // One connection: whatever is left of a failed attempt is in the way of the next query.
+    let rows = Table::new("rows").all_columns();
+    let db = Db::builder(&url).feed(feed).connections_max(1).table(rows).connect().await.unwrap();
+    let server = Server::builder()
+        .publish("find", find)
+        .method("count", async |State(db): State<Db>, Params((ejson,)): Params<(Ejson,)>| {
+            let predicate = predicate(&ejson).ok_or_else(|| Error::client(400, "no predicate"))?;
+            Ok::<_, Error>(db.find(&ROWS).filter(predicate).fetch().await?.len())
+        })
+        .with_state(db);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { server.serve(listener).await });
+
+    for (sql, held, refused) in READ_BY_POSTGRESQL {
+        let put = |id: u32| {
+            format!(
+                "INSERT INTO rows (id, {sql}, {sql}s) VALUES ({id}, '{held}', ARRAY['{held}'::{sql}])"
+            )
+        };
+        database::psql(&name, &format!("TRUNCATE rows; {}", put(1)));
+        // Each is read again after a change, and finds what SQL would find.
+        let array = format!("{sql}s");
+        let expected: [(Json, &[&str], &[&str]); 8] = [
+            (json!([sql, "eq", refused]), &[], &[]),
+            (json!(["not", [sql, "eq", refused]]), &[], &[]),
+            (json!([sql, "in", [refused, held]]), &["~1"], &["~1", "~2"]),
+            (json!(["or", [sql, "eq", refused], ["_id", "eq", 1]]), &["~1"], &["~1"]),
+            (json!([array, "all", [held]]), &["~1"], &["~1", "~2"]),
+            (json!([array, "all", [held, refused]]), &[], &[]),
+            (json!([array, "any", [held, refused]]), &["~1"], &["~1", "~2"]),
+            (json!([sql, "eq", held]), &["~1"], &["~1", "~2"]),
+        ];
+        let mut clients = Vec::new();
+        for (asked, before, after) in expected {
+            let mut client = Client::connect(address).await;
+            client.subscribe("find", json!([asked])).await;
+            sees(&mut client, before).await;
+            let count = client.call("count", json!([asked])).await;
+            assert_eq!(count["result"], before.len(), "{asked}: {count}");
+            clients.push((client, after));
+        }
+        database::psql(&name, &put(2));
+        for (client, after) in &mut clients {
+            sees(client, after).await;
+            assert_eq!(client.nosub, Default::default(), "{sql}");
+        }
+    }
+}
+
+ddp_tests::over_both_feeds!(a_constant_that_the_type_cannot_hold_finds_nothing);

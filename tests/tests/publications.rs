@@ -3,8 +3,10 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use ddp_server::extract::{Connection, Params, Subscription};
-use ddp_server::{Collection, Error, MemoryCollection, Server, State, field};
+use ddp_postgres::{Db, Table};
+use ddp_server::extract::{Connection, Params, Subscription, UserId};
+use ddp_server::query::ascending;
+use ddp_server::{Collection, Cursor, Error, MemoryCollection, Server, State, field};
 use ddp_tests::Client;
 use futures::StreamExt;
 use serde::{Deserialize, Serialize};
@@ -284,4 +286,83 @@ async fn panics_and_missing_handlers_cost_one_call() {
     assert_eq!(client.call("null", json!([])).await["result"], Value::Null);
     let result = client.call("missing", json!([])).await;
     assert_eq!(result["error"]["reason"], "Method 'missing' not found");
+}
+
+/// A publication is run once, and its queries are compared with the tables.
+#[tokio::test]
+async fn a_check_names_the_publication_and_the_field() {
+    const TASKS: Collection<Value> = Collection::new("tasks");
+    const GONE: Collection<Value> = Collection::new("gone");
+    let setup = "CREATE TABLE tasks (id int PRIMARY KEY, list_id int, text text)";
+    let url = ddp_tests::database::create_database("publications_check", setup);
+    let table = Table::new("tasks").columns(["list_id", "text"]).camel_case();
+    let db = Db::builder(&url).table(table).connect().await.unwrap();
+    let (stopped, mut has_stopped) = mpsc::unbounded_channel();
+    let builder = || {
+        let stopped = stopped.clone();
+        Server::builder()
+            .publish("all", async |State(db): State<Db>| db.find(&TASKS))
+            .publish("mine", async |State(db): State<Db>, _: UserId| db.find(&TASKS))
+            .publish("panics", async || -> Cursor<Value> { panic!("at once") })
+            .publish("hand", move |subscription: Subscription| {
+                let stopped = stopped.clone();
+                async move {
+                    subscription.ready();
+                    subscription.on_stop(move || stopped.send(()).expect("the test waits"));
+                }
+            })
+            .publish("byList", async |State(db): State<Db>, Params((list,)): Params<(i64,)>| {
+                db.find(&TASKS).filter(field("listId").eq(list).and(field("txet").eq("a")))
+            })
+            .publish_universal(async |State(db): State<Db>| db.find(&TASKS).fields(["text"]))
+    };
+    let server = builder().with_state(db.clone());
+    let checked = server.check().await.unwrap();
+    assert!(checked.publications.contains(&"all".to_owned()), "{checked:?}");
+    assert!(checked.publications.contains(&"universal publication 1".to_owned()), "{checked:?}");
+    let why = |name: &str| {
+        let unchecked = checked.unchecked.iter().find(|(unchecked, _)| unchecked == name);
+        unchecked.map(|(_, why)| why.as_str())
+    };
+    assert_eq!(why("byList"), Some("takes parameters"));
+    assert_eq!(why("hand"), Some("returns no cursors, but publishes by hand"));
+    assert_eq!(why("panics"), Some("returned an error: handler panicked: at once"));
+    assert!(why("mine").unwrap().starts_with("returned an error: "), "{checked:?}");
+    assert_eq!(has_stopped.recv().await, Some(()), "what runs for nobody ends");
+
+    let meant = "has no published field \"txet\"; did you mean \"text\"?";
+    let error = server.check_publication("byList", (7,)).await.unwrap_err().to_string();
+    assert!(error.starts_with("byList: ") && error.contains(meant), "{error}");
+    let error = server.check_publication("byList", ("x",)).await.unwrap_err().to_string();
+    assert!(error.starts_with("byList was not checked: it returned an error: Match"), "{error}");
+    assert_eq!(server.check_publication("none", ()).await.unwrap_err().code(), Some(&404.into()));
+    server.check_publication("all", ()).await.unwrap();
+
+    // Each mistake has its line, and the table has not been read.
+    let server = builder()
+        .publish("sorted", async |State(db): State<Db>| db.find(&TASKS).sort([ascending("texd")]))
+        .publish("fields", async |State(db): State<Db>| db.find(&TASKS).fields(["listID"]))
+        .publish("matched", async |State(db): State<Db>| {
+            db.find(&TASKS).filter(field("listId").like("1%"))
+        })
+        .publish("constant", async |State(db): State<Db>| {
+            db.find(&TASKS).filter(field("listId").eq("x"))
+        })
+        .publish("gone", async |State(db): State<Db>| db.find(&GONE))
+        .publish("twice", async |State(db): State<Db>| (db.find(&TASKS), db.find(&TASKS)))
+        .with_state(db.clone());
+    let error = server.check().await.unwrap_err().to_string();
+    let lines: Vec<&str> = error.lines().collect();
+    for (line, (name, text)) in lines.iter().zip([
+        ("constant", "listId"),
+        ("fields", "did you mean \"listId\"?"),
+        ("gone", "\"gone\""),
+        ("matched", "is matched with a pattern"),
+        ("sorted", "did you mean \"text\"?"),
+        ("twice", "multiple cursors for collection tasks"),
+    ]) {
+        assert!(line.starts_with(&format!("{name}: ")) && line.contains(text), "{error}");
+    }
+    assert_eq!(lines.len(), 6, "{error}");
+    assert_eq!(db.stats().loads, 0);
 }

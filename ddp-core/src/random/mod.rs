@@ -267,6 +267,33 @@ impl RandomStream {
         self.sequence(&format!("/collection/{collection}")).hex_string(24)
     }
 
+    /// The same as a UUID of version 4, in lower case with hyphens: 32 hexadecimal digits of the
+    /// collection's sequence, of which the 13th becomes `4` and the 17th one of `89ab`. Meteor has no
+    /// such ids, but a stub makes the same one of what its `DDP.randomStream` draws:
+    ///
+    /// ```js
+    /// const digits = DDP.randomStream('/collection/tasks').hexString(32).split('');
+    /// [digits[12], digits[16]] = ['4', '89ab'[parseInt(digits[16], 16) % 4]];
+    /// const id = digits.join('').replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-');
+    /// ```
+    pub fn document_uuid(&mut self, collection: &str) -> String {
+        let digits = self.sequence(&format!("/collection/{collection}")).hex_string(32);
+        let mut uuid = String::with_capacity(36);
+        for (index, digit) in digits.char_indices() {
+            if matches!(index, 8 | 12 | 16 | 20) {
+                uuid.push('-');
+            }
+            uuid.push(match index {
+                12 => '4',
+                16 => {
+                    ['8', '9', 'a', 'b'][digit.to_digit(16).map_or(0, |value| value as usize % 4)]
+                }
+                _ => digit,
+            });
+        }
+        uuid
+    }
+
     /// The seed for the next method call from within this one, like Meteor's `makeRpcSeed`.
     pub fn rpc_seed(&mut self, method: &str) -> String {
         self.sequence(&format!("/rpc/{method}")).hex_string(SEED_LEN)

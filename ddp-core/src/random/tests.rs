@@ -71,6 +71,41 @@ fn a_client_seed_is_a_seed_in_one_part() {
     assert_eq!(from_text.sequence("/collection/tasks").id(ID_LEN), "LkAt4PhYWpan4Ttac");
 }
 
+/// Two ids of `/collection/tasks` and one of `/collection/lists`, printed by the stub in the documentation
+/// under Meteor's client in npm's meteor-client-side 1.3.5.
+#[test]
+fn uuids_are_those_of_a_stub() {
+    for (seed, drawn) in [
+        (
+            "c0ffee00c0ffee00c0ff",
+            [
+                "b8781c05-8250-4c17-95b2-e06b87c8c07e",
+                "89a88bd0-c4f9-4511-9c9b-fe806cd7082d",
+                "2f44f128-a6a7-41cc-bf1a-be4e1d6fb684",
+            ],
+        ),
+        (
+            "0",
+            [
+                "74dd451d-1736-4da4-a1e8-8929735a23f9",
+                "a745f638-7300-44fe-b5b2-84cd805abdaf",
+                "920c2a97-bf41-40bf-a817-9535c9aa496c",
+            ],
+        ),
+        (
+            "ünï",
+            [
+                "a27a4322-a140-473a-9d6b-47ad5ddca1e6",
+                "5f027e26-8c16-4f8b-bcde-bda4411f18c6",
+                "080056fe-0185-423a-a825-31682a52cb7c",
+            ],
+        ),
+    ] {
+        let mut stream = RandomStream::from_seed(seed);
+        assert_eq!(["tasks", "tasks", "lists"].map(|name| stream.document_uuid(name)), drawn);
+    }
+}
+
 #[test]
 fn falsy_seeds_are_none() {
     for text in ["null", "false", "0", "-0", "\"\"", "{\"$InfNaN\":0}", "[null]", "[1,null]"] {

@@ -22,6 +22,7 @@ use crate::feed::task::{self, Link};
 use crate::intake::dispatch::Intake;
 use crate::read::reader::Reader;
 use crate::read::visibility::Visibility;
+use crate::schema::Installed;
 use crate::table::collection::TableCollection;
 use crate::table::watch::Watch;
 use crate::table::{Table, installation};
@@ -275,6 +276,38 @@ impl DbBuilder {
     pub async fn uninstall(&self) -> Result<(), Error> {
         let (.., mut client) = self.open().await?;
         installation::uninstall(&mut client, self.tables.iter()).await
+    }
+
+    /// What is installed in the database, for the registered tables and for all others, also by other
+    /// programs with this library. This call changes nothing and needs no privilege.
+    ///
+    /// ```no_run
+    /// # async fn list() -> Result<(), ddp_postgres::Error> {
+    /// for installed in ddp_postgres::Db::builder("postgres://localhost/todos").installed().await? {
+    ///     println!("{installed}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// A database that is out of reach.
+    pub async fn installed(&self) -> Result<Vec<Installed>, Error> {
+        let (.., client) = self.open().await?;
+        installation::installed(&client).await
+    }
+
+    /// Removes what was installed for any table, registered or not, and all that is in common: the
+    /// schema `ddp`, the publication of the `wal` feed and the event trigger. Tells what it was.
+    /// What others keep in the schema stays, and the schema with it. Stop the servers before.
+    ///
+    /// # Errors
+    /// A database that is out of reach, something that another role owns, a table that long transactions
+    /// keep locked, a server that installs its triggers again meanwhile. The tables before that one
+    /// then have no triggers any more.
+    pub async fn uninstall_all(&self) -> Result<Vec<Installed>, Error> {
+        let (.., mut client) = self.open().await?;
+        installation::uninstall_all(&mut client).await
     }
 
     fn check_names(&self) -> Result<(), Error> {

@@ -29,30 +29,37 @@ impl Busy {
         self.0 = None;
     }
 
-    /// Runs a query in a transaction of its own, in two round trips. `permit` is held until the connection
-    /// is free again.
+    /// Runs a query in a transaction of its own, and is done.
     pub(crate) async fn query(
         self,
         begin: &str,
         sql: &str,
         params: &[&(dyn ToSql + Sync)],
-        permit: impl Any + Send,
     ) -> Result<Vec<Row>, Error> {
-        // Preparing waits for locks as well.
-        let prepared = futures::try_join!(self.batch_execute(begin), self.prepare_cached(sql));
-        let statement = match prepared {
-            Ok(((), statement)) => statement,
-            Err(error) => return Err(self.fail(error.into(), Rest::Open, permit)),
-        };
-        let queried =
-            futures::try_join!((*self).query(&statement, params), self.batch_execute("COMMIT"));
-        match queried {
-            Ok((rows, ())) => {
+        match self.query_within(begin, sql, params).await {
+            Ok(rows) => {
                 self.done();
                 Ok(rows)
             }
-            Err(error) => Err(self.fail(error.into(), Rest::Ended, permit)),
+            Err((error, rest)) => Err(self.fail(error, rest, ())),
         }
+    }
+
+    /// Runs a query in a transaction of its own, in two round trips. An error comes with what has become
+    /// of the transaction.
+    pub(crate) async fn query_within(
+        &self,
+        begin: &str,
+        sql: &str,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, (Error, Rest)> {
+        // Preparing waits for locks as well.
+        let prepared = futures::try_join!(self.batch_execute(begin), self.prepare_cached(sql));
+        let ((), statement) = prepared.map_err(|error| (error.into(), Rest::Open))?;
+        let queried =
+            futures::try_join!((**self).query(&statement, params), self.batch_execute("COMMIT"));
+        let (rows, ()) = queried.map_err(|error| (error.into(), Rest::Ended))?;
+        Ok(rows)
     }
 
     /// A request has failed. Others may use the connection soon, if it is none the worse for that.

@@ -53,6 +53,14 @@ impl DataSource for Inner {
         .boxed()
     }
 
+    fn check<'a>(&'a self, query: &'a Query) -> BoxFuture<'a, Result<(), HandlerError>> {
+        let check = || {
+            plan(&self.collection(query)?.layout(), query)?;
+            Ok::<_, Error>(())
+        };
+        futures::future::ready(check().map_err(HandlerError::from)).boxed()
+    }
+
     fn fetch<'a>(&'a self, query: &'a Query) -> BoxFuture<'a, Result<Documents, HandlerError>> {
         async move { fetch(&self.reader, &self.methods, self.collection(query)?, query).await }
             .boxed()

@@ -337,6 +337,7 @@ impl Error {
                 | schema::Error::MayNotCreate { error, .. }
                 | schema::Error::MayNotInstall { error, .. }
                 | schema::Error::MayNotStop { error, .. }
+                | schema::Error::MayNotUninstall { error, .. }
                 | schema::Error::Refused { error, .. },
             ) => Some(error),
             _ => None,

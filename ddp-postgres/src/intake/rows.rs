@@ -124,7 +124,7 @@ async fn select(
     let begin = format!("BEGIN; SET LOCAL lock_timeout = {within}");
     let sql = layout.select_by_key_sql();
     let params: Vec<_> = params.iter().map(|texts| texts as &(dyn ToSql + Sync)).collect();
-    let rows = client.query(&begin, &sql, &params, ()).await?;
+    let rows = client.query(&begin, &sql, &params).await?;
     let (mut found, mut taken) = (Vec::with_capacity(rows.len()), None);
     for row in &rows {
         match row.try_get(0)? {

@@ -34,7 +34,7 @@ fn ask_scalar(column: &Column, is: &Operator, sql: &mut String, params: &mut Vec
         }
         Operator::Null => push(sql, format_args!("{name} IS NULL")),
         Operator::Compare(comparison, value) => {
-            let number = one(params, text(column.comparable(), value));
+            let number = constant(params, column, text(column.comparable(), value));
             let (operator, cast) = (operator(*comparison), cast(column, value));
             push(sql, format_args!("{name} {operator} ${number}::text::{cast}"));
         }
@@ -49,8 +49,9 @@ fn ask_scalar(column: &Column, is: &Operator, sql: &mut String, params: &mut Vec
             if texts.is_empty() && !values.is_empty() {
                 return push(sql, format_args!("({name} IS NULL AND NULL)"));
             }
-            let (number, cast) = (many(params, texts), cast(column, &Value::Null));
-            push(sql, format_args!("{name} = ANY (${number}::text[]::{cast}[])"));
+            let cast = format!("{}[]", cast(column, &Value::Null));
+            let number = list(params, column.comparable(), &cast, texts);
+            push(sql, format_args!("{name} = ANY (${number}::text[]::{cast})"));
         }
         Operator::Like(pattern) | Operator::ILike(pattern) => {
             let number = one(params, Some(pattern.to_string()));
@@ -120,7 +121,7 @@ fn ask_array(column: &Column, is: &Operator, sql: &mut String, params: &mut Vec<
         _ => return push(sql, format_args!("{name} IS NULL")),
     };
     let texts = is.constants().iter().map(|value| text(&element.comparable, value)).collect();
-    let number = many(params, texts);
+    let number = list(params, &element.comparable, cast, texts);
     if element.comparable != Comparable::Enum {
         return push(sql, format_args!("{name} {operator} ${number}::text[]::{cast}"));
     }
@@ -218,6 +219,35 @@ fn one(params: &mut Vec<Param>, text: Option<String>) -> usize {
 fn many(params: &mut Vec<Param>, texts: Vec<Option<String>>) -> usize {
     params.push(Param::Many(texts));
     params.len()
+}
+
+/// A constant of a column's type, which may be one that only PostgreSQL can read.
+fn constant(params: &mut Vec<Param>, column: &Column, text: Option<String>) -> usize {
+    if !is_doubtful(column.comparable()) {
+        return one(params, text);
+    }
+    let cast = column.cast().to_owned();
+    params.push(Param::Doubtful { texts: vec![text], is_list: false, cast });
+    params.len()
+}
+
+/// The same for several, as an array of this type.
+fn list(
+    params: &mut Vec<Param>,
+    comparable: &Comparable,
+    cast: &str,
+    texts: Vec<Option<String>>,
+) -> usize {
+    if !is_doubtful(comparable) {
+        return many(params, texts);
+    }
+    params.push(Param::Doubtful { texts, is_list: true, cast: cast.to_owned() });
+    params.len()
+}
+
+/// Whether only PostgreSQL knows which texts are values of a type.
+fn is_doubtful(comparable: &Comparable) -> bool {
+    matches!(comparable, Comparable::Other)
 }
 
 fn operator(comparison: Comparison) -> &'static str {

@@ -1,5 +1,6 @@
 //! Reading a query's documents once, without keeping them live.
 
+use std::any::Any;
 use std::sync::Arc;
 
 use ddp_core::DdpError;
@@ -8,10 +9,11 @@ use ddp_server::query::Query;
 use deadpool_postgres::Pool;
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::doubt::replace_refused;
 use super::plan::plan;
 use super::reader::{LOCK_TIMEOUT, Reader};
-use super::sql::{self, Param};
-use crate::db::busy::Busy;
+use super::sql::{self, Param, Select};
+use crate::db::busy::{Busy, Rest};
 use crate::db::methods::Methods;
 use crate::error::Error;
 use crate::row::Row;
@@ -123,8 +125,7 @@ async fn select(by: &By<'_>, layout: &Arc<Layout>, query: &Query) -> Result<Docu
     // the same, so the connection and its permit stay taken for as long: else clients that come and
     // go could take all connections, and methods would have none.
     let read = tokio::spawn(async move {
-        let params: Vec<_> = select.params.iter().map(Param::to_sql).collect();
-        let rows = client.query(&begin, &select.sql, &params, permit.clone()).await;
+        let rows = run(client, select, &begin, permit.clone()).await;
         drop(permit);
         rows
     });
@@ -136,4 +137,35 @@ async fn select(by: &By<'_>, layout: &Arc<Layout>, query: &Query) -> Result<Docu
         documents.push((row.id().clone(), row.document(query.fields.as_deref())));
     }
     Ok(documents)
+}
+
+/// `permit` is held until the connection is free again.
+async fn run(
+    client: Busy,
+    mut select: Select,
+    begin: &str,
+    permit: impl Any + Send,
+) -> Result<Vec<tokio_postgres::Row>, Error> {
+    let mut rows = run_once(&client, &select, begin).await;
+    if let Err((error, rest)) = &rows
+        && replace_refused(&client, std::iter::once(&mut select), error, *rest).await?
+    {
+        rows = run_once(&client, &select, begin).await;
+    }
+    match rows {
+        Ok(rows) => {
+            client.done();
+            Ok(rows)
+        }
+        Err((error, rest)) => Err(client.fail(error, rest, permit)),
+    }
+}
+
+async fn run_once(
+    client: &Busy,
+    select: &Select,
+    begin: &str,
+) -> Result<Vec<tokio_postgres::Row>, (Error, Rest)> {
+    let params: Vec<_> = select.params.iter().map(Param::to_sql).collect();
+    client.query_within(begin, &select.sql, &params).await
 }

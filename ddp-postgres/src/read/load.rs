@@ -14,6 +14,7 @@ use tokio::sync::{MutexGuard, OwnedSemaphorePermit};
 use tokio_postgres::types::ToSql;
 
 use super::alike::{Statement, statements};
+use super::doubt::replace_refused;
 use super::reader::{LOCK_TIMEOUT, Reader};
 use super::snapshot::{Seen, TransactionSnapshot};
 use super::sql::{Param, Select};
@@ -84,20 +85,26 @@ pub(super) async fn read(
     position: u64,
 ) -> Result<Found, Error> {
     let layout = &collection.layout();
-    let statements = statements(layout, reads);
+    let mut statements = statements(layout, reads);
     let Access { client, _permit: permit, _turn: turn } = access;
     let visible = reader.visibility.begin_read();
     let bytes_max = if reads.len() > 1 { BYTES_MAX } else { usize::MAX };
-    let (selected, bytes, token) =
-        match select_rows(reader, layout, &client, &statements, bytes_max).await {
-            Ok(Some(selected)) => selected,
-            Ok(None) => {
-                // One statement was sent together with the end of its transaction.
-                client.end(if statements.len() == 1 { Rest::Ended } else { Rest::Open }, permit);
-                return Ok(Found::TooMuch);
-            }
-            Err(error) => return Err(client.fail(error, Rest::Open, permit).of_reading(layout)),
-        };
+    let mut selected = select_rows(reader, layout, &client, &statements, bytes_max).await;
+    if let Err(error) = &selected {
+        let selects = statements.iter_mut().map(|statement| &mut statement.select);
+        if replace_refused(&client, selects, error, Rest::Open).await? {
+            selected = select_rows(reader, layout, &client, &statements, bytes_max).await;
+        }
+    }
+    let (selected, bytes, token) = match selected {
+        Ok(Some(selected)) => selected,
+        Ok(None) => {
+            // One statement was sent together with the end of its transaction.
+            client.end(if statements.len() == 1 { Rest::Ended } else { Rest::Open }, permit);
+            return Ok(Found::TooMuch);
+        }
+        Err(error) => return Err(client.fail(error, Rest::Open, permit).of_reading(layout)),
+    };
     client.done();
     drop((permit, turn));
     for (seen, _) in &selected {

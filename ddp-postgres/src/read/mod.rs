@@ -10,6 +10,7 @@
 
 mod alike;
 mod condition;
+mod doubt;
 pub(crate) mod fetch;
 pub(crate) mod group;
 pub(crate) mod load;

@@ -24,9 +24,9 @@ pub(crate) fn plan(layout: &Layout, query: &Query) -> Result<Plan, Error> {
         }
     }
     let predicate = query.predicate.try_map_conditions(&|test| {
-        let comparable = column(split(&test.field).0)?.comparable();
-        let is_string = &*test.field == "_id" && layout.string_ids();
-        let numbers = (is_string && *comparable == Comparable::Integer).then(|| numbers(test));
+        let column = column(split(&test.field).0)?;
+        let comparable = column.comparable();
+        let numbers = column.kind().is_of_ids().then(|| numbers(test));
         comparable.convert(numbers.as_ref().unwrap_or(test)).map_err(|refusal| match refusal {
             Refusal::Constant(value) => Error::wrong_type(layout, &test.field, &value),
             Refusal::Question(why) => Error::unsuited(layout, &test.field, why),

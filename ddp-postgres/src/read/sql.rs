@@ -22,13 +22,21 @@ pub(crate) struct Select {
 pub(crate) enum Param {
     One(Option<String>),
     Many(Vec<Option<String>>),
+    /// Constants that only PostgreSQL can read: one as a value of this type, or a list as an array of
+    /// this type.
+    Doubtful {
+        texts: Vec<Option<String>>,
+        is_list: bool,
+        cast: String,
+    },
 }
 
 impl Param {
     pub(crate) fn to_sql(&self) -> &(dyn ToSql + Sync) {
         match self {
             Self::One(text) => text,
-            Self::Many(texts) => texts,
+            Self::Many(texts) | Self::Doubtful { texts, is_list: true, .. } => texts,
+            Self::Doubtful { texts, .. } => texts.first().unwrap_or(&None),
         }
     }
 }

@@ -192,7 +192,7 @@ pub(crate) fn document_id(layout: &Layout, key: &str) -> Result<DocumentId, RowE
         matches!(layout.columns()[number].kind(), ValueKind::Integer | ValueKind::BigInteger);
     // JavaScript would round this to another document's id.
     let exact = key.parse::<i64>().is_ok_and(|key| key.unsigned_abs() <= SAFE_INTEGER_MAX);
-    Ok(if integer && exact && !layout.string_ids() {
+    Ok(if integer && exact {
         DocumentId::from_number_text(key)
     } else {
         DocumentId::from_string(key)

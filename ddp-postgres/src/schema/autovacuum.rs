@@ -6,8 +6,7 @@
 
 use tokio_postgres::Client;
 
-use super::layout::Layout;
-use super::name::{literal, qualified};
+use super::name::{hash, literal, qualified};
 
 /// How long to wait after PostgreSQL has told an autovacuum to end, in milliseconds.
 const END_MILLIS: u32 = 1_000;
@@ -23,7 +22,7 @@ WHERE l.granted AND l.mode = 'ShareUpdateExclusiveLock' AND a.usesysid IS NULL
 
 /// Ends autovacuums of the tables that are about to be locked. If that fails, the lock itself will
 /// tell why.
-pub(super) async fn give_way(client: &Client, layout: &Layout) {
+pub(super) async fn give_way(client: &Client, relations: &[&str]) {
     let at_work = match client.query(AT_WORK, &[]).await {
         Ok(rows) => rows,
         Err(error) => return tracing::debug!(%error, "no looking for autovacuums"),
@@ -32,20 +31,19 @@ pub(super) async fn give_way(client: &Client, layout: &Layout) {
         let (schema, table) = (row.try_get(0).ok()?, row.try_get(1).ok()?);
         Some(qualified(schema, table))
     });
-    for relation in names.filter(|name| layout.triggers().any(|(needed, _)| needed == name)) {
+    for relation in names.filter(|name| relations.contains(&name.as_str())) {
         tracing::info!(relation, "asking autovacuum to give way");
-        if let Err(error) = client.batch_execute(&layout.give_way_sql(&relation)).await {
+        if let Err(error) = client.batch_execute(&give_way_sql(&relation)).await {
             tracing::debug!(%error, "autovacuum was not asked to give way");
         }
     }
 }
 
-impl Layout {
-    /// Waits until no autovacuum has this table, if one has. Never fails, and changes nothing.
-    pub(super) fn give_way_sql(&self, relation: &str) -> String {
-        let (tag, name) = (format!("$ddp_{}$", self.hash), literal(relation));
-        format!(
-            "DO {tag} BEGIN
+/// Waits until no autovacuum has this table, if one has. Never fails, and changes nothing.
+pub(super) fn give_way_sql(relation: &str) -> String {
+    let (tag, name) = (format!("$ddp_{}$", hash(&[relation])), literal(relation));
+    format!(
+        "DO {tag} BEGIN
     IF EXISTS (SELECT FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a
             ON a.pid OPERATOR(pg_catalog.=) l.pid
         WHERE l.relation OPERATOR(pg_catalog.=) pg_catalog.to_regclass({name}) AND l.granted
@@ -59,6 +57,5 @@ EXCEPTION WHEN OTHERS THEN
     RAISE LOG 'autovacuum of % does not give way: %', {name}, SQLERRM;
 END {tag};
 "
-        )
-    }
+    )
 }

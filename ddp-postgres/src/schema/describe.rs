@@ -186,7 +186,6 @@ fn layout(
         return Err(unsuitable_key(&relation, key));
     }
     let traits = Traits {
-        string_ids: table.string_ids,
         rows_max: table.rows_max,
         tree: found.kind == "p" || !family.below.is_empty(),
         utf8: found.utf8,
@@ -248,7 +247,8 @@ fn check_names(table: &Table, relation: &str, columns: &[ColumnEntry]) -> Result
         Some(Columns::All) | None => &[],
     };
     let renamed = table.renamed.iter().map(|(column, _)| column);
-    for name in published.iter().chain(renamed).chain(&table.ejson) {
+    for name in published.iter().chain(renamed).chain(&table.ejson).chain(&table.string_id_columns)
+    {
         if !columns.iter().any(|column| column.name == *name) {
             return Err(no_column(relation, columns, name));
         }
@@ -272,6 +272,14 @@ fn column(
             return Err(Error::NotJson { relation, column });
         }
         kind = ValueKind::Ejson;
+    }
+    if table.string_id_columns.contains(&entry.name) {
+        kind = kind.of_ids().ok_or_else(|| {
+            let (relation, column) = (relation.to_owned(), entry.name.clone());
+            Error::NotInteger { relation, column }
+        })?;
+    } else if table.string_ids && field == "_id" {
+        kind = kind.of_ids().unwrap_or(kind);
     }
     let form = form(types, entry.type_oid)
         .map_err(|()| Error::Names { relation: relation.to_owned(), column: entry.name.clone() })?;

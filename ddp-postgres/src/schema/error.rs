@@ -63,6 +63,19 @@ pub enum Error {
         /// What the database said.
         error: tokio_postgres::Error,
     },
+    /// The role may not remove what another one installed.
+    #[error(
+        "what is installed for table {relation} could not be removed: {}: let the role {owner} do it, or a superuser",
+        of_database(error)
+    )]
+    MayNotUninstall {
+        /// The table's quoted name.
+        relation: String,
+        /// The role that owns the functions.
+        owner: String,
+        /// What the database said.
+        error: tokio_postgres::Error,
+    },
     /// There is no such table.
     #[error("there is no table {relation}: {remedy}")]
     NoTable {
@@ -230,6 +243,17 @@ pub enum Error {
         /// The column.
         column: String,
     },
+    /// A column of ids as strings holds something else than integers.
+    #[error(
+        "column {column:?} of table {relation} is named in .string_id_columns(…), but holds no integers: what it \
+         holds is a string already, or no id"
+    )]
+    NotInteger {
+        /// The table's quoted name.
+        relation: String,
+        /// The column.
+        column: String,
+    },
     /// Two columns would become the same field. The key becomes `_id`.
     #[error("two columns of table {relation} become the field {field:?}; .rename(…) one of them")]
     DuplicateField {
@@ -261,6 +285,12 @@ pub enum Error {
         /// The feed that this server is configured for.
         configured: Feed,
     },
+    /// A server that runs has installed something again.
+    #[error(
+        "what was uninstalled has been installed again by a server that runs: stop it first, or have it connect with \
+         .without_install()"
+    )]
+    Reinstalled,
     /// Long transactions have the table locked.
     #[error(
         "table {relation} is locked by other transactions, so its triggers cannot be installed: try \

@@ -74,6 +74,17 @@ impl Fingerprint {
         })
     }
 
+    /// The table's quoted name, and the collection.
+    pub(super) fn subject(&self) -> Option<(&str, &str)> {
+        let mut is_quoted = false;
+        let is_end = |(at, c): (usize, char)| {
+            is_quoted ^= c == '"';
+            (!is_quoted && self.title[at..].starts_with(" as ")).then_some(at)
+        };
+        let end = self.title.char_indices().find_map(is_end)?;
+        Some((&self.title[..end], &self.title[end + " as ".len()..]))
+    }
+
     /// Whether a server that would install `self` can read what `other` sends. Every server can
     /// read keys-only messages; a keys-only server reads nothing else.
     pub(super) fn reads(&self, other: &Self) -> bool {
@@ -102,6 +113,18 @@ mod tests {
     use super::*;
     use crate::schema::fixture::layout;
     use crate::value::ValueKind;
+
+    #[test]
+    fn comments_name_table_and_collection_however_these_are_called() {
+        for (table, collection) in
+            [("tasks", "tasks"), (r#"a as "b" as c"#, "d as (e) as f"), ("t", "")]
+        {
+            let table = crate::table::Table::new(table).schema("s as t").collection(collection);
+            let layout = Layout::of_names(&table);
+            let comment = Fingerprint::parse(&layout.fingerprint().to_string()).unwrap();
+            assert_eq!(comment.subject(), Some((layout.relation(), collection)));
+        }
+    }
 
     #[test]
     fn comments_survive_and_tell_who_can_read_whose_messages() {

@@ -8,7 +8,10 @@ pub(crate) fn layout(columns: &[(&str, ValueKind)], string_ids: bool) -> Layout 
     let column = |(index, (name, kind)): (usize, &(&str, ValueKind))| Column {
         name: (*name).to_owned(),
         field: if index == 0 { "_id".into() } else { (*name).into() },
-        kind: kind.clone(),
+        kind: match kind.of_ids() {
+            Some(ids) if index == 0 && string_ids => ids,
+            _ => kind.clone(),
+        },
         comparable: crate::compare::Comparable::Other,
         cast: String::new(),
         type_name: String::new(),
@@ -18,7 +21,7 @@ pub(crate) fn layout(columns: &[(&str, ValueKind)], string_ids: bool) -> Layout 
         settings: Settings::default(),
     };
     let columns = columns.iter().enumerate().map(column).collect();
-    let traits = Traits { string_ids, rows_max: 100, tree: false, utf8: true, row_security: false };
+    let traits = Traits { rows_max: 100, tree: false, utf8: true, row_security: false };
     Layout::new("tasks", ("public", "tasks"), columns, vec![0], traits)
 }
 

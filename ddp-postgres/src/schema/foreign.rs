@@ -76,12 +76,8 @@ END $ddp_do$;
     )
 }
 
-/// Drops the event trigger and its function.
-pub(super) fn drop_sql() -> String {
-    format!(
-        "DROP EVENT TRIGGER IF EXISTS {EVENT_TRIGGER}; DROP FUNCTION IF EXISTS ddp.{FUNCTION}();"
-    )
-}
+/// Drops the function, and so the event trigger.
+pub(super) const DROP: &str = "DROP FUNCTION ddp.foreign_parts() CASCADE;";
 
 /// Whether nothing is to be done.
 pub(super) async fn is_there(client: &impl GenericClient) -> Result<bool, Error> {

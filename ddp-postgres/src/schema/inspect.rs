@@ -104,7 +104,7 @@ pub(crate) async fn inspect(
     client: &impl GenericClient,
     layout: &Layout,
 ) -> Result<Inspection, tokio_postgres::Error> {
-    let rows = client.query(INSTALLED, &[&function_names(layout).as_slice()]).await?;
+    let rows = installed_rows(client, &function_names(layout)).await?;
     inspection(layout, rows.iter())
 }
 
@@ -114,7 +114,7 @@ pub(crate) async fn inspect_all(
     layouts: &[Layout],
 ) -> Result<Vec<Inspection>, tokio_postgres::Error> {
     let names: Vec<String> = layouts.iter().flat_map(function_names).collect();
-    let rows = client.query(INSTALLED, &[&names]).await?;
+    let rows = installed_rows(client, &names).await?;
     let mut by_function: HashMap<&str, Vec<&Row>> = HashMap::new();
     for row in &rows {
         by_function.entry(row.try_get(0)?).or_default().push(row);
@@ -125,6 +125,15 @@ pub(crate) async fn inspect_all(
         inspection(layout, rows.flatten().copied())
     };
     layouts.iter().map(of_layout).collect()
+}
+
+/// The functions of these names that are there: each with its comment and, one row for each, with the
+/// name, schema, table and state of the triggers that run it.
+pub(super) async fn installed_rows(
+    client: &impl GenericClient,
+    names: &[String],
+) -> Result<Vec<Row>, tokio_postgres::Error> {
+    client.query(INSTALLED, &[&names]).await
 }
 
 fn function_names(layout: &Layout) -> [String; Capture::ALL.len()] {

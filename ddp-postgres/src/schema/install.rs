@@ -6,6 +6,8 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Transaction};
 
 use super::inspect::{Functions, Inspection, inspect, inspect_all};
+use super::installed::{self, Installed};
+use super::name::quoted;
 use super::{Error, Layout, autovacuum, foreign, send};
 use crate::feed::Feed;
 
@@ -15,7 +17,7 @@ const ADVISORY_LOCK: i64 = 0x6464_7020_696e_7374;
 const INSTALLATION_TIMEOUT: &str = "60s";
 /// How long writers may queue behind us. Less than PostgreSQL's `deadlock_timeout`, so that in a
 /// deadlock we give up rather than a writer's statement fail.
-const TABLE_LOCK_TIMEOUT: &str = "800ms";
+pub(super) const TABLE_LOCK_TIMEOUT: &str = "800ms";
 /// How long they may if we only try whether the table is free.
 const TRIAL_TIMEOUT: &str = "5ms";
 const ATTEMPTS: u32 = 6;
@@ -26,15 +28,6 @@ const PAUSE: Duration = Duration::from_millis(250);
 const HAS_SCHEMA: &str = "SELECT pg_catalog.to_regnamespace('ddp') IS NOT NULL,
     pg_catalog.quote_ident(pg_catalog.current_database()),
     pg_catalog.quote_ident(current_user)";
-
-/// Whether the schema exists, has nothing but the event trigger's function in it, and may be dropped
-/// by this role.
-const IS_EMPTY: &str = "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace n
-WHERE n.nspname = 'ddp' AND pg_catalog.pg_has_role(n.nspowner, 'USAGE') AND NOT EXISTS (
-    SELECT FROM pg_catalog.pg_depend d LEFT JOIN pg_catalog.pg_proc p
-        ON p.oid = d.objid AND d.classid = 'pg_catalog.pg_proc'::regclass
-    WHERE d.refclassid = 'pg_catalog.pg_namespace'::regclass AND d.refobjid = n.oid
-        AND (p.proname = $1 AND pg_catalog.pg_has_role(p.proowner, 'USAGE')) IS NOT TRUE))";
 
 /// How hard to try to lock a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +59,7 @@ pub async fn install(client: &mut Client, layouts: &[Layout]) -> Result<(), Erro
     for (layout, found) in layouts.iter().zip(inspect_all(client, layouts).await?) {
         found.check_format(layout)?;
         if !found.is_right() {
-            with_retries(client, layout, Action::Install, Patience::Long).await?;
+            with_retries(client, Action::Install(layout), Patience::Long).await?;
         }
     }
     if !layouts.is_empty() {
@@ -86,26 +79,8 @@ pub(crate) async fn install_one(
     if found.is_right() {
         return Ok(());
     }
-    with_retries(client, layout, Action::Install, patience).await?;
+    with_retries(client, Action::Install(layout), patience).await?;
     Ok(foreign::watch(client, &prepare_sql(TABLE_LOCK_TIMEOUT)).await?)
-}
-
-/// Drops the triggers, and the schema `ddp` once it is empty. Does nothing for tables without
-/// triggers.
-///
-/// # Errors
-///
-/// As with [`install`].
-pub async fn uninstall(client: &mut Client, layouts: &[Layout]) -> Result<(), Error> {
-    for layout in layouts {
-        with_retries(client, layout, Action::Uninstall, Patience::Long).await?;
-    }
-    let row = client.query_one(IS_EMPTY, &[&foreign::FUNCTION]).await?;
-    if row.try_get(0)? {
-        let (guard, publication) = (foreign::drop_sql(), send::drop_publication_sql());
-        client.batch_execute(&format!("{guard} DROP SCHEMA ddp; {publication}")).await?;
-    }
-    Ok(())
 }
 
 /// Drops the triggers of a table that cannot be published any more. Does nothing if it has none.
@@ -121,7 +96,7 @@ pub(crate) async fn stop(
     if inspect(client, layout).await?.triggers.is_empty() {
         return Ok(());
     }
-    with_retries(client, layout, Action::Stop, patience).await
+    with_retries(client, Action::Stop(layout), patience).await
 }
 
 /// The most that [`install`] would do, as commands for `psql`. They may be run repeatedly, by any
@@ -140,7 +115,7 @@ pub async fn install_sql(client: &Client, layouts: &[Layout]) -> Result<String, 
         sql.push_str(&format!("\n-- {title}\n"));
         let mut relations: Vec<&str> = layout.triggers().map(|(relation, _)| relation).collect();
         relations.dedup();
-        relations.iter().for_each(|relation| sql.push_str(&layout.give_way_sql(relation)));
+        relations.iter().for_each(|relation| sql.push_str(&autovacuum::give_way_sql(relation)));
         sql.push_str(&format!("BEGIN;\n{}\n", prepare_sql(TABLE_LOCK_TIMEOUT)));
         sql.push_str(&layout.install_sql());
         sql.push_str(&drop_triggers_sql(&found.strays));
@@ -152,18 +127,39 @@ pub async fn install_sql(client: &Client, layouts: &[Layout]) -> Result<String, 
     Ok(sql)
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Action {
-    Install,
+/// What is done to a table while other servers are locked out.
+#[derive(Clone, Copy)]
+pub(super) enum Action<'a> {
+    Install(&'a Layout),
     /// Drops what fails or costs writers, by whatever right the role has.
-    Stop,
-    Uninstall,
+    Stop(&'a Layout),
+    Uninstall(&'a Installed),
 }
 
-async fn with_retries(
+impl Action<'_> {
+    fn relation(&self) -> &str {
+        match self {
+            Self::Install(layout) | Self::Stop(layout) => layout.relation(),
+            Self::Uninstall(installed) => installed.relation(),
+        }
+    }
+
+    /// The tables that will be locked.
+    fn relations(&self) -> Vec<&str> {
+        match self {
+            Self::Install(layout) | Self::Stop(layout) => {
+                layout.triggers().map(|(relation, _)| relation).collect()
+            }
+            Self::Uninstall(installed) => {
+                installed.triggers_on.iter().map(String::as_str).collect()
+            }
+        }
+    }
+}
+
+pub(super) async fn with_retries(
     client: &mut Client,
-    layout: &Layout,
-    action: Action,
+    action: Action<'_>,
     patience: Patience,
 ) -> Result<(), Error> {
     let (attempts, lock_timeout) = match patience {
@@ -174,9 +170,9 @@ async fn with_retries(
     for number in 1..=attempts {
         // Whoever tries only once asks first.
         if number > 1 || patience == Patience::Short {
-            autovacuum::give_way(client, layout).await;
+            autovacuum::give_way(client, &action.relations()).await;
         }
-        match attempt(client, layout, action, lock_timeout).await {
+        match attempt(client, action, lock_timeout).await {
             Err(Error::Database(error)) if is_busy(&error) && number < attempts => {
                 tokio::time::sleep(PAUSE).await;
             }
@@ -184,7 +180,7 @@ async fn with_retries(
             outcome => return outcome,
         }
     }
-    Err(Error::Busy { relation: layout.relation().to_owned() })
+    Err(Error::Busy { relation: action.relation().to_owned() })
 }
 
 fn is_busy(error: &tokio_postgres::Error) -> bool {
@@ -193,7 +189,7 @@ fn is_busy(error: &tokio_postgres::Error) -> bool {
 
 /// Locks out other servers. Operators in a trigger's condition are resolved now, for good, hence
 /// the `search_path`.
-fn prepare_sql(lock_timeout: &str) -> String {
+pub(super) fn prepare_sql(lock_timeout: &str) -> String {
     format!(
         "SET LOCAL search_path = pg_catalog;
 SET LOCAL lock_timeout = '{INSTALLATION_TIMEOUT}';
@@ -203,40 +199,41 @@ SET LOCAL lock_timeout = '{lock_timeout}';"
     )
 }
 
-async fn attempt(
-    client: &mut Client,
-    layout: &Layout,
-    action: Action,
-    lock_timeout: &str,
-) -> Result<(), Error> {
+async fn attempt(client: &mut Client, action: Action<'_>, lock_timeout: &str) -> Result<(), Error> {
     let mut transaction = client.transaction().await?;
     transaction.batch_execute(&prepare_sql(lock_timeout)).await?;
     // Another server may have been faster.
-    let found = inspect(&transaction, layout).await?;
     match action {
-        Action::Install => {
+        Action::Install(layout) => {
+            let found = inspect(&transaction, layout).await?;
             found.check_format(layout)?;
             install_within(&transaction, layout, &found).await?;
         }
-        Action::Stop => stop_within(&mut transaction, layout, &found).await?,
-        Action::Uninstall => {
-            let drop = |name: &String| format!("DROP FUNCTION ddp.{name}();\n");
-            let functions: String = found.present.iter().map(drop).collect();
-            let sql = drop_triggers_sql(&found.triggers) + &functions;
-            transaction.batch_execute(&sql).await?;
+        Action::Stop(layout) => {
+            let found = inspect(&transaction, layout).await?;
+            stop_within(&mut transaction, layout, &found).await?;
+        }
+        Action::Uninstall(installed) => {
+            let names = installed::functions(&transaction, installed).await?;
+            let quoted = names.iter().map(|name| quoted(name));
+            let dropped = transaction.batch_execute(&drop_functions_sql(quoted)).await;
+            dropped.map_err(|error| installed.refusal(error))?;
         }
     }
     Ok(transaction.commit().await?)
 }
 
 /// The owner of a function may drop the triggers that run it, whoever owns their tables.
+fn drop_functions_sql(names: impl Iterator<Item = String>) -> String {
+    names.map(|name| format!("DROP FUNCTION ddp.{name}() CASCADE;\n")).collect()
+}
+
 async fn stop_within(
     transaction: &mut Transaction<'_>,
     layout: &Layout,
     found: &Inspection,
 ) -> Result<(), Error> {
-    let drop = |name: &String| format!("DROP FUNCTION ddp.{name}() CASCADE;\n");
-    let functions: String = found.present.iter().map(drop).collect();
+    let functions = drop_functions_sql(found.present.iter().cloned());
     let attempt = transaction.transaction().await?;
     match attempt.batch_execute(&functions).await {
         Ok(()) => return Ok(attempt.commit().await?),

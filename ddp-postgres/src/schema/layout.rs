@@ -138,7 +138,6 @@ pub struct Layout {
     pub(super) columns: Vec<Column>,
     /// The indexes of the key columns, in the key's order.
     pub(super) key: Vec<usize>,
-    pub(super) string_ids: bool,
     pub(super) rows_max: u32,
     /// Whether the rows are spread over several tables: partitions or children.
     pub(super) tree: bool,
@@ -163,7 +162,6 @@ pub struct Layout {
 
 /// What [`Layout::new`] needs besides the columns.
 pub(super) struct Traits {
-    pub(super) string_ids: bool,
     pub(super) rows_max: u32,
     pub(super) tree: bool,
     pub(super) utf8: bool,
@@ -180,14 +178,13 @@ impl Layout {
         traits: Traits,
     ) -> Self {
         let hash = hash(&[schema, table, collection]);
-        let Traits { string_ids, rows_max, tree, utf8, row_security } = traits;
+        let Traits { rows_max, tree, utf8, row_security } = traits;
         Self {
             collection: collection.into(),
             schema: schema.to_owned(),
             table: table.to_owned(),
             columns,
             key,
-            string_ids,
             rows_max,
             tree,
             partitioned: false,
@@ -206,8 +203,7 @@ impl Layout {
 
     /// Only the names of what is installed for a table, without its columns.
     pub(crate) fn of_names(table: &Table) -> Self {
-        let traits =
-            Traits { string_ids: false, rows_max: 0, tree: false, utf8: true, row_security: false };
+        let traits = Traits { rows_max: 0, tree: false, utf8: true, row_security: false };
         let names = (table.schema.as_str(), table.name.as_str());
         Self::new(table.collection_name(), names, Vec::new(), Vec::new(), traits)
     }
@@ -313,11 +309,5 @@ impl Layout {
             return Err(Error::RowSecurity { relation: self.relation.clone() });
         }
         Ok(())
-    }
-
-    /// Whether integer keys are sent as strings.
-    #[must_use]
-    pub fn string_ids(&self) -> bool {
-        self.string_ids
     }
 }

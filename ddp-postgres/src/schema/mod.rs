@@ -29,12 +29,14 @@ mod form;
 mod function;
 mod inspect;
 mod install;
+mod installed;
 mod layout;
 mod name;
 pub(crate) mod notification;
 mod privileges;
 mod send;
 mod sql;
+mod uninstall;
 
 pub(crate) use describe::Catalogs;
 pub use describe::describe;
@@ -42,12 +44,16 @@ pub(crate) use digest::digests;
 pub use error::Error;
 pub(crate) use inspect::{Readiness, inspect, inspect_all};
 pub(crate) use install::{Patience, install_one, stop};
-pub use install::{install, install_sql, uninstall};
+pub use install::{install, install_sql};
+pub use installed::Installed;
+pub(crate) use installed::installed;
 pub use layout::{Column, Layout};
 pub(crate) use privileges::{check_functions, check_readable};
 pub(crate) use send::{INSTALLED_CHANNEL, PUBLICATION};
 pub use sql::SESSION_OPTIONS;
 pub(crate) use sql::session_sql;
+pub use uninstall::uninstall;
+pub(crate) use uninstall::uninstall_all;
 
 #[cfg(test)]
 pub(crate) mod fixture;

@@ -46,6 +46,11 @@ pub(super) fn hash(parts: &[&str]) -> String {
     digits
 }
 
+/// Whether a text could be a [`hash`].
+pub(super) fn is_hash(text: &str) -> bool {
+    text.len() == 16 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

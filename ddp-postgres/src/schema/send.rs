@@ -32,21 +32,6 @@ END $ddp$;
     )
 }
 
-/// Drops the publication, if the role may and it has no tables.
-pub(super) fn drop_publication_sql() -> String {
-    format!(
-        "DO $ddp$ BEGIN
-    IF EXISTS (SELECT FROM pg_catalog.pg_publication p
-        WHERE p.pubname OPERATOR(pg_catalog.=) '{PUBLICATION}' AND NOT p.puballtables
-            AND pg_catalog.pg_has_role(p.pubowner, 'USAGE')
-            AND NOT EXISTS (SELECT FROM pg_catalog.pg_publication_rel r
-                WHERE r.prpubid OPERATOR(pg_catalog.=) p.oid)) THEN
-        DROP PUBLICATION {PUBLICATION};
-    END IF;
-END $ddp$"
-    )
-}
-
 /// A payload: the transaction, the sequence number, then the rest as arguments of `concat`.
 pub(super) fn payload(number: &str, rest: &str) -> String {
     format!("pg_catalog.concat(pg_catalog.pg_current_xact_id(), ' ', {number}, {rest})")

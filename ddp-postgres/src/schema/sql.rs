@@ -56,7 +56,7 @@ impl Capture {
         Self::ParentDelete,
     ];
 
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Insert => "insert",
             Self::Update => "update",

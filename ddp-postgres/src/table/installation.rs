@@ -7,7 +7,7 @@ use super::collection::TableCollection;
 use super::{Table, secret};
 use crate::error::Error;
 use crate::feed::Feed;
-use crate::schema::{self, Layout, Patience, Readiness};
+use crate::schema::{self, Installed, Layout, Patience, Readiness};
 
 /// How often to start over when tables change while they are examined.
 const ROUNDS: usize = 5;
@@ -29,6 +29,16 @@ pub(crate) async fn uninstall(
 ) -> Result<(), Error> {
     let layouts: Vec<Layout> = tables.map(Layout::of_names).collect();
     Ok(schema::uninstall(client, &layouts).await?)
+}
+
+/// What is installed for any table.
+pub(crate) async fn installed(client: &Object) -> Result<Vec<Installed>, Error> {
+    Ok(schema::installed(&***client).await?)
+}
+
+/// Removes everything, and tells what it was.
+pub(crate) async fn uninstall_all(client: &mut Object) -> Result<Vec<Installed>, Error> {
+    Ok(schema::uninstall_all(client).await?)
 }
 
 /// Describes tables. Installs their triggers if wanted; otherwise they must have them.

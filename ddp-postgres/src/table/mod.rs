@@ -44,6 +44,7 @@ pub struct Table {
     pub(crate) renamed: Vec<(String, String)>,
     pub(crate) ejson: Vec<String>,
     pub(crate) string_ids: bool,
+    pub(crate) string_id_columns: Vec<String>,
     pub(crate) date_columns_as_dates: bool,
     pub(crate) rows_max: u32,
     pub(crate) keys_only: bool,
@@ -65,6 +66,7 @@ impl Table {
             renamed: Vec::new(),
             ejson: Vec::new(),
             string_ids: false,
+            string_id_columns: Vec::new(),
             date_columns_as_dates: false,
             rows_max: ROWS_MAX,
             keys_only: false,
@@ -132,10 +134,37 @@ impl Table {
 
     /// Sends an integer key as a string: the `_id` of row 1 is `"1"` instead of the number 1.
     ///
-    /// For clients that do not know Meteor's rule for ids, and for code that compares ids with
-    /// strings, such as route parameters. Predicates on `_id` take strings as well as numbers.
+    /// For clients that do not know Meteor's rule for ids, which see such a number as `~1`, and for
+    /// code that compares ids with strings, such as route parameters. Predicates on `_id` take strings
+    /// as well as numbers. Columns that refer to such a key are named by
+    /// [`string_id_columns`](Self::string_id_columns).
     pub fn string_ids(mut self) -> Self {
         self.string_ids = true;
+        self
+    }
+
+    /// Sends these columns as strings, too: foreign keys that are integers, or arrays of integers,
+    /// and refer to a table with [`string_ids`](Self::string_ids).
+    ///
+    /// Predicates on them take strings as well as numbers. A string that is not written like an
+    /// integer (`"x"`, `"01"`) is no id, which compares as NULL does. The order is that of the
+    /// numbers: `"9"` is less than `"10"`. Patterns (`like`, `starts_with`) are refused, as for other
+    /// integers. A key of several columns keeps its `_id`, such as `[1,"a"]`.
+    ///
+    /// ```
+    /// # use ddp_postgres::Table;
+    /// let lists = Table::new("lists").columns(["title"]).string_ids();
+    /// let tasks = Table::new("tasks")
+    ///     .columns(["list_id", "watcher_ids", "title"])
+    ///     .camel_case()
+    ///     .string_ids()
+    ///     .string_id_columns(["list_id", "watcher_ids"]);
+    /// ```
+    pub fn string_id_columns(
+        mut self,
+        columns: impl IntoIterator<Item = impl Into<String>>,
+    ) -> Self {
+        self.string_id_columns.extend(columns.into_iter().map(Into::into));
         self
     }
 

@@ -24,6 +24,7 @@ pub fn encode(kind: &ValueKind, raw: &str, out: &mut String) -> Result<(), Value
         ValueKind::Boolean => matches!(raw, "true" | "false").then(|| out.push_str(raw)),
         ValueKind::Integer => number::integer(raw, out),
         ValueKind::BigInteger => number::big_integer(raw, out),
+        ValueKind::Id => number::id(raw, out),
         ValueKind::Float => number::float(raw, out),
         ValueKind::Numeric => number::numeric(raw, out),
         ValueKind::Text | ValueKind::Date | ValueKind::Interval if raw.starts_with('"') => {

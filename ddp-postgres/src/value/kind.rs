@@ -10,6 +10,8 @@ pub enum ValueKind {
     Integer,
     /// `bigint`.
     BigInteger,
+    /// The same as an id, which is a string of its digits.
+    Id,
     /// `real` and `double precision`.
     Float,
     /// `numeric`.
@@ -37,6 +39,24 @@ pub enum ValueKind {
 }
 
 impl ValueKind {
+    /// The same as ids, if these are integers or arrays of them.
+    pub(crate) fn of_ids(&self) -> Option<Self> {
+        match self {
+            Self::Integer | Self::BigInteger | Self::Id => Some(Self::Id),
+            Self::Array(element) => Some(Self::Array(Box::new(element.of_ids()?))),
+            _ => None,
+        }
+    }
+
+    /// Whether clients have integers as strings.
+    pub(crate) fn is_of_ids(&self) -> bool {
+        match self {
+            Self::Id => true,
+            Self::Array(element) => element.is_of_ids(),
+            _ => false,
+        }
+    }
+
     /// Whether different values always become different EJSON: JavaScript's times have no
     /// microseconds.
     pub(crate) fn is_exact(&self) -> bool {

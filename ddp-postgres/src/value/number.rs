@@ -10,9 +10,16 @@ const EXACT_DIGITS_MAX: usize = 15;
 const EXPONENT_MAX: usize = 300;
 
 pub(super) fn integer(raw: &str, out: &mut String) -> Option<()> {
+    is_integer(raw).then(|| out.push_str(raw))
+}
+
+pub(super) fn id(raw: &str, out: &mut String) -> Option<()> {
+    is_integer(raw).then(|| push_string(raw, out))
+}
+
+fn is_integer(raw: &str) -> bool {
     let digits = raw.strip_prefix('-').unwrap_or(raw);
-    let valid = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
-    valid.then(|| out.push_str(raw))
+    !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit())
 }
 
 pub(super) fn big_integer(raw: &str, out: &mut String) -> Option<()> {

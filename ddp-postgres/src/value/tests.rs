@@ -17,6 +17,7 @@ fn numbers() {
         (ValueKind::BigInteger, "9007199254740991", "9007199254740991"),
         (ValueKind::BigInteger, "-9007199254740992", r#""-9007199254740992""#),
         (ValueKind::BigInteger, "-9223372036854775808", r#""-9223372036854775808""#),
+        (ValueKind::Id, "-9223372036854775808", r#""-9223372036854775808""#),
         (ValueKind::Float, "1e+20", "100000000000000000000"),
         (ValueKind::Float, "1e+21", "1e+21"),
         (ValueKind::Float, "1e-07", "1e-7"),

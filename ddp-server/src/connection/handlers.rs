@@ -311,11 +311,8 @@ async fn publish(publication: ErasedPublication, context: PublicationContext) {
     mailbox.push(mail);
 }
 
-/// Observes all cursors of a publication, which must be of different collections.
-async fn observe(
-    subscription: &Subscription,
-    cursors: &[AnyCursor],
-) -> Result<Vec<Observation>, Error> {
+/// Refuses several cursors of a collection.
+pub(super) fn check_collections(cursors: &[AnyCursor]) -> Result<(), Error> {
     for (index, cursor) in cursors.iter().enumerate() {
         let collection = &cursor.query.collection;
         if cursors[..index].iter().any(|other| other.query.collection == *collection) {
@@ -324,6 +321,15 @@ async fn observe(
             )));
         }
     }
+    Ok(())
+}
+
+/// Observes all cursors of a publication, which must be of different collections.
+async fn observe(
+    subscription: &Subscription,
+    cursors: &[AnyCursor],
+) -> Result<Vec<Observation>, Error> {
+    check_collections(cursors)?;
     let observing = cursors.iter().map(|cursor| show(subscription, cursor));
     let observations = futures::future::try_join_all(observing).await?;
     Ok(observations.into_iter().flatten().collect())
@@ -353,7 +359,9 @@ fn redact(error: Error, log: impl FnOnce(&str)) -> DdpError {
 }
 
 /// Turns a handler's panic into an error, so that it does no further harm.
-async fn catch_panic<T>(run: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+pub(super) async fn catch_panic<T>(
+    run: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
     AssertUnwindSafe(run).catch_unwind().await.unwrap_or_else(|panic| {
         Err(Error::internal(format!("handler panicked: {}", panic_text(&*panic))))
     })

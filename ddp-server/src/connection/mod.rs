@@ -19,6 +19,7 @@
 //! | stalled | it takes nothing at all; after `write_timeout` it is disconnected |
 //! | gone | publications end, and whatever was waiting is dropped; methods run to their end |
 
+pub(crate) mod check;
 mod driver;
 pub(crate) mod handlers;
 mod inbound;

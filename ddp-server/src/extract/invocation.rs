@@ -207,6 +207,18 @@ impl Invocation {
         self.0.random.lock().get_or_insert_with(random::stream).document_id(collection)
     }
 
+    /// The same as a UUID, for a table whose key is one. A stub has three lines for it:
+    ///
+    /// ```js
+    /// const digits = DDP.randomStream('/collection/tasks').hexString(32).split('');
+    /// [digits[12], digits[16]] = ['4', '89ab'[parseInt(digits[16], 16) % 4]];
+    /// const id = digits.join('').replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-');
+    /// ```
+    #[must_use]
+    pub fn random_uuid(&self, collection: &str) -> String {
+        self.0.random.lock().get_or_insert_with(random::stream).document_uuid(collection)
+    }
+
     /// The write fence, to be handed to the data source that the method writes to.
     #[must_use]
     pub fn fence(&self) -> &WriteFence {

@@ -27,6 +27,15 @@ pub trait DataSource: Send + Sync + 'static {
         observer: Observer,
     ) -> BoxFuture<'a, Result<Observation, Error>>;
 
+    /// Whether the source would refuse a query, which is neither read nor observed. A source that
+    /// takes every query need not say so.
+    ///
+    /// # Errors
+    /// As with [`observe`](Self::observe).
+    fn check<'a>(&'a self, _query: &'a Query) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
     /// Reads the documents of a query once, in its order, including everything committed before the
     /// call.
     ///

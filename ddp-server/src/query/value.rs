@@ -225,6 +225,32 @@ impl From<std::time::SystemTime> for Value {
     }
 }
 
+#[cfg(feature = "uuid")]
+impl From<uuid::Uuid> for Value {
+    /// Its text in lower case with hyphens, as PostgreSQL writes it and as an `_id` has it.
+    fn from(value: uuid::Uuid) -> Self {
+        Self::from(value.hyphenated().to_string())
+    }
+}
+
+#[cfg(feature = "time")]
+impl From<time::OffsetDateTime> for Value {
+    /// Rounded down to microseconds. All its years fit, also those beyond a client's `Date`.
+    fn from(value: time::OffsetDateTime) -> Self {
+        let microseconds = value.unix_timestamp_nanos().div_euclid(1000);
+        let beyond = if microseconds < 0 { i64::MIN } else { i64::MAX };
+        Self::Time(i64::try_from(microseconds).unwrap_or(beyond))
+    }
+}
+
+#[cfg(feature = "chrono")]
+impl<Tz: chrono::TimeZone> From<chrono::DateTime<Tz>> for Value {
+    /// Rounded down to microseconds. All its years fit, also those beyond a client's `Date`.
+    fn from(value: chrono::DateTime<Tz>) -> Self {
+        Self::Time(value.timestamp_micros())
+    }
+}
+
 impl<T: Into<Self>> From<Option<T>> for Value {
     fn from(value: Option<T>) -> Self {
         value.map_or(Self::Null, Into::into)
@@ -247,6 +273,56 @@ mod tests {
         ] {
             assert!(matches!(Value::from(time), Value::Time(found) if found == microseconds));
         }
+    }
+
+    #[cfg(feature = "uuid")]
+    #[test]
+    fn a_uuid_is_the_text_that_an_id_has() {
+        let uuid = uuid::Uuid::from_u128(0xA0EE_BC99_9C0B_4EF8_BB6D_6BB9_BD38_0A11);
+        assert_eq!(Value::from(uuid), Value::from("a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"));
+        assert_eq!(Value::from(None::<uuid::Uuid>), Value::Null);
+    }
+
+    /// Nanoseconds since 1970, and the microseconds they become.
+    #[cfg(any(feature = "time", feature = "chrono"))]
+    const ROUNDED: [(i64, i64); 4] = [(0, 0), (1_999, 1), (-1, -1), (-1_001, -2)];
+
+    #[cfg(feature = "time")]
+    #[test]
+    fn times_of_the_crate_time_keep_their_microseconds_and_never_overflow() {
+        use time::{Date, OffsetDateTime, Time, UtcOffset};
+        for (nanoseconds, microseconds) in ROUNDED {
+            let time = OffsetDateTime::from_unix_timestamp_nanos(nanoseconds.into()).unwrap();
+            assert_eq!(Value::from(time), Value::Time(microseconds));
+            let elsewhere =
+                time.to_offset(UtcOffset::from_hms(-5, 30, 0).unwrap_or(UtcOffset::UTC));
+            assert_eq!(Value::from(elsewhere), Value::Time(microseconds));
+        }
+        for (day, sign) in [(Date::MIN, -1), (Date::MAX, 1)] {
+            let Value::Time(found) = Value::from(OffsetDateTime::new_utc(day, Time::MIDNIGHT))
+            else {
+                panic!("a time");
+            };
+            assert_eq!(found.signum(), sign, "{day:?}");
+        }
+    }
+
+    #[cfg(feature = "chrono")]
+    #[test]
+    fn times_of_chrono_keep_their_microseconds_and_never_overflow() {
+        use chrono::{DateTime, FixedOffset, Utc};
+        for (nanoseconds, microseconds) in ROUNDED {
+            let time = DateTime::from_timestamp_nanos(nanoseconds);
+            assert_eq!(Value::from(time), Value::Time(microseconds));
+            let east = time.with_timezone(&FixedOffset::east_opt(20_700).unwrap());
+            assert_eq!(Value::from(east), Value::Time(microseconds));
+        }
+        let millions_of_years = 262_000 * 31_556_952_000_000;
+        let Value::Time(last) = Value::from(DateTime::<Utc>::MAX_UTC) else { panic!("a time") };
+        let Value::Time(first) = Value::from(DateTime::<Utc>::MIN_UTC) else { panic!("a time") };
+        assert!(
+            last > millions_of_years - 2_000 * 31_556_952_000_000 && first < -millions_of_years
+        );
     }
 
     #[test]

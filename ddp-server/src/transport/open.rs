@@ -31,6 +31,13 @@ pub(crate) struct ConnectionInfo {
 }
 
 impl ConnectionInfo {
+    /// That of a connection without a client.
+    pub(crate) fn of_nobody() -> Self {
+        let (remote_addr, client_address, path) = Default::default();
+        let headers = Headers::keep(&axum::http::HeaderMap::new());
+        Self { remote_addr, client_address, headers, path, protocol: "none" }
+    }
+
     pub(super) fn of(request: &Parts, protocol: &'static str, forwarded_count: usize) -> Self {
         let remote_addr = request.extensions.get::<ConnectInfo<SocketAddr>>();
         let remote_addr = remote_addr.map(|info| info.0);

@@ -34,6 +34,8 @@ pub(crate) enum Values {
     Single,
     Double,
     Decimal,
+    /// Integers with this many bits, which clients have as strings.
+    Ids(u32),
     /// Texts of at most this many characters; the flag allows patterns.
     Text(usize, bool),
     /// One of these, constants too.
@@ -127,13 +129,15 @@ impl Kind {
 }
 
 pub(crate) fn kinds() -> Vec<Kind> {
-    use Values::{Array, Binary, Boolean, Days, Decimal, Double, Integer, Json, OneOf};
+    use Values::{Array, Binary, Boolean, Days, Decimal, Double, Ids, Integer, Json, OneOf};
     use Values::{Opaque, Single, Text, Times};
     vec![
         kind("boolean", Boolean, ORDERED),
         kind("smallint", Integer(16), ORDERED),
         kind("integer", Integer(32), ORDERED),
         kind("bigint", Integer(64), ORDERED),
+        kind("id", Ids(32), ORDERED).of("integer"),
+        kind("bigint id", Ids(64), ORDERED).of("bigint"),
         kind("domain over integer", Integer(9), ORDERED).of("small_number"),
         kind("real", Single, ORDERED),
         kind("double precision", Double, ORDERED),
@@ -167,6 +171,7 @@ pub(crate) fn kinds() -> Vec<Kind> {
         kind("boolean[]", Array(&Boolean), ARRAY),
         kind("smallint[]", Array(&Integer(16)), ARRAY),
         kind("integer[]", Array(&Integer(32)), ARRAY),
+        kind("id[]", Array(&Ids(16)), ARRAY).of("smallint[]"),
         kind("bigint[]", Array(&Integer(64)), ARRAY),
         kind("real[]", Array(&Single), ARRAY),
         kind("double precision[]", Array(&Double), ARRAY),
@@ -189,7 +194,9 @@ impl Values {
     pub(crate) fn literal(self, dice: &mut Dice) -> String {
         match self {
             Self::Boolean => dice.one_in(2).to_string(),
-            Self::Integer(bits) => within(chance::integer(dice), bits).to_string(),
+            Self::Integer(bits) | Self::Ids(bits) => {
+                within(chance::integer(dice), bits).to_string()
+            }
             Self::Single => (chance::float(dice) as f32).to_string(),
             Self::Double => chance::float(dice).to_string(),
             Self::Decimal => match dice.below(12) {
@@ -217,6 +224,11 @@ impl Values {
             Self::Boolean => Value::Bool(dice.one_in(2)),
             Self::Integer(_) if dice.one_in(5) => Value::from(chance::float(dice)),
             Self::Integer(_) => Value::Int(chance::integer(dice)),
+            Self::Ids(_) => match dice.below(5) {
+                0 => Value::Int(chance::integer(dice)),
+                1 => Value::from(*dice.pick(&["x", "05", "+1", "", "-0", "9223372036854775808"])),
+                _ => Value::from(chance::integer(dice).to_string()),
+            },
             Self::Single if dice.one_in(2) => Value::from(f64::from(chance::float(dice) as f32)),
             Self::Single | Self::Double => Value::from(chance::float(dice)),
             Self::Decimal => match dice.below(4) {
@@ -326,6 +338,9 @@ pub(crate) fn json_constant(dice: &mut Dice) -> Value {
 }
 
 /// The table as it is published.
-pub(crate) fn published(name: &str) -> Table {
-    Table::new(name).all_columns()
+pub(crate) fn published(name: &str, kinds: &[Kind]) -> Table {
+    let is_of_ids =
+        |kind: &Kind| matches!(kind.values, Values::Ids(_) | Values::Array(Values::Ids(_)));
+    let ids = kinds.iter().enumerate().filter(|(_, kind)| is_of_ids(kind));
+    Table::new(name).all_columns().string_id_columns(ids.map(|(at, _)| format!("c{at}")))
 }

@@ -51,7 +51,8 @@ impl Table {
         }
         let created = client.batch_execute(&sql).await;
         created.unwrap_or_else(|error| panic!("{error:?} in {sql}"));
-        let layout = schema::describe(&client, &kinds::published(name)).await.unwrap();
+        let published = kinds::published(name, &kinds);
+        let layout = schema::describe(&client, &published).await.unwrap();
         Self { client, name: name.to_owned(), layout: Arc::new(layout), kinds }
     }
 

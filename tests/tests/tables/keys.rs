@@ -1,7 +1,10 @@
 //! Keys of all kinds, names of all kinds.
 
-use ddp_postgres::Table;
-use ddp_tests::Client;
+use ddp_postgres::{Db, Feed, Table};
+use ddp_server::extract::Params;
+use ddp_server::query::ascending;
+use ddp_server::{Server, State, field};
+use ddp_tests::{Client, database};
 use serde_json::json;
 
 use super::{Fixture, sees, shown};
@@ -115,4 +118,107 @@ async fn a_string_finds_the_row_with_that_number() {
     client.subscribe("tasks.where", serde_json::json!(["_id", "3"])).await;
     fixture.psql("INSERT INTO tasks VALUES (3)");
     client.until("the row", |client| client.documents("tasks").contains_key("3")).await;
+}
+
+/// Foreign keys are strings to clients, and what they are compared with are strings.
+async fn foreign_keys_are_strings_to_clients_and_compared_with_strings(feed: Feed) {
+    let setup = "CREATE TABLE tasks (id int PRIMARY KEY, list_id bigint, watchers int[]);
+        INSERT INTO tasks VALUES (1, 5, '{7,8}'), (2, 10, '{}'), (3, NULL, NULL),
+            (4, 9007199254740993, '{{7},{NULL}}')";
+    let table =
+        Table::new("tasks").all_columns().string_ids().string_id_columns(["list_id", "watchers"]);
+    let name = database::name("keys_foreign", feed);
+    let db = super::Fixture::over(&name, setup, table.rename("list_id", "list"), feed).await;
+    let server = Server::builder()
+        .publish("of", async |State(db): State<Db>, Params((list,)): Params<(String,)>| {
+            db.find(&super::TASKS).filter(field("list").eq(list))
+        })
+        .publish("among", async |State(db): State<Db>, Params((lists,)): Params<(Vec<String>,)>| {
+            db.find(&super::TASKS).filter(field("list").is_in(lists))
+        })
+        .publish("below", async |State(db): State<Db>, Params((list,)): Params<(String,)>| {
+            db.find(&super::TASKS).filter(field("list").lt(list))
+        })
+        .publish("first", async |State(db): State<Db>| {
+            db.find(&super::TASKS).sort([ascending("list")]).limit(2)
+        })
+        .publish("watched", async |State(db): State<Db>, Params((user,)): Params<(String,)>| {
+            db.find(&super::TASKS).filter(field("watchers").contains(user))
+        })
+        .publish("like", async |State(db): State<Db>| {
+            db.find(&super::TASKS).filter(field("list").starts_with("1"))
+        })
+        .with_state(db.db.clone());
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { server.serve(listener).await });
+    let client = async |name: &str, params: serde_json::Value| {
+        let mut client = Client::connect(address).await;
+        client.subscribe(name, params).await;
+        client
+    };
+    let one = r#"1 list:"5",watchers:["7","8"]"#;
+    let big = r#"4 list:"9007199254740993",watchers:[["7"],[null]]"#;
+    let mut of = client("of", json!(["5"])).await;
+    let mut among = client("among", json!([["10", "x", "05"]])).await;
+    let mut below = client("below", json!(["9"])).await;
+    let mut first = client("first", json!([])).await;
+    let mut watched = client("watched", json!(["7"])).await;
+    let mut of_big = client("of", json!(["9007199254740993"])).await;
+    let mut none = client("of", json!(["05"])).await;
+    let two = |list: u32| format!(r#"2 list:"{list}",watchers:[]"#);
+    sees(&mut of, one).await;
+    sees(&mut among, &two(10)).await;
+    sees(&mut below, one).await;
+    sees(&mut first, &format!("{one}; {}", two(10))).await;
+    sees(&mut watched, &format!("{one}; {big}")).await;
+    sees(&mut of_big, big).await;
+
+    // Into a predicate, and out of it.
+    db.psql("UPDATE tasks SET list_id = 5 WHERE id = 2");
+    sees(&mut of, &format!("{one}; {}", two(5))).await;
+    sees(&mut among, "").await;
+    sees(&mut below, &format!("{one}; {}", two(5))).await;
+    db.psql("UPDATE tasks SET list_id = 10, watchers = '{8}' WHERE id = 1");
+    let moved = r#"1 list:"10",watchers:["8"]"#;
+    sees(&mut of, &two(5)).await;
+    sees(&mut among, moved).await;
+    sees(&mut below, &two(5)).await;
+    sees(&mut watched, big).await;
+    // By number: as text, "10" would come before "5", and "9" after both.
+    db.psql("INSERT INTO tasks VALUES (5, 9, '{7}')");
+    let five = r#"5 list:"9",watchers:["7"]"#;
+    sees(&mut first, &format!("{}; {five}", two(5))).await;
+    sees(&mut watched, &format!("{big}; {five}")).await;
+    db.psql("DELETE FROM tasks WHERE id = 4");
+    sees(&mut of_big, "").await;
+    sees(&mut watched, five).await;
+    sees(&mut none, "").await;
+    let id = none.send_sub("like", json!([])).await;
+    none.until("nosub", |client| client.nosub.contains_key(&id)).await;
+}
+
+ddp_tests::over_both_feeds!(foreign_keys_are_strings_to_clients_and_compared_with_strings);
+
+#[tokio::test]
+async fn only_columns_of_integers_can_be_named_as_ids() {
+    let setup = "CREATE TABLE tasks (id int PRIMARY KEY, title text, list_id smallint)";
+    let url = database::create_database("tables_keys_refused", setup);
+    for (column, message) in [
+        (
+            "title",
+            r#"column "title" of table "public"."tasks" is named in .string_id_columns(…), but"#,
+        ),
+        ("lists_id", r#"has no column "lists_id"; did you mean "list_id"?"#),
+    ] {
+        let table = Table::new("tasks").all_columns().string_id_columns(["list_id", column]);
+        let error = super::builder(&url).table(table).connect().await.unwrap_err().to_string();
+        assert!(error.contains(message), "{error}");
+    }
+    // The key itself may be named as well.
+    let table = Table::new("tasks").all_columns().string_id_columns(["id"]);
+    let fixture = super::Fixture::start("keys_named", setup, table).await;
+    let mut client = fixture.client().await;
+    fixture.psql("INSERT INTO tasks VALUES (1)");
+    sees(&mut client, "1 list_id:null,title:null").await;
 }

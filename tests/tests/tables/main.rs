@@ -5,6 +5,7 @@ mod choice;
 mod depends;
 mod family;
 mod foreign;
+mod installed;
 mod keys;
 mod order;
 mod retry;
