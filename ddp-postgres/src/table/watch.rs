@@ -169,14 +169,7 @@ impl Watch {
         let layout = match schema::describe(client, &collection.table).await {
             Ok(layout) => Arc::new(layout.with_feed(before.feed())),
             Err(schema::Error::NoTable { relation, .. }) => {
-                log.line("no table", name, relation, |collection, relation, count| {
-                    tracing::warn!(
-                        collection,
-                        relation,
-                        count,
-                        "the table is gone: no documents until it is back"
-                    );
-                });
+                tell_that_it_is_gone(log, name, &relation);
                 // One of another name may still have the triggers.
                 return Ok(match schema::stop(client, &before, patience).await {
                     Ok(()) => Found::new(before, TableState::Missing),
@@ -239,6 +232,17 @@ impl Watch {
         }
         Ok(Found::installed(layout, readiness, name, log))
     }
+}
+
+fn tell_that_it_is_gone(log: &Log, collection: &str, relation: &str) {
+    log.line("no table", collection, relation, |collection, relation, count| {
+        tracing::warn!(
+            collection,
+            relation,
+            count,
+            "the table is gone: no documents until it is back"
+        );
+    });
 }
 
 /// Whether a table is still as it was described.
