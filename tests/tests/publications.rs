@@ -288,35 +288,36 @@ async fn panics_and_missing_handlers_cost_one_call() {
     assert_eq!(result["error"]["reason"], "Method 'missing' not found");
 }
 
+const TASKS: Collection<Value> = Collection::new("tasks");
+
+async fn tasks(database: &str) -> Db {
+    let setup = "CREATE TABLE tasks (id int PRIMARY KEY, list_id int, text text)";
+    let url = ddp_tests::database::create_database(database, setup);
+    let table = Table::new("tasks").columns(["list_id", "text"]).camel_case();
+    Db::builder(&url).table(table).connect().await.unwrap()
+}
+
 /// A publication is run once, and its queries are compared with the tables.
 #[tokio::test]
 async fn a_check_names_the_publication_and_the_field() {
-    const TASKS: Collection<Value> = Collection::new("tasks");
-    const GONE: Collection<Value> = Collection::new("gone");
-    let setup = "CREATE TABLE tasks (id int PRIMARY KEY, list_id int, text text)";
-    let url = ddp_tests::database::create_database("publications_check", setup);
-    let table = Table::new("tasks").columns(["list_id", "text"]).camel_case();
-    let db = Db::builder(&url).table(table).connect().await.unwrap();
+    let db = tasks("publications_check").await;
     let (stopped, mut has_stopped) = mpsc::unbounded_channel();
-    let builder = || {
-        let stopped = stopped.clone();
-        Server::builder()
-            .publish("all", async |State(db): State<Db>| db.find(&TASKS))
-            .publish("mine", async |State(db): State<Db>, _: UserId| db.find(&TASKS))
-            .publish("panics", async || -> Cursor<Value> { panic!("at once") })
-            .publish("hand", move |subscription: Subscription| {
-                let stopped = stopped.clone();
-                async move {
-                    subscription.ready();
-                    subscription.on_stop(move || stopped.send(()).expect("the test waits"));
-                }
-            })
-            .publish("byList", async |State(db): State<Db>, Params((list,)): Params<(i64,)>| {
-                db.find(&TASKS).filter(field("listId").eq(list).and(field("txet").eq("a")))
-            })
-            .publish_universal(async |State(db): State<Db>| db.find(&TASKS).fields(["text"]))
-    };
-    let server = builder().with_state(db.clone());
+    let server = Server::builder()
+        .publish("all", async |State(db): State<Db>| db.find(&TASKS))
+        .publish("mine", async |State(db): State<Db>, _: UserId| db.find(&TASKS))
+        .publish("panics", async || -> Cursor<Value> { panic!("at once") })
+        .publish("hand", move |subscription: Subscription| {
+            let stopped = stopped.clone();
+            async move {
+                subscription.ready();
+                subscription.on_stop(move || stopped.send(()).expect("the test waits"));
+            }
+        })
+        .publish("byList", async |State(db): State<Db>, Params((list,)): Params<(i64,)>| {
+            db.find(&TASKS).filter(field("listId").eq(list).and(field("txet").eq("a")))
+        })
+        .publish_universal(async |State(db): State<Db>| db.find(&TASKS).fields(["text"]))
+        .with_state(db.clone());
     let checked = server.check().await.unwrap();
     assert!(checked.publications.contains(&"all".to_owned()), "{checked:?}");
     assert!(checked.publications.contains(&"universal publication 1".to_owned()), "{checked:?}");
@@ -337,9 +338,15 @@ async fn a_check_names_the_publication_and_the_field() {
     assert!(error.starts_with("byList was not checked: it returned an error: Match"), "{error}");
     assert_eq!(server.check_publication("none", ()).await.unwrap_err().code(), Some(&404.into()));
     server.check_publication("all", ()).await.unwrap();
+    assert_eq!(db.stats().loads, 0, "the table has not been read");
+}
 
-    // Each mistake has its line, and the table has not been read.
-    let server = builder()
+#[tokio::test]
+async fn a_check_has_a_line_for_each_mistake() {
+    const GONE: Collection<Value> = Collection::new("gone");
+    let db = tasks("publications_mistakes").await;
+    let server = Server::builder()
+        .publish("all", async |State(db): State<Db>| db.find(&TASKS))
         .publish("sorted", async |State(db): State<Db>| db.find(&TASKS).sort([ascending("texd")]))
         .publish("fields", async |State(db): State<Db>| db.find(&TASKS).fields(["listID"]))
         .publish("matched", async |State(db): State<Db>| {

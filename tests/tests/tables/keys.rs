@@ -120,16 +120,8 @@ async fn a_string_finds_the_row_with_that_number() {
     client.until("the row", |client| client.documents("tasks").contains_key("3")).await;
 }
 
-/// Foreign keys are strings to clients, and what they are compared with are strings.
-async fn foreign_keys_are_strings_to_clients_and_compared_with_strings(feed: Feed) {
-    let setup = "CREATE TABLE tasks (id int PRIMARY KEY, list_id bigint, watchers int[]);
-        INSERT INTO tasks VALUES (1, 5, '{7,8}'), (2, 10, '{}'), (3, NULL, NULL),
-            (4, 9007199254740993, '{{7},{NULL}}')";
-    let table =
-        Table::new("tasks").all_columns().string_ids().string_id_columns(["list_id", "watchers"]);
-    let name = database::name("keys_foreign", feed);
-    let db = super::Fixture::over(&name, setup, table.rename("list_id", "list"), feed).await;
-    let server = Server::builder()
+fn foreign_keys(db: Db) -> Server {
+    Server::builder()
         .publish("of", async |State(db): State<Db>, Params((list,)): Params<(String,)>| {
             db.find(&super::TASKS).filter(field("list").eq(list))
         })
@@ -148,7 +140,19 @@ async fn foreign_keys_are_strings_to_clients_and_compared_with_strings(feed: Fee
         .publish("like", async |State(db): State<Db>| {
             db.find(&super::TASKS).filter(field("list").starts_with("1"))
         })
-        .with_state(db.db.clone());
+        .with_state(db)
+}
+
+/// Foreign keys are strings to clients, and what they are compared with are strings.
+async fn foreign_keys_are_strings_to_clients_and_compared_with_strings(feed: Feed) {
+    let setup = "CREATE TABLE tasks (id int PRIMARY KEY, list_id bigint, watchers int[]);
+        INSERT INTO tasks VALUES (1, 5, '{7,8}'), (2, 10, '{}'), (3, NULL, NULL),
+            (4, 9007199254740993, '{{7},{NULL}}')";
+    let table =
+        Table::new("tasks").all_columns().string_ids().string_id_columns(["list_id", "watchers"]);
+    let name = database::name("keys_foreign", feed);
+    let db = super::Fixture::over(&name, setup, table.rename("list_id", "list"), feed).await;
+    let server = foreign_keys(db.db.clone());
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move { server.serve(listener).await });
