@@ -91,11 +91,15 @@ impl SessionCollectionView {
             return;
         }
         let missed = if is_next { Vec::new() } else { snapshot.diff(delta.after()) };
+        self.begin_change(position, delta.after().clone());
+        if is_next && self.is_repeated(position, &delta) {
+            return;
+        }
         let changes = if is_next { delta.changes() } else { &missed };
         let changes = changes
             .iter()
             .map(|DocumentChange { id, before, after }| (id, before.as_ref(), after.as_ref()));
-        self.replace(delta.collection(), position, delta.after().clone(), changes, send);
+        self.send_effects(delta.collection(), position, changes, send);
     }
 
     /// Records a subscription's step without sending anything yet.
@@ -169,7 +173,8 @@ impl SessionCollectionView {
             if self.is_tracked() {
                 let gone = self.views[position].snapshot.clone();
                 let changes = gone.iter().map(|(id, document)| (id, Some(document), None));
-                self.replace(collection, position, Snapshot::default(), changes, send);
+                self.begin_change(position, Snapshot::default());
+                self.send_effects(collection, position, changes, send);
             }
             self.remove_view(position);
         }
@@ -319,21 +324,36 @@ impl SessionCollectionView {
         }
     }
 
-    /// Replaces a view's snapshot by `next`, and sends the effect of the changes between the two.
-    fn replace<'a>(
-        &mut self,
-        collection: &CollectionName,
-        position: usize,
-        next: Snapshot,
-        changes: impl Iterator<Item = Change<'a>>,
-        send: &mut impl FnMut(Outgoing),
-    ) {
+    /// Replaces a view's snapshot by `next`. The effects of that are to be sent.
+    fn begin_change(&mut self, position: usize, next: Snapshot) {
         self.keep_holders();
         self.views[position].snapshot = next;
         if let Some(holders) = &mut self.holders {
             holders.begin_change(position);
         }
+    }
+
+    /// Whether the client need not learn of a view's step, however many documents it changes, since
+    /// an earlier view is known to have taken a step like it.
+    fn is_repeated(&mut self, position: usize, delta: &Delta) -> bool {
+        let Some(holders) = &mut self.holders else { return false };
+        // What comes is to be noted, and what goes may have been seen here.
+        self.strategy == PublicationStrategy::ServerMerge
+            && delta.only_updates()
+            && holders.begin_to_take(position, delta)
+    }
+
+    /// Sends the effects of changes between a view's last snapshot and the one that it now has.
+    fn send_effects<'a>(
+        &mut self,
+        collection: &CollectionName,
+        position: usize,
+        changes: impl Iterator<Item = Change<'a>>,
+        send: &mut impl FnMut(Outgoing),
+    ) {
         for (id, before, after) in changes {
+            #[cfg(test)]
+            LOOKED_AT.set(LOOKED_AT.get() + 1);
             self.note_holder(position, id, before.is_some(), after.is_some());
             if self.is_hidden(position, id, before, after) {
                 continue;
@@ -358,4 +378,15 @@ impl SessionCollectionView {
             // A field that goes may have been seen here.
             && before.is_none_or(|before| after.has_fields_of(before))
     }
+}
+
+#[cfg(test)]
+thread_local! {
+    static LOOKED_AT: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
+/// How many changes of a document were looked at on this thread.
+#[cfg(test)]
+pub(super) fn looked_at() -> usize {
+    LOOKED_AT.get()
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::view::View;
 use crate::document::Document;
 use crate::id::{DocumentId, LiveQueryKey};
+use crate::snapshot::{Delta, Likeness};
 
 /// With more views than this, not counting shadows, a collection keeps an index. Up to it each view
 /// is asked, which takes no memory.
@@ -42,9 +43,12 @@ struct Round {
     /// number of the first such view. They live for as long as they are shown, so nothing else can be
     /// there.
     shown: HashMap<usize, (DocumentId, u64)>,
+    /// The steps that views of this round have taken, by their addresses, each with the number of the
+    /// first such view.
+    taken: HashMap<usize, (Likeness, u64)>,
 }
 
-/// How many documents of a round are remembered.
+/// How many documents and how many steps of a round are remembered.
 const ROUND_MAX: usize = 4096;
 
 impl Holders {
@@ -105,6 +109,7 @@ impl Holders {
             // It may no longer show what it showed in this round.
             round.number += 1;
             round.shown.clear();
+            round.taken.clear();
         }
         round.changed[position] = round.number;
     }
@@ -133,6 +138,23 @@ impl Holders {
                 false
             }
         }
+    }
+
+    /// The view that changes takes this step. True if a view before it is known to have taken one like
+    /// it, and so to show the same documents.
+    pub(super) fn begin_to_take(&mut self, position: usize, delta: &Delta) -> bool {
+        let (number, taken) = (self.numbers[position], &mut self.round.taken);
+        if let Some((_, first)) = taken.get_mut(&delta.address()) {
+            let is_taken_earlier = *first < number;
+            *first = number.min(*first);
+            return is_taken_earlier;
+        }
+        if taken.len() >= ROUND_MAX {
+            taken.clear();
+        }
+        let likeness = delta.likeness();
+        taken.insert(likeness.address(), (likeness, number));
+        false
     }
 
     /// The view that shows a live query.

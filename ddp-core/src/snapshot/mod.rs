@@ -28,7 +28,7 @@ mod frames;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 
 use bytes::Bytes;
 use frames::Frames;
@@ -140,6 +140,73 @@ impl Snapshot {
         self.advance(collection, changes)
     }
 
+    /// Replaces this snapshot by a version with the documents of another, which both share from then
+    /// on. `None` if they are equal to these; the version stays then.
+    pub fn replace_by(&mut self, collection: &CollectionName, other: &Self) -> Option<Arc<Delta>> {
+        let changes = self.diff(other);
+        self.documents.clone_from(&other.documents);
+        if changes.is_empty() {
+            return None;
+        }
+        let from = self.version;
+        self.version += 1;
+        Some(Arc::new(Delta::new(collection.clone(), from, changes, self.clone())))
+    }
+
+    /// Whether the documents are the very same, so that a step of one could be a step of the other.
+    /// That equal documents are the very same is only seen where both snapshots come from one.
+    #[must_use]
+    pub fn shares_with(&self, other: &Self) -> bool {
+        self.documents.ptr_eq(&other.documents) || self.is_empty() && other.is_empty()
+    }
+
+    /// Has this snapshot share the documents of another, if they are equal: then both take no more
+    /// memory than one, and one can [follow](Self::follow) the other. The version stays. False, and
+    /// nothing happens, if they are not equal.
+    pub fn share(&mut self, other: &Self) -> bool {
+        if self.shares_with(other) {
+            return true;
+        }
+        let is_equal =
+            self.len() == other.len() && self.documents.iter().eq(other.documents.iter());
+        if is_equal {
+            self.documents.clone_from(&other.documents);
+        }
+        is_equal
+    }
+
+    /// Takes a step that another snapshot took which had the documents of `before`. It costs the same
+    /// however many documents change: the changes and their messages are shared. `None`, and nothing
+    /// happens, if this snapshot does not [share](Self::shares_with) its documents with `before`.
+    ///
+    /// ```
+    /// use std::collections::BTreeMap;
+    /// use std::sync::Arc;
+    ///
+    /// use ddp_core::{CollectionName, Document, DocumentId, Snapshot};
+    ///
+    /// let (tasks, before) = (CollectionName::from("tasks"), Snapshot::default());
+    /// let (mut one, mut other) = (before.clone(), before.clone());
+    /// let document = Document::from_fields([("done".into(), "false")]).map(Arc::new);
+    /// let documents = BTreeMap::from([(DocumentId::from_string("a"), document)]);
+    /// let step = one.advance(&tasks, documents).expect("the document is new");
+    /// let same = other.follow(&before, &step).expect("nothing differs");
+    /// assert!(same.is_like(&step) && other.shares_with(&one));
+    /// ```
+    pub fn follow(&mut self, before: &Self, step: &Arc<Delta>) -> Option<Arc<Delta>> {
+        if !self.shares_with(before) {
+            return None;
+        }
+        let from = self.version;
+        self.version += 1;
+        self.documents.clone_from(&step.after.documents);
+        if from == step.from {
+            return Some(Arc::clone(step));
+        }
+        let (collection, changes) = (step.collection.clone(), Arc::clone(&step.changes));
+        Some(Arc::new(Delta { collection, from, changes, after: self.clone() }))
+    }
+
     /// The step from nothing to this snapshot, for a subscription that starts now.
     #[must_use]
     pub fn initial(&self, collection: &CollectionName) -> Arc<Delta> {
@@ -177,19 +244,38 @@ pub struct DocumentChange {
 pub struct Delta {
     collection: CollectionName,
     from: u64,
-    changes: Vec<DocumentChange>,
+    changes: Arc<Changes>,
     after: Snapshot,
+}
+
+/// What a step does, and what is made of that once, for all live queries that it is a step of.
+#[derive(Debug)]
+struct Changes {
+    all: Vec<DocumentChange>,
+    only_update: OnceLock<bool>,
     frames: Frames,
+}
+
+/// Recognizes the steps that are [like](Delta::is_like) one, without keeping its documents.
+#[derive(Debug)]
+pub(crate) struct Likeness(Weak<Changes>);
+
+impl Likeness {
+    /// Equal for steps that are like each other, and for no other as long as this is kept.
+    pub(crate) fn address(&self) -> usize {
+        self.0.as_ptr().addr()
+    }
 }
 
 impl Delta {
     fn new(
         collection: CollectionName,
         from: u64,
-        changes: Vec<DocumentChange>,
+        all: Vec<DocumentChange>,
         after: Snapshot,
     ) -> Self {
-        Self { collection, from, changes, after, frames: Frames::default() }
+        let (only_update, frames) = Default::default();
+        Self { collection, from, changes: Arc::new(Changes { all, only_update, frames }), after }
     }
 
     /// The collection whose documents change.
@@ -213,7 +299,34 @@ impl Delta {
     /// What changes.
     #[must_use]
     pub fn changes(&self) -> &[DocumentChange] {
-        &self.changes
+        &self.changes.all
+    }
+
+    /// Whether no document comes or goes, and none loses a field. Found out once.
+    #[must_use]
+    pub fn only_updates(&self) -> bool {
+        *self.changes.only_update.get_or_init(|| {
+            self.changes.all.iter().all(|change| match (&change.before, &change.after) {
+                (Some(before), Some(after)) => after.has_fields_of(before),
+                _ => false,
+            })
+        })
+    }
+
+    /// Whether this is the same step as another but for its versions: one of the two
+    /// [followed](Snapshot::follow) the other. Then both do the same to equal documents.
+    #[must_use]
+    pub fn is_like(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.changes, &other.changes)
+    }
+
+    pub(crate) fn likeness(&self) -> Likeness {
+        Likeness(Arc::downgrade(&self.changes))
+    }
+
+    /// The [address](Likeness::address) of its likeness.
+    pub(crate) fn address(&self) -> usize {
+        Arc::as_ptr(&self.changes).addr()
     }
 
     /// The snapshot after the step.
@@ -225,7 +338,7 @@ impl Delta {
     /// Passes each DDP message of the step to `message`, in order.
     pub fn for_each_message(&self, mut message: impl FnMut(&str)) {
         let mut text = String::new();
-        for change in &self.changes {
+        for change in &self.changes.all {
             text.clear();
             let before: Option<FieldList<'_>> = change.before.as_ref().map(|d| d.iter().collect());
             let after: Option<FieldList<'_>> = change.after.as_ref().map(|d| d.iter().collect());
@@ -240,6 +353,82 @@ impl Delta {
     /// on. `framing` is the caller's number for the kind. Each number ever used keeps its frames,
     /// and those used first are found fastest, so there should be few.
     pub fn frames(&self, framing: usize, encode: impl FnOnce(&Self) -> Bytes) -> Bytes {
-        self.frames.get_or_init(framing, || encode(self)).clone()
+        self.changes.frames.get_or_init(framing, || encode(self)).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn documents(values: &[(&str, &str, &str)]) -> BTreeMap<DocumentId, Arc<Document>> {
+        let documents = values.iter().map(|(id, field, value)| {
+            let document = Document::from_fields([((*field).into(), *value)]).unwrap();
+            (DocumentId::from_string(id), Arc::new(document))
+        });
+        documents.collect()
+    }
+
+    fn shown(values: &[(&str, &str, &str)]) -> Snapshot {
+        let mut snapshot = Snapshot::default();
+        snapshot.replace(&"c".into(), documents(values));
+        snapshot
+    }
+
+    #[test]
+    fn equal_documents_are_shared_and_others_are_not() {
+        let one = shown(&[("a", "n", "1"), ("b", "n", "2")]);
+        for other in [
+            &[("a", "n", "1")][..],
+            &[("a", "n", "1"), ("b", "n", "3")],
+            &[("a", "n", "1"), ("c", "n", "2")],
+            &[("a", "n", "1"), ("b", "m", "2")],
+        ] {
+            let (mut snapshot, before) = (shown(other), shown(other));
+            assert!(!snapshot.share(&one));
+            assert!(snapshot.iter().eq(before.iter()), "nothing happens");
+        }
+        let mut same = shown(&[("a", "n", "1")]);
+        same.replace(&"c".into(), documents(&[("a", "n", "1"), ("b", "n", "2")]));
+        assert!(!same.shares_with(&one));
+        assert!(same.share(&one) && same.shares_with(&one));
+        assert_eq!(same.version(), 2, "the version stays");
+    }
+
+    #[test]
+    fn a_step_is_followed_from_the_very_same_documents_only() {
+        let before = shown(&[("a", "n", "1"), ("b", "n", "2")]);
+        let (mut one, mut same, mut equal) =
+            (before.clone(), before.clone(), shown(&[("a", "n", "1"), ("b", "n", "2")]));
+        same.version = 7;
+        let step =
+            one.replace(&"c".into(), documents(&[("a", "n", "3"), ("b", "n", "2")])).unwrap();
+        assert!(equal.follow(&before, &step).is_none());
+        let like = same.follow(&before, &step).unwrap();
+        assert!(like.is_like(&step) && step.only_updates());
+        assert_eq!((like.from(), like.to(), same.version()), (7, 8, 8));
+        assert!(like.after().shares_with(&one) && same.shares_with(&one));
+        let mut first = before.clone();
+        let same = first.follow(&before, &step).unwrap();
+        assert!(Arc::ptr_eq(&same, &step), "not even the versions differ");
+    }
+
+    #[test]
+    fn what_comes_or_goes_is_more_than_an_update() {
+        let before = [("a", "n", "1"), ("b", "n", "2")];
+        for (after, only_updates) in [
+            (&[("a", "n", "2"), ("b", "n", "3")][..], true),
+            (&[("a", "n", "2")], false),
+            (&[("a", "n", "1"), ("b", "n", "2"), ("c", "n", "3")], false),
+            (&[("a", "m", "1"), ("b", "n", "2")], false),
+        ] {
+            let step = shown(&before).replace(&"c".into(), documents(after)).unwrap();
+            assert_eq!(step.only_updates(), only_updates, "{after:?}");
+            let step = shown(&before).replace_by(&"c".into(), &shown(after)).unwrap();
+            assert_eq!(step.only_updates(), only_updates, "{after:?}");
+        }
+        let (mut snapshot, same) = (shown(&before), shown(&before));
+        assert!(snapshot.replace_by(&"c".into(), &same).is_none(), "nothing differs");
+        assert!(snapshot.version() == 1 && snapshot.shares_with(&same));
     }
 }

@@ -243,8 +243,8 @@ impl<R: Row> State<R> {
             return;
         }
         let is_newer = |id: &DocumentId, row: &R| {
-            let holders = self.holders.get(id).into_iter().flatten();
-            holders.filter(|other| **other != slot).any(|other| {
+            let holders = self.holders.of(id);
+            holders.iter().filter(|other| **other != slot).any(|other| {
                 self.slots[*other].as_ref().is_some_and(|live| {
                     matches!(live.phase, Phase::Loading(_))
                         && live.held(id) != Some(&row.document(live.query.fields.as_deref()))
@@ -329,21 +329,33 @@ impl<R: Row> State<R> {
         contents: Contents,
         deliveries: &mut Deliveries,
     ) {
-        let Self { slots, holders, .. } = self;
-        let Some(live) = &mut slots[slot] else { return };
-        let documents = match contents {
-            Contents::All(documents) => documents,
-            Contents::Window(window) => {
-                live.release_all(slot, holders);
-                for id in window.ids() {
-                    holders.entry(id.clone()).or_default().push(slot);
+        let Some(live) = &mut self.slots[slot] else { return };
+        let delta = match contents {
+            Contents::All(documents) => {
+                let (query, members) =
+                    (Arc::clone(&live.query), self.holders.members(documents.keys()));
+                let alike = self.alike(members, query.fields.as_deref());
+                let alike = alike.filter(|alike| alike.iter().eq(documents.iter())).cloned();
+                let Some(live) = &mut self.slots[slot] else { return };
+                match alike {
+                    Some(alike) => live.snapshot.replace_by(collection, &alike),
+                    None => live.snapshot.replace(collection, documents),
                 }
-                live.window.insert(window).shown()
+            }
+            Contents::Window(window) => {
+                live.release_all(slot, &mut self.holders);
+                window.ids().for_each(|id| self.holders.hold(id, slot));
+                let documents = live.window.insert(window).shown();
+                live.snapshot.replace(collection, documents)
             }
         };
-        if let Some(delta) = live.snapshot.replace(collection, documents) {
-            live.publish(slot, &delta, holders, deliveries);
+        let Some(live) = &mut self.slots[slot] else { return };
+        if let Some(delta) = delta {
+            live.publish(slot, &delta, &mut self.holders, deliveries);
+            self.share(slot);
         }
-        live.welcome(slot, collection, deliveries);
+        if let Some(live) = &mut self.slots[slot] {
+            live.welcome(slot, collection, deliveries);
+        }
     }
 }

@@ -42,7 +42,7 @@ impl Contents {
         };
         let wanted = match &change.row {
             None => None,
-            Some(row) => match judge(&read.plan, before, row) {
+            Some(row) => match judge(&read.plan, || before, row) {
                 Truth::True => Some(row),
                 Truth::False | Truth::Unknown => None,
                 Truth::Undecided => return false,
@@ -102,24 +102,30 @@ impl Contents {
     }
 }
 
-/// Whether a query wants a row, of which it held this document before.
+/// Whether a query wants a row, of which it held the document that `before` finds.
 ///
 /// An undecided predicate may still have a certain result: if nothing that it depends on has
 /// changed, a row that was wanted still is.
-pub(super) fn judge<R: Row>(plan: &Plan, before: Option<&Arc<Document>>, row: &R) -> Truth {
+pub(super) fn judge<'a, R: Row>(
+    plan: &Plan,
+    before: impl FnOnce() -> Option<&'a Arc<Document>>,
+    row: &R,
+) -> Truth {
     let truth = plan.predicate.evaluate(&|test| row.meets(test));
-    match (truth, before) {
-        (Truth::Undecided, Some(before)) if is_same_for(plan, before, row) => Truth::True,
-        _ => truth,
+    if truth != Truth::Undecided {
+        return truth;
     }
+    let is_same = |before: &Arc<Document>| {
+        plan.predicate.all_conditions(&mut |test| {
+            let field = test.top_field();
+            field == "_id" || is_same(row, before, field)
+        })
+    };
+    if before().is_some_and(is_same) { Truth::True } else { truth }
 }
 
-fn is_same_for<R: Row>(plan: &Plan, before: &Document, row: &R) -> bool {
-    let now = row.document(None);
-    plan.predicate.all_conditions(&mut |test| {
-        let field = test.top_field();
-        field == "_id"
-            || row.is_exact(field)
-                && before.get(field).is_some_and(|text| now.get(field) == Some(text))
-    })
+/// Whether a row is known to have the same value of a field as the one that was this document.
+pub(super) fn is_same<R: Row>(row: &R, before: &Document, field: &str) -> bool {
+    row.is_exact(field)
+        && before.get(field).is_some_and(|text| row.document(None).get(field) == Some(text))
 }

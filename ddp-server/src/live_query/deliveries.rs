@@ -53,7 +53,10 @@ impl Deliveries {
     }
 
     /// Sends everything; returns the observers that now observe a query.
-    pub(super) fn send(self, observers: &impl Observers) -> Vec<Welcomed> {
+    pub(super) fn send(mut self, observers: &impl Observers) -> Vec<Welcomed> {
+        // Mostly as clients came to them: a change that is shown by a session's earlier subscription
+        // costs nothing in a later one, but not the other way around.
+        self.steps.sort_by_key(|(slot, _)| observers.key(*slot));
         let mut steps: Vec<Step<'_>> = Vec::new();
         for (slot, delta) in &self.steps {
             let query = observers.key(*slot);

@@ -4,11 +4,14 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use ddp_core::{CollectionName, DdpError, Delta, Document, DocumentId, LiveQueryKey, Snapshot};
+use ddp_core::{
+    CollectionName, DdpError, Delta, Document, DocumentId, FieldName, LiveQueryKey, Snapshot,
+};
 
 use super::backlog::Backlog;
 use super::batch::Row;
 use super::deliveries::{Deliveries, Observers, Ready, Welcomed};
+use super::holders::{Holders, Members};
 use super::loading::{Loading, Stage};
 use super::observer::Observer;
 use super::owed::Owed;
@@ -43,8 +46,9 @@ pub(super) struct State<R> {
     pub(super) requeries: u32,
     /// Queries that have been read and wait.
     pub(super) parked: BTreeSet<usize>,
-    /// The live queries that hold each document.
     pub(super) holders: Holders,
+    /// For [`concerned`](Self::concerned), and all zero otherwise.
+    pub(super) marks: Vec<u32>,
     pub(super) last_key: u64,
     /// How many tasks read.
     pub(super) readers: usize,
@@ -59,6 +63,8 @@ pub(super) struct LiveQuery {
     pub(super) phase: Phase,
     /// What the observers are shown.
     pub(super) snapshot: Snapshot,
+    /// The ids of the documents, for a query without `skip` and `limit`.
+    pub(super) members: Members,
     /// What is held in addition, for a query with `skip` or `limit` that has been read.
     pub(super) window: Option<Window>,
     /// The step from nothing to the snapshot, while it is current and has been requested.
@@ -91,7 +97,8 @@ impl<R: Row> State<R> {
             gaps: 0,
             requeries: 0,
             parked: BTreeSet::new(),
-            holders: HashMap::new(),
+            holders: Holders::default(),
+            marks: Vec::new(),
             last_key: 0,
             readers: 0,
         }
@@ -133,6 +140,7 @@ impl<R: Row> State<R> {
             plan: Arc::new(plan),
             phase: Phase::Live,
             snapshot: Snapshot::default(),
+            members: Members::default(),
             window: None,
             initial: None,
             observers: Vec::new(),
@@ -166,11 +174,53 @@ impl<R: Row> State<R> {
         self.catching_up.remove(&slot);
         self.router.remove(slot, live.plan.keys.as_ref());
         live.release_all(slot, &mut self.holders);
+        self.bequeath(slot, &live);
         if let Phase::Loading(loading) = live.phase {
             self.unfinished -= 1;
             if let Some(since) = loading.owes {
                 self.owed.pay(since);
             }
+        }
+    }
+
+    /// The documents of a query that holds these and shows these fields, if there is one.
+    pub(super) fn alike(
+        &self,
+        members: Members,
+        fields: Option<&[FieldName]>,
+    ) -> Option<&Snapshot> {
+        let live = self.slots[self.holders.like(members, fields)?].as_ref()?;
+        let is_alike = live.members == members && live.query.fields.as_deref() == fields;
+        is_alike.then_some(&live.snapshot)
+    }
+
+    /// Has a query share its documents with one that holds the same, so that they can share steps.
+    pub(super) fn share(&mut self, slot: usize) {
+        let Some(live) = self.slots[slot].as_ref().filter(|live| live.window.is_none()) else {
+            return;
+        };
+        let fields = live.query.fields.clone();
+        let other = self.alike(live.members, fields.as_deref()).cloned();
+        let Some(live) = &mut self.slots[slot] else { return };
+        if !other.is_some_and(|other| live.snapshot.share(&other)) {
+            self.holders.set_like(live.members, fields.as_deref(), slot);
+        }
+    }
+
+    /// A query that has ended can no longer be found by its documents, but another that holds them can.
+    fn bequeath(&mut self, slot: usize, ended: &LiveQuery) {
+        let fields = ended.query.fields.as_deref();
+        if !self.holders.forget_like(ended.members, fields, slot) {
+            return;
+        }
+        let Some((id, _)) = ended.snapshot.iter().next() else { return };
+        let is_heir = |heir: &&usize| {
+            self.slots[**heir].as_ref().is_some_and(|heir| {
+                heir.members == ended.members && heir.query.fields.as_deref() == fields
+            })
+        };
+        if let Some(&heir) = self.holders.of(id).iter().find(is_heir) {
+            self.holders.set_like(ended.members, fields, heir);
         }
     }
 
@@ -304,9 +354,6 @@ impl Ended {
     }
 }
 
-/// The live queries that hold each document, by their slots.
-pub(super) type Holders = HashMap<DocumentId, Vec<usize>>;
-
 impl<R> Observers for State<R> {
     fn key(&self, slot: usize) -> LiveQueryKey {
         // Deliveries are sent before a query can end.
@@ -329,8 +376,8 @@ impl LiveQuery {
 
     pub(super) fn release_all(&self, slot: usize, holders: &mut Holders) {
         match &self.window {
-            Some(window) => window.ids().for_each(|id| release(holders, id, slot)),
-            None => self.snapshot.iter().for_each(|(id, _)| release(holders, id, slot)),
+            Some(window) => window.ids().for_each(|id| holders.release(id, slot)),
+            None => self.snapshot.iter().for_each(|(id, _)| holders.release(id, slot)),
         }
     }
 
@@ -343,18 +390,34 @@ impl LiveQuery {
     ) {
         self.initial = None;
         // A window holds more than it shows.
-        let changes = if self.window.is_some() { &[] } else { delta.changes() };
-        for change in changes {
-            match (&change.before, &change.after) {
-                (None, Some(_)) => holders.entry(change.id.clone()).or_default().push(slot),
-                (Some(_), None) => release(holders, &change.id, slot),
-                _ => {}
-            }
+        if self.window.is_none() && !delta.only_updates() {
+            self.note_members(slot, delta, holders);
         }
         if !std::mem::replace(&mut self.is_sorted, true) {
             self.observers.sort_by_key(|(_, observer)| observer.address());
         }
         deliveries.step(slot, delta);
+    }
+
+    /// Notes which documents come and go by a step of a query without a window.
+    fn note_members(&mut self, slot: usize, delta: &Delta, holders: &mut Holders) {
+        let (before, fields) = (self.members, self.query.fields.as_deref());
+        for change in delta.changes() {
+            match (&change.before, &change.after) {
+                (None, Some(_)) => holders.hold_member(&change.id, slot, &mut self.members),
+                (Some(_), None) => holders.release_member(&change.id, slot, &mut self.members),
+                _ => {}
+            }
+        }
+        if self.members != before {
+            holders.forget_like(before, fields, slot);
+        }
+    }
+
+    /// Whether there is anything to change. While a query reads again its observers still see changes,
+    /// so that no document is older in one query than in another; before its first read it has none.
+    pub(super) fn has_documents(&self) -> bool {
+        matches!(self.phase, Phase::Live) || !self.observers.is_empty()
     }
 
     /// Gives all documents to the observers that are joining.
@@ -371,15 +434,6 @@ impl LiveQuery {
         for (key, observer, ready) in self.joining.drain(..) {
             let initial = Arc::clone(initial);
             deliveries.welcome(Welcomed { slot, key, observer, initial, ready });
-        }
-    }
-}
-
-pub(super) fn release(holders: &mut Holders, id: &DocumentId, slot: usize) {
-    if let Some(slots) = holders.get_mut(id) {
-        slots.retain(|other| *other != slot);
-        if slots.is_empty() {
-            holders.remove(id);
         }
     }
 }

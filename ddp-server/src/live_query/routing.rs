@@ -1,20 +1,26 @@
 //! Applies a batch to the live queries that it concerns.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::BTreeSet;
 
-use ddp_core::{CollectionName, Document, DocumentId, FieldName};
+use ddp_core::CollectionName;
 
-use super::batch::{Batch, Change, Row};
+use super::batch::{Batch, Row};
+use super::concerns::Concern;
 use super::contents::judge;
 use super::deliveries::Deliveries;
-use super::live::{Holders, LiveQuery, Phase, State, release};
+use super::groups::{Groups, Outcome};
+use super::holders::Holders;
+use super::live::{LiveQuery, State};
+use super::rows::{Rows, Step};
 use super::window::Window;
 use crate::query::Truth;
 
 impl<R: Row> State<R> {
     /// Brings the live queries that a batch concerns to their next snapshots. Returns those that
     /// must read again, since only the source knows their results.
+    ///
+    /// Queries that hold the same documents, and to which the batch does the same, share a step: only
+    /// the first of them costs by the number of documents.
     pub(super) fn advance(
         &mut self,
         collection: &CollectionName,
@@ -22,105 +28,84 @@ impl<R: Row> State<R> {
         deliveries: &mut Deliveries,
     ) -> BTreeSet<usize> {
         let mut unsure = BTreeSet::new();
-        let mut steps: BTreeMap<usize, Step<'_, R>> = BTreeMap::new();
-        if batch.is_truncated() {
-            for (id, slots) in &self.holders {
-                for slot in slots {
-                    steps.entry(*slot).or_default().insert(id.clone(), None);
-                }
-            }
-        }
-        for change in batch.changes() {
-            self.route(change, &mut steps, &mut unsure);
-        }
-        let Self { slots, holders, .. } = self;
-        for (slot, step) in steps {
-            let Some(live) = &mut slots[slot] else { continue };
-            // While a query reads again its observers still see changes, so that no document is
-            // older in one query than in another. Before its first read there is nothing to change.
-            let has_documents = matches!(live.phase, Phase::Live) || !live.observers.is_empty();
-            if !has_documents {
+        let concerned = self.concerned(batch, &mut unsure);
+        let (mut rows, mut groups) = (Rows::new(batch), Groups::default());
+        let is_one = concerned.len() == 1;
+        for concern in concerned {
+            let slot = concern.slot;
+            let Some(live) = &mut self.slots[slot] else { continue };
+            if !live.has_documents() {
                 continue;
             }
+            let fields = live.query.fields.clone();
             let delta = if live.window.is_some() {
-                if !live.advance_window(slot, step, batch.is_truncated(), holders) {
+                let (wanted, gone) = live.judge_all(batch, concern, &mut unsure);
+                let step = rows.step(&wanted, &gone, fields.as_ref());
+                if !live.advance_window(slot, step, batch.is_truncated(), &mut self.holders) {
                     unsure.insert(slot);
                 }
                 let documents = live.window.as_ref().map(Window::shown).unwrap_or_default();
                 live.snapshot.replace(collection, documents)
+            } else if batch.is_truncated() {
+                let (wanted, _) = live.judge_all(batch, concern, &mut unsure);
+                let documents = rows.documents(&wanted, &[], fields.as_ref()).into_iter();
+                let documents = documents.filter_map(|(id, document)| Some((id, document?)));
+                live.snapshot.replace(collection, documents.collect())
+            } else if is_one {
+                let (wanted, gone) = live.judge_all(batch, concern, &mut unsure);
+                let documents = rows.documents(&wanted, &gone, fields.as_ref());
+                live.snapshot.advance(collection, documents)
             } else {
-                let step = step.into_iter().map(|(id, wanted)| (id, wanted.map(|(_, doc)| doc)));
-                live.snapshot.advance(collection, step.collect())
+                let group = groups.of(live.members, &live.snapshot, &concern.held);
+                let outcome = if !group.keeps(&live.plan, &mut rows) {
+                    let (wanted, gone) = live.judge_all(batch, concern, &mut unsure);
+                    group.outcome(wanted, gone)
+                } else if concern.new.is_empty() {
+                    Outcome::Stay
+                } else {
+                    let wanted = [concern.held, concern.new].concat();
+                    Outcome::Rows { wanted, gone: Vec::new() }
+                };
+                group.step(collection, &mut live.snapshot, (fields, outcome), &mut rows)
             };
             if let Some(delta) = delta {
-                live.publish(slot, &delta, holders, deliveries);
+                live.publish(slot, &delta, &mut self.holders, deliveries);
+                if !delta.only_updates() {
+                    self.share(slot);
+                }
             }
         }
         unsure
     }
-
-    /// Adds a change's effect to each query's step.
-    fn route<'a>(
-        &self,
-        change: &'a Change<R>,
-        steps: &mut BTreeMap<usize, Step<'a, R>>,
-        unsure: &mut BTreeSet<usize>,
-    ) {
-        let mut documents = Projections { made: Vec::new() };
-        let mut take = |slot: usize, before: Option<&Arc<Document>>, live: &LiveQuery| {
-            let wanted = match &change.row {
-                None => None,
-                Some(row) => match judge(&live.plan, before, row) {
-                    Truth::True => Some((row, documents.get(live.query.fields.as_ref(), row))),
-                    Truth::False | Truth::Unknown => None,
-                    // It is shown as it was, since it is unknown whether its new state may be seen.
-                    Truth::Undecided => {
-                        unsure.insert(slot);
-                        return;
-                    }
-                },
-            };
-            if before.is_some() || wanted.is_some() {
-                steps.entry(slot).or_default().insert(change.id.clone(), wanted);
-            }
-        };
-        for slot in self.holders.get(&change.id).into_iter().flatten() {
-            let Some(live) = &self.slots[*slot] else { continue };
-            take(*slot, live.held(&change.id), live);
-        }
-        let Some(row) = &change.row else { return };
-        for slot in self.router.candidates(row) {
-            let Some(live) = &self.slots[slot] else { continue };
-            if live.held(&change.id).is_none() {
-                take(slot, None, live);
-            }
-        }
-    }
-}
-
-/// A batch's effect on a live query: the rows that it wants, with their documents, and `None` for
-/// those that it does not.
-type Step<'a, R> = BTreeMap<DocumentId, Option<(&'a R, Arc<Document>)>>;
-
-/// The documents that a row becomes, one for each projection.
-type Fields = Option<Arc<[FieldName]>>;
-
-struct Projections {
-    made: Vec<(Fields, Arc<Document>)>,
-}
-
-impl Projections {
-    fn get<R: Row>(&mut self, fields: Option<&Arc<[FieldName]>>, row: &R) -> Arc<Document> {
-        if let Some((_, document)) = self.made.iter().find(|(other, _)| other.as_ref() == fields) {
-            return Arc::clone(document);
-        }
-        let document = row.document(fields.map(|fields| &**fields));
-        self.made.push((fields.cloned(), Arc::clone(&document)));
-        document
-    }
 }
 
 impl LiveQuery {
+    /// The changes by which the query has a document, and those by which it has one no longer. Those
+    /// of which it is not certain are in neither.
+    fn judge_all<R: Row>(
+        &self,
+        batch: &Batch<R>,
+        Concern { slot, held, new }: Concern,
+        unsure: &mut BTreeSet<usize>,
+    ) -> (Vec<u32>, Vec<u32>) {
+        let (mut wanted, mut gone) = (Vec::with_capacity(held.len() + new.len()), Vec::new());
+        for number in held {
+            let change = &batch.changes()[number as usize];
+            let truth = change
+                .row
+                .as_ref()
+                .map_or(Truth::False, |row| judge(&self.plan, || self.held(&change.id), row));
+            match truth {
+                Truth::True => wanted.push(number),
+                Truth::False | Truth::Unknown => gone.push(number),
+                // It is shown as it was, since it is unknown whether its new state may be seen.
+                Truth::Undecided => _ = unsure.insert(slot),
+            }
+        }
+        wanted.extend(new);
+        (wanted, gone)
+    }
+
     /// Takes a step of a query with `skip` or `limit`. False if only the source can tell what is
     /// within them now.
     fn advance_window<R: Row>(
@@ -133,7 +118,7 @@ impl LiveQuery {
         let Some(window) = &mut self.window else { return false };
         if truncated {
             for id in window.ids() {
-                release(holders, id, slot);
+                holders.release(id, slot);
             }
             window.clear();
         }
@@ -145,13 +130,13 @@ impl LiveQuery {
                 None => window.remove(&id),
             }
             match (was_held, window.get(&id).is_some()) {
-                (false, true) => holders.entry(id).or_default().push(slot),
-                (true, false) => release(holders, &id, slot),
+                (false, true) => holders.hold(&id, slot),
+                (true, false) => holders.release(&id, slot),
                 _ => {}
             }
         }
         for id in window.trim() {
-            release(holders, &id, slot);
+            holders.release(&id, slot);
         }
         is_certain && !window.is_short()
     }

@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::id::LiveQueryKey;
+use crate::merge_box::collection_view::looked_at;
 use crate::merge_box::effect::asked;
 
 const VIEWS: usize = 300;
@@ -68,6 +69,23 @@ impl Overlap {
             }
         }
         asked() - before
+    }
+
+    /// The same as one step, which all queries take that hold the same.
+    fn change_together(&mut self, value: &str, turns: impl Iterator<Item = usize>) {
+        let id = |row: usize| DocumentId::from_string(&format!("row{row:04}"));
+        let rows = self.rows(Some(value), &["a", "b"]).into_iter().enumerate();
+        let rows: BTreeMap<_, _> = rows.map(|(row, document)| (id(row), document)).collect();
+        let before = self.queries[0].clone();
+        let step = before.clone().advance(&"c".into(), rows).expect("the value is new");
+        for query in turns {
+            let step = self.queries[query].follow(&before, &step).expect("it holds the same");
+            let sent = &mut self.sent;
+            self.merge_box.step(LiveQueryKey::from(query as u64), &step, &mut |outgoing| {
+                let Outgoing::Text(text) = outgoing else { panic!("{outgoing:?}") };
+                sent.push(text);
+            });
+        }
     }
 
     fn unsubscribe(&mut self, turns: impl Iterator<Item = usize>) -> usize {
@@ -136,6 +154,34 @@ fn the_same_rows_are_compared_for_the_first_subscriptions_only() {
     assert!(asked <= 20 * ROWS, "{asked}");
     assert_eq!(overlap.sent(ROWS), ROWS, "once each");
     overlap.live();
+}
+
+#[test]
+fn a_step_that_many_subscriptions_share_is_looked_at_once() {
+    let mut overlap = Overlap::new(ROWS, |_, _| true);
+    overlap.change(Some("new"), 0..VIEWS);
+    overlap.sent(ROWS);
+    let first = overlap.queries[0].clone();
+    overlap.queries.iter_mut().for_each(|query| assert!(query.share(&first)));
+    let mut update = |value: &str, turns: &mut dyn Iterator<Item = usize>| {
+        let before = looked_at();
+        overlap.change_together(value, turns);
+        assert_eq!(overlap.sent(ROWS), ROWS, "once each");
+        looked_at() - before
+    };
+    // A few views take it in the last round, before the first that has changed in it already.
+    for value in ["other", "third"] {
+        let looked_at = update(value, &mut (0..VIEWS));
+        assert!(looked_at <= 2 * ROWS, "{looked_at}");
+    }
+    // Out of order it is looked at for each that comes before all that have taken it.
+    let shuffled = update("fourth", &mut (0..VIEWS).map(|turn| turn * 77 % VIEWS));
+    assert!(shuffled <= 20 * ROWS, "{shuffled}");
+    // Those that are left show what all did.
+    overlap.unsubscribe(0..VIEWS - 1);
+    assert_eq!(overlap.sent(ROWS), 0);
+    overlap.unsubscribe(VIEWS - 1..VIEWS);
+    assert_eq!(overlap.sent(0), ROWS);
 }
 
 #[test]

@@ -7,6 +7,9 @@ const COLLECTION: &str = "c";
 const SUBSCRIPTIONS: usize = 6;
 const QUERIES: u8 = 4;
 
+/// The fields of a document with their values, or none if it goes.
+type Contents = Option<Vec<(u8, u8)>>;
+
 #[derive(Clone, Debug)]
 enum Operation {
     /// Begins to show a live query.
@@ -17,17 +20,32 @@ enum Operation {
     Step {
         query: u8,
         id: u8,
-        fields: Option<Vec<(u8, u8)>>,
+        fields: Contents,
         deliver: bool,
     },
     /// The same for all live queries, as a change of a row that they share.
     StepAll {
         id: u8,
-        fields: Option<Vec<(u8, u8)>>,
+        fields: Contents,
+    },
+    /// The same for several documents in one step, which live queries of the same documents share.
+    /// They hear of it from this one on, forwards or backwards, some of them later.
+    StepTogether {
+        documents: Vec<(u8, Contents)>,
+        first: u8,
+        backwards: bool,
+        late: u8,
+    },
+    /// What they have yet to hear.
+    Late,
+    /// A live query gets the documents of another, as one step.
+    Copy {
+        from: u8,
+        to: u8,
     },
     ByHand {
         id: u8,
-        fields: Option<Vec<(u8, u8)>>,
+        fields: Contents,
     },
     Remove,
     Hold,
@@ -46,10 +64,18 @@ fn operation() -> impl Strategy<Value = (usize, Operation)> {
         fields,
         deliver,
     });
+    let documents = proptest::collection::vec((0..4u8, fields()), 1..4);
+    let together = (documents, 0..QUERIES, any::<bool>(), any::<u8>());
+    let together = together.prop_map(|(documents, first, backwards, late)| {
+        Operation::StepTogether { documents, first, backwards, late }
+    });
     let operation = prop_oneof![
         6 => (0..QUERIES).prop_map(|query| Operation::Show { query }),
         6 => step,
         3 => (0..4u8, fields()).prop_map(|(id, fields)| Operation::StepAll { id, fields }),
+        6 => together,
+        2 => Just(Operation::Late),
+        6 => (0..QUERIES, 0..QUERIES).prop_map(|(from, to)| Operation::Copy { from, to }),
         3 => (0..4u8, fields()).prop_map(|(id, fields)| Operation::ByHand { id, fields }),
         3 => Just(Operation::Remove),
         1 => Just(Operation::Hold),
@@ -58,7 +84,7 @@ fn operation() -> impl Strategy<Value = (usize, Operation)> {
     (0..SUBSCRIPTIONS, operation)
 }
 
-fn document(fields: Option<Vec<(u8, u8)>>) -> Option<Arc<Document>> {
+fn document(fields: Contents) -> Option<Arc<Document>> {
     let texts: Vec<_> =
         fields?.iter().map(|(name, value)| (format!("f{name}"), value.to_string())).collect();
     let fields = texts.iter().map(|(name, value)| (name.as_str().into(), value.as_str()));
@@ -74,6 +100,8 @@ struct Model {
     keys: [u64; SUBSCRIPTIONS],
     last_key: u64,
     by_hand: BTreeMap<u64, Snapshot>,
+    /// Steps that have yet to be told.
+    late: Vec<(u8, Arc<Delta>)>,
     /// Who shows what, in the order in which they began.
     views: Vec<(u64, Source)>,
 }
@@ -134,15 +162,52 @@ fn step(
     deliver: bool,
     send: &mut impl FnMut(Outgoing),
 ) {
-    let at = usize::from(query);
     let documents = BTreeMap::from([(id.clone(), document.cloned())]);
-    let delta = model.queries[at].advance(&COLLECTION.into(), documents);
-    if let Some(delta) = delta.filter(|_| deliver) {
+    let delta = model.queries[usize::from(query)].advance(&COLLECTION.into(), documents);
+    tell(model, merge_box, query, delta.filter(|_| deliver), send);
+}
+
+/// A step of several documents of all live queries: those that share documents share it.
+fn step_together(
+    model: &mut Model,
+    merge_box: &mut MergeBox,
+    documents: &BTreeMap<DocumentId, Option<Arc<Document>>>,
+    turns: impl Iterator<Item = u8>,
+    late: u8,
+    send: &mut impl FnMut(Outgoing),
+) {
+    let mut taken: Vec<(Snapshot, Arc<Delta>)> = Vec::new();
+    for query in turns {
+        let snapshot = &mut model.queries[usize::from(query)];
+        let like = taken.iter().find_map(|(before, step)| snapshot.follow(before, step));
+        let delta = like.or_else(|| {
+            let before = snapshot.clone();
+            let step = snapshot.advance(&COLLECTION.into(), documents.clone())?;
+            taken.push((before, Arc::clone(&step)));
+            Some(step)
+        });
+        if late >> query & 1 == 1 {
+            model.late.extend(delta.map(|delta| (query, delta)));
+            continue;
+        }
+        tell(model, merge_box, query, delta, send);
+    }
+}
+
+fn tell(
+    model: &mut Model,
+    merge_box: &mut MergeBox,
+    query: u8,
+    delta: Option<Arc<Delta>>,
+    send: &mut impl FnMut(Outgoing),
+) {
+    let at = usize::from(query);
+    if let Some(delta) = delta {
         let query_key = LiveQueryKey::from(u64::from(query));
         merge_box.step(query_key, &delta, send);
         merge_box.step(query_key, &delta, &mut |again| panic!("sent again: {again:?}"));
-        if model.shows(query) {
-            model.told[at] = model.queries[at].clone();
+        if model.shows(query) && delta.to() > model.told[at].version() {
+            model.told[at] = delta.after().clone();
         }
     }
 }
@@ -186,6 +251,30 @@ proptest! {
                         step(&mut model, &mut merge_box, query, change, true, &mut send);
                     }
                 }
+                Operation::Late => {
+                    for (query, delta) in std::mem::take(&mut model.late) {
+                        tell(&mut model, &mut merge_box, query, Some(delta), &mut send);
+                    }
+                }
+                Operation::StepTogether { documents, first, backwards, late } => {
+                    let id = |id| DocumentId::from_string(&format!("d{id}"));
+                    let documents =
+                        documents.into_iter().map(|(key, fields)| (id(key), document(fields)));
+                    let turns = (0..QUERIES).map(|turn| {
+                        let turn = if backwards { QUERIES - turn } else { turn };
+                        (first + turn) % QUERIES
+                    });
+                    let documents = documents.collect();
+                    step_together(&mut model, &mut merge_box, &documents, turns, late, &mut send);
+                }
+                Operation::Copy { from, to } => {
+                    let from = model.queries[usize::from(from)].clone();
+                    let documents = from.iter().map(|(id, d)| (id.clone(), Arc::clone(d)));
+                    let copy = &mut model.queries[usize::from(to)];
+                    let delta = copy.replace(&COLLECTION.into(), documents.collect());
+                    prop_assert!(copy.share(&from));
+                    tell(&mut model, &mut merge_box, to, delta, &mut send);
+                }
                 Operation::ByHand { id, fields } => {
                     let snapshot = model.by_hand.entry(key).or_default();
                     let id = DocumentId::from_string(&format!("d{id}"));
@@ -228,4 +317,34 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_step_that_comes_late_is_seen_where_an_earlier_subscription_shows_less_by_then() {
+    let mut merge_box = MergeBox::default();
+    let (mut client, mut messages) = (Client::default(), Vec::new());
+    let mut send = |outgoing: Outgoing| match outgoing {
+        Outgoing::Text(text) => messages.push(text),
+        Outgoing::Shared(delta) => {
+            delta.for_each_message(|text| messages.push(text.to_owned()));
+        }
+    };
+    let step = |snapshot: &mut Snapshot, fields: &[(u8, u8)]| {
+        let documents = [(DocumentId::from_string("d"), document(Some(fields.to_vec())))];
+        snapshot.advance(&COLLECTION.into(), BTreeMap::from(documents)).unwrap()
+    };
+    let mut first = Snapshot::default();
+    step(&mut first, &[(0, 0), (1, 0)]);
+    for query in 0..QUERIES {
+        let initial = first.initial(&COLLECTION.into());
+        merge_box.apply(u64::from(query).into(), live(query), initial, &mut send);
+    }
+    let (key, before, mut second) = (LiveQueryKey::from, first.clone(), first.clone());
+    let update = step(&mut first, &[(0, 1), (1, 1)]);
+    merge_box.step(key(0), &update, &mut send);
+    merge_box.step(key(0), &step(&mut first, &[(0, 2)]), &mut send);
+    merge_box.step(key(1), &second.follow(&before, &update).unwrap(), &mut send);
+    messages.iter().for_each(|text| client.apply(text));
+    let seen = |field: &str| client.0[COLLECTION]["d"][field].clone();
+    assert_eq!((seen("f0"), seen("f1")), ("2".to_owned(), "1".to_owned()));
 }

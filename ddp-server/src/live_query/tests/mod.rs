@@ -40,6 +40,7 @@ impl Row for Task {
 
     /// Only the table itself can decide comparisons with a fraction.
     fn meets(&self, test: &Condition) -> Truth {
+        ASKED.set(ASKED.get() + 1);
         match &test.is {
             Operator::Compare(_, Value::Float(_)) => Truth::Undecided,
             is => is.test(&self.value(&test.field)),
@@ -53,6 +54,15 @@ impl Row for Task {
     }
 }
 
+thread_local! {
+    static ASKED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
+/// How often a row was asked whether it meets a test on this thread.
+fn asked() -> usize {
+    ASKED.get()
+}
+
 /// A subscriber that applies deltas as a session does.
 struct Subscriber {
     mailbox: Arc<Mailbox>,
@@ -64,8 +74,8 @@ struct Subscriber {
 }
 
 impl Subscriber {
-    fn receive(&mut self) {
-        let mut mail = VecDeque::new();
+    fn receive(&mut self) -> Vec<Arc<Delta>> {
+        let (mut mail, mut steps) = (VecDeque::new(), Vec::new());
         self.mailbox.take(&mut mail);
         for mail in mail {
             let (Mail::Delta(_, _, delta) | Mail::Step(_, delta)) = mail else {
@@ -80,7 +90,9 @@ impl Subscriber {
                 };
                 assert_eq!(before, change.before);
             }
+            steps.push(delta);
         }
+        steps
     }
 }
 

@@ -195,7 +195,7 @@ impl Run {
     }
 
     fn receive(&mut self) {
-        self.subscribers.iter_mut().for_each(Subscriber::receive);
+        self.subscribers.iter_mut().for_each(|subscriber| _ = subscriber.receive());
     }
 }
 
