@@ -1,5 +1,7 @@
 //! Compares columns with constants in memory, just as PostgreSQL does.
 
+use std::borrow::Cow;
+
 use ddp_server::query::{Comparison, Condition, Operator, Truth, Value, is_like};
 
 use super::path::split;
@@ -114,20 +116,25 @@ impl Comparable {
 
     /// Tests a value that PostgreSQL wrote as this JSON text.
     pub(crate) fn answer(&self, test: &Condition, json: &str) -> Truth {
-        let Some(value) = self.value(split(&test.field).1, json) else { return Truth::Undecided };
+        self.answer_of(test, self.value(split(&test.field).1, json).as_ref())
+    }
+
+    /// Tests a value at the path into which the test leads; `None` if it cannot be read here.
+    pub(crate) fn answer_of(&self, test: &Condition, value: Option<&Value>) -> Truth {
+        let Some(value) = value else { return Truth::Undecided };
         // Every operator is strict, so NULL needs no comparison.
         if value.is_null() {
-            return test.is.test(&value);
+            return test.is.test(value);
         }
         match &test.is {
-            Operator::ILike(pattern) => match (self.lower(), &value) {
+            Operator::ILike(pattern) => match (self.lower(), value) {
                 (_, Value::Text(text)) if self.folds(pattern, text) => {
                     is_like(&text.to_ascii_lowercase(), &pattern.to_ascii_lowercase()).into()
                 }
                 (_, Value::Text(_)) | (None, _) => Truth::Undecided,
                 _ => Truth::Unknown,
             },
-            is if self.decides(is, &value) => is.test(&self.matched(is, value)),
+            is if self.decides(is, value) => is.test(&self.matched(is, value)),
             _ => Truth::Undecided,
         }
     }
@@ -165,12 +172,12 @@ impl Comparable {
     }
 
     /// Trailing spaces of `char(n)` count for `LIKE` only.
-    fn matched(&self, is: &Operator, value: Value) -> Value {
-        match (self, &value) {
+    fn matched<'a>(&self, is: &Operator, value: &'a Value) -> Cow<'a, Value> {
+        match (self, value) {
             (Self::Padded(_), Value::Text(text)) if !matches!(is, Operator::Like(_)) => {
-                Value::from(text.trim_end_matches(' '))
+                Cow::Owned(Value::from(text.trim_end_matches(' ')))
             }
-            _ => value,
+            _ => Cow::Borrowed(value),
         }
     }
 
@@ -205,6 +212,6 @@ impl Comparable {
     /// A column's value for routing and placing rows; NULL if it is not known here.
     pub(crate) fn value_or_null(&self, path: Option<&str>, json: &str) -> Value {
         let value = self.value(path, json).unwrap_or(Value::Null);
-        self.matched(&Operator::Compare(Comparison::Eq, Value::Null), value)
+        self.matched(&Operator::Compare(Comparison::Eq, Value::Null), &value).into_owned()
     }
 }

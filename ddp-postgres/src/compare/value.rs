@@ -14,7 +14,7 @@ const DIMENSIONS_MAX: usize = 8;
 impl Comparable {
     /// The value of a column, or at the path into it, from PostgreSQL's JSON text. `None` if it
     /// cannot be read here.
-    pub(super) fn value(&self, path: Option<&str>, json: &str) -> Option<Value> {
+    pub(crate) fn value(&self, path: Option<&str>, json: &str) -> Option<Value> {
         if json == "null" {
             return Some(Value::Null);
         }

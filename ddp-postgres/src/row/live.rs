@@ -1,6 +1,6 @@
 //! Rows in the form that live queries need.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use ddp_core::{Document, FieldName};
 use ddp_server::live_query;
@@ -16,12 +16,23 @@ pub(crate) struct LiveRow {
     layout: Arc<Layout>,
     row: Row,
     document: Arc<Document>,
+    /// The columns' values, read when predicates ask about them: mostly, if at all, many do.
+    values: OnceLock<Box<[OnceLock<Option<Value>>]>>,
 }
 
 impl LiveRow {
     pub(crate) fn new(layout: &Arc<Layout>, row: Row) -> Result<Self, RowError> {
         let document = Arc::new(row.document(layout, None)?);
-        Ok(Self { layout: Arc::clone(layout), row, document })
+        Ok(Self { layout: Arc::clone(layout), row, document, values: OnceLock::new() })
+    }
+
+    /// A column's value; `None` if it cannot be read here.
+    fn column(&self, index: usize) -> Option<&Value> {
+        let columns = self.layout.columns();
+        let values = self.values.get_or_init(|| columns.iter().map(|_| OnceLock::new()).collect());
+        let json = || self.row.value(index).unwrap_or("null");
+        let read = || columns[index].comparable().value(None, json());
+        values[index].get_or_init(read).as_ref()
     }
 
     pub(crate) fn id(&self) -> &ddp_core::DocumentId {
@@ -44,11 +55,13 @@ impl live_query::Row for LiveRow {
     }
 
     fn meets(&self, test: &Condition) -> Truth {
-        let Some(index) = self.layout.column_of_field(test.top_field()) else {
-            return Truth::Undecided;
-        };
+        let (name, path) = split(&test.field);
+        let Some(index) = self.layout.column_of_field(name) else { return Truth::Undecided };
         let comparable = self.layout.columns()[index].comparable();
-        comparable.answer(test, self.row.value(index).unwrap_or("null"))
+        match path {
+            None => comparable.answer_of(test, self.column(index)),
+            Some(_) => comparable.answer(test, self.row.value(index).unwrap_or("null")),
+        }
     }
 
     fn is_exact(&self, field: &str) -> bool {

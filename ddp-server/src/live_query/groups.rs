@@ -6,6 +6,7 @@ use std::sync::Arc;
 use ddp_core::{CollectionName, Delta, FieldName, Snapshot};
 
 use super::batch::Row;
+use super::concerns::Bundles;
 use super::contents::is_same;
 use super::holders::Members;
 use super::plan::Plan;
@@ -20,9 +21,10 @@ pub(super) enum Outcome {
     Rows { wanted: Vec<u32>, gone: Vec<u32> },
 }
 
-/// Live queries that hold the same documents, and these changes of them.
+/// Live queries that hold the same documents, of which these change.
 pub(super) struct Group {
     before: Snapshot,
+    bundles: Bundles,
     held: Vec<u32>,
     /// Fields of which it is known whether none of the changes touches them.
     untouched: Vec<(FieldName, bool)>,
@@ -37,13 +39,19 @@ pub(super) struct Groups {
 }
 
 impl Groups {
-    /// The group of a live query.
-    pub(super) fn of(&mut self, members: Members, snapshot: &Snapshot, held: &[u32]) -> &mut Group {
-        let alike = self.all.entry((members, held.len())).or_default();
-        let is_it = |group: &Group| group.before.shares_with(snapshot) && group.held == held;
+    /// The group of a live query that holds the documents of these bundles.
+    pub(super) fn of(
+        &mut self,
+        members: Members,
+        snapshot: &Snapshot,
+        (bundles, held): (&Bundles, impl FnOnce(&[u32]) -> Vec<u32>),
+    ) -> &mut Group {
+        let alike = self.all.entry((members, bundles.len())).or_default();
+        let is_it = |group: &Group| group.before.shares_with(snapshot) && group.bundles == *bundles;
         let position = alike.iter().position(is_it).unwrap_or_else(|| {
             let (untouched, steps) = Default::default();
-            alike.push(Group { before: snapshot.clone(), held: held.to_vec(), untouched, steps });
+            let (before, bundles, held) = (snapshot.clone(), bundles.clone(), held(bundles));
+            alike.push(Group { before, bundles, held, untouched, steps });
             alike.len() - 1
         });
         &mut alike[position]
@@ -74,6 +82,11 @@ impl Group {
         });
         self.untouched.push((field.into(), is_untouched));
         is_untouched
+    }
+
+    /// The changes of documents that the queries hold.
+    pub(super) fn held(&self) -> &[u32] {
+        &self.held
     }
 
     /// What the changes mean by which a query has documents, and those by which it has them no longer.

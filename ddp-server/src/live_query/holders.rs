@@ -5,11 +5,13 @@ use std::hash::{BuildHasher, RandomState};
 
 use ddp_core::{DocumentId, FieldName};
 
+use super::router::{insert_sorted, remove_sorted};
+
 /// From how many documents on a query is looked for that holds the same: below, sharing them saves
 /// little.
 const ALIKE_MIN: usize = if cfg!(test) { 1 } else { 8 };
 
-/// The live queries that hold each document, by their slots.
+/// The live queries that hold each document, by their slots, which are sorted.
 #[derive(Debug, Default)]
 pub(super) struct Holders {
     of: HashMap<DocumentId, Vec<usize>>,
@@ -52,7 +54,7 @@ impl Holders {
     /// A query holds a document from now on.
     pub(super) fn hold(&mut self, id: &DocumentId, slot: usize) {
         match self.of.get_mut(id) {
-            Some(slots) => slots.push(slot),
+            Some(slots) => insert_sorted(slots, slot),
             None => {
                 self.of.insert(id.clone(), vec![slot]);
             }
@@ -62,7 +64,7 @@ impl Holders {
     /// A query no longer holds a document.
     pub(super) fn release(&mut self, id: &DocumentId, slot: usize) {
         if let Some(slots) = self.of.get_mut(id) {
-            slots.retain(|other| *other != slot);
+            remove_sorted(slots, slot);
             if slots.is_empty() {
                 self.of.remove(id);
             }

@@ -31,6 +31,12 @@
 //! observers. An observer passes it to its sink: a session's mailbox, or a reader on the server. A
 //! live query knows no session.
 //!
+//! Live queries that hold the same documents share them, and are a group when a batch comes. What it
+//! does to the documents is found out for the group: the first query that keeps them all, or that
+//! loses and gets the same, makes the step, and the others follow it. So many queries of the same rows
+//! cost their number, and not that times the rows, unless each must be asked about each row: if what
+//! its predicate looks at was changed, and to many different values.
+//!
 //! The life of a live query:
 //!
 //! ```text

@@ -30,16 +30,17 @@ impl<R: Row> State<R> {
         let mut unsure = BTreeSet::new();
         let concerned = self.concerned(batch, &mut unsure);
         let (mut rows, mut groups) = (Rows::new(batch), Groups::default());
-        let is_one = concerned.len() == 1;
-        for concern in concerned {
-            let slot = concern.slot;
+        let is_one = concerned.all.len() == 1;
+        for Concern { slot, bundles, new } in &concerned.all {
+            let slot = *slot;
             let Some(live) = &mut self.slots[slot] else { continue };
             if !live.has_documents() {
                 continue;
             }
             let fields = live.query.fields.clone();
             let delta = if live.window.is_some() {
-                let (wanted, gone) = live.judge_all(batch, concern, &mut unsure);
+                let held = concerned.held(bundles);
+                let (wanted, gone) = live.judge_all(batch, slot, (&held, new), &mut unsure);
                 let step = rows.step(&wanted, &gone, fields.as_ref());
                 if !live.advance_window(slot, step, batch.is_truncated(), &mut self.holders) {
                     unsure.insert(slot);
@@ -47,23 +48,30 @@ impl<R: Row> State<R> {
                 let documents = live.window.as_ref().map(Window::shown).unwrap_or_default();
                 live.snapshot.replace(collection, documents)
             } else if batch.is_truncated() {
-                let (wanted, _) = live.judge_all(batch, concern, &mut unsure);
+                let held = concerned.held(bundles);
+                let (wanted, _) = live.judge_all(batch, slot, (&held, new), &mut unsure);
                 let documents = rows.documents(&wanted, &[], fields.as_ref()).into_iter();
                 let documents = documents.filter_map(|(id, document)| Some((id, document?)));
                 live.snapshot.replace(collection, documents.collect())
             } else if is_one {
-                let (wanted, gone) = live.judge_all(batch, concern, &mut unsure);
+                let held = concerned.held(bundles);
+                let (wanted, gone) = live.judge_all(batch, slot, (&held, new), &mut unsure);
                 let documents = rows.documents(&wanted, &gone, fields.as_ref());
                 live.snapshot.advance(collection, documents)
             } else {
-                let group = groups.of(live.members, &live.snapshot, &concern.held);
+                let group = groups.of(
+                    live.members,
+                    &live.snapshot,
+                    (bundles, |bundles| concerned.held(bundles)),
+                );
                 let outcome = if !group.keeps(&live.plan, &mut rows) {
-                    let (wanted, gone) = live.judge_all(batch, concern, &mut unsure);
+                    let changes = (group.held(), &**new);
+                    let (wanted, gone) = live.judge_all(batch, slot, changes, &mut unsure);
                     group.outcome(wanted, gone)
-                } else if concern.new.is_empty() {
+                } else if new.is_empty() {
                     Outcome::Stay
                 } else {
-                    let wanted = [concern.held, concern.new].concat();
+                    let wanted = [group.held(), new].concat();
                     Outcome::Rows { wanted, gone: Vec::new() }
                 };
                 group.step(collection, &mut live.snapshot, (fields, outcome), &mut rows)
@@ -85,11 +93,12 @@ impl LiveQuery {
     fn judge_all<R: Row>(
         &self,
         batch: &Batch<R>,
-        Concern { slot, held, new }: Concern,
+        slot: usize,
+        (held, new): (&[u32], &[u32]),
         unsure: &mut BTreeSet<usize>,
     ) -> (Vec<u32>, Vec<u32>) {
         let (mut wanted, mut gone) = (Vec::with_capacity(held.len() + new.len()), Vec::new());
-        for number in held {
+        for &number in held {
             let change = &batch.changes()[number as usize];
             let truth = change
                 .row
