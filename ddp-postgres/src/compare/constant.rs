@@ -35,9 +35,13 @@ impl Comparable {
             Self::Array(element) => Constants::Elements(element),
             _ => Constants::Of(self),
         };
-        let is = test
-            .is
-            .try_map(|value| constants.convert(value).ok_or(Refusal::Constant(value.clone())))?;
+        let is_list = *self == Self::Integer && matches!(test.is, Operator::In(_));
+        let is = test.is.try_map(|value| match constants.convert(value) {
+            // The largest integers equal this as doubles, but no element of an array of integers does.
+            Some(Value::Float(INTEGER_BEYOND)) if is_list => Ok(Value::Float(f64::INFINITY)),
+            Some(constant) => Ok(constant),
+            None => Err(Refusal::Constant(value.clone())),
+        })?;
         Ok(Condition { field: test.field.clone(), is })
     }
 

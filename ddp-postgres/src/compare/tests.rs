@@ -220,3 +220,11 @@ fn nothing_is_routed_by_the_json_text_of_a_key() {
         assert!(!comparable.is_routable(None, true), "{comparable:?}");
     }
 }
+
+#[test]
+fn the_largest_integers_equal_a_double_but_no_list_has_it() {
+    let largest = "9223372036854775807";
+    let beyond = Value::Float(9_223_372_036_854_775_808.0);
+    assert_eq!(answer(&Comparable::Integer, field("a").eq(beyond.clone()), largest), Truth::True);
+    assert_eq!(answer(&Comparable::Integer, field("a").is_in([beyond]), largest), Truth::False);
+}
