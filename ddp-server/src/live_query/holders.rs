@@ -15,7 +15,7 @@ const ALIKE_MIN: usize = if cfg!(test) { 1 } else { 8 };
 #[derive(Debug, Default)]
 pub(super) struct Holders {
     of: HashMap<DocumentId, Vec<usize>>,
-    /// One of the queries that hold the same documents, by what [`Members::key`] says of them.
+    /// One of the queries that hold the same documents, by what [`key`](Self::key) says of them.
     alike: HashMap<u64, usize>,
     hasher: RandomState,
 }
