@@ -76,7 +76,8 @@ impl Busy {
             // Answered after everything that was asked before.
             let last = match rest {
                 Rest::Open => "ROLLBACK",
-                Rest::Ended => "",
+                // Refused if it has not, after all.
+                Rest::Ended => "SELECT 1",
             };
             let ended = tokio::time::timeout(END_WITHIN, self.batch_execute(last)).await;
             if matches!(ended, Ok(Ok(()))) {

@@ -147,8 +147,8 @@ async fn run(
     permit: impl Any + Send,
 ) -> Result<Vec<tokio_postgres::Row>, Error> {
     let mut rows = run_once(&client, &select, begin).await;
-    if let Err((error, rest)) = &rows
-        && replace_refused(&client, std::iter::once(&mut select), error, *rest).await?
+    if let Err((error, rest)) = &mut rows
+        && replace_refused(&client, std::iter::once(&mut select), error, rest).await?
     {
         rows = run_once(&client, &select, begin).await;
     }

@@ -90,9 +90,11 @@ pub(super) async fn read(
     let visible = reader.visibility.begin_read();
     let bytes_max = if reads.len() > 1 { BYTES_MAX } else { usize::MAX };
     let mut selected = select_rows(reader, layout, &client, &statements, bytes_max).await;
+    let mut rest = Rest::Open;
     if let Err(error) = &selected {
         let selects = statements.iter_mut().map(|statement| &mut statement.select);
-        if replace_refused(&client, selects, error, Rest::Open).await? {
+        if replace_refused(&client, selects, error, &mut rest).await? {
+            rest = Rest::Open;
             selected = select_rows(reader, layout, &client, &statements, bytes_max).await;
         }
     }
@@ -103,7 +105,7 @@ pub(super) async fn read(
             client.end(if statements.len() == 1 { Rest::Ended } else { Rest::Open }, permit);
             return Ok(Found::TooMuch);
         }
-        Err(error) => return Err(client.fail(error, Rest::Open, permit).of_reading(layout)),
+        Err(error) => return Err(client.fail(error, rest, permit).of_reading(layout)),
     };
     client.done();
     drop((permit, turn));

@@ -76,8 +76,10 @@ impl live_query::Row for LiveRow {
         }
     }
 
-    /// The row's text, and about as much for its document.
+    /// The row's text, about as much for its document, and as much again for values that predicates ask
+    /// about.
     fn bytes(&self) -> usize {
-        2 * self.row.text().len()
+        let values = self.layout.columns().len() * size_of::<OnceLock<Option<Value>>>();
+        3 * self.row.text().len() + values
     }
 }

@@ -90,6 +90,8 @@ impl Watch {
                 let checked =
                     self.check_table(intake, &mut client, collection, digest, patience).await;
                 outcome = outcome.and(checked);
+            } else if collection.current().state == TableState::Partial {
+                intake.replace(collection, None);
             }
         }
         outcome

@@ -13,8 +13,10 @@
 //!   little.
 //! - Nobody has a turn while it waits for its client, for the database, or for room in its socket. A
 //!   client that stalls holds up nobody.
-//! - After [`TURNS_MAX`] turns it is an arrival no longer, so that nobody can be called for ever before
-//!   others.
+//! - After [`TURNS_MAX`] turns, or turns that took [`WORK_MAX`] in all, it is an arrival no longer, so that
+//!   nobody can be called for ever before others.
+//! - Whoever has stood in line for [`WAIT_MAX`] is called when a turn ends, beyond what is above: on a server
+//!   that is always busy they run like everybody else, rather than wait until they give up.
 //!
 //! If nobody else is there, a turn costs two locks, and the runtime another look at its sockets.
 
@@ -22,15 +24,24 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use futures::FutureExt;
 use parking_lot::Mutex;
 use tokio::runtime::{Handle, Id};
 use tokio::task::yield_now;
+use tokio::time::Instant;
 
 /// An honest client needs about six: for the handshakes of WebSocket and DDP, for its subscriptions,
 /// and for writing what these show.
 const TURNS_MAX: u32 = 64;
+
+/// Its share of a processor. Few need a tenth of that, however busy the machine is.
+const WORK_MAX: Duration = Duration::from_millis(20);
+
+/// Less than any deadline that a client has for a handshake. Thousands that come at once are through
+/// before.
+const WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// The turns of each runtime, so that one that nobody runs any more does not hold up the others.
 pub(crate) struct Arrivals {
@@ -52,6 +63,10 @@ pub(crate) struct Arrival {
     turns: Arc<Turns>,
     place: Place,
     taken: u32,
+    worked: Duration,
+    /// How long it stood in line, and since when it does.
+    waited: Duration,
+    in_line_since: Instant,
     state: State,
 }
 
@@ -83,9 +98,10 @@ struct Turns {
 #[derive(Default)]
 struct Line {
     next_number: u64,
-    /// How many have a turn or were called. If anybody waits, as many as may.
+    /// How many have a turn or were called. If anybody waits, at least as many as may.
     under_way: usize,
-    waiting: BTreeMap<Place, Waker>,
+    /// With when they are late.
+    waiting: BTreeMap<Place, (Instant, Waker)>,
     /// Those that were called and do not know it yet.
     called: BTreeSet<Place>,
 }
@@ -105,7 +121,16 @@ impl Arrivals {
         let place = (stage, line.next_number);
         line.next_number += 1;
         drop(line);
-        Box::new(Arrival { turns, place, taken: 0, state: State::Resting })
+        let (taken, worked, waited) = Default::default();
+        Box::new(Arrival {
+            turns,
+            place,
+            taken,
+            worked,
+            waited,
+            in_line_since: Instant::now(),
+            state: State::Resting,
+        })
     }
 
     fn turns(&self) -> Arc<Turns> {
@@ -142,15 +167,25 @@ impl Arrival {
                 true
             }
             State::Resting => false,
-            State::InLine => line.called.remove(&self.place),
+            State::InLine => {
+                let is_called = line.called.remove(&self.place);
+                if is_called {
+                    self.waited += self.in_line_since.elapsed();
+                }
+                is_called
+            }
             State::Yielding | State::HasTurn => {
                 self.state = State::HasTurn;
                 return Poll::Ready(());
             }
         };
         if !is_called {
-            line.waiting.insert(self.place, cx.waker().clone());
-            self.state = State::InLine;
+            if self.state == State::Resting {
+                self.in_line_since = Instant::now();
+                self.state = State::InLine;
+            }
+            let late = self.in_line_since + WAIT_MAX.saturating_sub(self.waited);
+            line.waiting.insert(self.place, (late, cx.waker().clone()));
             return Poll::Pending;
         }
         drop(line);
@@ -159,9 +194,10 @@ impl Arrival {
         pin!(yield_now()).poll(cx)
     }
 
-    /// The turn is over.
-    fn end_turn(&mut self) {
+    /// The turn is over, which took this long.
+    fn end_turn(&mut self, worked: Duration) {
         self.taken += 1;
+        self.worked += worked;
         self.state = State::Resting;
         self.turns.call_next();
     }
@@ -195,9 +231,11 @@ impl<F: Future + Unpin, S: Fn() -> bool + Unpin> Future for InTurns<F, S> {
         let Some(arrival) = slot else { return future.poll_unpin(cx) };
         ready!(arrival.poll_turn(cx));
         // If it panics, the arrival gives its turn back when it is dropped.
+        let began = Instant::now();
         let polled = future.poll_unpin(cx);
-        arrival.end_turn();
-        if arrival.taken == TURNS_MAX || polled.is_ready() || has_settled() {
+        arrival.end_turn(began.elapsed());
+        let is_enough = arrival.taken == TURNS_MAX || arrival.worked >= WORK_MAX;
+        if is_enough || polled.is_ready() || has_settled() {
             *slot = None;
         }
         polled
@@ -208,13 +246,39 @@ impl Turns {
     /// A turn is over.
     fn call_next(&self) {
         let mut line = self.line.lock();
-        let Some((place, waker)) = line.waiting.pop_first() else {
-            line.under_way -= 1;
-            return;
-        };
-        line.called.insert(place);
+        line.under_way -= 1;
+        let mut called = Vec::new();
+        if line.under_way < self.at_once {
+            called.extend(line.call_first());
+        }
+        called.extend(line.call_late(Stage::Session));
+        called.extend(line.call_late(Stage::Http));
         drop(line);
-        waker.wake();
+        called.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl Line {
+    fn call_first(&mut self) -> Option<Waker> {
+        let (place, (_, waker)) = self.waiting.pop_first()?;
+        Some(self.call(place, waker))
+    }
+
+    /// Calls whoever is first at a stage, if that one is late.
+    fn call_late(&mut self, stage: Stage) -> Option<Waker> {
+        let (place, (late, _)) = self.waiting.range((stage, 0)..=(stage, u64::MAX)).next()?;
+        if Instant::now() < *late {
+            return None;
+        }
+        let place = *place;
+        let (_, waker) = self.waiting.remove(&place)?;
+        Some(self.call(place, waker))
+    }
+
+    fn call(&mut self, place: Place, waker: Waker) -> Waker {
+        self.under_way += 1;
+        self.called.insert(place);
+        waker
     }
 }
 

@@ -141,6 +141,53 @@ async fn an_end_comes_to_turns() {
     drop(turn);
 }
 
+#[tokio::test]
+async fn whoever_has_worked_enough_is_no_arrival_any_more() {
+    let arrivals = Arrivals::new(Some(1));
+    let polls = AtomicUsize::new(0);
+    let works = poll_fn(|_| {
+        polls.fetch_add(1, Ordering::Relaxed);
+        let began = Instant::now();
+        while began.elapsed() < WORK_MAX {
+            std::hint::spin_loop();
+        }
+        Poll::<()>::Pending
+    });
+    let mut worker = arrivals.arrive(Stage::Session).run(works, || false);
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(worker.poll_unpin(&mut cx).is_pending() && worker.poll_unpin(&mut cx).is_pending());
+    let turn = keeps_a_turn(&arrivals);
+    assert!(worker.poll_unpin(&mut cx).is_pending());
+    assert_eq!(polls.load(Ordering::Relaxed), 2, "it needs no turn");
+    drop(turn);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_is_late_is_called_beside_those_who_are_further_along() {
+    let (arrivals, done) = (Arrivals::new(Some(1)), Arc::default());
+    let first = keeps_a_turn(&arrivals);
+    let [mut http, mut next] = [0, 1].map(|name| comes(&arrivals, Stage::Http, &done, name));
+    assert!(poll(&mut http).is_pending() && poll(&mut next).is_pending());
+    tokio::time::advance(WAIT_MAX / 2).await;
+    // There is always a session that goes first.
+    let mut session = arrivals.arrive(Stage::Session);
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(session.poll_turn(&mut cx).is_pending());
+    drop(first);
+    assert!(session.poll_turn(&mut cx).is_pending() && session.poll_turn(&mut cx).is_ready());
+    assert!(poll(&mut http).is_pending() && poll(&mut http).is_pending(), "it is not called");
+    let mut another = arrivals.arrive(Stage::Session);
+    assert!(another.poll_turn(&mut cx).is_pending());
+    tokio::time::advance(WAIT_MAX / 2).await;
+    drop(session);
+    assert!(another.poll_turn(&mut cx).is_pending() && another.poll_turn(&mut cx).is_ready());
+    assert!(poll(&mut http).is_pending(), "it lets others go first");
+    assert!(poll(&mut http).is_ready(), "it is called as well");
+    assert!(poll(&mut next).is_pending() && poll(&mut next).is_ready());
+    drop(another);
+    assert_eq!(arrivals.turns().line.lock().under_way, 0);
+}
+
 #[test]
 fn a_runtime_that_nobody_runs_holds_up_no_other() {
     let (arrivals, done) = (Arrivals::new(Some(1)), Arc::default());

@@ -423,10 +423,13 @@ impl Drive for Driver {
     }
 
     fn has_settled(&self) -> bool {
-        self.has_asked
-            && !self.session.is_busy()
-            && self.session.is_ready()
-            && self.outbound.is_empty()
+        // Large messages have turns of their own, and one that is given must be taken at once.
+        let is_large = self.inbound.waits() || self.outbound.transport.is_held_back();
+        is_large
+            || self.has_asked
+                && !self.session.is_busy()
+                && self.session.is_ready()
+                && self.outbound.is_empty()
     }
 
     fn end(self: Box<Self>) -> BoxFuture<'static, ()> {

@@ -49,6 +49,11 @@ impl Inbound {
         self.busy_since.elapsed() > BUSY_MAX
     }
 
+    /// Whether a large message waits for its turn.
+    pub(super) fn waits(&self) -> bool {
+        self.large.is_some()
+    }
+
     /// The session may get a message, if it wants one.
     pub(super) fn before(&self, session: &mut Session) {
         session.set_bytes_max(self.kept.bytes_max());

@@ -235,7 +235,8 @@ impl From<uuid::Uuid> for Value {
 
 #[cfg(feature = "time")]
 impl From<time::OffsetDateTime> for Value {
-    /// Rounded down to microseconds. All its years fit, also those beyond a client's `Date`.
+    /// Rounded down to microseconds. All its years fit, also those beyond a client's `Date`; of those that
+    /// the crate's feature `large-dates` adds, what does not fit becomes the last that does.
     fn from(value: time::OffsetDateTime) -> Self {
         let microseconds = value.unix_timestamp_nanos().div_euclid(1000);
         let beyond = if microseconds < 0 { i64::MIN } else { i64::MAX };
@@ -294,8 +295,7 @@ mod tests {
         for (nanoseconds, microseconds) in ROUNDED {
             let time = OffsetDateTime::from_unix_timestamp_nanos(nanoseconds.into()).unwrap();
             assert_eq!(Value::from(time), Value::Time(microseconds));
-            let elsewhere =
-                time.to_offset(UtcOffset::from_hms(-5, 30, 0).unwrap_or(UtcOffset::UTC));
+            let elsewhere = time.to_offset(UtcOffset::from_hms(-5, -30, 0).unwrap());
             assert_eq!(Value::from(elsewhere), Value::Time(microseconds));
         }
         for (day, sign) in [(Date::MIN, -1), (Date::MAX, 1)] {

@@ -82,7 +82,7 @@ pub(crate) trait Transport: Send + Unpin + 'static {
     /// the message takes it; what is not taken ends with the next call of `poll_recv`.
     fn take_share(&mut self, bytes: usize) -> Option<Share>;
 
-    /// Whether a message waits for memory, so that the peer is not read from.
+    /// Whether a message waits for memory or for its turn, so that the peer is not read from.
     fn is_held_back(&self) -> bool;
 
     /// `poll_recv` is not called for a while: gives back what a message waits for, which would be

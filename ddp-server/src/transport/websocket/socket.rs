@@ -320,7 +320,7 @@ where
     }
 
     fn is_held_back(&self) -> bool {
-        matches!(self.large.as_deref(), Some(Large::Share(_)))
+        matches!(self.large.as_deref(), Some(Large::Share(_) | Large::Turn(..)))
     }
 
     fn pause(&mut self) {
