@@ -244,7 +244,7 @@ impl Intake {
         assembler.listen(Arc::clone(&current.layout));
         let is_reading = pipeline.is_reading();
         if is_reading {
-            pipeline.interrupt();
+            pipeline.drop_all();
         }
         let must_read = collection.replace(current);
         drop((assembler, pipeline));

@@ -96,7 +96,7 @@ impl Pipeline {
             self.waiting.push_back(arrival);
             return Submitted::Waits;
         }
-        self.interrupt();
+        self.drop_all();
         Submitted::Overflow
     }
 
@@ -118,12 +118,18 @@ impl Pipeline {
         Some(self.reading(next))
     }
 
-    /// Drops what is waiting, and what is being read.
-    pub(crate) fn interrupt(&mut self) {
+    /// Drops what is waiting, and what is being read, since everything is read again. Until it has been,
+    /// queries still take what arrives, so what was read ahead is still to be removed from it.
+    pub(crate) fn drop_all(&mut self) {
         self.waiting.clear();
         self.waiting_bytes = 0;
-        self.ahead.clear();
         self.interruptions.send_replace(());
+    }
+
+    /// The same, if the feed has been interrupted: what it brings from now on is newer than every read.
+    pub(crate) fn interrupt(&mut self) {
+        self.drop_all();
+        self.ahead.clear();
     }
 
     fn reading(&self, arrival: Arrival) -> Reading {
@@ -228,5 +234,24 @@ mod tests {
         assert!(matches!(outcome, Submitted::Overflow));
         assert!(reading.interruptions.has_changed().unwrap());
         assert!(pipeline.next().is_none(), "nothing waits any more");
+    }
+
+    #[test]
+    fn what_was_read_ahead_is_known_until_the_feed_is_interrupted() {
+        let mut pipeline = Pipeline::new(watch::Sender::default());
+        let snapshot = TransactionSnapshot::parse("10:20:").unwrap();
+        let Arrival::Assembled(Assembled::Batch(read)) = batch(9, false) else { unreachable!() };
+        let ids = vec![DocumentId::from_string("a")];
+        pipeline.note_read(&mut Arrival::Read(read, snapshot, ids));
+        let changes = |pipeline: &mut Pipeline| match pipeline.submit(batch(15, false)) {
+            Submitted::Deliver(Arrival::Assembled(Assembled::Batch(batch))) => {
+                batch.changes().len()
+            }
+            other => panic!("{other:?}"),
+        };
+        pipeline.drop_all();
+        assert_eq!(changes(&mut pipeline), 0, "the read has seen it, and its row is shown");
+        pipeline.interrupt();
+        assert_eq!(changes(&mut pipeline), 1);
     }
 }

@@ -75,7 +75,7 @@ impl ReadAhead {
         }
     }
 
-    /// Forgets everything, since everything is read again.
+    /// Forgets everything, since all batches that were still to come are lost.
     pub(crate) fn clear(&mut self) {
         *self = Self::default();
     }
