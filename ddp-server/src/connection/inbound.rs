@@ -49,9 +49,9 @@ impl Inbound {
         self.busy_since.elapsed() > BUSY_MAX
     }
 
-    /// Whether a large message waits for its turn.
-    pub(super) fn waits(&self) -> bool {
-        self.large.is_some()
+    /// Whether a large message waits for memory or for its turn.
+    pub(super) fn waits(&self, transport: &AnyTransport) -> bool {
+        self.large.is_some() || transport.is_held_back()
     }
 
     /// The session may get a message, if it wants one.
