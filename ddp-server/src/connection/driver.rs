@@ -424,12 +424,9 @@ impl Drive for Driver {
 
     fn has_settled(&self) -> bool {
         // Large messages have turns of their own, and one that is given must be taken at once.
-        let is_large = self.inbound.waits() || self.outbound.transport.is_held_back();
-        is_large
-            || self.has_asked
-                && !self.session.is_busy()
-                && self.session.is_ready()
-                && self.outbound.is_empty()
+        let has_large = self.inbound.waits(&self.outbound.transport);
+        let has_begun = self.has_asked && self.session.is_ready() && !self.session.is_busy();
+        has_large || has_begun && self.outbound.is_empty()
     }
 
     fn end(self: Box<Self>) -> BoxFuture<'static, ()> {
