@@ -2,8 +2,7 @@
 //!
 //! A mailbox knows that its mail is handled, but not by what.
 
-use std::collections::hash_map::Entry;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,16 +10,19 @@ use std::task::{Context, Poll, Waker};
 
 use ddp_core::merge_box::Source;
 use ddp_core::session::CallKey;
-use ddp_core::{CollectionName, DdpError, LiveQueryKey, SubscriptionKey};
+use ddp_core::{DdpError, SubscriptionKey};
 use futures::future::BoxFuture;
 use futures::task::AtomicWaker;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
+use self::state::{End, State};
 use super::mail::{Kind, Mail};
 use crate::live_query::sink::{Sink, Step};
 use crate::stats::Counters;
 use crate::write_fence::Fired;
+
+mod state;
 
 /// Handles the mail of a connection while it is open.
 pub(crate) trait Drive: Send {
@@ -63,20 +65,6 @@ pub(crate) struct Mailbox {
     counters: Arc<Counters>,
 }
 
-#[derive(Debug)]
-struct State {
-    /// A step that came alone and is the only mail. Most steps are, and this way neither leaving nor
-    /// taking them reaches for the queue's memory, which no cache holds when there are many sessions.
-    alone: Option<Mail>,
-    mail: VecDeque<Mail>,
-    deltas: usize,
-    /// Conflate when this many deltas wait.
-    conflate_at: usize,
-    /// How much mail that cannot be skipped is waiting.
-    exact: usize,
-    end: End,
-}
-
 /// Why a connection is to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum EndReason {
@@ -84,18 +72,6 @@ pub(crate) enum EndReason {
     Requested,
     /// The client is too far behind.
     Behind,
-}
-
-/// Whether the connection goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
-    No,
-    /// Its end was requested; earlier mail must still be sent.
-    Requested,
-    /// Too much waits for the client.
-    Behind,
-    /// The mail is no longer read.
-    Closed,
 }
 
 impl Mailbox {
@@ -368,92 +344,6 @@ impl Drop for Waking<'_> {
         if !self.is_done {
             self.mailbox.wake_task();
         }
-    }
-}
-
-/// Mail about the same documents, of which only the newest must be kept.
-#[derive(PartialEq, Eq, Hash)]
-enum Replaceable {
-    Delta(SubscriptionKey, Source, CollectionName),
-    Step(LiveQueryKey),
-}
-
-impl Replaceable {
-    fn of(mail: &Mail) -> Option<Self> {
-        match mail {
-            Mail::Delta(subscription, source, delta) => {
-                Some(Self::Delta(*subscription, *source, delta.collection().clone()))
-            }
-            Mail::Step(query, _) => Some(Self::Step(*query)),
-            _ => None,
-        }
-    }
-}
-
-impl State {
-    fn len(&self) -> usize {
-        self.mail.len() + usize::from(self.alone.is_some())
-    }
-
-    fn is_empty(&self) -> bool {
-        self.alone.is_none() && self.mail.is_empty()
-    }
-
-    /// Has the queue hold all mail.
-    fn queue_alone(&mut self) {
-        // Nothing is in the queue while there is such mail.
-        self.mail.extend(self.alone.take());
-    }
-
-    fn take(&mut self, deltas_max: usize, into: &mut VecDeque<Mail>) {
-        self.queue_alone();
-        std::mem::swap(&mut self.mail, into);
-        self.deltas = 0;
-        self.exact = 0;
-        self.conflate_at = deltas_max;
-    }
-
-    /// Drops what is too much; returns how many deltas.
-    fn bound_deltas(&mut self, deltas_max: usize) -> usize {
-        if self.deltas <= self.conflate_at {
-            return 0;
-        }
-        let before = self.deltas;
-        self.conflate();
-        // With more subscriptions than the limit, conflating again for each delta would be
-        // quadratic.
-        self.conflate_at = deltas_max.max(2 * self.deltas);
-        before - self.deltas
-    }
-
-    fn conflate(&mut self) {
-        self.queue_alone();
-        let (mut newest, mut steps) = (Vec::new(), Vec::new());
-        let mut of: HashMap<Replaceable, usize> = HashMap::new();
-        let mut kept: VecDeque<Mail> = VecDeque::with_capacity(self.mail.len());
-        let mut place = None;
-        for mail in self.mail.drain(..) {
-            let Some(replaceable) = Replaceable::of(&mail) else {
-                kept.push_back(mail);
-                continue;
-            };
-            place.get_or_insert(kept.len());
-            // Steps of a live query follow what begins to show it, or it would miss them.
-            let list = if matches!(mail, Mail::Step(..)) { &mut steps } else { &mut newest };
-            match of.entry(replaceable) {
-                Entry::Occupied(entry) => list[*entry.get()] = mail,
-                Entry::Vacant(entry) => {
-                    entry.insert(list.len());
-                    list.push(mail);
-                }
-            }
-        }
-        newest.append(&mut steps);
-        self.deltas = newest.len();
-        let after = kept.split_off(place.unwrap_or_default());
-        kept.extend(newest);
-        kept.extend(after);
-        self.mail = kept;
     }
 }
 

@@ -3,7 +3,7 @@ use std::sync::atomic::AtomicUsize;
 use std::task::{Wake, Waker};
 
 use ddp_core::merge_box::Direct;
-use ddp_core::{Delta, Document, DocumentId, Snapshot};
+use ddp_core::{Delta, Document, DocumentId, LiveQueryKey, Snapshot};
 
 use super::*;
 
