@@ -65,7 +65,8 @@ counters! {
     /// SELECTs that did so: one for all queries that waited at the same time and differ only in the
     /// value that a field equals.
     load_statements,
-    /// SELECTs for rows by their keys: the broadcasts held no more, or came in an uncertain order.
+    /// SELECTs for rows by their keys: the broadcasts held no more, or came in an uncertain order. Rows of
+    /// several transactions that wait are read by one.
     key_reads,
 }
 

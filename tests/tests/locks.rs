@@ -20,7 +20,7 @@ async fn titled(State(db): State<Db>, Params((title,)): Params<(String,)>) -> Cu
     db.find(&TASKS).filter(field("title").eq(title))
 }
 
-async fn start(name: &str, feed: Feed) -> (String, std::net::SocketAddr) {
+async fn start(name: &str, feed: Feed) -> (String, std::net::SocketAddr, Db) {
     let name = database::name(name, feed);
     let url = database::create_database(&name, SETUP);
     let builder = Db::builder(url)
@@ -33,8 +33,8 @@ async fn start(name: &str, feed: Feed) -> (String, std::net::SocketAddr) {
         .publish("tasks.titled", titled)
         .publish("tasks.once", async |State(db): State<Db>| db.find(&TASKS).once())
         .publish("lists", async |State(db): State<Db>| db.find(&LISTS))
-        .with_state(db);
-    (name, serve(&server).await)
+        .with_state(db.clone());
+    (name, serve(&server).await, db)
 }
 
 async fn session(name: &str) -> tokio_postgres::Client {
@@ -46,7 +46,7 @@ async fn session(name: &str) -> tokio_postgres::Client {
 
 /// With a pool of 4, of which reads have 2.
 async fn reads_of_other_tables_go_on(feed: Feed) {
-    let (name, address) = start("locks_reads", feed).await;
+    let (name, address, _db) = start("locks_reads", feed).await;
     let holder = session(&name).await;
     holder.batch_execute("BEGIN; LOCK TABLE tasks IN ACCESS EXCLUSIVE MODE").await.unwrap();
     let mut waiting = Vec::new();
@@ -70,7 +70,7 @@ async fn reads_of_other_tables_go_on(feed: Feed) {
 
 /// Of a row that a statement touches twice, the key is read: behind a lock if somebody waited for one.
 async fn changes_of_other_tables_go_on(feed: Feed) {
-    let (name, address) = start("locks_changes", feed).await;
+    let (name, address, _db) = start("locks_changes", feed).await;
     let mut client = Client::connect(address).await;
     client.subscribe("tasks", json!([])).await;
     client.subscribe("lists", json!([])).await;
@@ -97,17 +97,44 @@ async fn changes_of_other_tables_go_on(feed: Feed) {
     client.until("the task", is_there).await;
 }
 
-/// A role without privileges sends what a trigger would, of transactions that there are not.
-async fn forged_messages_hold_up_nobody(feed: Feed) {
-    let (name, address) = start("locks_forged", feed).await;
+fn channel_of_tasks(database: &str) -> String {
+    let channel = "SELECT substring(prosrc from '''(ddp_tasks_[0-9a-f]+)''') FROM pg_proc
+        WHERE pronamespace = 'ddp'::regnamespace AND proname LIKE 'tasks_insert%'";
+    database::psql(database, channel).trim().to_owned()
+}
+
+/// As many as somebody likes, of transactions that have been or will be, and of another table in between.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn forged_keys_that_come_together_are_few_reads() {
+    const KEYS: usize = 5_000;
+    let (name, address, db) = start("locks_forged_keys", Feed::Notify).await;
+    let setup = format!("INSERT INTO tasks SELECT g, 'a' FROM generate_series(1, {KEYS}) AS g");
+    database::psql(&name, &setup);
     let mut client = Client::connect(address).await;
     client.subscribe("tasks", json!([])).await;
     client.subscribe("lists", json!([])).await;
-    let channel = database::psql(
-        &name,
-        "SELECT substring(prosrc from '''(ddp_tasks_[0-9a-f]+)''') FROM pg_proc
-        WHERE pronamespace = 'ddp'::regnamespace AND proname LIKE 'tasks_insert%'",
-    );
+    assert_eq!(client.documents("tasks").len(), KEYS);
+    let (channel, before) = (channel_of_tasks(&name), db.stats());
+    let xid = "CASE WHEN g % 2 = 0 THEN 3 ELSE 99999990000 END + g";
+    let forge = format!("pg_notify('{channel}', {xid} || ' 1 1 1 k ' || g)");
+    let forge = format!("SELECT count({forge}) FROM generate_series(1, {KEYS}) AS g");
+    let write = "UPDATE tasks SET title = 'b' WHERE id = 1; INSERT INTO lists VALUES (2, 'b')";
+    database::psql(&name, &format!("BEGIN; {forge}; {write}; COMMIT"));
+    client.until("the list", |client| client.documents("lists").contains_key("~2")).await;
+    assert_eq!(client.documents("tasks")["~1"]["title"], "b");
+    let after = db.stats();
+    let reads = after.key_reads - before.key_reads;
+    assert!((1..=20).contains(&reads), "{reads} reads of {KEYS} keys");
+    assert_eq!((after.requeries, after.loads), (before.requeries, before.loads));
+}
+
+/// A role without privileges sends what a trigger would, of transactions that there are not.
+async fn forged_messages_hold_up_nobody(feed: Feed) {
+    let (name, address, _db) = start("locks_forged", feed).await;
+    let mut client = Client::connect(address).await;
+    client.subscribe("tasks", json!([])).await;
+    client.subscribe("lists", json!([])).await;
+    let channel = channel_of_tasks(&name);
     let send = match feed {
         Feed::Wal => "pg_logical_emit_message(true, ",
         _ => "pg_notify(",
@@ -117,7 +144,7 @@ async fn forged_messages_hold_up_nobody(feed: Feed) {
         &name,
         &format!(
             "SELECT {send}'{}', (99999990000 + g) || ' 1 1 1 k 1') FROM generate_series(1, 60) g",
-            channel.trim()
+            channel
         ),
     );
     database::psql(&name, "INSERT INTO lists VALUES (3, 'c')");
@@ -131,7 +158,7 @@ async fn forged_messages_hold_up_nobody(feed: Feed) {
 /// Any program may write such messages; those on a table's channel are read again for.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn long_messages_of_others_pass_by_the_feed() {
-    let (name, address) = start("locks_long", Feed::Wal).await;
+    let (name, address, _db) = start("locks_long", Feed::Wal).await;
     let mut client = Client::connect(address).await;
     client.subscribe("tasks", json!([])).await;
     let feed = "SELECT pid FROM pg_stat_activity

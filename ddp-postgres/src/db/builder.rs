@@ -24,7 +24,7 @@ use crate::read::reader::Reader;
 use crate::read::visibility::Visibility;
 use crate::schema::Installed;
 use crate::table::collection::TableCollection;
-use crate::table::watch::Watch;
+use crate::table::watch::{Announcements, Watch};
 use crate::table::{Table, installation};
 
 /// As `server_version_num` writes it.
@@ -389,6 +389,7 @@ impl DbBuilder {
         let watch = Watch {
             intake: Arc::downgrade(&intake),
             checks: requests.checks,
+            announcements: Announcements::new(Arc::clone(&reader.announced)),
             every: self.check_every,
             install: self.install,
             notifies: feed == Feed::Notify,

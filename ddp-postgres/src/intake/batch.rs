@@ -73,6 +73,8 @@ pub enum GapReason {
     Sequence,
     /// It was not the operation's next part.
     Part,
+    /// Rows could not be read by their keys.
+    Unread,
 }
 
 /// Changes to a collection were lost: it must be read again.

@@ -103,7 +103,7 @@ impl Intake {
             return;
         }
         if channel == INSTALLED_CHANNEL {
-            return self.reader.check_soon();
+            return self.reader.announced.notify_one();
         }
         let mut assembler = self.assembler.lock();
         assembler.feed(channel, text);
@@ -175,18 +175,18 @@ impl Intake {
     /// Reads the rows of a batch, then continues with what has arrived in the meantime.
     async fn read_and_deliver(self: Arc<Self>, mut reading: Reading) {
         loop {
-            let Reading { arrival, mut interruptions } = reading;
+            let Reading { arrival, more, until, mut interruptions } = reading;
             let collection = arrival.collection().and_then(|name| self.collection(name)).cloned();
             let read = tokio::select! {
-                read = rows::read(&self.reader, collection.as_deref(), arrival) => Some(read),
+                read = rows::read(&self.reader, collection.as_deref(), arrival, &more) => Some(read),
                 // The read may hang: whatever broke the feed may have broken its connection, too.
                 _ = interruptions.changed() => None,
             };
             let mut pipeline = self.pipeline.lock();
-            if let Some(mut read) = read
+            if let Some((mut read, found)) = read
                 && interruptions.has_changed().is_ok_and(|has_changed| !has_changed)
             {
-                pipeline.note_read(&mut read);
+                pipeline.note_read(&mut read, found, until);
                 self.deliver(read);
             }
             let Some(next) = pipeline.next() else { return };
@@ -348,6 +348,11 @@ fn live_batch(
                 GapReason::Malformed => counters.gaps_malformed.add(1),
                 GapReason::Sequence => counters.gaps_sequence.add(1),
                 GapReason::Part => counters.gaps_part.add(1),
+                // The log has said why.
+                GapReason::Unread => {
+                    counters.requeries.add(1);
+                    return requery(Origin::Gap);
+                }
             }
             let reason = format!("{:?}", gap.reason);
             log.line("changes were lost", &gap.collection, reason, |collection, reason, count| {

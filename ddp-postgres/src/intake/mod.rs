@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! FeedEvent ─► dispatch ─► assembler ─► pipeline ─► multiplexers of the collections
-//!              (Intake)    (pending)    (read_ahead, rows)
+//!              (Intake)    (pending)    (read_ahead, rows, together)
 //! ```
 //!
 //! The [`Intake`](dispatch::Intake) knows the collections, the assembler and the pipeline, but not
@@ -15,3 +15,4 @@ mod pending;
 mod pipeline;
 mod read_ahead;
 mod rows;
+mod together;

@@ -4,18 +4,19 @@ use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use ddp_core::DocumentId;
 use futures::FutureExt;
 use serde_json::value::RawValue;
 use tokio_postgres::types::ToSql;
 
-use super::batch::{Assembled, Batch, Effect};
+use super::batch::{Assembled, Batch, Effect, Gap, GapReason};
 use super::pipeline::Arrival;
+use super::together::Found;
 use crate::db::busy::Busy;
 use crate::error::Error;
-use crate::feed::Feed;
 use crate::read::load::LOOK_AGAIN_AFTER;
 use crate::read::reader::{RETRY_AFTER, Reader};
-use crate::read::snapshot::{Seen, TransactionSnapshot};
+use crate::read::snapshot::Seen;
 use crate::row::Row;
 use crate::schema::Layout;
 use crate::table::collection::TableCollection;
@@ -27,39 +28,35 @@ const KEYS_MAX: usize = 10_000;
 /// milliseconds: for a second in all.
 const LOOKS_MAX: u32 = 10;
 
-/// Reads the rows of a batch that are to be read by their keys. After a lost connection it tries
-/// again until the feed is interrupted as well, since then everything is read again. After any other
-/// failure the live queries read again themselves.
+/// Reads the rows of a batch that are to be read by their keys, and `more` of the same collection. After
+/// a lost connection it tries again until the feed is interrupted as well, since then everything is
+/// read again. After any other failure the live queries read again themselves.
 pub(super) async fn read(
     reader: &Reader,
     collection: Option<&TableCollection>,
     arrival: Arrival,
-) -> Arrival {
-    let Arrival::Assembled(Assembled::Batch(Batch { collection: name, xid, effect })) = arrival
-    else {
-        return arrival;
+    more: &[(DocumentId, String)],
+) -> (Arrival, Option<Found>) {
+    let batch = match arrival {
+        Arrival::Assembled(Assembled::Batch(batch)) if !batch.unread().is_empty() => batch,
+        other => return (other, None),
     };
-    let batch = |effect| Batch { collection: Arc::clone(&name), xid, effect };
-    let assembled = |effect| Arrival::Assembled(Assembled::Batch(batch(effect)));
-    let (mut changes, unread) = match effect {
-        Effect::Changes { changes, unread } if !unread.is_empty() => (changes, unread),
-        effect => return assembled(effect),
-    };
-    let (ids, keys): (Vec<_>, Vec<_>) = unread.into_iter().unzip();
+    let (name, xid) = (&batch.collection, batch.xid);
     let mut looks = 0;
     let read = loop {
         let Some(collection) = collection.filter(|found| !found.multiplexer.is_idle()) else {
             // No query needs them: a later one will read the current rows.
-            return assembled(Effect::Changes { changes: Vec::new(), unread: Vec::new() });
+            let effect = Effect::Changes { changes: Vec::new(), unread: Vec::new() };
+            return (Arrival::Assembled(Assembled::Batch(Batch { effect, ..batch })), None);
         };
-        let layout_feed = collection.layout().feed();
-        let read = AssertUnwindSafe(select(reader, collection, &keys)).catch_unwind();
+        let read =
+            AssertUnwindSafe(select(reader, collection, batch.unread(), more)).catch_unwind();
         // All collections wait behind it, for the pool as well.
         let read = tokio::time::timeout(reader.key_read_within, read).await;
         let read = read.unwrap_or_else(|_| Ok(Err(Error::silent())));
         match read.unwrap_or_else(|_| Err(Error::panicked())) {
             Err(error) if error.is_of_connection() && !reader.is_closed() => {
-                reader.log.line("no rows yet", &name, error, |collection, error, count| {
+                reader.log.line("no rows yet", name, error, |collection, error, count| {
                     tracing::warn!(
                         collection,
                         %error,
@@ -69,53 +66,46 @@ pub(super) async fn read(
                 });
                 tokio::time::sleep(RETRY_AFTER).await;
             }
-            // A notification comes when its transaction is visible: somebody has made this one up.
-            Ok((_, snapshot)) if !snapshot.has_seen(xid) && layout_feed == Feed::Notify => {
-                break Err(Error::too_early());
-            }
-            Ok((_, snapshot)) if !snapshot.has_seen(xid) && looks < LOOKS_MAX => {
+            Ok(found) if found.includes(xid) => break Ok(found),
+            Ok(_) if looks < LOOKS_MAX => {
                 tokio::time::sleep(LOOK_AGAIN_AFTER * 2_u32.pow(looks)).await;
                 looks += 1;
             }
-            Ok((_, snapshot)) if !snapshot.has_seen(xid) => break Err(Error::too_early()),
-            read => break read,
+            Ok(_) => break Err(Error::too_early()),
+            Err(error) => break Err(error),
         }
     };
-    match read {
-        Ok((rows, snapshot)) => {
-            let mut rows: HashMap<_, _> =
-                rows.into_iter().map(|row| (row.id().clone(), row)).collect();
-            for change in &mut changes {
-                change.row = rows.remove(&change.id);
+    let error = match read {
+        Ok(found) => match found.fill(&batch) {
+            Some((batch, ids)) => {
+                return (Arrival::Read(batch, found.snapshot.clone(), ids), Some(found));
             }
-            let effect = Effect::Changes { changes, unread: Vec::new() };
-            Arrival::Read(batch(effect), snapshot, ids)
-        }
-        Err(error) => {
-            reader.log.line("no rows by key", &name, error, |collection, error, count| {
-                tracing::warn!(
-                    collection,
-                    %error,
-                    count,
-                    "rows could not be read by key; reading again"
-                );
-            });
-            assembled(Effect::Requery)
-        }
-    }
+            None => Error::malformed(name),
+        },
+        Err(error) => error,
+    };
+    reader.log.line("no rows by key", name, error, |collection, error, count| {
+        tracing::warn!(collection, %error, count, "rows could not be read by key; reading again");
+    });
+    let gap = Gap { collection: Arc::clone(name), reason: GapReason::Unread };
+    (Arrival::Assembled(Assembled::Gap(gap)), None)
 }
 
 /// Reads rows by their keys, along with the snapshot of the read.
 async fn select(
     reader: &Reader,
     collection: &TableCollection,
-    keys: &[String],
-) -> Result<(Vec<Row>, TransactionSnapshot), Error> {
+    own: &[(DocumentId, String)],
+    more: &[(DocumentId, String)],
+) -> Result<Found, Error> {
     let layout = &collection.layout();
-    if keys.len() > KEYS_MAX {
+    if own.len() > KEYS_MAX {
         return Err(Error::too_many_keys());
     }
-    let params = columns_of_keys(layout, keys)?;
+    let mut found: HashMap<_, _> =
+        own.iter().chain(more).map(|(id, _)| (id.clone(), None)).collect();
+    let keys: Vec<&str> = own.iter().chain(more).map(|(_, key)| key.as_str()).collect();
+    let params = columns_of_keys(layout, &keys)?;
     let client = Busy::get(&reader.pool).await?;
     reader.counters.key_reads.add(1);
     // PostgreSQL would go on waiting for a lock when nobody waits for the read any more; preparing
@@ -125,10 +115,13 @@ async fn select(
     let sql = layout.select_by_key_sql();
     let params: Vec<_> = params.iter().map(|texts| texts as &(dyn ToSql + Sync)).collect();
     let rows = client.query(&begin, &sql, &params).await?;
-    let (mut found, mut taken) = (Vec::with_capacity(rows.len()), None);
+    let mut taken = None;
     for row in &rows {
         match row.try_get(0)? {
-            json if str::starts_with(json, '{') => found.push(Row::parse(layout, json)?),
+            json if str::starts_with(json, '{') => {
+                let row = Row::parse(layout, json)?;
+                found.insert(row.id().clone(), Some(row));
+            }
             seen => taken = Some(Seen::parse(seen)?),
         }
     }
@@ -136,17 +129,17 @@ async fn select(
     if collection.note_family(layout, family) {
         reader.check_soon();
     }
-    Ok((found, snapshot))
+    Ok(Found { feed: layout.feed(), snapshot, rows: found })
 }
 
 /// The text of each key column, for one parameter per column.
-fn columns_of_keys(layout: &Layout, keys: &[String]) -> Result<Vec<Vec<String>>, Error> {
+fn columns_of_keys(layout: &Layout, keys: &[&str]) -> Result<Vec<Vec<String>>, Error> {
     let malformed = || Error::malformed(layout.collection());
     let mut columns = vec![Vec::with_capacity(keys.len()); layout.key().len()];
     for key in keys {
         let several: Vec<&RawValue>;
         let values = match layout.id_column() {
-            Some(_) => vec![key.as_str()],
+            Some(_) => vec![*key],
             None => {
                 several = serde_json::from_str(key).map_err(|_| malformed())?;
                 several.iter().map(|value| value.get()).collect()

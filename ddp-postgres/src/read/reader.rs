@@ -8,7 +8,7 @@ use ddp_server::Write;
 use ddp_server::log::Log;
 use deadpool_postgres::Pool;
 use futures::channel::oneshot;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 use super::snapshot::TransactionSnapshot;
 use super::visibility::Visibility;
@@ -46,6 +46,9 @@ pub(crate) struct Reader {
     /// How long rows may be read by their keys, while all changes wait behind that. After it the live
     /// queries of the collection read again by themselves.
     pub(crate) key_read_within: Duration,
+    /// Notified when something tells that triggers were installed, which anybody can: the tables are
+    /// checked then, but not more than once in a while.
+    pub(crate) announced: Arc<Notify>,
     commands: mpsc::Sender<Command>,
     checks: mpsc::Sender<Check>,
     /// Signals interruptions of the feed.
@@ -81,6 +84,7 @@ impl Reader {
             counters: Counters::default(),
             log: Log::default(),
             key_read_within,
+            announced: Arc::default(),
             commands,
             checks,
             interruptions: watch::Sender::default(),

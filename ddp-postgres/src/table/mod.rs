@@ -192,8 +192,9 @@ impl Table {
 
     /// Broadcasts only the keys of inserted and updated rows. Use it if some roles that can connect
     /// must not see the rows, because any of them can listen. Each server reads the rows itself,
-    /// with one SELECT for each transaction that changes the table while it is observed. A row is
-    /// shown as it is when read, which may be newer than the transaction.
+    /// with one SELECT for each transaction that changes the table while it is observed, or for up to
+    /// 1,000 rows of several that wait. A row is shown as it is when read, which may be newer than the
+    /// transaction.
     ///
     /// The [`wal`](crate::Feed::Wal) feed still sends whole rows: only roles that may replicate can
     /// read it.

@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use ddp_server::log::{Count, Log};
 use deadpool_postgres::Object;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::collection::{Current, TableCollection, TableState};
 use super::queue::Queue;
@@ -26,10 +27,14 @@ use crate::schema::{self, Layout, Patience, Readiness};
 /// How often a table is checked again at once if it changes during the check.
 const ROUNDS: usize = 3;
 
+/// How long after a check that was announced the next one is made for that reason.
+const ANNOUNCED_EVERY: Duration = Duration::from_secs(1);
+
 /// Compares the tables with their last known state, periodically and on request.
 pub(crate) struct Watch {
     pub(crate) intake: Weak<Intake>,
     pub(crate) checks: mpsc::Receiver<Check>,
+    pub(crate) announcements: Announcements,
     pub(crate) every: Duration,
     /// Whether triggers may be installed while the server runs.
     pub(crate) install: bool,
@@ -37,15 +42,38 @@ pub(crate) struct Watch {
     pub(crate) notifies: bool,
 }
 
+/// What anybody may have sent that tells of an installation: however much comes, it is one in a second.
+pub(crate) struct Announcements {
+    announced: Arc<Notify>,
+    /// From when on the next one counts.
+    from: Instant,
+}
+
+impl Announcements {
+    pub(crate) fn new(announced: Arc<Notify>) -> Self {
+        Self { announced, from: Instant::now() }
+    }
+
+    /// Waits for the next one. One that came before is not lost, whether or not somebody waited.
+    async fn next(&mut self) {
+        sleep_until(self.from).await;
+        self.announced.notified().await;
+        self.from = Instant::now() + ANNOUNCED_EVERY;
+    }
+}
+
 impl Watch {
     /// Checks the tables repeatedly, until the database handle is closed or dropped.
     pub(crate) async fn run(mut self) {
         let (mut has_failed, mut queue) = (false, Queue::default());
         loop {
-            let asked = match tokio::time::timeout(self.every, self.checks.recv()).await {
-                Ok(Some(check)) => check,
-                Ok(None) => return,
-                Err(_) => None,
+            let asked = tokio::select! {
+                asked = timeout(self.every, self.checks.recv()) => match asked {
+                    Ok(Some(check)) => check,
+                    Ok(None) => return,
+                    Err(_) => None,
+                },
+                () = self.announcements.next() => None,
             };
             let intake = self.intake.upgrade().filter(|intake| !intake.reader().is_closed());
             let Some(intake) = intake else { return };

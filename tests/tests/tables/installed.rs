@@ -1,9 +1,11 @@
 //! What is installed can be listed and taken away without knowing the tables.
 
+use std::time::Instant;
+
 use ddp_postgres::{Feed, Installed, Table};
 use ddp_tests::database;
 
-use super::{builder, serve};
+use super::{Fixture, builder, sees, serve};
 
 /// Everything of ours in the database, and the slots of its feeds.
 const LEFT: &str = "SELECT 'schema ' || nspname FROM pg_namespace WHERE nspname = 'ddp'
@@ -34,6 +36,33 @@ fn tables() -> [Table; 6] {
 
 fn told(installed: &[Installed]) -> Vec<String> {
     installed.iter().map(ToString::to_string).collect()
+}
+
+/// Whoever can connect can tell of installations, and as often as they like.
+async fn forged_announcements_are_one_check_in_a_second(feed: Feed) {
+    let setup = "CREATE EXTENSION pg_stat_statements; CREATE TABLE tasks (id int PRIMARY KEY);
+        INSERT INTO tasks VALUES (1)";
+    let fixture = Fixture::unwatched(&database::name("announced", feed), setup, feed).await;
+    let mut client = fixture.client().await;
+    let checks = "SELECT sum(calls) FROM pg_stat_statements
+        WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+        AND query LIKE '%GROUP BY w.number ORDER BY w.number'";
+    let checks = || fixture.psql(checks).trim().parse::<u64>().unwrap();
+    let send = match feed {
+        Feed::Wal => "pg_logical_emit_message(true, 'ddp installed', ",
+        _ => "pg_notify('ddp installed', ",
+    };
+    let (began, before) = (Instant::now(), checks());
+    let announce = |number| format!("SELECT {send} '{number}'); SELECT pg_sleep(0.01);");
+    database::psql_script(&fixture.database, &(0..300).map(announce).collect::<String>());
+    fixture.psql("ALTER TABLE tasks ADD v text");
+    fixture.psql(&format!("SELECT {send}'last')"));
+    // The last is not forgotten.
+    sees(&mut client, "~1 v:null").await;
+    let (made, within) = (checks() - before, began.elapsed());
+    assert!(made >= 3, "{made} checks in {within:?}");
+    // One finds a new column, and looks whether there is yet another.
+    assert!(made <= within.as_secs() + 4, "{made} checks in {within:?}");
 }
 
 async fn what_is_installed_is_listed_and_all_of_it_goes(feed: Feed) {
@@ -106,6 +135,7 @@ async fn what_others_keep_in_the_schema_stays(feed: Feed) {
 }
 
 ddp_tests::over_both_feeds!(
+    forged_announcements_are_one_check_in_a_second,
     what_is_installed_is_listed_and_all_of_it_goes,
     what_others_keep_in_the_schema_stays,
 );
