@@ -5,6 +5,14 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use ddp_cluster::{Cluster, ClusterOptions};
 use ddp_postgres::Feed;
 
+/// Makes the type `stay` of a room and at least one night, as `(7,1)`. No version of PostgreSQL can be
+/// asked without an error whether a text is one.
+pub const STAY: &str = "
+    CREATE FUNCTION check_nights(int) RETURNS bool LANGUAGE plpgsql IMMUTABLE AS
+        $$ BEGIN IF $1 < 1 THEN RAISE 'too short'; END IF; RETURN true; END $$;
+    CREATE DOMAIN nights AS int CHECK (check_nights(VALUE));
+    CREATE TYPE stay AS (room int, nights nights);";
+
 /// The cluster shared by the tests of one program, started by the first of them.
 ///
 /// # Panics

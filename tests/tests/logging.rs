@@ -277,7 +277,7 @@ async fn send_junk(name: &str, feed: Feed) {
 /// Subscribes to queries that PostgreSQL refuses: they have more constants than are tried alone.
 async fn subscribe_in_vain(client: &mut Client, times: usize) {
     for sent in 1..=times {
-        let nowhere: Vec<_> = (0..=100).map(|number| format!("nowhere {sent} {number}")).collect();
+        let nowhere: Vec<_> = (0..=100).map(|number| format!("({sent},-{number})")).collect();
         client.send_sub("byAddresses", json!([nowhere])).await;
         let enough = sent.saturating_sub(100).max(if sent == times { times } else { 0 });
         client.until("an answer", |client| client.nosub.len() >= enough).await;
@@ -286,8 +286,8 @@ async fn subscribe_in_vain(client: &mut Client, times: usize) {
 
 async fn whatever_writers_and_clients_do_makes_few_lines_of_the_database(feed: Feed) {
     let name = database::name("logging_junk", feed);
-    let setup = "CREATE TABLE hosts (id int PRIMARY KEY, address inet)";
-    let url = database::create_database(&name, setup);
+    let setup = format!("{} CREATE TABLE hosts (id int PRIMARY KEY, address stay)", database::STAY);
+    let url = database::create_database(&name, &setup);
     let (log, _guard) = listen();
     let hosts = Table::new("hosts").all_columns();
     let db = Db::builder(url).feed(feed).table(hosts).connect().await.unwrap();
@@ -299,7 +299,7 @@ async fn whatever_writers_and_clients_do_makes_few_lines_of_the_database(feed: F
     client.subscribe("hosts", json!([])).await;
     let began = Instant::now();
     send_junk(&name, feed).await;
-    database::psql(&name, "INSERT INTO hosts VALUES (1, '::1')");
+    database::psql(&name, "INSERT INTO hosts VALUES (1, '(1,1)')");
     client.until("it goes on", |client| !client.documents("hosts").is_empty()).await;
     subscribe_in_vain(&mut client, SUBSCRIPTIONS).await;
 

@@ -190,7 +190,7 @@ async fn memory_decides_as_postgresql_does() {
 }
 
 /// Types that only PostgreSQL reads, each with a constant that it has, and some that are none.
-const READ_BY_POSTGRESQL: [(&str, &str, &str); 9] = [
+const READ_BY_POSTGRESQL: [(&str, &str, &str); 10] = [
     ("inet", "10.0.0.1", "not an address"),
     ("cidr", "10.0.0.0/8", "10.0.0.1/8"),
     ("macaddr", "08:00:2b:01:02:03", "08:00"),
@@ -200,22 +200,13 @@ const READ_BY_POSTGRESQL: [(&str, &str, &str); 9] = [
     ("timetz", "12:30:00+00", "25:00"),
     ("ltree", "a.b", "a..b"),
     ("regclass", "kept", "no_such_table"),
+    // PostgreSQL cannot be asked about it.
+    ("stay", "(1,2)", "(1,0)"),
 ];
 
-/// The client has these rows, and the subscription goes on.
-async fn sees(client: &mut Client, ids: &[&str]) {
-    let is_so = |client: &Client| client.documents("rows").keys().eq(ids);
-    client.until(&format!("{ids:?}"), is_so).await;
-}
-
-async fn a_constant_that_the_type_cannot_hold_finds_nothing(feed: Feed) {
-    let name = database::name("predicates_refused", feed);
-    let columns = READ_BY_POSTGRESQL.map(|(sql, ..)| format!("{sql} {sql}, {sql}s {sql}[]"));
-    let setup = format!(
-        "CREATE EXTENSION ltree; CREATE TABLE kept (); CREATE TABLE rows (id int PRIMARY KEY, {})",
-        columns.join(", ")
-    );
-    let url = database::create_database(&name, &setup);
+/// A server that publishes these rows, and counts them in a method.
+async fn serve_rows(setup: &str, name: &str, feed: Feed) -> std::net::SocketAddr {
+    let url = database::create_database(name, setup);
     // One connection: whatever is left of a failed attempt is in the way of the next query.
     let rows = Table::new("rows").all_columns();
     let db = Db::builder(&url).feed(feed).connections_max(1).table(rows).connect().await.unwrap();
@@ -229,7 +220,24 @@ async fn a_constant_that_the_type_cannot_hold_finds_nothing(feed: Feed) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move { server.serve(listener).await });
+    address
+}
 
+/// The client has these rows, and the subscription goes on.
+async fn sees(client: &mut Client, ids: &[&str]) {
+    let is_so = |client: &Client| client.documents("rows").keys().eq(ids);
+    client.until(&format!("{ids:?}"), is_so).await;
+}
+
+async fn a_constant_that_the_type_cannot_hold_finds_nothing(feed: Feed) {
+    let name = database::name("predicates_refused", feed);
+    let columns = READ_BY_POSTGRESQL.map(|(sql, ..)| format!("{sql} {sql}, {sql}s {sql}[]"));
+    let setup = format!(
+        "CREATE EXTENSION ltree; CREATE TABLE kept (); {} CREATE TABLE rows (id int PRIMARY KEY, {})",
+        database::STAY,
+        columns.join(", ")
+    );
+    let address = serve_rows(&setup, &name, feed).await;
     for (sql, held, refused) in READ_BY_POSTGRESQL {
         let put = |id: u32| {
             format!(
@@ -266,4 +274,37 @@ async fn a_constant_that_the_type_cannot_hold_finds_nothing(feed: Feed) {
     }
 }
 
-ddp_tests::over_both_feeds!(a_constant_that_the_type_cannot_hold_finds_nothing);
+/// From version 16 on it is asked before. The log has what was refused of others.
+async fn what_postgresql_can_be_asked_it_does_not_refuse(feed: Feed) {
+    let setup = "CREATE TABLE rows (id int PRIMARY KEY, inet inet, inets inet[]);
+        INSERT INTO rows VALUES (1, '10.0.0.1', '{10.0.0.1}')";
+    let address = serve_rows(setup, &database::name("predicates_asked", feed), feed).await;
+    let version = database::psql("postgres", "SHOW server_version_num");
+    let is_askable = version.trim().parse::<u32>().unwrap() >= 160_000;
+    let path = database::shared_cluster().lock().unwrap().log_path();
+    for (field, operator) in [("inet", "eq"), ("inet", "in"), ("inets", "any")] {
+        // More than are tried one by one.
+        let count = if is_askable && operator != "eq" { 1_000 } else { 1 };
+        let text = |number| format!("{feed:?} {field} {operator} {number}");
+        let mut constants: Vec<_> = (0..count).map(text).collect();
+        let asked = if operator == "eq" {
+            json!([field, operator, constants.pop()])
+        } else {
+            constants.push("10.0.0.1".to_owned());
+            json!([field, operator, constants])
+        };
+        let found: &[&str] = if operator == "eq" { &[] } else { &["~1"] };
+        let mut client = Client::connect(address).await;
+        client.subscribe("find", json!([asked])).await;
+        sees(&mut client, found).await;
+        let answer = client.call("count", json!([asked])).await;
+        assert_eq!(answer["result"], found.len(), "{asked}: {answer}");
+        let log = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(log.contains(&text(0)), !is_askable, "PostgreSQL {version}: {log}");
+    }
+}
+
+ddp_tests::over_both_feeds!(
+    a_constant_that_the_type_cannot_hold_finds_nothing,
+    what_postgresql_can_be_asked_it_does_not_refuse,
+);

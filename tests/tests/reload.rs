@@ -224,11 +224,13 @@ fn connections(database: &str) -> BTreeSet<String> {
 
 async fn what_the_database_refuses_costs_no_connection(feed: Feed) {
     let name = database::name("reload_refusals", feed);
-    let setup = "CREATE TABLE hosts (id int PRIMARY KEY, list inet);
-        INSERT INTO hosts VALUES (1, '::1')";
-    let url = database::create_database(&name, setup);
-    let hosts = Table::new("hosts").collection("tasks").all_columns();
-    let db = Db::builder(&url).feed(feed).table(hosts).connect().await.unwrap();
+    let setup = format!(
+        "{} CREATE TABLE tasks (id int PRIMARY KEY, list stay); INSERT INTO tasks VALUES (1, '(1,1)')",
+        database::STAY
+    );
+    let url = database::create_database(&name, &setup);
+    let table = Table::new("tasks").all_columns();
+    let db = Db::builder(&url).feed(feed).table(table).connect().await.unwrap();
     type Lists = Params<(Vec<String>,)>;
     let server = Server::builder()
         .publish("byLists", async |State(db): State<Db>, Params((lists,)): Lists| {
@@ -239,11 +241,11 @@ async fn what_the_database_refuses_costs_no_connection(feed: Feed) {
         })
         .with_state(db.clone());
     let mut client = Client::connect(serve(&server).await).await;
-    client.subscribe("byLists", json!([["::1"]])).await;
-    assert_eq!(client.call("read", json!([["::1"]])).await["result"], 1);
+    client.subscribe("byLists", json!([["(1,1)"]])).await;
+    assert_eq!(client.call("read", json!([["(1,1)"]])).await["result"], 1);
     let before = connections(&name);
     // More than are tried alone.
-    let nowhere: Vec<_> = (0..=100).map(|number| format!("nowhere {number}")).collect();
+    let nowhere: Vec<_> = (0..=100).map(|nights| format!("(1,-{nights})")).collect();
     for round in 1..=20 {
         client.send_sub("byLists", json!([nowhere])).await;
         client.until("a refusal", |client| client.nosub.len() == round).await;
@@ -253,8 +255,8 @@ async fn what_the_database_refuses_costs_no_connection(feed: Feed) {
     }
     let after = connections(&name);
     assert!(before.is_subset(&after), "{before:?} before, {after:?} after");
-    assert_eq!(client.call("read", json!([["::1"]])).await["result"], 1);
-    database::psql(&name, "UPDATE hosts SET list = '::2'");
+    assert_eq!(client.call("read", json!([["(1,1)"]])).await["result"], 1);
+    database::psql(&name, "UPDATE tasks SET list = '(2,2)'");
     client.until("it goes on", |client| client.documents("tasks").is_empty()).await;
 }
 

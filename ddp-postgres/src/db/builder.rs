@@ -233,7 +233,7 @@ impl DbBuilder {
                 return Err(Error::pooler(link.name()));
             }
         }
-        check_server(&client, &link).await?;
+        let version = check_server(&client, &link).await?;
         if self.feed == Feed::Wal {
             check_wal_level(&client).await?;
         }
@@ -244,7 +244,7 @@ impl DbBuilder {
         drop(client);
         let host = feed_link.name();
         let methods = Methods { pool: pools.methods, limits_sql };
-        let (db, begun) = self.start(feed_link, pools.own, methods, collections);
+        let (db, begun) = self.start(feed_link, (pools.own, version), methods, collections);
         // PostgreSQL may wait for other transactions, for any length of time.
         let begun = tokio::time::timeout(BEGIN_TIMEOUT, begun).await;
         begun.unwrap_or(Ok(Ok(()))).unwrap_or_else(|_| Err(Error::closed()))?;
@@ -347,11 +347,11 @@ impl DbBuilder {
         Access::new(url, self.tls.as_ref())
     }
 
-    /// Starts the feed and the task that watches the tables.
+    /// Starts the feed and the task that watches the tables, of a server of this version.
     fn start(
         self,
         access: Access,
-        pool: Pool,
+        (pool, version): (Pool, i32),
         methods: Methods,
         collections: Vec<TableCollection>,
     ) -> (Db, oneshot::Receiver<Result<(), Error>>) {
@@ -367,8 +367,9 @@ impl DbBuilder {
         let visibility = Visibility::new(streamed.cloned());
         let loads_max = Shares::of(self.connections_max).loads;
         let pools = (pool, methods.pool.clone());
+        let tokens = Tokens::new(feed);
         let (reader, requests) =
-            Reader::new(pools, loads_max, Tokens::new(feed), visibility, self.key_read_within);
+            Reader::new(pools, version, loads_max, tokens, visibility, self.key_read_within);
         let reader = Arc::new(reader);
         let intake = Arc::new(Intake::new(Arc::clone(&reader), collections));
         let (begun, has_begun) = oneshot::channel();
@@ -412,15 +413,16 @@ async fn keeps_sessions(client: &tokio_postgres::Client, pool: &Pool) -> Result<
     }))
 }
 
-/// Fails early if no feed can come from the server.
-async fn check_server(client: &tokio_postgres::Client, access: &Access) -> Result<(), Error> {
+/// Fails early if no feed can come from the server. Returns its version.
+async fn check_server(client: &tokio_postgres::Client, access: &Access) -> Result<i32, Error> {
     let sql = "SELECT pg_catalog.current_setting('server_version'),
         pg_catalog.current_setting('server_version_num')::pg_catalog.int4, pg_catalog.pg_is_in_recovery()";
     let row = client.query_one(sql, &[]).await?;
-    if row.try_get::<_, i32>(1)? < VERSION_MIN {
+    let version = row.try_get(1)?;
+    if version < VERSION_MIN {
         return Err(Error::too_old(row.try_get(0)?));
     }
-    if row.try_get(2)? { Err(Error::standby(access.name())) } else { Ok(()) }
+    if row.try_get(2)? { Err(Error::standby(access.name())) } else { Ok(version) }
 }
 
 /// Fails early if the server is not set up for the `wal` feed.

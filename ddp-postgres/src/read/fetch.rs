@@ -9,7 +9,7 @@ use ddp_server::query::Query;
 use deadpool_postgres::Pool;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::doubt::replace_refused;
+use super::doubt::{replace_invalid, replace_refused};
 use super::plan::plan;
 use super::reader::{LOCK_TIMEOUT, Reader};
 use super::sql::{self, Param, Select};
@@ -28,7 +28,9 @@ pub(crate) async fn fetch(
     collection: &TableCollection,
     query: &Query,
 ) -> Result<Documents, ddp_server::Error> {
-    let by = By { pool: &methods.pool, limits_sql: methods.limits_sql.clone(), permit: None };
+    let limits_sql = methods.limits_sql.clone();
+    let is_askable = reader.is_askable;
+    let by = By { pool: &methods.pool, limits_sql, permit: None, is_askable };
     Ok(read(reader, &by, collection, query).await?)
 }
 
@@ -43,7 +45,8 @@ pub(crate) async fn fetch_once(
         let turn = collection.turn_to_read().await;
         let permit = reader.permit().await?;
         let limits_sql = format!("SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'");
-        let by = By { pool: &reader.pool, limits_sql, permit: Some(Arc::new(permit)) };
+        let (permit, is_askable) = (Some(Arc::new(permit)), reader.is_askable);
+        let by = By { pool: &reader.pool, limits_sql, permit, is_askable };
         match read(reader, &by, collection, query).await {
             Err(Refusal::Failed(error)) if error.is_of_lock() => {
                 collection.note_locked(reader, true)
@@ -85,6 +88,7 @@ struct By<'a> {
     limits_sql: String,
     /// Given back when the connection is.
     permit: Option<Arc<OwnedSemaphorePermit>>,
+    is_askable: bool,
 }
 
 async fn read(
@@ -121,11 +125,12 @@ async fn select(by: &By<'_>, layout: &Arc<Layout>, query: &Query) -> Result<Docu
     let select = sql::select_rows(layout, query, &plan.predicate, rows_max);
     let client = Busy::get(by.pool).await?;
     let (permit, begin) = (by.permit.clone(), format!("BEGIN; {}", by.limits_sql));
+    let is_askable = by.is_askable;
     // Whoever waits for the rows may give up, as a subscription does that ends. PostgreSQL goes on all
     // the same, so the connection and its permit stay taken for as long: else clients that come and
     // go could take all connections, and methods would have none.
     let read = tokio::spawn(async move {
-        let rows = run(client, select, &begin, permit.clone()).await;
+        let rows = run(client, select, (&begin, is_askable), permit.clone()).await;
         drop(permit);
         rows
     });
@@ -143,9 +148,12 @@ async fn select(by: &By<'_>, layout: &Arc<Layout>, query: &Query) -> Result<Docu
 async fn run(
     client: Busy,
     mut select: Select,
-    begin: &str,
+    (begin, is_askable): (&str, bool),
     permit: impl Any + Send,
 ) -> Result<Vec<tokio_postgres::Row>, Error> {
+    if is_askable {
+        replace_invalid(&client, std::iter::once(&mut select)).await?;
+    }
     let mut rows = run_once(&client, &select, begin).await;
     if let Err((error, rest)) = &mut rows
         && replace_refused(&client, std::iter::once(&mut select), error, rest).await?

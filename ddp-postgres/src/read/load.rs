@@ -14,7 +14,7 @@ use tokio::sync::{MutexGuard, OwnedSemaphorePermit};
 use tokio_postgres::types::ToSql;
 
 use super::alike::{Statement, statements};
-use super::doubt::replace_refused;
+use super::doubt::{replace_invalid, replace_refused};
 use super::reader::{LOCK_TIMEOUT, Reader};
 use super::snapshot::{Seen, TransactionSnapshot};
 use super::sql::{Param, Select};
@@ -89,6 +89,9 @@ pub(super) async fn read(
     let Access { client, _permit: permit, _turn: turn } = access;
     let visible = reader.visibility.begin_read();
     let bytes_max = if reads.len() > 1 { BYTES_MAX } else { usize::MAX };
+    if reader.is_askable {
+        replace_invalid(&client, statements.iter_mut().map(|one| &mut one.select)).await?;
+    }
     let mut selected = select_rows(reader, layout, &client, &statements, bytes_max).await;
     let mut rest = Rest::Open;
     if let Err(error) = &selected {

@@ -10,6 +10,7 @@ use deadpool_postgres::Pool;
 use futures::channel::oneshot;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
+use super::doubt::ASKABLE;
 use super::snapshot::TransactionSnapshot;
 use super::visibility::Visibility;
 use crate::db::tokens::Tokens;
@@ -33,6 +34,8 @@ pub(crate) type Check = Option<oneshot::Sender<Result<(), Error>>>;
 /// What all reads share.
 pub(crate) struct Reader {
     pub(crate) pool: Pool,
+    /// Whether PostgreSQL can be asked which constants it would refuse.
+    pub(crate) is_askable: bool,
     /// The connections of methods, which no read here takes.
     methods: Pool,
     /// Limits how many connections live queries take at once, so that some remain for methods when
@@ -65,9 +68,10 @@ pub(crate) struct Requests {
 }
 
 impl Reader {
-    /// A reader with at most this many loads at once.
+    /// A reader of a server of this version with at most this many loads at once.
     pub(crate) fn new(
         (pool, methods): (Pool, Pool),
+        version: i32,
         loads_max: usize,
         tokens: Tokens,
         visibility: Visibility,
@@ -77,6 +81,7 @@ impl Reader {
         let (checks, checker) = mpsc::channel(WAITING_MAX);
         let reader = Self {
             pool,
+            is_askable: version >= ASKABLE,
             methods,
             permits: Arc::new(Semaphore::new(loads_max)),
             tokens,
