@@ -245,7 +245,7 @@ async fn both_ways_agree_whatever_the_writer_set() {
     }
 }
 
-/// Constants of which every type takes some.
+/// Constants, some for every type.
 const CONSTANTS: &[&str] = &[
     "1",
     "-0.1",

@@ -44,7 +44,7 @@ pub struct ServerConfig {
     /// How many proxies are in front of the server, Meteor's `HTTP_FORWARDED_COUNT`; 0. It decides
     /// which address in `x-forwarded-for` is the client's.
     pub forwarded_count: usize,
-    /// Of which origins pages may connect, by WebSocket and by SockJS; any, as with Meteor. Set it if
+    /// The origins whose pages may connect, by WebSocket and by SockJS; any, as with Meteor. Set it if
     /// clients can do something here by being where they are, such as in a company's network:
     /// otherwise any page that they open can do it, too.
     pub allowed_origins: Origins,

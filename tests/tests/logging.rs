@@ -255,7 +255,7 @@ async fn send_junk(name: &str, feed: Feed) {
     let channel = "SELECT substring(prosrc from '''(ddp_hosts_[0-9a-f]+)''') FROM pg_proc
         WHERE pronamespace = 'ddp'::regnamespace AND proname LIKE 'hosts_insert%'";
     let channel = database::psql(name, channel).trim().to_owned();
-    // Nothing at all, a row that is none, and a key that the column's type cannot hold.
+    // Nothing at all, an invalid row, and a key that the column's type cannot hold.
     for (payload, times) in [
         ("'junk ' || n", JUNK),
         ("xid || ' 1 1 1 u {\"id\":' || n || '}'", ROWS),

@@ -128,7 +128,7 @@ impl DbBuilder {
     }
 
     /// The largest number of connections besides the feed's; 16. Half of them are for methods and
-    /// [`Db::pool`], the others for the server's own reads, of which live queries leave two for the
+    /// [`Db::pool`], the others for the server's own reads; live queries leave two of them for the
     /// check of the tables and for rows that are read by their keys. With fewer than four, some of
     /// these share one.
     #[must_use]

@@ -353,7 +353,7 @@ fn is_transient(error: &tokio_postgres::Error) -> bool {
         Some(code) => {
             ["08", "25", "53", "57P", "40"].iter().any(|class| code.code().starts_with(class))
         }
-        // A value that is no text in UTF-8, or not of the type that was asked for, stays so.
+        // A value that is not text in UTF-8, or not of the type that was asked for, stays so.
         None if std::error::Error::source(error)
             .is_some_and(|cause| cause.is::<Utf8Error>() || cause.is::<WrongType>()) =>
         {

@@ -1,7 +1,7 @@
 //! Constants of types that only PostgreSQL can read.
 //!
-//! Whether a text is an `inet`, an `interval` or a value of an extension's type is not known here. One
-//! that is none equals nothing, as with all other types; but as a constant it makes its query fail.
+//! Whether a text is a valid `inet`, `interval` or value of an extension's type is not known here. An
+//! invalid one equals nothing, as with all other types; but as a constant it makes its query fail.
 //! So when a query with such constants fails, each is tried alone, and the query is read again with
 //! NULL in the place of those that are refused. Others cost nothing.
 

@@ -1,4 +1,4 @@
-//! A server of the convergence test, several of which share a database: `DATABASE_URL`, followed
+//! A server of the convergence test, where several share a database: `DATABASE_URL`, followed
 //! with `FEED` (`notify` or `wal`), with `KEYS_ONLY` by broadcasts of keys only. It prints its
 //! address.
 

@@ -44,7 +44,7 @@ def change(cursor):
 
 
 def transaction(connection):
-    """An atomic block with blocks inside, of which some are rolled back."""
+    """An atomic block with blocks inside, some of them rolled back."""
     with connection.transaction():
         for _ in range(chance.randrange(1, 4)):
             try:

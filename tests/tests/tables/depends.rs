@@ -153,7 +153,7 @@ async fn policies_and_memberships_that_change() {
     }
 }
 
-/// What was granted to a role of which the server's is a member, for the whole table.
+/// What was granted for the whole table, to a role that the server's is a member of.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn privileges_that_are_taken_away() {
     let name = "tables_privileges";

@@ -210,7 +210,7 @@ async fn rows_of_a_first_temporary_child_are_never_shown(feed: Feed) {
         shown(client) == expected
     });
     told.await;
-    // Rows of a first child that is none of a session alone are seen, and stay if they are.
+    // Rows of a first child that is not a session's own are seen, and stay if they are.
     session.batch_execute("DROP TABLE child").await.unwrap();
     fixture.psql("CREATE TABLE child () INHERITS (tasks); INSERT INTO child VALUES (6, 'x')");
     session.batch_execute("UPDATE tasks SET v = 'd'").await.unwrap();

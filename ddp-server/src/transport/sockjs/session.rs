@@ -207,7 +207,7 @@ impl Session {
     /// take long.
     ///
     /// If `bytes_max` are still unhandled, it first waits for room: the client gets no response and
-    /// sends nothing more, except in further requests, each of which waits with its own frame.
+    /// sends nothing more, except in further requests, which wait each with its own frame.
     ///
     /// After a close the frame is dropped without notice, as in sockjs-node: the client learns of
     /// the close from what it receives.
