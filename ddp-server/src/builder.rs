@@ -98,7 +98,7 @@ pub trait Plugin {
     type State: Clone + Send + Sync + 'static;
 
     /// Defines what the plugin adds, as an application does with a [`ServerBuilder`], and ends with
-    /// [`with_state`](PluginBuilder::with_state). A later definition of the same name, by the
+    /// [`with_state`](PluginBuilder::with_state) or [`build`](PluginBuilder::build). A later definition of the same name, by the
     /// application or another plugin, replaces the plugin's.
     fn define(self, plugin: PluginBuilder<Self::State>) -> Plugged;
 }
@@ -121,7 +121,7 @@ impl Plugin for EmptyPublications {
         plugin
             .publish("meteor_autoupdate_clientVersions", nothing)
             .publish("meteor.loginServiceConfiguration", nothing)
-            .with_state(())
+            .build()
     }
 }
 
@@ -346,6 +346,14 @@ impl ServerBuilder<()> {
     /// a handler that takes [`State`](crate::State), end with `.with_state(…)` instead.
     #[must_use]
     pub fn build(self) -> Server {
+        self.with_state(())
+    }
+}
+
+impl PluginBuilder<()> {
+    /// Finishes a plugin whose handlers need no state.
+    #[must_use]
+    pub fn build(self) -> Plugged {
         self.with_state(())
     }
 }

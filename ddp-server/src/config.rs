@@ -23,7 +23,7 @@ use crate::transport::{LargeMessages, Origins, Shares, TransportConfig};
 /// let mut config = ServerConfig::default();
 /// config.message_bytes_max = 64 * 1024;
 /// config.write_timeout = Duration::from_secs(10);
-/// let server = Server::builder::<()>().config(config).build();
+/// let server = Server::builder().config(config).build();
 /// # let _ = server;
 /// ```
 #[derive(Clone, Debug)]

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// ```
 /// use ddp_server::Server;
 ///
-/// let server = Server::builder::<()>().build();
+/// let server = Server::builder().build();
 /// let stats = server.stats();
 /// assert_eq!((stats.connections_opened, stats.lags), (0, 0));
 /// ```

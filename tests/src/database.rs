@@ -64,6 +64,18 @@ pub fn database_url(name: &str) -> String {
     shared_cluster().lock().unwrap_or_else(PoisonError::into_inner).database_url(name)
 }
 
+/// A session of one's own in a database of the shared cluster, for transactions that stay open.
+///
+/// # Panics
+/// If it cannot connect.
+pub async fn connect(database: &str) -> tokio_postgres::Client {
+    let url = database_url(database);
+    let (client, connection) =
+        tokio_postgres::connect(&url, tokio_postgres::NoTls).await.expect("the cluster runs");
+    tokio::spawn(connection);
+    client
+}
+
 /// Runs a file of commands with `psql`, unchanged.
 ///
 /// # Panics
