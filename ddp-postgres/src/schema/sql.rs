@@ -5,6 +5,8 @@
 //! writer needs no privileges on our objects, since PostgreSQL requires none to fire a trigger, and
 //! the functions use only built-in functions and the statement's own rows.
 
+use std::sync::LazyLock;
+
 use super::layout::{Column, Expression, Layout, Settings};
 use super::name::{fitting, literal, quoted};
 use super::send;
@@ -18,9 +20,22 @@ pub const SESSION_OPTIONS: &str = "-c extra_float_digits=1 -c IntervalStyle=iso_
 
 /// The same as statements, since a pooler may take no options, or leave them out.
 pub(crate) fn session_sql() -> String {
+    set_sql("SET")
+}
+
+/// The same for one transaction, on a connection that others may have left as they like.
+pub(crate) static TRANSACTION_SQL: LazyLock<String> = LazyLock::new(|| set_sql("SET LOCAL"));
+
+/// For the session of a feed, which is idle for as long as nothing changes, and may wait for others when
+/// it begins: no timeouts, of those that this version of PostgreSQL has.
+pub(crate) const UNTIMED_SQL: &str = "SET statement_timeout = 0; SET lock_timeout = 0; \
+     SELECT pg_catalog.set_config(s.name, '0', false) FROM pg_catalog.pg_settings AS s \
+     WHERE s.name IN ('idle_session_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout')";
+
+fn set_sql(set: &str) -> String {
     let settings =
         SESSION_OPTIONS.split("-c ").filter_map(|setting| setting.trim().split_once('='));
-    settings.map(|(name, value)| format!("SET {name} = '{value}';")).collect()
+    settings.map(|(name, value)| format!("{set} {name} = '{value}';")).collect()
 }
 
 /// The same for trigger functions that need it; each setting costs the writer time.
