@@ -84,7 +84,7 @@ async fn what_a_method_sets_does_not_change_how_rows_are_read(feed: Feed) {
     for script in [
         "DISCARD ALL",
         "SET extra_float_digits = -5; SET bytea_output = escape; SET IntervalStyle = sql_standard;
-        SET TimeZone = 'Asia/Kolkata'; SET DateStyle = 'SQL, DMY'; SET quote_all_identifiers = on",
+        SET TimeZone = 'Asia/Kolkata'; SET DateStyle = 'SQL, DMY'; SET quote_all_identifiers = on; SET array_nulls = off",
     ] {
         // The only one that methods have.
         db.pool().get().await.unwrap().batch_execute(script).await.unwrap();

@@ -16,7 +16,7 @@ use crate::feed::Feed;
 /// those of the triggers. For the `options` of a connection.
 pub const SESSION_OPTIONS: &str = "-c extra_float_digits=1 -c IntervalStyle=iso_8601 \
      -c bytea_output=hex -c DateStyle=ISO -c TimeZone=UTC -c lc_monetary=C \
-     -c quote_all_identifiers=off";
+     -c quote_all_identifiers=off -c array_nulls=on";
 
 /// The same as statements, since a pooler may take no options, or leave them out.
 pub(crate) fn session_sql() -> String {
@@ -47,6 +47,9 @@ const MONEY_SETTING: &str = " SET lc_monetary = 'C'";
 
 /// For columns that are written with names of objects.
 const NAMES_SETTING: &str = " SET quote_all_identifiers = off";
+
+/// For columns whose text is read as an array.
+const NULLS_SETTING: &str = " SET array_nulls = on";
 
 /// The operations with a trigger, each with its own function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -273,8 +276,12 @@ impl Layout {
 /// The clauses of a function that writes these columns.
 fn settings_sql<'a>(columns: impl Iterator<Item = &'a Column>) -> String {
     let all = columns.map(|column| column.settings).fold(Settings::default(), Settings::and);
-    let clauses =
-        [(all.common, FUNCTION_SETTINGS), (all.money, MONEY_SETTING), (all.names, NAMES_SETTING)];
+    let clauses = [
+        (all.common, FUNCTION_SETTINGS),
+        (all.money, MONEY_SETTING),
+        (all.names, NAMES_SETTING),
+        (all.nulls, NULLS_SETTING),
+    ];
     clauses.into_iter().filter(|(is_needed, _)| *is_needed).map(|(_, clause)| clause).collect()
 }
 
