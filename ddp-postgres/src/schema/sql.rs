@@ -131,11 +131,12 @@ impl Layout {
             let (number, cast) = (index + 1, &key.cast);
             let value = match key.expression {
                 Expression::Base64 | Expression::Identity(_) => {
-                    values.push(format!("${number}::pg_catalog.text[]"));
+                    values.push(format!("pg_catalog.unnest(${number}::pg_catalog.text[])"));
                     key.sql("t")
                 }
                 _ => {
-                    values.push(format!("${number}::pg_catalog.text[]::{cast}[]"));
+                    values
+                        .push(format!("pg_catalog.unnest(${number}::pg_catalog.text[]::{cast}[])"));
                     format!("t.{}", quoted(&key.name))
                 }
             };
@@ -143,9 +144,10 @@ impl Layout {
             matches.push(format!("{value} = ddp_key.key{number}"));
         }
         let (values, names, matches) = (values.join(", "), names.join(", "), matches.join(" AND "));
+        // Of several arrays only an `unnest` without its schema could make rows.
         format!(
             "SELECT {snapshot}
-            UNION ALL SELECT {row} FROM ROWS FROM (pg_catalog.unnest({values})) AS ddp_key ({names})
+            UNION ALL SELECT {row} FROM ROWS FROM ({values}) AS ddp_key ({names})
             JOIN {relation} AS t ON {matches}"
         )
     }
