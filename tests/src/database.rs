@@ -20,15 +20,19 @@ pub fn shared_cluster() -> &'static Mutex<Cluster> {
 /// If PostgreSQL is not installed or does not start.
 #[must_use]
 pub fn start_cluster() -> Cluster {
-    let options = ClusterOptions::temporary()
+    Cluster::start(cluster_options()).expect("PostgreSQL is installed and starts")
+}
+
+/// What [`start_cluster`] starts it with.
+pub fn cluster_options() -> ClusterOptions {
+    ClusterOptions::temporary()
         .without_durability()
         .setting("max_connections", "200")
         .setting("wal_level", "logical")
         .setting("max_wal_senders", "100")
         .setting("max_replication_slots", "100")
         .setting("shared_preload_libraries", "pg_stat_statements")
-        .setting("pg_stat_statements.track", "all");
-    Cluster::start(options).expect("PostgreSQL is installed and starts")
+        .setting("pg_stat_statements.track", "all")
 }
 
 /// The name of the database of a test that runs over each feed.

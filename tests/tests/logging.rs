@@ -327,6 +327,43 @@ async fn whatever_writers_and_clients_do_makes_few_lines_of_the_database(feed: F
 
 // On one thread, whose log is read.
 #[tokio::test]
+async fn a_load_that_is_cancelled_is_told_of_and_tried_again() {
+    let name = "logging_cancelled";
+    let setup = "CREATE TABLE tasks (id int PRIMARY KEY); INSERT INTO tasks VALUES (1)";
+    let url = database::create_database(name, setup);
+    let db = Db::builder(&url).table(Table::new("tasks").all_columns()).connect().await.unwrap();
+    let server = Server::builder()
+        .publish("tasks", async |State(db): State<Db>| db.find(&Collection::<Value>::new("tasks")))
+        .with_state(db.clone());
+    let (holder, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    holder.batch_execute("BEGIN; LOCK TABLE tasks IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let mut client = Client::connect(serve(&server).await).await;
+    let subscription = client.send_sub("tasks", json!([])).await;
+    let (log, _guard) = listen();
+    let cancel = "SELECT count(*) FILTER (WHERE pg_cancel_backend(pid)) FROM pg_locks
+        WHERE NOT granted AND relation = 'tasks'::regclass";
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while db.stats().loads_failed < 3 {
+        assert!(Instant::now() < deadline, "{:?}", db.stats());
+        holder.query_one(cancel, &[]).await.unwrap();
+        client.read_for(Duration::from_millis(5)).await;
+    }
+    let told = log.take();
+    let first = told.lines().find(|line| line.contains("loading failed")).unwrap();
+    let words = ["WARN", r#"collection="tasks""#, "canceling statement", "raise statement_timeout"];
+    for word in words {
+        assert!(first.contains(word), "{word} is missing in {first}");
+    }
+    assert!(client.nosub.is_empty() && !client.ready.contains(&subscription));
+    holder.batch_execute("COMMIT").await.unwrap();
+    client.until("ready", |client| client.ready.contains(&subscription)).await;
+    assert!(client.documents("tasks").contains_key("~1"));
+    db.close().await;
+}
+
+// On one thread, whose log is read.
+#[tokio::test]
 async fn whatever_is_notified_makes_few_lines_of_the_log() {
     whatever_writers_and_clients_do_makes_few_lines_of_the_database(Feed::Notify).await;
 }

@@ -18,7 +18,7 @@ use crate::db::methods::Methods;
 use crate::error::Error;
 use crate::row::Row;
 use crate::row::live::LiveRow;
-use crate::schema::Layout;
+use crate::schema::{Layout, TRANSACTION_SQL};
 use crate::table::collection::{TableCollection, TableState};
 
 /// Reads the documents of a query in its order, for a method: one SELECT, and nothing is listened to.
@@ -28,7 +28,9 @@ pub(crate) async fn fetch(
     collection: &TableCollection,
     query: &Query,
 ) -> Result<Documents, ddp_server::Error> {
-    let by = By { pool: &methods.pool, limits_sql: methods.limits_sql.clone(), permit: None };
+    // What methods set for their sessions, or `DISCARD ALL`, must not change how rows are written.
+    let settings_sql = format!("{}{}", methods.limits_sql, *TRANSACTION_SQL);
+    let by = By { pool: &methods.pool, settings_sql, permit: None };
     Ok(read(reader, &by, collection, query).await?)
 }
 
@@ -42,8 +44,8 @@ pub(crate) async fn fetch_once(
     loop {
         let turn = collection.turn_to_read().await;
         let permit = reader.permit().await?;
-        let limits_sql = format!("SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'");
-        let by = By { pool: &reader.pool, limits_sql, permit: Some(Arc::new(permit)) };
+        let settings_sql = format!("SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'");
+        let by = By { pool: &reader.pool, settings_sql, permit: Some(Arc::new(permit)) };
         match read(reader, &by, collection, query).await {
             Err(Refusal::Failed(error)) if error.is_of_lock() => {
                 collection.note_locked(reader, true)
@@ -81,8 +83,8 @@ impl From<Refusal> for ddp_server::Error {
 /// On whose connection to read.
 struct By<'a> {
     pool: &'a Pool,
-    /// Sets for how long.
-    limits_sql: String,
+    /// Sets for how long, and in which form if others had the connection.
+    settings_sql: String,
     /// Given back when the connection is.
     permit: Option<Arc<OwnedSemaphorePermit>>,
 }
@@ -120,7 +122,7 @@ async fn select(by: &By<'_>, layout: &Arc<Layout>, query: &Query) -> Result<Docu
     let rows_max = query.limit.map(|limit| skip.saturating_add(limit as usize));
     let select = sql::select_rows(layout, query, &plan.predicate, rows_max);
     let client = Busy::get(by.pool).await?;
-    let (permit, begin) = (by.permit.clone(), format!("BEGIN; {}", by.limits_sql));
+    let (permit, begin) = (by.permit.clone(), format!("BEGIN; {}", by.settings_sql));
     // Whoever waits for the rows may give up, as a subscription does that ends. PostgreSQL goes on all
     // the same, so the connection and its permit stay taken for as long: else clients that come and
     // go could take all connections, and methods would have none.

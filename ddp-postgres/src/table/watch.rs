@@ -7,6 +7,7 @@
 //! have got and lost them in the meantime. A table that cannot be published is looked at again from time to time, since what is
 //! wrong may be put right without the catalogs' showing it.
 
+use std::ops::ControlFlow;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use tokio::sync::mpsc;
 
 use super::collection::{Current, TableCollection, TableState};
 use super::queue::Queue;
+use super::repeat::{self, Repeated};
 use super::retry::Failure;
 use super::{Table, secret};
 use crate::error::Error;
@@ -29,7 +31,6 @@ const ROUNDS: usize = 3;
 /// Compares the tables with their last known state, periodically and on request.
 pub(crate) struct Watch {
     pub(crate) intake: Weak<Intake>,
-    pub(crate) checks: mpsc::Receiver<Check>,
     pub(crate) every: Duration,
     /// Whether triggers may be installed while the server runs.
     pub(crate) install: bool,
@@ -37,42 +38,54 @@ pub(crate) struct Watch {
     pub(crate) notifies: bool,
 }
 
-impl Watch {
-    /// Checks the tables repeatedly, until the database handle is closed or dropped.
-    pub(crate) async fn run(mut self) {
-        let (mut has_failed, mut queue) = (false, Queue::default());
-        loop {
-            let asked = match tokio::time::timeout(self.every, self.checks.recv()).await {
-                Ok(Some(check)) => check,
-                Ok(None) => return,
-                Err(_) => None,
-            };
-            let intake = self.intake.upgrade().filter(|intake| !intake.reader().is_closed());
-            let Some(intake) = intake else { return };
-            if self.notifies
-                && let Ok(client) = intake.reader().pool.get().await
-                && let Err(error) = queue.look(&client).await
-            {
-                tracing::debug!(%error, "the queue of notifications could not be looked at");
+/// A watch under way.
+struct Watching {
+    watch: Watch,
+    queue: Queue,
+    log: Log,
+    /// Whether the last check failed that nobody asked for.
+    has_failed: bool,
+}
+
+impl Repeated for Watching {
+    async fn look(&mut self) -> ControlFlow<(), Result<(), Error>> {
+        let intake = self.watch.intake.upgrade().filter(|intake| !intake.reader().is_closed());
+        let Some(intake) = intake else { return ControlFlow::Break(()) };
+        if self.watch.notifies
+            && let Ok(client) = intake.reader().pool.get().await
+            && let Err(error) = self.queue.look(&client).await
+        {
+            tracing::debug!(%error, "the queue of notifications could not be looked at");
+        }
+        ControlFlow::Continue(self.watch.check_tables(&intake).await)
+    }
+
+    fn tell(&mut self, outcome: Result<(), Error>) {
+        match outcome {
+            Ok(()) => self.has_failed = false,
+            // The feed says so, too, when the database is out of reach.
+            Err(error) if self.has_failed || error.is_transient() => {
+                tracing::debug!(%error, "the tables could not be checked");
             }
-            match (self.check_tables(&intake).await, asked) {
-                (outcome, Some(asked)) => {
-                    // The receiver is gone if the check was cancelled.
-                    let _ = asked.send(outcome);
-                }
-                (Ok(()), None) => has_failed = false,
-                // The feed says so, too, when the database is out of reach.
-                (Err(error), None) if has_failed || error.is_transient() => {
-                    tracing::debug!(%error, "the tables could not be checked");
-                }
-                (Err(error), None) => {
-                    intake.reader().log.line("no check", "", error, |_, error, count| {
-                        tracing::error!(%error, count, "the tables could not be checked");
-                    });
-                    has_failed = true;
-                }
+            Err(error) => {
+                self.log.line("no check", "", error, |_, error, count| {
+                    tracing::error!(%error, count, "the tables could not be checked");
+                });
+                self.has_failed = true;
             }
         }
+    }
+}
+
+impl Watch {
+    /// Checks the tables repeatedly, until the database handle is closed or dropped.
+    pub(crate) async fn run(self, checks: mpsc::Receiver<Check>) {
+        let Some(log) = self.intake.upgrade().map(|intake| intake.reader().log.clone()) else {
+            return;
+        };
+        let every = self.every;
+        let watching = Watching { watch: self, queue: Queue::default(), log, has_failed: false };
+        repeat::run(checks, every, watching).await;
     }
 
     /// Compares the tables with what they were, and acts on what has changed. What goes wrong with one
