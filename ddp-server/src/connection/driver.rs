@@ -305,8 +305,10 @@ impl Driver {
             self.messages_since_write += 1;
             return Poll::Ready(wake);
         }
-        if !self.outbound.has_room() {
-            self.inbound.pause(&mut self.outbound.transport);
+        if !self.outbound.has_room()
+            && let Poll::Ready(error) = self.inbound.poll_paused(&mut self.outbound.transport, cx)
+        {
+            return Poll::Ready(Wake::Gone(Some(error)));
         }
         if self.messages_since_write > 0 {
             // One more look before resting: whoever calls one method after the other has often sent
@@ -347,7 +349,10 @@ impl Driver {
         }
         self.inbound.before(&mut self.session);
         if !self.session.wants_input() || self.is_draining {
-            self.inbound.pause(&mut self.outbound.transport);
+            let paused = self.inbound.poll_paused(&mut self.outbound.transport, cx);
+            if let Poll::Ready(error) = paused {
+                return Poll::Ready(Wake::Gone(Some(error)));
+            }
         } else if let Poll::Ready(received) =
             self.inbound.poll_message(&mut self.outbound.transport, &self.registry.large, cx)
         {

@@ -9,7 +9,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use super::kept::Kept;
-use crate::transport::{AnyTransport, LargeMessages, Transport, TransportError, Turn};
+use crate::transport::{AnyTransport, Deadline, LargeMessages, Transport, TransportError, Turn};
 
 /// How long a task reads messages before it lets others run. Messages differ in what they cost by a
 /// factor of a thousand, so counting them is not enough.
@@ -32,6 +32,8 @@ struct Waiting {
     text: String,
     /// Asked for while messages are taken.
     turn: Option<BoxFuture<'static, Turn>>,
+    /// Until when it may wait with its memory.
+    until: Deadline,
 }
 
 impl Inbound {
@@ -66,12 +68,24 @@ impl Inbound {
     }
 
     /// Messages are not taken for now. What is waited for would be given all the same, and nobody else
-    /// could have it.
-    pub(super) fn pause(&mut self, transport: &mut AnyTransport) {
+    /// could have it. Ready if one holds its memory for too long.
+    pub(super) fn poll_paused(
+        &mut self,
+        transport: &mut AnyTransport,
+        cx: &mut Context<'_>,
+    ) -> Poll<TransportError> {
         if let Some(large) = &mut self.large {
             large.turn = None;
+            if large.until.poll(cx).is_ready() {
+                self.large = None;
+                let error = TransportError::TooSlow;
+                if let Some((code, reason)) = error.close() {
+                    transport.close(code, reason);
+                }
+                return Poll::Ready(error);
+            }
         }
-        transport.pause();
+        transport.poll_paused(cx)
     }
 
     /// The client's next message. A large one waits for its turn.
@@ -86,7 +100,7 @@ impl Inbound {
             None => match ready!(transport.poll_recv(cx)) {
                 Ok(Some(text)) if text.len() > LARGE_MESSAGE_BYTES => {
                     self.kept.add(transport.take_share(text.len()));
-                    Box::new(Waiting { text, turn: None })
+                    Box::new(Waiting { text, turn: None, until: Deadline::begin() })
                 }
                 received => return Poll::Ready(received),
             },

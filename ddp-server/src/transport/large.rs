@@ -7,12 +7,15 @@
 //! which they were asked for.
 
 use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 /// A message of more bytes is a large one.
 pub(crate) const LARGE_MESSAGE_BYTES: usize = 64 * 1024;
@@ -84,6 +87,23 @@ impl Share {
     /// Gives back what is more than this.
     pub(crate) fn shrink_to(&mut self, bytes: usize) {
         drop(self.split(self.0.num_permits().saturating_sub(bytes)));
+    }
+}
+
+/// Until when somebody may hold what others wait for. It wakes the task by itself: whoever is silent
+/// gives no other occasion to look.
+#[derive(Debug)]
+pub(crate) struct Deadline(Pin<Box<Sleep>>);
+
+impl Deadline {
+    /// [`LARGE_MESSAGE_WITHIN`] from now.
+    pub(crate) fn begin() -> Self {
+        Self(Box::pin(sleep_until(Instant::now() + LARGE_MESSAGE_WITHIN)))
+    }
+
+    /// Ready when it has passed.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.as_mut().poll(cx)
     }
 }
 

@@ -50,7 +50,7 @@ pub(crate) use self::{
     deflate::Deflate,
     error::{TransportError, Violation},
     framing::Framing,
-    large::{LargeMessages, Share, Turn},
+    large::{Deadline, LargeMessages, Share, Turn},
     share::Shares,
     socket::{Place, Socket, Stream},
 };
@@ -85,9 +85,11 @@ pub(crate) trait Transport: Send + Unpin + 'static {
     /// Whether a message waits for memory or for its turn, so that the peer is not read from.
     fn is_held_back(&self) -> bool;
 
-    /// `poll_recv` is not called for a while: gives back what a message waits for, which would be
-    /// given to nobody else. It is asked for again with the next call.
-    fn pause(&mut self);
+    /// Called instead of `poll_recv` while no messages are wanted: gives back what a message waits
+    /// for, which would be given to nobody else. It is asked for again with the next `poll_recv`.
+    ///
+    /// Ready with an error, as that of `poll_recv`, if a message holds its memory for too long.
+    fn poll_paused(&mut self, cx: &mut Context<'_>) -> Poll<TransportError>;
 
     /// How to encode messages for this transport.
     fn framing(&self) -> Framing;

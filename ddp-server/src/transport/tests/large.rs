@@ -50,13 +50,14 @@ async fn one_waits_unread_until_the_memory_of_others_is_free() {
     let mut first = connect(addr, "/websocket").await;
     let mut second = connect(addr, "/websocket").await;
     let mut third = connect(addr, "/websocket").await;
-    // How long a message in parts becomes is not known, so it needs all that there is.
+    // How long a message in parts becomes is not known, so it needs all that there is to be read.
     let text = "x".repeat(70_000);
     send(&mut first, part(Data::Text, &text, false)).await;
     send(&mut first, part(Data::Continue, &text, true)).await;
     let (bytes, release) = arrived.recv().await.expect("the first message");
     assert_eq!(bytes, 140_000);
 
+    let text = "x".repeat(1 << 20);
     send(&mut second, Message::text(&text)).await;
     // Small ones need none.
     send(&mut third, Message::text("x".repeat(65_536))).await;
@@ -69,7 +70,7 @@ async fn one_waits_unread_until_the_memory_of_others_is_free() {
     release.send(()).await.expect("it waits");
     assert_eq!(next_text(&mut first).await, "done");
     let (bytes, release) = arrived.recv().await.expect("the second message");
-    assert_eq!(bytes, 70_000);
+    assert_eq!(bytes, 1 << 20);
     release.send(()).await.expect("it waits");
     assert_eq!(next_text(&mut second).await, "done");
 }
@@ -168,7 +169,7 @@ async fn who_is_not_polled_keeps_nothing_from_others() {
     assert!(futures::poll!(std::pin::pin!(recv(&mut socket))).is_pending());
     assert!(socket.is_held_back());
     // Without this, what is given back goes to the socket, whose task may not ask for long.
-    socket.pause();
+    assert!(futures::poll!(std::future::poll_fn(|cx| socket.poll_paused(cx))).is_pending());
     drop(all);
     let again = tokio::time::timeout(PATIENCE, large.share(usize::MAX)).await.expect("all of it");
     drop(again);
@@ -196,4 +197,82 @@ async fn a_message_that_drips_gives_its_memory_back() {
     assert!(matches!(error, TransportError::TooSlow), "{error}");
     let free = tokio::time::timeout(Duration::from_secs(1), large.share(usize::MAX)).await;
     assert!(free.is_ok(), "all of the memory");
+}
+
+/// Whether all of the memory is free within a second.
+async fn is_free(large: &LargeMessages) -> bool {
+    tokio::time::timeout(Duration::from_secs(1), large.share(usize::MAX)).await.is_ok()
+}
+
+/// Not polled for messages for as long as it is not given up.
+async fn paused(transport: &mut impl Transport) -> TransportError {
+    let paused = poll_fn(|cx| transport.poll_paused(cx));
+    tokio::time::timeout(3 * PATIENCE + SECOND, paused).await.expect("it is given up")
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[tokio::test(start_paused = true)]
+async fn who_announces_a_message_and_is_silent_gives_its_memory_back() {
+    let large = Arc::new(LargeMessages::new(0, 1 << 20));
+    let (socket, mut client) = pipe(1 << 21).await;
+    let mut socket = socket.with_large(Arc::clone(&large));
+    send(&mut client, part(Data::Text, &"x".repeat(70_000), false)).await;
+    let begun = tokio::time::Instant::now();
+    let received = tokio::time::timeout(3 * PATIENCE + SECOND, recv(&mut socket)).await;
+    let error = received.expect("it is given up").unwrap_err();
+    assert!(matches!(error, TransportError::TooSlow), "{error}");
+    assert!(begun.elapsed() >= Duration::from_secs(60) && is_free(&large).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_is_not_read_on_gives_its_memory_back() {
+    let large = Arc::new(LargeMessages::new(0, 1 << 20));
+    let (socket, mut client) = pipe(1 << 21).await;
+    let mut socket = socket.with_large(Arc::clone(&large));
+    send(&mut client, part(Data::Text, &"x".repeat(70_000), false)).await;
+    assert!(futures::poll!(std::pin::pin!(recv(&mut socket))).is_pending());
+    assert!(!is_free(&large).await);
+    assert!(matches!(paused(&mut socket).await, TransportError::TooSlow));
+    assert!(is_free(&large).await);
+    let end = async { closed(&mut socket).await.expect("it closes") };
+    let ((), (code, _)) = tokio::join!(end, async {
+        let close = next_close(&mut client).await;
+        drop(client);
+        close
+    });
+    assert_eq!(code, 1008);
+}
+
+#[tokio::test]
+async fn a_message_that_has_been_given_keeps_no_more_than_it_has() {
+    let large = Arc::new(LargeMessages::new(0, 1 << 20));
+    let (socket, mut client) = pipe(1 << 21).await;
+    let mut socket = socket.with_large(Arc::clone(&large));
+    send(&mut client, part(Data::Text, &"x".repeat(70_000), false)).await;
+    send(&mut client, part(Data::Continue, &"x".repeat(30_000), true)).await;
+    assert!(recv(&mut socket).await.expect("a sound message").is_some());
+    let rest = large.share((1 << 20) - 100_000);
+    let rest = tokio::time::timeout(PATIENCE, rest).await.expect("the rest is free");
+    drop((rest, socket.take_share(usize::MAX).expect("its memory")));
+    // In parts that turn out to be a small one, it needs none.
+    send(&mut client, part(Data::Text, "x", false)).await;
+    send(&mut client, part(Data::Continue, "x", true)).await;
+    assert!(recv(&mut socket).await.expect("a sound message").is_some());
+    assert!(is_free(&large).await && socket.take_share(1).is_none());
+}
+
+#[cfg(feature = "sockjs")]
+#[tokio::test(start_paused = true)]
+async fn a_frame_whose_messages_are_not_taken_gives_its_memory_back() {
+    let large = Arc::new(LargeMessages::new(0, 1 << 20));
+    let (socket, mut client) = pipe(1 << 21).await;
+    let socket = socket.with_large(Arc::clone(&large));
+    let mut socket = crate::transport::sockjs::SockJs::new(socket, Duration::from_secs(45));
+    let half = "x".repeat(50_000);
+    send(&mut client, Message::text(format!("[{half:?},{half:?}]"))).await;
+    assert!(recv(&mut socket).await.expect("a sound message").is_some());
+    assert!(!is_free(&large).await, "the other half is there");
+    assert!(matches!(paused(&mut socket).await, TransportError::TooSlow));
+    assert!(is_free(&large).await);
 }

@@ -11,7 +11,6 @@ use std::{
 use bytes::{Buf, Bytes};
 use futures::{FutureExt, future::BoxFuture};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::Instant;
 use tungstenite::protocol::frame::coding::CloseCode;
 
 use super::{
@@ -19,10 +18,10 @@ use super::{
     outbox::Outbox,
 };
 use crate::transport::{
-    Framing, LargeMessages, Share, Transport, TransportError, Turn,
+    Deadline, Framing, LargeMessages, Share, Transport, TransportError, Turn,
     deflate::Deflate,
     framing::{close_frame, pong_frame},
-    large::LARGE_MESSAGE_WITHIN,
+    large::LARGE_MESSAGE_BYTES,
 };
 
 /// The most that one read takes. The buffer is on the stack: an idle connection has none.
@@ -47,12 +46,26 @@ pub(crate) struct WebSocket<Io> {
 enum Large {
     /// It waits for memory.
     Share(BoxFuture<'static, Share>),
-    /// It is being read, since then.
-    Reading(Share, Instant),
+    /// It is being read.
+    Reading(Held),
     /// It has arrived, and waits for its turn to be made of its payload.
-    Turn(Share, BoxFuture<'static, Turn>),
-    /// It has been given.
-    Given(Share),
+    Turn(Held, BoxFuture<'static, Turn>),
+    /// It has been given. A frame of SockJS is held until its last message has been taken.
+    Given(Held),
+}
+
+/// Memory that a message has, and until when.
+struct Held {
+    share: Share,
+    until: Deadline,
+}
+
+impl Held {
+    /// That of a message that has been made, which has so many bytes.
+    fn of(mut self, bytes: usize) -> Self {
+        self.share.shrink_to(bytes);
+        Self { share: self.share, until: Deadline::begin() }
+    }
 }
 
 impl fmt::Debug for Large {
@@ -61,7 +74,7 @@ impl fmt::Debug for Large {
             Self::Share(_) => "waits for memory",
             Self::Reading(..) => "is being read",
             Self::Turn(..) => "waits for its turn",
-            Self::Given(_) => "has been given",
+            Self::Given(..) => "has been given",
         })
     }
 }
@@ -134,9 +147,7 @@ where
                 None => None,
                 Some(_) => ready!(self.poll_large(cx)),
             };
-            if let Some(Large::Reading(_, since)) = self.large.as_deref()
-                && since.elapsed() > LARGE_MESSAGE_WITHIN
-            {
+            if self.poll_deadline(cx).is_ready() {
                 return Poll::Ready(Err(TransportError::TooSlow));
             }
             if !self.input.is_empty() || self.decoder.is_whole() {
@@ -179,11 +190,13 @@ where
         let before = self.large.take().map(|large| *large);
         let (next, wants_more) = match (event, before) {
             (Event::Large(bytes), _) => (Some(Large::Share(shared.share(*bytes))), true),
-            (Event::Whole, Some(Large::Reading(share, _))) => {
-                (Some(Large::Turn(share, shared.turn())), true)
+            (Event::Whole, Some(Large::Reading(held))) => {
+                (Some(Large::Turn(held, shared.turn())), true)
             }
-            (Event::Message(_), Some(Large::Reading(share, _))) => {
-                (Some(Large::Given(share)), false)
+            (Event::Message(text), Some(Large::Reading(held))) => {
+                // What was asked for was what it might have become.
+                let is_large = text.len() > LARGE_MESSAGE_BYTES;
+                (is_large.then(|| Large::Given(held.of(text.len()))), false)
             }
             (_, before) => (before, false),
         };
@@ -198,18 +211,27 @@ where
             Large::Share(waiting) => {
                 let share = ready!(waiting.poll_unpin(cx));
                 self.decoder.allow_large();
-                *large = Large::Reading(share, Instant::now());
+                *large = Large::Reading(Held { share, until: Deadline::begin() });
                 Poll::Ready(None)
             }
             Large::Turn(_, waiting) => {
                 let turn = ready!(waiting.poll_unpin(cx));
                 self.decoder.allow_whole();
-                if let Some(Large::Turn(share, _)) = self.large.take().map(|large| *large) {
-                    self.large = Some(Box::new(Large::Reading(share, Instant::now())));
+                if let Some(Large::Turn(held, _)) = self.large.take().map(|large| *large) {
+                    self.large = Some(Box::new(Large::Reading(held)));
                 }
                 Poll::Ready(Some(turn))
             }
-            Large::Reading(..) | Large::Given(_) => Poll::Ready(None),
+            Large::Reading(_) | Large::Given(_) => Poll::Ready(None),
+        }
+    }
+
+    /// Ready when a message has held its memory for too long.
+    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self.large.as_deref_mut() {
+            Some(Large::Reading(held) | Large::Given(held)) => held.until.poll(cx),
+            // Turns are short, and given in order.
+            Some(Large::Turn(..) | Large::Share(_)) | None => Poll::Pending,
         }
     }
 
@@ -314,7 +336,7 @@ where
 
     fn take_share(&mut self, bytes: usize) -> Option<Share> {
         match self.large.as_deref_mut() {
-            Some(Large::Given(share)) => share.split(bytes),
+            Some(Large::Given(held)) => held.share.split(bytes),
             _ => None,
         }
     }
@@ -323,15 +345,20 @@ where
         matches!(self.large.as_deref(), Some(Large::Share(_) | Large::Turn(..)))
     }
 
-    fn pause(&mut self) {
-        let large = self.large.take().map(|large| *large);
-        self.large = match large {
-            // The decoder asks again.
-            Some(Large::Share(_)) => None,
-            Some(Large::Turn(share, _)) => Some(Large::Reading(share, Instant::now())),
-            large => large,
+    fn poll_paused(&mut self, cx: &mut Context<'_>) -> Poll<TransportError> {
+        if self.is_held_back() {
+            self.large = match self.large.take().map(|large| *large) {
+                // The decoder asks again.
+                Some(Large::Share(_)) => None,
+                Some(Large::Turn(held, _)) => Some(Large::Reading(held)),
+                large => large,
+            }
+            .map(Box::new);
         }
-        .map(Box::new);
+        ready!(self.poll_deadline(cx));
+        let error = TransportError::TooSlow;
+        self.fail(&error);
+        Poll::Ready(error)
     }
 
     fn framing(&self) -> Framing {

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tower::ServiceExt;
 
 use super::*;
-use crate::transport::sockjs::SockJsConfig;
+use crate::transport::{LargeMessages, sockjs::SockJsConfig};
 
 mod closed;
 mod silent;
@@ -289,6 +289,33 @@ async fn a_large_body_that_drips_gives_its_memory_back() {
     assert_passed(begun, Duration::from_secs(60));
     let free = timeout(Duration::from_secs(1), large.share(usize::MAX)).await;
     assert!(free.is_ok(), "all of the memory");
+}
+
+/// All of the memory, if it is free within a second.
+async fn is_free(large: &LargeMessages) -> bool {
+    timeout(SECOND, large.share(usize::MAX)).await.is_ok()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_frame_that_nobody_takes_gives_its_memory_back() {
+    let config = TransportConfig::default();
+    let large = Arc::clone(&config.large);
+    let (clients, mut transports) = endpoint(config);
+    assert_eq!(clients.poll("session").await, "o\n");
+    let mut transport = transports.recv().await.expect("a transport");
+    let receiving = clients.stream("session").await;
+    let half = "x".repeat(50_000);
+    assert_eq!(clients.send("session", &format!("[{half:?},{half:?}]")).await, 204);
+    assert!(recv(&mut transport).await.expect("a sound message").is_some());
+    assert!(!is_free(&large).await, "the other half is there");
+    let begun = Instant::now();
+    let error = timeout(DAY, poll_fn(|cx| transport.poll_paused(cx))).await.expect("an end");
+    assert!(matches!(error, TransportError::TooSlow), "{error}");
+    assert_passed(begun, Duration::from_secs(60));
+    // The session itself is kept for a while.
+    drop(transport);
+    assert!(is_free(&large).await);
+    assert!(receiving.rest().await.ends_with(INTERRUPTED));
 }
 
 fn limited(response_bytes_max: usize) -> TransportConfig {
