@@ -24,7 +24,7 @@ use super::outbound::{Messages, Outbound};
 use crate::handler::callbacks::guard;
 use crate::log::Count;
 use crate::registry::Registry;
-use crate::transport::{AnyTransport, Transport, TransportError};
+use crate::transport::{Address, AnyTransport, Transport, TransportError};
 
 /// How many messages are read before what they made is written.
 const MESSAGES_PER_WRITE: usize = 32;
@@ -44,6 +44,8 @@ enum Wake {
     End(EndReason),
     Mail,
     Message(String),
+    /// There is memory for a `sub` that waited for it.
+    Memory,
     Timer,
     Stalled,
     Gone(Option<TransportError>),
@@ -98,9 +100,10 @@ impl Driver {
         transport: AnyTransport,
         mailbox: Arc<Mailbox>,
         registry: Arc<Registry>,
+        address: Option<Address>,
     ) -> Self {
         let outbox_bytes_max = registry.config.outbox_bytes_max;
-        let kept = Kept::new(Arc::clone(&registry.kept), registry.config.sessions_bytes_max);
+        let kept = Kept::new(Arc::clone(&registry.kept), address);
         Self {
             running,
             session,
@@ -128,7 +131,7 @@ impl Driver {
         self.inbound.begin();
         loop {
             self.drain(cx);
-            self.inbound.after(&self.session);
+            self.inbound.after(&mut self.session);
             if let Some(reason) = self.closing {
                 if reason == CloseReason::HeartbeatTimeout {
                     self.registry.counters.disconnected_silent.add(1);
@@ -143,6 +146,7 @@ impl Driver {
                     self.has_asked = self.universal_begun.is_some();
                     self.session.handle_input(Input::Message(Instant::now(), &text));
                 }
+                Wake::Memory => self.inbound.give(&mut self.session),
                 Wake::Mail => self.handle_mail(cx),
                 Wake::End(EndReason::Requested) => {
                     // The session's output for the last mail still goes out.
@@ -305,10 +309,12 @@ impl Driver {
             self.messages_since_write += 1;
             return Poll::Ready(wake);
         }
-        if !self.outbound.has_room()
-            && let Poll::Ready(error) = self.inbound.poll_paused(&mut self.outbound.transport, cx)
-        {
-            return Poll::Ready(Wake::Gone(Some(error)));
+        if !self.outbound.has_room() {
+            self.inbound.wants_no_more();
+            let paused = self.inbound.poll_paused(&mut self.outbound.transport, cx);
+            if let Poll::Ready(error) = paused {
+                return Poll::Ready(Wake::Gone(Some(error)));
+            }
         }
         if self.messages_since_write > 0 {
             // One more look before resting: whoever calls one method after the other has often sent
@@ -346,6 +352,9 @@ impl Driver {
         if mail_is_next && self.mailbox.take(&mut self.mail) {
             self.mail_is_next = false;
             return Poll::Ready(Wake::Mail);
+        }
+        if self.inbound.poll_more(&self.session, cx).is_ready() {
+            return Poll::Ready(Wake::Memory);
         }
         self.inbound.before(&mut self.session);
         if !self.session.wants_input() || self.is_draining {

@@ -51,9 +51,9 @@ impl Inbound {
         self.busy_since.elapsed() > BUSY_MAX
     }
 
-    /// Whether a large message waits for memory or for its turn.
+    /// Whether a message waits for memory or for its turn.
     pub(super) fn waits(&self, transport: &AnyTransport) -> bool {
-        self.large.is_some() || transport.is_held_back()
+        self.large.is_some() || self.kept.wants_more() || transport.is_held_back()
     }
 
     /// The session may get a message, if it wants one.
@@ -61,8 +61,23 @@ impl Inbound {
         session.set_bytes_max(self.kept.bytes_max());
     }
 
+    /// Ready when there is memory for a `sub` that waits for it, which is to be [given](Self::give).
+    pub(super) fn poll_more(&mut self, session: &Session, cx: &mut Context<'_>) -> Poll<()> {
+        self.kept.poll_more(session, cx)
+    }
+
+    /// [`poll_more`](Self::poll_more) is not called for a while.
+    pub(super) fn wants_no_more(&mut self) {
+        self.kept.wants_no_more();
+    }
+
+    /// Has the session handle the `sub` for which there is memory now.
+    pub(super) fn give(&self, session: &mut Session) {
+        self.kept.give(session);
+    }
+
     /// The session has done what it wanted to do.
-    pub(super) fn after(&mut self, session: &Session) {
+    pub(super) fn after(&mut self, session: &mut Session) {
         self.turn = None;
         self.kept.update(session);
     }

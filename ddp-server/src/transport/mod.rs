@@ -22,6 +22,7 @@ mod headers;
 #[cfg(feature = "testing")]
 pub(crate) mod in_process;
 pub(crate) mod large;
+mod memory;
 pub(crate) mod open;
 mod origin;
 pub(crate) mod routes;
@@ -50,8 +51,9 @@ pub(crate) use self::{
     deflate::Deflate,
     error::{TransportError, Violation},
     framing::Framing,
-    large::{Deadline, LargeMessages, Share, Turn},
-    share::Shares,
+    large::{Deadline, LargeMessages, Turn},
+    memory::{Asking, Memory, Share},
+    share::{Address, Shares},
     socket::{Place, Socket, Stream},
 };
 

@@ -18,7 +18,7 @@ use super::{
     outbox::Outbox,
 };
 use crate::transport::{
-    Deadline, Framing, LargeMessages, Share, Transport, TransportError, Turn,
+    Address, Asking, Deadline, Framing, LargeMessages, Share, Transport, TransportError, Turn,
     deflate::Deflate,
     framing::{close_frame, pong_frame},
     large::LARGE_MESSAGE_BYTES,
@@ -37,15 +37,17 @@ pub(crate) struct WebSocket<Io> {
     outbox: Outbox,
     phase: Phase,
     deflate: Option<Deflate>,
-    /// What large messages share, unless they may have all the memory that they want.
+    /// What large messages share, unless they may have all the memory that they want; and whose
+    /// they are.
     shared: Option<Arc<LargeMessages>>,
+    address: Option<Address>,
     large: Option<Box<Large>>,
 }
 
 /// What becomes of a large message.
 enum Large {
     /// It waits for memory.
-    Share(BoxFuture<'static, Share>),
+    Share(Asking),
     /// It is being read.
     Reading(Held),
     /// It has arrived, and waits for its turn to be made of its payload.
@@ -122,14 +124,20 @@ where
             phase: Phase::Open,
             deflate: None,
             shared: None,
+            address: None,
             large: None,
         }
     }
 
-    /// Sets what its large messages share with those of others.
-    pub(crate) fn with_large(mut self, shared: Arc<LargeMessages>) -> Self {
+    /// Sets what its large messages share with those of others, and whose they are.
+    pub(crate) fn with_large(
+        mut self,
+        shared: Arc<LargeMessages>,
+        address: Option<Address>,
+    ) -> Self {
         self.decoder.ask_for_large();
         self.shared = Some(shared);
+        self.address = address;
         self
     }
 
@@ -174,6 +182,9 @@ where
             if rest.is_empty() {
                 return Poll::Ready(Ok(None));
             }
+            if let Some(Large::Reading(held)) = self.large.as_deref_mut() {
+                held.until.note(rest.len());
+            }
             let decoded = self.decoder.decode(&mut rest)?;
             if !rest.is_empty() {
                 self.input = Bytes::copy_from_slice(rest);
@@ -189,7 +200,10 @@ where
         let (Some(shared), Some(event)) = (&self.shared, decoded) else { return false };
         let before = self.large.take().map(|large| *large);
         let (next, wants_more) = match (event, before) {
-            (Event::Large(bytes), _) => (Some(Large::Share(shared.share(*bytes))), true),
+            (Event::Large(bytes), _) => {
+                let asking = shared.memory().ask(self.address.as_ref(), *bytes);
+                (Some(Large::Share(asking)), true)
+            }
             (Event::Whole, Some(Large::Reading(held))) => {
                 (Some(Large::Turn(held, shared.turn())), true)
             }
@@ -211,7 +225,7 @@ where
             Large::Share(waiting) => {
                 let share = ready!(waiting.poll_unpin(cx));
                 self.decoder.allow_large();
-                *large = Large::Reading(Held { share, until: Deadline::begin() });
+                *large = Large::Reading(Held { share, until: Deadline::paced() });
                 Poll::Ready(None)
             }
             Large::Turn(_, waiting) => {
@@ -354,6 +368,9 @@ where
                 large => large,
             }
             .map(Box::new);
+        }
+        if let Some(Large::Reading(held)) = self.large.as_deref_mut() {
+            held.until.excuse();
         }
         ready!(self.poll_deadline(cx));
         let error = TransportError::TooSlow;

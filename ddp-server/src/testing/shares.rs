@@ -1,0 +1,169 @@
+//! What clients share, and that nobody takes more than their part of it.
+//!
+//! Where the clock jumps, clients speak `pre1`: sessions read the system's clock for heartbeats, which
+//! that version does not have.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::ConnectInfo;
+use axum::http::Request;
+use futures::{SinkExt, StreamExt};
+use serde_json::Value;
+use tokio::io::{DuplexStream, duplex};
+use tokio::time::{Instant, timeout};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::Role;
+use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
+
+use crate::config::ServerConfig;
+use crate::connection;
+use crate::extract::{Params, State};
+use crate::transport::in_process;
+use crate::{Collection, Error, MemoryCollection, Server};
+
+const HOSTILE: [u8; 4] = [192, 0, 2, 1];
+const HONEST: [u8; 4] = [192, 0, 2, 2];
+const SECOND: Duration = Duration::from_secs(1);
+
+fn server(change: impl FnOnce(&mut ServerConfig)) -> Server {
+    let mut config = ServerConfig::default();
+    change(&mut config);
+    Server::builder()
+        .config(config)
+        .publish("notes", async |State(notes): State<MemoryCollection<Value>>| notes.find())
+        .method("echo", async |Params((value,)): Params<(Value,)>| Ok::<_, Error>(value))
+        .with_state(MemoryCollection::<Value>::new(&Collection::new("notes")))
+}
+
+/// A client that says what a test says.
+struct Wire(WebSocketStream<DuplexStream>);
+
+impl Wire {
+    async fn connect(server: &Server, address: [u8; 4], version: &str) -> Self {
+        let (io, client) = duplex(1 << 17);
+        let registry = Arc::clone(server.registry());
+        let config = registry.config.transport(Arc::clone(&registry.large));
+        let mut request = Request::new(());
+        request.extensions_mut().insert(ConnectInfo(SocketAddr::from((address, 40_000))));
+        let (transport, info) = in_process::open(io, &request.into_parts().0, &config);
+        tokio::spawn(connection::run(registry, transport, info));
+        let mut wire = Self(WebSocketStream::from_raw_socket(client, Role::Client, None).await);
+        let connect = r#"{"msg":"connect","version":"V","support":["V"]}"#;
+        wire.say(&connect.replace('V', version)).await;
+        assert!(wire.hear().await.contains("server_id"));
+        assert!(wire.hear().await.contains("connected"));
+        wire
+    }
+
+    async fn say(&mut self, text: &str) {
+        self.0.send(Message::text(text)).await.expect("an open connection");
+    }
+
+    /// The beginning of a message, and no more of it.
+    async fn begin(&mut self, bytes: usize) {
+        let text = "x".repeat(bytes).into_bytes();
+        let frame = Frame::message(text, OpCode::Data(Data::Text), false);
+        self.0.send(Message::Frame(frame)).await.expect("an open connection");
+    }
+
+    async fn sub(&mut self, id: &str, bytes: usize) {
+        let params = "x".repeat(bytes);
+        let sub = format!(r#"{{"msg":"sub","id":"{id}","name":"notes","params":["{params}"]}}"#);
+        self.say(&sub).await;
+    }
+
+    /// A call of `echo`; returns how many bytes its result has.
+    async fn echo(&mut self, bytes: usize) -> usize {
+        let text = "x".repeat(bytes);
+        self.say(&format!(r#"{{"msg":"method","id":"1","method":"echo","params":["{text}"]}}"#))
+            .await;
+        loop {
+            let text = self.hear().await;
+            if text.contains(r#""msg":"result""#) {
+                return text.len();
+            }
+        }
+    }
+
+    async fn hear(&mut self) -> String {
+        let next = timeout(120 * SECOND, self.0.next()).await.expect("a message in time");
+        match next.expect("an open connection").expect("a sound frame") {
+            Message::Text(text) => text.to_string(),
+            other => panic!("no text but {other:?}"),
+        }
+    }
+}
+
+fn ready(id: &str) -> String {
+    format!(r#"{{"msg":"ready","subs":["{id}"]}}"#)
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_begins_a_message_and_is_silent_holds_up_nobody_for_long() {
+    // For one message.
+    let server = server(|config| config.large_messages_bytes_max = 0);
+    let mut silent = Wire::connect(&server, HOSTILE, "pre1").await;
+    silent.begin(70_000).await;
+    tokio::time::sleep(SECOND).await;
+    let begun = Instant::now();
+    let mut other = Wire::connect(&server, HONEST, "pre1").await;
+    assert!(other.echo(100_000).await > 100_000);
+    assert_eq!(begun.elapsed().as_secs(), 9, "10 seconds after it began");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_address_leaves_memory_for_large_messages_of_others() {
+    // For two messages.
+    let server = server(|config| config.large_messages_bytes_max = 8 << 20);
+    let mut wires = Vec::new();
+    for _ in 0..20 {
+        let mut wire = Wire::connect(&server, HOSTILE, "pre1").await;
+        wire.begin(70_000).await;
+        wires.push(wire);
+    }
+    tokio::time::sleep(SECOND).await;
+    let begun = Instant::now();
+    let mut other = Wire::connect(&server, HONEST, "pre1").await;
+    assert!(other.echo(100_000).await > 100_000);
+    assert!(begun.elapsed() < SECOND, "{:?}", begun.elapsed());
+}
+
+/// Of 400,000 bytes subscriptions have 300,000, and an address half of these; each session has 64 KiB.
+#[tokio::test]
+async fn a_subscription_waits_until_others_of_its_address_give_memory_back() {
+    let server = server(|config| config.sessions_bytes_max = 400_000);
+    let mut first = Wire::connect(&server, HOSTILE, "1").await;
+    for id in ["1", "2", "3", "4"] {
+        first.sub(id, 50_000).await;
+        assert_eq!(first.hear().await, ready(id));
+    }
+    let mut second = Wire::connect(&server, HOSTILE, "1").await;
+    second.sub("1", 60_000).await;
+    assert_eq!(second.hear().await, ready("1"), "what each has");
+    second.sub("2", 60_000).await;
+    second.say(r#"{"msg":"ping"}"#).await;
+    assert_eq!(second.hear().await, r#"{"msg":"pong"}"#, "not refused, and not ready");
+
+    let mut other = Wire::connect(&server, HONEST, "1").await;
+    for id in ["1", "2", "3", "4"] {
+        other.sub(id, 50_000).await;
+        assert_eq!(other.hear().await, ready(id), "another address has its own part");
+    }
+    other.sub("5", 215_000).await;
+    let nosub = other.hear().await;
+    assert!(nosub.contains("nosub") && nosub.contains("too-many-subscriptions"), "{nosub}");
+
+    first.say(r#"{"msg":"unsub","id":"1"}"#).await;
+    assert!(first.hear().await.contains("nosub"));
+    assert_eq!(second.hear().await, ready("2"));
+    // And so does who leaves.
+    second.sub("3", 60_000).await;
+    second.say(r#"{"msg":"ping"}"#).await;
+    assert_eq!(second.hear().await, r#"{"msg":"pong"}"#);
+    drop(first);
+    assert_eq!(second.hear().await, ready("3"));
+}
