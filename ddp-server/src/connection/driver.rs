@@ -103,7 +103,7 @@ impl Driver {
         address: Option<Address>,
     ) -> Self {
         let outbox_bytes_max = registry.config.outbox_bytes_max;
-        let kept = Kept::new(Arc::clone(&registry.kept), address);
+        let kept = Kept::new(Arc::clone(&registry.kept), Arc::clone(&registry.large), address);
         Self {
             running,
             session,
@@ -131,7 +131,7 @@ impl Driver {
         self.inbound.begin();
         loop {
             self.drain(cx);
-            self.inbound.after(&mut self.session);
+            self.inbound.after(&mut self.session, &self.outbound);
             if let Some(reason) = self.closing {
                 if reason == CloseReason::HeartbeatTimeout {
                     self.registry.counters.disconnected_silent.add(1);
@@ -380,12 +380,14 @@ impl Driver {
     /// Writes what the socket takes. Ready only if the socket failed.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Wake> {
         self.messages_since_write = 0;
-        self.outbound.poll_write(cx).map(|error| Wake::Gone(Some(error.into())))
+        let failed = self.outbound.poll_write(cx).map(|error| Wake::Gone(Some(error.into())));
+        self.inbound.note_large(&self.session, &self.outbound);
+        failed
     }
 
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<Wake> {
         let write_timeout = self.registry.config.write_timeout;
-        let stalled = self.outbound.stalled_since().map(|since| since + write_timeout);
+        let stalled = self.outbound.gives_up_at(write_timeout);
         let Some(next) = [self.deadline, stalled].into_iter().flatten().min() else {
             return Poll::Pending;
         };
@@ -418,7 +420,7 @@ impl Drive for Driver {
                 return true;
             }
         }
-        let Self { session, outbound, mail, .. } = self;
+        let Self { session, outbound, mail, inbound, .. } = self;
         let mut messages = Messages::new(outbound.framing());
         for mail in alone.into_iter().chain(mail.drain(..)) {
             let mut send = |outgoing| outbound.send(outgoing, &mut messages);
@@ -431,9 +433,9 @@ impl Drive for Driver {
             }
         }
         outbound.queue(messages);
-        outbound.poll_write(&mut Context::from_waker(&self.waker)).is_pending()
-            && outbound.is_empty()
-            && outbound.stalled_since().is_none()
+        let is_pending = outbound.poll_write(&mut Context::from_waker(&self.waker)).is_pending();
+        inbound.note_large(session, outbound);
+        is_pending && outbound.is_empty() && outbound.stalled_since().is_none()
     }
 
     fn has_settled(&self) -> bool {

@@ -9,6 +9,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use super::kept::Kept;
+use super::outbound::Outbound;
 use crate::transport::{AnyTransport, Deadline, LargeMessages, Transport, TransportError, Turn};
 
 /// How long a task reads messages before it lets others run. Messages differ in what they cost by a
@@ -77,9 +78,17 @@ impl Inbound {
     }
 
     /// The session has done what it wanted to do.
-    pub(super) fn after(&mut self, session: &mut Session) {
+    pub(super) fn after(&mut self, session: &mut Session, outbound: &Outbound) {
         self.turn = None;
+        self.note_large(session, outbound);
         self.kept.update(session);
+    }
+
+    /// The session has handled something, or the socket has taken something.
+    pub(super) fn note_large(&mut self, session: &Session, outbound: &Outbound) {
+        // One that waits for its turn is not the session's yet.
+        let waiting = self.large.as_ref().map_or(0, |large| large.text.len());
+        self.kept.note_large(session.large_bytes() + outbound.large_bytes() + waiting);
     }
 
     /// Messages are not taken for now. What is waited for would be given all the same, and nobody else

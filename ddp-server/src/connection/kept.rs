@@ -14,7 +14,7 @@ use ddp_core::Session;
 use ddp_core::session::LARGE_MESSAGE_BYTES;
 use futures::FutureExt;
 
-use crate::transport::{Address, Asking, Memory, Share};
+use crate::transport::{Address, Asking, LargeMessages, Memory, Share};
 
 /// What each session may keep without asking.
 const FREE_BYTES: usize = LARGE_MESSAGE_BYTES;
@@ -54,8 +54,9 @@ pub(super) struct Kept {
     subscriptions: Option<Share>,
     /// What a `sub` waits for.
     more: Option<Box<Asking>>,
-    /// The memory of its large messages.
+    /// The memory of its large messages: those that came, and those that wait for the socket.
     large: Option<Share>,
+    large_messages: Arc<LargeMessages>,
 }
 
 /// Adds a share to those that there are, if any.
@@ -76,9 +77,13 @@ fn shrink(kept: &mut Option<Share>, bytes: usize) {
 }
 
 impl Kept {
-    pub(super) fn new(all: Arc<KeptBytes>, address: Option<Address>) -> Self {
+    pub(super) fn new(
+        all: Arc<KeptBytes>,
+        large_messages: Arc<LargeMessages>,
+        address: Option<Address>,
+    ) -> Self {
         let (passing, subscriptions, more, large) = Default::default();
-        Self { all, address, passing, subscriptions, more, large }
+        Self { all, address, passing, subscriptions, more, large, large_messages }
     }
 
     /// Adds the memory of a large message.
@@ -86,9 +91,21 @@ impl Kept {
         add(&mut self.large, share);
     }
 
+    /// Notes how many bytes of large messages there are. A result is made before anybody knows how large
+    /// it is, so it waits for no memory; it keeps that of its call, and counts with what it has
+    /// beyond.
+    pub(super) fn note_large(&mut self, bytes: usize) {
+        let has = self.large.as_ref().map_or(0, Share::bytes);
+        if bytes > has {
+            let memory = self.large_messages.memory();
+            add(&mut self.large, Some(memory.take(self.address.as_ref(), bytes - has)));
+        } else if has > 0 {
+            shrink(&mut self.large, bytes);
+        }
+    }
+
     /// Notes what the session keeps now.
     pub(super) fn update(&mut self, session: &mut Session) {
-        shrink(&mut self.large, session.large_bytes());
         let subscriptions = session.subscription_bytes().saturating_sub(FREE_BYTES);
         shrink(&mut self.subscriptions, subscriptions);
         self.give(session);

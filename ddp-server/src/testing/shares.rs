@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use axum::extract::ConnectInfo;
 use axum::http::Request;
-use futures::{SinkExt, StreamExt};
+use futures::{FutureExt, SinkExt, StreamExt};
 use serde_json::Value;
-use tokio::io::{DuplexStream, duplex};
+use tokio::io::{AsyncReadExt, DuplexStream, duplex};
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -30,13 +30,20 @@ const HONEST: [u8; 4] = [192, 0, 2, 2];
 const SECOND: Duration = Duration::from_secs(1);
 
 fn server(change: impl FnOnce(&mut ServerConfig)) -> Server {
+    server_with(MemoryCollection::new(&Collection::new("notes")), change)
+}
+
+fn server_with(notes: MemoryCollection<Value>, change: impl FnOnce(&mut ServerConfig)) -> Server {
     let mut config = ServerConfig::default();
     change(&mut config);
     Server::builder()
         .config(config)
         .publish("notes", async |State(notes): State<MemoryCollection<Value>>| notes.find())
         .method("echo", async |Params((value,)): Params<(Value,)>| Ok::<_, Error>(value))
-        .with_state(MemoryCollection::<Value>::new(&Collection::new("notes")))
+        .method("text", async |Params((bytes,)): Params<(usize,)>| {
+            Ok::<_, Error>("x".repeat(bytes))
+        })
+        .with_state(notes)
 }
 
 /// A client that says what a test says.
@@ -81,12 +88,29 @@ impl Wire {
         let text = "x".repeat(bytes);
         self.say(&format!(r#"{{"msg":"method","id":"1","method":"echo","params":["{text}"]}}"#))
             .await;
+        self.result().await
+    }
+
+    /// Reads up to a result; returns how many bytes it has.
+    async fn result(&mut self) -> usize {
         loop {
             let text = self.hear().await;
             if text.contains(r#""msg":"result""#) {
                 return text.len();
             }
         }
+    }
+
+    /// A call of a method that returns so many bytes.
+    async fn want(&mut self, bytes: usize) {
+        self.say(&format!(r#"{{"msg":"method","id":"1","method":"text","params":[{bytes}]}}"#))
+            .await;
+    }
+
+    /// Takes some bytes of what the server sends, whatever they mean.
+    async fn take(&mut self, bytes: usize) {
+        let mut taken = vec![0; bytes];
+        self.0.get_mut().read_exact(&mut taken).await.expect("an open connection");
     }
 
     async fn hear(&mut self) -> String {
@@ -166,4 +190,87 @@ async fn a_subscription_waits_until_others_of_its_address_give_memory_back() {
     assert_eq!(second.hear().await, r#"{"msg":"pong"}"#);
     drop(first);
     assert_eq!(second.hear().await, ready("3"));
+}
+
+/// What large messages have taken of their memory.
+fn taken(server: &Server) -> usize {
+    server.registry().large.memory().taken()
+}
+
+/// Waits until nobody has anything of it.
+async fn all_is_free(server: &Server) {
+    let free = async {
+        while taken(server) > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(60 * SECOND, free).await.expect("the memory is given back");
+}
+
+#[tokio::test]
+async fn a_result_that_nobody_reads_counts_until_its_client_is_given_up() {
+    // For two messages, of which an address has one.
+    let server = server(|config| {
+        config.large_messages_bytes_max = 8 << 20;
+        config.write_timeout = 2 * SECOND;
+    });
+    let mut unread = Wire::connect(&server, HOSTILE, "1").await;
+    let text = "x".repeat(4_150_000);
+    unread
+        .say(&format!(r#"{{"msg":"method","id":"1","method":"echo","params":["{text}"]}}"#))
+        .await;
+    unread.take(1000).await;
+    assert!(taken(&server) > 4_000_000, "the call has ended, and its result is there");
+    let mut other = Wire::connect(&server, HONEST, "1").await;
+    assert!(other.echo(100_000).await > 100_000, "another address has its own part");
+    let mut same = Wire::connect(&server, HOSTILE, "1").await;
+    assert!(same.echo(300_000).await > 300_000);
+    assert_eq!(server.stats().disconnected_stalled, 1, "it had to wait for that");
+    all_is_free(&server).await;
+}
+
+#[tokio::test]
+async fn a_result_counts_whatever_its_call_had_and_no_longer_than_it_waits() {
+    let server = server(|_| ());
+    let mut wire = Wire::connect(&server, HOSTILE, "1").await;
+    wire.want(3_000_000).await;
+    wire.take(1000).await;
+    assert!(taken(&server) > 2_500_000, "{}", taken(&server));
+    // With what the client has taken, all is given back, though it says nothing more.
+    wire.take(2_999_000).await;
+    all_is_free(&server).await;
+    drop(wire);
+}
+
+#[tokio::test]
+async fn a_large_message_has_its_memory_while_it_waits_for_its_turn() {
+    let notes = MemoryCollection::<Value>::new(&Collection::new("notes"));
+    let server = server_with(notes.clone(), |_| ());
+    let large = Arc::clone(&server.registry().large);
+    let mut wire = Wire::connect(&server, HOSTILE, "1").await;
+    wire.sub("1", 1).await;
+    assert_eq!(wire.hear().await, ready("1"));
+    let mut turns = Vec::new();
+    while let Some(turn) = large.turn().now_or_never() {
+        turns.push(turn);
+    }
+    let text = "x".repeat(100_000);
+    wire.say(&format!(r#"{{"msg":"method","id":"1","method":"echo","params":["{text}"]}}"#)).await;
+    while taken(&server) == 0 {
+        tokio::task::yield_now().await;
+    }
+    // It needs one turn to be made, and another to be handled, which comes after this one.
+    let next = large.turn();
+    let next = tokio::spawn(next);
+    tokio::task::yield_now().await;
+    drop(turns.pop());
+    let next = next.await.expect("a turn");
+    // Its task has other things to do meanwhile.
+    for number in 0..3 {
+        notes.insert(&serde_json::json!({ "number": number })).expect("a new document");
+        assert!(wire.hear().await.contains("added"));
+        assert!(taken(&server) > 100_000, "{}", taken(&server));
+    }
+    drop((next, turns));
+    assert!(wire.result().await > 100_000);
 }

@@ -68,6 +68,11 @@ impl Memory {
         self.each_max
     }
 
+    #[cfg(test)]
+    pub(crate) fn taken(&self) -> usize {
+        self.state.lock().taken
+    }
+
     /// Asks for so many bytes, or as many as an address may have.
     pub(crate) fn ask(self: &Arc<Self>, address: Option<&Address>, bytes: usize) -> Asking {
         let (given, receiver) = oneshot::channel();
@@ -81,6 +86,17 @@ impl Memory {
         drop(state);
         self.give();
         Asking { memory: Arc::clone(self), address: address.cloned(), receiver }
+    }
+
+    /// Takes so many bytes without waiting, for something that is there already. It may be more than
+    /// there is, or than the address may have: then others wait for longer, and only as long as if it
+    /// had what it may have.
+    pub(crate) fn take(self: &Arc<Self>, address: Option<&Address>, bytes: usize) -> Share {
+        let mut state = self.state.lock();
+        let held = state.holders.get(&address.cloned()).map_or(0, |holder| holder.taken);
+        self.set_taken(&mut state, address, held + bytes);
+        drop(state);
+        Share { memory: Arc::clone(self), address: address.cloned(), bytes }
     }
 
     /// Notes what an address has.
@@ -308,6 +324,24 @@ mod tests {
         drop(memory.ask(None, 50));
         drop((some, small));
         assert_eq!(memory.state.lock().holders.len(), 0, "nothing is kept of who has left");
+        assert_eq!(memory.state.lock().taken, 0);
+    }
+
+    #[test]
+    fn what_is_there_already_is_taken_and_paid_for_by_its_address() {
+        let memory = Memory::new(1000, 0);
+        let one = address("192.0.2.1");
+        let mut much = memory.take(one.as_ref(), 5000);
+        let other = now(&mut memory.ask(None, 500)).expect("half is for others");
+        let mut asking = memory.ask(one.as_ref(), 1);
+        much.shrink_to(500);
+        assert!(now(&mut asking).is_none());
+        let part = much.split(1).expect("a part");
+        much.add(part);
+        assert_eq!((much.bytes(), now(&mut asking).is_none()), (500, true));
+        much.shrink_to(499);
+        assert!(now(&mut asking).is_some());
+        drop((much, other));
         assert_eq!(memory.state.lock().taken, 0);
     }
 }
