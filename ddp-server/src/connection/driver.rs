@@ -46,6 +46,8 @@ enum Wake {
     Message(String),
     /// There is memory for a `sub` that waited for it.
     Memory,
+    /// Publications are still to run again.
+    Rerun,
     Timer,
     Stalled,
     Gone(Option<TransportError>),
@@ -147,6 +149,7 @@ impl Driver {
                     self.session.handle_input(Input::Message(Instant::now(), &text));
                 }
                 Wake::Memory => self.inbound.give(&mut self.session),
+                Wake::Rerun => self.start_some(cx),
                 Wake::Mail => self.handle_mail(cx),
                 Wake::End(EndReason::Requested) => {
                     // The session's output for the last mail still goes out.
@@ -237,6 +240,11 @@ impl Driver {
         }
     }
 
+    /// Starts publications that are to run again until others should have their turn, at least one.
+    fn start_some(&mut self, cx: &mut Context<'_>) {
+        while self.running.start_next(cx) && !self.inbound.is_tired() {}
+    }
+
     /// Does everything that the session wants done.
     fn drain(&mut self, cx: &mut Context<'_>) {
         let mut messages = Messages::new(self.outbound.framing());
@@ -278,7 +286,10 @@ impl Driver {
                 }
             }
             Event::Unsubscribe(subscription) => running.unsubscribe(subscription),
-            Event::Rerun(renamed) => running.rerun(renamed, cx),
+            Event::Rerun(renamed) => {
+                running.rerun(renamed);
+                self.start_some(cx);
+            }
             Event::RerunDone => running.rerun_done(),
             Event::Call { call, method, params, random_seed } => {
                 running.call(call, method, params, random_seed.as_deref(), cx);
@@ -301,7 +312,11 @@ impl Driver {
         {
             return Poll::Ready(gone);
         }
-        let is_tired = self.messages_since_write > 0 && self.inbound.is_tired();
+        let has_more = self.messages_since_write > 0 || self.running.has_to_start();
+        let is_tired = has_more && self.inbound.is_tired();
+        if self.running.has_to_start() && !is_tired {
+            return Poll::Ready(Wake::Rerun);
+        }
         if self.outbound.has_room()
             && !is_tired
             && let Poll::Ready(wake) = self.poll_mail_and_messages(cx)
@@ -316,7 +331,7 @@ impl Driver {
                 return Poll::Ready(Wake::Gone(Some(error)));
             }
         }
-        if self.messages_since_write > 0 {
+        if has_more {
             // One more look before resting: whoever calls one method after the other has often sent
             // the next by then, and looking costs less than falling asleep and being woken.
             cx.waker().wake_by_ref();

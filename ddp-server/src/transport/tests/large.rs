@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tokio::io::AsyncWriteExt;
 use tokio_tungstenite::tungstenite::protocol::frame::{
     Frame,
     coding::{Data, OpCode},
@@ -186,6 +187,7 @@ async fn a_message_that_drips_gives_its_memory_back() {
     let (socket, mut client) = pipe(1 << 21).await;
     let mut socket = socket.with_large(Arc::clone(&large), None);
     send(&mut client, part(Data::Text, &"x".repeat(70_000), false)).await;
+    let begun = tokio::time::Instant::now();
     let dripping = async {
         loop {
             tokio::time::sleep(Duration::from_secs(5)).await;
@@ -279,4 +281,24 @@ async fn a_frame_whose_messages_are_not_taken_gives_its_memory_back() {
     assert!(!is_free(&large).await, "the other half is there");
     assert!(matches!(paused(&mut socket).await, TransportError::TooSlow));
     assert!(is_free(&large).await);
+}
+
+#[tokio::test]
+async fn nobody_has_memory_for_a_mere_header() {
+    let large = Arc::new(LargeMessages::new(0, 1 << 20));
+    let (socket, mut client) = pipe(1 << 21).await;
+    let mut socket = socket.with_large(Arc::clone(&large), None);
+    let mut wire = vec![0x81, 0xff];
+    wire.extend((1_u64 << 20).to_be_bytes());
+    wire.extend([0; 4]);
+    wire.extend([b'x'; 65_536]);
+    client.get_mut().write_all(&wire).await.expect("an open connection");
+    assert!(futures::poll!(std::pin::pin!(recv(&mut socket))).is_pending());
+    assert_eq!(large.memory().taken(), 0, "it may still become a small one");
+    client.get_mut().write_all(b"x").await.expect("an open connection");
+    assert!(futures::poll!(std::pin::pin!(recv(&mut socket))).is_pending());
+    assert_eq!(large.memory().taken(), 1 << 20, "as much as it announced");
+    client.get_mut().write_all(&vec![b'x'; (1 << 20) - 65_537]).await.expect("an open connection");
+    let text = recv(&mut socket).await.expect("a sound message").expect("a message");
+    assert_eq!(text.len(), 1 << 20);
 }

@@ -431,7 +431,9 @@ impl World {
         if !self.protocol.is_connected {
             return;
         }
-        self.allow(usize::MAX);
+        if self.closed.is_none() {
+            self.allow(usize::MAX);
+        }
         while self.closed.is_none() {
             for call in self.protocol.calls.keys().copied().collect::<Vec<_>>() {
                 self.result(call, 0);
