@@ -10,6 +10,7 @@ use parking_lot::RwLock;
 
 use crate::arrivals::Arrivals;
 use crate::config::ServerConfig;
+use crate::connection::kept::KeptBytes;
 use crate::extract::{Connection, Subscription};
 use crate::handler::Handler;
 use crate::handler::method::{self, ErasedMethod, IntoMethodResult, MethodContext};
@@ -320,9 +321,13 @@ impl<S: Clone + Send + Sync + 'static> ServerBuilder<S> {
         let publications = self.publications.into_iter().map(|one| one.bind(&state));
         let methods = self.methods.into_iter().map(|one| one.bind(&state));
         let universal = self.universal.into_iter().map(|bind| bind(state.clone()));
-        let large = config.large_messages();
+        let (large, kept) = (config.large_messages(), KeptBytes::new(config.sessions_bytes_max));
+        let mut session_config = config.session.clone();
+        // What can never be given does not wait for it.
+        session_config.session_bytes_max =
+            session_config.session_bytes_max.min(kept.session_bytes_max());
         let registry = Registry {
-            session_config: Arc::new(config.session.clone()),
+            session_config: Arc::new(session_config),
             arrivals: Arrivals::new(config.serve.arrivals_at_once),
             config,
             publications: RwLock::new(publications.collect()),
@@ -335,7 +340,7 @@ impl<S: Clone + Send + Sync + 'static> ServerBuilder<S> {
             counters: Arc::default(),
             log: Log::default(),
             large,
-            kept: Arc::default(),
+            kept,
         };
         Server::new(registry)
     }

@@ -89,8 +89,9 @@ pub struct Session {
     /// the bytes it sends.
     queue: VecDeque<String>,
     budget: Budget,
-    /// How many bytes the budget may be at present.
+    /// How many bytes the budget may be at present, and how many of them subscriptions may have.
     bytes_max: usize,
+    subscription_bytes_given: usize,
     blocked_by: Option<Blocker>,
     subscriptions: LiteMap<SubscriptionKey, Subscription>,
     subscription_keys: HashMap<String, SubscriptionKey>,
@@ -114,6 +115,7 @@ impl Session {
             queue: VecDeque::new(),
             budget: Budget::default(),
             bytes_max: config.session_bytes_max,
+            subscription_bytes_given: usize::MAX,
             blocked_by: None,
             subscriptions: LiteMap::new(),
             subscription_keys: HashMap::new(),
@@ -176,7 +178,8 @@ impl Session {
     }
 
     /// Lowers [`session_bytes_max`](SessionConfig::session_bytes_max) for this session from now on,
-    /// or raises it again.
+    /// or raises it again, as far as it says when no more is read. What subscriptions may have is
+    /// [given](Self::give_subscription_bytes) apart from that.
     pub fn set_bytes_max(&mut self, bytes_max: usize) {
         self.bytes_max = bytes_max.min(self.config.session_bytes_max);
     }
@@ -279,6 +282,14 @@ impl Session {
     }
 
     fn process(&mut self, message: Result<ClientMessage, Malformed>, text: &str) {
+        if let Ok(ClientMessage::Sub { id, .. }) = &message
+            && self.lacks_bytes(id, text)
+        {
+            self.budget.push_waiting(text);
+            self.queue.push_front(text.to_owned());
+            self.blocked_by = Some(Blocker::Bytes);
+            return;
+        }
         if self.config.reports_messages {
             self.outputs.push_back(Output::Event(Event::Message(text.to_owned())));
         }

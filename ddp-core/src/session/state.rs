@@ -39,6 +39,8 @@ pub(super) struct Call {
 pub(super) enum Blocker {
     Subscription(SubscriptionKey),
     Method(CallKey),
+    /// The `sub` that is the first of the waiting messages needs more bytes than are given.
+    Bytes,
 }
 
 /// Subscriptions that are running again. Documents and fields that stay the same are not resent.

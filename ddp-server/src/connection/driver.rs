@@ -24,7 +24,7 @@ use super::outbound::{Messages, Outbound};
 use crate::handler::callbacks::guard;
 use crate::log::Count;
 use crate::registry::Registry;
-use crate::transport::{AnyTransport, Transport, TransportError};
+use crate::transport::{Address, AnyTransport, Transport, TransportError};
 
 /// How many messages are read before what they made is written.
 const MESSAGES_PER_WRITE: usize = 32;
@@ -44,6 +44,10 @@ enum Wake {
     End(EndReason),
     Mail,
     Message(String),
+    /// There is memory for a `sub` that waited for it.
+    Memory,
+    /// Publications are still to run again.
+    Rerun,
     Timer,
     Stalled,
     Gone(Option<TransportError>),
@@ -98,9 +102,10 @@ impl Driver {
         transport: AnyTransport,
         mailbox: Arc<Mailbox>,
         registry: Arc<Registry>,
+        address: Option<Address>,
     ) -> Self {
         let outbox_bytes_max = registry.config.outbox_bytes_max;
-        let kept = Kept::new(Arc::clone(&registry.kept), registry.config.sessions_bytes_max);
+        let kept = Kept::new(Arc::clone(&registry.kept), Arc::clone(&registry.large), address);
         Self {
             running,
             session,
@@ -128,7 +133,7 @@ impl Driver {
         self.inbound.begin();
         loop {
             self.drain(cx);
-            self.inbound.after(&self.session);
+            self.inbound.after(&mut self.session, &self.outbound);
             if let Some(reason) = self.closing {
                 if reason == CloseReason::HeartbeatTimeout {
                     self.registry.counters.disconnected_silent.add(1);
@@ -143,6 +148,8 @@ impl Driver {
                     self.has_asked = self.universal_begun.is_some();
                     self.session.handle_input(Input::Message(Instant::now(), &text));
                 }
+                Wake::Memory => self.inbound.give(&mut self.session),
+                Wake::Rerun => self.start_some(cx),
                 Wake::Mail => self.handle_mail(cx),
                 Wake::End(EndReason::Requested) => {
                     // The session's output for the last mail still goes out.
@@ -233,6 +240,11 @@ impl Driver {
         }
     }
 
+    /// Starts publications that are to run again until others should have their turn, at least one.
+    fn start_some(&mut self, cx: &mut Context<'_>) {
+        while self.running.start_next(cx) && !self.inbound.is_tired() {}
+    }
+
     /// Does everything that the session wants done.
     fn drain(&mut self, cx: &mut Context<'_>) {
         let mut messages = Messages::new(self.outbound.framing());
@@ -274,7 +286,10 @@ impl Driver {
                 }
             }
             Event::Unsubscribe(subscription) => running.unsubscribe(subscription),
-            Event::Rerun(renamed) => running.rerun(renamed, cx),
+            Event::Rerun(renamed) => {
+                running.rerun(renamed);
+                self.start_some(cx);
+            }
             Event::RerunDone => running.rerun_done(),
             Event::Call { call, method, params, random_seed } => {
                 running.call(call, method, params, random_seed.as_deref(), cx);
@@ -297,7 +312,11 @@ impl Driver {
         {
             return Poll::Ready(gone);
         }
-        let is_tired = self.messages_since_write > 0 && self.inbound.is_tired();
+        let has_more = self.messages_since_write > 0 || self.running.has_to_start();
+        let is_tired = has_more && self.inbound.is_tired();
+        if self.running.has_to_start() && !is_tired {
+            return Poll::Ready(Wake::Rerun);
+        }
         if self.outbound.has_room()
             && !is_tired
             && let Poll::Ready(wake) = self.poll_mail_and_messages(cx)
@@ -306,9 +325,13 @@ impl Driver {
             return Poll::Ready(wake);
         }
         if !self.outbound.has_room() {
-            self.inbound.pause(&mut self.outbound.transport);
+            self.inbound.wants_no_more();
+            let paused = self.inbound.poll_paused(&mut self.outbound.transport, cx);
+            if let Poll::Ready(error) = paused {
+                return Poll::Ready(Wake::Gone(Some(error)));
+            }
         }
-        if self.messages_since_write > 0 {
+        if has_more {
             // One more look before resting: whoever calls one method after the other has often sent
             // the next by then, and looking costs less than falling asleep and being woken.
             cx.waker().wake_by_ref();
@@ -345,9 +368,15 @@ impl Driver {
             self.mail_is_next = false;
             return Poll::Ready(Wake::Mail);
         }
+        if self.inbound.poll_more(&self.session, cx).is_ready() {
+            return Poll::Ready(Wake::Memory);
+        }
         self.inbound.before(&mut self.session);
         if !self.session.wants_input() || self.is_draining {
-            self.inbound.pause(&mut self.outbound.transport);
+            let paused = self.inbound.poll_paused(&mut self.outbound.transport, cx);
+            if let Poll::Ready(error) = paused {
+                return Poll::Ready(Wake::Gone(Some(error)));
+            }
         } else if let Poll::Ready(received) =
             self.inbound.poll_message(&mut self.outbound.transport, &self.registry.large, cx)
         {
@@ -366,12 +395,14 @@ impl Driver {
     /// Writes what the socket takes. Ready only if the socket failed.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Wake> {
         self.messages_since_write = 0;
-        self.outbound.poll_write(cx).map(|error| Wake::Gone(Some(error.into())))
+        let failed = self.outbound.poll_write(cx).map(|error| Wake::Gone(Some(error.into())));
+        self.inbound.note_large(&self.session, &self.outbound);
+        failed
     }
 
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<Wake> {
         let write_timeout = self.registry.config.write_timeout;
-        let stalled = self.outbound.stalled_since().map(|since| since + write_timeout);
+        let stalled = self.outbound.gives_up_at(write_timeout);
         let Some(next) = [self.deadline, stalled].into_iter().flatten().min() else {
             return Poll::Pending;
         };
@@ -404,7 +435,7 @@ impl Drive for Driver {
                 return true;
             }
         }
-        let Self { session, outbound, mail, .. } = self;
+        let Self { session, outbound, mail, inbound, .. } = self;
         let mut messages = Messages::new(outbound.framing());
         for mail in alone.into_iter().chain(mail.drain(..)) {
             let mut send = |outgoing| outbound.send(outgoing, &mut messages);
@@ -417,9 +448,9 @@ impl Drive for Driver {
             }
         }
         outbound.queue(messages);
-        outbound.poll_write(&mut Context::from_waker(&self.waker)).is_pending()
-            && outbound.is_empty()
-            && outbound.stalled_since().is_none()
+        let is_pending = outbound.poll_write(&mut Context::from_waker(&self.waker)).is_pending();
+        inbound.note_large(session, outbound);
+        is_pending && outbound.is_empty() && outbound.stalled_since().is_none()
     }
 
     fn has_settled(&self) -> bool {

@@ -1,12 +1,20 @@
 //! What sessions keep of their clients' messages, all together.
+//!
+//! Each session has [`FREE_BYTES`] that nobody counts. What it keeps beyond that is of two kinds.
+//! Subscriptions stay for as long as their client likes, so one that finds no memory waits for it, and
+//! an address has at most half: see [`Memory`]. Messages that wait and calls that run pass by
+//! themselves, so a session for which nothing is left gets along with what is free, and reads on when
+//! some of its own have passed. The two are apart, so that what waits for memory never holds it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
 
 use ddp_core::Session;
 use ddp_core::session::LARGE_MESSAGE_BYTES;
+use futures::FutureExt;
 
-use crate::transport::Share;
+use crate::transport::{Address, Asking, LargeMessages, Memory, Share};
 
 /// What each session may keep without asking.
 const FREE_BYTES: usize = LARGE_MESSAGE_BYTES;
@@ -14,60 +22,146 @@ const FREE_BYTES: usize = LARGE_MESSAGE_BYTES;
 const _: () = assert!(LARGE_MESSAGE_BYTES == crate::transport::large::LARGE_MESSAGE_BYTES);
 
 /// What all sessions keep beyond [`FREE_BYTES`] each.
-#[derive(Debug, Default)]
-pub(crate) struct KeptBytes(AtomicUsize);
+#[derive(Debug)]
+pub(crate) struct KeptBytes {
+    subscriptions: Arc<Memory>,
+    passing: AtomicUsize,
+    passing_max: usize,
+}
+
+impl KeptBytes {
+    /// At most so many bytes, three quarters of them for subscriptions.
+    pub(crate) fn new(bytes_max: usize) -> Arc<Self> {
+        let passing_max = bytes_max / 4;
+        let subscriptions = Memory::new(bytes_max - passing_max, 0);
+        Arc::new(Self { subscriptions, passing: AtomicUsize::new(0), passing_max })
+    }
+
+    /// How much the subscriptions of a session may have at most, whatever others have.
+    pub(crate) fn session_bytes_max(&self) -> usize {
+        FREE_BYTES.saturating_add(self.subscriptions.each_max())
+    }
+}
 
 /// What one session keeps, as far as others must know of it.
 #[derive(Debug)]
 pub(super) struct Kept {
     all: Arc<KeptBytes>,
-    all_max: usize,
-    /// This session's part of `all`.
-    beyond_free: usize,
-    /// The memory of its large messages.
-    share: Option<Share>,
+    address: Option<Address>,
+    /// This session's part of what passes.
+    passing: usize,
+    /// The memory of its subscriptions beyond what is free.
+    subscriptions: Option<Share>,
+    /// What a `sub` waits for.
+    more: Option<Box<Asking>>,
+    /// The memory of its large messages: those that came, and those that wait for the socket.
+    large: Option<Share>,
+    large_messages: Arc<LargeMessages>,
+}
+
+/// Adds a share to those that there are, if any.
+fn add(kept: &mut Option<Share>, share: Option<Share>) {
+    match (kept, share) {
+        (Some(kept), Some(share)) => kept.add(share),
+        (kept @ None, share) => *kept = share,
+        (Some(_), None) => {}
+    }
+}
+
+/// Keeps no more than this of a share.
+fn shrink(kept: &mut Option<Share>, bytes: usize) {
+    match kept {
+        Some(share) if bytes > 0 => share.shrink_to(bytes),
+        kept => *kept = None,
+    }
 }
 
 impl Kept {
-    pub(super) fn new(all: Arc<KeptBytes>, all_max: usize) -> Self {
-        Self { all, all_max, beyond_free: 0, share: None }
+    pub(super) fn new(
+        all: Arc<KeptBytes>,
+        large_messages: Arc<LargeMessages>,
+        address: Option<Address>,
+    ) -> Self {
+        let (passing, subscriptions, more, large) = Default::default();
+        Self { all, address, passing, subscriptions, more, large, large_messages }
     }
 
     /// Adds the memory of a large message.
     pub(super) fn add(&mut self, share: Option<Share>) {
-        match (&mut self.share, share) {
-            (Some(kept), Some(share)) => kept.add(share),
-            (kept @ None, share) => *kept = share,
-            (Some(_), None) => {}
+        add(&mut self.large, share);
+    }
+
+    /// Notes how many bytes of large messages there are. A result is made before anybody knows how large
+    /// it is, so it waits for no memory; it keeps that of its call, and counts with what it has
+    /// beyond.
+    pub(super) fn note_large(&mut self, bytes: usize) {
+        let has = self.large.as_ref().map_or(0, Share::bytes);
+        if bytes > has {
+            let memory = self.large_messages.memory();
+            add(&mut self.large, Some(memory.take(self.address.as_ref(), bytes - has)));
+        } else if has > 0 {
+            shrink(&mut self.large, bytes);
         }
     }
 
     /// Notes what the session keeps now.
-    pub(super) fn update(&mut self, session: &Session) {
-        if let Some(share) = &mut self.share {
-            match session.large_bytes() {
-                0 => self.share = None,
-                bytes => share.shrink_to(bytes),
-            }
-        }
-        let beyond_free = session.kept_bytes().saturating_sub(FREE_BYTES);
-        if beyond_free == 0 && self.beyond_free == 0 {
+    pub(super) fn update(&mut self, session: &mut Session) {
+        let subscriptions = session.subscription_bytes().saturating_sub(FREE_BYTES);
+        shrink(&mut self.subscriptions, subscriptions);
+        self.give(session);
+        let passing = session.kept_bytes().saturating_sub(FREE_BYTES + subscriptions);
+        if passing == 0 && self.passing == 0 {
             return;
         }
         // The sum is a limit, not a lock: each change is seen by whoever comes next.
-        let before = std::mem::replace(&mut self.beyond_free, beyond_free);
-        self.all.0.fetch_add(beyond_free.wrapping_sub(before), Ordering::Relaxed);
+        let before = std::mem::replace(&mut self.passing, passing);
+        self.all.passing.fetch_add(passing.wrapping_sub(before), Ordering::Relaxed);
     }
 
-    /// How much the session may keep.
+    /// How much the session may keep before it reads no more.
     pub(super) fn bytes_max(&self) -> usize {
-        let left = self.all_max.saturating_sub(self.all.0.load(Ordering::Relaxed));
-        FREE_BYTES + self.beyond_free + left
+        let left = self.all.passing_max.saturating_sub(self.all.passing.load(Ordering::Relaxed));
+        self.subscriptions_max().saturating_add(self.passing).saturating_add(left)
+    }
+
+    /// How much its subscriptions may have.
+    fn subscriptions_max(&self) -> usize {
+        FREE_BYTES + self.subscriptions.as_ref().map_or(0, Share::bytes)
+    }
+
+    /// Tells the session how much its subscriptions may have.
+    pub(super) fn give(&self, session: &mut Session) {
+        session.give_subscription_bytes(self.subscriptions_max());
+    }
+
+    /// Whether a `sub` waits for memory.
+    pub(super) fn wants_more(&self) -> bool {
+        self.more.is_some()
+    }
+
+    /// Ready when there is memory for the `sub` that waits for it. Then it is to be
+    /// [given](Self::give) before the next [update](Self::update).
+    pub(super) fn poll_more(&mut self, session: &Session, cx: &mut Context<'_>) -> Poll<()> {
+        let wanted = session.subscription_bytes_wanted().saturating_sub(self.subscriptions_max());
+        if wanted == 0 {
+            self.more = None;
+            return Poll::Pending;
+        }
+        let ask = || Box::new(self.all.subscriptions.ask(self.address.as_ref(), wanted));
+        let share = ready!(self.more.get_or_insert_with(ask).poll_unpin(cx));
+        self.more = None;
+        add(&mut self.subscriptions, Some(share));
+        Poll::Ready(())
+    }
+
+    /// Wants nothing for now; what it would be given, nobody else could have.
+    pub(super) fn wants_no_more(&mut self) {
+        self.more = None;
     }
 }
 
 impl Drop for Kept {
     fn drop(&mut self) {
-        self.all.0.fetch_sub(self.beyond_free, Ordering::Relaxed);
+        self.all.passing.fetch_sub(self.passing, Ordering::Relaxed);
     }
 }

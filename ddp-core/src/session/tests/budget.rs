@@ -160,11 +160,66 @@ fn a_thousand_usual_subscriptions_fit() {
     }
 }
 
+/// Gives the session bytes, and does what it then wants done.
+fn give(peer: &mut Peer, bytes: usize) -> Vec<String> {
+    peer.session.give_subscription_bytes(bytes);
+    peer.drain()
+}
+
+#[test]
+fn what_does_not_fit_yet_waits_and_what_never_can_is_refused() {
+    let mut peer = connected(10_000);
+    give(&mut peer, 2000);
+    // However little is given, it is refused only for the limit.
+    assert!(peer.recv(&sub(1, 9900))[0].contains("too-many-subscriptions"));
+    assert_eq!(peer.recv(&sub(2, 2000)), [""; 0]);
+    let wanted = peer.session.subscription_bytes_wanted();
+    assert!((2512..2700).contains(&wanted) && peer.events.is_empty(), "{wanted}");
+    // What comes after it waits as well, in order; pings do not.
+    assert_eq!(peer.recv(&method(3, 10)), [""; 0]);
+    assert_eq!(peer.recv(r#"{"msg":"ping"}"#), [r#"{"msg":"pong"}"#]);
+    give(&mut peer, wanted - 1);
+    assert!(peer.events.is_empty() && peer.session.wants_input());
+    give(&mut peer, wanted);
+    let Some(Event::Subscribe { subscription, .. }) = peer.events.pop() else { panic!("a sub") };
+    assert_eq!(peer.session.subscription_bytes_wanted(), 0);
+    assert_eq!(peer.session.subscription_bytes(), wanted);
+    peer.input(Input::Ready(subscription));
+    let call = take_call(&mut peer);
+    finish(&mut peer, call);
+    // Another waits until the server stops the first.
+    peer.recv(&sub(4, 2000));
+    assert!(peer.session.subscription_bytes_wanted() > wanted && peer.events.is_empty());
+    peer.input(Input::Stop(subscription, None));
+    assert!(matches!(peer.events[..], [Event::Subscribe { .. }]), "{:?}", peer.events);
+}
+
+#[test]
+fn who_waits_for_bytes_is_reported_once_and_may_leave() {
+    let config = SessionConfig { reports_messages: true, ..SessionConfig::default() };
+    let mut peer = Peer::with_config(config);
+    peer.drain();
+    peer.recv(r#"{"msg":"connect","version":"1","support":["1"]}"#);
+    peer.events.clear();
+    give(&mut peer, 0);
+    peer.recv(&sub(1, 10));
+    assert!(peer.events.is_empty(), "its turn has not come");
+    give(&mut peer, 10_000);
+    assert!(matches!(peer.events[..], [Event::Message(_), Event::Subscribe { .. }]));
+    peer.session.give_subscription_bytes(0);
+    peer.recv(r#"{"msg":"disconnect"}"#);
+    assert_eq!(peer.session.subscription_bytes_wanted(), 0);
+}
+
 #[test]
 fn a_session_can_be_given_less_for_a_while() {
     let mut peer = connected(10_000);
     peer.session.set_bytes_max(2000);
-    assert!(peer.recv(&sub(1, 2000))[0].contains("too-many-subscriptions"));
+    peer.recv(&sub(1, 2000));
+    let Some(Event::Subscribe { subscription, .. }) = peer.events.pop() else { panic!("a sub") };
+    peer.input(Input::Ready(subscription));
+    peer.recv(r#"{"msg":"unsub","id":"1"}"#);
+    peer.events.clear();
     let blocking = peer.call("0");
     peer.recv(&method(1, 2000));
     assert!(!peer.session.wants_input());

@@ -94,6 +94,11 @@ impl ClientFrame {
         self
     }
 
+    /// Whether it has memory of its own, as a large one.
+    pub(super) fn has_share(&self) -> bool {
+        self.share.is_some()
+    }
+
     /// Hands over the memory of a message.
     pub(super) fn take_share(&mut self, bytes: usize) -> Option<Share> {
         self.share.as_mut()?.split(bytes)

@@ -314,6 +314,21 @@ impl Session {
         self.state.lock().inbox.front_mut()?.take_share(bytes)
     }
 
+    /// Whether a large frame waits, or has messages that have not been taken.
+    pub(super) fn has_large(&self) -> bool {
+        self.state.lock().inbox.front().is_some_and(ClientFrame::has_share)
+    }
+
+    /// The application is gone. What it has not taken is kept for nobody, while the session may be for
+    /// as long as its client asks for it.
+    pub(super) fn forget_inbox(&self) {
+        let mut state = self.state.lock();
+        let inbox = std::mem::take(&mut state.inbox);
+        state.inbox_bytes = 0;
+        drop(state);
+        drop(inbox);
+    }
+
     /// Queues the messages of whole frames.
     pub(super) fn queue(&self, mut frames: Bytes) {
         let mut state = self.state.lock();

@@ -60,6 +60,8 @@ enum Blocker {
     Next,
     Subscription(SubscriptionKey),
     Call(CallKey),
+    /// The first of those that wait, a `sub`, needs more bytes than it may have.
+    Bytes,
 }
 
 #[derive(Debug)]
@@ -133,8 +135,20 @@ impl Protocol {
         self.queue.len()
     }
 
-    pub(super) fn set_bytes_max(&mut self, bytes_max: usize) {
-        self.bytes_max = bytes_max.min(self.session_bytes_max);
+    pub(super) fn allow(&mut self, bytes: usize) {
+        self.bytes_max = bytes.min(self.session_bytes_max);
+        self.unblock(Blocker::Bytes);
+    }
+
+    /// What a `sub` needs does not fit in what subscriptions may have.
+    fn exceeds(&self, bytes: usize, most: usize) -> bool {
+        self.subscription_bytes() + bytes + 512 > most
+    }
+
+    /// Whether a `sub` with this id could begin.
+    fn is_new(&self, id: &str) -> bool {
+        let named = self.subscriptions.values().filter(|state| state.id.is_some()).count();
+        self.key_of(Some(id)).is_none() && named < self.subscriptions_max
     }
 
     /// What waits or runs; no message of these is a large one.
@@ -188,6 +202,15 @@ impl Protocol {
     fn process(&mut self) {
         while self.blocker.is_none() && self.calls.len() < self.calls_max {
             let Some((message, bytes)) = self.queue.pop_front() else { return };
+            if let Message::Sub { id, .. } = &message
+                && self.is_new(id)
+                && self.exceeds(bytes, self.bytes_max)
+                && !self.exceeds(bytes, self.session_bytes_max)
+            {
+                self.queue.push_front((message, bytes));
+                self.blocker = Some(Blocker::Bytes);
+                return;
+            }
             if self.reports_messages {
                 self.expected.push_back(Expected::Message);
             }
@@ -222,12 +245,9 @@ impl Protocol {
     }
 
     fn sub(&mut self, id: String, name: String, bytes: usize) {
-        let named = self.subscriptions.values().filter(|state| state.id.is_some()).count();
         if self.key_of(Some(&id)).is_some() {
             self.expected.push_back(Expected::SubscribeAgain { id, name });
-        } else if named >= self.subscriptions_max
-            || self.subscription_bytes() + bytes + 512 > self.bytes_max
-        {
+        } else if !self.is_new(&id) || self.exceeds(bytes, self.session_bytes_max) {
             self.expected.push_back(Expected::Nosub { id: Some(id), has_error: true });
         } else {
             self.expected.push_back(Expected::Subscribe { id, name, bytes });
@@ -271,6 +291,7 @@ impl Protocol {
         }
         self.unblock(Blocker::Subscription(key));
         self.settle(key);
+        self.unblock(Blocker::Bytes);
         self.process();
     }
 
