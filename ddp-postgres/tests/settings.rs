@@ -8,7 +8,7 @@ use ddp_postgres::testing::schema::Layout;
 use support::{Database, ODD_SETTINGS, TYPES, connect, run};
 use tokio_postgres::Client;
 
-/// Constants of which every type takes some.
+/// Constants, some for every type.
 const CONSTANTS: &[&str] = &[
     "1",
     "-0.1",
