@@ -112,3 +112,48 @@ impl Drop for Busy {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use ddp_cluster::{Cluster, ClusterOptions};
+    use deadpool_postgres::Manager;
+    use futures::TryStreamExt;
+    use futures::future::select;
+    use tokio_postgres::NoTls;
+
+    use super::*;
+
+    /// Has a connection read rows up to the end of a transaction, and loses interest after the first.
+    async fn read_one(client: &Busy, sql: &str) {
+        client.batch_execute("BEGIN").await.expect("a transaction");
+        let statement = client.prepare(sql).await.expect("a statement");
+        let params: [&(dyn ToSql + Sync); 0] = [];
+        let mut rows = pin!(client.query_raw(&statement, params).await.expect("rows"));
+        // The end is asked for before the first row is looked at.
+        select(pin!(client.batch_execute("SELECT 1; COMMIT")), rows.try_next()).await;
+    }
+
+    #[tokio::test]
+    async fn what_nobody_waits_for_leaves_no_transaction_to_others() {
+        let options = ClusterOptions::temporary().without_durability();
+        let cluster = Cluster::start(options).expect("PostgreSQL is installed and starts");
+        let config = cluster.url().parse().expect("its URL");
+        // Whoever comes next waits for this connection, or for its end.
+        let pool = Pool::builder(Manager::new(config, NoTls)).max_size(1).build().expect("a pool");
+        // The last row fails, and with it what was asked after the rows.
+        for (divisor, fails) in [("1001 - n", false), ("1000 - n", true)] {
+            let client = Busy::get(&pool).await.expect("a connection");
+            let sql = format!("SELECT 1 / ({divisor}) FROM generate_series(1, 1000) AS n");
+            read_one(&client, &sql).await;
+            client.end(Rest::Ended, ());
+            let client = Busy::get(&pool).await.expect("a connection");
+            let outcome = client.query("BEGIN", "SELECT 1", &[]).await;
+            assert!(outcome.is_ok(), "{outcome:?} with a failure: {fails}");
+        }
+        let log = std::fs::read_to_string(cluster.log_path()).expect("its log");
+        assert!(log.contains("division by zero"), "{log}");
+        assert!(!log.contains("no transaction in progress"), "{log}");
+    }
+}

@@ -83,3 +83,29 @@ impl live_query::Row for LiveRow {
         3 * self.row.text().len() + values
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ddp_server::live_query::Row as _;
+
+    use super::*;
+    use crate::schema::fixture;
+    use crate::value::ValueKind;
+
+    /// Of narrow columns they take more than the texts.
+    #[test]
+    fn what_predicates_asked_about_is_counted() {
+        let names: Vec<String> = (0..1000).map(|number| format!("c{number}")).collect();
+        let columns: Vec<_> = names.iter().map(|name| (&**name, ValueKind::Integer)).collect();
+        let layout = Arc::new(fixture::layout(&columns, false));
+        let text: Vec<_> = names.iter().map(|name| format!("\"{name}\":1")).collect();
+        let row = Row::parse(&layout, &format!("{{{}}}", text.join(","))).expect("a row");
+        let row = LiveRow::new(&layout, row).expect("a document");
+        (0..names.len()).for_each(|index| _ = row.column(index));
+        let values = row.values.get().expect("they were asked about");
+        let document = row.document.iter().map(|(name, value)| name.len() + value.len());
+        let text = row.row.text().len() + size_of_val(&*row.row.values);
+        let held = text + document.sum::<usize>() + size_of_val(&**values);
+        assert!(row.bytes() >= held, "{} of {held}", row.bytes());
+    }
+}

@@ -29,6 +29,8 @@ pub(crate) mod mail;
 pub(crate) mod mailbox;
 pub(crate) mod open;
 mod outbound;
+#[cfg(all(test, feature = "testing"))]
+mod tests;
 
 use std::future::poll_fn;
 use std::sync::Arc;

@@ -42,6 +42,36 @@ async fn a_new_partition_that_somebody_has_locked(feed: Feed) {
     }
 }
 
+/// Nobody has it locked, but what is in the way passes all the same: a lack of resources. Some checks
+/// pass over the table, and none of them leaves clients with what was there before.
+async fn triggers_that_the_database_has_no_room_for(feed: Feed) {
+    let name = database::name("no_room", feed);
+    let fixture = Fixture::unwatched(&name, PARTED, feed).await;
+    let mut client = fixture.client().await;
+    fixture.psql(
+        "CREATE FUNCTION refuse() RETURNS event_trigger LANGUAGE plpgsql AS
+            $$ BEGIN RAISE 'no room' USING ERRCODE = 'disk_full'; END $$;
+        CREATE EVENT TRIGGER no_room ON ddl_command_start WHEN TAG IN ('CREATE TRIGGER')
+            EXECUTE FUNCTION refuse();
+        CREATE TABLE high PARTITION OF tasks FOR VALUES FROM (10) TO (20)",
+    );
+    let mut expected = r#"~1 v:"a""#.to_owned();
+    for id in 11..19 {
+        fixture.psql(&format!("INSERT INTO high VALUES ({id}, 'x')"));
+        fixture.db.check().await.unwrap();
+        expected.push_str(&format!(r#"; ~{id} v:"x""#));
+        sees(&mut client, &expected).await;
+    }
+    fixture.psql("DROP EVENT TRIGGER no_room");
+    let triggers = "SELECT count(*) FROM pg_trigger WHERE tgrelid = 'high'::regclass";
+    while fixture.psql(triggers).trim() == "0" {
+        fixture.db.check().await.unwrap();
+    }
+    fixture.psql("DELETE FROM high WHERE id > 11");
+    sees(&mut client, r#"~1 v:"a"; ~11 v:"x""#).await;
+    assert!(client.nosub.is_empty());
+}
+
 /// No catalog that matters to documents shows that it has come.
 async fn a_privilege_that_comes_later(feed: Feed) {
     let name = database::name("later_privilege", feed);
@@ -168,4 +198,5 @@ ddp_tests::over_both_feeds!(
     a_new_partition_that_somebody_has_locked,
     a_privilege_that_comes_later,
     triggers_that_cannot_be_installed_again_at_once,
+    triggers_that_the_database_has_no_room_for,
 );
