@@ -50,7 +50,7 @@ async fn each_attack_says_what_it_costs() {
         ("storm --count 20", "clients", "20"),
         ("bytes --count 2 --messages 3 --size 100000 --seconds 2", "messages taken", "6"),
         ("bytes --count 2 --kind half --seconds 2", "messages taken", "2"),
-        ("bytes --count 2 --kind method --name echo --unread --seconds 2", "connections", "2"),
+        ("bytes --count 2 --kind echo --name echo --unread --seconds 2", "connections", "2"),
     ] {
         let report = report(address, arguments).await;
         assert_eq!(line(&report, name), value, "{report}");

@@ -55,6 +55,8 @@ enum Kind {
     Sub,
     /// A call.
     Method,
+    /// A call with all of that in one parameter, as `echo` takes it.
+    Echo,
     /// Half a message, and no more.
     Half,
 }
@@ -64,13 +66,14 @@ impl Bytes {
     fn frame(&self, id: u32) -> Frame {
         let (msg, name) = match self.kind {
             Kind::Sub => ("sub", "name"),
-            Kind::Method | Kind::Half => ("method", "method"),
+            Kind::Method | Kind::Echo | Kind::Half => ("method", "method"),
         };
         let count = self.size as usize / (self.filler.len() + 1);
         let params = format!("{},", self.filler).repeat(count.max(1));
         let params = params.trim_end_matches(',');
+        let (open, close) = if matches!(self.kind, Kind::Echo) { ("[[", "]]") } else { ("[", "]") };
         let text = format!(
-            r#"{{"msg":"{msg}","id":"{id}","{name}":"{}","params":[{params}]}}"#,
+            r#"{{"msg":"{msg}","id":"{id}","{name}":"{}","params":{open}{params}{close}}}"#,
             self.name
         );
         let frame = Frame::new(&text, self.deflate);
