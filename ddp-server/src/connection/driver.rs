@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
@@ -10,10 +9,10 @@ use std::time::Instant;
 
 use ddp_core::session::{CloseReason, Event, Input, Output};
 use ddp_core::{DdpError, Session, SubscriptionKey};
-use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::time::Sleep;
 
+use super::end::End;
 use super::handlers::Running;
 use super::inbound::Inbound;
 use super::input;
@@ -22,7 +21,6 @@ use super::mail::Mail;
 use super::mailbox::{Drive, EndReason, Mailbox};
 use super::outbound::{Messages, Outbound};
 use crate::handler::callbacks::guard;
-use crate::log::Count;
 use crate::registry::Registry;
 use crate::transport::{Address, AnyTransport, Transport, TransportError};
 
@@ -34,9 +32,6 @@ const GOING_AWAY: u16 = 1001;
 
 /// The code and reason with which Meteor's server ends a connection, by WebSocket and by SockJS.
 const CLOSED: (u16, &str) = (1000, "Normal closure");
-
-/// The code for a client that is given up, from the application's range.
-const BEHIND: u16 = 3000;
 
 /// What woke the task.
 enum Wake {
@@ -51,16 +46,6 @@ enum Wake {
     Timer,
     Stalled,
     Gone(Option<TransportError>),
-}
-
-/// How a connection ends.
-enum End {
-    /// The client closed, broke the WebSocket protocol, or is gone.
-    Gone,
-    /// The server ends it with the closing handshake.
-    Close(u16, String),
-    /// The client takes nothing.
-    Stalled,
 }
 
 /// The session and its transport. The connection's task drives them; couriers
@@ -163,20 +148,7 @@ impl Driver {
                     return Poll::Ready(End::Close(code, reason.to_owned()));
                 }
                 Wake::End(EndReason::Behind) => {
-                    self.registry.counters.disconnected_behind.add(1);
-                    let count = self.registry.config.outbox_messages_max;
-                    let id = self.session.id();
-                    let more: Count = |_, _, count| {
-                        tracing::info!(count, "disconnected: too far behind");
-                    };
-                    if self.registry.log.admits("disconnected: too far behind", "", "", more) {
-                        tracing::info!(
-                            session = id,
-                            messages_max = count,
-                            "disconnected: too far behind"
-                        );
-                    }
-                    return Poll::Ready(End::Close(BEHIND, "too far behind".to_owned()));
+                    return Poll::Ready(End::behind(&self.registry, self.session.id()));
                 }
                 Wake::Timer => {
                     if self.outbound.take_was_behind() {
@@ -461,32 +433,8 @@ impl Drive for Driver {
     }
 
     fn end(self: Box<Self>) -> BoxFuture<'static, ()> {
-        let Self { end, running, mut outbound, session, registry, .. } = *self;
-        async move {
-            match end {
-                End::Gone => {}
-                End::Close(code, reason) => outbound.transport.close(code, &reason),
-                End::Stalled => {
-                    drop(running);
-                    registry.counters.disconnected_stalled.add(1);
-                    let timeout = registry.config.write_timeout;
-                    let id = session.id();
-                    let more: Count = |_, _, count| {
-                        tracing::info!(count, "disconnected: took nothing");
-                    };
-                    if registry.log.admits("disconnected: took nothing", "", "", more) {
-                        tracing::info!(session = id, ?timeout, "disconnected: took nothing");
-                    }
-                    return;
-                }
-            }
-            // Publications end now, not when the client has answered.
-            drop(running);
-            let closed = poll_fn(|cx| outbound.transport.poll_closed(cx));
-            // A client that does not answer, or a broken socket, is simply dropped.
-            let _ = tokio::time::timeout(registry.config.close_timeout, closed).await;
-        }
-        .boxed()
+        let Self { end, running, outbound, session, registry, .. } = *self;
+        end.finish(session, running, outbound, registry)
     }
 }
 

@@ -21,6 +21,7 @@
 
 pub(crate) mod check;
 mod driver;
+mod end;
 pub(crate) mod handlers;
 mod inbound;
 mod input;

@@ -280,11 +280,14 @@ async fn a_large_message_has_its_memory_while_it_waits_for_its_turn() {
     assert!(wire.result().await > 100_000);
 }
 
+/// A turn, and a user.
+type Run = (usize, Option<String>);
+
 /// When publications began: in which turn of somebody else, and for whom.
 #[derive(Clone, Default)]
 struct Begun {
     turns: Arc<AtomicUsize>,
-    all: Arc<Mutex<Vec<(usize, Option<String>)>>>,
+    all: Arc<Mutex<Vec<Run>>>,
 }
 
 #[tokio::test]

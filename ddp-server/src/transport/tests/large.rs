@@ -199,6 +199,7 @@ async fn a_message_that_drips_gives_its_memory_back() {
         () = dripping => unreachable!("it drips for ever"),
     };
     assert!(matches!(error, TransportError::TooSlow), "{error}");
+    assert_eq!(begun.elapsed().as_secs(), 10);
     let free =
         tokio::time::timeout(Duration::from_secs(1), large.memory().ask(None, usize::MAX)).await;
     assert!(free.is_ok(), "all of the memory");
