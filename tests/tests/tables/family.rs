@@ -137,7 +137,8 @@ async fn writers_wait_for_no_partition_that_they_do_not_touch(feed: Feed) {
         }
         expected = format!("{isolation} told");
         let insert = format!("INSERT INTO tasks VALUES (1, '{expected}')");
-        fixture.psql(&format!("BEGIN ISOLATION LEVEL {isolation}; {insert}; COMMIT"));
+        let begin = format!("SET lock_timeout = '1ms'; BEGIN ISOLATION LEVEL {isolation}");
+        fixture.psql(&format!("{begin}; {insert}; COMMIT"));
         // It comes by itself: nobody can read while the partition is locked.
         let is_told = |task: &serde_json::Map<_, _>| task["v"] == *expected;
         client.until(&expected, |c| c.documents("tasks").get("~1").is_some_and(is_told)).await;
