@@ -126,10 +126,9 @@ impl Types {
         let insert = format!("INSERT INTO v VALUES ({row}, {})", values.join(", "));
         // Some take it or not as the settings say.
         if writer.batch_execute(&insert).await.is_err() {
-            let others = "SET DateStyle = 'German'; SET xmloption = content; SET lc_monetary = 'C'";
-            run(writer, others).await;
-            run(writer, &insert).await;
-            run(writer, "SET lc_monetary = 'de_DE.UTF-8'").await;
+            let others = "SET LOCAL DateStyle = 'German'; SET LOCAL xmloption = content; \
+                          SET LOCAL lc_monetary = 'C'";
+            run(writer, &format!("BEGIN; {others}; {insert}; COMMIT")).await;
         }
     }
 }

@@ -110,7 +110,8 @@ async fn timeouts_of_sessions_do_not_end_the_feed(feed: Feed) {
         "DO $$ DECLARE name text; BEGIN
             FOR name IN SELECT s.name FROM pg_settings s WHERE s.name IN ('idle_session_timeout',
                 'idle_in_transaction_session_timeout', 'statement_timeout', 'lock_timeout', 'transaction_timeout')
-            LOOP EXECUTE format('ALTER DATABASE %I SET %I = 300', current_database(), name); END LOOP;
+            LOOP EXECUTE format('ALTER DATABASE %I SET %I = %s', current_database(), name,
+                CASE WHEN name LIKE 'idle%' THEN 300 ELSE 5000 END); END LOOP;
         END $$",
     );
     database::psql(&name, &format!("SELECT pg_terminate_backend(({FEED}))"));

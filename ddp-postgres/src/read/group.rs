@@ -211,19 +211,18 @@ impl Task<'_> {
             return self.fail(reads, &error);
         }
         self.collection.multiplexer.put_back(reads);
-        if !error.is_interrupted() && !error.is_of_lock() {
-            self.tell_of_failure(&error);
-        }
         if error.is_interrupted() {
             // The next read waits for the feed.
         } else if error.is_of_lock() {
             self.collection.note_locked(self.reader, true);
         } else if error.may_pass() {
+            self.tell_of_failure(&error);
             tokio::time::sleep(RETRY_AFTER).await;
         } else {
             // The table may have been altered unnoticed; then these reads are void.
             self.has_checked = self.reader.check_tables().await.is_ok();
             if !self.has_checked {
+                self.tell_of_failure(&error);
                 tokio::time::sleep(RETRY_AFTER).await;
             }
         }

@@ -18,7 +18,7 @@ use super::value::{EXACT, Value};
 /// its negation. Use [`Field::is_null`](super::Field::is_null).
 ///
 /// A data source must decide every kind of it, and be told at compile time of a new one: so neither this
-/// nor [`Operator`](super::Operator) is `#[non_exhaustive]`.
+/// nor [`Operator`] is `#[non_exhaustive]`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Predicate {
     /// Every document.

