@@ -104,7 +104,7 @@ impl DataSource for Table {
                 let rows = Self::rows(*version).filter(wants).collect();
                 (read, rows)
             });
-            assert!(!self.multiplexer.finish_reads(reads.collect(), |_| true));
+            assert!(!self.multiplexer.finish_reads(reads.collect(), Origin::Gap, |_| true));
         }
         async move {
             joined.ready.await.expect("the query is not dropped")?;

@@ -68,7 +68,10 @@ fn observe(queries: usize) -> (Arc<Multiplexer<Task>>, Vec<Observation>) {
         let plan = Plan { predicate, keys, order: None };
         let joined = multiplexer.observe(&query, plan, observer.clone());
         let reads = multiplexer.begin_reads(1).into_iter().map(|read| (read, Vec::new()));
-        assert!(!multiplexer.finish_reads(reads.collect(), |_| true), "a query of its own");
+        assert!(
+            !multiplexer.finish_reads(reads.collect(), Origin::Gap, |_| true),
+            "a query of its own"
+        );
         joined.observation
     });
     let observations = observations.collect();

@@ -3,7 +3,7 @@
 use std::panic::AssertUnwindSafe;
 
 use ddp_core::DdpError;
-use ddp_server::live_query::{PendingRead, ReadTurn};
+use ddp_server::live_query::{Origin, PendingRead, ReadTurn};
 use ddp_server::log::{Count, brief};
 use futures::FutureExt;
 
@@ -40,7 +40,7 @@ pub(crate) async fn run(
             TableState::Missing => {
                 let reads = turn.begin(QUERIES_MAX).into_iter().map(|read| (read, Vec::new()));
                 // This task reads what waits afterwards.
-                let _ = multiplexer.finish_reads(reads.collect(), |_| true);
+                let _ = multiplexer.finish_reads(reads.collect(), Origin::Gap, |_| true);
             }
             TableState::Unavailable => {
                 for read in turn.begin(QUERIES_MAX) {
@@ -149,9 +149,10 @@ impl Task<'_> {
         for Part { rows, snapshot } in parts {
             let reads = rows.into_iter();
             let reads = reads.filter_map(|(index, rows)| Some((group[index].take()?, rows)));
+            let point = Origin::Read(snapshot.point());
             let has_seen = |origin| snapshot.has_seen_batch(origin);
             // This task reads what waits afterwards.
-            let _ = self.collection.multiplexer.finish_reads(reads.collect(), has_seen);
+            let _ = self.collection.multiplexer.finish_reads(reads.collect(), point, has_seen);
         }
     }
 

@@ -29,6 +29,8 @@ pub(super) struct Backlog<R> {
     readers: BTreeMap<u64, usize>,
     /// How many of the reads are repeated, by how far the limit has grown for them.
     grown: [usize; GROWTHS_MAX + 1],
+    /// How many of them are taken whatever they miss.
+    last_tries: usize,
 }
 
 /// A read's place in the backlog.
@@ -36,6 +38,7 @@ pub(super) struct Backlog<R> {
 pub(super) struct Place {
     position: u64,
     growths: usize,
+    is_last_try: bool,
 }
 
 impl<R> Backlog<R> {
@@ -46,6 +49,7 @@ impl<R> Backlog<R> {
             start: 0,
             readers: BTreeMap::new(),
             grown: [0; GROWTHS_MAX + 1],
+            last_tries: 0,
         }
     }
 
@@ -54,18 +58,26 @@ impl<R> Backlog<R> {
     }
 
     /// A read begins, after this many in a row for which too much had happened. It needs whatever
-    /// comes from now on, until it [leaves](Self::leave).
-    pub(super) fn enter(&mut self, overflows: u32) -> Place {
+    /// comes from now on, until it [leaves](Self::leave). If it is the last try, it is taken whatever it
+    /// misses.
+    pub(super) fn enter(&mut self, overflows: u32, is_last_try: bool) -> Place {
         let growths = (overflows as usize).min(GROWTHS_MAX);
-        let place = Place { position: self.end(), growths };
+        let place = Place { position: self.end(), growths, is_last_try };
         *self.readers.entry(place.position).or_default() += 1;
         self.grown[growths] += 1;
+        self.last_tries += usize::from(is_last_try);
         place
+    }
+
+    /// Whether some of the reads are taken whatever they miss: then others tell them what they have read.
+    pub(super) fn has_last_try(&self) -> bool {
+        self.last_tries > 0
     }
 
     /// Nothing is needed any more for a read that began here.
     pub(super) fn leave(&mut self, place: Place) {
         self.grown[place.growths] -= 1;
+        self.last_tries -= usize::from(place.is_last_try);
         if let Some(readers) = self.readers.get_mut(&place.position) {
             *readers -= 1;
             if *readers == 0 {

@@ -14,18 +14,8 @@ use super::candidates::catch_up;
 use super::contents::Contents;
 use super::deliveries::Deliveries;
 use super::live::{Phase, State};
-use super::loading::{Reading, Stage};
+use super::loading::{INTERRUPTIONS_MAX, Loading, Reading, Stage};
 use super::plan::PendingRead;
-
-/// How often in a row a query reads again because more changed during the read than it remembers.
-/// After that its observers get the result, which may be older than what they have.
-const OVERFLOWS_MAX: u32 = 3;
-
-/// How often in a row a query reads again because something happened during the read that must be
-/// read, and how often in a row a gap may interrupt queries that are catching up after a gap,
-/// before each is published as soon as it has read: otherwise a feed that keeps breaking would
-/// never show anything.
-const INTERRUPTIONS_MAX: u32 = if cfg!(test) { 3 } else { 10 };
 
 /// The rows of a query.
 pub(super) type Rows<R> = Vec<(DocumentId, R)>;
@@ -45,7 +35,8 @@ impl<R: Row> State<R> {
     }
 
     fn must_catch_up(&mut self, interruptions: u32) {
-        if interruptions >= INTERRUPTIONS_MAX {
+        self.is_apart = interruptions >= INTERRUPTIONS_MAX;
+        if self.is_apart {
             return self.catching_up.clear();
         }
         let slots = self.slots.iter().enumerate().filter(|(_, live)| live.is_some());
@@ -67,21 +58,11 @@ impl<R: Row> State<R> {
     pub(super) fn reload_missed(&mut self) {
         for slot in 0..self.slots.len() {
             if self.parked.contains(&slot) {
-                if let Some(reading) = self.read(slot) {
-                    reading.is_behind = true;
-                }
+                // It is not too often: what was read at the last try is not parked.
                 self.repeat(slot, false);
             } else if self.is_live(slot) {
                 self.reload(slot);
             }
-        }
-    }
-
-    /// What has been read for a query, while that waits.
-    fn read(&mut self, slot: usize) -> Option<&mut Reading> {
-        match &mut self.loading(slot)?.stage {
-            Stage::Read(reading) => Some(reading),
-            Stage::Waiting { .. } | Stage::Reading { .. } => None,
         }
     }
 
@@ -91,7 +72,7 @@ impl<R: Row> State<R> {
         let Some(loading) = self.loading(slot) else { return false };
         let (mut overflows, mut misses) = (loading.overflows, loading.misses);
         *(if has_overflowed { &mut overflows } else { &mut misses }) += 1;
-        if overflows > OVERFLOWS_MAX || misses > INTERRUPTIONS_MAX || !self.reload(slot) {
+        if Loading::is_exhausted(overflows, misses) || !self.reload(slot) {
             return false;
         }
         if let Some(loading) = self.loading(slot) {
@@ -105,6 +86,7 @@ impl<R: Row> State<R> {
         &mut self,
         collection: &CollectionName,
         reads: Vec<(PendingRead, Contents, Rows<R>)>,
+        point: Origin,
         has_seen: &impl Fn(Origin) -> bool,
     ) {
         let mut finished = Vec::new();
@@ -114,11 +96,12 @@ impl<R: Row> State<R> {
                 finished.push((slot, rows));
             }
         }
+        let is_apart = self.is_apart || self.backlog.has_last_try();
+        let slots: Vec<_> = finished.iter().map(|(slot, _)| *slot).collect();
         let is_awaited =
             |slot: &usize| self.slots[*slot].as_ref().is_some_and(|live| !live.joining.is_empty());
-        let awaited: Vec<_> = finished.iter().map(|(slot, _)| *slot).filter(is_awaited).collect();
-        let unseen = self.unseen_ids(&awaited, has_seen);
-        let slots = finished.iter().map(|(slot, _)| *slot).collect();
+        let shown = slots.iter().copied().filter(|slot| is_apart || is_awaited(slot));
+        let unseen = self.unseen_ids(&shown.collect::<Vec<_>>(), has_seen);
         self.bring_up_to_date(slots, has_seen);
         let mut deliveries = Deliveries::default();
         for (slot, rows) in finished {
@@ -128,17 +111,18 @@ impl<R: Row> State<R> {
             let Stage::Read(reading) = &mut loading.stage else { continue };
             let is_held = reading.contents.is_held(&live.snapshot, live.window.as_ref());
             reading.is_held = is_held;
-            let is_awaited = !live.joining.is_empty();
-            if is_awaited {
-                self.show_newer(collection, slot, rows, unseen.as_ref(), &mut deliveries);
+            let is_shown = !live.joining.is_empty() || (is_apart && !is_held);
+            if is_shown {
+                self.show_newer(collection, (slot, rows), unseen.as_ref(), point, &mut deliveries);
             }
-            if is_awaited || is_held {
+            if is_shown || is_held {
                 self.publish(collection, slot, &mut deliveries);
             } else {
                 self.parked.insert(slot);
             }
         }
         self.publish_parked(collection, &mut deliveries);
+        self.is_apart &= self.unfinished > 0;
         self.send(deliveries);
     }
 
@@ -191,7 +175,8 @@ impl<R: Row> State<R> {
         }
         for (slot, mut reading) in taken {
             self.backlog.leave(reading.place);
-            reading.place = self.backlog.enter(0);
+            // What was read at the last try is published now.
+            reading.place = self.backlog.enter(0, false);
             if let Some(loading) = self.loading(slot) {
                 loading.stage = Stage::Read(reading);
             }
@@ -220,7 +205,7 @@ impl<R: Row> State<R> {
             return None;
         }
         for (_, batch) in self.backlog.since(first).filter(|(_, batch)| !has_seen(batch.origin)) {
-            if batch.is_truncated() || batch.is_requery() {
+            if batch.is_truncated() {
                 return None;
             }
             ids.extend(batch.changes().iter().map(|change| change.id.clone()));
@@ -229,19 +214,21 @@ impl<R: Row> State<R> {
     }
 
     /// What was read for one query may be newer than what others show that have yet to catch up. They
-    /// show it as well from now on, so that no document is older in one query than in another.
+    /// show it as well from now on, so that no document is older in one query than in another. Nor may it
+    /// become older by a read that is taken although it has missed something: this is remembered for it.
     fn show_newer(
         &mut self,
         collection: &CollectionName,
-        slot: usize,
-        rows: Rows<R>,
+        (slot, rows): (usize, Rows<R>),
         unseen: Option<&HashSet<DocumentId>>,
+        point: Origin,
         deliveries: &mut Deliveries,
     ) {
         let Some(unseen) = unseen else { return };
         if self.unfinished == 1 {
             return;
         }
+        let is_remembered = self.backlog.has_last_try();
         let is_newer = |id: &DocumentId, row: &R| {
             let holders = self.holders.of(id);
             holders.iter().filter(|other| **other != slot).any(|other| {
@@ -251,10 +238,15 @@ impl<R: Row> State<R> {
                 })
             })
         };
-        let newer = rows.into_iter().filter(|(id, row)| !unseen.contains(id) && is_newer(id, row));
+        let newer = rows
+            .into_iter()
+            .filter(|(id, row)| !unseen.contains(id) && (is_remembered || is_newer(id, row)));
         let changes: Vec<_> = newer.map(|(id, row)| Change { id, row: Some(row) }).collect();
         if !changes.is_empty() {
-            let batch = Batch { origin: Origin::Gap, content: Content::Changes(changes) };
+            let batch = Arc::new(Batch { origin: point, content: Content::Changes(changes) });
+            if is_remembered {
+                self.remember(&batch);
+            }
             // Queries that cannot decide it without being read are being read.
             let _ = self.advance(collection, &batch, deliveries);
         }

@@ -40,6 +40,8 @@ pub(super) struct State<R> {
     /// Those of them that were behind the others and have not caught up. Until then, what others
     /// have read waits if it shows a difference, and is published together.
     pub(super) catching_up: BTreeSet<usize>,
+    /// Whether they were interrupted too often: each is published as soon as it has been read.
+    pub(super) is_apart: bool,
     /// How often in a row they were interrupted by a gap.
     pub(super) gaps: u32,
     /// How often in a row something happened during a read that must be read.
@@ -94,6 +96,7 @@ impl<R: Row> State<R> {
             owed: Owed::default(),
             unfinished: 0,
             catching_up: BTreeSet::new(),
+            is_apart: false,
             gaps: 0,
             requeries: 0,
             parked: BTreeSet::new(),
@@ -307,7 +310,7 @@ impl<R: Row> State<R> {
         for slot in self.queue.take(max) {
             let Some(live) = &mut self.slots[slot] else { continue };
             let Phase::Loading(loading) = &mut live.phase else { continue };
-            let place = self.backlog.enter(loading.overflows);
+            let place = self.backlog.enter(loading.overflows, loading.is_last_try());
             loading.stage = Stage::Reading { place, unseen_writes: self.owed.next() };
             let (query, plan) = (Arc::clone(&live.query), Arc::clone(&live.plan));
             reads.push(PendingRead { slot, generation: loading.generation, query, plan });

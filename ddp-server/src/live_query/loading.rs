@@ -4,6 +4,16 @@ use super::backlog::Place;
 use super::contents::Contents;
 use super::plan::PendingRead;
 
+/// How often in a row a query reads again because more changed during the read than it remembers.
+/// After that its observers get the result, which may be older than what they have.
+const OVERFLOWS_MAX: u32 = 3;
+
+/// How often in a row a query reads again because something happened during the read that must be
+/// read, and how often in a row a gap may interrupt queries that are catching up after a gap,
+/// before each is published as soon as it has read: otherwise a feed that keeps breaking would
+/// never show anything.
+pub(super) const INTERRUPTIONS_MAX: u32 = if cfg!(test) { 3 } else { 10 };
+
 pub(super) struct Loading {
     pub(super) generation: u64,
     pub(super) stage: Stage,
@@ -13,6 +23,18 @@ pub(super) struct Loading {
     pub(super) misses: u32,
     /// From which number on it owes writes, if it has observers that may miss them.
     pub(super) owes: Option<u64>,
+}
+
+impl Loading {
+    /// Whether what is read next is taken whatever happens meanwhile that must be read.
+    pub(super) fn is_last_try(&self) -> bool {
+        self.misses == INTERRUPTIONS_MAX
+    }
+
+    /// Whether it has been repeated too often.
+    pub(super) fn is_exhausted(overflows: u32, misses: u32) -> bool {
+        overflows > OVERFLOWS_MAX || misses > INTERRUPTIONS_MAX
+    }
 }
 
 pub(super) enum Stage {

@@ -151,7 +151,8 @@ impl<R: Row> Multiplexer<R> {
         self.state.lock().begin_reads(max)
     }
 
-    /// Ends reads whose rows were all read at the same point. The rows are each query's whole result,
+    /// Ends reads whose rows were all read at the same point: `point` is the origin of a batch that is
+    /// read there, or [`Origin::Gap`] if points cannot be told apart. The rows are each query's whole result,
     /// or for a query with `skip` or `limit` the first [`PendingRead::rows_max`] in order. `has_seen`
     /// tells which batches the reads include. No batch that they include may be
     /// [applied](Self::apply) after this.
@@ -165,6 +166,7 @@ impl<R: Row> Multiplexer<R> {
     pub fn finish_reads(
         &self,
         reads: Vec<(PendingRead, Vec<(DocumentId, R)>)>,
+        point: Origin,
         has_seen: impl Fn(Origin) -> bool,
     ) -> bool {
         let reads = reads.into_iter().map(|(read, rows)| {
@@ -173,7 +175,7 @@ impl<R: Row> Multiplexer<R> {
         });
         let reads = reads.collect();
         let mut state = self.state.lock();
-        state.finish_reads(&self.collection, reads, &has_seen);
+        state.finish_reads(&self.collection, reads, point, &has_seen);
         self.unlock(state)
     }
 

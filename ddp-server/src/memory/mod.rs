@@ -161,7 +161,7 @@ impl Store {
             let wanted = wanted(rows, &read.plan).into_iter();
             let wanted = wanted.take(read.rows_max().unwrap_or(usize::MAX));
             let wanted = wanted.map(|row| (row.id(), row)).collect();
-            if !self.multiplexer.finish_reads(vec![(read, wanted)], has_seen) {
+            if !self.multiplexer.finish_reads(vec![(read, wanted)], Origin::Gap, has_seen) {
                 break;
             }
         }

@@ -1,6 +1,7 @@
 //! Missed changes, and how queries catch up.
 
 use super::*;
+use crate::live_query::loading::INTERRUPTIONS_MAX;
 
 #[test]
 fn after_a_gap_all_queries_are_published_together() {
@@ -206,23 +207,25 @@ fn what_was_read_too_long_ago_is_not_shown_to_those_who_know_better() {
 #[test]
 fn a_feed_that_breaks_all_the_time_keeps_nobody_waiting() {
     let multiplexer = Multiplexer::new("tasks");
+    let rows = |rank| BTreeMap::from([(1, Task { key: 1, list: 1, rank })]);
     let (mut first, load) = subscribe(&multiplexer, &Predicate::All);
-    let mut rows = BTreeMap::new();
-    assert!(finish(&multiplexer, load.unwrap(), &rows, |_| true).is_none());
-    let (_second, load) = subscribe(&multiplexer, &field("rank").lt(9));
-    assert!(finish(&multiplexer, load.unwrap(), &rows, |_| true).is_none());
-    rows.insert(1, Task { key: 1, list: 1, rank: 1 });
-    for _ in 0..3 {
+    assert!(finish(&multiplexer, load.unwrap(), &rows(1), |_| true).is_none());
+    let (mut second, load) = subscribe(&multiplexer, &field("rank").lt(9));
+    assert!(finish(&multiplexer, load.unwrap(), &rows(1), |_| true).is_none());
+    for _ in 0..INTERRUPTIONS_MAX {
         let mut loads = reload_all(&multiplexer);
-        let waiting = begin_finish(&multiplexer, loads.remove(0), &rows, |_| true);
+        let waiting = begin_finish(&multiplexer, loads.remove(0), &rows(2), |_| true);
         assert!(waiting.waits(&multiplexer), "the second has yet to read");
         first.receive();
-        assert!(first.documents.is_empty());
+        assert_eq!(first.documents, select(&rows(1), &Predicate::All));
     }
     let mut loads = reload_all(&multiplexer);
-    assert!(finish(&multiplexer, loads.remove(0), &rows, |_| true).is_none());
-    first.receive();
-    assert_eq!(first.documents, select(&rows, &Predicate::All));
+    assert!(finish(&multiplexer, loads.remove(0), &rows(2), |_| true).is_none());
+    for subscriber in [&mut first, &mut second] {
+        subscriber.receive();
+        let shown = "what one has read, all who have it show";
+        assert_eq!(subscriber.documents, select(&rows(2), &Predicate::All), "{shown}");
+    }
 }
 
 /// The contents of the transaction are unknown: a query that has read it must not be published next
@@ -315,4 +318,30 @@ fn a_first_read_during_more_changes_than_are_remembered_is_not_older_than_others
         subscriber.receive();
         assert_eq!(subscriber.documents, select(&rows(2), &Predicate::All));
     }
+}
+
+/// One is in the middle of its last try when another shows what is newer, and nothing tells of the change.
+#[test]
+fn a_last_try_shows_nothing_older_than_another_read_has_shown_meanwhile() {
+    let multiplexer = Multiplexer::new("tasks");
+    let rows = |rank| BTreeMap::from([(1, Task { key: 1, list: 1, rank })]);
+    let (mut first, load) = subscribe(&multiplexer, &Predicate::All);
+    assert!(finish(&multiplexer, load.unwrap(), &rows(1), |_| true).is_none());
+    let mut load = reload_all(&multiplexer).pop().unwrap();
+    for transaction in 0..INTERRUPTIONS_MAX.into() {
+        assert!(apply(&multiplexer, requery(transaction)).is_empty());
+        load = finish(&multiplexer, load, &rows(1), |xid| xid < transaction).expect("another try");
+    }
+    assert!(apply(&multiplexer, requery(100)).is_empty());
+    let (mut second, newer) = subscribe(&multiplexer, &field("rank").lt(9));
+    assert!(finish(&multiplexer, newer.unwrap(), &rows(2), |_| true).is_none());
+    for subscriber in [&mut first, &mut second] {
+        subscriber.receive();
+        assert_eq!(subscriber.documents, select(&rows(2), &Predicate::All));
+    }
+    let again = finish(&multiplexer, load, &rows(1), |xid| xid < 100).expect("it missed something");
+    assert_eq!(first.receive().len(), 0, "it shows the newer one already");
+    assert!(finish(&multiplexer, again, &rows(3), |_| true).is_none());
+    first.receive();
+    assert_eq!(first.documents, select(&rows(3), &Predicate::All));
 }

@@ -199,7 +199,7 @@ fn begin_finish(
     let rows = read(rows, &load.query).into_iter().take(load.rows_max().unwrap_or(usize::MAX));
     let rows = rows.map(|(key, row)| (id(key), row)).collect();
     let has_seen = |origin| matches!(origin, Origin::Transaction(number) if has_seen(number));
-    let _ = multiplexer.finish_reads(vec![(load, rows)], has_seen);
+    let _ = multiplexer.finish_reads(vec![(load, rows)], Origin::Gap, has_seen);
     finished
 }
 

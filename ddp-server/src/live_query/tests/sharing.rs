@@ -39,7 +39,7 @@ fn a_sink_gets_each_step_of_a_query_once_however_often_it_observes_it() {
         let joined = multiplexer.observe(&query, plan, Observer::new(Arc::clone(sink) as _, key));
         if joined.must_read {
             let reads = multiplexer.begin_reads(1).into_iter().map(|read| (read, Vec::new()));
-            assert!(!multiplexer.finish_reads(reads.collect(), |_| true));
+            assert!(!multiplexer.finish_reads(reads.collect(), Origin::Gap, |_| true));
         }
         joined.observation
     };
@@ -95,7 +95,7 @@ impl Alike {
             let rows = super::read(&self.rows, &read.query).into_iter();
             (read, rows.map(|(key, row)| (id(key), row)).collect())
         });
-        assert!(!self.multiplexer.finish_reads(reads.collect(), |_| true));
+        assert!(!self.multiplexer.finish_reads(reads.collect(), Origin::Gap, |_| true));
         self.subscribers.push(subscriber);
         self.receive();
     }
@@ -193,7 +193,7 @@ fn queries_share_steps_again_after_they_have_been_read_again() {
     for load in loads {
         let rows = super::read(&alike.rows, &load.query).into_iter();
         let rows = rows.map(|(key, row)| (id(key), row)).collect();
-        let _ = alike.multiplexer.finish_reads(vec![(load, rows)], |_| true);
+        let _ = alike.multiplexer.finish_reads(vec![(load, rows)], Origin::Gap, |_| true);
     }
     alike.receive();
     assert_eq!(alike.update(|row| row.list = 2), (0, 1));
