@@ -136,7 +136,7 @@ async fn who_begins_a_message_and_is_silent_holds_up_nobody_for_long() {
     // For one message.
     let server = server(|config| config.large_messages_bytes_max = 0);
     let mut silent = Wire::connect(&server, HOSTILE, "pre1").await;
-    silent.begin(70_000).await;
+    silent.begin(65_600).await;
     tokio::time::sleep(SECOND).await;
     let begun = Instant::now();
     let mut other = Wire::connect(&server, HONEST, "pre1").await;

@@ -102,6 +102,14 @@ impl Deadline {
         }
     }
 
+    /// All of it has come. From now on it waits for others only, for a minute; saying it again does not
+    /// prolong that.
+    pub(crate) fn complete(&mut self) {
+        if self.received.is_some() {
+            *self = Self::begin();
+        }
+    }
+
     /// Nothing is read for a while, so nothing need come any more.
     pub(crate) fn excuse(&mut self) {
         self.received = None;

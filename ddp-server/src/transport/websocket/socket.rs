@@ -155,7 +155,8 @@ where
                 None => None,
                 Some(_) => ready!(self.poll_large(cx)),
             };
-            if self.poll_deadline(cx).is_ready() {
+            // Whoever has its turn now has sent everything, however long that took to come.
+            if turn.is_none() && self.poll_deadline(cx).is_ready() {
                 return Poll::Ready(Err(TransportError::TooSlow));
             }
             if !self.input.is_empty() || self.decoder.is_whole() {
@@ -204,7 +205,8 @@ where
                 let asking = shared.memory().ask(self.address.as_ref(), *bytes);
                 (Some(Large::Share(asking)), true)
             }
-            (Event::Whole, Some(Large::Reading(held))) => {
+            (Event::Whole, Some(Large::Reading(mut held))) => {
+                held.until.complete();
                 (Some(Large::Turn(held, shared.turn())), true)
             }
             (Event::Message(text), Some(Large::Reading(held))) => {
@@ -225,7 +227,9 @@ where
             Large::Share(waiting) => {
                 let share = ready!(waiting.poll_unpin(cx));
                 self.decoder.allow_large();
-                *large = Large::Reading(Held { share, until: Deadline::paced() });
+                let mut until = Deadline::paced();
+                until.note(self.input.len());
+                *large = Large::Reading(Held { share, until });
                 Poll::Ready(None)
             }
             Large::Turn(_, waiting) => {
