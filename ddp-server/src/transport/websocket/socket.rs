@@ -360,21 +360,24 @@ where
     }
 
     fn is_held_back(&self) -> bool {
-        matches!(self.large.as_deref(), Some(Large::Share(_) | Large::Turn(..)))
+        match self.large.as_deref() {
+            Some(Large::Share(waiting)) => waiting.is_waiting(),
+            Some(Large::Turn(..)) => true,
+            Some(Large::Reading(_) | Large::Given(_)) | None => false,
+        }
     }
 
     fn poll_paused(&mut self, cx: &mut Context<'_>) -> Poll<TransportError> {
-        if self.is_held_back() {
-            self.large = match self.large.take().map(|large| *large) {
-                // The decoder asks again.
-                Some(Large::Share(_)) => None,
-                Some(Large::Turn(held, _)) => Some(Large::Reading(held)),
-                large => large,
-            }
-            .map(Box::new);
+        // The decoder asks for another turn.
+        if let Some(Large::Turn(held, _)) =
+            self.large.take_if(|large| matches!(**large, Large::Turn(..))).map(|large| *large)
+        {
+            self.large = Some(Box::new(Large::Reading(held)));
         }
-        if let Some(Large::Reading(held)) = self.large.as_deref_mut() {
-            held.until.excuse();
+        match self.large.as_deref_mut() {
+            Some(Large::Share(waiting)) => waiting.pause(),
+            Some(Large::Reading(held)) => held.until.excuse(),
+            Some(Large::Turn(..) | Large::Given(_)) | None => {}
         }
         ready!(self.poll_deadline(cx));
         let error = TransportError::TooSlow;
