@@ -28,7 +28,7 @@ pub(crate) const LARGE_MESSAGE_BYTES: usize = 64 * 1024;
 const LARGE_MESSAGE_WITHIN: Duration = Duration::from_secs(60);
 
 /// What has come at this speed extends the time for which nothing need come.
-pub(crate) const BYTES_PER_SECOND: u64 = 500;
+const BYTES_PER_SECOND: u64 = 500;
 
 /// How long nothing need come of a large message.
 const SILENT_MAX: Duration = Duration::from_secs(10);
