@@ -72,7 +72,7 @@ pub struct ServerConfig {
     pub outbox_bytes_max: usize,
     /// How long a client's socket may accept nothing before the client is disconnected; 30 s. While a
     /// result over 64 KiB waits for it, also how long it may take in all, and a second more for each
-    /// 500 bytes that it took.
+    /// 16 KiB that it took, up to five minutes.
     pub write_timeout: Duration,
     /// How long a closing handshake may take; 5 s.
     pub close_timeout: Duration,

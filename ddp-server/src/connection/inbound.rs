@@ -88,7 +88,7 @@ impl Inbound {
     pub(super) fn note_large(&mut self, session: &Session, outbound: &Outbound) {
         // One that waits for its turn is not the session's yet.
         let waiting = self.large.as_ref().map_or(0, |large| large.text.len());
-        self.kept.note_large(session.large_bytes() + outbound.large_bytes() + waiting);
+        self.kept.note_large(session.large_bytes() + waiting, outbound.large_bytes());
     }
 
     /// Messages are not taken for now. What is waited for would be given all the same, and nobody else

@@ -54,8 +54,10 @@ pub(super) struct Kept {
     subscriptions: Option<Share>,
     /// What a `sub` waits for.
     more: Option<Box<Asking>>,
-    /// The memory of its large messages: those that came, and those that wait for the socket.
+    /// The memory of the large messages that came.
     large: Option<Share>,
+    /// That of those that wait for the socket.
+    there: Option<Box<Share>>,
     large_messages: Arc<LargeMessages>,
 }
 
@@ -82,8 +84,8 @@ impl Kept {
         large_messages: Arc<LargeMessages>,
         address: Option<Address>,
     ) -> Self {
-        let (passing, subscriptions, more, large) = Default::default();
-        Self { all, address, passing, subscriptions, more, large, large_messages }
+        let (passing, subscriptions, more, large, there) = Default::default();
+        Self { all, address, passing, subscriptions, more, large, there, large_messages }
     }
 
     /// Adds the memory of a large message.
@@ -91,17 +93,30 @@ impl Kept {
         add(&mut self.large, share);
     }
 
-    /// Notes how many bytes of large messages there are. A result is made before anybody knows how large
-    /// it is, so it waits for no memory; it keeps that of its call, and counts with what it has
-    /// beyond.
-    pub(super) fn note_large(&mut self, bytes: usize) {
-        let has = self.large.as_ref().map_or(0, Share::bytes);
-        if bytes > has {
+    /// Notes how many bytes of large messages there are, and of results. A result is made before anybody
+    /// knows how large it is, so it waits for no memory; it counts as what is [there](Memory::take),
+    /// and so does what messages have become beyond what they had asked for.
+    pub(super) fn note_large(&mut self, messages: usize, results: usize) {
+        let asked = self.large.as_ref().map_or(0, Share::bytes);
+        let (there, before) = (results + messages.saturating_sub(asked), self.there_bytes());
+        if there > before {
             let memory = self.large_messages.memory();
-            add(&mut self.large, Some(memory.take(self.address.as_ref(), bytes - has)));
-        } else if has > 0 {
-            shrink(&mut self.large, bytes);
+            let more = memory.take(self.address.as_ref(), there - before);
+            match &mut self.there {
+                Some(share) => share.add(more),
+                none => *none = Some(Box::new(more)),
+            }
+        } else if there == 0 {
+            self.there = None;
+        } else if let Some(share) = &mut self.there {
+            share.shrink_to(there);
         }
+        // The memory of a call goes only after its result counts.
+        shrink(&mut self.large, messages);
+    }
+
+    fn there_bytes(&self) -> usize {
+        self.there.as_ref().map_or(0, |share| share.bytes())
     }
 
     /// Notes what the session keeps now.
@@ -136,7 +151,7 @@ impl Kept {
 
     /// Whether a `sub` waits for memory.
     pub(super) fn wants_more(&self) -> bool {
-        self.more.is_some()
+        self.more.as_ref().is_some_and(|more| more.is_waiting())
     }
 
     /// Ready when there is memory for the `sub` that waits for it. Then it is to be
@@ -154,9 +169,11 @@ impl Kept {
         Poll::Ready(())
     }
 
-    /// Wants nothing for now; what it would be given, nobody else could have.
+    /// Wants nothing for now; what it would be given, nobody else could have. It keeps its place.
     pub(super) fn wants_no_more(&mut self) {
-        self.more = None;
+        if let Some(more) = &mut self.more {
+            more.pause();
+        }
     }
 }
 

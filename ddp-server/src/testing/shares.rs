@@ -136,7 +136,7 @@ async fn who_begins_a_message_and_is_silent_holds_up_nobody_for_long() {
     // For one message.
     let server = server(|config| config.large_messages_bytes_max = 0);
     let mut silent = Wire::connect(&server, HOSTILE, "pre1").await;
-    silent.begin(70_000).await;
+    silent.begin(65_600).await;
     tokio::time::sleep(SECOND).await;
     let begun = Instant::now();
     let mut other = Wire::connect(&server, HONEST, "pre1").await;
@@ -245,6 +245,27 @@ async fn a_result_counts_whatever_its_call_had_and_no_longer_than_it_waits() {
     wire.take(2_999_000).await;
     all_is_free(&server).await;
     drop(wire);
+}
+
+#[tokio::test]
+async fn results_that_are_taken_slowly_leave_memory_for_others() {
+    // Two addresses can have all of it.
+    let server = server(|config| config.large_messages_bytes_max = 16 << 20);
+    let mut slow = Vec::new();
+    for address in [HOSTILE, [192, 0, 2, 3]] {
+        for _ in 0..3 {
+            let mut wire = Wire::connect(&server, address, "1").await;
+            wire.want(4_000_000).await;
+            wire.take(1000).await;
+            slow.push(wire);
+        }
+    }
+    assert!(taken(&server) > 20_000_000, "{}", taken(&server));
+    let mut other = Wire::connect(&server, HONEST, "1").await;
+    assert!(other.echo(300_000).await > 300_000);
+    assert_eq!(server.stats().disconnected_stalled, 0, "it did not wait for these");
+    drop(slow);
+    all_is_free(&server).await;
 }
 
 #[tokio::test]

@@ -28,7 +28,7 @@ pub(crate) const LARGE_MESSAGE_BYTES: usize = 64 * 1024;
 const LARGE_MESSAGE_WITHIN: Duration = Duration::from_secs(60);
 
 /// What has come at this speed extends the time for which nothing need come.
-pub(crate) const BYTES_PER_SECOND: u64 = 500;
+const BYTES_PER_SECOND: u64 = 500;
 
 /// How long nothing need come of a large message.
 const SILENT_MAX: Duration = Duration::from_secs(10);
@@ -99,6 +99,14 @@ impl Deadline {
     pub(crate) fn note(&mut self, bytes: usize) {
         if let Some(received) = &mut self.received {
             *received += bytes as u64;
+        }
+    }
+
+    /// All of it has come. From now on it waits for others only, for a minute; saying it again does not
+    /// prolong that.
+    pub(crate) fn complete(&mut self) {
+        if self.received.is_some() {
+            *self = Self::begin();
         }
     }
 

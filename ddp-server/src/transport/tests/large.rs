@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures::FutureExt;
 use tokio::io::AsyncWriteExt;
 use tokio_tungstenite::tungstenite::protocol::frame::{
     Frame,
@@ -9,7 +10,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::{
 };
 
 use super::*;
-use crate::transport::LargeMessages;
+use crate::transport::{LargeMessages, Turn};
 
 /// Room for one message of the largest size.
 fn config() -> TransportConfig {
@@ -176,7 +177,7 @@ async fn who_is_not_polled_keeps_nothing_from_others() {
         .await
         .expect("all of it");
     drop(again);
-    // The header has been taken, so something must come for it to be asked again.
+    assert!(!socket.is_held_back());
     let received = recv(&mut socket).await.expect("a sound message");
     assert_eq!(received.map(|text| text.len()), Some(70_000));
 }
@@ -186,7 +187,7 @@ async fn a_message_that_drips_gives_its_memory_back() {
     let large = Arc::new(LargeMessages::new(0, 1 << 20));
     let (socket, mut client) = pipe(1 << 21).await;
     let mut socket = socket.with_large(Arc::clone(&large), None);
-    send(&mut client, part(Data::Text, &"x".repeat(70_000), false)).await;
+    send(&mut client, part(Data::Text, &"x".repeat(65_540), false)).await;
     let begun = tokio::time::Instant::now();
     let dripping = async {
         loop {
@@ -223,7 +224,7 @@ async fn who_announces_a_message_and_is_silent_gives_its_memory_back() {
     let large = Arc::new(LargeMessages::new(0, 1 << 20));
     let (socket, mut client) = pipe(1 << 21).await;
     let mut socket = socket.with_large(Arc::clone(&large), None);
-    send(&mut client, part(Data::Text, &"x".repeat(70_000), false)).await;
+    send(&mut client, part(Data::Text, &"x".repeat(65_540), false)).await;
     let begun = tokio::time::Instant::now();
     let received = tokio::time::timeout(3 * PATIENCE + SECOND, recv(&mut socket)).await;
     let error = received.expect("it is given up").unwrap_err();
@@ -302,4 +303,60 @@ async fn nobody_has_memory_for_a_mere_header() {
     client.get_mut().write_all(&vec![b'x'; (1 << 20) - 65_537]).await.expect("an open connection");
     let text = recv(&mut socket).await.expect("a sound message").expect("a message");
     assert_eq!(text.len(), 1 << 20);
+}
+
+/// All the turns that there are.
+fn all_turns(large: &LargeMessages) -> Vec<Turn> {
+    std::iter::from_fn(|| large.turn().now_or_never()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_sent_everything_is_not_too_slow_while_it_waits_for_its_turn() {
+    let large = Arc::new(LargeMessages::new(0, 1 << 20));
+    let turns = all_turns(&large);
+    let (socket, mut client) = pipe(1 << 21).await;
+    let mut socket = socket.with_large(Arc::clone(&large), None);
+    send(&mut client, Message::text("x".repeat(66_000))).await;
+    let received = tokio::spawn(async move { recv(&mut socket).await });
+    tokio::time::sleep(100 * SECOND).await;
+    drop(turns);
+    let received = received.await.expect("no panic").expect("in time");
+    assert_eq!(received.map(|text| text.len()), Some(66_000));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_whole_message_that_is_not_taken_gives_its_memory_back_after_a_minute() {
+    let large = Arc::new(LargeMessages::new(0, 1 << 20));
+    let _turns = all_turns(&large);
+    let (socket, mut client) = pipe(1 << 21).await;
+    let mut socket = socket.with_large(Arc::clone(&large), None);
+    send(&mut client, Message::text("x".repeat(66_000))).await;
+    let begun = tokio::time::Instant::now();
+    let error = loop {
+        // Asked for again and again, it has no more time.
+        assert!(recv(&mut socket).now_or_never().is_none());
+        if let Ok(error) = tokio::time::timeout(7 * SECOND, paused(&mut socket)).await {
+            break error;
+        }
+    };
+    assert!(matches!(error, TransportError::TooSlow), "{error}");
+    assert_eq!(begun.elapsed().as_secs(), 60);
+    assert!(is_free(&large).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_came_while_a_message_waited_for_memory_counts_as_come() {
+    let large = Arc::new(LargeMessages::new(0, 1 << 20));
+    let all = large.memory().ask(None, usize::MAX).await;
+    let (socket, mut client) = pipe(1 << 21).await;
+    let mut socket = socket.with_large(Arc::clone(&large), None);
+    // 4,464 bytes beyond 64 KiB, which is 9 s.
+    send(&mut client, part(Data::Text, &"x".repeat(70_000), false)).await;
+    let received = tokio::spawn(async move { recv(&mut socket).await });
+    tokio::time::sleep(100 * SECOND).await;
+    drop(all);
+    let begun = tokio::time::Instant::now();
+    let error = received.await.expect("no panic").unwrap_err();
+    assert!(matches!(error, TransportError::TooSlow), "{error}");
+    assert_eq!(begun.elapsed().as_secs(), 18);
 }

@@ -155,7 +155,8 @@ where
                 None => None,
                 Some(_) => ready!(self.poll_large(cx)),
             };
-            if self.poll_deadline(cx).is_ready() {
+            // Whoever has its turn now has sent everything, however long that took to come.
+            if turn.is_none() && self.poll_deadline(cx).is_ready() {
                 return Poll::Ready(Err(TransportError::TooSlow));
             }
             if !self.input.is_empty() || self.decoder.is_whole() {
@@ -204,7 +205,8 @@ where
                 let asking = shared.memory().ask(self.address.as_ref(), *bytes);
                 (Some(Large::Share(asking)), true)
             }
-            (Event::Whole, Some(Large::Reading(held))) => {
+            (Event::Whole, Some(Large::Reading(mut held))) => {
+                held.until.complete();
                 (Some(Large::Turn(held, shared.turn())), true)
             }
             (Event::Message(text), Some(Large::Reading(held))) => {
@@ -225,7 +227,9 @@ where
             Large::Share(waiting) => {
                 let share = ready!(waiting.poll_unpin(cx));
                 self.decoder.allow_large();
-                *large = Large::Reading(Held { share, until: Deadline::paced() });
+                let mut until = Deadline::paced();
+                until.note(self.input.len());
+                *large = Large::Reading(Held { share, until });
                 Poll::Ready(None)
             }
             Large::Turn(_, waiting) => {
@@ -356,21 +360,24 @@ where
     }
 
     fn is_held_back(&self) -> bool {
-        matches!(self.large.as_deref(), Some(Large::Share(_) | Large::Turn(..)))
+        match self.large.as_deref() {
+            Some(Large::Share(waiting)) => waiting.is_waiting(),
+            Some(Large::Turn(..)) => true,
+            Some(Large::Reading(_) | Large::Given(_)) | None => false,
+        }
     }
 
     fn poll_paused(&mut self, cx: &mut Context<'_>) -> Poll<TransportError> {
-        if self.is_held_back() {
-            self.large = match self.large.take().map(|large| *large) {
-                // The decoder asks again.
-                Some(Large::Share(_)) => None,
-                Some(Large::Turn(held, _)) => Some(Large::Reading(held)),
-                large => large,
-            }
-            .map(Box::new);
+        // The decoder asks for another turn.
+        if let Some(Large::Turn(held, _)) =
+            self.large.take_if(|large| matches!(**large, Large::Turn(..))).map(|large| *large)
+        {
+            self.large = Some(Box::new(Large::Reading(held)));
         }
-        if let Some(Large::Reading(held)) = self.large.as_deref_mut() {
-            held.until.excuse();
+        match self.large.as_deref_mut() {
+            Some(Large::Share(waiting)) => waiting.pause(),
+            Some(Large::Reading(held)) => held.until.excuse(),
+            Some(Large::Turn(..) | Large::Given(_)) | None => {}
         }
         ready!(self.poll_deadline(cx));
         let error = TransportError::TooSlow;
