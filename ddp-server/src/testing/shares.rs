@@ -197,6 +197,56 @@ async fn a_subscription_waits_until_others_of_its_address_give_memory_back() {
     assert_eq!(second.hear().await, ready("3"));
 }
 
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_memory_for_a_minute_is_disconnected_and_holds_none() {
+    let server = server(|config| config.sessions_bytes_max = 400_000);
+    let mut first = Wire::connect(&server, HOSTILE, "pre1").await;
+    first.sub("1", 200_000).await;
+    assert_eq!(first.hear().await, ready("1"));
+    let mut second = Wire::connect(&server, HOSTILE, "pre1").await;
+    second.sub("1", 150_000).await;
+    // What is behind it has memory, too.
+    second.sub("2", 100_000).await;
+    tokio::time::sleep(30 * SECOND).await;
+    assert!(taken(&server) > 250_000, "{}", taken(&server));
+    // Another gets what it waits for within the minute, and stays.
+    let mut third = Wire::connect(&server, HONEST, "pre1").await;
+    third.sub("1", 200_000).await;
+    assert_eq!(third.hear().await, ready("1"));
+    let begun = Instant::now();
+    let end = timeout(120 * SECOND, second.0.next()).await.expect("it does not wait for ever");
+    let Some(Ok(Message::Close(Some(frame)))) = end else { panic!("no close but {end:?}") };
+    assert_eq!(u16::from(frame.code), 1013);
+    assert!((29..=31).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
+    let stats = server.stats();
+    assert_eq!((stats.subscriptions_waited, stats.disconnected_waiting), (1, 1), "{stats:?}");
+    drop(second);
+    tokio::time::sleep(SECOND).await;
+    assert_eq!(taken(&server), 0);
+    first.sub("2", 10).await;
+    assert_eq!(first.hear().await, ready("2"));
+}
+
+#[tokio::test]
+async fn who_is_not_read_while_it_waits_for_memory_does_not_count_as_silent() {
+    let server = server(|config| {
+        config.sessions_bytes_max = 400_000;
+        config.session.inbox_messages_max = 1;
+        config.session.heartbeat_interval = Duration::from_millis(50);
+        config.session.heartbeat_timeout = Duration::from_millis(50);
+    });
+    let mut first = Wire::connect(&server, HOSTILE, "pre1").await;
+    first.sub("1", 200_000).await;
+    assert_eq!(first.hear().await, ready("1"));
+    let mut second = Wire::connect(&server, HOSTILE, "1").await;
+    second.sub("1", 150_000).await;
+    tokio::time::sleep(SECOND).await;
+    assert_eq!(server.stats().disconnected_silent, 0);
+    drop(first);
+    while second.hear().await != ready("1") {}
+    assert_eq!(server.stats().subscriptions_waited, 1);
+}
+
 /// What large messages have taken of their memory.
 fn taken(server: &Server) -> usize {
     server.registry().large.memory().taken()
