@@ -4,25 +4,9 @@ use std::collections::{HashSet, VecDeque};
 use std::hash::BuildHasher;
 
 use super::Session;
-use super::state::Blocker;
+use super::state::{Blocker, Kind, Waiting};
 use crate::message::client::Malformed;
 use crate::message::{ClientMessage, decode};
-
-/// A message that waits, as it arrived: a client must not take more memory than the bytes it sends.
-#[derive(Debug)]
-pub(super) struct Waiting {
-    pub(super) text: String,
-    kind: Kind,
-}
-
-/// What an `unsub` must know to overtake. Ids are hashes with random keys: of the few thousand
-/// messages that may wait, no two different ids have the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Kind {
-    Sub(u64),
-    Unsub(u64),
-    Other,
-}
 
 impl Session {
     fn kind(&self, message: &Result<ClientMessage, Malformed>) -> Kind {

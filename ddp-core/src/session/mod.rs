@@ -58,10 +58,9 @@ use budget::Budget;
 pub use budget::LARGE_MESSAGE_BYTES;
 pub use config::SessionConfig;
 use heartbeat::{Heartbeat, Sign};
-use inbox::Waiting;
 pub use io::{CloseReason, Event, Input, Output};
 use litemap::LiteMap;
-use state::{Blocker, Call, Rerun, State, Subscription};
+use state::{Blocker, Call, Rerun, State, Subscription, Waiting};
 
 use crate::error::ProtocolError;
 pub use crate::id::{CallKey, SubscriptionKey};

@@ -246,7 +246,7 @@ fn an_unsub_of_what_waits_for_bytes_ends_that() {
     peer.recv(&sub(2, 1000));
     peer.recv(&sub(3, 1000));
     peer.recv(&method(4, 1000));
-    // One that does not wait for bytes itself, and one of which nobody knows.
+    // One that does not wait for bytes itself, and one that nobody knows.
     assert_eq!(peer.recv(&unsub(2)), [nosub(2)]);
     assert_eq!(peer.recv(&unsub(9)), [nosub(9)]);
     assert_eq!(peer.recv(&unsub(1)), [nosub(1)]);
