@@ -285,6 +285,27 @@ async fn a_result_that_nobody_reads_counts_until_its_client_is_given_up() {
 }
 
 #[tokio::test]
+async fn a_result_counts_while_its_connection_ends() {
+    let connections = Arc::new(Mutex::new(Vec::new()));
+    let opened = Arc::clone(&connections);
+    let config = ServerConfig { close_timeout: 2 * SECOND, ..ServerConfig::default() };
+    let server = Server::builder()
+        .config(config)
+        .method("text", async |Params((bytes,)): Params<(usize,)>| {
+            Ok::<_, Error>("x".repeat(bytes))
+        })
+        .on_connection(move |connection| opened.lock().push(connection.clone()))
+        .build();
+    let mut wire = Wire::connect(&server, HOSTILE, "1").await;
+    wire.want(3_000_000).await;
+    wire.take(1000).await;
+    connections.lock()[0].close();
+    tokio::time::sleep(SECOND).await;
+    assert!(taken(&server) > 2_500_000, "{}", taken(&server));
+    all_is_free(&server).await;
+}
+
+#[tokio::test]
 async fn a_result_counts_whatever_its_call_had_and_no_longer_than_it_waits() {
     let server = server(|_| ());
     let mut wire = Wire::connect(&server, HOSTILE, "1").await;
