@@ -40,7 +40,7 @@ pub struct ServerConfig {
     /// `message_bytes_max`.
     pub large_messages_bytes_max: usize,
     /// How many bytes of their clients' messages all sessions may keep together, besides 64 KiB
-    /// each; 128 MiB, of which subscriptions have three quarters, and the clients of one address half
+    /// each; 128 MiB. Subscriptions have three quarters of it, and the clients of one address half
     /// of that. When it is used up, a session gets along with its 64 KiB, and a subscription beyond
     /// that waits until others end; see [`SessionConfig::session_bytes_max`].
     pub sessions_bytes_max: usize,

@@ -54,3 +54,19 @@ pub(super) struct Rerun {
     /// unfinished.
     pub(super) updated: Vec<CallKey>,
 }
+
+/// A message that waits, as it arrived: a client must not take more memory than the bytes it sends.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) text: String,
+    pub(super) kind: Kind,
+}
+
+/// What an `unsub` must know to overtake. Ids are hashes with random keys: of the few thousand
+/// messages that may wait, no two different ids have the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Kind {
+    Sub(u64),
+    Unsub(u64),
+    Other,
+}

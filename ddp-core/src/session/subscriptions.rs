@@ -69,11 +69,11 @@ impl Session {
     }
 
     /// How many bytes must be [given](Self::give_subscription_bytes) before the `sub` that waits for
-    /// them can begin; 0 if none does. Messages behind it wait as well.
+    /// them can begin; 0 if none does. Messages behind it wait as well, except each `unsub`.
     #[must_use]
     pub fn subscription_bytes_wanted(&self) -> usize {
         let waiting = self.queue.front().filter(|_| self.blocked_by == Some(Blocker::Bytes));
-        waiting.map_or(0, |text| self.budget.with_subscription(text))
+        waiting.map_or(0, |waiting| self.budget.with_subscription(&waiting.text))
     }
 
     /// How many bytes subscriptions may count as from now on, if that is less than
@@ -84,7 +84,7 @@ impl Session {
     }
 
     /// The `sub` that waits for bytes may have enough of them.
-    fn try_waiting_subscription(&mut self) {
+    pub(super) fn try_waiting_subscription(&mut self) {
         if self.blocked_by == Some(Blocker::Bytes)
             && self.subscription_bytes_wanted() <= self.subscription_bytes_given
         {

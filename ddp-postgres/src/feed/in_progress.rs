@@ -47,7 +47,7 @@ struct Transaction {
     unsure: Option<Unsure>,
 }
 
-/// What was kept of a transaction of which only the collections are known. Its size does not depend on
+/// What is kept of a transaction if only its collections are known. Its size does not depend on
 /// how many messages there are, nor on what they say: anybody may send them.
 #[derive(Debug, Default)]
 struct Unsure {

@@ -161,8 +161,8 @@ pub(super) fn family_sql(root: &str) -> String {
 
 /// The same of a partitioned table, with the partitions that this statement writes to, even if the
 /// transaction's snapshot is older. No lock is taken, and so nobody waited for: what is written to is
-/// locked by now, and PostgreSQL tells a backend's locks, and of which table something is a partition, as
-/// they are at the moment.
+/// locked by now, and PostgreSQL tells a backend's locks, and whose partition something is, as they are at the
+/// moment.
 pub(super) fn family_of_writer_sql(root: &str) -> String {
     let written = format!(
         "SELECT l.relation FROM pg_catalog.pg_lock_status() AS l

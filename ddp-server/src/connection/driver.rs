@@ -12,11 +12,11 @@ use ddp_core::{DdpError, Session, SubscriptionKey};
 use futures::future::BoxFuture;
 use tokio::time::Sleep;
 
-use super::end::End;
+use super::end::{self, End};
 use super::handlers::Running;
 use super::inbound::Inbound;
 use super::input;
-use super::kept::Kept;
+use super::kept::{Kept, More};
 use super::mail::Mail;
 use super::mailbox::{Drive, EndReason, Mailbox};
 use super::outbound::{Messages, Outbound};
@@ -39,8 +39,8 @@ enum Wake {
     End(EndReason),
     Mail,
     Message(String),
-    /// There is memory for a `sub` that waited for it.
-    Memory,
+    /// Of a `sub` that wants memory.
+    Memory(More),
     /// Publications are still to run again.
     Rerun,
     Timer,
@@ -133,7 +133,13 @@ impl Driver {
                     self.has_asked = self.universal_begun.is_some();
                     self.session.handle_input(Input::Message(Instant::now(), &text));
                 }
-                Wake::Memory => self.inbound.give(&mut self.session),
+                Wake::Memory(More::Waits) => {
+                    end::sub_waits(&self.registry, self.running.connection());
+                }
+                Wake::Memory(More::Given) => self.inbound.give(&mut self.session),
+                Wake::Memory(More::Late) => {
+                    return Poll::Ready(End::waited(&self.registry, self.running.connection()));
+                }
                 Wake::Rerun => self.start_some(cx),
                 Wake::Mail => self.handle_mail(cx),
                 Wake::End(EndReason::Requested) => {
@@ -297,7 +303,9 @@ impl Driver {
             return Poll::Ready(wake);
         }
         if !self.outbound.has_room() {
-            self.inbound.wants_no_more();
+            if let Poll::Ready(late) = self.inbound.poll_no_more(cx) {
+                return Poll::Ready(Wake::Memory(late));
+            }
             let paused = self.inbound.poll_paused(&mut self.outbound.transport, cx);
             if let Poll::Ready(error) = paused {
                 return Poll::Ready(Wake::Gone(Some(error)));
@@ -312,7 +320,7 @@ impl Driver {
         if let Poll::Ready(gone) = self.poll_write(cx) {
             return Poll::Ready(gone);
         }
-        if self.outbound.transport.is_held_back() {
+        if self.outbound.transport.is_held_back() || self.inbound.holds_back(&self.session) {
             self.outbound.note_behind();
         }
         if !had_room {
@@ -340,8 +348,8 @@ impl Driver {
             self.mail_is_next = false;
             return Poll::Ready(Wake::Mail);
         }
-        if self.inbound.poll_more(&self.session, cx).is_ready() {
-            return Poll::Ready(Wake::Memory);
+        if let Poll::Ready(more) = self.inbound.poll_more(&self.session, cx) {
+            return Poll::Ready(Wake::Memory(more));
         }
         self.inbound.before(&mut self.session);
         if !self.session.wants_input() || self.is_draining {
@@ -433,8 +441,8 @@ impl Drive for Driver {
     }
 
     fn end(self: Box<Self>) -> BoxFuture<'static, ()> {
-        let Self { end, running, outbound, session, registry, .. } = *self;
-        end.finish(session, running, outbound, registry)
+        let Self { end, running, outbound, inbound, session, registry, .. } = *self;
+        end.finish(session, running, outbound, inbound, registry)
     }
 }
 

@@ -8,13 +8,18 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use super::handlers::Running;
+use super::inbound::Inbound;
 use super::outbound::Outbound;
+use crate::extract::Connection;
 use crate::log::Count;
 use crate::registry::Registry;
 use crate::transport::Transport;
 
 /// The code for a client that is given up, from the application's range.
 const BEHIND: u16 = 3000;
+
+/// The WebSocket close code for "try again later", from IANA's registry.
+const TRY_AGAIN_LATER: u16 = 1013;
 
 /// How a connection ends.
 pub(super) enum End {
@@ -40,12 +45,32 @@ impl End {
         Self::Close(BEHIND, "too far behind".to_owned())
     }
 
+    /// A `sub` of this client has waited for memory for too long.
+    pub(super) fn waited(registry: &Registry, connection: &Connection) -> Self {
+        registry.counters.disconnected_waiting.add(1);
+        let more: Count = |_, _, count| {
+            tracing::warn!(count, "disconnected: a subscription waited for memory for a minute");
+        };
+        let what = "disconnected: a subscription waited for memory";
+        if registry.log.admits(what, "", "", more) {
+            let (session, client) = (connection.id(), connection.client_address());
+            tracing::warn!(
+                session,
+                client,
+                remedy = REMEDY,
+                "disconnected: a subscription waited for memory for a minute"
+            );
+        }
+        Self::Close(TRY_AGAIN_LATER, "no memory for a subscription".to_owned())
+    }
+
     /// Ends the connection.
     pub(super) fn finish(
         self,
         session: Session,
         running: Running,
         mut outbound: Outbound,
+        inbound: Inbound,
         registry: Arc<Registry>,
     ) -> BoxFuture<'static, ()> {
         async move {
@@ -56,11 +81,32 @@ impl End {
             }
             // Publications end now, not when the client has answered.
             drop(running);
+            drop(session);
+            // What waits for the socket counts for as long as it is there.
+            let counted = inbound.leave(&outbound);
             let closed = poll_fn(|cx| outbound.transport.poll_closed(cx));
             // A client that does not answer, or a broken socket, is simply dropped.
             let _ = tokio::time::timeout(registry.config.close_timeout, closed).await;
+            drop(outbound);
+            drop(counted);
         }
         .boxed()
+    }
+}
+
+/// What helps clients whose subscriptions find no memory.
+const REMEDY: &str = "raise sessions_bytes_max; behind a proxy, set forwarded_count, or all clients \
+    count as one address";
+
+/// A `sub` of this client waits for memory from now on.
+pub(super) fn sub_waits(registry: &Registry, connection: &Connection) {
+    registry.counters.subscriptions_waited.add(1);
+    let more: Count = |_, _, count| {
+        tracing::warn!(count, "subscriptions wait for memory");
+    };
+    if registry.log.admits("a subscription waits for memory", "", "", more) {
+        let (session, client) = (connection.id(), connection.client_address());
+        tracing::warn!(session, client, remedy = REMEDY, "a subscription waits for memory");
     }
 }
 

@@ -8,9 +8,11 @@ use ddp_core::session::LARGE_MESSAGE_BYTES;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
-use super::kept::Kept;
+use super::kept::{Kept, More};
 use super::outbound::Outbound;
-use crate::transport::{AnyTransport, Deadline, LargeMessages, Transport, TransportError, Turn};
+use crate::transport::{
+    AnyTransport, Deadline, LargeMessages, Share, Transport, TransportError, Turn,
+};
 
 /// How long a task reads messages before it lets others run. Messages differ in what they cost by a
 /// factor of a thousand, so counting them is not enough.
@@ -62,14 +64,25 @@ impl Inbound {
         session.set_bytes_max(self.kept.bytes_max());
     }
 
-    /// Ready when there is memory for a `sub` that waits for it, which is to be [given](Self::give).
-    pub(super) fn poll_more(&mut self, session: &Session, cx: &mut Context<'_>) -> Poll<()> {
+    /// Ready if there is something to tell of a `sub` that wants memory. If that is there, it is to be
+    /// [given](Self::give).
+    pub(super) fn poll_more(&mut self, session: &Session, cx: &mut Context<'_>) -> Poll<More> {
         self.kept.poll_more(session, cx)
     }
 
     /// [`poll_more`](Self::poll_more) is not called for a while.
-    pub(super) fn wants_no_more(&mut self) {
-        self.kept.wants_no_more();
+    pub(super) fn poll_no_more(&mut self, cx: &mut Context<'_>) -> Poll<More> {
+        self.kept.poll_no_more(cx)
+    }
+
+    /// Whether nothing is read from the client because a `sub` of its waits for memory.
+    pub(super) fn holds_back(&self, session: &Session) -> bool {
+        self.kept.wants_more() && !session.wants_input()
+    }
+
+    /// The session is gone, and the memory of what its client has not taken yet remains.
+    pub(super) fn leave(self, outbound: &Outbound) -> Option<Box<Share>> {
+        self.kept.leave(outbound.large_bytes())
     }
 
     /// Has the session handle the `sub` for which there is memory now.

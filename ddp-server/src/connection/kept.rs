@@ -2,19 +2,20 @@
 //!
 //! Each session has [`FREE_BYTES`] that nobody counts. What it keeps beyond that is of two kinds.
 //! Subscriptions stay for as long as their client likes, so one that finds no memory waits for it, and
-//! an address has at most half: see [`Memory`]. Messages that wait and calls that run pass by
+//! an address has at most half: see [`Memory`]. It waits for a minute at most, since it and what is behind
+//! it may have memory of large messages meanwhile. Messages that wait and calls that run pass by
 //! themselves, so a session for which nothing is left gets along with what is free, and reads on when
 //! some of its own have passed. The two are apart, so that what waits for memory never holds it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use ddp_core::Session;
 use ddp_core::session::LARGE_MESSAGE_BYTES;
 use futures::FutureExt;
 
-use crate::transport::{Address, Asking, LargeMessages, Memory, Share};
+use crate::transport::{Address, Asking, Deadline, LargeMessages, Memory, Share};
 
 /// What each session may keep without asking.
 const FREE_BYTES: usize = LARGE_MESSAGE_BYTES;
@@ -54,11 +55,24 @@ pub(super) struct Kept {
     subscriptions: Option<Share>,
     /// What a `sub` waits for.
     more: Option<Box<Asking>>,
+    /// Until when it may wait.
+    until: Option<Box<Deadline>>,
     /// The memory of the large messages that came.
     large: Option<Share>,
     /// That of those that wait for the socket.
     there: Option<Box<Share>>,
     large_messages: Arc<LargeMessages>,
+}
+
+/// What becomes of a `sub` that wants memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum More {
+    /// There is none, so it waits from now on.
+    Waits,
+    /// It is there.
+    Given,
+    /// It has waited for too long.
+    Late,
 }
 
 /// Adds a share to those that there are, if any.
@@ -84,8 +98,8 @@ impl Kept {
         large_messages: Arc<LargeMessages>,
         address: Option<Address>,
     ) -> Self {
-        let (passing, subscriptions, more, large, there) = Default::default();
-        Self { all, address, passing, subscriptions, more, large, there, large_messages }
+        let (passing, subscriptions, more, until, large, there) = Default::default();
+        Self { all, address, passing, subscriptions, more, until, large, there, large_messages }
     }
 
     /// Adds the memory of a large message.
@@ -124,6 +138,7 @@ impl Kept {
         let subscriptions = session.subscription_bytes().saturating_sub(FREE_BYTES);
         shrink(&mut self.subscriptions, subscriptions);
         self.give(session);
+        self.until.take_if(|_| session.subscription_bytes_wanted() == 0);
         let passing = session.kept_bytes().saturating_sub(FREE_BYTES + subscriptions);
         if passing == 0 && self.passing == 0 {
             return;
@@ -154,26 +169,44 @@ impl Kept {
         self.more.as_ref().is_some_and(|more| more.is_waiting())
     }
 
-    /// Ready when there is memory for the `sub` that waits for it. Then it is to be
+    /// Ready if there is something to tell of the `sub` that wants memory. What is there is to be
     /// [given](Self::give) before the next [update](Self::update).
-    pub(super) fn poll_more(&mut self, session: &Session, cx: &mut Context<'_>) -> Poll<()> {
+    pub(super) fn poll_more(&mut self, session: &Session, cx: &mut Context<'_>) -> Poll<More> {
         let wanted = session.subscription_bytes_wanted().saturating_sub(self.subscriptions_max());
         if wanted == 0 {
             self.more = None;
             return Poll::Pending;
         }
         let ask = || Box::new(self.all.subscriptions.ask(self.address.as_ref(), wanted));
-        let share = ready!(self.more.get_or_insert_with(ask).poll_unpin(cx));
-        self.more = None;
+        let Poll::Ready(share) = self.more.get_or_insert_with(ask).poll_unpin(cx) else {
+            if self.until.is_none() {
+                self.until = Some(Box::new(Deadline::begin()));
+                return Poll::Ready(More::Waits);
+            }
+            return self.poll_late(cx);
+        };
+        (self.more, self.until) = (None, None);
         add(&mut self.subscriptions, Some(share));
-        Poll::Ready(())
+        Poll::Ready(More::Given)
     }
 
     /// Wants nothing for now; what it would be given, nobody else could have. It keeps its place.
-    pub(super) fn wants_no_more(&mut self) {
+    pub(super) fn poll_no_more(&mut self, cx: &mut Context<'_>) -> Poll<More> {
         if let Some(more) = &mut self.more {
             more.pause();
         }
+        self.poll_late(cx)
+    }
+
+    fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<More> {
+        let Some(until) = &mut self.until else { return Poll::Pending };
+        until.poll(cx).map(|()| More::Late)
+    }
+
+    /// The session is gone. Keeps the memory of what its client has not taken yet.
+    pub(super) fn leave(mut self, bytes: usize) -> Option<Box<Share>> {
+        self.note_large(0, bytes);
+        self.there.take()
     }
 }
 

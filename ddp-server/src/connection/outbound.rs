@@ -55,7 +55,7 @@ impl Large {
         Self { bytes: 0, since: now(), written, end: None }
     }
 
-    /// Notes that the socket has taken so much of so much, of which so many bytes still wait.
+    /// Notes that the socket has taken so much of so much, and that so many bytes still wait.
     fn note(&mut self, written: u64, total: u64, waiting: usize) {
         // What is not there any more has been taken, whatever else waits behind it.
         self.bytes = self.bytes.min(waiting);

@@ -197,6 +197,56 @@ async fn a_subscription_waits_until_others_of_its_address_give_memory_back() {
     assert_eq!(second.hear().await, ready("3"));
 }
 
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_memory_for_a_minute_is_disconnected_and_holds_none() {
+    let server = server(|config| config.sessions_bytes_max = 400_000);
+    let mut first = Wire::connect(&server, HOSTILE, "pre1").await;
+    first.sub("1", 200_000).await;
+    assert_eq!(first.hear().await, ready("1"));
+    let mut second = Wire::connect(&server, HOSTILE, "pre1").await;
+    second.sub("1", 150_000).await;
+    // What is behind it has memory, too.
+    second.sub("2", 100_000).await;
+    tokio::time::sleep(30 * SECOND).await;
+    assert!(taken(&server) > 250_000, "{}", taken(&server));
+    // Another gets what it waits for within the minute, and stays.
+    let mut third = Wire::connect(&server, HONEST, "pre1").await;
+    third.sub("1", 200_000).await;
+    assert_eq!(third.hear().await, ready("1"));
+    let begun = Instant::now();
+    let end = timeout(120 * SECOND, second.0.next()).await.expect("it does not wait for ever");
+    let Some(Ok(Message::Close(Some(frame)))) = end else { panic!("no close but {end:?}") };
+    assert_eq!(u16::from(frame.code), 1013);
+    assert!((29..=31).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
+    let stats = server.stats();
+    assert_eq!((stats.subscriptions_waited, stats.disconnected_waiting), (1, 1), "{stats:?}");
+    drop(second);
+    tokio::time::sleep(SECOND).await;
+    assert_eq!(taken(&server), 0);
+    first.sub("2", 10).await;
+    assert_eq!(first.hear().await, ready("2"));
+}
+
+#[tokio::test]
+async fn who_is_not_read_while_it_waits_for_memory_does_not_count_as_silent() {
+    let server = server(|config| {
+        config.sessions_bytes_max = 400_000;
+        config.session.inbox_messages_max = 1;
+        config.session.heartbeat_interval = Duration::from_millis(50);
+        config.session.heartbeat_timeout = Duration::from_millis(50);
+    });
+    let mut first = Wire::connect(&server, HOSTILE, "pre1").await;
+    first.sub("1", 200_000).await;
+    assert_eq!(first.hear().await, ready("1"));
+    let mut second = Wire::connect(&server, HOSTILE, "1").await;
+    second.sub("1", 150_000).await;
+    tokio::time::sleep(SECOND).await;
+    assert_eq!(server.stats().disconnected_silent, 0);
+    drop(first);
+    while second.hear().await != ready("1") {}
+    assert_eq!(server.stats().subscriptions_waited, 1);
+}
+
 /// What large messages have taken of their memory.
 fn taken(server: &Server) -> usize {
     server.registry().large.memory().taken()
@@ -214,7 +264,7 @@ async fn all_is_free(server: &Server) {
 
 #[tokio::test]
 async fn a_result_that_nobody_reads_counts_until_its_client_is_given_up() {
-    // For two messages, of which an address has one.
+    // For two messages, one for each address.
     let server = server(|config| {
         config.large_messages_bytes_max = 8 << 20;
         config.write_timeout = 2 * SECOND;
@@ -231,6 +281,27 @@ async fn a_result_that_nobody_reads_counts_until_its_client_is_given_up() {
     let mut same = Wire::connect(&server, HOSTILE, "1").await;
     assert!(same.echo(300_000).await > 300_000);
     assert_eq!(server.stats().disconnected_stalled, 1, "it had to wait for that");
+    all_is_free(&server).await;
+}
+
+#[tokio::test]
+async fn a_result_counts_while_its_connection_ends() {
+    let connections = Arc::new(Mutex::new(Vec::new()));
+    let opened = Arc::clone(&connections);
+    let config = ServerConfig { close_timeout: 2 * SECOND, ..ServerConfig::default() };
+    let server = Server::builder()
+        .config(config)
+        .method("text", async |Params((bytes,)): Params<(usize,)>| {
+            Ok::<_, Error>("x".repeat(bytes))
+        })
+        .on_connection(move |connection| opened.lock().push(connection.clone()))
+        .build();
+    let mut wire = Wire::connect(&server, HOSTILE, "1").await;
+    wire.want(3_000_000).await;
+    wire.take(1000).await;
+    connections.lock()[0].close();
+    tokio::time::sleep(SECOND).await;
+    assert!(taken(&server) > 2_500_000, "{}", taken(&server));
     all_is_free(&server).await;
 }
 

@@ -167,7 +167,10 @@ impl Protocol {
     }
 
     pub(super) fn has_room(&self) -> bool {
-        self.passing_bytes() == 0 || self.kept_bytes() < self.bytes_max
+        let is_next = self.blocker == Some(Blocker::Bytes) && self.queue.len() == 1;
+        self.passing_bytes() == 0
+            || self.kept_bytes() < self.bytes_max
+            || is_next && self.calls.is_empty()
     }
 
     /// Checks that nothing is owed any more.
@@ -193,7 +196,11 @@ impl Protocol {
             Message::Garbage(_) => expected.push_back(Expected::Error("Bad request")),
             other => {
                 self.queue.push_back((other, bytes));
-                self.process();
+                if self.blocker == Some(Blocker::Bytes) {
+                    self.pass();
+                } else {
+                    self.process();
+                }
             }
         }
     }
@@ -209,21 +216,14 @@ impl Protocol {
             {
                 self.queue.push_front((message, bytes));
                 self.blocker = Some(Blocker::Bytes);
-                return;
+                return self.pass();
             }
             if self.reports_messages {
                 self.expected.push_back(Expected::Message);
             }
             match message {
                 Message::Sub { id, name, .. } => self.sub(id, name, bytes),
-                Message::Unsub(id) => {
-                    if let Some(key) = self.key_of(id.as_deref()) {
-                        self.end(key);
-                        self.expected.push_back(Expected::Unsubscribe(key));
-                        self.settle(key);
-                    }
-                    self.expected.push_back(Expected::Nosub { id, has_error: false });
-                }
+                Message::Unsub(id) => self.unsub(id),
                 Message::Method { id, name, .. } => {
                     self.expected.push_back(Expected::Call { id, name, bytes });
                     self.blocker = Some(Blocker::Next);
@@ -235,6 +235,39 @@ impl Protocol {
                     unreachable!("answered at once")
                 }
             }
+        }
+    }
+
+    fn unsub(&mut self, id: Option<String>) {
+        if let Some(key) = self.key_of(id.as_deref()) {
+            self.end(key);
+            self.expected.push_back(Expected::Unsubscribe(key));
+            self.settle(key);
+        }
+        self.expected.push_back(Expected::Nosub { id, has_error: false });
+    }
+
+    /// No `unsub` waits behind a `sub` that waits for bytes, but a `sub` that waits never begins once
+    /// its `unsub` has come.
+    fn pass(&mut self) {
+        let is_unsub = |(message, _): &(Message, usize)| matches!(message, Message::Unsub(_));
+        let mut has_passed = false;
+        while let Some(at) = self.queue.iter().position(is_unsub) {
+            let Some((Message::Unsub(ended), _)) = self.queue.remove(at) else { unreachable!() };
+            let mut index = 0;
+            self.queue.retain(|(message, _)| {
+                index += 1;
+                let is_of_it = matches!(message, Message::Sub { id, .. } if Some(id) == ended.as_ref());
+                index > at || !is_of_it
+            });
+            if self.reports_messages {
+                self.expected.push_back(Expected::Message);
+            }
+            self.unsub(ended);
+            has_passed = true;
+        }
+        if has_passed {
+            self.unblock(Blocker::Bytes);
         }
     }
 
