@@ -39,7 +39,7 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    /// Memory of `bytes_max`, of which one request can have `request_bytes_max` at least.
+    /// Memory of `bytes_max`; one request can have at least `request_bytes_max` of it.
     pub(crate) fn new(bytes_max: usize, request_bytes_max: usize) -> Arc<Self> {
         let bytes_max = bytes_max.max(request_bytes_max);
         let each_max = (bytes_max / 2).max(request_bytes_max);

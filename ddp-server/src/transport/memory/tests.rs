@@ -202,7 +202,7 @@ fn who_gives_up_costs_no_time() {
     let begun = Instant::now();
     let mut waiting: Vec<_> = (0..COUNT).map(|_| memory.ask(None, 1)).collect();
     waiting.drain(..).rev().for_each(drop);
-    // Thousands of addresses that have something, of which none waits.
+    // Thousands of addresses that have something, and none waits.
     let each = |number: u32| memory.take(Some(&Address::V4(number.to_be_bytes())), 1);
     let others: Vec<_> = (0..COUNT as u32).map(each).collect();
     drop(others);
