@@ -257,7 +257,8 @@ impl Protocol {
             let mut index = 0;
             self.queue.retain(|(message, _)| {
                 index += 1;
-                let is_of_it = matches!(message, Message::Sub { id, .. } if Some(id) == ended.as_ref());
+                let is_of_it =
+                    matches!(message, Message::Sub { id, .. } if Some(id) == ended.as_ref());
                 index > at || !is_of_it
             });
             if self.reports_messages {
