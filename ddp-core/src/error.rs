@@ -15,6 +15,18 @@ use std::fmt;
 
 use crate::message::encode::push_string;
 
+/// Gives errors the same `Debug` as `Display`: a `main` that returns one prints it by `Debug`.
+macro_rules! debug_as_display {
+    ($($error:ty),+) => {$(
+        impl std::fmt::Debug for $error {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                std::fmt::Display::fmt(self, f)
+            }
+        }
+    )+};
+}
+pub(crate) use debug_as_display;
+
 /// The `error` field of a Meteor error: applications use strings, DDP itself numbers as in HTTP.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ErrorCode {
@@ -63,7 +75,7 @@ impl fmt::Display for ErrorCode {
 }
 
 /// A `Meteor.Error` as sent in `result` and `nosub`.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}", self.message())]
 pub struct DdpError {
     /// The code for programs.
@@ -73,6 +85,8 @@ pub struct DdpError {
     /// Anything else that the client should know, as JSON text.
     pub details: Option<String>,
 }
+
+debug_as_display!(DdpError);
 
 impl DdpError {
     /// An error with a code and a reason.

@@ -1,5 +1,19 @@
 //! Guides: a first app, tables, types of columns, feeds, operations, how to come from elsewhere.
 //!
+//! ```
+//! use ddp_postgres::{Db, Table};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
+//! // A table as clients see it: these columns, with JavaScript's names.
+//! let tasks = Table::new("tasks").columns(["list_id", "text", "checked"]).camel_case();
+//! // What is wrong ends `connect` and is named, here an option with a typing error.
+//! let database = Db::builder("postgres://localhost/todos?sslmod=require").table(tasks);
+//! let error = database.connect().await.err().expect("the URL is read before connecting");
+//! assert_eq!(error.to_string(), "invalid connection string: unknown option `sslmod`");
+//! # }
+//! ```
+//!
 //! Queries, serving and logging are in [`ddp_server::guide`].
 
 /// [tables]: crate::guide::tables
@@ -45,6 +59,8 @@ pub mod columns {}
 pub mod feeds {}
 
 /// [serving]: ddp_server::guide::serving
+/// [serving#several-servers]: ddp_server::guide::serving#several-servers
+/// [`Error::code`]: crate::Error::code
 /// [logging]: ddp_server::guide::logging
 /// [`DbBuilder::tls`]: crate::DbBuilder::tls
 /// [`DbBuilder::uninstall`]: crate::DbBuilder::uninstall

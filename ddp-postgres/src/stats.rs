@@ -65,6 +65,9 @@ counters! {
     /// SELECTs that did so: one for all queries that waited at the same time and differ only in the
     /// value that a field equals.
     load_statements,
+    /// Loads that failed and are tried again after 250 ms, with a line in the log each or a count of such
+    /// lines. Locked tables and interruptions of the feed do not count.
+    loads_failed,
     /// SELECTs for rows by their keys: the broadcasts held no more, or came in an uncertain order. Rows of
     /// several transactions that wait are read by one.
     key_reads,

@@ -156,7 +156,7 @@ async fn what_looks_for_foreign_parts_is_installed_once_and_goes_with_the_rest()
     let schemas = "SELECT count(*) FROM pg_namespace WHERE nspname = 'ddp'";
     assert_eq!(database.client.query_one(schemas, &[]).await.unwrap().get::<_, i64>(0), 0);
 
-    // By psql, of which these are no commands of SQL.
+    // With psql, whose own commands are no SQL.
     let sql = install_sql(&database.client, std::slice::from_ref(&layout)).await.unwrap();
     database.run(&sql.replace("\\set ON_ERROR_STOP on", "")).await;
     assert!(state(&database).await.starts_with("ddp_foreign_parts A "));

@@ -10,6 +10,7 @@ use parking_lot::RwLock;
 
 use crate::arrivals::Arrivals;
 use crate::config::ServerConfig;
+use crate::connection::kept::KeptBytes;
 use crate::extract::{Connection, Subscription};
 use crate::handler::Handler;
 use crate::handler::method::{self, ErasedMethod, IntoMethodResult, MethodContext};
@@ -98,7 +99,7 @@ pub trait Plugin {
     type State: Clone + Send + Sync + 'static;
 
     /// Defines what the plugin adds, as an application does with a [`ServerBuilder`], and ends with
-    /// [`with_state`](PluginBuilder::with_state). A later definition of the same name, by the
+    /// [`with_state`](PluginBuilder::with_state) or [`build`](PluginBuilder::build). A later definition of the same name, by the
     /// application or another plugin, replaces the plugin's.
     fn define(self, plugin: PluginBuilder<Self::State>) -> Plugged;
 }
@@ -121,7 +122,7 @@ impl Plugin for EmptyPublications {
         plugin
             .publish("meteor_autoupdate_clientVersions", nothing)
             .publish("meteor.loginServiceConfiguration", nothing)
-            .with_state(())
+            .build()
     }
 }
 
@@ -320,9 +321,13 @@ impl<S: Clone + Send + Sync + 'static> ServerBuilder<S> {
         let publications = self.publications.into_iter().map(|one| one.bind(&state));
         let methods = self.methods.into_iter().map(|one| one.bind(&state));
         let universal = self.universal.into_iter().map(|bind| bind(state.clone()));
-        let large = config.large_messages();
+        let (large, kept) = (config.large_messages(), KeptBytes::new(config.sessions_bytes_max));
+        let mut session_config = config.session.clone();
+        // What can never be given does not wait for it.
+        session_config.session_bytes_max =
+            session_config.session_bytes_max.min(kept.session_bytes_max());
         let registry = Registry {
-            session_config: Arc::new(config.session.clone()),
+            session_config: Arc::new(session_config),
             arrivals: Arrivals::new(config.serve.arrivals_at_once),
             config,
             publications: RwLock::new(publications.collect()),
@@ -335,7 +340,7 @@ impl<S: Clone + Send + Sync + 'static> ServerBuilder<S> {
             counters: Arc::default(),
             log: Log::default(),
             large,
-            kept: Arc::default(),
+            kept,
         };
         Server::new(registry)
     }
@@ -346,6 +351,14 @@ impl ServerBuilder<()> {
     /// a handler that takes [`State`](crate::State), end with `.with_state(…)` instead.
     #[must_use]
     pub fn build(self) -> Server {
+        self.with_state(())
+    }
+}
+
+impl PluginBuilder<()> {
+    /// Finishes a plugin whose handlers need no state.
+    #[must_use]
+    pub fn build(self) -> Plugged {
         self.with_state(())
     }
 }

@@ -23,7 +23,7 @@ use crate::transport::{LargeMessages, Origins, Shares, TransportConfig};
 /// let mut config = ServerConfig::default();
 /// config.message_bytes_max = 64 * 1024;
 /// config.write_timeout = Duration::from_secs(10);
-/// let server = Server::builder::<()>().config(config).build();
+/// let server = Server::builder().config(config).build();
 /// # let _ = server;
 /// ```
 #[derive(Clone, Debug)]
@@ -34,17 +34,20 @@ pub struct ServerConfig {
     /// The largest message that a client may send, in bytes; 4 MiB. A client that sends a larger one
     /// is disconnected with code 1009.
     pub message_bytes_max: usize,
-    /// How many bytes of messages over 64 KiB are read or handled at once, for all clients together;
-    /// 64 MiB. Others wait for their turn, unread. At least one message of `message_bytes_max`.
+    /// How many bytes of messages over 64 KiB are read or handled at once, for all clients together,
+    /// and of results over 64 KiB until their clients have taken them; 64 MiB. Others wait for their
+    /// turn, unread. The clients of one address have half of it. At least one message of
+    /// `message_bytes_max`.
     pub large_messages_bytes_max: usize,
     /// How many bytes of their clients' messages all sessions may keep together, besides 64 KiB
-    /// each; 128 MiB. When that is used up, a session gets along with its 64 KiB; see
-    /// [`SessionConfig::session_bytes_max`].
+    /// each; 128 MiB. Subscriptions have three quarters of it, and the clients of one address half
+    /// of that. When it is used up, a session gets along with its 64 KiB, and a subscription beyond
+    /// that waits until others end; see [`SessionConfig::session_bytes_max`].
     pub sessions_bytes_max: usize,
     /// How many proxies are in front of the server, Meteor's `HTTP_FORWARDED_COUNT`; 0. It decides
     /// which address in `x-forwarded-for` is the client's.
     pub forwarded_count: usize,
-    /// Of which origins pages may connect, by WebSocket and by SockJS; any, as with Meteor. Set it if
+    /// The origins whose pages may connect, by WebSocket and by SockJS; any, as with Meteor. Set it if
     /// clients can do something here by being where they are, such as in a company's network:
     /// otherwise any page that they open can do it, too.
     pub allowed_origins: Origins,
@@ -67,7 +70,9 @@ pub struct ServerConfig {
     /// When this many bytes wait for a socket, the server encodes nothing more for it and reads
     /// nothing from it; 256 KiB.
     pub outbox_bytes_max: usize,
-    /// How long a client's socket may accept nothing before the client is disconnected; 30 s.
+    /// How long a client's socket may accept nothing before the client is disconnected; 30 s. While a
+    /// result over 64 KiB waits for it, also how long it may take in all, and a second more for each
+    /// 16 KiB that it took, up to five minutes.
     pub write_timeout: Duration,
     /// How long a closing handshake may take; 5 s.
     pub close_timeout: Duration,

@@ -83,13 +83,19 @@ enum Kind {
 /// assert_eq!(error.reason(), Some("The printer is busy"));
 /// assert_eq!(error.to_string(), "no printer at 10.0.0.7");
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ForClient(DdpError);
 
 impl ForClient {
     /// A code for programs, a reason for people.
     pub fn new(error: impl Into<ErrorCode>, reason: impl Into<String>) -> Self {
         Self(DdpError::new(error, reason))
+    }
+}
+
+impl fmt::Debug for ForClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 
@@ -263,6 +269,9 @@ mod tests {
         assert_eq!(internal.to_string(), format!("{internal:?}"));
         assert_eq!((internal.reason(), internal.details()), (None, None));
         assert_eq!(format!("{:?}", Error::client("no", "Not now")), "Not now [no]");
+        assert_eq!(format!("{:?}", ForClient::new("no", "Not now")), "Not now [no]");
+        let decoded = ejson::from_text::<Vec<String>>("[1]").unwrap_err();
+        assert_eq!(format!("{decoded:?}"), decoded.to_string());
     }
 
     #[test]

@@ -138,7 +138,7 @@ mod tests {
                 .method("add", async |Params((a, b)): Params<(i32, i32)>| Ok::<_, Error>(a + b))
                 .params(["a", "b"])
                 .publish("sums", async |_: Subscription| ())
-                .with_state(())
+                .build()
         }
     }
 

@@ -185,8 +185,8 @@ impl Server {
     /// tests and order suit them. No document is read. Call it before [`serve`](Self::serve), so that a
     /// typing error ends the start and not the first subscription.
     ///
-    /// What a publication does besides is done: it may read, or write. Its connection is none of a
-    /// client, and ends at once.
+    /// What a publication does besides is done: it may read, or write. It runs on a connection without
+    /// a client, which ends at once.
     ///
     /// ```
     /// # use ddp_server::{Collection, Error, MemoryCollection, Server, State};

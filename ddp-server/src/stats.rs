@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// ```
 /// use ddp_server::Server;
 ///
-/// let server = Server::builder::<()>().build();
+/// let server = Server::builder().build();
 /// let stats = server.stats();
 /// assert_eq!((stats.connections_opened, stats.lags), (0, 0));
 /// ```
@@ -31,6 +31,11 @@ pub struct Stats {
     pub disconnected_behind: u64,
     /// Clients that were disconnected because they did not answer a ping.
     pub disconnected_silent: u64,
+    /// Subscriptions that had to wait for memory. See
+    /// [`ServerConfig::sessions_bytes_max`](crate::ServerConfig::sessions_bytes_max).
+    pub subscriptions_waited: u64,
+    /// Clients that were disconnected because a subscription of theirs waited so for a minute.
+    pub disconnected_waiting: u64,
 }
 
 #[derive(Debug, Default)]
@@ -41,6 +46,8 @@ pub(crate) struct Counters {
     pub(crate) disconnected_stalled: Counter,
     pub(crate) disconnected_behind: Counter,
     pub(crate) disconnected_silent: Counter,
+    pub(crate) subscriptions_waited: Counter,
+    pub(crate) disconnected_waiting: Counter,
 }
 
 impl Counters {
@@ -52,6 +59,8 @@ impl Counters {
             disconnected_stalled: self.disconnected_stalled.get(),
             disconnected_behind: self.disconnected_behind.get(),
             disconnected_silent: self.disconnected_silent.get(),
+            subscriptions_waited: self.subscriptions_waited.get(),
+            disconnected_waiting: self.disconnected_waiting.get(),
         }
     }
 }

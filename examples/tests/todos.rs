@@ -5,6 +5,8 @@ use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
+use ddp_cluster::{Cluster, ClusterOptions};
+
 /// A running todos server, killed when the test fails.
 struct Todos {
     child: Child,
@@ -35,11 +37,16 @@ impl Todos {
         answer
     }
 
-    /// Asks it to end, as a service manager does.
-    fn stop(mut self) {
+    /// Asks it to end, as a service manager does. Returns what it logged, if that is piped.
+    fn stop(mut self) -> String {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        let mut logged = String::new();
+        if let Some(mut log) = self.child.stderr.take() {
+            log.read_to_string(&mut logged).unwrap();
+        }
         assert!(self.child.wait().unwrap().success());
+        logged
     }
 }
 
@@ -124,5 +131,35 @@ fn settings_that_cannot_be_are_refused_clearly() {
         assert!(!output.status.success());
         assert!(stderr.contains(complaint), "{stderr}");
         assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    }
+}
+
+/// Neither when it goes well nor when it fails.
+#[test]
+fn a_password_in_the_database_s_url_is_never_printed() {
+    let cluster = Cluster::start(ClusterOptions::temporary().without_durability()).unwrap();
+    let url = cluster.url().replace("postgres@", "postgres:s3cret@");
+    let todos = Todos::start(|command| {
+        command.env("DATABASE_URL", &url).env("RUST_LOG", "debug").stderr(Stdio::piped());
+    });
+    assert!(todos.get("/").contains("<title>"));
+    let printed = todos.printed.join("\n");
+    assert!(printed.contains("look into the database") && !printed.contains("s3cret"), "{printed}");
+    let logged = todos.stop();
+    assert!(!logged.is_empty() && !logged.contains("s3cret"), "{logged}");
+    for url in
+        [url.replace("/postgres", "/none"), "postgres://me:s3cret@127.0.0.1:1/none".to_owned()]
+    {
+        let output = Command::new(env!("CARGO_BIN_EXE_todos"))
+            .env("PORT", "0")
+            .env("RUST_LOG", "debug")
+            .env("DATABASE_URL", &url)
+            .output()
+            .unwrap();
+        assert!(!output.status.success());
+        for printed in [output.stdout, output.stderr] {
+            let printed = String::from_utf8(printed).unwrap();
+            assert!(!printed.contains("s3cret"), "{printed}");
+        }
     }
 }

@@ -2,6 +2,7 @@
 //
 // TODOS_BIN     the todos binary
 // ACCOUNTS_BIN  the ddp-accounts binary
+// FIRST_APP_BIN the ddp-first-app binary, the program of the first app guide
 // DATABASE_URL  a cluster whose role may create databases; every test file gets a database of its own
 // PSQL          psql, if it is not in PATH
 
@@ -134,27 +135,26 @@ export class AccountsServer extends ServerProcess {
   }
 }
 
-/** One todos server with an empty `tasks` table. */
-export class TodosServer extends ServerProcess {
+/** A server with a database of its own, which goes with it. */
+class DatabaseServer extends ServerProcess {
   #clusterUrl;
   #database;
   #databaseUrl;
 
-  static async start() {
-    const server = new TodosServer();
-    server.#clusterUrl = environment('DATABASE_URL', 'the URL of a PostgreSQL cluster');
-    server.#database = `todos_${randomBytes(6).toString('hex')}`;
-    server.#databaseUrl = inDatabase(server.#clusterUrl, server.#database);
-    await server.prepare('TODOS_BIN', { DATABASE_URL: server.#databaseUrl });
-    await psql(server.#clusterUrl, `create database ${server.#database}`);
+  /** Makes the database, and then does `launch`. */
+  async begin(variable, name, launch) {
+    this.#clusterUrl = environment('DATABASE_URL', 'the URL of a PostgreSQL cluster');
+    this.#database = `${name}_${randomBytes(6).toString('hex')}`;
+    this.#databaseUrl = inDatabase(this.#clusterUrl, this.#database);
+    await this.prepare(variable, { DATABASE_URL: this.#databaseUrl });
+    await psql(this.#clusterUrl, `create database ${this.#database}`);
     try {
-      await server.launch();
-      await server.psql('delete from tasks');
+      await launch();
     } catch (error) {
-      await server.stop();
+      await this.stop();
       throw error;
     }
-    return server;
+    return this;
   }
 
   async stop() {
@@ -164,6 +164,28 @@ export class TodosServer extends ServerProcess {
 
   psql(sql) {
     return psql(this.#databaseUrl, sql);
+  }
+}
+
+/** The program of the first app guide, on a database with this setup. */
+export class FirstAppServer extends DatabaseServer {
+  static start(setup) {
+    const server = new FirstAppServer();
+    return server.begin('FIRST_APP_BIN', 'guestbook', async () => {
+      await server.psql(setup);
+      await server.launch();
+    });
+  }
+}
+
+/** One todos server with an empty `tasks` table. */
+export class TodosServer extends DatabaseServer {
+  static start() {
+    const server = new TodosServer();
+    return server.begin('TODOS_BIN', 'todos', async () => {
+      await server.launch();
+      await server.psql('delete from tasks');
+    });
   }
 
   /** The table as documents, straight from SQL; `createdAt` in whole milliseconds. */

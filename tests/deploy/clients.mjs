@@ -99,7 +99,7 @@ export async function bySockJs(host, transport) {
   return session.open();
 }
 
-/** By requests that poll, each of which says what `options` say. */
+/** By requests that poll, each with these `options`. */
 export async function byPolling(host, options = {}) {
   const agent = new Agent({ keepAlive: true });
   const base = `http://${host}/sockjs/000/${randomBytes(8).toString('hex')}`;

@@ -1,5 +1,5 @@
-# Sourced by the scripts beside it: the targets, and their corpora as they are in the repository, of
-# which each line is an input in base64.
+# Sourced by the scripts beside it: the targets, and their corpora as they are in the repository: each
+# line is an input in base64.
 
 targets=(decode ejson session sockjs_frame sockjs_request websocket)
 

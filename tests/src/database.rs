@@ -28,15 +28,19 @@ pub fn shared_cluster() -> &'static Mutex<Cluster> {
 /// If PostgreSQL is not installed or does not start.
 #[must_use]
 pub fn start_cluster() -> Cluster {
-    let options = ClusterOptions::temporary()
+    Cluster::start(cluster_options()).expect("PostgreSQL is installed and starts")
+}
+
+/// What [`start_cluster`] starts it with.
+pub fn cluster_options() -> ClusterOptions {
+    ClusterOptions::temporary()
         .without_durability()
         .setting("max_connections", "200")
         .setting("wal_level", "logical")
         .setting("max_wal_senders", "100")
         .setting("max_replication_slots", "100")
         .setting("shared_preload_libraries", "pg_stat_statements")
-        .setting("pg_stat_statements.track", "all");
-    Cluster::start(options).expect("PostgreSQL is installed and starts")
+        .setting("pg_stat_statements.track", "all")
 }
 
 /// The name of the database of a test that runs over each feed.
@@ -70,6 +74,18 @@ pub fn create_database_with(name: &str, options: &str, setup: &str) -> String {
 #[must_use]
 pub fn database_url(name: &str) -> String {
     shared_cluster().lock().unwrap_or_else(PoisonError::into_inner).database_url(name)
+}
+
+/// A session of one's own in a database of the shared cluster, for transactions that stay open.
+///
+/// # Panics
+/// If it cannot connect.
+pub async fn connect(database: &str) -> tokio_postgres::Client {
+    let url = database_url(database);
+    let (client, connection) =
+        tokio_postgres::connect(&url, tokio_postgres::NoTls).await.expect("the cluster runs");
+    tokio::spawn(connection);
+    client
 }
 
 /// Runs a file of commands with `psql`, unchanged.

@@ -48,9 +48,16 @@ async fn each_attack_says_what_it_costs() {
         ("silent-sockjs --count 20 --seconds 1", "opened", "20"),
         ("log-flood --count 1 --seconds 1", "clients", "1"),
         ("storm --count 20", "clients", "20"),
+        ("bytes --count 2 --messages 3 --size 100000 --seconds 2", "messages taken", "6"),
+        ("bytes --count 2 --kind half --seconds 2", "messages taken", "2"),
+        ("bytes --count 2 --kind echo --name echo --unread --seconds 2", "connections", "2"),
     ] {
         let report = report(address, arguments).await;
         assert_eq!(line(&report, name), value, "{report}");
+        if arguments.starts_with("bytes") {
+            let calls = line(&report, "another client's calls");
+            assert!(!calls.starts_with("0:") && !calls.contains("longest 10000"), "{report}");
+        }
         for name in ["its ping meanwhile", "newcomers turned away", "the server's memory"] {
             assert!(!line(&report, name).is_empty());
         }
@@ -90,6 +97,10 @@ fn it_attacks_nobody_else_and_within_bounds() {
         "silent-sockjs --count 0",
         "log-flood --count 101",
         "storm --count 20001",
+        "bytes --count 1001",
+        "bytes --messages 100001",
+        "bytes --size 4190001",
+        "bytes --seconds 121",
         "overlap --database postgres://127.0.0.1 --count 1025",
     ] {
         let output = attack("127.0.0.1:1", arguments);

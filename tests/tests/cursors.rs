@@ -69,6 +69,33 @@ async fn what_was_committed_is_read_however_far_the_feed_is(feed: Feed) {
     }
 }
 
+/// Methods may do what they like to the settings of their connections.
+async fn what_a_method_sets_does_not_change_how_rows_are_read(feed: Feed) {
+    let name = database::name("cursors_settings", feed);
+    let setup = "CREATE TABLE tasks (id int PRIMARY KEY, float float8, bytes bytea, span interval,
+            instant timestamptz, money money);
+        INSERT INTO tasks VALUES (1, 0.1::float8 + 0.2::float8, '\\x00ff', '1 day 2 h', '2020-01-01 12:00+00', 7)";
+    let url = database::create_database(&name, setup);
+    let table = Table::new("tasks").all_columns();
+    let builder = Db::builder(url).feed(feed).table(table).connections_max(2);
+    let db = builder.connect().await.unwrap();
+    let tasks = db.find(&Collection::<serde_json::Value>::new("tasks"));
+    let before = tasks.fetch().await.unwrap();
+    for script in [
+        "DISCARD ALL",
+        "SET extra_float_digits = -5; SET bytea_output = escape; SET IntervalStyle = sql_standard;
+        SET TimeZone = 'Asia/Kolkata'; SET DateStyle = 'SQL, DMY'; SET quote_all_identifiers = on; SET array_nulls = off",
+    ] {
+        // The only one that methods have.
+        db.pool().get().await.unwrap().batch_execute(script).await.unwrap();
+        assert_eq!(tasks.fetch().await.unwrap(), before, "{script}");
+        // It is still as the method left it.
+        let mode = "SELECT current_setting('extra_float_digits') <> '1' OR current_setting('IntervalStyle') <> 'iso_8601'";
+        let is_left = db.pool().get().await.unwrap().query_one(mode, &[]).await.unwrap();
+        assert!(script == "DISCARD ALL" || is_left.get::<_, bool>(0), "{script}");
+    }
+}
+
 async fn many_who_subscribe_once_leave_connections_to_methods(feed: Feed) {
     let name = database::name("cursors_storm", feed);
     let url = database::create_database(&name, SETUP);
@@ -296,6 +323,7 @@ async fn a_subscription_ends_with_the_membership_that_allowed_it(feed: Feed) {
 }
 
 ddp_tests::over_both_feeds!(
+    what_a_method_sets_does_not_change_how_rows_are_read,
     a_cursor_is_read_once_in_its_order,
     what_was_committed_is_read_however_far_the_feed_is,
     a_read_that_is_given_up_keeps_its_connection_until_postgresql_has_ended_it,

@@ -9,6 +9,7 @@ use ddp_server::extract::{Params, State};
 use ddp_server::{Collection, Error, Server, WriteFence};
 use ddp_tests::{Client, database};
 use serde_json::{Value, json};
+use tokio_postgres::NoTls;
 
 const TASKS: Collection<Value> = Collection::new("tasks");
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -89,6 +90,53 @@ async fn a_commit_that_nobody_waits_for_is_waited_for_by_updated(feed: Feed) {
     assert!(tasks.contains_key("a") && tasks.contains_key("log a"), "{tasks:?}");
 }
 
+/// Whoever administers the database may set all of them, and they end other sessions.
+async fn timeouts_of_sessions_do_not_end_the_feed(feed: Feed) {
+    const FEED: &str = "SELECT pid FROM pg_stat_activity
+        WHERE application_name = 'ddp feed' AND datname = current_database()";
+    let name = database::name("database_timeouts", feed);
+    let url =
+        database::create_database(&name, "CREATE TABLE tasks (id text PRIMARY KEY, text text)");
+    let (address, db) = serve(&url, feed, Table::new("tasks").all_columns()).await;
+    let mut client = Client::connect(address).await;
+    client.subscribe("tasks", json!([])).await;
+    // The `wal` feed waits for such a transaction when it begins.
+    let (writer, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
+    tokio::spawn(connection);
+    writer.batch_execute("BEGIN; INSERT INTO tasks VALUES ('first')").await.unwrap();
+    let before = database::psql(&name, FEED);
+    database::psql(
+        &name,
+        "DO $$ DECLARE name text; BEGIN
+            FOR name IN SELECT s.name FROM pg_settings s WHERE s.name IN ('idle_session_timeout',
+                'idle_in_transaction_session_timeout', 'statement_timeout', 'lock_timeout', 'transaction_timeout')
+            LOOP EXECUTE format('ALTER DATABASE %I SET %I = %s', current_database(), name,
+                CASE WHEN name LIKE 'idle%' THEN 300 ELSE 5000 END); END LOOP;
+        END $$",
+    );
+    database::psql(&name, &format!("SELECT pg_terminate_backend(({FEED}))"));
+    let mut now = String::new();
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while now.trim().is_empty() || now == before {
+        assert!(std::time::Instant::now() < deadline, "the feed does not come back");
+        now = database::psql(&name, FEED);
+    }
+    // Sessions that began later than the feed's are ended.
+    for ends in ["", "BEGIN", "SELECT pg_sleep(3600)"] {
+        let (other, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
+        let connection = tokio::spawn(connection);
+        let _ = other.batch_execute(ends).await;
+        let ended = tokio::time::timeout(PATIENCE, connection).await.expect(ends).unwrap();
+        ended.expect_err(ends);
+    }
+    writer.batch_execute("COMMIT").await.unwrap();
+    client.until("the first", |client| client.documents("tasks").contains_key("first")).await;
+    client.call("insert", json!(["second"])).await;
+    assert!(client.documents("tasks").contains_key("second"));
+    assert_eq!(database::psql(&name, FEED), now, "the same session");
+    assert_eq!((db.stats().feed_connections, db.stats().gaps_connection), (2, 1));
+}
+
 async fn a_subscription_begun_during_a_migration_sees_all_rows(feed: Feed) {
     let setup = "CREATE TABLE tasks (id text PRIMARY KEY, text text, rank int);
                  INSERT INTO tasks SELECT 't' || n, 'zebra', n FROM generate_series(1, 10) AS n;";
@@ -151,6 +199,7 @@ async fn a_feed_that_says_nothing_is_replaced(feed: Feed) {
 }
 
 ddp_tests::over_both_feeds!(
+    timeouts_of_sessions_do_not_end_the_feed,
     what_deferred_triggers_change_precedes_updated,
     a_commit_that_nobody_waits_for_is_waited_for_by_updated,
     a_subscription_begun_during_a_migration_sees_all_rows,

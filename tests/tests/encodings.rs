@@ -1,4 +1,4 @@
-//! Databases in other encodings than UTF-8, with bytes that are no text.
+//! Databases in other encodings than UTF-8, with bytes that are not text.
 
 use std::net::SocketAddr;
 

@@ -5,8 +5,16 @@ use std::path::{Path, PathBuf};
 
 /// Where the crates' guides are.
 const GUIDES: [&str; 2] = ["ddp-server/docs", "ddp-postgres/docs"];
-const READMES: [&str; 4] =
-    ["README.md", "tests/README.md", "tests/benches/README.md", "tests/fuzz/README.md"];
+const READMES: [&str; 8] = [
+    "README.md",
+    "ddp-core/README.md",
+    "ddp-postgres/README.md",
+    "ddp-server/README.md",
+    "examples/README.md",
+    "tests/README.md",
+    "tests/benches/README.md",
+    "tests/fuzz/README.md",
+];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -36,6 +44,10 @@ fn guides() -> Vec<PathBuf> {
     GUIDES.iter().flat_map(|folder| files_in(&root().join(folder), "md")).collect()
 }
 
+fn pages() -> impl Iterator<Item = PathBuf> {
+    READMES.iter().map(|path| root().join(path)).chain(guides())
+}
+
 /// The text outside code blocks.
 fn prose(text: &str) -> String {
     text.split("```").step_by(2).collect()
@@ -59,9 +71,8 @@ fn targets(text: &str) -> Vec<String> {
 
 #[test]
 fn links_lead_somewhere() {
-    let readmes = READMES.iter().map(|path| root().join(path));
     let mut count = 0;
-    for page in readmes.chain(guides()) {
+    for page in pages() {
         for target in targets(&prose(&read(&page))) {
             let (file, heading) = target.split_once('#').unwrap_or((&target, ""));
             let folder = page.parent().expect("a file is in a folder");
@@ -79,41 +90,56 @@ fn links_lead_somewhere() {
     assert!(count > 50, "{count} links were found");
 }
 
-/// Whether this is a test's name: at least four words.
+/// Whether this is the name of a test in Rust: at least four words.
 fn is_test(code: &str) -> bool {
     code.split('_').count() > 3 && code.chars().all(|c| c.is_ascii_lowercase() || c == '_')
+}
+
+/// Whether a file has this test: a function in Rust, a text in JavaScript.
+fn has_test(file: &Path, name: &str) -> bool {
+    let text = read(file);
+    if is_test(name) {
+        return text.contains(&format!("fn {name}("));
+    }
+    ['\'', '"', '`'].iter().any(|quote| text.contains(&format!("{quote}{name}{quote}")))
 }
 
 /// The tests that a paragraph names, each with the file or folder given for it.
 fn tests_of(paragraph: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
     let mut names: Vec<String> = Vec::new();
-    let mut before = "";
+    let (mut before, mut last) = ("", "");
     for (index, part) in paragraph.split('`').enumerate() {
         if index % 2 == 0 {
             before = part;
-        } else if before.trim_end().ends_with(" in") && part.contains("tests/") {
+            continue;
+        }
+        if before.trim_end().ends_with(" in") && part.contains("tests/") {
+            // A test in JavaScript is any text, so only what stands right before its file is one.
+            if part.ends_with(".mjs") && before == " in " {
+                names.push(last.to_owned());
+            }
             found.extend(names.drain(..).map(|name| (name, part.to_owned())));
         } else if is_test(part) && !before.ends_with('[') {
             // Links go to what the crates export.
             names.push(part.to_owned());
         }
+        last = part;
     }
     assert!(names.is_empty(), "no file is given for {names:?}");
     found
 }
 
 #[test]
-fn tests_that_guides_name_exist() {
+fn tests_that_pages_name_exist() {
     let mut count = 0;
-    for page in guides() {
+    for page in pages() {
         let text = prose(&read(&page)).replace("\n|", "\n\n|");
         for paragraph in text.split("\n\n") {
             for (name, place) in tests_of(&paragraph.replace('\n', " ")) {
                 let path = root().join(&place);
                 let files = if path.is_dir() { files_in(&path, "rs") } else { vec![path] };
-                let function = format!("fn {name}(");
-                let is_there = files.iter().any(|file| read(file).contains(&function));
+                let is_there = files.iter().any(|file| has_test(file, &name));
                 assert!(is_there, "{}: there is no {name} in {place}", page.display());
                 count += 1;
             }
@@ -124,8 +150,10 @@ fn tests_that_guides_name_exist() {
 
 #[test]
 fn what_is_wrong_is_found() {
-    let paragraph = "shown by `a_b_c_d` and `e_f_g_h` in `tests/x.rs`; `Table::new` in `tests/y`";
-    let pairs = [("a_b_c_d", "tests/x.rs"), ("e_f_g_h", "tests/x.rs")];
+    let paragraph = "shown by `a_b_c_d` and `e_f_g_h` in `tests/x.rs`; `Table::new` in `tests/y`, \
+                     `sees nothing` in `tests/z.mjs`; `npm ci` in `tests/y`";
+    let pairs =
+        [("a_b_c_d", "tests/x.rs"), ("e_f_g_h", "tests/x.rs"), ("sees nothing", "tests/z.mjs")];
     let pairs = pairs.map(|(name, place)| (name.to_owned(), place.to_owned()));
     assert_eq!(tests_of(paragraph), pairs);
     assert_eq!(targets("[a](b.md#c) [d]\n[d]: e.md\n<https://x.y>"), ["b.md#c", "e.md"]);

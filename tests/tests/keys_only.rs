@@ -155,6 +155,48 @@ async fn a_transaction_costs_one_select_and_none_if_nobody_observes() {
     assert_eq!((fixture.db.stats().key_reads, fixture.db.stats().requeries), (1, 0));
 }
 
+/// Each kind of change, and keys that change.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_of_composite_keys_are_read_by_one_select_for_each_transaction() {
+    let name = "keys_only_composite";
+    let setup = "CREATE TABLE tasks (room int, name text, text text, PRIMARY KEY (room, name))";
+    let url = database::create_database(name, setup);
+    let table = Table::new("tasks").all_columns().keys_only();
+    let builder = Db::builder(&url).key_read_within(Duration::from_secs(120)).table(table);
+    let db = builder.connect().await.unwrap();
+    let server = Server::builder()
+        .publish("tasks", async |State(db): State<Db>| db.find(&TASKS))
+        .with_state(db.clone());
+    let mut client = Client::connect(ddp_tests::peer::serve(&server).await).await;
+    client.subscribe("tasks", json!([])).await;
+    let many = "INSERT INTO tasks SELECT n % 3, 'n' || n, 'a' FROM generate_series(1, 500) AS n";
+    for (number, change) in [
+        many,
+        "UPDATE tasks SET text = 'b'",
+        "UPDATE tasks SET room = room + 10 WHERE name IN ('n1', 'n2', 'n3')",
+        "INSERT INTO tasks VALUES (7, '\",]', 'x'); UPDATE tasks SET text = 'c' WHERE room = 7;
+        DELETE FROM tasks WHERE name = 'n5'",
+        "UPDATE tasks SET text = 'd' WHERE (room, name) = (7, '\",]')",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        database::psql(name, &format!("BEGIN; {change}; COMMIT"));
+        let expected = database::psql(
+            name,
+            "SELECT json_object_agg(format('[%s,%s]', room, to_json(name)),
+                json_build_object('room', room, 'name', name, 'text', text)) FROM tasks",
+        );
+        let expected: Value = serde_json::from_str(&expected).unwrap();
+        let is_seen = |client: &Client| json!(client.documents("tasks")) == expected;
+        client.until(change, is_seen).await;
+        let stats = db.stats();
+        let counted = (stats.key_reads, stats.batches, stats.requeries, stats.loads);
+        let transactions = number as u64 + 1;
+        assert_eq!(counted, (transactions, transactions, 0, 1), "{change}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_comes_behind_a_read_waits_for_it() {
     let mut fixture = Fixture::start("order").await;

@@ -253,6 +253,34 @@ async fn what_is_committed_during_a_read_is_neither_lost_nor_doubled(feed: Feed)
     }
 }
 
+/// What is not committed yet is nobody's business, however much is committed around it.
+async fn nothing_arrives_before_its_commit(feed: Feed) {
+    let fixture = Fixture::start("uncommitted", feed).await;
+    let mut client = Client::connect(fixture.address).await;
+    client.subscribe("tasks", json!([])).await;
+    let writer = database::connect(&fixture.database).await;
+    let update =
+        "BEGIN; UPDATE tasks SET text = 'new' WHERE id = 't1'; DELETE FROM tasks WHERE id = 't2'";
+    writer.batch_execute(update).await.unwrap();
+    fixture.psql("UPDATE tasks SET text = 'marker' WHERE id = 't3'");
+    // It came later and is there: what the transaction said would have been, too.
+    client.until("the marker", |client| client.documents("tasks")["t3"]["text"] == "marker").await;
+    let mut late = Client::connect(fixture.address).await;
+    late.subscribe("tasks", json!([])).await;
+    for client in [&client, &late] {
+        let tasks = client.documents("tasks");
+        assert_eq!((&tasks["t1"]["text"], tasks.contains_key("t2")), (&json!("task 1"), true));
+    }
+    writer.batch_execute("COMMIT").await.unwrap();
+    for client in [&mut client, &mut late] {
+        let is_there = |client: &Client| {
+            let tasks = client.documents("tasks");
+            tasks["t1"]["text"] == "new" && !tasks.contains_key("t2")
+        };
+        client.until("what was committed", is_there).await;
+    }
+}
+
 async fn a_change_costs_the_server_no_statement(feed: Feed) {
     let fixture = Fixture::start("free", feed).await;
     let mut clients = Vec::new();
@@ -477,6 +505,7 @@ ddp_tests::over_both_feeds!(
     a_fence_whose_token_got_lost_fires_after_the_requery,
     a_read_is_shown_when_the_feed_has_come_so_far,
     what_is_committed_during_a_read_is_neither_lost_nor_doubled,
+    nothing_arrives_before_its_commit,
     a_change_costs_the_server_no_statement,
     two_hundred_subscribers_cost_one_select,
     a_methods_changes_precede_its_updated,

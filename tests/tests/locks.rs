@@ -44,7 +44,7 @@ async fn session(name: &str) -> tokio_postgres::Client {
     client
 }
 
-/// With a pool of 4, of which reads have 2.
+/// With a pool of 4, 2 of them for reads.
 async fn reads_of_other_tables_go_on(feed: Feed) {
     let (name, address, _db) = start("locks_reads", feed).await;
     let holder = session(&name).await;

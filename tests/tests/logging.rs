@@ -255,7 +255,7 @@ async fn send_junk(name: &str, feed: Feed) {
     let channel = "SELECT substring(prosrc from '''(ddp_hosts_[0-9a-f]+)''') FROM pg_proc
         WHERE pronamespace = 'ddp'::regnamespace AND proname LIKE 'hosts_insert%'";
     let channel = database::psql(name, channel).trim().to_owned();
-    // Nothing at all, a row that is none, and a key that the column's type cannot hold.
+    // Nothing at all, an invalid row, and a key that the column's type cannot hold.
     for (payload, times) in [
         ("'junk ' || n", JUNK),
         ("xid || ' 1 1 1 u {\"id\":' || n || '}'", ROWS),
@@ -322,6 +322,43 @@ async fn whatever_writers_and_clients_do_makes_few_lines_of_the_database(feed: F
     let lines = text.lines().count();
     assert!(lines < 6 * seconds, "{lines} lines in {seconds} s: {text}");
     assert!(text.len() < lines * 1_500, "{} bytes in {lines} lines", text.len());
+    db.close().await;
+}
+
+// On one thread, whose log is read.
+#[tokio::test]
+async fn a_load_that_is_cancelled_is_told_of_and_tried_again() {
+    let name = "logging_cancelled";
+    let setup = "CREATE TABLE tasks (id int PRIMARY KEY); INSERT INTO tasks VALUES (1)";
+    let url = database::create_database(name, setup);
+    let db = Db::builder(&url).table(Table::new("tasks").all_columns()).connect().await.unwrap();
+    let server = Server::builder()
+        .publish("tasks", async |State(db): State<Db>| db.find(&Collection::<Value>::new("tasks")))
+        .with_state(db.clone());
+    let (holder, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    holder.batch_execute("BEGIN; LOCK TABLE tasks IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let mut client = Client::connect(serve(&server).await).await;
+    let subscription = client.send_sub("tasks", json!([])).await;
+    let (log, _guard) = listen();
+    let cancel = "SELECT count(*) FILTER (WHERE pg_cancel_backend(pid)) FROM pg_locks
+        WHERE NOT granted AND relation = 'tasks'::regclass";
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while db.stats().loads_failed < 3 {
+        assert!(Instant::now() < deadline, "{:?}", db.stats());
+        holder.query_one(cancel, &[]).await.unwrap();
+        client.read_for(Duration::from_millis(5)).await;
+    }
+    let told = log.take();
+    let first = told.lines().find(|line| line.contains("loading failed")).unwrap();
+    let words = ["WARN", r#"collection="tasks""#, "canceling statement", "raise statement_timeout"];
+    for word in words {
+        assert!(first.contains(word), "{word} is missing in {first}");
+    }
+    assert!(client.nosub.is_empty() && !client.ready.contains(&subscription));
+    holder.batch_execute("COMMIT").await.unwrap();
+    client.until("ready", |client| client.ready.contains(&subscription)).await;
+    assert!(client.documents("tasks").contains_key("~1"));
     db.close().await;
 }
 

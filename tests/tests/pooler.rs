@@ -106,9 +106,14 @@ async fn a_pooler_in_transaction_mode_is_refused() {
     let error = error.expect_err("a feed by transactions").to_string();
     assert!(error.contains("pooler in transaction mode"), "{error}");
     // Reads would be written as others have set it.
-    let around = Db::builder(&pooler.url).table(Table::new("tasks").all_columns()).feed_url(&url);
-    let error = around.connect().await.expect_err("sessions that get lost").to_string();
-    assert!(error.contains("pooler in transaction mode"), "{error}");
+    for connections_max in [1, 2, 16] {
+        let around = Db::builder(&pooler.url)
+            .table(Table::new("tasks").all_columns())
+            .connections_max(connections_max)
+            .feed_url(&url);
+        let error = around.connect().await.expect_err("sessions that get lost").to_string();
+        assert!(error.contains("pooler in transaction mode"), "{connections_max}: {error}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

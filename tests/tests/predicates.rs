@@ -189,7 +189,7 @@ async fn memory_decides_as_postgresql_does() {
     assert!(matches > 500, "{matches}");
 }
 
-/// Types that only PostgreSQL reads, each with a constant that it has, and some that are none.
+/// Types that only PostgreSQL reads, each with a valid constant, and with invalid ones.
 const READ_BY_POSTGRESQL: [(&str, &str, &str); 10] = [
     ("inet", "10.0.0.1", "not an address"),
     ("cidr", "10.0.0.0/8", "10.0.0.1/8"),

@@ -88,9 +88,18 @@ async fn queries_that_are_alike_are_read_together(feed: Feed) {
 /// Windows are read one by one, but in the same transactions.
 async fn windows_catch_up_together(feed: Feed) {
     let (name, address, db) = start("reload_windows", feed).await;
+    database::psql(&name, "CREATE EXTENSION pg_stat_statements");
+    // Each locks the table once before it reads.
+    let transactions = || -> usize {
+        let sql = "SELECT COALESCE(sum(calls), 0) FROM pg_stat_statements WHERE query LIKE 'SELECT FROM %tasks% LIMIT $1'
+            AND dbid = (SELECT oid FROM pg_database WHERE datname = current_database())";
+        database::psql(&name, sql).trim().parse().unwrap()
+    };
     let mut client = Client::connect(address).await;
     subscribe(&mut client, "tasks.top", 0..100).await;
     assert_eq!(client.documents("tasks").len(), 200);
+    let first = (transactions(), db.stats().load_statements);
+    assert!(first.0 > 0);
     database::psql(
         &name,
         &format!(
@@ -110,6 +119,9 @@ async fn windows_catch_up_together(feed: Feed) {
         })
         .await;
     assert_eq!(db.stats().loads, 200);
+    let again = (transactions() - first.0, db.stats().load_statements - first.1);
+    assert_eq!(again.1, 100, "each has a SELECT");
+    assert!((1..=12).contains(&again.0), "{} transactions for 100 windows", again.0);
 }
 
 /// Rows are changed, moved between lists, deleted and put back while the feed breaks again and again

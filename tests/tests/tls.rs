@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ddp_cluster::{Cluster, ClusterOptions, ShutdownMode};
-use ddp_postgres::{Db, DbBuilder, Table};
+use ddp_postgres::{Db, DbBuilder, Feed, Table};
 use ddp_server::{Collection, Server, State};
 use ddp_tests::Client;
 use serde_json::{Value, json};
@@ -24,15 +24,29 @@ fn write_for(folder: &Path, name: &str, text: &str) -> String {
 
 /// An authority, a certificate for `localhost` that it issued, and the certificate's key.
 fn authority_and_certificate() -> (rcgen::Certificate, rcgen::Certificate, String) {
+    let (authority, issuer) = authority();
+    let (certificate, key) = issued(&issuer, "localhost", "localhost");
+    (authority, certificate, key)
+}
+
+fn authority() -> (rcgen::Certificate, rcgen::Issuer<'static, rcgen::KeyPair>) {
     let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     let authority_key = rcgen::KeyPair::generate().unwrap();
     let authority = params.self_signed(&authority_key).unwrap();
-    let issuer = rcgen::Issuer::new(params, authority_key);
+    (authority, rcgen::Issuer::new(params, authority_key))
+}
+
+/// A certificate for a host or of a role, and its key.
+fn issued(
+    issuer: &rcgen::Issuer<'static, rcgen::KeyPair>,
+    host: &str,
+    role: &str,
+) -> (rcgen::Certificate, String) {
     let key = rcgen::KeyPair::generate().unwrap();
-    let params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-    let certificate = params.signed_by(&key, &issuer).unwrap();
-    (authority, certificate, key.serialize_pem())
+    let mut params = rcgen::CertificateParams::new(vec![host.to_owned()]).unwrap();
+    params.distinguished_name.push(rcgen::DnType::CommonName, role);
+    (params.signed_by(&key, issuer).unwrap(), key.serialize_pem())
 }
 
 fn builder(url: &str) -> DbBuilder {
@@ -114,6 +128,72 @@ async fn changes_arrive_over_tls_and_strangers_certificates_are_refused() {
     assert!(error.contains("db.example"), "{error}");
 }
 
+/// A server that asks for certificates of its clients, and binds passwords to its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_show_certificates_and_bind_their_passwords_to_the_channel() {
+    let (authority, issuer) = authority();
+    let (certificate, key) = issued(&issuer, "localhost", "localhost");
+    let mut cluster = Cluster::start(
+        ClusterOptions::temporary().without_durability().setting("wal_level", "logical"),
+    )
+    .unwrap();
+    let folder = cluster.folder().to_owned();
+    let files =
+        [("server.crt", certificate.pem()), ("server.key", key), ("root.crt", authority.pem())];
+    let [certificate, key, roots] = files.map(|(name, text)| write_for(&folder, name, &text));
+    for sql in [
+        "CREATE TABLE tasks (id text PRIMARY KEY, text text)".to_owned(),
+        "CREATE ROLE certified SUPERUSER LOGIN".to_owned(),
+        "CREATE ROLE bound SUPERUSER LOGIN PASSWORD 's3cret'".to_owned(),
+        format!("ALTER SYSTEM SET ssl_cert_file = '{certificate}'"),
+        format!("ALTER SYSTEM SET ssl_key_file = '{key}'"),
+        format!("ALTER SYSTEM SET ssl_ca_file = '{roots}'"),
+        "ALTER SYSTEM SET ssl = on".to_owned(),
+    ] {
+        cluster.psql("postgres", &sql).unwrap();
+    }
+    let rules = "hostssl all,replication certified all cert clientcert=verify-full\n\
+        host all,replication bound all scram-sha-256\nhost all,replication postgres all trust\n";
+    write_for(&folder.join("."), "data/pg_hba.conf", rules);
+    cluster.restart(ShutdownMode::Fast).unwrap();
+    let connect = async |user: &str, options: &str, feed: Feed| {
+        let url = format!("postgres://{user}@localhost:{}/postgres?{options}", cluster.port());
+        let connected = builder(&url).feed(feed).connect().await;
+        if let Ok(db) = connected.as_ref() {
+            db.close().await;
+        }
+        connected.map(drop).map_err(|error| error.to_string())
+    };
+    let shown = |name: &str, role: &str, issuer| {
+        let (certificate, key) = issued(issuer, "client", role);
+        let names = [(format!("{name}.crt"), certificate.pem()), (format!("{name}.key"), key)];
+        let [certificate, key] = names.map(|(name, text)| write_for(&folder, &name, &text));
+        let file = |path: String| path.replace('/', "%2F");
+        format!(
+            "sslmode=verify-full&sslrootcert={}&sslcert={}&sslkey={}",
+            file(roots.clone()),
+            file(certificate),
+            file(key)
+        )
+    };
+    let (_, stranger) = self::authority();
+    for feed in [Feed::Notify, Feed::Wal] {
+        connect("certified", &shown("right", "certified", &issuer), feed).await.unwrap();
+        for (what, options) in [
+            ("of nobody", "sslmode=require".to_owned()),
+            ("of another role", shown("other", "somebody", &issuer)),
+            ("of a stranger", shown("strange", "certified", &stranger)),
+        ] {
+            connect("certified", &options, feed).await.expect_err(what);
+        }
+        let bound = async |options| connect("bound:s3cret", options, feed).await;
+        bound("sslmode=require&channel_binding=require").await.unwrap();
+        bound("sslmode=disable").await.unwrap();
+        let error = bound("sslmode=disable&channel_binding=require").await.unwrap_err();
+        assert!(error.contains("channel binding") && !error.contains("s3cret"), "{error}");
+    }
+}
+
 #[tokio::test]
 async fn errors_of_connecting_say_where_and_never_the_password() {
     let error = |url: &'static str| async move {
@@ -127,4 +207,31 @@ async fn errors_of_connecting_say_where_and_never_the_password() {
     assert!(refused.contains("refused"), "{refused}");
     let reserved = error("postgres://me:s3cret/@127.0.0.1/app").await;
     assert!(reserved.contains("%2F"), "{reserved}");
+    let unknown = error("postgres://me:s3cret@host.invalid/app").await;
+    assert!(unknown.contains("host.invalid:5432"), "{unknown}");
+}
+
+/// What the server itself refuses.
+#[tokio::test]
+async fn errors_of_logging_in_never_show_the_password() {
+    let mut cluster = Cluster::start(ClusterOptions::temporary().without_durability()).unwrap();
+    cluster.psql("postgres", "CREATE ROLE me LOGIN PASSWORD 'r1ght'").unwrap();
+    write_for(&cluster.folder().join("."), "data/pg_hba.conf", "host all all all scram-sha-256\n");
+    cluster.restart(ShutdownMode::Fast).unwrap();
+    for (user, database, why) in [
+        ("me:s3cret", "postgres", "password authentication failed"),
+        ("me:r1ght", "s3cret_free", "database \"s3cret_free\" does not exist"),
+        ("nobody:s3cret", "postgres", "password authentication failed"),
+    ] {
+        let url = format!("postgres://{user}@127.0.0.1:{}/{database}", cluster.port());
+        let builder = builder(&url);
+        let error = builder.connect().await.expect_err(why);
+        let password = user.split_once(':').unwrap().1;
+        for text in [error.to_string(), format!("{error:?}"), format!("{:?}", self::builder(&url))]
+        {
+            assert!(!text.replace("s3cret_free", "").contains(password), "{text}");
+        }
+        let text = error.to_string();
+        assert!(text.contains(why) && text.contains("127.0.0.1"), "{text}");
+    }
 }

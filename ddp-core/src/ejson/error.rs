@@ -4,11 +4,13 @@ use std::fmt::{self, Display};
 
 use serde::de::{Expected, Unexpected};
 
+use crate::error::debug_as_display;
+
 /// Text or a value does not have the expected form.
 ///
 /// Displayed as the path to the bad value, if it is inside another one, and the reason:
 /// `[0].listId: expected string, got number`. Of the input it contains only keys and numbers.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct DecodeError {
     path: String,
     message: String,
@@ -57,6 +59,8 @@ impl Display for DecodeError {
 }
 
 impl std::error::Error for DecodeError {}
+
+debug_as_display!(DecodeError, EncodeError);
 
 impl serde::de::Error for DecodeError {
     fn custom<T: Display>(message: T) -> Self {
@@ -118,7 +122,7 @@ fn kind(unexpected: Unexpected<'_>) -> String {
 }
 
 /// A value has no form in EJSON.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct EncodeError {
     message: String,

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use super::decode::mismatch;
 use super::{DecodeError, Ejson};
+use crate::error::debug_as_display;
 
 /// The names of the custom types that an application's clients know.
 ///
@@ -59,9 +60,11 @@ impl Default for Types {
 }
 
 /// A value has a custom type of this name, which clients do not know.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the custom EJSON type {0:?} is not registered")]
 pub struct UnknownType(pub String);
+
+debug_as_display!(UnknownType);
 
 /// An application's type that is sent as an EJSON custom type; see [`Custom`].
 pub trait CustomType: Sized {

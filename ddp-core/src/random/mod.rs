@@ -268,7 +268,7 @@ impl RandomStream {
     }
 
     /// The same as a UUID of version 4, in lower case with hyphens: 32 hexadecimal digits of the
-    /// collection's sequence, of which the 13th becomes `4` and the 17th one of `89ab`. Meteor has no
+    /// collection's sequence, where the 13th becomes `4` and the 17th one of `89ab`. Meteor has no
     /// such ids, but a stub makes the same one of what its `DDP.randomStream` draws:
     ///
     /// ```js

@@ -76,17 +76,26 @@ impl Budget {
         }
     }
 
+    /// What all subscriptions would count as with another one.
+    pub(super) const fn with_subscription(&self, text: &str) -> usize {
+        self.subscriptions + text.len() + RUNNING_BYTES
+    }
+
     /// Begins a subscription if it fits, and returns what it counts as.
     pub(super) fn begin_subscription(&mut self, text: &str, bytes_max: usize) -> Option<u32> {
-        let bytes = text.len() + RUNNING_BYTES;
-        let fits = self.subscriptions.saturating_add(bytes) <= bytes_max;
-        let counted = u32::try_from(bytes).ok().filter(|_| fits)?;
-        self.subscriptions += bytes;
+        let all = self.with_subscription(text);
+        let counted = u32::try_from(all - self.subscriptions).ok().filter(|_| all <= bytes_max)?;
+        self.subscriptions = all;
         Some(counted)
     }
 
     pub(super) fn end_subscription(&mut self, bytes: u32) {
         self.subscriptions -= bytes as usize;
+    }
+
+    /// What all subscriptions count as.
+    pub(super) const fn subscriptions(&self) -> usize {
+        self.subscriptions
     }
 
     /// What counts of what waits or runs: all but the largest call.

@@ -23,8 +23,9 @@ pub struct SessionConfig {
     /// How many bytes of its client's messages a session may keep: ids, names and parameters of
     /// subscriptions, calls that run, and messages that wait; 1 MiB. What does not fit waits in the
     /// socket, one message at a time may be larger, and so may one call that runs. A subscription
-    /// that does not fit beside the others gets `nosub` with `too-many-subscriptions`. Meteor has no
-    /// such limit.
+    /// that does not fit beside the others gets `nosub` with `too-many-subscriptions`; one that would,
+    /// but not in what the session has [been given](super::Session::give_subscription_bytes) yet,
+    /// waits, and so do the messages after it. Meteor has no such limit.
     pub session_bytes_max: usize,
     /// How many calls may be unfinished at once, including those that only wait for `updated`. At
     /// the limit, further messages wait.

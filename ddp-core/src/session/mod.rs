@@ -41,6 +41,7 @@ mod config;
 mod frames;
 mod handshake;
 mod heartbeat;
+mod inbox;
 mod io;
 mod methods;
 mod rerun;
@@ -59,7 +60,7 @@ pub use config::SessionConfig;
 use heartbeat::{Heartbeat, Sign};
 pub use io::{CloseReason, Event, Input, Output};
 use litemap::LiteMap;
-use state::{Blocker, Call, Rerun, State, Subscription};
+use state::{Blocker, Call, Rerun, State, Subscription, Waiting};
 
 use crate::error::ProtocolError;
 pub use crate::id::{CallKey, SubscriptionKey};
@@ -75,8 +76,10 @@ use crate::message::{ClientMessage, ServerMessage, decode};
 /// and only then, [`deliver`](Self::deliver) is a shortcut for documents.
 ///
 /// Messages run one at a time in the client's order: a method or a `sub` holds up the rest until it
-/// returns or unblocks, but `ping` is answered, and `disconnect` ends the session, at once. Inputs for an ended subscription or call
-/// are ignored, since they may cross with the client's `unsub`.
+/// returns or unblocks, but `ping` is answered, and `disconnect` ends the session, at once. A `sub`
+/// that waits for [bytes](Self::give_subscription_bytes) does not hold up an `unsub`, which may give
+/// them. Inputs for an ended subscription or call are ignored, since they may cross with the client's
+/// `unsub`.
 #[derive(Debug)]
 pub struct Session {
     id: String,
@@ -85,12 +88,11 @@ pub struct Session {
     /// Whether the client had another session before this one.
     is_reconnect: bool,
     heartbeat: Heartbeat,
-    /// Messages waiting for their turn, as they arrived: a client must not take more memory than
-    /// the bytes it sends.
-    queue: VecDeque<String>,
+    queue: VecDeque<Waiting>,
     budget: Budget,
-    /// How many bytes the budget may be at present.
+    /// How many bytes the budget may be at present, and how many of them subscriptions may have.
     bytes_max: usize,
+    subscription_bytes_given: usize,
     blocked_by: Option<Blocker>,
     subscriptions: LiteMap<SubscriptionKey, Subscription>,
     subscription_keys: HashMap<String, SubscriptionKey>,
@@ -114,6 +116,7 @@ impl Session {
             queue: VecDeque::new(),
             budget: Budget::default(),
             bytes_max: config.session_bytes_max,
+            subscription_bytes_given: usize::MAX,
             blocked_by: None,
             subscriptions: LiteMap::new(),
             subscription_keys: HashMap::new(),
@@ -147,7 +150,13 @@ impl Session {
     pub fn wants_input(&self) -> bool {
         self.state != State::Closed
             && self.queue.len() < self.config.inbox_messages_max
-            && self.budget.has_room(self.bytes_max)
+            && (self.budget.has_room(self.bytes_max) || self.only_waits_for_bytes())
+    }
+
+    /// Whether nothing waits or runs but a `sub` that needs bytes. What the client sends next may give
+    /// them, so one message is read, however long the `sub` is.
+    fn only_waits_for_bytes(&self) -> bool {
+        self.blocked_by == Some(Blocker::Bytes) && self.queue.len() == 1 && self.calls.is_empty()
     }
 
     /// Whether calls are unfinished, or messages wait for their turn.
@@ -176,7 +185,8 @@ impl Session {
     }
 
     /// Lowers [`session_bytes_max`](SessionConfig::session_bytes_max) for this session from now on,
-    /// or raises it again.
+    /// or raises it again, as far as it says when no more is read. What subscriptions may have is
+    /// [given](Self::give_subscription_bytes) apart from that.
     pub fn set_bytes_max(&mut self, bytes_max: usize) {
         self.bytes_max = bytes_max.min(self.config.session_bytes_max);
     }
@@ -257,10 +267,7 @@ impl Session {
                 self.send_error(error, echo.then_some(text));
             }
             message if self.can_process() && self.queue.is_empty() => self.process(message, text),
-            _ => {
-                self.budget.push_waiting(text);
-                self.queue.push_back(text.to_owned());
-            }
+            message => self.wait(&message, text),
         }
     }
 
@@ -268,17 +275,12 @@ impl Session {
         self.blocked_by.is_none() && self.calls.len() < self.config.calls_max
     }
 
-    /// Runs the waiting messages in order, up to one that holds up the others.
-    fn process_queue(&mut self) {
-        while self.can_process()
-            && let Some(text) = self.queue.pop_front()
-        {
-            self.budget.pop_waiting(&text);
-            self.process(decode::decode(&text), &text);
-        }
-    }
-
     fn process(&mut self, message: Result<ClientMessage, Malformed>, text: &str) {
+        if let Ok(ClientMessage::Sub { id, .. }) = &message
+            && self.lacks_bytes(id, text)
+        {
+            return self.wait_for_bytes(&message, text);
+        }
         if self.config.reports_messages {
             self.outputs.push_back(Output::Event(Event::Message(text.to_owned())));
         }

@@ -39,6 +39,8 @@ pub(super) struct Call {
 pub(super) enum Blocker {
     Subscription(SubscriptionKey),
     Method(CallKey),
+    /// The `sub` that is the first of the waiting messages needs more bytes than are given.
+    Bytes,
 }
 
 /// Subscriptions that are running again. Documents and fields that stay the same are not resent.
@@ -51,4 +53,20 @@ pub(super) struct Rerun {
     /// Calls whose writes have been sent, except for those that the rerun holds back. They count as
     /// unfinished.
     pub(super) updated: Vec<CallKey>,
+}
+
+/// A message that waits, as it arrived: a client must not take more memory than the bytes it sends.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) text: String,
+    pub(super) kind: Kind,
+}
+
+/// What an `unsub` must know to overtake. Ids are hashes with random keys: of the few thousand
+/// messages that may wait, no two different ids have the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Kind {
+    Sub(u64),
+    Unsub(u64),
+    Other,
 }

@@ -38,7 +38,8 @@ impl Session {
             let error = DdpError::new("too-many-subscriptions", "Too many subscriptions");
             return self.send(ServerMessage::Nosub { id: Some(&id), error: Some(&error) });
         }
-        let Some(bytes) = self.budget.begin_subscription(text, self.bytes_max) else {
+        let Some(bytes) = self.budget.begin_subscription(text, self.config.session_bytes_max)
+        else {
             let reason = "The parameters of the subscriptions take too much memory";
             let error = DdpError::new("too-many-subscriptions", reason);
             return self.send(ServerMessage::Nosub { id: Some(&id), error: Some(&error) });
@@ -50,6 +51,45 @@ impl Session {
         self.blocked_by = Some(Blocker::Subscription(subscription));
         let event = Event::Subscribe { subscription, name, params };
         self.outputs.push_back(Output::Event(event));
+    }
+
+    /// Whether a `sub` could begin, but needs more bytes than the session has been given.
+    pub(super) fn lacks_bytes(&self, id: &str, text: &str) -> bool {
+        let needed = self.budget.with_subscription(text);
+        !self.subscription_keys.contains_key(id)
+            && self.subscription_keys.len() < self.config.subscriptions_max
+            && needed > self.subscription_bytes_given
+            && needed <= self.config.session_bytes_max
+    }
+
+    /// How many bytes all subscriptions count as: their messages, and 512 bytes for each.
+    #[must_use]
+    pub fn subscription_bytes(&self) -> usize {
+        self.budget.subscriptions()
+    }
+
+    /// How many bytes must be [given](Self::give_subscription_bytes) before the `sub` that waits for
+    /// them can begin; 0 if none does. Messages behind it wait as well, except each `unsub`.
+    #[must_use]
+    pub fn subscription_bytes_wanted(&self) -> usize {
+        let waiting = self.queue.front().filter(|_| self.blocked_by == Some(Blocker::Bytes));
+        waiting.map_or(0, |waiting| self.budget.with_subscription(&waiting.text))
+    }
+
+    /// How many bytes subscriptions may count as from now on, if that is less than
+    /// [`session_bytes_max`](super::SessionConfig::session_bytes_max). Those that there are stay.
+    pub fn give_subscription_bytes(&mut self, bytes: usize) {
+        self.subscription_bytes_given = bytes;
+        self.try_waiting_subscription();
+    }
+
+    /// The `sub` that waits for bytes may have enough of them.
+    pub(super) fn try_waiting_subscription(&mut self) {
+        if self.blocked_by == Some(Blocker::Bytes)
+            && self.subscription_bytes_wanted() <= self.subscription_bytes_given
+        {
+            self.unblock(Blocker::Bytes);
+        }
     }
 
     pub(super) fn process_unsub(&mut self, id: Option<&str>) {
@@ -151,6 +191,7 @@ impl Session {
         }
         self.unblock(Blocker::Subscription(subscription));
         self.settle(subscription);
+        self.try_waiting_subscription();
         self.process_queue();
     }
 

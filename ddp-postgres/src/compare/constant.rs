@@ -94,7 +94,7 @@ impl Comparable {
             (Self::Padded(_), Value::Text(text)) => Value::from(text.trim_end_matches(' ')),
             (Self::Real | Self::Double, Value::Float(float)) => Value::from(*float),
             (Self::Real | Self::Double, Value::Int(integer)) => Value::from(*integer as f64),
-            // A client may send any text: one that is no number, UUID, date or time equals nothing.
+            // A client may send any text: one that is not a number, UUID, date or time equals nothing.
             (Self::Numeric, Value::Text(_)) => decimal(value).map_or(Value::Null, Value::Decimal),
             (Self::Numeric, _) => Value::Decimal(decimal(value)?),
             (Self::Uuid, Value::Text(text)) => {
@@ -158,7 +158,7 @@ impl Constants<'_> {
 
 impl Element {
     /// Elements are compared in the column's own type, not in a wider one. What that cannot hold is
-    /// no element, as NULL is none.
+    /// never an element, and neither is NULL.
     fn constant(&self, value: &Value) -> Option<Value> {
         let constant = self.comparable.constant(value)?;
         match (&self.comparable, &constant) {

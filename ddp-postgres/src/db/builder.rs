@@ -24,7 +24,7 @@ use crate::read::reader::Reader;
 use crate::read::visibility::Visibility;
 use crate::schema::Installed;
 use crate::table::collection::TableCollection;
-use crate::table::watch::{Announcements, Watch};
+use crate::table::watch::Watch;
 use crate::table::{Table, installation};
 
 /// As `server_version_num` writes it.
@@ -128,7 +128,7 @@ impl DbBuilder {
     }
 
     /// The largest number of connections besides the feed's; 16. Half of them are for methods and
-    /// [`Db::pool`], the others for the server's own reads, of which live queries leave two for the
+    /// [`Db::pool`], the others for the server's own reads; live queries leave two of them for the
     /// check of the tables and for rows that are read by their keys. With fewer than four, some of
     /// these share one.
     #[must_use]
@@ -226,9 +226,14 @@ impl DbBuilder {
             Some(url) => self.link(url)?,
             None => link.clone(),
         };
-        if self.connections_max > 1 && (link.is_without_options || self.feed_url.is_some()) {
+        if link.is_without_options || self.feed_url.is_some() {
+            // Of the only one there is, one more is needed for a moment.
+            let other = match self.connections_max {
+                1 => link.pool(1, self.pool_timeout)?,
+                _ => pools.methods.clone(),
+            };
             let checked =
-                tokio::time::timeout(BEGIN_TIMEOUT, keeps_sessions(&client, &pools.methods)).await;
+                tokio::time::timeout(BEGIN_TIMEOUT, keeps_sessions(&client, &other)).await;
             if !checked.unwrap_or(Ok(false))? {
                 return Err(Error::pooler(link.name()));
             }
@@ -389,13 +394,11 @@ impl DbBuilder {
         tokio::spawn(task::run(link));
         let watch = Watch {
             intake: Arc::downgrade(&intake),
-            checks: requests.checks,
-            announcements: Announcements::new(Arc::clone(&reader.announced)),
             every: self.check_every,
             install: self.install,
             notifies: feed == Feed::Notify,
         };
-        tokio::spawn(watch.run());
+        tokio::spawn(watch.run(requests.checks));
         (Db(Arc::new(Inner { reader, intake, methods })), has_begun)
     }
 }
@@ -419,10 +422,12 @@ async fn check_server(client: &tokio_postgres::Client, access: &Access) -> Resul
         pg_catalog.current_setting('server_version_num')::pg_catalog.int4, pg_catalog.pg_is_in_recovery()";
     let row = client.query_one(sql, &[]).await?;
     let version = row.try_get(1)?;
-    if version < VERSION_MIN {
-        return Err(Error::too_old(row.try_get(0)?));
-    }
+    check_version(version, row.try_get(0)?)?;
     if row.try_get(2)? { Err(Error::standby(access.name())) } else { Ok(version) }
+}
+
+fn check_version(number: i32, version: String) -> Result<(), Error> {
+    if number < VERSION_MIN { Err(Error::too_old(version)) } else { Ok(()) }
 }
 
 /// Fails early if the server is not set up for the `wal` feed.
@@ -436,5 +441,21 @@ impl fmt::Debug for DbBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Without the URL, which may contain a password.
         f.debug_struct("DbBuilder").field("tables", &self.tables).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn postgresql_older_than_14_is_refused() {
+        for (number, version) in [(90_624, "9.6.24"), (130_022, "13.22 (Debian 13.22-1)")] {
+            let error = check_version(number, version.to_owned()).unwrap_err().to_string();
+            assert_eq!(error, format!("PostgreSQL {version} is too old: 14 or later is needed"));
+        }
+        for number in [140_000, 150_018, 180_004] {
+            assert!(check_version(number, String::new()).is_ok(), "{number}");
+        }
     }
 }

@@ -133,7 +133,7 @@ impl TlsOptions {
     fn take_mode(&mut self, mode: Option<&str>) -> Result<SslMode, Error> {
         Ok(match mode {
             Some("disable" | "false") => SslMode::Disable,
-            // An order of attempts of which the first is the same.
+            // Both of libpq's may encrypt or not; only the order of attempts differs.
             None | Some("allow" | "prefer") => SslMode::Prefer,
             Some("require" | "true") => {
                 // As libpq does for compatibility.

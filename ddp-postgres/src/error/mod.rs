@@ -1,5 +1,6 @@
 //! Errors of the database and of queries on it.
 
+mod codes;
 mod kind;
 
 use std::fmt;
@@ -287,13 +288,14 @@ impl Error {
         is_timeout.then_some(&*TIMEOUT)
     }
 
-    /// Whether the same read may succeed later: also after a timeout or a cancellation (57014), and
-    /// a limit of the server (54).
+    /// Whether the same read may succeed later.
     pub(crate) fn may_pass(&self) -> bool {
-        let is_passing = |code: &str| code == "57014" || code.starts_with("54");
-        self.is_transient()
-            || self.is_of_lock()
-            || self.code().is_some_and(|code| is_passing(code.code()))
+        self.is_transient() || self.code().is_some_and(|code| codes::may_pass(code.code()))
+    }
+
+    /// What to do about a load that fails with it again and again.
+    pub(crate) fn remedy_of_load(&self) -> Option<&'static str> {
+        self.code().and_then(|code| codes::remedy_of_load(code.code()))
     }
 
     /// Whether the connection was lost, or none could be made.
@@ -345,15 +347,11 @@ impl Error {
     }
 }
 
-/// Whether an error comes from the connection (class 08 of PostgreSQL's codes), from the state in
-/// which it was left (25), from a database that is starting or stopping (57P), from a lack of
-/// resources (53) or from conflicting transactions (40), rather than from the statement.
+/// Whether an error comes from elsewhere than the statement.
 fn is_transient(error: &tokio_postgres::Error) -> bool {
     match error.code() {
-        Some(code) => {
-            ["08", "25", "53", "57P", "40"].iter().any(|class| code.code().starts_with(class))
-        }
-        // A value that is no text in UTF-8, or not of the type that was asked for, stays so.
+        Some(code) => codes::is_transient(code.code()),
+        // A value that is not text in UTF-8, or not of the type that was asked for, stays so.
         None if std::error::Error::source(error)
             .is_some_and(|cause| cause.is::<Utf8Error>() || cause.is::<WrongType>()) =>
         {

@@ -1,6 +1,6 @@
 //! Messages of large transactions that PostgreSQL streams before they commit.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 
@@ -11,6 +11,11 @@ use crate::schema::notification::{Notification, OperationKind};
 const BYTES_MAX: usize = if cfg!(test) { 1_000 } else { 64 * 1024 * 1024 };
 /// What a message takes besides its payload, roughly.
 const OVERHEAD_BYTES: usize = 100;
+
+/// How long a message that tells no changes may be, which is the number of a token, and how many different
+/// ones are kept of a transaction that is unsure. None of ours sends more than one.
+const TOKEN_BYTES_MAX: usize = 20;
+const TOKENS_MAX: usize = 100;
 
 /// A message waiting for its transaction to commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,18 +43,37 @@ struct Transaction {
     /// The lower half of its id.
     id: u32,
     messages: Vec<Waiting>,
-    /// Whether changes are missing, or some were rolled back. Then only one message per collection
-    /// is kept, which asks to read it again, and no message is kept twice.
-    is_unsure: bool,
+    /// Set if changes are missing, or some were rolled back.
+    unsure: Option<Unsure>,
+}
+
+/// What is kept of a transaction if only its collections are known. Its size does not depend on
+/// how many messages there are, nor on what they say: anybody may send them.
+#[derive(Debug, Default)]
+struct Unsure {
+    changed: HashMap<String, Changed>,
+    tokens: HashSet<(String, Bytes)>,
+}
+
+/// Which messages of a channel were kept.
+#[derive(Debug, Default)]
+struct Changed {
+    /// One that asks to read the collection again, with this id of the transaction.
+    asked: Option<u64>,
+    /// One that counts as a gap.
+    is_gap: bool,
 }
 
 impl InProgress {
     /// A message of a transaction arrived.
     pub(super) fn add(&mut self, transaction: u32, message: Waiting) {
+        if !message.is_change && message.payload.len() > TOKEN_BYTES_MAX {
+            return;
+        }
         let open =
             self.transactions.entry(transaction).or_insert_with(|| Transaction::new(transaction));
         self.bytes += open.add(message);
-        if self.bytes > BYTES_MAX && !open.is_unsure {
+        if self.bytes > BYTES_MAX && open.unsure.is_none() {
             self.bytes -= open.become_unsure();
         }
     }
@@ -75,19 +99,16 @@ impl InProgress {
 
 impl Transaction {
     fn new(id: u32) -> Self {
-        Self { id, messages: Vec::new(), is_unsure: false }
+        Self { id, messages: Vec::new(), unsure: None }
     }
 
     /// Returns how many bytes were added.
-    fn add(&mut self, mut message: Waiting) -> usize {
-        if self.is_unsure {
-            if message.is_change {
-                message.payload = requery(self.id, &message.payload);
-            }
-            if self.messages.contains(&message) {
-                return 0;
-            }
-        }
+    fn add(&mut self, message: Waiting) -> usize {
+        let message = match &mut self.unsure {
+            Some(unsure) => unsure.keep(self.id, message),
+            None => Some(message),
+        };
+        let Some(message) = message else { return 0 };
         let bytes = message.bytes();
         self.messages.push(message);
         bytes
@@ -95,31 +116,55 @@ impl Transaction {
 
     /// Returns how many bytes were freed.
     fn become_unsure(&mut self) -> usize {
-        self.is_unsure = true;
         let messages = std::mem::take(&mut self.messages);
         let before: usize = messages.iter().map(Waiting::bytes).sum();
+        // What was kept already stays as it is.
+        self.unsure = Some(Unsure::default());
         let after: usize = messages.into_iter().map(|message| self.add(message)).sum();
         before.saturating_sub(after)
     }
 }
 
-/// What the triggers send when there are too many changes. Empty, which counts as a gap, if the
-/// payload is not theirs or is of another transaction.
-fn requery(transaction: u32, payload: &[u8]) -> Bytes {
-    let payload = std::str::from_utf8(payload).ok();
-    let Some(Ok(change)) = payload.map(Notification::parse) else { return Bytes::new() };
-    if u32::try_from(change.xid & 0xffff_ffff) != Ok(transaction) {
-        return Bytes::new();
+impl Unsure {
+    /// What to keep of a message: of those that report changes to a collection, one that asks to read it
+    /// again. A payload that is not the triggers', or of another transaction, counts as a gap.
+    fn keep(&mut self, transaction: u32, message: Waiting) -> Option<Waiting> {
+        let Waiting { channel, payload, is_change } = message;
+        if !is_change {
+            let is_new = self.tokens.len() < TOKENS_MAX
+                && self.tokens.insert((channel.clone(), payload.clone()));
+            return is_new.then_some(Waiting { channel, payload, is_change });
+        }
+        let changed = self.changed.entry(channel.clone()).or_default();
+        let payload = match xid(transaction, &payload) {
+            Some(xid) if changed.asked.is_none_or(|asked| asked == xid) => {
+                let is_new = changed.asked.replace(xid).is_none();
+                is_new.then(|| requery(xid))
+            }
+            _ => (!std::mem::replace(&mut changed.is_gap, true)).then(Bytes::new),
+        };
+        Some(Waiting { channel, payload: payload?, is_change })
     }
-    let kind = OperationKind::Requery;
+}
+
+/// The id that a payload of the triggers tells of its transaction.
+fn xid(transaction: u32, payload: &[u8]) -> Option<u64> {
+    let Notification { xid, .. } = Notification::parse(std::str::from_utf8(payload).ok()?).ok()?;
+    (u32::try_from(xid & 0xffff_ffff) == Ok(transaction)).then_some(xid)
+}
+
+/// What the triggers send when there are too many changes.
+fn requery(xid: u64) -> Bytes {
     let requery = Notification {
+        xid,
         sequence: 1,
         is_same_statement: false,
         part: 1,
         parts: 1,
-        kind,
+        kind: OperationKind::Requery,
+        // None that anybody knows.
+        family: None,
         body: "",
-        ..change
     };
     requery.payload().into()
 }
@@ -190,6 +235,29 @@ mod tests {
             open.add(7, Waiting { is_change: false, ..change("ddp installed", "x") });
         }
         assert!(open.bytes <= BYTES_MAX, "{}", open.bytes);
+    }
+
+    #[test]
+    fn what_an_unsure_transaction_takes_does_not_depend_on_what_is_sent() {
+        let mut open = InProgress::default();
+        open.add(7, change("a", "7 1 1 1 u {}"));
+        open.roll_back(7, 9);
+        let begun = std::time::Instant::now();
+        for number in 0..200_000_u64 {
+            let xid = (number << 32) | 7;
+            open.add(7, change("a", &format!("{xid} {number} 1 1 u{number} {{}}")));
+            open.add(7, change("b", &format!("7 1 1 1 u-{number} {{}}")));
+            open.add(7, token(&number.to_string()));
+            open.add(7, token(&format!("{number:030}")));
+        }
+        assert!(open.bytes <= 150 * (TOKENS_MAX + 4), "{} bytes", open.bytes);
+        // A second at most; with a scan of those kept it would be hours.
+        assert!(begun.elapsed() < std::time::Duration::from_secs(60), "{:?}", begun.elapsed());
+        let (changes, tokens): (Vec<_>, Vec<_>) =
+            open.take(7).into_iter().partition(|message| message.is_change);
+        let wanted = [change("a", "7 1 1 1 r "), change("a", ""), change("b", "7 1 1 1 r ")];
+        assert_eq!(changes, wanted);
+        assert_eq!((tokens.len(), open.bytes), (TOKENS_MAX, 0));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use super::event::{FeedEvent, Payload};
 use super::link::{ALIVE_EVERY, ALIVE_WITHIN, Failure, Link};
 use crate::db::tls::TlsStream;
 use crate::error::Error;
-use crate::schema::INSTALLED_CHANNEL;
+use crate::schema::{INSTALLED_CHANNEL, UNTIMED_SQL};
 
 /// A channel being listened on, and the value of `unlistened` when the LISTEN was sent.
 type Listening = (String, u64);
@@ -122,9 +122,8 @@ impl Listener<'_> {
         client: &Client,
         connection: &mut Connection<Socket, TlsStream>,
     ) -> Result<(), Error> {
-        // It is idle for as long as nothing changes.
-        let mut sql = "SET idle_session_timeout = 0; SET statement_timeout = 0; ".to_owned();
-        sql.push_str(&format!("LISTEN {}", quote(&self.link.token_channel)));
+        let mut sql = UNTIMED_SQL.to_owned();
+        sql.push_str(&format!("; LISTEN {}", quote(&self.link.token_channel)));
         sql.push_str(&format!("; LISTEN {}", quote(INSTALLED_CHANNEL)));
         for channel in &self.link.listened {
             sql.push_str("; LISTEN ");

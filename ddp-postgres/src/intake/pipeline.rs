@@ -367,7 +367,7 @@ mod tests {
     /// What came after a read is not included, whatever it says.
     #[test]
     fn a_read_counts_only_for_what_it_includes() {
-        // By feed: of which the second is read once more.
+        // Which transactions' rows are read once more, by feed.
         for (feed, again) in [(Feed::Notify, vec![30]), (Feed::Wal, vec![20, 30])] {
             let mut pipeline = Pipeline::new(watch::Sender::default());
             let first = begin(&mut pipeline, unread("tasks", 1, [1]));

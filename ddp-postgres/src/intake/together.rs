@@ -30,9 +30,9 @@ pub(crate) struct Found {
 }
 
 impl Found {
-    /// Whether it includes what a transaction did of which something had arrived before. A notification
-    /// comes when its transaction is visible; if it names another one, somebody has made it up, and
-    /// what was read is right all the same.
+    /// Whether it includes what a transaction did, if something that names the transaction had arrived
+    /// before. A notification comes when its transaction is visible; if it names another one, somebody has
+    /// forged it, and what was read is right all the same.
     pub(crate) fn includes(&self, xid: u64) -> bool {
         self.feed == Feed::Notify || self.snapshot.has_seen(xid)
     }

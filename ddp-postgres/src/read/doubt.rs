@@ -1,9 +1,9 @@
 //! Constants of types that only PostgreSQL can read.
 //!
-//! Whether a text is an `inet`, an `interval` or a value of an extension's type is not known here. One
-//! that is none equals nothing, as with all other types; but as a constant it makes its query fail.
+//! Whether a text is a valid `inet`, `interval` or value of an extension's type is not known here. An
+//! invalid one equals nothing, as with all other types; but as a constant it makes its query fail.
 //! From version 16 on, PostgreSQL is asked before which constants it would refuse, and logs nothing.
-//! Versions before, and types that do not know how to say so, refuse the query: then each of its
+//! Versions before, and types that raise an error when they are asked, refuse the query: then each of its
 //! constants is tried alone. The query is read with NULL in the place of those that are refused. Queries
 //! without such constants cost nothing.
 
@@ -23,7 +23,7 @@ const CONSTANTS_MAX: usize = 100;
 /// The first version that can be asked, as `server_version_num` writes it.
 pub(crate) const ASKABLE: i32 = 160_000;
 
-/// Which of these texts are no values of a type, and which are no elements of an array type.
+/// Which of these texts are not valid for a type, and which are not as elements of an array type.
 const REFUSED: &str = "SELECT t FROM pg_catalog.unnest($1) AS t
     WHERE NOT pg_catalog.pg_input_is_valid(t, $2)";
 const REFUSED_IN_LISTS: &str = "SELECT t FROM pg_catalog.unnest($1) AS t
@@ -48,7 +48,7 @@ pub(super) async fn replace_invalid(
             [(&distinct, Type::TEXT_ARRAY), (&cast, Type::TEXT)];
         let refused = match client.query_typed(sql, &params).await.map_err(Error::from) {
             Ok(refused) => refused,
-            // The type fails rather than say no: the query will, too.
+            // The type raises an error when it is asked: the query will fail.
             Err(error) if is_refusal(&error) => return Ok(()),
             Err(error) => return Err(error),
         };

@@ -18,7 +18,7 @@ use crate::db::methods::Methods;
 use crate::error::Error;
 use crate::row::Row;
 use crate::row::live::LiveRow;
-use crate::schema::Layout;
+use crate::schema::{Layout, TRANSACTION_SQL};
 use crate::table::collection::{TableCollection, TableState};
 
 /// Reads the documents of a query in its order, for a method: one SELECT, and nothing is listened to.
@@ -28,9 +28,10 @@ pub(crate) async fn fetch(
     collection: &TableCollection,
     query: &Query,
 ) -> Result<Documents, ddp_server::Error> {
-    let limits_sql = methods.limits_sql.clone();
+    // What methods set for their sessions, or `DISCARD ALL`, must not change how rows are written.
+    let settings_sql = format!("{}{}", methods.limits_sql, *TRANSACTION_SQL);
     let is_askable = reader.is_askable;
-    let by = By { pool: &methods.pool, limits_sql, permit: None, is_askable };
+    let by = By { pool: &methods.pool, settings_sql, permit: None, is_askable };
     Ok(read(reader, &by, collection, query).await?)
 }
 
@@ -44,9 +45,9 @@ pub(crate) async fn fetch_once(
     loop {
         let turn = collection.turn_to_read().await;
         let permit = reader.permit().await?;
-        let limits_sql = format!("SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'");
+        let settings_sql = format!("SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'");
         let (permit, is_askable) = (Some(Arc::new(permit)), reader.is_askable);
-        let by = By { pool: &reader.pool, limits_sql, permit, is_askable };
+        let by = By { pool: &reader.pool, settings_sql, permit, is_askable };
         match read(reader, &by, collection, query).await {
             Err(Refusal::Failed(error)) if error.is_of_lock() => {
                 collection.note_locked(reader, true)
@@ -84,8 +85,8 @@ impl From<Refusal> for ddp_server::Error {
 /// On whose connection to read.
 struct By<'a> {
     pool: &'a Pool,
-    /// Sets for how long.
-    limits_sql: String,
+    /// Sets for how long, and in which form if others had the connection.
+    settings_sql: String,
     /// Given back when the connection is.
     permit: Option<Arc<OwnedSemaphorePermit>>,
     is_askable: bool,
@@ -124,7 +125,7 @@ async fn select(by: &By<'_>, layout: &Arc<Layout>, query: &Query) -> Result<Docu
     let rows_max = query.limit.map(|limit| skip.saturating_add(limit as usize));
     let select = sql::select_rows(layout, query, &plan.predicate, rows_max);
     let client = Busy::get(by.pool).await?;
-    let (permit, begin) = (by.permit.clone(), format!("BEGIN; {}", by.limits_sql));
+    let (permit, begin) = (by.permit.clone(), format!("BEGIN; {}", by.settings_sql));
     let is_askable = by.is_askable;
     // Whoever waits for the rows may give up, as a subscription does that ends. PostgreSQL goes on all
     // the same, so the connection and its permit stay taken for as long: else clients that come and

@@ -169,6 +169,27 @@ impl Task<'_> {
         !self.reader.is_closed() && !is_of_all && (error.may_pass() || self.is_final(error))
     }
 
+    /// Says why queries wait, since that may go on for ever.
+    fn tell_of_failure(&self, error: &Error) {
+        self.reader.counters.loads_failed.add(1);
+        // If the database is out of reach, it is so for all.
+        let is_of_all = error.is_of_connection();
+        let collection = if is_of_all { "" } else { self.collection.table.collection_name() };
+        let text = match error.remedy_of_load() {
+            Some(remedy) => format!("{error}: {remedy}"),
+            None => error.to_string(),
+        };
+        self.reader.log.line("loading failed", collection, text, |collection, error, count| {
+            let collection = (!collection.is_empty()).then_some(collection);
+            tracing::warn!(
+                collection,
+                error,
+                count,
+                "live queries wait: loading failed; trying again"
+            );
+        });
+    }
+
     fn fail(&self, group: Vec<PendingRead>, error: &Error) {
         let collection = self.collection.table.collection_name();
         let count: Count = |collection, error, count| {
@@ -196,13 +217,13 @@ impl Task<'_> {
         } else if error.is_of_lock() {
             self.collection.note_locked(self.reader, true);
         } else if error.may_pass() {
-            let collection = self.collection.table.collection_name();
-            tracing::debug!(collection, %error, "loading failed; trying again");
+            self.tell_of_failure(&error);
             tokio::time::sleep(RETRY_AFTER).await;
         } else {
             // The table may have been altered unnoticed; then these reads are void.
             self.has_checked = self.reader.check_tables().await.is_ok();
             if !self.has_checked {
+                self.tell_of_failure(&error);
                 tokio::time::sleep(RETRY_AFTER).await;
             }
         }

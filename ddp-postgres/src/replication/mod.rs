@@ -26,7 +26,7 @@ use tokio_postgres::Config;
 use crate::db::tls::Tls;
 use crate::error::Error;
 use crate::read::snapshot::TransactionSnapshot;
-use crate::schema::PUBLICATION;
+use crate::schema::{PUBLICATION, UNTIMED_SQL};
 use lent::Lent;
 pub(crate) use message::Message;
 use reader::{Incoming, Reader};
@@ -75,8 +75,7 @@ impl Replication {
             self.slot
         );
         // It may wait long here, and be idle later.
-        self.query("SET idle_session_timeout = 0").await?;
-        self.query("SET statement_timeout = 0").await?;
+        self.query(UNTIMED_SQL).await?;
         self.query("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
         self.query(&create).await?;
         let snapshot = self.query("SELECT pg_catalog.pg_current_snapshot()").await?;

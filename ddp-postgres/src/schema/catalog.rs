@@ -156,10 +156,31 @@ FROM reached JOIN pg_catalog.pg_type t ON t.oid = reached.oid
 /// A table and all its descendants, as one number: those that other numbers stand for differ in at
 /// least one of them. `root` is SQL for the table's oid.
 pub(super) fn family_sql(root: &str) -> String {
+    number_of_members(root, "ddp_part")
+}
+
+/// The same of a partitioned table, with the partitions that this statement writes to, even if the
+/// transaction's snapshot is older. No lock is taken, and so nobody waited for: what is written to is
+/// locked by now, and PostgreSQL tells a backend's locks, and whose partition something is, as they are at the
+/// moment.
+pub(super) fn family_of_writer_sql(root: &str) -> String {
+    let written = format!(
+        "SELECT l.relation FROM pg_catalog.pg_lock_status() AS l
+            WHERE l.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()
+            AND l.locktype OPERATOR(pg_catalog.=) 'relation' AND l.mode OPERATOR(pg_catalog.<>) 'AccessShareLock'
+            AND pg_catalog.pg_partition_root(l.relation::pg_catalog.regclass)::pg_catalog.oid OPERATOR(pg_catalog.=) {root}"
+    );
+    number_of_members(
+        root,
+        &format!("(SELECT ddp_part.oid FROM ddp_part UNION {written}) AS ddp_part"),
+    )
+}
+
+fn number_of_members(root: &str, members: &str) -> String {
     format!(
         "(WITH RECURSIVE ddp_part (oid) AS (SELECT {root}
             UNION SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN ddp_part ON i.inhparent OPERATOR(pg_catalog.=) ddp_part.oid)
-            SELECT pg_catalog.bit_xor(pg_catalog.hashoidextended(ddp_part.oid, 0)) FROM ddp_part)"
+            SELECT pg_catalog.bit_xor(pg_catalog.hashoidextended(ddp_part.oid, 0)) FROM {members})"
     )
 }
 

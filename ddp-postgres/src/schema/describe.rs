@@ -308,8 +308,9 @@ fn column(
         type_name: entry.type_name.clone(),
         nullable: !entry.not_null,
         settings: match expression {
-            Expression::Plain | Expression::Text | Expression::Texts => {
-                settings(types, entry.type_oid, false, 0)
+            Expression::Plain | Expression::Text => settings(types, entry.type_oid, false, 0),
+            Expression::Texts => {
+                Settings { nulls: true, ..settings(types, entry.type_oid, false, 0) }
             }
             Expression::Identity(_) => Settings { names: true, ..Settings::default() },
             Expression::Base64 | Expression::Utc | Expression::Oids => Settings::default(),

@@ -5,7 +5,7 @@
 //! made, and each read says it, too. Whoever knows of another family trusts neither: rows of such a
 //! message are read, and after such a read the catalogs are looked at, and all is read again.
 
-use super::catalog::family_sql;
+use super::catalog::{family_of_writer_sql, family_sql};
 use super::layout::Layout;
 use super::name::literal;
 use super::sql::Capture;
@@ -34,20 +34,17 @@ impl Layout {
     ///
     /// The statement has locked the tables whose rows it touched, so they are still in the family. But a
     /// transaction with one snapshot for all its statements does not see those that were added since,
-    /// although the statement does. Of a partitioned table, a function of PostgreSQL's does as well; of
-    /// another, nothing is told, which is no family that anybody knows of.
+    /// although the statement does. Of a partitioned table, those that it writes to are looked for among
+    /// its locks; of another, nothing is told, which is no family that anybody knows of.
     fn family_of_statement(&self) -> String {
-        let (seen, root) = (family_sql(&self.root()), literal(&self.relation));
+        let seen = family_sql(&self.root());
         let newest = if self.partitioned {
-            format!(
-                "(SELECT pg_catalog.bit_xor(pg_catalog.hashoidextended(relid::pg_catalog.oid, 0))
-                FROM pg_catalog.pg_partition_tree(pg_catalog.to_regclass({root})))"
-            )
+            family_of_writer_sql(&self.root())
         } else {
             "NULL::pg_catalog.int8".to_owned()
         };
         format!(
-            "CASE WHEN pg_catalog.texteq(pg_catalog.current_setting('transaction_isolation'), 'read committed')
+            "CASE WHEN pg_catalog.starts_with(pg_catalog.current_setting('transaction_isolation'), 'read ')
             THEN {seen} ELSE {newest} END"
         )
     }

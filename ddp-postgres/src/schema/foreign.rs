@@ -7,7 +7,7 @@
 
 use tokio_postgres::{Client, Error, GenericClient};
 
-/// The event trigger, of which there is one for each database.
+/// The event trigger; a database has one.
 const EVENT_TRIGGER: &str = "ddp_foreign_parts";
 /// Its function in the schema `ddp`.
 pub(super) const FUNCTION: &str = "foreign_parts";

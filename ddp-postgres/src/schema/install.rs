@@ -24,7 +24,7 @@ const ATTEMPTS: u32 = 6;
 /// Lets queued writers go first before the next attempt.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// Whether the schema exists, and who asks where.
+/// Whether the schema exists, and which role and database this is.
 const HAS_SCHEMA: &str = "SELECT pg_catalog.to_regnamespace('ddp') IS NOT NULL,
     pg_catalog.quote_ident(pg_catalog.current_database()),
     pg_catalog.quote_ident(current_user)";

@@ -51,6 +51,8 @@ pub(super) struct Settings {
     pub(super) money: bool,
     /// Whether all names are quoted.
     pub(super) names: bool,
+    /// Whether the word NULL in the text of an array is a null.
+    pub(super) nulls: bool,
 }
 
 impl Settings {
@@ -59,6 +61,7 @@ impl Settings {
             common: self.common || other.common,
             money: self.money || other.money,
             names: self.names || other.names,
+            nulls: self.nulls || other.nulls,
         }
     }
 }

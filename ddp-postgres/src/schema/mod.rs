@@ -51,7 +51,7 @@ pub use layout::{Column, Layout};
 pub(crate) use privileges::{check_functions, check_readable};
 pub(crate) use send::{INSTALLED_CHANNEL, PUBLICATION};
 pub use sql::SESSION_OPTIONS;
-pub(crate) use sql::session_sql;
+pub(crate) use sql::{TRANSACTION_SQL, UNTIMED_SQL, session_sql};
 pub use uninstall::uninstall;
 pub(crate) use uninstall::uninstall_all;
 

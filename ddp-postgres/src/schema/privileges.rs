@@ -5,7 +5,7 @@ use tokio_postgres::Client;
 use super::name::quoted;
 use super::{Error, Layout};
 
-/// The tables and columns of which a role lacks what it needs: the schema, or the columns themselves.
+/// Where a role lacks what it needs: the schema's privilege, or those of columns.
 /// A table whose columns are all granted one by one is as good as one that is granted as a whole.
 const LACKING: &str = "
 SELECT w.number, pg_catalog.has_schema_privilege(n.oid, 'USAGE'),

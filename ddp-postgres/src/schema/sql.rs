@@ -5,6 +5,8 @@
 //! writer needs no privileges on our objects, since PostgreSQL requires none to fire a trigger, and
 //! the functions use only built-in functions and the statement's own rows.
 
+use std::sync::LazyLock;
+
 use super::layout::{Column, Expression, Layout, Settings};
 use super::name::{fitting, literal, quoted};
 use super::send;
@@ -14,13 +16,26 @@ use crate::feed::Feed;
 /// those of the triggers. For the `options` of a connection.
 pub const SESSION_OPTIONS: &str = "-c extra_float_digits=1 -c IntervalStyle=iso_8601 \
      -c bytea_output=hex -c DateStyle=ISO -c TimeZone=UTC -c lc_monetary=C \
-     -c quote_all_identifiers=off";
+     -c quote_all_identifiers=off -c array_nulls=on";
 
 /// The same as statements, since a pooler may take no options, or leave them out.
 pub(crate) fn session_sql() -> String {
+    set_sql("SET")
+}
+
+/// The same for one transaction, on a connection that others may have left as they like.
+pub(crate) static TRANSACTION_SQL: LazyLock<String> = LazyLock::new(|| set_sql("SET LOCAL"));
+
+/// For the session of a feed, which is idle for as long as nothing changes, and may wait for others when
+/// it begins: no timeouts, of those that this version of PostgreSQL has.
+pub(crate) const UNTIMED_SQL: &str = "SET statement_timeout = 0; SET lock_timeout = 0; \
+     SELECT pg_catalog.set_config(s.name, '0', false) FROM pg_catalog.pg_settings AS s \
+     WHERE s.name IN ('idle_session_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout')";
+
+fn set_sql(set: &str) -> String {
     let settings =
         SESSION_OPTIONS.split("-c ").filter_map(|setting| setting.trim().split_once('='));
-    settings.map(|(name, value)| format!("SET {name} = '{value}';")).collect()
+    settings.map(|(name, value)| format!("{set} {name} = '{value}';")).collect()
 }
 
 /// The same for trigger functions that need it; each setting costs the writer time.
@@ -32,6 +47,9 @@ const MONEY_SETTING: &str = " SET lc_monetary = 'C'";
 
 /// For columns that are written with names of objects.
 const NAMES_SETTING: &str = " SET quote_all_identifiers = off";
+
+/// For columns whose text is read as an array.
+const NULLS_SETTING: &str = " SET array_nulls = on";
 
 /// The operations with a trigger, each with its own function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,11 +131,12 @@ impl Layout {
             let (number, cast) = (index + 1, &key.cast);
             let value = match key.expression {
                 Expression::Base64 | Expression::Identity(_) => {
-                    values.push(format!("${number}::pg_catalog.text[]"));
+                    values.push(format!("pg_catalog.unnest(${number}::pg_catalog.text[])"));
                     key.sql("t")
                 }
                 _ => {
-                    values.push(format!("${number}::pg_catalog.text[]::{cast}[]"));
+                    values
+                        .push(format!("pg_catalog.unnest(${number}::pg_catalog.text[]::{cast}[])"));
                     format!("t.{}", quoted(&key.name))
                 }
             };
@@ -125,9 +144,10 @@ impl Layout {
             matches.push(format!("{value} = ddp_key.key{number}"));
         }
         let (values, names, matches) = (values.join(", "), names.join(", "), matches.join(" AND "));
+        // Of several arrays only an `unnest` without its schema could make rows.
         format!(
             "SELECT {snapshot}
-            UNION ALL SELECT {row} FROM ROWS FROM (pg_catalog.unnest({values})) AS ddp_key ({names})
+            UNION ALL SELECT {row} FROM ROWS FROM ({values}) AS ddp_key ({names})
             JOIN {relation} AS t ON {matches}"
         )
     }
@@ -258,8 +278,12 @@ impl Layout {
 /// The clauses of a function that writes these columns.
 fn settings_sql<'a>(columns: impl Iterator<Item = &'a Column>) -> String {
     let all = columns.map(|column| column.settings).fold(Settings::default(), Settings::and);
-    let clauses =
-        [(all.common, FUNCTION_SETTINGS), (all.money, MONEY_SETTING), (all.names, NAMES_SETTING)];
+    let clauses = [
+        (all.common, FUNCTION_SETTINGS),
+        (all.money, MONEY_SETTING),
+        (all.names, NAMES_SETTING),
+        (all.nulls, NULLS_SETTING),
+    ];
     clauses.into_iter().filter(|(is_needed, _)| *is_needed).map(|(_, clause)| clause).collect()
 }
 

@@ -109,8 +109,8 @@ impl TableCollection {
         }
     }
 
-    /// Notes of which family a read was: true if the catalogs must be looked at at once, as others than
-    /// known belong to it.
+    /// Notes the family that a read saw: true if the catalogs must be looked at at once, since others
+    /// than those known belong to it.
     #[must_use]
     pub(crate) fn note_family(&self, layout: &Layout, family: Option<i64>) -> bool {
         layout.family_number() != family && self.watched.lock().doubt()

@@ -3,6 +3,7 @@
 pub(crate) mod collection;
 pub(crate) mod installation;
 mod queue;
+mod repeat;
 mod retry;
 pub(crate) mod secret;
 pub(crate) mod watch;

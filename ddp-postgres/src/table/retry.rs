@@ -133,7 +133,7 @@ mod tests {
         schema::Error::Busy { relation: "t".to_owned() }
     }
 
-    /// The looks of this many checks, each of which fails.
+    /// The looks of this many checks that all fail.
     fn looks(watched: &mut Watched, error: &schema::Error, checks: usize) -> String {
         let look = |_| {
             let look = watched.next_look("a");

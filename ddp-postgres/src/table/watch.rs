@@ -7,16 +7,17 @@
 //! have got and lost them in the meantime. A table that cannot be published is looked at again from time to time, since what is
 //! wrong may be put right without the catalogs' showing it.
 
+use std::ops::ControlFlow;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use ddp_server::log::{Count, Log};
 use deadpool_postgres::Object;
-use tokio::sync::{Notify, mpsc};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::sync::mpsc;
 
 use super::collection::{Current, TableCollection, TableState};
 use super::queue::Queue;
+use super::repeat::{self, Repeated};
 use super::retry::Failure;
 use super::{Table, secret};
 use crate::error::Error;
@@ -27,14 +28,9 @@ use crate::schema::{self, Layout, Patience, Readiness};
 /// How often a table is checked again at once if it changes during the check.
 const ROUNDS: usize = 3;
 
-/// How long after a check that was announced the next one is made for that reason.
-const ANNOUNCED_EVERY: Duration = Duration::from_secs(1);
-
 /// Compares the tables with their last known state, periodically and on request.
 pub(crate) struct Watch {
     pub(crate) intake: Weak<Intake>,
-    pub(crate) checks: mpsc::Receiver<Check>,
-    pub(crate) announcements: Announcements,
     pub(crate) every: Duration,
     /// Whether triggers may be installed while the server runs.
     pub(crate) install: bool,
@@ -42,65 +38,55 @@ pub(crate) struct Watch {
     pub(crate) notifies: bool,
 }
 
-/// What anybody may have sent that tells of an installation: however much comes, it is one in a second.
-pub(crate) struct Announcements {
-    announced: Arc<Notify>,
-    /// From when on the next one counts.
-    from: Instant,
+/// A watch under way.
+struct Watching {
+    watch: Watch,
+    queue: Queue,
+    log: Log,
+    /// Whether the last check failed that nobody asked for.
+    has_failed: bool,
 }
 
-impl Announcements {
-    pub(crate) fn new(announced: Arc<Notify>) -> Self {
-        Self { announced, from: Instant::now() }
+impl Repeated for Watching {
+    async fn look(&mut self) -> ControlFlow<(), Result<(), Error>> {
+        let intake = self.watch.intake.upgrade().filter(|intake| !intake.reader().is_closed());
+        let Some(intake) = intake else { return ControlFlow::Break(()) };
+        if self.watch.notifies
+            && let Ok(client) = intake.reader().pool.get().await
+            && let Err(error) = self.queue.look(&client).await
+        {
+            tracing::debug!(%error, "the queue of notifications could not be looked at");
+        }
+        ControlFlow::Continue(self.watch.check_tables(&intake).await)
     }
 
-    /// Waits for the next one. One that came before is not lost, whether or not somebody waited.
-    async fn next(&mut self) {
-        sleep_until(self.from).await;
-        self.announced.notified().await;
-        self.from = Instant::now() + ANNOUNCED_EVERY;
+    fn tell(&mut self, outcome: Result<(), Error>) {
+        match outcome {
+            Ok(()) => self.has_failed = false,
+            // The feed says so, too, when the database is out of reach.
+            Err(error) if self.has_failed || error.is_transient() => {
+                tracing::debug!(%error, "the tables could not be checked");
+            }
+            Err(error) => {
+                self.log.line("no check", "", error, |_, error, count| {
+                    tracing::error!(%error, count, "the tables could not be checked");
+                });
+                self.has_failed = true;
+            }
+        }
     }
 }
 
 impl Watch {
     /// Checks the tables repeatedly, until the database handle is closed or dropped.
-    pub(crate) async fn run(mut self) {
-        let (mut has_failed, mut queue) = (false, Queue::default());
-        loop {
-            let asked = tokio::select! {
-                asked = timeout(self.every, self.checks.recv()) => match asked {
-                    Ok(Some(check)) => check,
-                    Ok(None) => return,
-                    Err(_) => None,
-                },
-                () = self.announcements.next() => None,
-            };
-            let intake = self.intake.upgrade().filter(|intake| !intake.reader().is_closed());
-            let Some(intake) = intake else { return };
-            if self.notifies
-                && let Ok(client) = intake.reader().pool.get().await
-                && let Err(error) = queue.look(&client).await
-            {
-                tracing::debug!(%error, "the queue of notifications could not be looked at");
-            }
-            match (self.check_tables(&intake).await, asked) {
-                (outcome, Some(asked)) => {
-                    // The receiver is gone if the check was cancelled.
-                    let _ = asked.send(outcome);
-                }
-                (Ok(()), None) => has_failed = false,
-                // The feed says so, too, when the database is out of reach.
-                (Err(error), None) if has_failed || error.is_transient() => {
-                    tracing::debug!(%error, "the tables could not be checked");
-                }
-                (Err(error), None) => {
-                    intake.reader().log.line("no check", "", error, |_, error, count| {
-                        tracing::error!(%error, count, "the tables could not be checked");
-                    });
-                    has_failed = true;
-                }
-            }
-        }
+    pub(crate) async fn run(self, checks: mpsc::Receiver<Check>) {
+        let of = |intake: Arc<Intake>| {
+            (intake.reader().log.clone(), Arc::clone(&intake.reader().announced))
+        };
+        let Some((log, announced)) = self.intake.upgrade().map(of) else { return };
+        let every = self.every;
+        let watching = Watching { watch: self, queue: Queue::default(), log, has_failed: false };
+        repeat::run(checks, announced, every, watching).await;
     }
 
     /// Compares the tables with what they were, and acts on what has changed. What goes wrong with one

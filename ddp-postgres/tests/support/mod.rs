@@ -14,6 +14,26 @@ use tokio_postgres::{AsyncMessage, Client, Config, NoTls};
 
 const FENCE: &str = "ddp_test_fence";
 
+/// Types of our own, and what names mean.
+pub const TYPES: &str = "CREATE TYPE mood AS ENUM ('happy', 'so so');
+    CREATE DOMAIN cents_base AS int4; CREATE DOMAIN cents AS cents_base CHECK (VALUE >= 0);
+    CREATE DOMAIN moment AS timestamptz; CREATE DOMAIN amounts AS numeric[];
+    CREATE TYPE place AS (x numeric, label text, seen timestamptz);
+    CREATE EXTENSION citext; CREATE EXTENSION hstore; CREATE EXTENSION ltree; CREATE EXTENSION cube;
+    CREATE SCHEMA s; CREATE TABLE s.things (); CREATE TYPE s.kind AS ENUM ('a', 'b c');
+    CREATE FUNCTION s.act(int) RETURNS int LANGUAGE sql AS 'SELECT $1';
+    CREATE FUNCTION s.kind_json(s.kind) RETURNS json LANGUAGE plpgsql AS
+        'BEGIN RAISE division_by_zero; END';
+    CREATE CAST (s.kind AS json) WITH FUNCTION s.kind_json(s.kind);
+    CREATE TYPE kinds AS (kind s.kind, x float8)";
+
+/// What a writer may have set that changes how values are written.
+pub const ODD_SETTINGS: &str = "SET TimeZone = 'Asia/Kathmandu'; SET extra_float_digits = 0;
+    SET DateStyle = 'SQL, DMY'; SET IntervalStyle = 'sql_standard'; SET bytea_output = 'escape';
+    SET standard_conforming_strings = on; SET xmloption = document;
+    SET quote_all_identifiers = on; SET array_nulls = on;
+    SET lc_monetary = 'de_DE.UTF-8'";
+
 tokio::task_local! {
     /// The feed under test.
     pub static FEED: Feed;
@@ -49,6 +69,7 @@ pub fn cluster() -> &'static Cluster {
     CLUSTER.get_or_init(|| {
         let options = ClusterOptions::temporary()
             .without_durability()
+            .locale("de_DE")
             .setting("synchronous_commit", "on")
             .setting("wal_level", "logical")
             .setting("max_wal_senders", "100")

@@ -38,7 +38,7 @@ async fn who_is_further_along_goes_first_and_then_who_came_first() {
     let stages = [Stage::Http, Stage::Session, Stage::Http, Stage::Session];
     let all = (0..).zip(stages).map(|(name, stage)| comes(&arrivals, stage, &done, name));
     let mut all: Vec<_> = all.collect();
-    // It does not matter who asks first.
+    // The order in which they ask does not matter.
     for coming in all.iter_mut().rev() {
         assert!(poll(coming).is_pending());
     }

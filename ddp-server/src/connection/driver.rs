@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
@@ -10,21 +9,20 @@ use std::time::Instant;
 
 use ddp_core::session::{CloseReason, Event, Input, Output};
 use ddp_core::{DdpError, Session, SubscriptionKey};
-use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::time::Sleep;
 
+use super::end::{self, End};
 use super::handlers::Running;
 use super::inbound::Inbound;
 use super::input;
-use super::kept::Kept;
+use super::kept::{Kept, More};
 use super::mail::Mail;
 use super::mailbox::{Drive, EndReason, Mailbox};
 use super::outbound::{Messages, Outbound};
 use crate::handler::callbacks::guard;
-use crate::log::Count;
 use crate::registry::Registry;
-use crate::transport::{AnyTransport, Transport, TransportError};
+use crate::transport::{Address, AnyTransport, Transport, TransportError};
 
 /// How many messages are read before what they made is written.
 const MESSAGES_PER_WRITE: usize = 32;
@@ -35,28 +33,19 @@ const GOING_AWAY: u16 = 1001;
 /// The code and reason with which Meteor's server ends a connection, by WebSocket and by SockJS.
 const CLOSED: (u16, &str) = (1000, "Normal closure");
 
-/// The code for a client that is given up, from the application's range.
-const BEHIND: u16 = 3000;
-
 /// What woke the task.
 enum Wake {
     /// The connection is to end, after the mail.
     End(EndReason),
     Mail,
     Message(String),
+    /// Of a `sub` that wants memory.
+    Memory(More),
+    /// Publications are still to run again.
+    Rerun,
     Timer,
     Stalled,
     Gone(Option<TransportError>),
-}
-
-/// How a connection ends.
-enum End {
-    /// The client closed, broke the WebSocket protocol, or is gone.
-    Gone,
-    /// The server ends it with the closing handshake.
-    Close(u16, String),
-    /// The client takes nothing.
-    Stalled,
 }
 
 /// The session and its transport. The connection's task drives them; couriers
@@ -98,9 +87,10 @@ impl Driver {
         transport: AnyTransport,
         mailbox: Arc<Mailbox>,
         registry: Arc<Registry>,
+        address: Option<Address>,
     ) -> Self {
         let outbox_bytes_max = registry.config.outbox_bytes_max;
-        let kept = Kept::new(Arc::clone(&registry.kept), registry.config.sessions_bytes_max);
+        let kept = Kept::new(Arc::clone(&registry.kept), Arc::clone(&registry.large), address);
         Self {
             running,
             session,
@@ -128,7 +118,7 @@ impl Driver {
         self.inbound.begin();
         loop {
             self.drain(cx);
-            self.inbound.after(&self.session);
+            self.inbound.after(&mut self.session, &self.outbound);
             if let Some(reason) = self.closing {
                 if reason == CloseReason::HeartbeatTimeout {
                     self.registry.counters.disconnected_silent.add(1);
@@ -143,6 +133,14 @@ impl Driver {
                     self.has_asked = self.universal_begun.is_some();
                     self.session.handle_input(Input::Message(Instant::now(), &text));
                 }
+                Wake::Memory(More::Waits) => {
+                    end::sub_waits(&self.registry, self.running.connection());
+                }
+                Wake::Memory(More::Given) => self.inbound.give(&mut self.session),
+                Wake::Memory(More::Late) => {
+                    return Poll::Ready(End::waited(&self.registry, self.running.connection()));
+                }
+                Wake::Rerun => self.start_some(cx),
                 Wake::Mail => self.handle_mail(cx),
                 Wake::End(EndReason::Requested) => {
                     // The session's output for the last mail still goes out.
@@ -156,20 +154,7 @@ impl Driver {
                     return Poll::Ready(End::Close(code, reason.to_owned()));
                 }
                 Wake::End(EndReason::Behind) => {
-                    self.registry.counters.disconnected_behind.add(1);
-                    let count = self.registry.config.outbox_messages_max;
-                    let id = self.session.id();
-                    let more: Count = |_, _, count| {
-                        tracing::info!(count, "disconnected: too far behind");
-                    };
-                    if self.registry.log.admits("disconnected: too far behind", "", "", more) {
-                        tracing::info!(
-                            session = id,
-                            messages_max = count,
-                            "disconnected: too far behind"
-                        );
-                    }
-                    return Poll::Ready(End::Close(BEHIND, "too far behind".to_owned()));
+                    return Poll::Ready(End::behind(&self.registry, self.session.id()));
                 }
                 Wake::Timer => {
                     if self.outbound.take_was_behind() {
@@ -233,6 +218,11 @@ impl Driver {
         }
     }
 
+    /// Starts publications that are to run again until others should have their turn, at least one.
+    fn start_some(&mut self, cx: &mut Context<'_>) {
+        while self.running.start_next(cx) && !self.inbound.is_tired() {}
+    }
+
     /// Does everything that the session wants done.
     fn drain(&mut self, cx: &mut Context<'_>) {
         let mut messages = Messages::new(self.outbound.framing());
@@ -274,7 +264,10 @@ impl Driver {
                 }
             }
             Event::Unsubscribe(subscription) => running.unsubscribe(subscription),
-            Event::Rerun(renamed) => running.rerun(renamed, cx),
+            Event::Rerun(renamed) => {
+                running.rerun(renamed);
+                self.start_some(cx);
+            }
             Event::RerunDone => running.rerun_done(),
             Event::Call { call, method, params, random_seed } => {
                 running.call(call, method, params, random_seed.as_deref(), cx);
@@ -297,7 +290,11 @@ impl Driver {
         {
             return Poll::Ready(gone);
         }
-        let is_tired = self.messages_since_write > 0 && self.inbound.is_tired();
+        let has_more = self.messages_since_write > 0 || self.running.has_to_start();
+        let is_tired = has_more && self.inbound.is_tired();
+        if self.running.has_to_start() && !is_tired {
+            return Poll::Ready(Wake::Rerun);
+        }
         if self.outbound.has_room()
             && !is_tired
             && let Poll::Ready(wake) = self.poll_mail_and_messages(cx)
@@ -306,9 +303,15 @@ impl Driver {
             return Poll::Ready(wake);
         }
         if !self.outbound.has_room() {
-            self.inbound.pause(&mut self.outbound.transport);
+            if let Poll::Ready(late) = self.inbound.poll_no_more(cx) {
+                return Poll::Ready(Wake::Memory(late));
+            }
+            let paused = self.inbound.poll_paused(&mut self.outbound.transport, cx);
+            if let Poll::Ready(error) = paused {
+                return Poll::Ready(Wake::Gone(Some(error)));
+            }
         }
-        if self.messages_since_write > 0 {
+        if has_more {
             // One more look before resting: whoever calls one method after the other has often sent
             // the next by then, and looking costs less than falling asleep and being woken.
             cx.waker().wake_by_ref();
@@ -317,7 +320,7 @@ impl Driver {
         if let Poll::Ready(gone) = self.poll_write(cx) {
             return Poll::Ready(gone);
         }
-        if self.outbound.transport.is_held_back() {
+        if self.outbound.transport.is_held_back() || self.inbound.holds_back(&self.session) {
             self.outbound.note_behind();
         }
         if !had_room {
@@ -345,9 +348,15 @@ impl Driver {
             self.mail_is_next = false;
             return Poll::Ready(Wake::Mail);
         }
+        if let Poll::Ready(more) = self.inbound.poll_more(&self.session, cx) {
+            return Poll::Ready(Wake::Memory(more));
+        }
         self.inbound.before(&mut self.session);
         if !self.session.wants_input() || self.is_draining {
-            self.inbound.pause(&mut self.outbound.transport);
+            let paused = self.inbound.poll_paused(&mut self.outbound.transport, cx);
+            if let Poll::Ready(error) = paused {
+                return Poll::Ready(Wake::Gone(Some(error)));
+            }
         } else if let Poll::Ready(received) =
             self.inbound.poll_message(&mut self.outbound.transport, &self.registry.large, cx)
         {
@@ -366,12 +375,14 @@ impl Driver {
     /// Writes what the socket takes. Ready only if the socket failed.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Wake> {
         self.messages_since_write = 0;
-        self.outbound.poll_write(cx).map(|error| Wake::Gone(Some(error.into())))
+        let failed = self.outbound.poll_write(cx).map(|error| Wake::Gone(Some(error.into())));
+        self.inbound.note_large(&self.session, &self.outbound);
+        failed
     }
 
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<Wake> {
         let write_timeout = self.registry.config.write_timeout;
-        let stalled = self.outbound.stalled_since().map(|since| since + write_timeout);
+        let stalled = self.outbound.gives_up_at(write_timeout);
         let Some(next) = [self.deadline, stalled].into_iter().flatten().min() else {
             return Poll::Pending;
         };
@@ -404,7 +415,7 @@ impl Drive for Driver {
                 return true;
             }
         }
-        let Self { session, outbound, mail, .. } = self;
+        let Self { session, outbound, mail, inbound, .. } = self;
         let mut messages = Messages::new(outbound.framing());
         for mail in alone.into_iter().chain(mail.drain(..)) {
             let mut send = |outgoing| outbound.send(outgoing, &mut messages);
@@ -417,9 +428,9 @@ impl Drive for Driver {
             }
         }
         outbound.queue(messages);
-        outbound.poll_write(&mut Context::from_waker(&self.waker)).is_pending()
-            && outbound.is_empty()
-            && outbound.stalled_since().is_none()
+        let is_pending = outbound.poll_write(&mut Context::from_waker(&self.waker)).is_pending();
+        inbound.note_large(session, outbound);
+        is_pending && outbound.is_empty() && outbound.stalled_since().is_none()
     }
 
     fn has_settled(&self) -> bool {
@@ -430,32 +441,8 @@ impl Drive for Driver {
     }
 
     fn end(self: Box<Self>) -> BoxFuture<'static, ()> {
-        let Self { end, running, mut outbound, session, registry, .. } = *self;
-        async move {
-            match end {
-                End::Gone => {}
-                End::Close(code, reason) => outbound.transport.close(code, &reason),
-                End::Stalled => {
-                    drop(running);
-                    registry.counters.disconnected_stalled.add(1);
-                    let timeout = registry.config.write_timeout;
-                    let id = session.id();
-                    let more: Count = |_, _, count| {
-                        tracing::info!(count, "disconnected: took nothing");
-                    };
-                    if registry.log.admits("disconnected: took nothing", "", "", more) {
-                        tracing::info!(session = id, ?timeout, "disconnected: took nothing");
-                    }
-                    return;
-                }
-            }
-            // Publications end now, not when the client has answered.
-            drop(running);
-            let closed = poll_fn(|cx| outbound.transport.poll_closed(cx));
-            // A client that does not answer, or a broken socket, is simply dropped.
-            let _ = tokio::time::timeout(registry.config.close_timeout, closed).await;
-        }
-        .boxed()
+        let Self { end, running, outbound, inbound, session, registry, .. } = *self;
+        end.finish(session, running, outbound, inbound, registry)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The handlers that run for one connection.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -39,11 +39,20 @@ pub(crate) struct Running {
     connection: Connection,
     user_id: Option<UserId>,
     publications: HashMap<SubscriptionKey, Publication>,
+    /// Those that are to run again, in the order in which they began.
+    to_start: VecDeque<Start>,
     /// The observations of publications that are being rerun. They are kept until the rerun is
     /// over, so that live queries that are observed again need not be read again.
     retired: Vec<Observation>,
     /// Methods waiting for the client to learn of a new user.
     rerun_done: Vec<oneshot::Sender<()>>,
+}
+
+/// A publication that is to run again.
+struct Start {
+    key: SubscriptionKey,
+    publication: ErasedPublication,
+    request: Arc<Request>,
 }
 
 struct Publication {
@@ -65,8 +74,8 @@ impl Drop for Publication {
 
 impl Running {
     pub(crate) fn new(registry: Arc<Registry>, connection: Connection) -> Self {
-        let (publications, retired, rerun_done) = Default::default();
-        Self { registry, connection, user_id: None, publications, retired, rerun_done }
+        let (publications, to_start, retired, rerun_done) = Default::default();
+        Self { registry, connection, user_id: None, publications, to_start, retired, rerun_done }
     }
 
     fn host(&self) -> Arc<dyn Host> {
@@ -106,29 +115,46 @@ impl Running {
         self.publish(key, publication, Arc::new(request), cx);
     }
 
-    /// Stops publications and runs each of them again under another key.
-    pub(crate) fn rerun(
-        &mut self,
-        renamed: BTreeMap<SubscriptionKey, SubscriptionKey>,
-        cx: &mut Context<'_>,
-    ) {
-        let mut requests = Vec::with_capacity(renamed.len());
-        for (old, new) in renamed {
-            match self.publications.remove(&old) {
-                Some(mut running) => {
-                    self.retired.append(&mut running.observations);
-                    let request = Arc::clone(running.subscription.request());
-                    requests.push((new, Arc::clone(&running.publication), request));
-                }
+    /// Stops publications. Each of them is to be [started](Self::start_next) again under another key.
+    pub(crate) fn rerun(&mut self, renamed: BTreeMap<SubscriptionKey, SubscriptionKey>) {
+        // The user may change again before all of them have started.
+        let not_started = std::mem::take(&mut self.to_start);
+        let mut not_started: HashMap<_, _> =
+            not_started.into_iter().map(|start| (start.key, start)).collect();
+        let mut to_start = Vec::with_capacity(renamed.len());
+        for (old, key) in renamed {
+            if let Some(mut running) = self.publications.remove(&old) {
+                self.retired.append(&mut running.observations);
+                let request = Arc::clone(running.subscription.request());
+                to_start.push(Start {
+                    key,
+                    publication: Arc::clone(&running.publication),
+                    request,
+                });
+            } else if let Some(start) = not_started.remove(&old) {
+                to_start.push(Start { key, ..start });
+            } else {
                 // Cannot happen, because the session knows only running subscriptions. If it does,
                 // nothing should wait for it.
-                None => self.connection.mailbox().push(Mail::SubscriptionReturned(new)),
+                self.connection.mailbox().push(Mail::SubscriptionReturned(key));
             }
         }
-        requests.sort_by_key(|(new, ..)| *new);
-        for (new, publication, request) in requests {
-            self.publish(new, publication, request, cx);
-        }
+        to_start.sort_by_key(|start| start.key);
+        self.to_start = to_start.into();
+    }
+
+    /// Whether publications are to be started.
+    pub(crate) fn has_to_start(&self) -> bool {
+        !self.to_start.is_empty()
+    }
+
+    /// Starts the next publication that is to run again. False if there is none.
+    pub(crate) fn start_next(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(Start { key, publication, request }) = self.to_start.pop_front() else {
+            return false;
+        };
+        self.publish(key, publication, request, cx);
+        true
     }
 
     fn publish(
@@ -165,7 +191,9 @@ impl Running {
     }
 
     pub(crate) fn unsubscribe(&mut self, key: SubscriptionKey) {
-        self.publications.remove(&key);
+        if self.publications.remove(&key).is_none() {
+            self.to_start.retain(|start| start.key != key);
+        }
     }
 
     /// From now on handlers run for this user. `done` completes when the client has learned of it.

@@ -1,12 +1,21 @@
 //! What sessions keep of their clients' messages, all together.
+//!
+//! Each session has [`FREE_BYTES`] that nobody counts. What it keeps beyond that is of two kinds.
+//! Subscriptions stay for as long as their client likes, so one that finds no memory waits for it, and
+//! an address has at most half: see [`Memory`]. It waits for a minute at most, since it and what is behind
+//! it may have memory of large messages meanwhile. Messages that wait and calls that run pass by
+//! themselves, so a session for which nothing is left gets along with what is free, and reads on when
+//! some of its own have passed. The two are apart, so that what waits for memory never holds it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 
 use ddp_core::Session;
 use ddp_core::session::LARGE_MESSAGE_BYTES;
+use futures::FutureExt;
 
-use crate::transport::Share;
+use crate::transport::{Address, Asking, Deadline, LargeMessages, Memory, Share};
 
 /// What each session may keep without asking.
 const FREE_BYTES: usize = LARGE_MESSAGE_BYTES;
@@ -14,60 +23,195 @@ const FREE_BYTES: usize = LARGE_MESSAGE_BYTES;
 const _: () = assert!(LARGE_MESSAGE_BYTES == crate::transport::large::LARGE_MESSAGE_BYTES);
 
 /// What all sessions keep beyond [`FREE_BYTES`] each.
-#[derive(Debug, Default)]
-pub(crate) struct KeptBytes(AtomicUsize);
+#[derive(Debug)]
+pub(crate) struct KeptBytes {
+    subscriptions: Arc<Memory>,
+    passing: AtomicUsize,
+    passing_max: usize,
+}
+
+impl KeptBytes {
+    /// At most so many bytes, three quarters of them for subscriptions.
+    pub(crate) fn new(bytes_max: usize) -> Arc<Self> {
+        let passing_max = bytes_max / 4;
+        let subscriptions = Memory::new(bytes_max - passing_max, 0);
+        Arc::new(Self { subscriptions, passing: AtomicUsize::new(0), passing_max })
+    }
+
+    /// How much the subscriptions of a session may have at most, whatever others have.
+    pub(crate) fn session_bytes_max(&self) -> usize {
+        FREE_BYTES.saturating_add(self.subscriptions.each_max())
+    }
+}
 
 /// What one session keeps, as far as others must know of it.
 #[derive(Debug)]
 pub(super) struct Kept {
     all: Arc<KeptBytes>,
-    all_max: usize,
-    /// This session's part of `all`.
-    beyond_free: usize,
-    /// The memory of its large messages.
-    share: Option<Share>,
+    address: Option<Address>,
+    /// This session's part of what passes.
+    passing: usize,
+    /// The memory of its subscriptions beyond what is free.
+    subscriptions: Option<Share>,
+    /// What a `sub` waits for.
+    more: Option<Box<Asking>>,
+    /// Until when it may wait.
+    until: Option<Box<Deadline>>,
+    /// The memory of the large messages that came.
+    large: Option<Share>,
+    /// That of those that wait for the socket.
+    there: Option<Box<Share>>,
+    large_messages: Arc<LargeMessages>,
+}
+
+/// What becomes of a `sub` that wants memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum More {
+    /// There is none, so it waits from now on.
+    Waits,
+    /// It is there.
+    Given,
+    /// It has waited for too long.
+    Late,
+}
+
+/// Adds a share to those that there are, if any.
+fn add(kept: &mut Option<Share>, share: Option<Share>) {
+    match (kept, share) {
+        (Some(kept), Some(share)) => kept.add(share),
+        (kept @ None, share) => *kept = share,
+        (Some(_), None) => {}
+    }
+}
+
+/// Keeps no more than this of a share.
+fn shrink(kept: &mut Option<Share>, bytes: usize) {
+    match kept {
+        Some(share) if bytes > 0 => share.shrink_to(bytes),
+        kept => *kept = None,
+    }
 }
 
 impl Kept {
-    pub(super) fn new(all: Arc<KeptBytes>, all_max: usize) -> Self {
-        Self { all, all_max, beyond_free: 0, share: None }
+    pub(super) fn new(
+        all: Arc<KeptBytes>,
+        large_messages: Arc<LargeMessages>,
+        address: Option<Address>,
+    ) -> Self {
+        let (passing, subscriptions, more, until, large, there) = Default::default();
+        Self { all, address, passing, subscriptions, more, until, large, there, large_messages }
     }
 
     /// Adds the memory of a large message.
     pub(super) fn add(&mut self, share: Option<Share>) {
-        match (&mut self.share, share) {
-            (Some(kept), Some(share)) => kept.add(share),
-            (kept @ None, share) => *kept = share,
-            (Some(_), None) => {}
+        add(&mut self.large, share);
+    }
+
+    /// Notes how many bytes of large messages there are, and of results. A result is made before anybody
+    /// knows how large it is, so it waits for no memory; it counts as what is [there](Memory::take),
+    /// and so does what messages have become beyond what they had asked for.
+    pub(super) fn note_large(&mut self, messages: usize, results: usize) {
+        let asked = self.large.as_ref().map_or(0, Share::bytes);
+        let (there, before) = (results + messages.saturating_sub(asked), self.there_bytes());
+        if there > before {
+            let memory = self.large_messages.memory();
+            let more = memory.take(self.address.as_ref(), there - before);
+            match &mut self.there {
+                Some(share) => share.add(more),
+                none => *none = Some(Box::new(more)),
+            }
+        } else if there == 0 {
+            self.there = None;
+        } else if let Some(share) = &mut self.there {
+            share.shrink_to(there);
         }
+        // The memory of a call goes only after its result counts.
+        shrink(&mut self.large, messages);
+    }
+
+    fn there_bytes(&self) -> usize {
+        self.there.as_ref().map_or(0, |share| share.bytes())
     }
 
     /// Notes what the session keeps now.
-    pub(super) fn update(&mut self, session: &Session) {
-        if let Some(share) = &mut self.share {
-            match session.large_bytes() {
-                0 => self.share = None,
-                bytes => share.shrink_to(bytes),
-            }
-        }
-        let beyond_free = session.kept_bytes().saturating_sub(FREE_BYTES);
-        if beyond_free == 0 && self.beyond_free == 0 {
+    pub(super) fn update(&mut self, session: &mut Session) {
+        let subscriptions = session.subscription_bytes().saturating_sub(FREE_BYTES);
+        shrink(&mut self.subscriptions, subscriptions);
+        self.give(session);
+        self.until.take_if(|_| session.subscription_bytes_wanted() == 0);
+        let passing = session.kept_bytes().saturating_sub(FREE_BYTES + subscriptions);
+        if passing == 0 && self.passing == 0 {
             return;
         }
         // The sum is a limit, not a lock: each change is seen by whoever comes next.
-        let before = std::mem::replace(&mut self.beyond_free, beyond_free);
-        self.all.0.fetch_add(beyond_free.wrapping_sub(before), Ordering::Relaxed);
+        let before = std::mem::replace(&mut self.passing, passing);
+        self.all.passing.fetch_add(passing.wrapping_sub(before), Ordering::Relaxed);
     }
 
-    /// How much the session may keep.
+    /// How much the session may keep before it reads no more.
     pub(super) fn bytes_max(&self) -> usize {
-        let left = self.all_max.saturating_sub(self.all.0.load(Ordering::Relaxed));
-        FREE_BYTES + self.beyond_free + left
+        let left = self.all.passing_max.saturating_sub(self.all.passing.load(Ordering::Relaxed));
+        self.subscriptions_max().saturating_add(self.passing).saturating_add(left)
+    }
+
+    /// How much its subscriptions may have.
+    fn subscriptions_max(&self) -> usize {
+        FREE_BYTES + self.subscriptions.as_ref().map_or(0, Share::bytes)
+    }
+
+    /// Tells the session how much its subscriptions may have.
+    pub(super) fn give(&self, session: &mut Session) {
+        session.give_subscription_bytes(self.subscriptions_max());
+    }
+
+    /// Whether a `sub` waits for memory.
+    pub(super) fn wants_more(&self) -> bool {
+        self.more.as_ref().is_some_and(|more| more.is_waiting())
+    }
+
+    /// Ready if there is something to tell of the `sub` that wants memory. What is there is to be
+    /// [given](Self::give) before the next [update](Self::update).
+    pub(super) fn poll_more(&mut self, session: &Session, cx: &mut Context<'_>) -> Poll<More> {
+        let wanted = session.subscription_bytes_wanted().saturating_sub(self.subscriptions_max());
+        if wanted == 0 {
+            self.more = None;
+            return Poll::Pending;
+        }
+        let ask = || Box::new(self.all.subscriptions.ask(self.address.as_ref(), wanted));
+        let Poll::Ready(share) = self.more.get_or_insert_with(ask).poll_unpin(cx) else {
+            if self.until.is_none() {
+                self.until = Some(Box::new(Deadline::begin()));
+                return Poll::Ready(More::Waits);
+            }
+            return self.poll_late(cx);
+        };
+        (self.more, self.until) = (None, None);
+        add(&mut self.subscriptions, Some(share));
+        Poll::Ready(More::Given)
+    }
+
+    /// Wants nothing for now; what it would be given, nobody else could have. It keeps its place.
+    pub(super) fn poll_no_more(&mut self, cx: &mut Context<'_>) -> Poll<More> {
+        if let Some(more) = &mut self.more {
+            more.pause();
+        }
+        self.poll_late(cx)
+    }
+
+    fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<More> {
+        let Some(until) = &mut self.until else { return Poll::Pending };
+        until.poll(cx).map(|()| More::Late)
+    }
+
+    /// The session is gone. Keeps the memory of what its client has not taken yet.
+    pub(super) fn leave(mut self, bytes: usize) -> Option<Box<Share>> {
+        self.note_large(0, bytes);
+        self.there.take()
     }
 }
 
 impl Drop for Kept {
     fn drop(&mut self) {
-        self.all.0.fetch_sub(self.beyond_free, Ordering::Relaxed);
+        self.all.passing.fetch_sub(self.passing, Ordering::Relaxed);
     }
 }

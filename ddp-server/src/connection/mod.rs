@@ -21,6 +21,7 @@
 
 pub(crate) mod check;
 mod driver;
+mod end;
 pub(crate) mod handlers;
 mod inbound;
 mod input;
@@ -62,6 +63,7 @@ pub(crate) async fn run(
     counters.connections_opened.add(1);
     let (deltas_max, exact_max) = (config.outbox_deltas_max, config.outbox_messages_max);
     let mailbox = Arc::new(Mailbox::new(deltas_max, exact_max, counters));
+    let address = info.address();
     let connection = Connection::new(&id, info, Arc::clone(&mailbox));
     let span = opened(&connection, path, protocol);
     let _registration = registry.open.register(&connection);
@@ -69,7 +71,7 @@ pub(crate) async fn run(
     let session = Session::new(id, Arc::clone(&registry.session_config), Instant::now());
     let running = Running::new(Arc::clone(&registry), connection);
     let arrival = registry.arrivals.arrive(Stage::Session);
-    let driver = Driver::new(session, running, transport, Arc::clone(&mailbox), registry);
+    let driver = Driver::new(session, running, transport, Arc::clone(&mailbox), registry, address);
     mailbox.seat(Box::new(driver));
     let driven = poll_fn(|cx| span.in_scope(|| mailbox.poll_driver(cx)));
     arrival.run(driven, || mailbox.has_settled()).await;

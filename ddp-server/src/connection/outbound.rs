@@ -2,13 +2,21 @@
 
 use std::io;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use ddp_core::merge_box::Outgoing;
 
 use crate::transport::framing::FrameBuilder;
+use crate::transport::large::LARGE_MESSAGE_BYTES;
 use crate::transport::{AnyTransport, Framing, Transport};
+
+/// How much of a large message a client takes each second at least, when the time is over for which it
+/// may take nothing.
+const BYTES_PER_SECOND: u64 = 16 * 1024;
+
+/// How long it may take for one, however much it takes.
+const LARGE_MESSAGE_WITHIN: Duration = Duration::from_secs(5 * 60);
 
 /// A transport, and the output waiting for it.
 #[derive(Debug)]
@@ -23,9 +31,51 @@ pub(crate) struct Outbound {
     outbox_bytes_max: usize,
     /// Since when the client has taken nothing, although something is waiting.
     stalled_since: Option<Instant>,
+    /// What large messages for this session only are waiting.
+    large: Option<Large>,
     /// Whether, since the last timer, the client was not read from because it fell behind, or took
     /// something after that.
     was_behind: bool,
+}
+
+/// Large messages that wait for the socket.
+#[derive(Debug)]
+struct Large {
+    bytes: usize,
+    /// Since when the first of them wait.
+    since: Instant,
+    /// What the socket had taken then.
+    written: u64,
+    /// What the socket has taken when it has taken these; not known before it was written to.
+    end: Option<u64>,
+}
+
+impl Large {
+    fn new(written: u64) -> Self {
+        Self { bytes: 0, since: now(), written, end: None }
+    }
+
+    /// Notes that the socket has taken so much of so much, and that so many bytes still wait.
+    fn note(&mut self, written: u64, total: u64, waiting: usize) {
+        // What is not there any more has been taken, whatever else waits behind it.
+        self.bytes = self.bytes.min(waiting);
+        if written >= *self.end.get_or_insert(total) {
+            // Those that came later have their own time.
+            *self = Self { bytes: self.bytes, end: Some(total), ..Self::new(written) };
+        }
+    }
+
+    /// Until when they may wait, if the socket has taken so much by now.
+    fn until(&self, written: u64, timeout: Duration) -> Instant {
+        let taken = written.saturating_sub(self.written);
+        let earned = Duration::from_millis(taken.saturating_mul(1000) / BYTES_PER_SECOND);
+        self.since + timeout.saturating_add(earned).min(timeout.max(LARGE_MESSAGE_WITHIN))
+    }
+}
+
+/// The time, which tests stop.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
 }
 
 /// Messages for this session only, not framed yet.
@@ -43,7 +93,7 @@ impl Messages {
 impl Outbound {
     pub(crate) fn new(transport: AnyTransport, outbox_bytes_max: usize) -> Self {
         let framing = transport.framing();
-        let (queued_total, written, stalled_since, was_behind) = Default::default();
+        let (queued_total, written, stalled_since, large, was_behind) = Default::default();
         Self {
             transport,
             framing,
@@ -51,6 +101,7 @@ impl Outbound {
             written,
             outbox_bytes_max,
             stalled_since,
+            large,
             was_behind,
         }
     }
@@ -67,8 +118,22 @@ impl Outbound {
         self.transport.queued_bytes() == 0
     }
 
+    /// How many bytes of large messages for this session only the socket has not taken yet.
+    pub(crate) fn large_bytes(&self) -> usize {
+        self.large.as_ref().map_or(0, |large| large.bytes)
+    }
+
     pub(crate) fn stalled_since(&self) -> Option<Instant> {
         self.stalled_since
+    }
+
+    /// When the client is given up if it takes nothing more: after `timeout` or, while a large message
+    /// waits, whose memory others wait for, unless it takes 16 KiB for each second beyond that. After
+    /// five minutes, or `timeout` if that is longer, it must have taken that one.
+    pub(crate) fn gives_up_at(&self, timeout: Duration) -> Option<Instant> {
+        let stalled = self.stalled_since? + timeout;
+        let slow = self.large.as_ref().map(|large| large.until(self.written, timeout));
+        Some(slow.map_or(stalled, |slow| slow.min(stalled)))
     }
 
     /// The client is not being read from because it fell behind.
@@ -85,6 +150,10 @@ impl Outbound {
         let framing = self.framing;
         match outgoing {
             Outgoing::Text(text) => {
+                if text.len() > LARGE_MESSAGE_BYTES {
+                    let written = self.written;
+                    self.large.get_or_insert_with(|| Large::new(written)).bytes += text.len();
+                }
                 messages.frames.message(&text);
                 messages.is_empty = false;
             }
@@ -130,12 +199,110 @@ impl Outbound {
         let written = self.queued_total.saturating_sub(self.transport.queued_bytes() as u64);
         let moves = written > self.written;
         self.written = written;
+        let (total, waiting) = (self.queued_total, self.transport.queued_bytes());
+        self.large.take_if(|large| {
+            large.note(written, total, waiting);
+            large.bytes <= LARGE_MESSAGE_BYTES
+        });
         self.was_behind |= moves && self.stalled_since.is_some();
         if flushed {
             self.stalled_since = None;
         } else if moves || self.stalled_since.is_none() {
-            self.stalled_since = Some(Instant::now());
+            self.stalled_since = Some(now());
         }
         Poll::Pending
+    }
+}
+
+#[cfg(all(test, feature = "testing"))]
+mod tests {
+    use axum::http::Request;
+    use tokio::io::{AsyncReadExt, duplex};
+
+    use super::*;
+    use crate::transport::{TransportConfig, in_process};
+
+    const TIMEOUT: Duration = Duration::from_secs(30);
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// An outbound to a client that takes what it is told to.
+    fn connect() -> (Outbound, tokio::io::DuplexStream) {
+        let (io, client) = duplex(8192);
+        let request = Request::new(()).into_parts().0;
+        let (transport, _) = in_process::open(io, &request, &TransportConfig::default());
+        (Outbound::new(transport, 256 * 1024), client)
+    }
+
+    fn send(outbound: &mut Outbound, bytes: usize) {
+        let mut messages = Messages::new(outbound.framing());
+        outbound.send(Outgoing::Text("x".repeat(bytes)), &mut messages);
+        outbound.queue(messages);
+        write(outbound);
+    }
+
+    fn write(outbound: &mut Outbound) {
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        assert!(outbound.poll_write(&mut cx).is_pending());
+    }
+
+    /// Takes so many bytes each second, and sends so many messages more, each when the one before is
+    /// nearly taken. Returns after how long the client is given up, `None` if it takes everything.
+    async fn given_up(message_bytes: usize, taken: usize, more: usize) -> Option<Duration> {
+        // Otherwise a write may come to nothing, and nobody would write again.
+        tokio::task::unconstrained(take_slowly(message_bytes, taken, more)).await
+    }
+
+    async fn take_slowly(message_bytes: usize, taken: usize, mut more: usize) -> Option<Duration> {
+        let (mut outbound, mut client) = connect();
+        let begun = now();
+        send(&mut outbound, message_bytes);
+        loop {
+            match outbound.gives_up_at(TIMEOUT) {
+                None if more == 0 => return None,
+                Some(at) if at <= now() => return Some(now() - begun),
+                _ => {}
+            }
+            tokio::time::sleep(SECOND).await;
+            let mut left = taken;
+            while left > 0 && !outbound.is_empty() {
+                let mut buffer = [0; 8192];
+                left -=
+                    client.read(&mut buffer[..left.min(8192)]).await.expect("an open connection");
+                write(&mut outbound);
+            }
+            if more > 0 && outbound.transport.queued_bytes() < 100_000 {
+                more -= 1;
+                send(&mut outbound, message_bytes);
+            }
+        }
+    }
+
+    /// Whether a time is about so many seconds.
+    fn is_about(time: Option<Duration>, seconds: u64) -> bool {
+        time.is_some_and(|time| time.as_secs().abs_diff(seconds) <= 1)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_a_large_message_too_slowly_is_given_up() {
+        // Half a minute, and what was taken in that time is worth nearly another second.
+        let slow = given_up(4 << 20, 500, 0).await;
+        assert!(is_about(slow, 31), "{slow:?}");
+        // Half of the speed doubles the time.
+        let slow = given_up(4 << 20, 8 * 1024, 0).await;
+        assert!(is_about(slow, 60), "{slow:?}");
+        assert_eq!(given_up(4 << 20, 20 * 1024, 0).await, None);
+        // However large it is, and however fast the client: some minutes.
+        let slow = given_up(20 << 20, 20 * 1024, 0).await;
+        assert!(is_about(slow, 300), "{slow:?}");
+        // A small one holds nothing that others wait for.
+        assert_eq!(given_up(60_000, 500, 0).await, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_one_large_message_after_the_other_is_not_given_up() {
+        // Eight minutes, in which a large one always waits.
+        assert_eq!(given_up(2 << 20, 100 * 1024, 23).await, None);
+        let slow = given_up(2 << 20, 8 * 1024, 23).await;
+        assert!(is_about(slow, 60), "{slow:?}");
     }
 }

@@ -11,13 +11,13 @@ use tokio_tungstenite::tungstenite::{Message, protocol::Role};
 use super::*;
 use crate::config::ServerConfig;
 use crate::server::Server;
-use crate::transport::{LargeMessages, in_process};
+use crate::transport::{LargeMessages, TransportConfig, in_process};
 
 /// Takes all memory of large messages, or one of their turns; `None` if it is not free.
 type Take = fn(&LargeMessages) -> Option<Box<dyn Any>>;
 
 fn memory(large: &LargeMessages) -> Option<Box<dyn Any>> {
-    Some(Box::new(large.share(usize::MAX).now_or_never()?))
+    Some(Box::new(large.memory().ask(None, usize::MAX).now_or_never()?))
 }
 
 fn turn(large: &LargeMessages) -> Option<Box<dyn Any>> {
@@ -40,13 +40,11 @@ async fn a_newcomer_takes_at_once_what_its_large_message_waited_for() {
         let (large, arrivals) = (Arc::clone(&registry.large), Arc::clone(&registry.arrivals));
         let (io, peer) = tokio::io::duplex(1 << 20);
         let (request, ()) = Request::new(()).into_parts();
-        let (transport, info) = in_process::open(peer, &request, 1 << 20, 0);
-        let transport = match transport {
-            AnyTransport::InProcess(socket) if is_asked_for_by_transport => {
-                AnyTransport::InProcess(socket.with_large(Arc::clone(&large)))
-            }
-            transport => transport,
-        };
+        // Without those of the registry, the transport has all that it asks for.
+        let own = TransportConfig::default();
+        let shared = registry.config.transport(Arc::clone(&large));
+        let transport_config = if is_asked_for_by_transport { &shared } else { &own };
+        let (transport, info) = in_process::open(peer, &request, transport_config);
         let mut newcomer = run(registry, transport, info).boxed();
         let mut cx = Context::from_waker(Waker::noop());
         let mut is_pending = || (0..20).all(|_| newcomer.poll_unpin(&mut cx).is_pending());

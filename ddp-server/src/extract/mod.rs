@@ -100,6 +100,15 @@ use crate::signature::Signature;
 ///     .with_state(App { admins: Arc::default() });
 /// # let _ = server;
 /// ```
+///
+/// # When a right ends
+///
+/// A guard of a publication decides for the moment of subscribing. It is asked again only when the
+/// user changes, so a subscription outlives the right that allowed it. Where a right can end, let the
+/// query's predicate decide, which is live; or follow the document that grants the right by
+/// [`Cursor::observe`](crate::Cursor::observe) and end the subscription by [`Subscription::error`].
+/// `examples/src/bin/membership.rs` has such a guard; "Permissions" in the guide `operations` of
+/// `ddp-postgres` has the other ways.
 pub trait FromContext<C, S>: Sized {
     /// Makes the argument.
     ///

@@ -65,7 +65,7 @@ pub struct Subscription(Arc<Inner>);
 
 /// What is subscribed to. It outlives a run of the publication, to be run again for another user.
 pub(crate) struct Request {
-    /// None of a universal publication.
+    /// `None` for a universal publication.
     pub(crate) name: Option<String>,
     pub(crate) params: RawParams,
 }

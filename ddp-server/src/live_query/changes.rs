@@ -28,6 +28,7 @@ const STEPS_BYTES_MAX: usize = 1024 * 1024;
 
 /// What happened to a document that a [`Changes`] follows.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Observed<T> {
     /// It now matches the query; at first, every match is reported like this.
     Added {

@@ -102,7 +102,7 @@ impl Contents {
     }
 }
 
-/// Whether a query wants a row, of which it held the document that `before` finds.
+/// Whether a query wants a row; `before` finds the row's document as the query held it.
 ///
 /// An undecided predicate may still have a certain result: if nothing that it depends on has
 /// changed, a row that was wanted still is.

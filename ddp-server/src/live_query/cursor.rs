@@ -176,7 +176,7 @@ impl<T: DeserializeOwned> Cursor<T> {
     ///
     /// # Errors
     /// A query that the source refuses, a source that is out of reach, or a document that does not
-    /// have the form of `T`. None has that of `()`: a `Collection<()>` is for publishing only.
+    /// have the form of `T`. No document deserializes as `()`: a `Collection<()>` is for publishing only.
     pub async fn fetch(&self) -> Result<Vec<T>, Error> {
         let query = &self.inner.query;
         let documents = self.inner.source.fetch(query).await?;

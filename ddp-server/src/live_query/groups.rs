@@ -21,12 +21,12 @@ pub(super) enum Outcome {
     Rows { wanted: Vec<u32>, gone: Vec<u32> },
 }
 
-/// Live queries that hold the same documents, of which these change.
+/// Live queries that hold the same documents, and those that change.
 pub(super) struct Group {
     before: Snapshot,
     bundles: Bundles,
     held: Vec<u32>,
-    /// Fields of which it is known whether none of the changes touches them.
+    /// Fields that were examined, and whether no change touches them.
     untouched: Vec<(FieldName, bool)>,
     /// The steps that some of them have taken; `None` if nothing differs.
     steps: HashMap<(Fields, Outcome), Option<Arc<Delta>>>,

@@ -89,7 +89,7 @@ impl<R: Row> State<R> {
 
 impl LiveQuery {
     /// The changes by which the query has a document, and those by which it has one no longer. Those
-    /// of which it is not certain are in neither.
+    /// that are not certain are in neither.
     fn judge_all<R: Row>(
         &self,
         batch: &Batch<R>,

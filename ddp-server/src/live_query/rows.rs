@@ -9,7 +9,7 @@ use super::batch::{Batch, Change, Row};
 use super::plan::Plan;
 use crate::query::{Condition, Truth};
 
-/// A field of which a batch's rows have at most so many different values is asked about these values
+/// A field that has at most so many different values in a batch's rows is asked about these values
 /// instead of each row.
 const VALUES_MAX: usize = if cfg!(test) { 2 } else { 4 };
 

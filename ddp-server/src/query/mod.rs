@@ -51,6 +51,9 @@ use ddp_core::{CollectionName, FieldName};
 
 /// A query on one collection, independent of the data source. Equal queries share one live query.
 ///
+/// Make one from [`Query::all`], as here or by `Query { predicate, ..Query::all("tasks") }`: fields may be
+/// added.
+///
 /// ```
 /// use ddp_server::query::{Query, field};
 ///

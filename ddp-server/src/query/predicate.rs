@@ -16,6 +16,9 @@ use super::value::{EXACT, Value};
 ///
 /// NULL follows SQL, not Mongo: a comparison with NULL is neither true nor false, and neither is
 /// its negation. Use [`Field::is_null`](super::Field::is_null).
+///
+/// A data source must decide every kind of it, and be told at compile time of a new one: so neither this
+/// nor [`Operator`] is `#[non_exhaustive]`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Predicate {
     /// Every document.

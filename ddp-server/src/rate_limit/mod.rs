@@ -42,7 +42,7 @@ pub struct RuleId(u64);
 /// use ddp_server::Server;
 /// use ddp_server::rate_limit::Rule;
 ///
-/// let server = Server::builder::<()>().build();
+/// let server = Server::builder().build();
 /// let limiter = server.rate_limiter();
 /// let maintenance = limiter.add_rule(Rule::new(0, Duration::from_secs(1)).method("import"));
 /// assert!(limiter.remove_rule(maintenance));

@@ -178,7 +178,7 @@ fn a_plugin_and_a_running_server_tell_types_too() {
 
         fn define(self, plugin: PluginBuilder<()>) -> Plugged {
             let add = async |Params((a, b)): Params<(i8, i8)>| Ok::<_, Error>(a + b);
-            plugin.method("m", typed(add)).params(["a", "b"]).with_state(())
+            plugin.method("m", typed(add)).params(["a", "b"]).build()
         }
     }
     assert_eq!(method(|server| server.plugin(Adds))["params"][1]["schema"]["minimum"], -128);

@@ -20,7 +20,7 @@ const PERIOD_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// let mut config = ServerConfig::default();
 /// config.serve.connections_max = 20_000;
 /// config.serve.connections_per_address_max = Some(200);
-/// let server = Server::builder::<()>().config(config).build();
+/// let server = Server::builder().config(config).build();
 /// # let _ = server;
 /// ```
 #[derive(Clone, Debug)]

@@ -74,7 +74,7 @@ pub struct Serve {
     listener: TcpListener,
     router: Router,
     config: ServeConfig,
-    /// Those of the server; its own, if it is none.
+    /// Those of the server; `None` if only a router is served.
     arrivals: Option<Arc<Arrivals>>,
     end: End,
 }

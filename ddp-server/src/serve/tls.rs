@@ -21,7 +21,7 @@ use tokio_rustls::TlsAcceptor;
 /// let tls = Tls::from_files("fullchain.pem", "privkey.pem")?;
 /// let mut config = ServerConfig::default();
 /// config.serve.tls = Some(tls.clone());
-/// let server = Server::builder::<()>().config(config).build();
+/// let server = Server::builder().config(config).build();
 ///
 /// // Reads the files again on SIGHUP, as after a renewal.
 /// # #[cfg(unix)]

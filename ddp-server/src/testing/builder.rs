@@ -111,13 +111,8 @@ impl ClientBuilder {
             let strategies = registry.config.session.strategies.clone();
             let shared = Arc::new(Shared::new(strategies, timeout));
             let (io, peer) = tokio::io::duplex(buffer_bytes);
-            let config = &registry.config;
-            let (transport, info) = in_process::open(
-                peer,
-                &request.into_parts().0,
-                config.message_bytes_max,
-                config.forwarded_count,
-            );
+            let config = registry.config.transport(Arc::clone(&registry.large));
+            let (transport, info) = in_process::open(peer, &request.into_parts().0, &config);
             let over = Over(Arc::clone(&shared));
             tokio::spawn(async move {
                 connection::run(registry, transport, info).await;

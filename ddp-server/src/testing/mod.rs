@@ -91,6 +91,8 @@ mod closed;
 mod frame;
 mod message;
 mod minimongo;
+#[cfg(test)]
+mod shares;
 mod socket;
 mod state;
 mod subscription;

@@ -127,7 +127,7 @@ fn without_merging_a_client_is_as_patient_as_meteors() {
 
 /// A client whose server sent a message that does not fit.
 async fn misled() -> Client {
-    let client = Client::connect(&Server::builder::<()>().build()).await;
+    let client = Client::connect(&Server::builder().build()).await;
     client.shared.note(|state| state.handle(r#"{"msg":"ready","subs":["9"]}"#));
     client
 }

@@ -58,8 +58,8 @@ impl Transport for AnyTransport {
         delegate!(self, transport => transport.is_held_back())
     }
 
-    fn pause(&mut self) {
-        delegate!(self, transport => transport.pause());
+    fn poll_paused(&mut self, cx: &mut Context<'_>) -> Poll<TransportError> {
+        delegate!(self, transport => transport.poll_paused(cx))
     }
 
     fn framing(&self) -> Framing {

@@ -1,89 +1,148 @@
 //! What large messages of all connections share: memory, and turns.
 //!
-//! A message of more than 64 KiB needs a [`Share`] before it is read, as large as the message may
-//! become, and keeps it for as long as somebody keeps the message. Whoever reads or handles one that
-//! has arrived takes a [turn](LargeMessages::turn) for that, since it may occupy a thread for tens of
-//! milliseconds; half of the threads are left to others. Shares and turns are given in the order in
-//! which they were asked for.
+//! A message needs a [share](super::Share) of [memory](Memory) before more than 64 KiB of it are read,
+//! as large as the message may become, and keeps it for as long as somebody keeps the message. (Were
+//! it given piece by piece, many could have some of it, and none the rest.) Whoever reads or handles
+//! one that has arrived takes a [turn](LargeMessages::turn) for that, since it may occupy a thread for
+//! tens of milliseconds; half of the threads are left to others. Turns are given in the order in which
+//! they were asked for.
 
 use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::memory::Memory;
 
 /// A message of more bytes is a large one.
 pub(crate) const LARGE_MESSAGE_BYTES: usize = 64 * 1024;
 
 /// How long a large message may take to arrive once it has its memory, which others wait for, and
 /// how long one that has arrived may wait for room.
-pub(crate) const LARGE_MESSAGE_WITHIN: Duration = Duration::from_secs(60);
+const LARGE_MESSAGE_WITHIN: Duration = Duration::from_secs(60);
+
+/// What has come at this speed extends the time for which nothing need come.
+const BYTES_PER_SECOND: u64 = 500;
+
+/// How long nothing need come of a large message.
+const SILENT_MAX: Duration = Duration::from_secs(10);
 
 /// The memory and the turns.
 pub(crate) struct LargeMessages {
-    bytes: Arc<Semaphore>,
-    bytes_max: u32,
+    memory: Arc<Memory>,
     turns: Arc<Semaphore>,
 }
 
 impl LargeMessages {
     /// `bytes_max` is raised to what one message may have.
     pub(crate) fn new(bytes_max: usize, message_bytes_max: usize) -> Self {
-        // More cannot be counted, and is no limit.
-        let most = Semaphore::MAX_PERMITS.min(u32::MAX as usize);
-        let bytes_max = bytes_max.max(message_bytes_max).min(most);
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
-            bytes: Arc::new(Semaphore::new(bytes_max)),
-            // Below the largest number.
-            bytes_max: bytes_max as u32,
+            memory: Memory::new(bytes_max, message_bytes_max),
             turns: Arc::new(Semaphore::new((threads / 2).max(1))),
         }
     }
 
-    /// Waits for the memory of a message of so many bytes.
-    pub(crate) fn share(&self, bytes: usize) -> BoxFuture<'static, Share> {
-        let count = u32::try_from(bytes).unwrap_or(u32::MAX).min(self.bytes_max);
-        let acquired = Arc::clone(&self.bytes).acquire_many_owned(count);
-        async { Share(acquired.await.expect(NEVER_CLOSED)) }.boxed()
+    /// The memory.
+    pub(crate) fn memory(&self) -> &Arc<Memory> {
+        &self.memory
     }
 
     /// Waits for a turn, which lasts until the returned value is dropped.
     pub(crate) fn turn(&self) -> BoxFuture<'static, Turn> {
         let acquired = Arc::clone(&self.turns).acquire_owned();
-        async { Turn(acquired.await.expect(NEVER_CLOSED)) }.boxed()
+        async { Turn(acquired.await.expect("it is never closed")) }.boxed()
     }
 }
-
-const NEVER_CLOSED: &str = "these semaphores are never closed";
 
 impl fmt::Debug for LargeMessages {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let free = self.bytes.available_permits();
-        f.debug_struct("LargeMessages").field("bytes_free", &free).finish_non_exhaustive()
+        f.debug_tuple("LargeMessages").field(&self.memory).finish()
     }
 }
 
-/// Memory for large messages, until it is dropped.
+/// Until when somebody may hold what others wait for. It wakes the task by itself: whoever is silent
+/// gives no other occasion to look.
 #[derive(Debug)]
-pub(crate) struct Share(OwnedSemaphorePermit);
+pub(crate) struct Deadline {
+    since: Instant,
+    /// How many bytes have come, if they must keep coming.
+    received: Option<u64>,
+    sleep: Pin<Box<Sleep>>,
+}
 
-impl Share {
-    /// Adds another share of the same server.
-    pub(crate) fn add(&mut self, other: Self) {
-        self.0.merge(other.0);
+impl Deadline {
+    /// A minute from now.
+    pub(crate) fn begin() -> Self {
+        Self::new(None)
     }
 
-    /// Splits off so many bytes, or what there is.
-    pub(crate) fn split(&mut self, bytes: usize) -> Option<Self> {
-        self.0.split(bytes.min(self.0.num_permits())).map(Self)
+    /// The same, or 10 seconds from now and a second more for each 500 bytes that come, if that is
+    /// earlier.
+    pub(crate) fn paced() -> Self {
+        Self::new(Some(0))
     }
 
-    /// Gives back what is more than this.
-    pub(crate) fn shrink_to(&mut self, bytes: usize) {
-        drop(self.split(self.0.num_permits().saturating_sub(bytes)));
+    fn new(received: Option<u64>) -> Self {
+        let since = Instant::now();
+        let sleep = Box::pin(sleep_until(since + SILENT_MAX));
+        Self { since, received, sleep }
+    }
+
+    /// So many bytes have come.
+    pub(crate) fn note(&mut self, bytes: usize) {
+        if let Some(received) = &mut self.received {
+            *received += bytes as u64;
+        }
+    }
+
+    /// All of it has come. From now on it waits for others only, for a minute; saying it again does not
+    /// prolong that.
+    pub(crate) fn complete(&mut self) {
+        if self.received.is_some() {
+            *self = Self::begin();
+        }
+    }
+
+    /// Nothing is read for a while, so nothing need come any more.
+    pub(crate) fn excuse(&mut self) {
+        self.received = None;
+    }
+
+    fn at(&self) -> Instant {
+        let earned =
+            |bytes: u64| SILENT_MAX + Duration::from_millis(bytes * 1000 / BYTES_PER_SECOND);
+        let allowed = self.received.map_or(LARGE_MESSAGE_WITHIN, earned);
+        self.since + allowed.min(LARGE_MESSAGE_WITHIN)
+    }
+
+    /// Ready when it has passed.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            ready!(self.sleep.as_mut().poll(cx));
+            let at = self.at();
+            if at <= Instant::now() {
+                return Poll::Ready(());
+            }
+            self.sleep.as_mut().reset(at);
+        }
+    }
+
+    /// What a future yields before it passes.
+    #[cfg(feature = "sockjs")]
+    pub(crate) async fn limit<T>(&mut self, future: impl Future<Output = T>) -> Option<T> {
+        let mut future = std::pin::pin!(future);
+        std::future::poll_fn(|cx| match future.as_mut().poll(cx) {
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending => self.poll(cx).map(|()| None),
+        })
+        .await
     }
 }
 

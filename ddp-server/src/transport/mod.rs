@@ -22,6 +22,7 @@ mod headers;
 #[cfg(feature = "testing")]
 pub(crate) mod in_process;
 pub(crate) mod large;
+mod memory;
 pub(crate) mod open;
 mod origin;
 pub(crate) mod routes;
@@ -50,8 +51,9 @@ pub(crate) use self::{
     deflate::Deflate,
     error::{TransportError, Violation},
     framing::Framing,
-    large::{LargeMessages, Share, Turn},
-    share::Shares,
+    large::{Deadline, LargeMessages, Turn},
+    memory::{Asking, Memory, Share},
+    share::{Address, Shares},
     socket::{Place, Socket, Stream},
 };
 
@@ -85,9 +87,11 @@ pub(crate) trait Transport: Send + Unpin + 'static {
     /// Whether a message waits for memory or for its turn, so that the peer is not read from.
     fn is_held_back(&self) -> bool;
 
-    /// `poll_recv` is not called for a while: gives back what a message waits for, which would be
-    /// given to nobody else. It is asked for again with the next call.
-    fn pause(&mut self);
+    /// Called instead of `poll_recv` while no messages are wanted: gives back what a message waits
+    /// for, which would be given to nobody else. It is asked for again with the next `poll_recv`.
+    ///
+    /// Ready with an error, as that of `poll_recv`, if a message holds its memory for too long.
+    fn poll_paused(&mut self, cx: &mut Context<'_>) -> Poll<TransportError>;
 
     /// How to encode messages for this transport.
     fn framing(&self) -> Framing;

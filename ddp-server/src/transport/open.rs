@@ -55,7 +55,7 @@ impl ConnectionInfo {
     }
 
     /// Whose share the connection is of; whoever its client is, if nothing is known.
-    pub(super) fn address(&self) -> Option<Address> {
+    pub(crate) fn address(&self) -> Option<Address> {
         let client = self.client_address.as_deref().map(Address::of);
         client.or_else(|| Some(self.remote_addr?.ip().into()))
     }
@@ -95,7 +95,8 @@ where
     let (message_bytes_max, large) = (config.message_bytes_max, Arc::clone(&config.large));
     // Frees the request and hyper's buffers under it before waiting for the client.
     let info = ConnectionInfo::of(&request, protocol, config.forwarded_count);
-    let share = match info.address() {
+    let address = info.address();
+    let share = match address.clone() {
         Some(address) => Some(config.websockets.take(address).ok_or(UpgradeRefused::Share)?),
         None => None,
     };
@@ -105,7 +106,7 @@ where
         match upgraded.await {
             Ok((io, input)) => {
                 let socket = WebSocket::new(io, input, message_bytes_max);
-                let socket = socket.with_deflate(deflate).with_large(large);
+                let socket = socket.with_deflate(deflate).with_large(large, address);
                 on_open(socket, info).await;
             }
             Err(error) => tracing::debug!(%error, "client left during the handshake"),

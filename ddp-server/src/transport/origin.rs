@@ -12,7 +12,7 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// [`ServerConfig::allowed_origins`](crate::ServerConfig::allowed_origins); by default any.
 ///
 /// A browser tells by the header `Origin` which page wants to connect, and a page cannot change
-/// that. Programs that are no browsers may say anything or nothing, and are not kept out.
+/// that. Programs that are not browsers may say anything or nothing, and are not kept out.
 ///
 /// ```
 /// use ddp_server::{Origins, ServerConfig};
@@ -42,7 +42,7 @@ impl Origins {
         Self::default()
     }
 
-    /// Only these, such as `https://app.example.com`, and clients that are no browsers. That of the
+    /// Only these, such as `https://app.example.com`, and clients that are not browsers. That of the
     /// server's own pages must be among them.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-/// The longest name of an address that is no IP address.
+/// The longest name of an address that is not an IP address.
 const NAME_BYTES_MAX: usize = 64;
 
 /// Who shares: a network whose addresses one customer usually has.
@@ -17,7 +17,7 @@ pub(crate) enum Address {
     V4([u8; 4]),
     /// The first 64 bits; whoever has one address has all that begin like it.
     V6([u8; 8]),
-    /// What a proxy says that is no address.
+    /// What a proxy says, if that is not an address.
     Name(Box<str>),
 }
 

@@ -1,5 +1,7 @@
 //! Each example is started as a program and does what it promises.
 
+use std::path::{Path, PathBuf};
+
 use ddp_tests::Client;
 use ddp_tests::database::{create_database, psql};
 use ddp_tests::program::{Program, http};
@@ -167,14 +169,43 @@ fn what_is_missing_or_wrong_is_said() {
     }
 }
 
+/// Where the examples' code is: single files, and packages of their own.
+fn sources() -> (Vec<PathBuf>, Vec<PathBuf>) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let paths = |folder: &Path| {
+        let entries = std::fs::read_dir(folder).unwrap();
+        entries.map(|entry| entry.unwrap().path()).collect::<Vec<_>>()
+    };
+    let packages = paths(folder).into_iter().filter(|path| path.join("Cargo.toml").exists());
+    (paths(&folder.join("src/bin")), packages.collect())
+}
+
+fn index() -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    std::fs::read_to_string(folder.join("README.md")).unwrap()
+}
+
 /// Nobody finds an example that the index does not have.
 #[test]
 fn the_index_has_every_example() {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-    let index = std::fs::read_to_string(folder.join("README.md")).unwrap();
-    for entry in std::fs::read_dir(folder.join("src/bin")).unwrap() {
-        let path = entry.unwrap().path();
-        let name = path.file_stem().unwrap().to_str().unwrap();
-        assert!(index.contains(&format!("--bin {name}`")), "README.md lacks {name}");
+    let (programs, packages) = sources();
+    assert!(!packages.is_empty(), "the package examples/tls has moved");
+    for (paths, command) in [(programs, "--bin "), (packages, "--package ddp-example-")] {
+        for path in paths {
+            let name = path.file_stem().unwrap().to_str().unwrap();
+            assert!(index().contains(&format!("{command}{name}`")), "README.md lacks {name}");
+        }
     }
+}
+
+#[test]
+fn the_index_says_how_long_they_are() {
+    let (programs, packages) = sources();
+    let files = programs.into_iter().filter(|path| path.is_file());
+    let files = files.chain(packages.iter().map(|path| path.join("src/main.rs")));
+    let lines = files.map(|path| std::fs::read_to_string(path).unwrap().lines().count());
+    let lines: Vec<_> = lines.collect();
+    let (shortest, longest) = (lines.iter().min().unwrap(), lines.iter().max().unwrap());
+    let said = format!("of {shortest} to {longest} lines");
+    assert!(index().contains(&said), "README.md does not say {said:?}");
 }

@@ -164,7 +164,7 @@ impl Databases {
         Ok(self.0.database_url(name))
     }
 
-    /// A database with a table of so many lists with so many rows each, one of which is marked. Returns
+    /// A database with a table of so many lists with so many rows each, one row of each marked. Returns
     /// its URL.
     pub(crate) fn create_lists(&self, name: &str, lists: usize, rows: usize) -> Result<String> {
         self.0.psql("postgres", &format!("CREATE DATABASE {name}"))?;

@@ -68,6 +68,8 @@ pub struct Cluster {
     folder: PathBuf,
     account: Option<Account>,
     settings: Vec<(String, String)>,
+    /// One that is compiled for the server.
+    locale: Option<String>,
     port: u16,
     /// The server, unless somebody else started it.
     child: Option<Child>,
@@ -106,6 +108,7 @@ impl Cluster {
             folder,
             account,
             settings: options.settings,
+            locale: options.locale,
             port: options.port.unwrap_or(0),
             child: None,
             lock: None,
@@ -118,6 +121,7 @@ impl Cluster {
             cluster.guardian = Some(Guardian::start(&cluster.folder)?);
         }
         cluster.initialise(temporary)?;
+        cluster.compile_locale()?;
         match cluster.running() {
             Some(running) => {
                 cluster.wait_until_ready(running.pid).map(|port| cluster.port = port)?
@@ -275,6 +279,26 @@ impl Cluster {
         fs::rename(&unfinished, &data).map_err(ClusterError::file("name", &data))
     }
 
+    /// A folder for locales that only this server finds.
+    fn locales(&self) -> PathBuf {
+        self.folder.join("locale")
+    }
+
+    fn compile_locale(&self) -> Result<(), ClusterError> {
+        let Some(locale) = &self.locale else { return Ok(()) };
+        self.make_owned_folder(&self.locales())?;
+        let compiled = self.locales().join(format!("{locale}.UTF-8"));
+        if compiled.is_dir() {
+            return Ok(());
+        }
+        let mut localedef = Command::new("localedef");
+        localedef.args(["--no-archive", "-i", locale, "-f", "UTF-8"]).arg(&compiled);
+        if let Some(account) = self.account {
+            account.apply(&mut localedef);
+        }
+        run("localedef", localedef.current_dir("/")).map(drop)
+    }
+
     fn make_owned_folder(&self, path: &Path) -> Result<(), ClusterError> {
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
         made.map_err(ClusterError::file("make", path))?;
@@ -328,6 +352,9 @@ impl Cluster {
         let log = log.map_err(ClusterError::file("open", &path))?;
         let errors = log.try_clone().map_err(ClusterError::file("open", &path))?;
         let mut postgres = self.program("postgres");
+        if self.locale.is_some() {
+            postgres.env("LOCPATH", self.locales());
+        }
         postgres.arg("-D").arg(self.data()).stdout(log).stderr(errors);
         // In a process group of its own, Ctrl-C in the terminal reaches only the owner.
         postgres.process_group(0);

@@ -9,6 +9,7 @@ pub struct ClusterOptions {
     pub(crate) folder: Option<PathBuf>,
     pub(crate) port: Option<u16>,
     pub(crate) settings: Vec<(String, String)>,
+    pub(crate) locale: Option<String>,
 }
 
 impl ClusterOptions {
@@ -34,6 +35,13 @@ impl ClusterOptions {
     /// Starts the server with a setting, as in `postgresql.conf`.
     pub fn setting(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.settings.push((name.into(), value.into()));
+        self
+    }
+
+    /// Compiles a locale that the system may not have installed, such as `de_DE`, for this server alone,
+    /// which then knows it as `de_DE.UTF-8`. Its sources must be there (Debian's package `locales`).
+    pub fn locale(mut self, name: impl Into<String>) -> Self {
+        self.locale = Some(name.into());
         self
     }
 

@@ -16,6 +16,9 @@ use super::{Error, Victim};
 /// How often it pings.
 const PERIOD: Duration = Duration::from_millis(10);
 
+/// How often it calls.
+const CALL_PERIOD: Duration = Duration::from_millis(500);
+
 /// How long it waits for an answer to anything.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -70,13 +73,34 @@ impl Bystander {
         loop {
             due.tick().await;
             self.number += 1;
-            let (begun, id) = (Instant::now(), self.number);
+            let id = self.number;
             let ping = format!(r#"{{"msg":"ping","id":"{id}"}}"#);
-            let is_sent = self.socket.send(Message::text(ping)).await.is_ok();
-            let is_answered = is_sent && self.wait_for(&format!(r#""id":"{id}""#)).await;
-            let took = if is_answered { begun.elapsed() } else { PATIENCE };
-            noted.saturating_record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+            self.ask(ping, &format!(r#""id":"{id}""#), noted).await;
         }
+    }
+
+    /// Calls `echo` with so many bytes twice a second, for ever. What a call took until its result is
+    /// noted as that of a ping is.
+    pub(super) async fn call(&mut self, bytes: usize, noted: &mut Histogram<u64>) {
+        let mut due = interval(CALL_PERIOD);
+        due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let text = "x".repeat(bytes);
+        loop {
+            due.tick().await;
+            self.number += 1;
+            let id = self.number;
+            let call =
+                format!(r#"{{"msg":"method","id":"{id}","method":"echo","params":["{text}"]}}"#);
+            self.ask(call, &format!(r#""msg":"result","id":"{id}""#), noted).await;
+        }
+    }
+
+    /// Sends a message, waits for a message with this text, and notes how long that took.
+    async fn ask(&mut self, message: String, answer: &str, noted: &mut Histogram<u64>) {
+        let begun = Instant::now();
+        let is_sent = self.socket.send(Message::text(message)).await.is_ok();
+        let took = if is_sent && self.wait_for(answer).await { begun.elapsed() } else { PATIENCE };
+        noted.saturating_record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
     }
 
     /// Sends a message.

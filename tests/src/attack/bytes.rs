@@ -7,8 +7,14 @@ use std::time::Duration;
 use futures::future::join_all;
 use tokio::time::timeout;
 
+use super::bystander::Bystander;
+use super::scene::histogram;
 use super::wire::{Frame, Wire};
 use super::{Error, Findings, SECONDS_MAX, Victim};
+use crate::load::Latency;
+
+/// What another client sends and gets meanwhile, with each call of `echo`.
+const CALL_BYTES: usize = 100 * 1024;
 
 /// Sends large messages on many connections, each as fast as the server reads them.
 #[derive(Clone, Debug, clap::Args)]
@@ -34,6 +40,9 @@ pub struct Bytes {
     /// Whether messages are compressed.
     #[arg(long)]
     deflate: bool,
+    /// Whether nothing is read of what the server answers.
+    #[arg(long)]
+    unread: bool,
     /// How long it lasts at most.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=SECONDS_MAX))]
     seconds: u64,
@@ -46,6 +55,8 @@ enum Kind {
     Sub,
     /// A call.
     Method,
+    /// A call with all of that in one parameter, as `echo` takes it.
+    Echo,
     /// Half a message, and no more.
     Half,
 }
@@ -55,13 +66,14 @@ impl Bytes {
     fn frame(&self, id: u32) -> Frame {
         let (msg, name) = match self.kind {
             Kind::Sub => ("sub", "name"),
-            Kind::Method | Kind::Half => ("method", "method"),
+            Kind::Method | Kind::Echo | Kind::Half => ("method", "method"),
         };
         let count = self.size as usize / (self.filler.len() + 1);
         let params = format!("{},", self.filler).repeat(count.max(1));
         let params = params.trim_end_matches(',');
+        let (open, close) = if matches!(self.kind, Kind::Echo) { ("[[", "]]") } else { ("[", "]") };
         let text = format!(
-            r#"{{"msg":"{msg}","id":"{id}","{name}":"{}","params":[{params}]}}"#,
+            r#"{{"msg":"{msg}","id":"{id}","{name}":"{}","params":{open}{params}{close}}}"#,
             self.name
         );
         let frame = Frame::new(&text, self.deflate);
@@ -78,7 +90,7 @@ impl Bytes {
         let frames: Arc<Vec<Frame>> = Arc::new((0..distinct).map(|id| self.frame(id)).collect());
         let (sent, bytes) = (AtomicU64::new(0), AtomicU64::new(0));
         let attack = join_all((0..self.count).map(|_| async {
-            let mut wire = Wire::connect(victim, self.deflate).await?;
+            let mut wire = Wire::connect(victim, self.deflate, self.unread).await?;
             for frame in frames.iter().cycle().take(self.messages as usize) {
                 if wire.send(frame).await.is_err() {
                     return Ok(());
@@ -93,7 +105,13 @@ impl Bytes {
             wire.closed().await;
             Ok::<_, Error>(())
         }));
-        let ended = timeout(Duration::from_secs(self.seconds), attack).await;
+        let attack = timeout(Duration::from_secs(self.seconds), attack);
+        let mut caller = Bystander::connect(victim).await?;
+        let mut calls = histogram();
+        let ended = tokio::select! {
+            ended = attack => ended,
+            () = caller.call(CALL_BYTES, &mut calls) => unreachable!("it calls for ever"),
+        };
         let ends = ended.unwrap_or_default();
         let cut_off = ends.len();
         ends.into_iter().collect::<Result<(), Error>>()?;
@@ -102,6 +120,7 @@ impl Bytes {
             ("of these cut off", cut_off.to_string()),
             ("messages taken", sent.into_inner().to_string()),
             ("megabytes on the wire", (bytes.into_inner() / 1_000_000).to_string()),
+            ("another client's calls", format!("{}: {}", calls.len(), Latency::of(&calls))),
         ])
     }
 }

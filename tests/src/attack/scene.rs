@@ -160,7 +160,7 @@ async fn newcomers_try(victim: Victim, (took, turned_away): &mut (Histogram<u64>
 }
 
 /// A histogram of up to a minute in microseconds, with three digits.
-fn histogram() -> Histogram<u64> {
+pub(super) fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, 60_000_000, 3).expect("these bounds are valid")
 }
 

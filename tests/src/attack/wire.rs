@@ -1,9 +1,9 @@
-//! A client that writes frames by hand, plain or compressed, and reads nothing of what it gets.
+//! A client that writes frames by hand, plain or compressed, and does nothing with what it gets.
 
 use flate2::{Compress, Compression, FlushCompress};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, sink};
-use tokio::net::TcpStream;
-use tokio::net::tcp::OwnedWriteHalf;
+use tokio::net::TcpSocket;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::task::JoinHandle;
 
 use super::{Error, Victim};
@@ -11,11 +11,20 @@ use super::{Error, Victim};
 /// The extension's offer, if messages are to be compressed.
 const OFFER: &str = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
 
-/// A WebSocket whose answers are thrown away.
+/// How many bytes the system takes for a client that does not.
+const UNREAD_BYTES: u32 = 4096;
+
+/// A WebSocket whose answers are thrown away, or not even read.
 #[derive(Debug)]
 pub(super) struct Wire {
     writer: OwnedWriteHalf,
-    reader: JoinHandle<()>,
+    reader: Reader,
+}
+
+#[derive(Debug)]
+enum Reader {
+    Reads(JoinHandle<()>),
+    Nobody(#[expect(dead_code, reason = "dropped, it would close the connection")] OwnedReadHalf),
 }
 
 /// A client's frame, which may be sent any number of times.
@@ -46,11 +55,21 @@ impl Frame {
 }
 
 impl Wire {
-    /// Connects, and says `connect`.
-    pub(super) async fn connect(victim: Victim, is_compressed: bool) -> Result<Self, Error> {
+    /// Connects, and says `connect`. If it is `unread`, nothing is read after the handshake.
+    pub(super) async fn connect(
+        victim: Victim,
+        is_compressed: bool,
+        is_unread: bool,
+    ) -> Result<Self, Error> {
         let address = victim.address();
         let wrong = |error: std::io::Error| Error::Server(address, error.to_string());
-        let mut stream = TcpStream::connect(address).await.map_err(wrong)?;
+        let v4 = address.is_ipv4();
+        let socket = if v4 { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
+        let socket = socket.map_err(wrong)?;
+        if is_unread {
+            socket.set_recv_buffer_size(UNREAD_BYTES).map_err(wrong)?;
+        }
+        let mut stream = socket.connect(address).await.map_err(wrong)?;
         let offer = if is_compressed { OFFER } else { "" };
         let request = format!(
             "GET /websocket HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -65,10 +84,14 @@ impl Wire {
             return Err(Error::Server(address, String::from_utf8_lossy(&head).into_owned()));
         }
         let (mut reader, writer) = stream.into_split();
-        let reader = tokio::spawn(async move {
-            // However it ends, the writer learns of it.
-            let _ = tokio::io::copy(&mut reader, &mut sink()).await;
-        });
+        let reader = if is_unread {
+            Reader::Nobody(reader)
+        } else {
+            Reader::Reads(tokio::spawn(async move {
+                // However it ends, the writer learns of it.
+                let _ = tokio::io::copy(&mut reader, &mut sink()).await;
+            }))
+        };
         let mut wire = Self { writer, reader };
         let connect = r#"{"msg":"connect","version":"1","support":["1"]}"#;
         wire.send(&Frame::new(connect, false)).await.map_err(wrong)?;
@@ -80,16 +103,21 @@ impl Wire {
         self.writer.write_all(&frame.0).await
     }
 
-    /// Waits until the server closes.
+    /// Waits until the server closes; for ever, if nobody would notice.
     pub(super) async fn closed(&mut self) {
-        // Only aborting it would be an error, and that is done when this is dropped.
-        let _ = (&mut self.reader).await;
+        match &mut self.reader {
+            // Only aborting it would be an error, and that is done when this is dropped.
+            Reader::Reads(reader) => drop(reader.await),
+            Reader::Nobody(_) => std::future::pending().await,
+        }
     }
 }
 
 impl Drop for Wire {
     fn drop(&mut self) {
-        self.reader.abort();
+        if let Reader::Reads(reader) = &self.reader {
+            reader.abort();
+        }
     }
 }
 

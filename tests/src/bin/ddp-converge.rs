@@ -1,4 +1,4 @@
-//! A server of the convergence test, several of which share a database: `DATABASE_URL`, followed
+//! A server of the convergence test, where several share a database: `DATABASE_URL`, followed
 //! with `FEED` (`notify` or `wal`), with `KEYS_ONLY` by broadcasts of keys only. It prints its
 //! address.
 
@@ -11,6 +11,7 @@ use serde_json::Value;
 const TASKS: Collection<Value> = Collection::new("tasks");
 const LISTS: Collection<Value> = Collection::new("lists");
 const NOTES: Collection<Value> = Collection::new("notes");
+const PARTS: Collection<Value> = Collection::new("parts");
 
 fn server(db: Db) -> Server {
     Server::builder()
@@ -27,6 +28,7 @@ fn server(db: Db) -> Server {
         .publish("both", async |State(db): State<Db>| (db.find(&TASKS), db.find(&LISTS)))
         .publish("tasks.mine", mine)
         .publish("notes", async |State(db): State<Db>| db.find(&NOTES))
+        .publish("parts", async |State(db): State<Db>| db.find(&PARTS))
         .method("login", login)
         .method("put", put)
         .method("barrier", barrier)
@@ -118,7 +120,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let lists = Table::new("lists").all_columns();
     let notes = Table::new("notes").all_columns();
-    let db = Db::builder(url).feed(feed).table(tasks).table(lists).table(notes).connect().await?;
+    let parts = Table::new("parts").all_columns();
+    let builder = Db::builder(url).feed(feed).table(tasks).table(lists).table(notes).table(parts);
+    let db = builder.connect().await?;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     println!("{}", listener.local_addr()?);
     server(db).serve(listener).await?;

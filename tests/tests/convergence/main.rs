@@ -10,6 +10,7 @@
 mod faults;
 mod publications;
 mod servers;
+mod settings;
 mod subscribers;
 mod tree;
 mod writers;
@@ -32,6 +33,8 @@ const CLIENTS: usize = 20;
 const RUST_WRITERS: usize = 2;
 
 const SETUP: &str = "
+    CREATE SCHEMA odd;
+    CREATE TABLE odd.thing ();
     CREATE TABLE tasks (
         id text PRIMARY KEY,
         list_id text NOT NULL,
@@ -40,7 +43,12 @@ const SETUP: &str = "
         rank integer NOT NULL DEFAULT 0,
         created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
         up text REFERENCES tasks ON UPDATE CASCADE ON DELETE SET NULL DEFERRABLE INITIALLY DEFERRED,
-        revision bigint
+        revision bigint,
+        weight float8 DEFAULT 0.1::float8 + 0.2::float8,
+        bytes bytea DEFAULT '\\x00ff',
+        span interval DEFAULT '1 day 02:03:04.5',
+        price money DEFAULT 1234.5::numeric::money,
+        object regclass DEFAULT 'odd.thing'
     );
     CREATE SEQUENCE revisions;
     CREATE FUNCTION revise() RETURNS trigger LANGUAGE plpgsql AS
@@ -62,6 +70,12 @@ const SETUP: &str = "
         PARTITION BY RANGE (id);
     CREATE TABLE low PARTITION OF notes FOR VALUES FROM (0) TO (10);
     CREATE TABLE high PARTITION OF notes FOR VALUES FROM (10) TO (20);
+    CREATE TABLE parts (
+        a integer UNIQUE,
+        b integer REFERENCES parts (a) ON UPDATE CASCADE ON DELETE CASCADE DEFERRABLE,
+        text text,
+        PRIMARY KEY (a, b)
+    );
     CREATE TABLE unpublished (id integer PRIMARY KEY, note text);
 ";
 
@@ -128,7 +142,8 @@ fn start_writers(test: &str, cluster: &Cluster, seed: &str, run: &Arc<Run>) -> V
 async fn converge(test: &str, feed: Feed, keys_only: bool, has_faults: bool, seconds: u64) {
     let test = &database::name(test, feed);
     let seed = Dice::seed(test);
-    let cluster = database::start_cluster();
+    let options = database::cluster_options().locale(settings::LOCALE);
+    let cluster = Cluster::start(options).expect("PostgreSQL is installed and starts");
     cluster.psql("postgres", SETUP).unwrap();
     let url = cluster.url();
     let port = SocketAddr::from((Ipv4Addr::LOCALHOST, cluster.port()));
@@ -168,6 +183,7 @@ async fn converge(test: &str, feed: Feed, keys_only: bool, has_faults: bool, sec
     }
     let (sql, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
     tokio::spawn(connection);
+    sql.batch_execute(settings::USUAL).await.unwrap();
     // Only when all are at rest, since they write as well.
     let mut at_rest = Vec::new();
     for client in clients {

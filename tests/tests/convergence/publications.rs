@@ -15,6 +15,8 @@ pub(crate) struct Publication {
     lists: bool,
     /// Whether the notes are.
     notes: bool,
+    /// Whether the parts are.
+    parts: bool,
     /// Whether the server must ask the database about some changes. Meanwhile, a document may be
     /// older here than in another publication.
     pub(crate) is_opaque: bool,
@@ -35,11 +37,12 @@ const fn tasks(name: &'static str, params: &'static str, condition: &'static str
         fields: Fields::All,
         lists: false,
         notes: false,
+        parts: false,
         is_opaque: false,
     }
 }
 
-pub(crate) const PUBLICATIONS: [Publication; 18] = [
+pub(crate) const PUBLICATIONS: [Publication; 19] = [
     tasks("tasks", "[]", "true"),
     tasks("tasks.byList", r#"["a"]"#, "list_id = 'a'"),
     tasks("tasks.byList", r#"["b"]"#, "list_id = 'b'"),
@@ -76,6 +79,7 @@ pub(crate) const PUBLICATIONS: [Publication; 18] = [
     Publication { lists: true, ..tasks("lists", "[]", "false") },
     Publication { lists: true, ..tasks("both", "[]", "true") },
     Publication { notes: true, ..tasks("notes", "[]", "false") },
+    Publication { parts: true, ..tasks("parts", "[]", "false") },
     tasks("tasks.mine", "[]", "list_id = $user"),
     tasks("tasks.byList", r#"["c"]"#, "list_id = 'c'"),
 ];
@@ -101,7 +105,11 @@ pub(crate) async fn expected(
             Fields::TextAndTime => format!("'text', text, {time}"),
             Fields::All => format!(
                 "'listId', list_id, 'text', text, 'checked', checked, 'rank', rank, \
-                 'up', up, 'revision', revision, {time}"
+                 'up', up, 'revision', revision, 'weight', weight, 'span', span, 'price', price, \
+                 'bytes', CASE WHEN bytes IS NOT NULL THEN \
+                     json_build_object('$binary', replace(encode(bytes, 'base64'), chr(10), '')) END, \
+                 'object', (SELECT identity FROM \
+                     pg_identify_object('pg_class'::regclass, object::oid, 0)), {time}"
             ),
         };
         let select =
@@ -115,9 +123,12 @@ pub(crate) async fn expected(
     let lists = "SELECT '~' || id, json_build_object('title', title)::text FROM lists";
     let notes = "SELECT '~' || id, \
         json_build_object('text', text, 'mood', mood, 'place', place)::text FROM notes";
+    let parts = "SELECT concat('[', a, ',', b, ']'), \
+        json_build_object('a', a, 'b', b, 'text', text)::text FROM parts";
     for (name, select, is_published) in [
         ("lists", lists, published.clone().any(|one| one.lists)),
         ("notes", notes, published.clone().any(|one| one.notes)),
+        ("parts", parts, published.clone().any(|one| one.parts)),
     ] {
         if !is_published {
             continue;

@@ -14,7 +14,7 @@ chance = random.Random(seed)
 def change(cursor):
     task, other, rank = f"t{chance.randrange(60)}", f"t{chance.randrange(60)}", chance.randrange(6)
     text = chance.choice([None, "Zürich", "abc", "Mm", "d'Artagnan", "x" * chance.randrange(9000)])
-    match chance.randrange(8):
+    match chance.randrange(9):
         case 0 | 1:
             cursor.execute("UPDATE tasks SET text = %s, rank = %s WHERE id = %s", (text, rank, task))
             if cursor.rowcount == 0:
@@ -41,10 +41,16 @@ def change(cursor):
             cursor.execute("UPDATE notes SET text = %s WHERE id = %s", (text, number))
             if cursor.rowcount == 0:
                 cursor.execute("INSERT INTO notes (id, text) VALUES (%s, %s)", (number, text))
+        case 8:
+            setting = chance.choice([
+                ("lc_monetary", "de_DE.UTF-8"), ("bytea_output", "escape"), ("search_path", "odd, public"),
+                ("IntervalStyle", "sql_standard"), ("extra_float_digits", "-5"), ("TimeZone", "Asia/Kolkata"),
+            ])
+            cursor.execute("SELECT set_config(%s, %s, %s)", (*setting, chance.random() < 0.5))
 
 
 def transaction(connection):
-    """An atomic block with blocks inside, of which some are rolled back."""
+    """An atomic block with blocks inside, some of them rolled back."""
     with connection.transaction():
         for _ in range(chance.randrange(1, 4)):
             try:

@@ -9,7 +9,7 @@ use std::time::Duration;
 use ddp_tests::Dice;
 use tokio_postgres::NoTls;
 
-use super::{Run, tree};
+use super::{Run, settings, tree};
 
 /// One random statement.
 fn statement(dice: &mut Dice) -> String {
@@ -19,7 +19,10 @@ fn statement(dice: &mut Dice) -> String {
     let rank = dice.below(6);
     let text = if dice.one_in(5) { "NULL".to_owned() } else { format!("'{}'", dice.text()) };
     let number = dice.below(8);
-    match dice.below(18) {
+    match dice.below(21) {
+        18 => settings::statement(dice),
+        19 => values(dice, &id),
+        20 => keys_of_parts(dice, number, &text),
         14 => several_changes(dice, &id, &other, list, &text),
         15 => change_of_keys(dice, number, &id, &other),
         16 => tree::rows(dice, &text),
@@ -58,6 +61,40 @@ fn statement(dice: &mut Dice) -> String {
     }
 }
 
+/// Values that are written as settings say.
+fn values(dice: &mut Dice, id: &str) -> String {
+    let number = dice.below(1000);
+    let value = *dice.pick(&[
+        "weight = weight / 3",
+        "weight = random()",
+        "bytes = sha256(id::bytea)",
+        "span = justify_interval(created_at - '2001-02-03 04:05:06+00')",
+        "span = - span",
+        "price = price * 1.5",
+        "object = (ARRAY['odd.thing', 'public.tasks', 'pg_class']::regclass[])[1 + rank % 3]",
+    ]);
+    let which =
+        if dice.one_in(2) { format!("id = '{id}'") } else { format!("rank = {}", number % 6) };
+    format!("UPDATE tasks SET {value} WHERE {which} AND list_id IN ('a', 'b', 'c')")
+}
+
+/// Rows whose keys follow the keys of other rows.
+fn keys_of_parts(dice: &mut Dice, number: usize, text: &str) -> String {
+    let other = dice.below(8);
+    match dice.below(6) {
+        0 | 1 => {
+            format!("INSERT INTO parts VALUES ({number}, {number}, {text}) ON CONFLICT DO NOTHING")
+        }
+        2 => format!(
+            "INSERT INTO parts SELECT {number}, a, {text} FROM parts WHERE a = {other} ON CONFLICT DO NOTHING"
+        ),
+        3 => format!("UPDATE parts SET a = {other} WHERE a = {number}"),
+        4 => format!("UPDATE parts SET a = 7 - a, text = {text} WHERE a = {number}"),
+        _ if dice.one_in(2) => format!("DELETE FROM parts WHERE a = {number}"),
+        _ => format!("UPDATE parts SET b = {other} WHERE a = {number}"),
+    }
+}
+
 /// One statement whose triggers fire in another order than its changes were made.
 fn several_changes(dice: &mut Dice, id: &str, other: &str, list: &str, text: &str) -> String {
     match dice.below(6) {
@@ -79,9 +116,7 @@ fn several_changes(dice: &mut Dice, id: &str, other: &str, list: &str, text: &st
         4 => format!(
             "COPY tasks (id, list_id, text) FROM PROGRAM 'printf \"{id}\\tc\\tcopied\\n{other}\\ta\\t\\\\N\\n\"'"
         ),
-        _ => "SET extra_float_digits = -5; SET bytea_output = escape; SET DateStyle = 'SQL, DMY'; \
-              SET TimeZone = 'Asia/Kolkata'; SET IntervalStyle = sql_standard"
-            .to_owned(),
+        _ => settings::statement(dice),
     }
 }
 

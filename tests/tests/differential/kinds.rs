@@ -9,6 +9,10 @@ use super::chance;
 pub(crate) const SETUP: &str = "
     CREATE EXTENSION citext;
     CREATE TYPE mood AS ENUM ('sad', 'ok', 'happy');
+    CREATE TYPE weather AS ENUM ('sad', 'ok', 'happy');
+    CREATE FUNCTION weather_json(weather) RETURNS json LANGUAGE sql IMMUTABLE AS
+        $$ SELECT json_build_object('label', $1::text) $$;
+    CREATE CAST (weather AS json) WITH FUNCTION weather_json(weather);
     CREATE DOMAIN small_number AS integer CHECK (VALUE < 1000);
     CREATE DOMAIN label AS text COLLATE \"C\";
     CREATE TYPE pair AS (a integer, b text);
@@ -155,6 +159,7 @@ pub(crate) fn kinds() -> Vec<Kind> {
         kind("citext", Text(3, true), &[Null]),
         kind("uuid", OneOf(UUIDS), ORDERED),
         kind("enum", OneOf(MOODS), EQUAL).of("mood"),
+        kind("enum with a cast to json", OneOf(MOODS), EQUAL).of("weather"),
         kind("date", Days(DAYS), ORDERED),
         kind("time", OneOf(CLOCKS), ORDERED),
         kind("timestamp", Times(TIMES), ORDERED),
@@ -182,6 +187,7 @@ pub(crate) fn kinds() -> Vec<Kind> {
         kind("char(3)[]", Array(&Text(1, true)), ARRAY),
         kind("uuid[]", Array(&OneOf(UUIDS)), ARRAY),
         kind("enum[]", Array(&OneOf(MOODS)), ARRAY).of("mood[]"),
+        kind("enum with a cast to json[]", Array(&OneOf(MOODS)), ARRAY).of("weather[]"),
         kind("date[]", Array(&OneOf(DAYS)), ARRAY),
         kind("timestamptz[]", Array(&Times(TIMES)), ARRAY),
         kind("bytea[]", Array(&Binary), ARRAY),

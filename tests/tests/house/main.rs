@@ -11,6 +11,7 @@
 //! `HOUSE_MOVES` names a file with a line `old new` for each: they are judged by the new name.
 
 mod docs;
+mod english;
 mod graph;
 mod house;
 mod lines;

@@ -24,8 +24,7 @@ impl Tree {
 
     /// The tree in `HOUSE_ROOT`, or otherwise this repository's.
     pub(crate) fn from_environment() -> io::Result<Self> {
-        let own = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
-        let root = env::var_os("HOUSE_ROOT").map_or_else(|| PathBuf::from(own), PathBuf::from);
+        let root = root();
         let mut tree = Self::default();
         for (_, folder) in CRATES {
             let manifest = format!("{folder}/Cargo.toml");
@@ -44,17 +43,44 @@ impl Tree {
         Ok(tree)
     }
 
+    /// Whatever somebody has written in the whole repository: sources, pages, scripts, settings.
+    pub(crate) fn everything() -> io::Result<Self> {
+        let root = root();
+        let mut tree = Self::default();
+        tree.add_if(&root, &root, &is_written)?;
+        Ok(tree)
+    }
+
     fn add(&mut self, root: &Path, folder: &Path) -> io::Result<()> {
+        let is_source =
+            |path: &Path| path.extension().is_some_and(|end| end == "rs" || end == "md");
+        self.add_if(root, folder, &|path| path.is_dir() || is_source(path))
+    }
+
+    /// Adds the files that are wanted, in folders that are wanted.
+    fn add_if(
+        &mut self,
+        root: &Path,
+        folder: &Path,
+        is_wanted: &dyn Fn(&Path) -> bool,
+    ) -> io::Result<()> {
         for entry in fs::read_dir(folder)? {
             let path = entry?.path();
+            if !is_wanted(&path) {
+                continue;
+            }
             if path.is_dir() {
-                self.add(root, &path)?;
-            } else if path.extension().is_some_and(|end| end == "rs" || end == "md") {
+                self.add_if(root, &path, is_wanted)?;
+            } else {
                 let name = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
                 self.files.insert(name, read(&path)?);
             }
         }
         Ok(())
+    }
+
+    pub(crate) fn files(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.files.iter().map(|(path, text)| (path.as_str(), text.as_str()))
     }
 
     pub(crate) fn get(&self, path: &str) -> Option<&str> {
@@ -83,6 +109,20 @@ impl Tree {
     pub(crate) fn name<'a>(&'a self, path: &'a str) -> &'a str {
         self.names.get(path).map_or(path, String::as_str)
     }
+}
+
+fn root() -> PathBuf {
+    let own = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    env::var_os("HOUSE_ROOT").map_or_else(|| PathBuf::from(own), PathBuf::from)
+}
+
+/// No recordings and pictures, and nothing that is made or fetched. Scripts have no extension.
+fn is_written(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let end = path.extension().and_then(|end| end.to_str()).unwrap_or_default();
+    let ends = ["", "conf", "html", "js", "md", "mjs", "py", "rs", "sh", "sql", "toml"];
+    ![".cache", ".git", "node_modules", "target"].contains(&name)
+        && (path.is_dir() || ends.contains(&end))
 }
 
 fn read(path: &Path) -> io::Result<String> {

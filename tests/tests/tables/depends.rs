@@ -112,7 +112,53 @@ async fn types_that_are_renamed_or_moved_still_compare(feed: Feed) {
     }
 }
 
+/// What one server cannot publish, another can: of another role, or with another key.
+async fn triggers_stay_for_others_when_this_server_may_not_read(feed: Feed) {
+    let name = database::name("tables_others", feed);
+    let role = format!("{name}_reader");
+    let replication = if feed == Feed::Wal { "REPLICATION" } else { "" };
+    let setup = format!(
+        "CREATE TABLE tasks (id int PRIMARY KEY, v text); INSERT INTO tasks VALUES (1, 'a');
+        CREATE UNIQUE INDEX ON tasks (id);
+        CREATE ROLE {role} LOGIN {replication}; GRANT SELECT ON tasks TO {role}"
+    );
+    let url = database::create_database(&name, &setup);
+    let table = || Table::new("tasks").all_columns();
+    let (address, other) = serve(builder(&url).table(table().key("id")).feed(feed)).await;
+    let mut client = Client::connect(address).await;
+    client.subscribe("tasks", json!([])).await;
+    let by_role = url.replace("postgres://postgres@", &format!("postgres://{role}@"));
+    let lesser = builder(&by_role).table(table()).feed(feed).without_install();
+    let without_key = builder(&url).table(table()).feed(feed);
+    let take = format!("REVOKE SELECT ON tasks FROM {role}");
+    for (value, builder, change) in [
+        ("b", lesser, take.as_str()),
+        ("c", without_key, "ALTER TABLE tasks DROP CONSTRAINT tasks_pkey"),
+    ] {
+        let (address, db) = serve(builder).await;
+        let mut refused = Client::connect(address).await;
+        refused.subscribe("tasks", json!([])).await;
+        let installed =
+            "SELECT array_agg(oid ORDER BY oid) FROM pg_trigger WHERE tgname LIKE '0_ddp%'";
+        let before = database::psql(&name, installed);
+        database::psql(&name, change);
+        refused.until("nosub", |client| !client.nosub.is_empty()).await;
+        let error = refused.nosub.values().next().unwrap();
+        assert_eq!(error["error"], "collection-unavailable", "{change}");
+        for _ in 0..3 {
+            db.check().await.unwrap();
+            other.check().await.unwrap();
+        }
+        assert_eq!(database::psql(&name, installed), before, "{change}");
+        database::psql(&name, &format!("UPDATE tasks SET v = '{value}'"));
+        sees(&mut client, &format!(r#"~1 v:"{value}""#)).await;
+        assert!(client.nosub.is_empty(), "{change}");
+        db.close().await;
+    }
+}
+
 ddp_tests::over_both_feeds!(
+    triggers_stay_for_others_when_this_server_may_not_read,
     types_wherever_they_are_reached,
     types_that_are_renamed_or_moved_still_compare,
 );
@@ -153,7 +199,7 @@ async fn policies_and_memberships_that_change() {
     }
 }
 
-/// What was granted to a role of which the server's is a member, for the whole table.
+/// What was granted for the whole table, to a role that the server's is a member of.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn privileges_that_are_taken_away() {
     let name = "tables_privileges";
@@ -170,6 +216,11 @@ async fn privileges_that_are_taken_away() {
         ("REVOKE SELECT ON tasks FROM readers", "GRANT SELECT ON tasks TO readers"),
         ("REVOKE readers FROM reader", "GRANT readers TO reader"),
         ("REVOKE USAGE ON SCHEMA public FROM PUBLIC", "GRANT USAGE ON SCHEMA public TO PUBLIC"),
+        ("REVOKE SELECT ON tasks FROM readers", "GRANT SELECT (id, v) ON tasks TO readers"),
+        ("REVOKE SELECT (v) ON tasks FROM readers", "GRANT SELECT (v) ON tasks TO readers"),
+        ("REVOKE SELECT (id) ON tasks FROM readers", "GRANT SELECT (id) ON tasks TO readers"),
+        // Nothing about the table changes: neither its privileges nor those of its columns.
+        ("REVOKE readers FROM reader", "GRANT readers TO reader"),
     ] {
         let mut client = Client::connect(address).await;
         client.subscribe("tasks", json!([])).await;

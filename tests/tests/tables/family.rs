@@ -105,6 +105,48 @@ async fn a_partition_that_is_newer_than_the_writer_s_snapshot(feed: Feed) {
     assert_eq!(fixture.db.stats().requeries, requeries);
 }
 
+/// Somebody has another partition locked, for `VACUUM FULL` say.
+async fn writers_wait_for_no_partition_that_they_do_not_touch(feed: Feed) {
+    let (fixture, mut client) = start("untouched", PARTED, feed).await;
+    let url = database::database_url(&fixture.database);
+    let (holder, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
+    tokio::spawn(connection);
+    holder.batch_execute("BEGIN; LOCK TABLE ONLY high IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let mut expected = String::new();
+    for isolation in ["READ UNCOMMITTED", "READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"] {
+        for change in [
+            "INSERT INTO tasks VALUES (2, 'b')",
+            "INSERT INTO tasks VALUES (3, 'b'), (4, 'b')",
+            "UPDATE tasks SET v = 'c' WHERE id = 2",
+            "UPDATE tasks SET v = 'c' WHERE id < 4",
+            "UPDATE tasks SET id = 5 WHERE id = 2",
+            "DELETE FROM tasks WHERE id = 3",
+            "DELETE FROM tasks WHERE id < 5",
+            "DELETE FROM low",
+        ] {
+            // A wait would be an error.
+            let (writer, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
+            tokio::spawn(connection);
+            let script = format!(
+                "SET lock_timeout = '5s'; BEGIN ISOLATION LEVEL {isolation}; {change};
+                DO $$ BEGIN ASSERT NOT EXISTS (SELECT FROM pg_locks WHERE pid = pg_backend_pid()
+                    AND relation = 'high'::regclass); END $$; COMMIT"
+            );
+            let written = writer.batch_execute(&script).await;
+            assert!(written.is_ok(), "{isolation}: {change}: {written:?}");
+        }
+        expected = format!("{isolation} told");
+        let insert = format!("INSERT INTO tasks VALUES (1, '{expected}')");
+        let begin = format!("SET lock_timeout = '5s'; BEGIN ISOLATION LEVEL {isolation}");
+        fixture.psql(&format!("{begin}; {insert}; COMMIT"));
+        // It comes by itself: nobody can read while the partition is locked.
+        let is_told = |task: &serde_json::Map<_, _>| task["v"] == *expected;
+        client.until(&expected, |c| c.documents("tasks").get("~1").is_some_and(is_told)).await;
+    }
+    holder.batch_execute("COMMIT").await.unwrap();
+    sees(&mut client, &format!(r#"~1 v:"{expected}"; ~11 v:"a"; ~12 v:"a""#)).await;
+}
+
 async fn a_first_child_that_is_dropped_before_anybody_looks(feed: Feed) {
     let setup =
         "CREATE TABLE tasks (id int PRIMARY KEY, v text); INSERT INTO tasks VALUES (1, 'a')";
@@ -210,7 +252,7 @@ async fn rows_of_a_first_temporary_child_are_never_shown(feed: Feed) {
         shown(client) == expected
     });
     told.await;
-    // Rows of a first child that is none of a session alone are seen, and stay if they are.
+    // Rows of a first child that is not a session's own are seen, and stay if they are.
     session.batch_execute("DROP TABLE child").await.unwrap();
     fixture.psql("CREATE TABLE child () INHERITS (tasks); INSERT INTO child VALUES (6, 'x')");
     session.batch_execute("UPDATE tasks SET v = 'd'").await.unwrap();
@@ -241,6 +283,7 @@ async fn a_child_that_is_newer_than_the_writer_s_snapshot(feed: Feed) {
 }
 
 ddp_tests::over_both_feeds!(
+    writers_wait_for_no_partition_that_they_do_not_touch,
     rows_of_a_first_temporary_child_are_never_shown,
     a_child_that_is_newer_than_the_writer_s_snapshot,
     a_partition_that_is_loaded_while_it_is_detached,

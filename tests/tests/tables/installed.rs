@@ -3,8 +3,10 @@
 use std::time::Instant;
 
 use ddp_postgres::{Feed, Installed, Table};
-use ddp_tests::database;
+use ddp_tests::{Client, database};
+use serde_json::json;
 
+use super::roles::dump;
 use super::{Fixture, builder, sees, serve};
 
 /// Everything of ours in the database, and the slots of its feeds.
@@ -224,4 +226,25 @@ async fn what_a_server_installs_meanwhile_is_an_error() {
     assert_eq!(lists.collection.as_deref(), Some("lists"));
     builder(&url).uninstall_all().await.unwrap();
     assert_eq!(database::psql(name, LEFT), "");
+}
+
+/// The triggers need functions in a schema that is not there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dump_without_ddp_is_healed_by_the_next_start() {
+    let setup = "CREATE TABLE tasks (id int PRIMARY KEY); INSERT INTO tasks VALUES (1)";
+    let url = database::create_database("installed_dumped", setup);
+    let tasks = || Table::new("tasks").all_columns();
+    builder(&url).table(tasks()).connect().await.unwrap().close().await;
+    let Some(script) = dump(&url, &["public"]) else { return };
+    let restored = "installed_restored";
+    let url = database::create_database(restored, "DROP SCHEMA public");
+    database::psql_script(restored, &script);
+    let row = "SELECT (SELECT count(*) FROM public.tasks), count(*) FROM pg_trigger WHERE tgname LIKE '0_ddp%'";
+    assert_eq!(database::psql(restored, row).trim(), "1|0", "all but the triggers");
+    let (address, db) = serve(builder(&url).table(tasks())).await;
+    let mut client = Client::connect(address).await;
+    client.subscribe("tasks", json!([])).await;
+    database::psql(restored, "INSERT INTO public.tasks VALUES (2)");
+    sees(&mut client, "~1 ; ~2 ").await;
+    db.close().await;
 }

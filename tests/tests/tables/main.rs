@@ -11,6 +11,7 @@ mod order;
 mod retry;
 mod roles;
 mod several;
+mod two_phase;
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -12,6 +12,24 @@ fn as_role(url: &str, role: &str) -> String {
     url.replace("postgres://postgres@", &format!("postgres://{role}@"))
 }
 
+/// These schemas as a script. None if PostgreSQL came without the program.
+pub(super) fn dump(url: &str, schemas: &[&str]) -> Option<String> {
+    let program = ddp_cluster::Cluster::find_binaries().unwrap().join("pg_dump");
+    if !program.is_file() {
+        // The package of PostgreSQL 18 from npm has the server alone.
+        println!("{} is not installed", program.display());
+        return None;
+    }
+    let mut command = std::process::Command::new(program);
+    let schemas = schemas.iter().flat_map(|schema| ["-n", schema]);
+    let dump = command.arg("--inserts").args(schemas).arg(url).output().unwrap();
+    assert!(dump.status.success(), "{}", String::from_utf8_lossy(&dump.stderr));
+    let script = String::from_utf8(dump.stdout).unwrap();
+    // Without commands of psql that only newer ones know.
+    let lines = script.lines().filter(|line| !line.starts_with('\\'));
+    Some(lines.map(|line| format!("{line}\n")).collect())
+}
+
 /// Everything of ours in the database.
 fn left(database: &str) -> String {
     database::psql(
@@ -410,21 +428,7 @@ async fn a_dump_of_some_schemas_needs_ddp() {
     let (_, db) = serve(builder(&url).table(Table::new("tasks").all_columns())).await;
     db.close().await;
     let _ = database::create_database("tables_restored", "DROP SCHEMA public");
-    let program = ddp_cluster::Cluster::find_binaries().unwrap().join("pg_dump");
-    if !program.is_file() {
-        // The package of PostgreSQL 18 from npm has the server alone.
-        return println!("{} is not installed", program.display());
-    }
-    let mut command = std::process::Command::new(program);
-    let dump = command.args(["-n", "public", "-n", "ddp", &url]).output().unwrap();
-    assert!(dump.status.success(), "{}", String::from_utf8_lossy(&dump.stderr));
-    // Without commands of psql that only newer ones know.
-    let script: String = String::from_utf8(dump.stdout)
-        .unwrap()
-        .lines()
-        .filter(|line| !line.starts_with('\\'))
-        .map(|line| format!("{line}\n"))
-        .collect();
+    let Some(script) = dump(&url, &["public", "ddp"]) else { return };
     database::psql("tables_restored", &script);
     let sorted = |database| {
         let mut names: Vec<_> = left(database).lines().map(str::to_owned).collect();

@@ -118,8 +118,8 @@ proptest! {
         let _ = parse(&text);
     }
 
-    /// serde_json differs from us only in lone surrogates and huge numbers, neither of which this
-    /// alphabet can write.
+    /// serde_json differs from us only in lone surrogates and huge numbers, and this alphabet can write
+    /// neither.
     #[test]
     fn takes_what_serde_json_takes(text in r#"([\[\]{},:"\\ nu0-9.-]|e1|true|null|"a":|\n){0,12}"#) {
         let ours = json::parse(&text).map(|(value, _)| value);

@@ -160,11 +160,152 @@ fn a_thousand_usual_subscriptions_fit() {
     }
 }
 
+/// Gives the session bytes, and does what it then wants done.
+fn give(peer: &mut Peer, bytes: usize) -> Vec<String> {
+    peer.session.give_subscription_bytes(bytes);
+    peer.drain()
+}
+
+#[test]
+fn what_does_not_fit_yet_waits_and_what_never_can_is_refused() {
+    let mut peer = connected(10_000);
+    give(&mut peer, 2000);
+    // However little is given, it is refused only for the limit.
+    assert!(peer.recv(&sub(1, 9900))[0].contains("too-many-subscriptions"));
+    assert_eq!(peer.recv(&sub(2, 2000)), [""; 0]);
+    let wanted = peer.session.subscription_bytes_wanted();
+    assert!((2512..2700).contains(&wanted) && peer.events.is_empty(), "{wanted}");
+    // What comes after it waits as well, in order; pings do not.
+    assert_eq!(peer.recv(&method(3, 10)), [""; 0]);
+    assert_eq!(peer.recv(r#"{"msg":"ping"}"#), [r#"{"msg":"pong"}"#]);
+    give(&mut peer, wanted - 1);
+    assert!(peer.events.is_empty() && peer.session.wants_input());
+    give(&mut peer, wanted);
+    let Some(Event::Subscribe { subscription, .. }) = peer.events.pop() else { panic!("a sub") };
+    assert_eq!(peer.session.subscription_bytes_wanted(), 0);
+    assert_eq!(peer.session.subscription_bytes(), wanted);
+    peer.input(Input::Ready(subscription));
+    let call = take_call(&mut peer);
+    finish(&mut peer, call);
+    // Another waits until the server stops the first.
+    peer.recv(&sub(4, 2000));
+    assert!(peer.session.subscription_bytes_wanted() > wanted && peer.events.is_empty());
+    peer.input(Input::Stop(subscription, None));
+    assert!(matches!(peer.events[..], [Event::Subscribe { .. }]), "{:?}", peer.events);
+}
+
+fn unsub(id: u32) -> String {
+    format!(r#"{{"msg":"unsub","id":"{id}"}}"#)
+}
+
+fn nosub(id: u32) -> String {
+    format!(r#"{{"msg":"nosub","id":"{id}"}}"#)
+}
+
+fn take_subscription(peer: &mut Peer) -> SubscriptionKey {
+    match peer.events.remove(0) {
+        Event::Subscribe { subscription, .. } => subscription,
+        other => panic!("expected a subscription, got {other:?}"),
+    }
+}
+
+#[test]
+fn an_unsub_gives_its_bytes_to_the_sub_that_waits_for_them() {
+    for is_behind in [false, true] {
+        let mut peer = connected(100_000);
+        give(&mut peer, 3500);
+        peer.recv(&sub(1, 2000));
+        let old = take_subscription(&mut peer);
+        // The new one first, as Meteor's autorun does, and while the old one is not ready yet.
+        if !is_behind {
+            peer.input(Input::Ready(old));
+        }
+        peer.recv(&sub(2, 2000));
+        peer.recv(&sub(3, 10));
+        let sent = peer.recv(&unsub(1));
+        if is_behind {
+            assert_eq!(sent, [""; 0], "the old one comes first");
+            assert_eq!(peer.input(Input::Ready(old)).last(), Some(&nosub(1)));
+        } else {
+            assert_eq!(sent, [nosub(1)]);
+        }
+        assert_eq!(peer.events.remove(0), Event::Unsubscribe(old));
+        let new = take_subscription(&mut peer);
+        assert!(peer.events.is_empty(), "the last waits for its turn");
+        peer.input(Input::Ready(new));
+        take_subscription(&mut peer);
+        assert!(peer.session.subscription_bytes() < 4000);
+    }
+}
+
+#[test]
+fn an_unsub_of_what_waits_for_bytes_ends_that() {
+    let mut peer = connected(100_000);
+    give(&mut peer, 0);
+    peer.recv(&sub(1, 1000));
+    peer.recv(&sub(2, 1000));
+    peer.recv(&sub(3, 1000));
+    peer.recv(&method(4, 1000));
+    // One that does not wait for bytes itself, and one that nobody knows.
+    assert_eq!(peer.recv(&unsub(2)), [nosub(2)]);
+    assert_eq!(peer.recv(&unsub(9)), [nosub(9)]);
+    assert_eq!(peer.recv(&unsub(1)), [nosub(1)]);
+    assert!(peer.events.is_empty() && peer.session.subscription_bytes_wanted() > 0);
+    // One with the same id that comes later is another.
+    peer.recv(&sub(3, 10));
+    peer.recv(&unsub(3));
+    peer.recv(&sub(3, 20));
+    let call = take_call(&mut peer);
+    finish(&mut peer, call);
+    let wanted = peer.session.subscription_bytes_wanted();
+    assert!((512..700).contains(&wanted), "{wanted}");
+    assert_eq!(give(&mut peer, wanted), [""; 0]);
+    let last = take_subscription(&mut peer);
+    peer.input(Input::Ready(last));
+    assert!(peer.events.is_empty());
+    assert_eq!(peer.session.kept_bytes(), peer.session.subscription_bytes());
+    assert!(!peer.session.is_busy());
+}
+
+#[test]
+fn a_long_sub_that_waits_for_bytes_lets_one_message_be_read() {
+    let mut peer = connected(100_000);
+    give(&mut peer, 0);
+    peer.session.set_bytes_max(1000);
+    peer.recv(&sub(1, 50_000));
+    assert!(peer.session.wants_input(), "it may be an unsub");
+    assert_eq!(peer.recv(&unsub(7)), [nosub(7)]);
+    assert!(peer.session.wants_input());
+    peer.recv(&method(2, 10));
+    assert!(!peer.session.wants_input(), "it was another");
+}
+
+#[test]
+fn who_waits_for_bytes_is_reported_once_and_may_leave() {
+    let config = SessionConfig { reports_messages: true, ..SessionConfig::default() };
+    let mut peer = Peer::with_config(config);
+    peer.drain();
+    peer.recv(r#"{"msg":"connect","version":"1","support":["1"]}"#);
+    peer.events.clear();
+    give(&mut peer, 0);
+    peer.recv(&sub(1, 10));
+    assert!(peer.events.is_empty(), "its turn has not come");
+    give(&mut peer, 10_000);
+    assert!(matches!(peer.events[..], [Event::Message(_), Event::Subscribe { .. }]));
+    peer.session.give_subscription_bytes(0);
+    peer.recv(r#"{"msg":"disconnect"}"#);
+    assert_eq!(peer.session.subscription_bytes_wanted(), 0);
+}
+
 #[test]
 fn a_session_can_be_given_less_for_a_while() {
     let mut peer = connected(10_000);
     peer.session.set_bytes_max(2000);
-    assert!(peer.recv(&sub(1, 2000))[0].contains("too-many-subscriptions"));
+    peer.recv(&sub(1, 2000));
+    let Some(Event::Subscribe { subscription, .. }) = peer.events.pop() else { panic!("a sub") };
+    peer.input(Input::Ready(subscription));
+    peer.recv(r#"{"msg":"unsub","id":"1"}"#);
+    peer.events.clear();
     let blocking = peer.call("0");
     peer.recv(&method(1, 2000));
     assert!(!peer.session.wants_input());

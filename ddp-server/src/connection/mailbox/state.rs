@@ -34,7 +34,7 @@ pub(super) enum End {
     Closed,
 }
 
-/// Mail about the same documents, of which only the newest must be kept.
+/// Mail about the same documents: only the newest must be kept.
 #[derive(PartialEq, Eq, Hash)]
 enum Replaceable {
     Delta(SubscriptionKey, Source, CollectionName),

@@ -72,7 +72,7 @@ fn a_sink_gets_each_step_of_a_query_once_however_often_it_observes_it() {
     }
 }
 
-/// Queries that differ, and hold the rows from 0 on of which each wants a number.
+/// Queries that differ, each holding some number of the rows from 0 on.
 struct Alike {
     multiplexer: Arc<Multiplexer<Task>>,
     rows: BTreeMap<u8, Task>,

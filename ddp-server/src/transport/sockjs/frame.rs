@@ -36,7 +36,7 @@ pub(super) fn close_text(code: u16, reason: &str) -> Bytes {
 /// Removes the first of several whole `a["…"]` WebSocket frames. Returns its messages, quoted and
 /// separated by commas.
 ///
-/// Messages are framed once for all clients of SockJS, most of which use WebSocket. For the others
+/// Messages are framed once for all clients of SockJS, and most of them use WebSocket. For the others
 /// only the header must be sliced off (RFC 6455 section 5.2).
 pub(super) fn split_messages(frames: &mut Bytes) -> Option<Bytes> {
     const BRACKETS: usize = "a[]".len();
@@ -92,6 +92,11 @@ impl ClientFrame {
     pub(super) fn with_share(mut self, share: Option<Share>) -> Self {
         self.share = share;
         self
+    }
+
+    /// Whether it has memory of its own, as a large one.
+    pub(super) fn has_share(&self) -> bool {
+        self.share.is_some()
     }
 
     /// Hands over the memory of a message.

@@ -16,8 +16,6 @@ use axum::http::request::Parts;
 use axum::response::Response;
 use futures::StreamExt;
 use serde::de::IgnoredAny;
-use tokio::time::Instant;
-use tokio::time::timeout_at;
 
 use super::config::SockJsConfig;
 use super::form;
@@ -37,9 +35,8 @@ use super::wire::Callback;
 use super::wire::Wire;
 use crate::log::{Count, Log};
 use crate::transport::large::LARGE_MESSAGE_BYTES;
-use crate::transport::large::LARGE_MESSAGE_WITHIN;
 use crate::transport::open::ConnectionInfo;
-use crate::transport::{LargeMessages, Origins, Share, TransportConfig};
+use crate::transport::{Address, Deadline, LargeMessages, Origins, Share, TransportConfig};
 
 const TOO_SLOW: (StatusCode, &str) = (StatusCode::REQUEST_TIMEOUT, "Payload too slow.");
 const PAYLOAD_EXPECTED: &str = "Payload expected.";
@@ -248,7 +245,8 @@ impl Mount {
     ) -> Result<(), (StatusCode, &'static str)> {
         const UNKNOWN: (StatusCode, &str) = (StatusCode::NOT_FOUND, "");
         let session = self.store.find(session).ok_or(UNKNOWN)?;
-        let (body, share) = self.read(body).await?;
+        let address = || ConnectionInfo::of(request, "", self.forwarded_count).address();
+        let (body, share) = self.read(body, address).await?;
         // Reading a large one takes time, and is done in turn.
         let turn = match share {
             Some(_) => Some(self.large.turn().await),
@@ -270,8 +268,8 @@ impl Mount {
                 if !is_large {
                     return delivering.await.map_err(|_| UNKNOWN);
                 }
-                let delivered = timeout_at(Instant::now() + LARGE_MESSAGE_WITHIN, delivering).await;
-                delivered.map_err(|_| TOO_SLOW)?.map_err(|_| UNKNOWN)
+                let delivered = Deadline::begin().limit(delivering).await;
+                delivered.ok_or(TOO_SLOW)?.map_err(|_| UNKNOWN)
             }
             None => Ok(()),
         }
@@ -286,10 +284,11 @@ impl Mount {
         }
     }
 
-    /// Reads a body, with the memory of a large message if it is one.
+    /// Reads a body, with the memory of a large message if it is one, which counts for the address.
     async fn read(
         &self,
         body: Body,
+        address: impl FnOnce() -> Option<Address>,
     ) -> Result<(Vec<u8>, Option<Share>), (StatusCode, &'static str)> {
         // A body that breaks off is answered as well, though nobody reads it.
         const TOO_LARGE: (StatusCode, &str) = (StatusCode::PAYLOAD_TOO_LARGE, "Payload too large.");
@@ -299,12 +298,13 @@ impl Mount {
             Some(_) => return Err(TOO_LARGE),
             None => self.message_bytes_max,
         };
-        let (mut bytes, mut share, mut deadline) = (Vec::new(), None, None);
+        let (mut bytes, mut share) = (Vec::new(), None);
+        let (mut address, mut deadline) = (Some(address), None::<Deadline>);
         let mut data = body.into_data_stream();
         loop {
-            let next = match deadline {
+            let next = match &mut deadline {
                 None => data.next().await,
-                Some(at) => timeout_at(at, data.next()).await.map_err(|_| TOO_SLOW)?,
+                Some(deadline) => deadline.limit(data.next()).await.ok_or(TOO_SLOW)?,
             };
             let Some(part) = next else { break };
             let part = part.map_err(|error| if is_late(&error) { TOO_SLOW } else { TOO_LARGE })?;
@@ -312,9 +312,15 @@ impl Mount {
             if length > bytes_max {
                 return Err(TOO_LARGE);
             }
-            if length > LARGE_MESSAGE_BYTES && share.is_none() {
-                share = Some(self.large.share(bytes_max).await);
-                deadline = Some(Instant::now() + LARGE_MESSAGE_WITHIN);
+            if length > LARGE_MESSAGE_BYTES
+                && let Some(address) = address.take()
+            {
+                let asking = self.large.memory().ask(address().as_ref(), bytes_max);
+                share = Some(Deadline::begin().limit(asking).await.ok_or(TOO_SLOW)?);
+                deadline = Some(Deadline::paced());
+            }
+            if let Some(deadline) = &mut deadline {
+                deadline.note(part.len());
             }
             bytes.extend_from_slice(&part);
         }

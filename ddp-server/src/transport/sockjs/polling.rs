@@ -4,10 +4,12 @@ use std::io;
 use std::sync::Arc;
 use std::task::Context;
 use std::task::Poll;
+use std::task::ready;
 
 use bytes::Bytes;
 
 use super::session::Session;
+use crate::transport::Deadline;
 use crate::transport::Framing;
 use crate::transport::Share;
 use crate::transport::Transport;
@@ -19,11 +21,13 @@ use crate::transport::TransportError;
 #[derive(Debug)]
 pub(crate) struct Polling {
     session: Arc<Session>,
+    /// Until when a large frame may wait that nothing is taken from.
+    paused_until: Option<Deadline>,
 }
 
 impl Polling {
     pub(super) fn new(session: Arc<Session>) -> Self {
-        Self { session }
+        Self { session, paused_until: None }
     }
 
     /// Whether the session has ended, so that output queued now is not delivered.
@@ -34,6 +38,7 @@ impl Polling {
 
 impl Transport for Polling {
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<String>, TransportError>> {
+        self.paused_until = None;
         self.session.poll_message(cx)
     }
 
@@ -46,7 +51,13 @@ impl Transport for Polling {
         false
     }
 
-    fn pause(&mut self) {}
+    fn poll_paused(&mut self, cx: &mut Context<'_>) -> Poll<TransportError> {
+        if self.session.has_large() {
+            ready!(self.paused_until.get_or_insert_with(Deadline::begin).poll(cx));
+            return Poll::Ready(TransportError::TooSlow);
+        }
+        Poll::Pending
+    }
 
     fn framing(&self) -> Framing {
         Framing::raw(None).in_sockjs()
@@ -82,5 +93,6 @@ impl Transport for Polling {
 impl Drop for Polling {
     fn drop(&mut self) {
         self.session.interrupt();
+        self.session.forget_inbox();
     }
 }

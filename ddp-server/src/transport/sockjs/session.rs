@@ -207,7 +207,7 @@ impl Session {
     /// take long.
     ///
     /// If `bytes_max` are still unhandled, it first waits for room: the client gets no response and
-    /// sends nothing more, except in further requests, each of which waits with its own frame.
+    /// sends nothing more, except in further requests, which wait each with its own frame.
     ///
     /// After a close the frame is dropped without notice, as in sockjs-node: the client learns of
     /// the close from what it receives.
@@ -312,6 +312,21 @@ impl Session {
     /// Hands over the memory of the last message.
     pub(super) fn take_share(&self, bytes: usize) -> Option<Share> {
         self.state.lock().inbox.front_mut()?.take_share(bytes)
+    }
+
+    /// Whether a large frame waits, or has messages that have not been taken.
+    pub(super) fn has_large(&self) -> bool {
+        self.state.lock().inbox.front().is_some_and(ClientFrame::has_share)
+    }
+
+    /// The application is gone. What it has not taken is kept for nobody, while the session may be for
+    /// as long as its client asks for it.
+    pub(super) fn forget_inbox(&self) {
+        let mut state = self.state.lock();
+        let inbox = std::mem::take(&mut state.inbox);
+        state.inbox_bytes = 0;
+        drop(state);
+        drop(inbox);
     }
 
     /// Queues the messages of whole frames.

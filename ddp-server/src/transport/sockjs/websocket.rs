@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -97,8 +97,10 @@ where
         self.socket.is_held_back()
     }
 
-    fn pause(&mut self) {
-        self.socket.pause();
+    fn poll_paused(&mut self, cx: &mut Context<'_>) -> Poll<TransportError> {
+        let error = ready!(self.socket.poll_paused(cx));
+        self.frame = None;
+        Poll::Ready(error)
     }
 
     fn framing(&self) -> Framing {

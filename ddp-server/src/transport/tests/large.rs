@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
+use futures::FutureExt;
+use tokio::io::AsyncWriteExt;
 use tokio_tungstenite::tungstenite::protocol::frame::{
     Frame,
     coding::{Data, OpCode},
 };
 
 use super::*;
-use crate::transport::LargeMessages;
+use crate::transport::{LargeMessages, Turn};
 
 /// Room for one message of the largest size.
 fn config() -> TransportConfig {
@@ -50,13 +52,14 @@ async fn one_waits_unread_until_the_memory_of_others_is_free() {
     let mut first = connect(addr, "/websocket").await;
     let mut second = connect(addr, "/websocket").await;
     let mut third = connect(addr, "/websocket").await;
-    // How long a message in parts becomes is not known, so it needs all that there is.
+    // How long a message in parts becomes is not known, so it needs all that there is to be read.
     let text = "x".repeat(70_000);
     send(&mut first, part(Data::Text, &text, false)).await;
     send(&mut first, part(Data::Continue, &text, true)).await;
     let (bytes, release) = arrived.recv().await.expect("the first message");
     assert_eq!(bytes, 140_000);
 
+    let text = "x".repeat(1 << 20);
     send(&mut second, Message::text(&text)).await;
     // Small ones need none.
     send(&mut third, Message::text("x".repeat(65_536))).await;
@@ -69,7 +72,7 @@ async fn one_waits_unread_until_the_memory_of_others_is_free() {
     release.send(()).await.expect("it waits");
     assert_eq!(next_text(&mut first).await, "done");
     let (bytes, release) = arrived.recv().await.expect("the second message");
-    assert_eq!(bytes, 70_000);
+    assert_eq!(bytes, 1 << 20);
     release.send(()).await.expect("it waits");
     assert_eq!(next_text(&mut second).await, "done");
 }
@@ -161,18 +164,20 @@ async fn bodies_and_frames_of_sockjs_count() {
 #[tokio::test]
 async fn who_is_not_polled_keeps_nothing_from_others() {
     let large = Arc::new(LargeMessages::new(0, 1 << 20));
-    let all = large.share(usize::MAX).await;
+    let all = large.memory().ask(None, usize::MAX).await;
     let (socket, mut client) = pipe(1 << 21).await;
-    let mut socket = socket.with_large(Arc::clone(&large));
+    let mut socket = socket.with_large(Arc::clone(&large), None);
     send(&mut client, Message::text("x".repeat(70_000))).await;
     assert!(futures::poll!(std::pin::pin!(recv(&mut socket))).is_pending());
     assert!(socket.is_held_back());
     // Without this, what is given back goes to the socket, whose task may not ask for long.
-    socket.pause();
+    assert!(futures::poll!(std::future::poll_fn(|cx| socket.poll_paused(cx))).is_pending());
     drop(all);
-    let again = tokio::time::timeout(PATIENCE, large.share(usize::MAX)).await.expect("all of it");
+    let again = tokio::time::timeout(PATIENCE, large.memory().ask(None, usize::MAX))
+        .await
+        .expect("all of it");
     drop(again);
-    // The header has been taken, so something must come for it to be asked again.
+    assert!(!socket.is_held_back());
     let received = recv(&mut socket).await.expect("a sound message");
     assert_eq!(received.map(|text| text.len()), Some(70_000));
 }
@@ -181,8 +186,9 @@ async fn who_is_not_polled_keeps_nothing_from_others() {
 async fn a_message_that_drips_gives_its_memory_back() {
     let large = Arc::new(LargeMessages::new(0, 1 << 20));
     let (socket, mut client) = pipe(1 << 21).await;
-    let mut socket = socket.with_large(Arc::clone(&large));
-    send(&mut client, part(Data::Text, &"x".repeat(70_000), false)).await;
+    let mut socket = socket.with_large(Arc::clone(&large), None);
+    send(&mut client, part(Data::Text, &"x".repeat(65_540), false)).await;
+    let begun = tokio::time::Instant::now();
     let dripping = async {
         loop {
             tokio::time::sleep(Duration::from_secs(5)).await;
@@ -194,6 +200,163 @@ async fn a_message_that_drips_gives_its_memory_back() {
         () = dripping => unreachable!("it drips for ever"),
     };
     assert!(matches!(error, TransportError::TooSlow), "{error}");
-    let free = tokio::time::timeout(Duration::from_secs(1), large.share(usize::MAX)).await;
+    assert_eq!(begun.elapsed().as_secs(), 10);
+    let free =
+        tokio::time::timeout(Duration::from_secs(1), large.memory().ask(None, usize::MAX)).await;
     assert!(free.is_ok(), "all of the memory");
+}
+
+/// Whether all of the memory is free within a second.
+async fn is_free(large: &LargeMessages) -> bool {
+    tokio::time::timeout(Duration::from_secs(1), large.memory().ask(None, usize::MAX)).await.is_ok()
+}
+
+/// Not polled for messages for as long as it is not given up.
+async fn paused(transport: &mut impl Transport) -> TransportError {
+    let paused = poll_fn(|cx| transport.poll_paused(cx));
+    tokio::time::timeout(3 * PATIENCE + SECOND, paused).await.expect("it is given up")
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[tokio::test(start_paused = true)]
+async fn who_announces_a_message_and_is_silent_gives_its_memory_back() {
+    let large = Arc::new(LargeMessages::new(0, 1 << 20));
+    let (socket, mut client) = pipe(1 << 21).await;
+    let mut socket = socket.with_large(Arc::clone(&large), None);
+    send(&mut client, part(Data::Text, &"x".repeat(65_540), false)).await;
+    let begun = tokio::time::Instant::now();
+    let received = tokio::time::timeout(3 * PATIENCE + SECOND, recv(&mut socket)).await;
+    let error = received.expect("it is given up").unwrap_err();
+    assert!(matches!(error, TransportError::TooSlow), "{error}");
+    assert_eq!(begun.elapsed().as_secs(), 10);
+    assert!(is_free(&large).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_is_not_read_on_gives_its_memory_back() {
+    let large = Arc::new(LargeMessages::new(0, 1 << 20));
+    let (socket, mut client) = pipe(1 << 21).await;
+    let mut socket = socket.with_large(Arc::clone(&large), None);
+    send(&mut client, part(Data::Text, &"x".repeat(70_000), false)).await;
+    assert!(futures::poll!(std::pin::pin!(recv(&mut socket))).is_pending());
+    assert!(!is_free(&large).await);
+    assert!(matches!(paused(&mut socket).await, TransportError::TooSlow));
+    assert!(is_free(&large).await);
+    let end = async { closed(&mut socket).await.expect("it closes") };
+    let ((), (code, _)) = tokio::join!(end, async {
+        let close = next_close(&mut client).await;
+        drop(client);
+        close
+    });
+    assert_eq!(code, 1008);
+}
+
+#[tokio::test]
+async fn a_message_that_has_been_given_keeps_no_more_than_it_has() {
+    let large = Arc::new(LargeMessages::new(0, 1 << 20));
+    let (socket, mut client) = pipe(1 << 21).await;
+    let mut socket = socket.with_large(Arc::clone(&large), None);
+    send(&mut client, part(Data::Text, &"x".repeat(70_000), false)).await;
+    send(&mut client, part(Data::Continue, &"x".repeat(30_000), true)).await;
+    assert!(recv(&mut socket).await.expect("a sound message").is_some());
+    let rest = large.memory().ask(None, (1 << 20) - 100_000);
+    let rest = tokio::time::timeout(PATIENCE, rest).await.expect("the rest is free");
+    drop((rest, socket.take_share(usize::MAX).expect("its memory")));
+    // In parts that turn out to be a small one, it needs none.
+    send(&mut client, part(Data::Text, "x", false)).await;
+    send(&mut client, part(Data::Continue, "x", true)).await;
+    assert!(recv(&mut socket).await.expect("a sound message").is_some());
+    assert!(is_free(&large).await && socket.take_share(1).is_none());
+}
+
+#[cfg(feature = "sockjs")]
+#[tokio::test(start_paused = true)]
+async fn a_frame_whose_messages_are_not_taken_gives_its_memory_back() {
+    let large = Arc::new(LargeMessages::new(0, 1 << 20));
+    let (socket, mut client) = pipe(1 << 21).await;
+    let socket = socket.with_large(Arc::clone(&large), None);
+    let mut socket = crate::transport::sockjs::SockJs::new(socket, Duration::from_secs(45));
+    let half = "x".repeat(50_000);
+    send(&mut client, Message::text(format!("[{half:?},{half:?}]"))).await;
+    assert!(recv(&mut socket).await.expect("a sound message").is_some());
+    assert!(!is_free(&large).await, "the other half is there");
+    assert!(matches!(paused(&mut socket).await, TransportError::TooSlow));
+    assert!(is_free(&large).await);
+}
+
+#[tokio::test]
+async fn nobody_has_memory_for_a_mere_header() {
+    let large = Arc::new(LargeMessages::new(0, 1 << 20));
+    let (socket, mut client) = pipe(1 << 21).await;
+    let mut socket = socket.with_large(Arc::clone(&large), None);
+    let mut wire = vec![0x81, 0xff];
+    wire.extend((1_u64 << 20).to_be_bytes());
+    wire.extend([0; 4]);
+    wire.extend([b'x'; 65_536]);
+    client.get_mut().write_all(&wire).await.expect("an open connection");
+    assert!(futures::poll!(std::pin::pin!(recv(&mut socket))).is_pending());
+    assert_eq!(large.memory().taken(), 0, "it may still become a small one");
+    client.get_mut().write_all(b"x").await.expect("an open connection");
+    assert!(futures::poll!(std::pin::pin!(recv(&mut socket))).is_pending());
+    assert_eq!(large.memory().taken(), 1 << 20, "as much as it announced");
+    client.get_mut().write_all(&vec![b'x'; (1 << 20) - 65_537]).await.expect("an open connection");
+    let text = recv(&mut socket).await.expect("a sound message").expect("a message");
+    assert_eq!(text.len(), 1 << 20);
+}
+
+/// All the turns that there are.
+fn all_turns(large: &LargeMessages) -> Vec<Turn> {
+    std::iter::from_fn(|| large.turn().now_or_never()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_sent_everything_is_not_too_slow_while_it_waits_for_its_turn() {
+    let large = Arc::new(LargeMessages::new(0, 1 << 20));
+    let turns = all_turns(&large);
+    let (socket, mut client) = pipe(1 << 21).await;
+    let mut socket = socket.with_large(Arc::clone(&large), None);
+    send(&mut client, Message::text("x".repeat(66_000))).await;
+    let received = tokio::spawn(async move { recv(&mut socket).await });
+    tokio::time::sleep(100 * SECOND).await;
+    drop(turns);
+    let received = received.await.expect("no panic").expect("in time");
+    assert_eq!(received.map(|text| text.len()), Some(66_000));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_whole_message_that_is_not_taken_gives_its_memory_back_after_a_minute() {
+    let large = Arc::new(LargeMessages::new(0, 1 << 20));
+    let _turns = all_turns(&large);
+    let (socket, mut client) = pipe(1 << 21).await;
+    let mut socket = socket.with_large(Arc::clone(&large), None);
+    send(&mut client, Message::text("x".repeat(66_000))).await;
+    let begun = tokio::time::Instant::now();
+    let error = loop {
+        // Asked for again and again, it has no more time.
+        assert!(recv(&mut socket).now_or_never().is_none());
+        if let Ok(error) = tokio::time::timeout(7 * SECOND, paused(&mut socket)).await {
+            break error;
+        }
+    };
+    assert!(matches!(error, TransportError::TooSlow), "{error}");
+    assert_eq!(begun.elapsed().as_secs(), 60);
+    assert!(is_free(&large).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_came_while_a_message_waited_for_memory_counts_as_come() {
+    let large = Arc::new(LargeMessages::new(0, 1 << 20));
+    let all = large.memory().ask(None, usize::MAX).await;
+    let (socket, mut client) = pipe(1 << 21).await;
+    let mut socket = socket.with_large(Arc::clone(&large), None);
+    // 4,464 bytes beyond 64 KiB, which is 9 s.
+    send(&mut client, part(Data::Text, &"x".repeat(70_000), false)).await;
+    let received = tokio::spawn(async move { recv(&mut socket).await });
+    tokio::time::sleep(100 * SECOND).await;
+    drop(all);
+    let begun = tokio::time::Instant::now();
+    let error = received.await.expect("no panic").unwrap_err();
+    assert!(matches!(error, TransportError::TooSlow), "{error}");
+    assert_eq!(begun.elapsed().as_secs(), 18);
 }

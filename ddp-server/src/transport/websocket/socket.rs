@@ -11,7 +11,6 @@ use std::{
 use bytes::{Buf, Bytes};
 use futures::{FutureExt, future::BoxFuture};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::Instant;
 use tungstenite::protocol::frame::coding::CloseCode;
 
 use super::{
@@ -19,10 +18,10 @@ use super::{
     outbox::Outbox,
 };
 use crate::transport::{
-    Framing, LargeMessages, Share, Transport, TransportError, Turn,
+    Address, Asking, Deadline, Framing, LargeMessages, Share, Transport, TransportError, Turn,
     deflate::Deflate,
     framing::{close_frame, pong_frame},
-    large::LARGE_MESSAGE_WITHIN,
+    large::LARGE_MESSAGE_BYTES,
 };
 
 /// The most that one read takes. The buffer is on the stack: an idle connection has none.
@@ -38,21 +37,37 @@ pub(crate) struct WebSocket<Io> {
     outbox: Outbox,
     phase: Phase,
     deflate: Option<Deflate>,
-    /// What large messages share, unless they may have all the memory that they want.
+    /// What large messages share, unless they may have all the memory that they want; and whose
+    /// they are.
     shared: Option<Arc<LargeMessages>>,
+    address: Option<Address>,
     large: Option<Box<Large>>,
 }
 
 /// What becomes of a large message.
 enum Large {
     /// It waits for memory.
-    Share(BoxFuture<'static, Share>),
-    /// It is being read, since then.
-    Reading(Share, Instant),
+    Share(Asking),
+    /// It is being read.
+    Reading(Held),
     /// It has arrived, and waits for its turn to be made of its payload.
-    Turn(Share, BoxFuture<'static, Turn>),
-    /// It has been given.
-    Given(Share),
+    Turn(Held, BoxFuture<'static, Turn>),
+    /// It has been given. A frame of SockJS is held until its last message has been taken.
+    Given(Held),
+}
+
+/// Memory that a message has, and until when.
+struct Held {
+    share: Share,
+    until: Deadline,
+}
+
+impl Held {
+    /// That of a message that has been made, which has so many bytes.
+    fn of(mut self, bytes: usize) -> Self {
+        self.share.shrink_to(bytes);
+        Self { share: self.share, until: Deadline::begin() }
+    }
 }
 
 impl fmt::Debug for Large {
@@ -61,7 +76,7 @@ impl fmt::Debug for Large {
             Self::Share(_) => "waits for memory",
             Self::Reading(..) => "is being read",
             Self::Turn(..) => "waits for its turn",
-            Self::Given(_) => "has been given",
+            Self::Given(..) => "has been given",
         })
     }
 }
@@ -109,14 +124,20 @@ where
             phase: Phase::Open,
             deflate: None,
             shared: None,
+            address: None,
             large: None,
         }
     }
 
-    /// Sets what its large messages share with those of others.
-    pub(crate) fn with_large(mut self, shared: Arc<LargeMessages>) -> Self {
+    /// Sets what its large messages share with those of others, and whose they are.
+    pub(crate) fn with_large(
+        mut self,
+        shared: Arc<LargeMessages>,
+        address: Option<Address>,
+    ) -> Self {
         self.decoder.ask_for_large();
         self.shared = Some(shared);
+        self.address = address;
         self
     }
 
@@ -134,9 +155,8 @@ where
                 None => None,
                 Some(_) => ready!(self.poll_large(cx)),
             };
-            if let Some(Large::Reading(_, since)) = self.large.as_deref()
-                && since.elapsed() > LARGE_MESSAGE_WITHIN
-            {
+            // Whoever has its turn now has sent everything, however long that took to come.
+            if turn.is_none() && self.poll_deadline(cx).is_ready() {
                 return Poll::Ready(Err(TransportError::TooSlow));
             }
             if !self.input.is_empty() || self.decoder.is_whole() {
@@ -163,6 +183,9 @@ where
             if rest.is_empty() {
                 return Poll::Ready(Ok(None));
             }
+            if let Some(Large::Reading(held)) = self.large.as_deref_mut() {
+                held.until.note(rest.len());
+            }
             let decoded = self.decoder.decode(&mut rest)?;
             if !rest.is_empty() {
                 self.input = Bytes::copy_from_slice(rest);
@@ -178,12 +201,18 @@ where
         let (Some(shared), Some(event)) = (&self.shared, decoded) else { return false };
         let before = self.large.take().map(|large| *large);
         let (next, wants_more) = match (event, before) {
-            (Event::Large(bytes), _) => (Some(Large::Share(shared.share(*bytes))), true),
-            (Event::Whole, Some(Large::Reading(share, _))) => {
-                (Some(Large::Turn(share, shared.turn())), true)
+            (Event::Large(bytes), _) => {
+                let asking = shared.memory().ask(self.address.as_ref(), *bytes);
+                (Some(Large::Share(asking)), true)
             }
-            (Event::Message(_), Some(Large::Reading(share, _))) => {
-                (Some(Large::Given(share)), false)
+            (Event::Whole, Some(Large::Reading(mut held))) => {
+                held.until.complete();
+                (Some(Large::Turn(held, shared.turn())), true)
+            }
+            (Event::Message(text), Some(Large::Reading(held))) => {
+                // What was asked for was what it might have become.
+                let is_large = text.len() > LARGE_MESSAGE_BYTES;
+                (is_large.then(|| Large::Given(held.of(text.len()))), false)
             }
             (_, before) => (before, false),
         };
@@ -198,18 +227,29 @@ where
             Large::Share(waiting) => {
                 let share = ready!(waiting.poll_unpin(cx));
                 self.decoder.allow_large();
-                *large = Large::Reading(share, Instant::now());
+                let mut until = Deadline::paced();
+                until.note(self.input.len());
+                *large = Large::Reading(Held { share, until });
                 Poll::Ready(None)
             }
             Large::Turn(_, waiting) => {
                 let turn = ready!(waiting.poll_unpin(cx));
                 self.decoder.allow_whole();
-                if let Some(Large::Turn(share, _)) = self.large.take().map(|large| *large) {
-                    self.large = Some(Box::new(Large::Reading(share, Instant::now())));
+                if let Some(Large::Turn(held, _)) = self.large.take().map(|large| *large) {
+                    self.large = Some(Box::new(Large::Reading(held)));
                 }
                 Poll::Ready(Some(turn))
             }
-            Large::Reading(..) | Large::Given(_) => Poll::Ready(None),
+            Large::Reading(_) | Large::Given(_) => Poll::Ready(None),
+        }
+    }
+
+    /// Ready when a message has held its memory for too long.
+    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self.large.as_deref_mut() {
+            Some(Large::Reading(held) | Large::Given(held)) => held.until.poll(cx),
+            // Turns are short, and given in order.
+            Some(Large::Turn(..) | Large::Share(_)) | None => Poll::Pending,
         }
     }
 
@@ -314,24 +354,35 @@ where
 
     fn take_share(&mut self, bytes: usize) -> Option<Share> {
         match self.large.as_deref_mut() {
-            Some(Large::Given(share)) => share.split(bytes),
+            Some(Large::Given(held)) => held.share.split(bytes),
             _ => None,
         }
     }
 
     fn is_held_back(&self) -> bool {
-        matches!(self.large.as_deref(), Some(Large::Share(_) | Large::Turn(..)))
+        match self.large.as_deref() {
+            Some(Large::Share(waiting)) => waiting.is_waiting(),
+            Some(Large::Turn(..)) => true,
+            Some(Large::Reading(_) | Large::Given(_)) | None => false,
+        }
     }
 
-    fn pause(&mut self) {
-        let large = self.large.take().map(|large| *large);
-        self.large = match large {
-            // The decoder asks again.
-            Some(Large::Share(_)) => None,
-            Some(Large::Turn(share, _)) => Some(Large::Reading(share, Instant::now())),
-            large => large,
+    fn poll_paused(&mut self, cx: &mut Context<'_>) -> Poll<TransportError> {
+        // The decoder asks for another turn.
+        if let Some(Large::Turn(held, _)) =
+            self.large.take_if(|large| matches!(**large, Large::Turn(..))).map(|large| *large)
+        {
+            self.large = Some(Box::new(Large::Reading(held)));
         }
-        .map(Box::new);
+        match self.large.as_deref_mut() {
+            Some(Large::Share(waiting)) => waiting.pause(),
+            Some(Large::Reading(held)) => held.until.excuse(),
+            Some(Large::Turn(..) | Large::Given(_)) | None => {}
+        }
+        ready!(self.poll_deadline(cx));
+        let error = TransportError::TooSlow;
+        self.fail(&error);
+        Poll::Ready(error)
     }
 
     fn framing(&self) -> Framing {

@@ -107,10 +107,7 @@ impl World {
                 name: "m".to_owned(),
                 length: usize::from(length) * 8,
             }),
-            Operation::BytesMax(steps) => {
-                self.session.set_bytes_max(usize::from(steps) * 64);
-                self.protocol.set_bytes_max(usize::from(steps) * 64);
-            }
+            Operation::BytesMax(steps) => self.allow(usize::from(steps) * 64),
             Operation::Ping(id) => self.send(Message::Ping(id.map(|id| id.to_string()))),
             Operation::Pong => self.send(Message::Pong),
             Operation::Connect => self.send(Message::Connect),
@@ -263,6 +260,14 @@ impl World {
             }
             Mail::Delta(..) | Mail::Placed(..) | Mail::Direct(..) => {}
         }
+    }
+
+    /// Bounds what is kept, and what of it subscriptions may have.
+    fn allow(&mut self, bytes: usize) {
+        self.protocol.allow(bytes);
+        self.session.set_bytes_max(bytes);
+        self.session.give_subscription_bytes(bytes);
+        self.drain();
     }
 
     /// The client sends a message, unless it is held back.
@@ -425,6 +430,9 @@ impl World {
     pub fn finish(&mut self) {
         if !self.protocol.is_connected {
             return;
+        }
+        if self.closed.is_none() {
+            self.allow(usize::MAX);
         }
         while self.closed.is_none() {
             for call in self.protocol.calls.keys().copied().collect::<Vec<_>>() {

@@ -60,6 +60,8 @@ enum Blocker {
     Next,
     Subscription(SubscriptionKey),
     Call(CallKey),
+    /// The first of those that wait, a `sub`, needs more bytes than it may have.
+    Bytes,
 }
 
 #[derive(Debug)]
@@ -133,8 +135,20 @@ impl Protocol {
         self.queue.len()
     }
 
-    pub(super) fn set_bytes_max(&mut self, bytes_max: usize) {
-        self.bytes_max = bytes_max.min(self.session_bytes_max);
+    pub(super) fn allow(&mut self, bytes: usize) {
+        self.bytes_max = bytes.min(self.session_bytes_max);
+        self.unblock(Blocker::Bytes);
+    }
+
+    /// What a `sub` needs does not fit in what subscriptions may have.
+    fn exceeds(&self, bytes: usize, most: usize) -> bool {
+        self.subscription_bytes() + bytes + 512 > most
+    }
+
+    /// Whether a `sub` with this id could begin.
+    fn is_new(&self, id: &str) -> bool {
+        let named = self.subscriptions.values().filter(|state| state.id.is_some()).count();
+        self.key_of(Some(id)).is_none() && named < self.subscriptions_max
     }
 
     /// What waits or runs; no message of these is a large one.
@@ -153,7 +167,10 @@ impl Protocol {
     }
 
     pub(super) fn has_room(&self) -> bool {
-        self.passing_bytes() == 0 || self.kept_bytes() < self.bytes_max
+        let is_next = self.blocker == Some(Blocker::Bytes) && self.queue.len() == 1;
+        self.passing_bytes() == 0
+            || self.kept_bytes() < self.bytes_max
+            || is_next && self.calls.is_empty()
     }
 
     /// Checks that nothing is owed any more.
@@ -179,7 +196,11 @@ impl Protocol {
             Message::Garbage(_) => expected.push_back(Expected::Error("Bad request")),
             other => {
                 self.queue.push_back((other, bytes));
-                self.process();
+                if self.blocker == Some(Blocker::Bytes) {
+                    self.pass();
+                } else {
+                    self.process();
+                }
             }
         }
     }
@@ -188,19 +209,21 @@ impl Protocol {
     fn process(&mut self) {
         while self.blocker.is_none() && self.calls.len() < self.calls_max {
             let Some((message, bytes)) = self.queue.pop_front() else { return };
+            if let Message::Sub { id, .. } = &message
+                && self.is_new(id)
+                && self.exceeds(bytes, self.bytes_max)
+                && !self.exceeds(bytes, self.session_bytes_max)
+            {
+                self.queue.push_front((message, bytes));
+                self.blocker = Some(Blocker::Bytes);
+                return self.pass();
+            }
             if self.reports_messages {
                 self.expected.push_back(Expected::Message);
             }
             match message {
                 Message::Sub { id, name, .. } => self.sub(id, name, bytes),
-                Message::Unsub(id) => {
-                    if let Some(key) = self.key_of(id.as_deref()) {
-                        self.end(key);
-                        self.expected.push_back(Expected::Unsubscribe(key));
-                        self.settle(key);
-                    }
-                    self.expected.push_back(Expected::Nosub { id, has_error: false });
-                }
+                Message::Unsub(id) => self.unsub(id),
                 Message::Method { id, name, .. } => {
                     self.expected.push_back(Expected::Call { id, name, bytes });
                     self.blocker = Some(Blocker::Next);
@@ -215,6 +238,40 @@ impl Protocol {
         }
     }
 
+    fn unsub(&mut self, id: Option<String>) {
+        if let Some(key) = self.key_of(id.as_deref()) {
+            self.end(key);
+            self.expected.push_back(Expected::Unsubscribe(key));
+            self.settle(key);
+        }
+        self.expected.push_back(Expected::Nosub { id, has_error: false });
+    }
+
+    /// No `unsub` waits behind a `sub` that waits for bytes, but a `sub` that waits never begins once
+    /// its `unsub` has come.
+    fn pass(&mut self) {
+        let is_unsub = |(message, _): &(Message, usize)| matches!(message, Message::Unsub(_));
+        let mut has_passed = false;
+        while let Some(at) = self.queue.iter().position(is_unsub) {
+            let Some((Message::Unsub(ended), _)) = self.queue.remove(at) else { unreachable!() };
+            let mut index = 0;
+            self.queue.retain(|(message, _)| {
+                index += 1;
+                let is_of_it =
+                    matches!(message, Message::Sub { id, .. } if Some(id) == ended.as_ref());
+                index > at || !is_of_it
+            });
+            if self.reports_messages {
+                self.expected.push_back(Expected::Message);
+            }
+            self.unsub(ended);
+            has_passed = true;
+        }
+        if has_passed {
+            self.unblock(Blocker::Bytes);
+        }
+    }
+
     fn key_of(&self, id: Option<&str>) -> Option<SubscriptionKey> {
         let id = id?;
         let mut all = self.subscriptions.iter();
@@ -222,12 +279,9 @@ impl Protocol {
     }
 
     fn sub(&mut self, id: String, name: String, bytes: usize) {
-        let named = self.subscriptions.values().filter(|state| state.id.is_some()).count();
         if self.key_of(Some(&id)).is_some() {
             self.expected.push_back(Expected::SubscribeAgain { id, name });
-        } else if named >= self.subscriptions_max
-            || self.subscription_bytes() + bytes + 512 > self.bytes_max
-        {
+        } else if !self.is_new(&id) || self.exceeds(bytes, self.session_bytes_max) {
             self.expected.push_back(Expected::Nosub { id: Some(id), has_error: true });
         } else {
             self.expected.push_back(Expected::Subscribe { id, name, bytes });
@@ -271,6 +325,7 @@ impl Protocol {
         }
         self.unblock(Blocker::Subscription(key));
         self.settle(key);
+        self.unblock(Blocker::Bytes);
         self.process();
     }
 

@@ -32,7 +32,7 @@ impl Reader {
         Self { wire, text: Vec::new(), has_prelude: false }
     }
 
-    /// The frames in a chunk, each of which arrives whole.
+    /// The frames in a chunk, where each arrives whole.
     pub(super) fn read(&mut self, chunk: &[u8]) -> Vec<Frame> {
         self.text.extend_from_slice(chunk);
         if !self.has_prelude {

@@ -1,7 +1,7 @@
 //! Publications by hand and with cursors, and the errors that they end with.
 //!
 //! - `publisherErrors(collection, options)` shows a document, is ready, and then ends as one of the
-//!   options says; with `internalError` by an error that is none of the client's business.
+//!   options says; with `internalError` by an error that is not for the client.
 //! - `multiPublish(options)` returns the cursors of `collectionOne` and `collectionTwo` if `normal`;
 //!   if `dup`, two of the one collection among them, and if `notCursor`, something else, which are
 //!   errors.

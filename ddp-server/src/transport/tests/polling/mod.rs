@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tower::ServiceExt;
 
 use super::*;
-use crate::transport::sockjs::SockJsConfig;
+use crate::transport::{LargeMessages, sockjs::SockJsConfig};
 
 mod closed;
 mod silent;
@@ -242,10 +242,17 @@ async fn a_second_receiver_is_turned_away_and_the_first_goes_on() {
     }
 }
 
+/// Memory for one large message.
+fn for_one() -> TransportConfig {
+    let config = TransportConfig::default();
+    let large = Arc::new(LargeMessages::new(0, config.message_bytes_max));
+    TransportConfig { large, ..config }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_large_body_waits_for_memory_and_a_small_one_does_not() {
-    let config = TransportConfig::default();
-    let all = config.large.share(usize::MAX).await;
+    let config = for_one();
+    let all = config.large.memory().ask(None, usize::MAX).await;
     let (clients, mut transports) = endpoint(config);
     assert_eq!(clients.poll("session").await, "o\n");
     let mut transport = transports.recv().await.expect("a transport");
@@ -269,7 +276,7 @@ async fn a_large_body_waits_for_memory_and_a_small_one_does_not() {
 
 #[tokio::test(start_paused = true)]
 async fn a_large_body_that_drips_gives_its_memory_back() {
-    let config = TransportConfig::default();
+    let config = for_one();
     let large = Arc::clone(&config.large);
     let (clients, mut transports) = endpoint(config);
     assert_eq!(clients.poll("session").await, "o\n");
@@ -287,8 +294,35 @@ async fn a_large_body_that_drips_gives_its_memory_back() {
     let answer = clients.0.clone().oneshot(request).await.expect("an answer");
     assert_eq!(answer.status().as_u16(), 408);
     assert_passed(begun, Duration::from_secs(60));
-    let free = timeout(Duration::from_secs(1), large.share(usize::MAX)).await;
+    let free = timeout(Duration::from_secs(1), large.memory().ask(None, usize::MAX)).await;
     assert!(free.is_ok(), "all of the memory");
+}
+
+/// All of the memory, if it is free within a second.
+async fn is_free(large: &LargeMessages) -> bool {
+    timeout(SECOND, large.memory().ask(None, usize::MAX)).await.is_ok()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_frame_that_nobody_takes_gives_its_memory_back() {
+    let config = for_one();
+    let large = Arc::clone(&config.large);
+    let (clients, mut transports) = endpoint(config);
+    assert_eq!(clients.poll("session").await, "o\n");
+    let mut transport = transports.recv().await.expect("a transport");
+    let receiving = clients.stream("session").await;
+    let half = "x".repeat(50_000);
+    assert_eq!(clients.send("session", &format!("[{half:?},{half:?}]")).await, 204);
+    assert!(recv(&mut transport).await.expect("a sound message").is_some());
+    assert!(!is_free(&large).await, "the other half is there");
+    let begun = Instant::now();
+    let error = timeout(DAY, poll_fn(|cx| transport.poll_paused(cx))).await.expect("an end");
+    assert!(matches!(error, TransportError::TooSlow), "{error}");
+    assert_passed(begun, Duration::from_secs(60));
+    // The session itself is kept for a while.
+    drop(transport);
+    assert!(is_free(&large).await);
+    assert!(receiving.rest().await.ends_with(INTERRUPTED));
 }
 
 fn limited(response_bytes_max: usize) -> TransportConfig {

@@ -22,8 +22,8 @@ const RESERVE_BYTES_MAX: usize = 16 * 1024;
 pub(super) enum Event {
     /// A whole message. A binary one counts as text: Meteor parses a Buffer as JSON just as well.
     Message(String),
-    /// A large message, which may have up to so many bytes. Nothing more is taken before
-    /// [`Decoder::allow_large`].
+    /// A large message, which may have up to so many bytes. As many as a small one may have have been
+    /// taken, and no more are before [`Decoder::allow_large`].
     Large(usize),
     /// A large message has arrived. It is given after [`Decoder::allow_whole`].
     Whole,
@@ -79,6 +79,7 @@ enum Allowed {
 struct Payload {
     kind: Kind,
     mask: [u8; 4],
+    length: usize,
     remaining: usize,
 }
 
@@ -153,19 +154,25 @@ impl Decoder {
                 self.payload = self.take_header(input)?;
             }
             let Some(payload) = &mut self.payload else { return Ok(None) };
+            let mut most = payload.remaining.min(input.len());
             if let Kind::Data { is_final } = payload.kind
                 && self.allowed == Allowed::Nothing
-                && self.message.len() + payload.remaining > LARGE_MESSAGE_BYTES
+                && self.message.len() + most > LARGE_MESSAGE_BYTES
             {
-                let is_all = is_final && self.message.is_empty() && !self.compressed;
-                let bytes = if is_all { payload.remaining } else { self.message_bytes_max };
-                return Ok(Some(Event::Large(bytes)));
+                // Up to here it may still be a small one: nobody gets memory for a mere header.
+                most = LARGE_MESSAGE_BYTES - self.message.len();
+                if most == 0 {
+                    let known = self.message.len() + payload.remaining;
+                    let is_all = is_final && known == payload.length && !self.compressed;
+                    let bytes = if is_all { known } else { self.message_bytes_max };
+                    return Ok(Some(Event::Large(bytes)));
+                }
             }
             let target = match payload.kind {
                 Kind::Data { .. } => &mut self.message,
                 Kind::Close | Kind::Ping | Kind::Pong => &mut self.control,
             };
-            let (taken, rest) = input.split_at(payload.remaining.min(input.len()));
+            let (taken, rest) = input.split_at(most);
             let start = target.len();
             target.extend_from_slice(taken);
             unmask(&mut target[start..], payload.mask);
@@ -177,7 +184,10 @@ impl Decoder {
                 if matches!(kind, Kind::Data { .. }) {
                     self.check_text()?;
                 }
-                return Ok(None);
+                if input.is_empty() {
+                    return Ok(None);
+                }
+                continue;
             }
             self.payload = None;
             if let Some(event) = self.finish(kind)? {
@@ -255,6 +265,7 @@ impl Decoder {
             kind,
             mask,
             // `reserve` and the limit on control frames keep the length far below `usize::MAX`.
+            length: length as usize,
             remaining: length as usize,
         })
     }

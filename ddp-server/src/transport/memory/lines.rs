@@ -1,0 +1,156 @@
+//! What each has, and who is next: lines of those who wait, one for each address.
+//!
+//! Each line has a turn, which is how far it was served, and the line with the least is next. Whoever
+//! comes to an empty line begins where the turns are, so that nobody saves any up. Nothing here looks
+//! at all of the lines or at all of one: everything is done while nobody else can ask.
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::Hash;
+
+/// The turn of a line, and the number of who is first in it.
+type Place = (u64, u64);
+
+pub(super) struct Lines<Whose, Waiter> {
+    bytes_max: usize,
+    each_max: usize,
+    /// How much of `there` counts.
+    there_max: usize,
+    /// What was asked for and given.
+    asked: usize,
+    /// What was taken without waiting.
+    there: usize,
+    /// Those who have something, or wait.
+    holders: HashMap<Whose, Holder<Waiter>>,
+    /// The lines whose first may have what it wants, as far as its own address is concerned.
+    fronts: BTreeMap<Place, Whose>,
+    /// How far the turns have got, in bytes.
+    turn: u64,
+    /// How many numbers there are.
+    numbers: u64,
+}
+
+struct Holder<Waiter> {
+    taken: usize,
+    /// Those who wait, by number, and for how many bytes.
+    line: BTreeMap<u64, (usize, Waiter)>,
+    /// The turn of the first of them.
+    turn: u64,
+    /// Where it is among the fronts, if it is.
+    front: Option<Place>,
+}
+
+impl<Waiter> Default for Holder<Waiter> {
+    fn default() -> Self {
+        Self { taken: 0, line: BTreeMap::new(), turn: 0, front: None }
+    }
+}
+
+impl<Whose: Clone + Eq + Hash, Waiter> Lines<Whose, Waiter> {
+    pub(super) fn new(bytes_max: usize, each_max: usize) -> Self {
+        Self {
+            bytes_max,
+            each_max,
+            there_max: (bytes_max / 4).min(bytes_max - each_max),
+            asked: 0,
+            there: 0,
+            holders: HashMap::new(),
+            fronts: BTreeMap::new(),
+            turn: 0,
+            numbers: 0,
+        }
+    }
+
+    /// What all have together.
+    pub(super) fn taken(&self) -> usize {
+        self.asked + self.there
+    }
+
+    /// How many addresses are known.
+    #[cfg(test)]
+    pub(super) fn holders(&self) -> usize {
+        self.holders.len()
+    }
+
+    /// The place of somebody who comes now: after all who came before.
+    pub(super) fn next_number(&mut self) -> u64 {
+        self.numbers += 1;
+        self.numbers
+    }
+
+    /// Somebody waits for so many bytes, at most what an address may have.
+    pub(super) fn ask(&mut self, whose: &Whose, number: u64, bytes: usize, waiter: Waiter) {
+        let holder = self.holders.entry(whose.clone()).or_default();
+        if holder.line.is_empty() {
+            holder.turn = holder.turn.max(self.turn);
+        }
+        holder.line.insert(number, (bytes, waiter));
+        self.update(whose);
+    }
+
+    /// Somebody who asked wants it no more, whether it was given by now or not.
+    pub(super) fn withdraw(&mut self, whose: &Whose, number: u64, bytes: usize) {
+        let Some(holder) = self.holders.get_mut(whose) else { return };
+        if holder.line.remove(&number).is_none() {
+            // It was, and its line had a turn for nothing.
+            holder.turn = holder.turn.saturating_sub(bytes as u64).max(self.turn);
+        }
+        self.update(whose);
+    }
+
+    /// Somebody has so many bytes without having asked.
+    pub(super) fn take(&mut self, whose: &Whose, bytes: usize) {
+        self.holders.entry(whose.clone()).or_default().taken += bytes;
+        self.there += bytes;
+        self.update(whose);
+    }
+
+    /// Somebody gives some of that back, or of what it had asked for.
+    pub(super) fn give_back(&mut self, whose: &Whose, bytes: usize, was_asked_for: bool) {
+        let Some(holder) = self.holders.get_mut(whose) else { return };
+        holder.taken -= bytes;
+        *(if was_asked_for { &mut self.asked } else { &mut self.there }) -= bytes;
+        self.update(whose);
+    }
+
+    /// Gives whoever is next what it wants, if there is enough of it.
+    pub(super) fn serve_next(&mut self) -> Option<(Whose, usize, Waiter)> {
+        let (&(turn, number), whose) = self.fronts.first_key_value()?;
+        let holder = self.holders.get_mut(whose)?;
+        let used = self.asked + self.there.min(self.there_max);
+        if holder.line.get(&number)?.0 > self.bytes_max.saturating_sub(used) {
+            return None;
+        }
+        let whose = whose.clone();
+        let (bytes, waiter) = holder.line.remove(&number)?;
+        holder.taken += bytes;
+        self.asked += bytes;
+        self.turn = self.turn.max(turn);
+        holder.turn = turn.saturating_add(bytes as u64).max(self.turn);
+        self.update(&whose);
+        Some((whose, bytes, waiter))
+    }
+
+    /// Puts a line where it belongs among the fronts, and keeps nothing of who has nothing and waits for
+    /// nothing.
+    fn update(&mut self, whose: &Whose) {
+        let Some(holder) = self.holders.get_mut(whose) else { return };
+        let may_have = self.each_max.saturating_sub(holder.taken);
+        let first = holder.line.first_key_value().filter(|(_, (bytes, _))| *bytes <= may_have);
+        let front = first.map(|(number, _)| (holder.turn, *number));
+        if front != holder.front {
+            if let Some(place) = std::mem::replace(&mut holder.front, front) {
+                self.fronts.remove(&place);
+            }
+            if let Some(place) = front {
+                self.fronts.insert(place, whose.clone());
+            }
+        }
+        if holder.taken == 0 && holder.line.is_empty() {
+            self.holders.remove(whose);
+        }
+        // Bounded by what is there, not by what was there at most.
+        if self.holders.is_empty() && self.holders.capacity() > 1000 {
+            self.holders.shrink_to_fit();
+        }
+    }
+}
