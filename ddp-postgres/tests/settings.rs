@@ -170,6 +170,7 @@ const SKIPPED: &[(&str, &str)] = &[
     ("max_stack_depth", "the statement itself needs more"),
     ("temp_file_limit", "the statement itself may need more, as the limits say"),
     ("zero_damaged_pages", "it may lose data of others"),
+    ("dynamic_library_path", "PL/pgSQL itself is not found, from 18 on; only superusers set it"),
 ];
 
 /// What texts are set to, besides nothing and a word.

@@ -251,7 +251,8 @@ async fn a_server_that_was_killed_leaves_nothing_behind() {
         CREATE TABLE tasks (id text PRIMARY KEY, list_id text, text text, checked boolean,
             rank integer, created_at timestamptz, revision bigint);
         CREATE TABLE lists (id integer PRIMARY KEY, title text);
-        CREATE TABLE notes (id integer PRIMARY KEY, text text);";
+        CREATE TABLE notes (id integer PRIMARY KEY, text text);
+        CREATE TABLE parts (a integer, b integer, PRIMARY KEY (a, b));";
     let url = database::create_database(name, setup);
     let mut child = tokio::process::Command::new(env!("CARGO_BIN_EXE_ddp-converge"))
         .env("DATABASE_URL", &url)
