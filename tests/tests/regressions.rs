@@ -4,10 +4,10 @@
 //!
 //! | bug | test |
 //! |---|---|
-//! | the stream opened after the snapshot | `live.rs`: `what_is_committed_during_a_read_is_neither_lost_nor_doubled` |
+//! | the stream opened after the snapshot | `live`: `what_is_committed_during_a_read_is_neither_lost_nor_doubled` |
 //! | a replayed event removes a live document | `a_replayed_deletion_removes_no_row_that_is_there_again` |
-//! | clients silently stale after a lost feed | `live.rs`: `what_is_committed_while_the_feed_is_down_arrives` |
-//! | a fence that hangs | `live.rs`: `a_fence_whose_token_got_lost_fires_after_the_requery` |
+//! | clients silently stale after a lost feed | `live`: `what_is_committed_while_the_feed_is_down_arrives` |
+//! | a fence that hangs | `live`: `a_fence_whose_token_got_lost_fires_after_the_requery` |
 //! | an endless restart when history is lost | `a_lost_feed_costs_one_read_of_each_query` |
 //! | messages reordered on resume | `a_client_that_comes_back_begins_anew` |
 //! | `close()` ignored during the grace period of a resume | `a_connection_that_is_closed_ends_at_once` |
@@ -18,15 +18,15 @@
 //!
 //! | bug | test |
 //! |---|---|
-//! | several saves in one transaction arrive newest first | `live.rs`: `several_saves_in_one_transaction_end_on_the_last` |
+//! | several saves in one transaction arrive newest first | `live`: `several_saves_in_one_transaction_end_on_the_last` |
 //! | create, save and delete in one transaction leave a ghost | `a_row_that_came_and_went_in_one_transaction_is_never_seen` |
-//! | writes during a subscribe are lost until the next save | `live.rs`: `what_is_committed_during_a_read_is_neither_lost_nor_doubled` |
-//! | a method that writes and then fails hangs | `live.rs`: `a_method_that_writes_and_then_fails_leaves_nothing_and_hangs_nothing` |
-//! | a lost LISTEN connection stops all updates, unnoticed | `live.rs`: `what_is_committed_while_the_feed_is_down_arrives` |
+//! | writes during a subscribe are lost until the next save | `live`: `what_is_committed_during_a_read_is_neither_lost_nor_doubled` |
+//! | a method that writes and then fails hangs | `live`: `a_method_that_writes_and_then_fails_leaves_nothing_and_hangs_nothing` |
+//! | a lost LISTEN connection stops all updates, unnoticed | `live`: `what_is_committed_while_the_feed_is_down_arrives` |
 //! | subscriptions of a killed server go on costing every write | `a_server_that_was_killed_leaves_nothing_behind` |
 //! | `changed` carries every field, even if nothing changed | `changed_has_the_fields_that_changed_and_no_others` |
 //! | dates lose milliseconds | `dates_keep_their_milliseconds` |
-//! | 2 × subscriptions + 9 statements for each save | `live.rs`: `a_change_costs_the_server_no_statement` |
+//! | 2 × subscriptions + 9 statements for each save | `live`: `a_change_costs_the_server_no_statement` |
 
 use std::net::SocketAddr;
 use std::process::Stdio;
