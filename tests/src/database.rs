@@ -76,6 +76,13 @@ pub fn database_url(name: &str) -> String {
     shared_cluster().lock().unwrap_or_else(PoisonError::into_inner).database_url(name)
 }
 
+/// Forgets which statements ran in a database. Those of other databases are counted at the same time, so
+/// they stay.
+pub fn forget_statements(database: &str) {
+    let this = "SELECT oid FROM pg_database WHERE datname = current_database()";
+    psql(database, &format!("SELECT pg_stat_statements_reset(0, ({this}))"));
+}
+
 /// A session of one's own in a database of the shared cluster, for transactions that stay open.
 ///
 /// # Panics

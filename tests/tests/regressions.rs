@@ -111,7 +111,7 @@ async fn a_lost_feed_costs_one_read_of_each_query() {
     let (address, _db) = start(name).await;
     let mut client = Client::connect(address).await;
     client.subscribe("tasks", json!([])).await;
-    database::psql(name, "SELECT pg_stat_statements_reset()");
+    database::forget_statements(name);
     let kill = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
                 WHERE datname = current_database() AND application_name = 'ddp feed'";
     assert_eq!(database::psql(name, kill).trim(), "1");
@@ -189,7 +189,7 @@ async fn a_large_update_is_one_message_and_one_read() {
     });
     listener.batch_execute(&format!("LISTEN \"{}\"; LISTEN last", channel.trim())).await.unwrap();
 
-    database::psql(name, "SELECT pg_stat_statements_reset()");
+    database::forget_statements(name);
     database::psql(name, "UPDATE tasks SET rank = rank + 1; INSERT INTO others VALUES (1, 'x')");
     other.until("the other row", |client| client.documents("others").len() == 1).await;
     client.call("barrier", json!([])).await;
@@ -211,7 +211,7 @@ async fn changes_of_tables_that_nobody_observes_are_not_heard() {
     let mut client = Client::connect(address).await;
     client.subscribe("others", json!([])).await;
     let before = client.messages;
-    database::psql(name, "SELECT pg_stat_statements_reset()");
+    database::forget_statements(name);
     for _ in 0..20 {
         database::psql(name, "UPDATE tasks SET rank = rank + 1");
     }

@@ -207,7 +207,7 @@ async fn windows_under_concurrent_writers_end_as_sql_says() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_window_reads_again_only_when_its_reserve_has_run_dry() {
     let fixture = Fixture::start("reserve").await;
-    fixture.psql("SELECT pg_stat_statements_reset()");
+    database::forget_statements(&fixture.database);
     let mut client = Client::connect(fixture.address).await;
     client.subscribe("scores", json!(["top"])).await;
     assert_eq!(fixture.reads(), 1);

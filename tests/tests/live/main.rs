@@ -61,7 +61,7 @@ impl Fixture {
     }
 
     fn reset(&self) {
-        self.psql("SELECT pg_stat_statements_reset()");
+        database::forget_statements(&self.database);
     }
 }
 

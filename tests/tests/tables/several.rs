@@ -90,11 +90,8 @@ async fn pages_read(number: usize) -> u64 {
     let url = database::create_database(&name, &setup);
     tenants(&url, number).connect().await.unwrap().close().await;
     // The planner is to know how many there are.
-    database::psql(
-        &name,
-        "ANALYZE; SELECT pg_stat_statements_reset(0, (
-        SELECT oid FROM pg_database WHERE datname = current_database()), 0)",
-    );
+    database::psql(&name, "ANALYZE");
+    database::forget_statements(&name);
     let db = tenants(&url, number).connect().await.unwrap();
     db.check().await.unwrap();
     db.close().await;
