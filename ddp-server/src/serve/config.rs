@@ -51,6 +51,11 @@ pub struct ServeConfig {
     /// How long the body of a request may keep its reader waiting; 30 s, and 1 s more for each 500
     /// bytes that have come.
     pub body_timeout: Duration,
+    /// How long the client may keep responses waiting until it reads on; 30 s, and 1 s more for each
+    /// 500 bytes that it has taken. Then its connection is closed. A response that has nothing to
+    /// say yet, as in long polling, does not wait for the client. WebSockets have
+    /// [`write_timeout`](crate::ServerConfig::write_timeout).
+    pub response_timeout: Duration,
     /// The certificate with which clients are served over TLS; `None` serves them without.
     #[cfg(feature = "tls")]
     pub tls: Option<Tls>,
@@ -66,6 +71,7 @@ impl Default for ServeConfig {
             header_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(75),
             body_timeout: Duration::from_secs(30),
+            response_timeout: Duration::from_secs(30),
             #[cfg(feature = "tls")]
             tls: None,
         }
@@ -75,7 +81,12 @@ impl Default for ServeConfig {
 impl ServeConfig {
     /// Limits the periods to what the clock can handle.
     pub(super) fn bounded(mut self) -> Self {
-        let periods = [&mut self.header_timeout, &mut self.idle_timeout, &mut self.body_timeout];
+        let periods = [
+            &mut self.header_timeout,
+            &mut self.idle_timeout,
+            &mut self.body_timeout,
+            &mut self.response_timeout,
+        ];
         for period in periods {
             *period = (*period).min(PERIOD_MAX);
         }

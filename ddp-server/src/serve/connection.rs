@@ -76,7 +76,8 @@ impl Connections {
         let arrival = self.arrivals.arrive(Stage::Http);
         // On the heap, so that whoever has only connected takes little.
         let has_asked = Arc::new(AtomicBool::new(false));
-        let socket = Socket::new(stream, Some(place));
+        let timeout = self.config.response_timeout;
+        let socket = Socket::new(stream, Some(place)).with_write_timeout(timeout);
         let spoken = Box::pin(self.speak(socket, address, Arc::clone(&has_asked), deadline, phase));
         arrival.run(spoken, || has_asked.load(Ordering::Relaxed)).await;
     }
@@ -163,7 +164,15 @@ impl Connections {
 
 #[cfg(test)]
 mod tests {
-    use tokio::net::TcpListener;
+    use std::time::Duration;
+
+    use axum::routing::get;
+    use bytes::Bytes;
+    use parking_lot::Mutex;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpSocket};
+    use tokio::sync::oneshot;
+    use tokio::time::sleep;
 
     use super::super::places::Places;
     use super::*;
@@ -190,5 +199,69 @@ mod tests {
         let bytes =
             size_of_val(&connections.speak(socket, address, Arc::default(), deadline, phase));
         assert!(bytes <= 4096, "{bytes} bytes while it speaks HTTP");
+    }
+
+    const LARGE: usize = 16 * 1024 * 1024;
+
+    /// Tells when it is freed.
+    struct Large(Vec<u8>, Option<oneshot::Sender<()>>);
+
+    impl AsRef<[u8]> for Large {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+
+    impl Drop for Large {
+        fn drop(&mut self) {
+            let _ = self.1.take().map(|freed| freed.send(()));
+        }
+    }
+
+    /// A client that has asked for a large response, and what tells when the response is freed.
+    async fn large_response() -> (TcpStream, oneshot::Receiver<()>) {
+        let (freed, is_freed) = oneshot::channel();
+        let freed = Mutex::new(Some(freed));
+        let large = move || Bytes::from_owner(Large(vec![b'x'; LARGE], freed.lock().take()));
+        let large = Arc::new(large);
+        let router = Router::new().route("/", get(async move || large()));
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("a bound address");
+        tokio::spawn(crate::serve(listener, router).into_future());
+        let client = TcpSocket::new_v4().expect("a socket");
+        client.set_recv_buffer_size(4096).expect("a small buffer");
+        let mut client = client.connect(address).await.expect("a connection");
+        let request = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+        client.write_all(request).await.expect("a request");
+        (client, is_freed)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_response_that_nobody_reads_is_given_up() {
+        let begun = Instant::now();
+        let (mut client, is_freed) = large_response().await;
+        is_freed.await.expect("a response");
+        let took = begun.elapsed();
+        assert!(took >= ServeConfig::default().response_timeout, "{took:?}");
+        let mut rest = Vec::new();
+        // It may be reset.
+        let _ = client.read_to_end(&mut rest).await;
+        assert!(rest.len() < LARGE, "it is not whole");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_response_that_is_read_slowly_is_not() {
+        let begun = Instant::now();
+        let (mut client, _is_freed) = large_response().await;
+        let (mut read, mut buffer) = (0, vec![0; 64 * 1024]);
+        loop {
+            match client.read(&mut buffer).await.expect("it goes on") {
+                0 => break,
+                bytes => read += bytes,
+            }
+            sleep(Duration::from_secs(2)).await;
+        }
+        assert!(read > LARGE, "{read} bytes");
+        assert!(begun.elapsed() > 10 * ServeConfig::default().response_timeout);
     }
 }

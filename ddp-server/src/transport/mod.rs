@@ -25,6 +25,7 @@ pub(crate) mod large;
 mod memory;
 pub(crate) mod open;
 mod origin;
+mod patience;
 pub(crate) mod routes;
 mod share;
 mod socket;
@@ -53,6 +54,7 @@ pub(crate) use self::{
     framing::Framing,
     large::{Deadline, LargeMessages, Turn},
     memory::{Asking, Memory, Share},
+    patience::Patience,
     share::{Address, Shares},
     socket::{Place, Socket, Stream},
 };

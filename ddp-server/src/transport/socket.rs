@@ -1,14 +1,19 @@
 //! Sockets that this crate has accepted.
 
-use std::io::{self, IoSlice};
+use std::io::{self, ErrorKind, IoSlice};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::patience::Patience;
 use super::share::Share;
+
+/// For HTTP, where fewer wake-ups matter more than who is slow.
+const UNSENT_BYTES_MAX: u32 = 64 * 1024;
 
 /// A client's socket, and its place among those that may be open.
 #[derive(Debug)]
@@ -16,6 +21,8 @@ pub(crate) struct Socket {
     stream: Stream,
     /// Kept for as long as the socket is open; none if somebody else has accepted it.
     _place: Option<Place>,
+    /// For a client that does not read, as long as HTTP is spoken.
+    patience: Option<Box<Patience>>,
 }
 
 /// What a socket takes of what all sockets share.
@@ -34,7 +41,31 @@ pub(crate) enum Stream {
 
 impl Socket {
     pub(crate) fn new(stream: Stream, place: Option<Place>) -> Self {
-        Self { stream, _place: place }
+        Self { stream, _place: place, patience: None }
+    }
+
+    /// Writing fails when it has waited for the client longer than this in all, and a second more
+    /// for each 500 bytes.
+    pub(crate) fn with_write_timeout(mut self, timeout: Duration) -> Self {
+        self.limit_unsent(UNSENT_BYTES_MAX);
+        self.patience = Some(Box::new(Patience::new(timeout)));
+        self
+    }
+
+    /// From here on, whoever writes has a deadline of their own.
+    pub(super) fn without_write_timeout(mut self) -> Self {
+        self.patience = None;
+        self
+    }
+
+    /// Limits how many unsent bytes the kernel holds. Otherwise it takes megabytes for a slow
+    /// client, which then seems to take nothing while it reads them, or all while it reads nothing.
+    #[cfg_attr(not(any(target_os = "linux", target_os = "android")), expect(unused_variables))]
+    pub(super) fn limit_unsent(&self, bytes_max: u32) {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        if let Err(error) = socket2::SockRef::from(self.tcp()).set_tcp_notsent_lowat(bytes_max) {
+            tracing::debug!(%error, "TCP_NOTSENT_LOWAT refused");
+        }
     }
 
     /// What the system knows it as.
@@ -45,12 +76,28 @@ impl Socket {
             Stream::Tls(stream) => stream.get_ref().0,
         }
     }
+
+    /// Waits no longer for a client than there is patience.
+    fn patiently<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        result: Poll<io::Result<T>>,
+        bytes: impl FnOnce(&T) -> usize,
+    ) -> Poll<io::Result<T>> {
+        let Some(patience) = &mut self.patience else { return result };
+        if let Poll::Ready(result) = result {
+            patience.goes_on(result.as_ref().map_or(0, bytes));
+            return Poll::Ready(result);
+        }
+        ready!(patience.poll_over(cx));
+        Poll::Ready(Err(io::Error::new(ErrorKind::TimedOut, "the client reads no response")))
+    }
 }
 
 /// Calls a method of the actual stream.
 macro_rules! delegate {
     ($socket:expr, $stream:ident => $call:expr) => {
-        match &mut $socket.get_mut().stream {
+        match &mut $socket.stream {
             Stream::Plain(stream) => {
                 let $stream = Pin::new(stream);
                 $call
@@ -70,7 +117,8 @@ impl AsyncRead for Socket {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        delegate!(self, stream => stream.poll_read(cx, buffer))
+        let socket = self.get_mut();
+        delegate!(socket, stream => stream.poll_read(cx, buffer))
     }
 }
 
@@ -80,7 +128,9 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        delegate!(self, stream => stream.poll_write(cx, bytes))
+        let socket = self.get_mut();
+        let result = delegate!(socket, stream => stream.poll_write(cx, bytes));
+        socket.patiently(cx, result, |bytes| *bytes)
     }
 
     fn poll_write_vectored(
@@ -88,7 +138,9 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        delegate!(self, stream => stream.poll_write_vectored(cx, slices))
+        let socket = self.get_mut();
+        let result = delegate!(socket, stream => stream.poll_write_vectored(cx, slices));
+        socket.patiently(cx, result, |bytes| *bytes)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -100,10 +152,57 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        delegate!(self, stream => stream.poll_flush(cx))
+        let socket = self.get_mut();
+        let result = delegate!(socket, stream => stream.poll_flush(cx));
+        socket.patiently(cx, result, |()| 0)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        delegate!(self, stream => stream.poll_shutdown(cx))
+        let socket = self.get_mut();
+        let result = delegate!(socket, stream => stream.poll_shutdown(cx));
+        socket.patiently(cx, result, |()| 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::{TcpListener, TcpSocket};
+    use tokio::time::{Instant, timeout};
+
+    use super::super::websocket::UpgradedIo;
+    use super::*;
+
+    const TIMEOUT: Duration = Duration::from_secs(30);
+    const LONG: Duration = Duration::from_secs(24 * 60 * 60);
+    const LARGE: &[u8] = &[b'x'; 16 * 1024 * 1024];
+
+    /// A socket, and a client of it that reads nothing.
+    async fn unread() -> (Socket, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let client = TcpSocket::new_v4().expect("a socket");
+        client.set_recv_buffer_size(4096).expect("a small buffer");
+        let address = listener.local_addr().expect("a bound address");
+        let client = client.connect(address).await.expect("a connection");
+        let (stream, _) = listener.accept().await.expect("a connection");
+        (Socket::new(Stream::Plain(stream), None).with_write_timeout(TIMEOUT), client)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_is_written_to_for_long_who_does_not_read() {
+        let (mut socket, _client) = unread().await;
+        let begun = Instant::now();
+        let error = socket.write_all(LARGE).await.expect_err("nobody reads");
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+        // A second more for each 500 bytes that the kernel took, which are far from a megabyte.
+        let took = begun.elapsed();
+        assert!(took >= TIMEOUT && took < TIMEOUT + Duration::from_secs(2000), "{took:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn websockets_have_another_deadline() {
+        let (socket, _client) = unread().await;
+        let mut io = UpgradedIo::socket(socket);
+        timeout(LONG, io.write_all(LARGE)).await.expect_err("it waits");
     }
 }

@@ -148,6 +148,7 @@ async fn deadlines_may_be_as_far_as_one_likes() {
         limits.header_timeout = Duration::MAX;
         limits.idle_timeout = Duration::MAX;
         limits.body_timeout = Duration::MAX;
+        limits.response_timeout = Duration::MAX;
     });
     let address = serve_router(config).await;
     let mut socket = TcpStream::connect(address).await.unwrap();

@@ -16,9 +16,7 @@ use tokio::{
 
 use crate::transport::{Socket, Stream};
 
-/// How many unsent bytes the kernel may hold. Otherwise it takes megabytes for a slow client, which
-/// then seems to take nothing while it reads them.
-#[cfg(any(target_os = "linux", target_os = "android"))]
+/// How many unsent bytes the kernel may hold, so that it shows at once who is slow.
 const UNSENT_BYTES_MAX: u32 = 16 * 1024;
 
 /// A socket that we know if possible, otherwise whatever hyper served, behind its dynamic dispatch.
@@ -52,17 +50,14 @@ impl UpgradedIo {
         }
     }
 
-    fn socket(socket: Socket) -> Self {
+    pub(in crate::transport) fn socket(socket: Socket) -> Self {
         let stream = socket.tcp();
         // A failure only costs latency, and a dead socket shows at the first read.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY refused");
         }
-        #[cfg(any(target_os = "linux", target_os = "android"))]
-        if let Err(error) = socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_BYTES_MAX) {
-            tracing::debug!(%error, "TCP_NOTSENT_LOWAT refused");
-        }
-        Self::Socket(socket)
+        socket.limit_unsent(UNSENT_BYTES_MAX);
+        Self::Socket(socket.without_write_timeout())
     }
 }
 
