@@ -320,8 +320,10 @@ impl<S: Clone + Send + Sync + 'static> ServerBuilder<S> {
         }
         let publications = self.publications.into_iter().map(|one| one.bind(&state));
         let methods = self.methods.into_iter().map(|one| one.bind(&state));
+        let methods = methods.map(|(name, method)| (name, method.into()));
         let universal = self.universal.into_iter().map(|bind| bind(state.clone()));
-        let (large, kept) = (config.large_messages(), KeptBytes::new(config.sessions_bytes_max));
+        let (large, results) = (config.large_messages(), config.results());
+        let kept = KeptBytes::new(config.sessions_bytes_max);
         let mut session_config = config.session.clone();
         // What can never be given does not wait for it.
         session_config.session_bytes_max =
@@ -340,6 +342,7 @@ impl<S: Clone + Send + Sync + 'static> ServerBuilder<S> {
             counters: Arc::default(),
             log: Log::default(),
             large,
+            results,
             kept,
         };
         Server::new(registry)

@@ -11,7 +11,7 @@ use crate::serve::ServeConfig;
 use crate::sockjs;
 #[cfg(feature = "compression")]
 pub use crate::transport::Compression;
-use crate::transport::{LargeMessages, Origins, Shares, TransportConfig};
+use crate::transport::{LargeMessages, Memory, Origins, Shares, TransportConfig};
 
 /// Limits and timeouts of a server.
 ///
@@ -34,10 +34,10 @@ pub struct ServerConfig {
     /// The largest message that a client may send, in bytes; 4 MiB. A client that sends a larger one
     /// is disconnected with code 1009.
     pub message_bytes_max: usize,
-    /// How many bytes of messages over 64 KiB are read or handled at once, for all clients together,
-    /// and of results over 64 KiB until their clients have taken them; 64 MiB. Others wait for their
-    /// turn, unread. The clients of one address have half of it. At least one message of
-    /// `message_bytes_max`.
+    /// How many bytes of messages over 64 KiB are read or handled at once, for all clients together;
+    /// 64 MiB. Others wait for their turn, unread. The clients of one address have half of it. At least
+    /// one message of `message_bytes_max`. As much is for results over 64 KiB until their clients have
+    /// taken them: calls of methods that have returned such ones wait for it before they run.
     pub large_messages_bytes_max: usize,
     /// How many bytes of their clients' messages all sessions may keep together, besides 64 KiB
     /// each; 128 MiB. Subscriptions have three quarters of it, and the clients of one address half
@@ -153,6 +153,11 @@ impl ServerConfig {
     pub(crate) fn large_messages(&self) -> Arc<LargeMessages> {
         let bytes_max = self.large_messages_bytes_max;
         Arc::new(LargeMessages::new(bytes_max, self.message_bytes_max))
+    }
+
+    /// What large results share.
+    pub(crate) fn results(&self) -> Arc<Memory> {
+        Memory::new(self.large_messages_bytes_max, self.message_bytes_max)
     }
 
     /// The part of the configuration that transports need.

@@ -18,6 +18,7 @@ use crate::arrivals::Arrivals;
 use crate::config::ServerConfig;
 use crate::connection::kept::KeptBytes;
 use crate::connection::open::OpenConnections;
+use crate::connection::results::Expected;
 use crate::error::Error;
 use crate::extract::connection::Connection;
 use crate::extract::invocation::{Host, Invocation};
@@ -28,7 +29,7 @@ use crate::log::Log;
 use crate::rate_limit::RateLimiter;
 use crate::signature::Signature;
 use crate::stats::Counters;
-use crate::transport::LargeMessages;
+use crate::transport::{LargeMessages, Memory};
 
 /// What all connections of a server share.
 pub(crate) struct Registry {
@@ -37,7 +38,7 @@ pub(crate) struct Registry {
     pub(crate) session_config: Arc<SessionConfig>,
     pub(crate) publications: RwLock<HashMap<String, Described<ErasedPublication>>>,
     pub(crate) universal: RwLock<Vec<ErasedPublication>>,
-    pub(crate) methods: HashMap<String, Described<ErasedMethod>>,
+    pub(crate) methods: HashMap<String, Described<Method>>,
     pub(crate) hooks: Hooks,
     pub(crate) rate_limiter: RateLimiter,
     /// Those of plugins and of the application.
@@ -48,7 +49,23 @@ pub(crate) struct Registry {
     pub(crate) log: Log,
     /// What large messages of all connections share.
     pub(crate) large: Arc<LargeMessages>,
+    /// What large results share until their clients have taken them.
+    pub(crate) results: Arc<Memory>,
     pub(crate) kept: Arc<KeptBytes>,
+}
+
+/// A method, and what is known of its results.
+#[derive(Clone)]
+pub(crate) struct Method {
+    pub(crate) handler: ErasedMethod,
+    pub(crate) results: Arc<Expected>,
+}
+
+impl From<Described<ErasedMethod>> for Described<Method> {
+    fn from(described: Described<ErasedMethod>) -> Self {
+        let Described { handler, signature } = described;
+        Self { handler: Method { handler, results: Arc::default() }, signature }
+    }
 }
 
 /// A handler with its signature.
@@ -72,7 +89,7 @@ impl Registry {
         self.publications.read().get(name).map(|described| Arc::clone(&described.handler))
     }
 
-    pub(crate) fn method(&self, name: &str) -> Option<&ErasedMethod> {
+    pub(crate) fn method(&self, name: &str) -> Option<&Method> {
         self.methods.get(name).map(|described| &described.handler)
     }
 
@@ -102,7 +119,7 @@ impl Host for Registry {
         params: RawParams,
         invocation: Invocation,
     ) -> BoxFuture<'static, Result<Option<String>, Error>> {
-        let Some(handler) = self.method(method) else {
+        let Some(Method { handler, .. }) = self.method(method) else {
             return futures::future::ready(Err(DdpError::method_not_found(method).into())).boxed();
         };
         let context = MethodContext { name: method.to_owned(), params, invocation };

@@ -90,7 +90,8 @@ impl Driver {
         address: Option<Address>,
     ) -> Self {
         let outbox_bytes_max = registry.config.outbox_bytes_max;
-        let kept = Kept::new(Arc::clone(&registry.kept), Arc::clone(&registry.large), address);
+        let (large, results) = (Arc::clone(&registry.large), Arc::clone(&registry.results));
+        let kept = Kept::new(Arc::clone(&registry.kept), large, results, address);
         Self {
             running,
             session,
@@ -119,6 +120,7 @@ impl Driver {
         loop {
             self.drain(cx);
             self.inbound.after(&mut self.session, &self.outbound);
+            self.running.all_is_sent();
             if let Some(reason) = self.closing {
                 if reason == CloseReason::HeartbeatTimeout {
                     self.registry.counters.disconnected_silent.add(1);

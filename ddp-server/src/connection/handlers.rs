@@ -17,6 +17,7 @@ use tokio::task::AbortHandle;
 use tracing::Span;
 
 use super::mail::Mail;
+use super::results::Room;
 use crate::error::Error;
 use crate::extract::invocation::Host;
 use crate::extract::subscription::Request;
@@ -29,6 +30,7 @@ use crate::live_query::{AnyCursor, Observation};
 use crate::log::{Count, brief};
 use crate::rate_limit;
 use crate::registry::Registry;
+use crate::transport::{Address, Share};
 
 /// A connection's running publications, and what its methods need.
 ///
@@ -37,6 +39,7 @@ use crate::registry::Registry;
 pub(crate) struct Running {
     registry: Arc<Registry>,
     connection: Connection,
+    address: Option<Address>,
     user_id: Option<UserId>,
     publications: HashMap<SubscriptionKey, Publication>,
     /// Those that are to run again, in the order in which they began.
@@ -46,6 +49,8 @@ pub(crate) struct Running {
     retired: Vec<Observation>,
     /// Methods waiting for the client to learn of a new user.
     rerun_done: Vec<oneshot::Sender<()>>,
+    /// The memory of results that the session has, until they count among what it sends.
+    rooms: Vec<Box<Share>>,
 }
 
 /// A publication that is to run again.
@@ -73,13 +78,37 @@ impl Drop for Publication {
 }
 
 impl Running {
-    pub(crate) fn new(registry: Arc<Registry>, connection: Connection) -> Self {
-        let (publications, to_start, retired, rerun_done) = Default::default();
-        Self { registry, connection, user_id: None, publications, to_start, retired, rerun_done }
+    pub(crate) fn new(
+        registry: Arc<Registry>,
+        connection: Connection,
+        address: Option<Address>,
+    ) -> Self {
+        let (user_id, publications, to_start, retired, rerun_done, rooms) = Default::default();
+        Self {
+            registry,
+            connection,
+            address,
+            user_id,
+            publications,
+            to_start,
+            retired,
+            rerun_done,
+            rooms,
+        }
     }
 
     fn host(&self) -> Arc<dyn Host> {
         Arc::clone(&self.registry) as _
+    }
+
+    /// Keeps the memory of a result that the session has.
+    pub(crate) fn keep(&mut self, room: Box<Share>) {
+        self.rooms.push(room);
+    }
+
+    /// What the session had counts among what it sends.
+    pub(crate) fn all_is_sent(&mut self) {
+        self.rooms.clear();
     }
 
     pub(crate) fn connection(&self) -> &Connection {
@@ -230,11 +259,14 @@ impl Running {
         let (host, connection) = (self.host(), self.connection.clone());
         let user_id = self.user_id.clone();
         let invocation = Invocation::by_client(host, connection.clone(), key, user_id, random_seed);
+        let (memory, address) = (&self.registry.results, self.address.as_ref());
+        let room = Room::new(&method.results, memory, address, params.as_text().len());
         let context = MethodContext { name, params, invocation };
         let span = span::method(&context);
+        let run = invoke(method.handler, context, connection, key, room);
         // Its end arrives as mail, so nothing waits for the task.
         let counts = || self.registry.open.begin_method();
-        let _ = start(span, invoke(method, context, connection, key), counts, cx);
+        let _ = start(span, run, counts, cx);
     }
 
     /// Asks the rate limiter, which runs conditions of the application.
@@ -295,7 +327,9 @@ async fn invoke(
     context: MethodContext,
     connection: Connection,
     call: CallKey,
+    mut room: Room,
 ) {
+    let asked = room.wait().await;
     let (name, invocation) = (context.name.clone(), context.invocation.clone());
     let run = async { method(context).await };
     let result = catch_panic(run).await.map_err(|error| {
@@ -313,7 +347,14 @@ async fn invoke(
     });
     // As in Meteor, `updated` comes first if there is nothing to wait for.
     invocation.fence().arm();
+    let bytes = result.as_ref().map_or(0, |result| result.as_ref().map_or(0, String::len));
+    let there = room.take(bytes);
+    drop(asked);
     connection.mailbox().push(Mail::Result(call, result));
+    if let Some(there) = there {
+        // It counts as the session's when that has taken the result.
+        connection.mailbox().push(Mail::Room(Box::new(there)));
+    }
 }
 
 async fn publish(publication: ErasedPublication, context: PublicationContext) {

@@ -38,6 +38,10 @@ pub(super) fn of(mail: Mail, session: &Session, running: &mut Running) -> Option
             running.set_user(user_id, done);
             Input::Rerun
         }
+        Mail::Room(share) => {
+            running.keep(share);
+            return None;
+        }
         // Handled where the rest of the mail is at hand.
         Mail::Universal => return None,
     })

@@ -59,9 +59,12 @@ pub(super) struct Kept {
     until: Option<Box<Deadline>>,
     /// The memory of the large messages that came.
     large: Option<Share>,
-    /// That of those that wait for the socket.
+    /// The same beyond what they had asked for.
     there: Option<Box<Share>>,
     large_messages: Arc<LargeMessages>,
+    /// The memory of large results that wait for the socket.
+    results: Option<Box<Share>>,
+    all_results: Arc<Memory>,
 }
 
 /// What becomes of a `sub` that wants memory.
@@ -92,14 +95,38 @@ fn shrink(kept: &mut Option<Share>, bytes: usize) {
     }
 }
 
+/// Makes it so many bytes of what is there.
+fn set(there: &mut Option<Box<Share>>, memory: &Arc<Memory>, of: Option<&Address>, bytes: usize) {
+    let before = there.as_ref().map_or(0, |share| share.bytes());
+    match there {
+        Some(share) if bytes > before => share.add(memory.take(of, bytes - before)),
+        None if bytes > 0 => *there = Some(Box::new(memory.take(of, bytes))),
+        Some(share) if bytes > 0 => share.shrink_to(bytes),
+        _ => *there = None,
+    }
+}
+
 impl Kept {
     pub(super) fn new(
         all: Arc<KeptBytes>,
         large_messages: Arc<LargeMessages>,
+        all_results: Arc<Memory>,
         address: Option<Address>,
     ) -> Self {
-        let (passing, subscriptions, more, until, large, there) = Default::default();
-        Self { all, address, passing, subscriptions, more, until, large, there, large_messages }
+        let (passing, subscriptions, more, until, large, there, results) = Default::default();
+        Self {
+            all,
+            address,
+            passing,
+            subscriptions,
+            more,
+            until,
+            large,
+            there,
+            large_messages,
+            results,
+            all_results,
+        }
     }
 
     /// Adds the memory of a large message.
@@ -107,30 +134,15 @@ impl Kept {
         add(&mut self.large, share);
     }
 
-    /// Notes how many bytes of large messages there are, and of results. A result is made before anybody
-    /// knows how large it is, so it waits for no memory; it counts as what is [there](Memory::take),
-    /// and so does what messages have become beyond what they had asked for.
+    /// Notes how many bytes of large messages there are, and of results. Results count as what is
+    /// [there](Memory::take), and so does what messages have become beyond what they had asked for.
     pub(super) fn note_large(&mut self, messages: usize, results: usize) {
         let asked = self.large.as_ref().map_or(0, Share::bytes);
-        let (there, before) = (results + messages.saturating_sub(asked), self.there_bytes());
-        if there > before {
-            let memory = self.large_messages.memory();
-            let more = memory.take(self.address.as_ref(), there - before);
-            match &mut self.there {
-                Some(share) => share.add(more),
-                none => *none = Some(Box::new(more)),
-            }
-        } else if there == 0 {
-            self.there = None;
-        } else if let Some(share) = &mut self.there {
-            share.shrink_to(there);
-        }
+        let (memory, address) = (self.large_messages.memory(), self.address.as_ref());
+        set(&mut self.there, memory, address, messages.saturating_sub(asked));
+        set(&mut self.results, &self.all_results, address, results);
         // The memory of a call goes only after its result counts.
         shrink(&mut self.large, messages);
-    }
-
-    fn there_bytes(&self) -> usize {
-        self.there.as_ref().map_or(0, |share| share.bytes())
     }
 
     /// Notes what the session keeps now.
@@ -206,7 +218,7 @@ impl Kept {
     /// The session is gone. Keeps the memory of what its client has not taken yet.
     pub(super) fn leave(mut self, bytes: usize) -> Option<Box<Share>> {
         self.note_large(0, bytes);
-        self.there.take()
+        self.results.take()
     }
 }
 

@@ -9,6 +9,7 @@ use futures::channel::oneshot;
 
 use crate::extract::UserId;
 use crate::live_query::Observation;
+use crate::transport::Share;
 
 /// Something for a session, in the order of events. Kept small, because most mail is steps of live
 /// queries, and there are many.
@@ -29,6 +30,8 @@ pub(crate) enum Mail {
     SubscriptionReturned(SubscriptionKey),
     MethodUnblocked(CallKey),
     Result(CallKey, Result<Option<String>, Box<DdpError>>),
+    /// The memory of a large result that is before it.
+    Room(Box<Share>),
     Updated(CallKey),
     /// A method logged the connection in or out, and waits until the client knows.
     SetUser(Option<UserId>, oneshot::Sender<()>),
@@ -69,6 +72,7 @@ impl Mail {
             Self::Step(..)
             | Self::MethodUnblocked(_)
             | Self::Result(..)
+            | Self::Room(_)
             | Self::Updated(_)
             | Self::SetUser(..)
             | Self::Universal => None,

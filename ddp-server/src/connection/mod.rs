@@ -30,6 +30,7 @@ pub(crate) mod mail;
 pub(crate) mod mailbox;
 pub(crate) mod open;
 mod outbound;
+pub(crate) mod results;
 #[cfg(all(test, feature = "testing"))]
 mod tests;
 
@@ -69,7 +70,7 @@ pub(crate) async fn run(
     let _registration = registry.open.register(&connection);
     let _end = Closed(connection.clone(), span.clone());
     let session = Session::new(id, Arc::clone(&registry.session_config), Instant::now());
-    let running = Running::new(Arc::clone(&registry), connection);
+    let running = Running::new(Arc::clone(&registry), connection, address.clone());
     let arrival = registry.arrivals.arrive(Stage::Session);
     let driver = Driver::new(session, running, transport, Arc::clone(&mailbox), registry, address);
     mailbox.seat(Box::new(driver));

@@ -11,6 +11,9 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use crate::transport::Patience;
 
+/// What has come at this speed extends the deadline by as long as it took.
+const BYTES_PER_SECOND: u64 = 500;
+
 /// A body with a deadline for the time that its reader spends waiting.
 #[derive(Debug)]
 pub(super) struct TimedBody<B = Incoming> {
@@ -20,7 +23,7 @@ pub(super) struct TimedBody<B = Incoming> {
 
 impl<B> TimedBody<B> {
     pub(super) fn new(body: B, timeout: Duration) -> Self {
-        Self { body, patience: Patience::new(timeout) }
+        Self { body, patience: Patience::new(timeout, BYTES_PER_SECOND) }
     }
 }
 

@@ -52,7 +52,7 @@ pub struct ServeConfig {
     /// bytes that have come.
     pub body_timeout: Duration,
     /// How long the client may keep responses waiting until it reads on; 30 s, and 1 s more for each
-    /// 500 bytes that it has taken. Then its connection is closed. A response that has nothing to
+    /// 4 KiB that its side has taken, its system's buffers among it. Then its connection is closed. A response that has nothing to
     /// say yet, as in long polling, does not wait for the client. WebSockets have
     /// [`write_timeout`](crate::ServerConfig::write_timeout).
     pub response_timeout: Duration,

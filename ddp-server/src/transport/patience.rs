@@ -7,14 +7,12 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// What goes on at this speed extends the deadline by as long as it takes.
-const BYTES_PER_SECOND: u64 = 500;
-
 /// A deadline for the time that is spent waiting: some in all, and more with each byte. What is done
 /// between does not count.
 #[derive(Debug)]
 pub(crate) struct Patience {
     timeout: Duration,
+    bytes_per_second: u64,
     bytes: u64,
     waited: Duration,
     waiting: Option<Waiting>,
@@ -27,9 +25,10 @@ struct Waiting {
 }
 
 impl Patience {
-    /// `timeout` is at most a year, which the clock can represent.
-    pub(crate) fn new(timeout: Duration) -> Self {
-        Self { timeout, bytes: 0, waited: Duration::ZERO, waiting: None }
+    /// Of `timeout`, at most a year, which the clock can represent, and of as long as what goes on takes
+    /// at this speed.
+    pub(crate) fn new(timeout: Duration, bytes_per_second: u64) -> Self {
+        Self { timeout, bytes_per_second, bytes: 0, waited: Duration::ZERO, waiting: None }
     }
 
     /// It goes on, by so many bytes.
@@ -52,7 +51,7 @@ impl Patience {
 
     /// How much longer may be waited in all.
     fn left(&self) -> Duration {
-        let earned = Duration::from_millis(self.bytes.saturating_mul(1000) / BYTES_PER_SECOND);
+        let earned = Duration::from_millis(self.bytes.saturating_mul(1000) / self.bytes_per_second);
         self.timeout.saturating_add(earned).saturating_sub(self.waited)
     }
 }
@@ -80,7 +79,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn only_waiting_counts_and_bytes_extend_it() {
-        let mut patience = Patience::new(10 * SECOND);
+        let mut patience = Patience::new(10 * SECOND, 500);
         waits(&mut patience, 6 * SECOND).await;
         patience.goes_on(0);
         // Nobody waits for the client while the server itself has something to do.
@@ -88,7 +87,7 @@ mod tests {
         let left = over(&mut patience).await;
         assert!(left >= 4 * SECOND && left < 5 * SECOND, "{left:?}");
 
-        let mut patience = Patience::new(10 * SECOND);
+        let mut patience = Patience::new(10 * SECOND, 500);
         for _ in 0..100 {
             waits(&mut patience, 9 * SECOND).await;
             patience.goes_on(9 * 500);
@@ -97,7 +96,7 @@ mod tests {
         assert!(left >= 9 * SECOND && left < 11 * SECOND, "{left:?}");
 
         // A byte now and then is not enough.
-        let mut patience = Patience::new(10 * SECOND);
+        let mut patience = Patience::new(10 * SECOND, 500);
         for _ in 0..9 {
             waits(&mut patience, SECOND).await;
             patience.goes_on(1);

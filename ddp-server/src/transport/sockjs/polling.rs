@@ -84,9 +84,9 @@ impl Transport for Polling {
     }
 
     /// The session itself keeps what remains to be sent, and tells later requests why it ended.
-    fn poll_closed(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.close(1000, "Normal closure");
-        Poll::Ready(Ok(()))
+        self.session.poll_handed_over(cx).map(Ok)
     }
 }
 

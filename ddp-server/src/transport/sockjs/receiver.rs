@@ -16,6 +16,10 @@ use super::session::Outgoing;
 use super::session::Session;
 use super::wire::Wire;
 
+/// How much is handed to the socket at once. It is asked for when there is room, so what a client has
+/// not taken is known, and counts, until then.
+pub(super) const PIECE_BYTES: usize = 16 * 1024;
+
 /// The body of a response: the prelude, then frames until the limit is reached.
 ///
 /// The HTTP connection drops it when the client is gone. Unless it was complete, something may be
@@ -27,6 +31,10 @@ pub(super) struct Receiver {
     id: Option<u64>,
     wire: Wire,
     prelude: Option<Bytes>,
+    /// What is left of a frame.
+    rest: Bytes,
+    /// Whether some of it has been handed over.
+    is_in_pieces: bool,
     bytes_left: usize,
     heartbeat: Pin<Box<Sleep>>,
     period: Duration,
@@ -45,6 +53,8 @@ impl Receiver {
             session,
             id: Some(id),
             prelude: wire.prelude(),
+            rest: Bytes::new(),
+            is_in_pieces: false,
             bytes_left: if wire.is_polling() { 1 } else { bytes_max },
             wire,
             heartbeat: Box::pin(tokio::time::sleep(period)),
@@ -56,11 +66,14 @@ impl Receiver {
         let Some(id) = self.id else {
             return Poll::Ready(None);
         };
+        if !self.rest.is_empty() {
+            return Poll::Ready(Some(self.next_piece(id)));
+        }
         let frame = match self.session.poll_outgoing(id, cx) {
             Poll::Ready(Some(Outgoing::Frame(frame))) => frame,
             Poll::Ready(Some(Outgoing::Close(frame))) => {
                 self.id = None;
-                frame
+                return Poll::Ready(Some(self.wire.encode(&frame)));
             }
             Poll::Ready(None) => {
                 self.id = None;
@@ -72,14 +85,24 @@ impl Receiver {
             },
         };
         self.heartbeat.as_mut().reset(Instant::now() + self.period);
-        let chunk = self.wire.encode(&frame);
-        self.bytes_left = self.bytes_left.saturating_sub(chunk.len());
-        if self.bytes_left == 0
-            && let Some(id) = self.id.take()
-        {
+        self.rest = self.wire.encode(&frame);
+        self.bytes_left = self.bytes_left.saturating_sub(self.rest.len());
+        Poll::Ready(Some(self.next_piece(id)))
+    }
+
+    /// The next piece of the frame; with the last one of a response the receiver leaves the session.
+    fn next_piece(&mut self, id: u64) -> Bytes {
+        let is_whole = self.rest.len() <= PIECE_BYTES;
+        let piece = self.rest.split_to(self.rest.len().min(PIECE_BYTES));
+        if !is_whole || self.is_in_pieces {
+            self.session.hands_over(id, self.rest.len());
+        }
+        self.is_in_pieces = !is_whole;
+        if is_whole && self.bytes_left == 0 {
+            self.id = None;
             self.session.detach(id);
         }
-        Poll::Ready(Some(chunk))
+        piece
     }
 }
 

@@ -35,6 +35,7 @@ use tokio::time::Instant;
 use super::frame::ClientFrame;
 use super::frame::close_text;
 use super::frame::split_messages;
+use super::receiver::PIECE_BYTES;
 use crate::transport::Share;
 use crate::transport::TransportError;
 
@@ -69,6 +70,8 @@ struct State {
     /// Messages for the client, quoted and separated by commas. The application's end limits them.
     outbox: VecDeque<Chunk>,
     outbox_bytes: usize,
+    /// How much of the last frame its receiver has still to hand to the socket.
+    in_flight: usize,
     /// The client's messages, limited by [`Session::deliver`].
     inbox: VecDeque<ClientFrame>,
     inbox_bytes: usize,
@@ -121,6 +124,7 @@ impl Session {
                 is_greeted: false,
                 outbox: VecDeque::new(),
                 outbox_bytes: 0,
+                in_flight: 0,
                 inbox: VecDeque::new(),
                 inbox_bytes: 0,
                 delivered: 0,
@@ -167,7 +171,11 @@ impl Session {
 
     /// Releases a receiver whose response is complete.
     pub(super) fn detach(&self, receiver: u64) {
-        self.state.lock().detach(receiver);
+        let mut state = self.state.lock();
+        state.detach(receiver);
+        let waker = state.application_waker.take();
+        drop(state);
+        wake(waker);
     }
 
     /// Releases a receiver whose response broke off. Some of it may be lost, so the session ends.
@@ -176,6 +184,18 @@ impl Session {
         if is_receiver {
             self.interrupt();
         }
+    }
+
+    /// A receiver has still to hand over so much of its frame.
+    pub(super) fn hands_over(&self, receiver: u64, left: usize) {
+        let mut state = self.state.lock();
+        if state.receiver != Some(receiver) {
+            return;
+        }
+        state.in_flight = left;
+        let waker = state.application_waker.take();
+        drop(state);
+        wake(waker);
     }
 
     /// What the receiver must send next. After a close, or once another receiver has replaced it,
@@ -349,8 +369,20 @@ impl Session {
         }
     }
 
+    /// What waits, and what a response has not handed to its socket.
     pub(super) fn queued_bytes(&self) -> usize {
-        self.state.lock().outbox_bytes
+        let state = self.state.lock();
+        state.outbox_bytes + state.in_flight
+    }
+
+    /// Ready when nothing is on its way to the client any more.
+    pub(super) fn poll_handed_over(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut state = self.state.lock();
+        if state.in_flight == 0 {
+            return Poll::Ready(());
+        }
+        keep(&mut state.application_waker, cx);
+        Poll::Pending
     }
 
     /// Ready when the receiver has taken everything, and also if there is no receiver: a client
@@ -358,7 +390,7 @@ impl Session {
     /// Either way, the caller's task is woken when something is taken.
     pub(super) fn poll_flush(&self, cx: &Context<'_>) -> Poll<()> {
         let mut state = self.state.lock();
-        if state.outbox.is_empty() || state.closed.is_some() {
+        if state.outbox.is_empty() && state.in_flight == 0 || state.closed.is_some() {
             return Poll::Ready(());
         }
         keep(&mut state.application_waker, cx);
@@ -426,6 +458,7 @@ impl State {
         }
         self.receiver = None;
         self.receiver_waker = None;
+        self.in_flight = 0;
         self.idle_since = Instant::now();
         true
     }
@@ -448,6 +481,8 @@ impl State {
         }
         frame.put_u8(b']');
         self.outbox_bytes -= bytes;
+        // A small one is handed over as a whole.
+        self.in_flight = if frame.len() > PIECE_BYTES { frame.len() } else { 0 };
         if self.outbox.is_empty() {
             // An idle client keeps no memory for it.
             self.outbox = VecDeque::new();

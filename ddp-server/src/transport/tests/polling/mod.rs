@@ -15,6 +15,7 @@ use super::*;
 use crate::transport::{LargeMessages, sockjs::SockJsConfig};
 
 mod closed;
+mod pieces;
 mod silent;
 
 /// Meteor's.
