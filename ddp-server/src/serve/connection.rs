@@ -219,7 +219,7 @@ mod tests {
     }
 
     /// A client that has asked for a large response, and what tells when the response is freed.
-    async fn large_response() -> (TcpStream, oneshot::Receiver<()>) {
+    async fn large_response(buffer_bytes: u32) -> (TcpStream, oneshot::Receiver<()>) {
         let (freed, is_freed) = oneshot::channel();
         let freed = Mutex::new(Some(freed));
         let large = move || Bytes::from_owner(Large(vec![b'x'; LARGE], freed.lock().take()));
@@ -229,7 +229,7 @@ mod tests {
         let address = listener.local_addr().expect("a bound address");
         tokio::spawn(crate::serve(listener, router).into_future());
         let client = TcpSocket::new_v4().expect("a socket");
-        client.set_recv_buffer_size(4096).expect("a small buffer");
+        client.set_recv_buffer_size(buffer_bytes).expect("a small buffer");
         let mut client = client.connect(address).await.expect("a connection");
         let request = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
         client.write_all(request).await.expect("a request");
@@ -239,7 +239,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_response_that_nobody_reads_is_given_up() {
         let begun = Instant::now();
-        let (mut client, is_freed) = large_response().await;
+        let (mut client, is_freed) = large_response(4096).await;
         is_freed.await.expect("a response");
         let took = begun.elapsed();
         assert!(took >= ServeConfig::default().response_timeout, "{took:?}");
@@ -252,7 +252,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_response_that_is_read_slowly_is_not() {
         let begun = Instant::now();
-        let (mut client, _is_freed) = large_response().await;
+        let (mut client, _is_freed) = large_response(64 * 1024).await;
         let (mut read, mut buffer) = (0, vec![0; 64 * 1024]);
         loop {
             match client.read(&mut buffer).await.expect("it goes on") {
