@@ -29,6 +29,7 @@ use super::path::Endpoint;
 use super::polling::Polling;
 use super::protocol::Protocol;
 use super::receiver::Receiver;
+use super::session::Undelivered;
 use super::store::Refused;
 use super::store::Store;
 use super::wire::Callback;
@@ -39,6 +40,10 @@ use crate::transport::open::ConnectionInfo;
 use crate::transport::{Address, Deadline, LargeMessages, Origins, Share, TransportConfig};
 
 const TOO_SLOW: (StatusCode, &str) = (StatusCode::REQUEST_TIMEOUT, "Payload too slow.");
+/// SockJS has no word for it, and its clients need none: they give a session up when a request to send
+/// is answered with anything but 200 or 204, and open another one.
+const CROWDED: (StatusCode, &str) =
+    (StatusCode::SERVICE_UNAVAILABLE, "Too many payloads are waiting.");
 const PAYLOAD_EXPECTED: &str = "Payload expected.";
 const BROKEN_JSON: &str = "Broken JSON encoding.";
 
@@ -260,14 +265,20 @@ impl Mount {
         match frame {
             Some(frame) => {
                 drop(turn);
-                let is_large = share.is_some();
                 let frame = frame.with_share(share);
-                let delivering = session.deliver(frame, self.inbox_bytes_max);
-                if !is_large {
-                    return delivering.await.map_err(|_| UNKNOWN);
-                }
-                let delivered = Deadline::begin().limit(delivering).await;
-                delivered.ok_or(TOO_SLOW)?.map_err(|_| UNKNOWN)
+                let delivered = session.deliver(frame, self.inbox_bytes_max).await;
+                delivered.map_err(|undelivered| {
+                    if access == Access::JsonpSend {
+                        // Forms are sent by a frame whose page sees no status. It must not go on as
+                        // if nothing were missing.
+                        session.interrupt();
+                    }
+                    match undelivered {
+                        Undelivered::Lost => UNKNOWN,
+                        Undelivered::Crowded => CROWDED,
+                        Undelivered::Late => TOO_SLOW,
+                    }
+                })
             }
             None => Ok(()),
         }
