@@ -57,7 +57,7 @@ pub(crate) use self::{
     memory::{Asking, Memory, Share},
     patience::Patience,
     share::{Address, Shares},
-    socket::{Place, Socket, Stream},
+    socket::{Place, Socket, Stream, keep_alive},
 };
 
 /// One client's transport, polled by the task that owns the connection. Now and then somebody else
