@@ -20,8 +20,10 @@ impl ClientMessage {
     }
 }
 
-/// The longest id of a subscription or call, in bytes. Those of Meteor's clients have up to 17.
-const ID_BYTES_MAX: usize = 256;
+/// The longest id of a subscription or call, and name of a publication or method, in bytes. Ids of
+/// Meteor's clients have up to 17. Both are repeated in answers: that nothing has such a name is told
+/// twice in one.
+const NAME_BYTES_MAX: usize = 256;
 
 /// The longest id of a ping, in bytes of its JSON. It is not kept, only sent back.
 const PING_ID_BYTES_MAX: usize = 64 * 1024;
@@ -53,7 +55,7 @@ pub(crate) fn decode(text: &str) -> Result<ClientMessage, Malformed> {
             let params = params(&fields)?;
             sub(&fields, params).ok_or(malformed(ProtocolError::MalformedSubscription))
         }
-        Some("unsub") => Ok(ClientMessage::Unsub { id: fields.id.and_then(id) }),
+        Some("unsub") => Ok(ClientMessage::Unsub { id: fields.id.and_then(short) }),
         Some("method") => {
             let params = params(&fields)?;
             method(&fields, params).ok_or(malformed(ProtocolError::MalformedMethod))
@@ -78,7 +80,7 @@ fn is_falsy(json: &str) -> bool {
 }
 
 fn sub(fields: &Fields<'_>, params: Option<RawParams>) -> Option<ClientMessage> {
-    Some(ClientMessage::Sub { id: id(fields.id?)?, name: string(fields.name?)?, params: params? })
+    Some(ClientMessage::Sub { id: short(fields.id?)?, name: short(fields.name?)?, params: params? })
 }
 
 fn method(fields: &Fields<'_>, params: Option<RawParams>) -> Option<ClientMessage> {
@@ -87,8 +89,8 @@ fn method(fields: &Fields<'_>, params: Option<RawParams>) -> Option<ClientMessag
         Some(seed) => Some(string(seed)?).filter(|seed| !seed.is_empty()),
     };
     Some(ClientMessage::Method {
-        id: id(fields.id?)?,
-        method: string(fields.method?)?,
+        id: short(fields.id?)?,
+        method: short(fields.method?)?,
         params: params?,
         random_seed,
     })
@@ -105,11 +107,11 @@ fn params(fields: &Fields<'_>) -> Result<Option<RawParams>, Malformed> {
         .map_err(|_| Malformed { error: ProtocolError::ParseError, echo: false })
 }
 
-/// An id that is not too long.
-fn id(raw: &RawValue) -> Option<String> {
+/// An id or a name that is not too long.
+fn short(raw: &RawValue) -> Option<String> {
     // Each character may be escaped.
-    let may_fit = raw.get().len() <= 6 * ID_BYTES_MAX + 2;
-    may_fit.then(|| string(raw)).flatten().filter(|id| id.len() <= ID_BYTES_MAX)
+    let may_fit = raw.get().len() <= 6 * NAME_BYTES_MAX + 2;
+    may_fit.then(|| string(raw)).flatten().filter(|text| text.len() <= NAME_BYTES_MAX)
 }
 
 /// Parsed like in JavaScript: serde_json would refuse lone surrogates.
@@ -354,6 +356,22 @@ mod tests {
         let support = r#""x","#.repeat(CONNECT_BYTES_MAX / 4);
         let connect = format!(r#"{{"msg":"connect","version":"1","support":[{support}"1"]}}"#);
         assert_eq!(error(&connect), (ProtocolError::BadRequest, true));
+    }
+
+    #[test]
+    fn names_are_short() {
+        let named = |name: &str| {
+            let sub = format!(r#"{{"msg":"sub","id":"1","name":"{name}"}}"#);
+            let method = format!(r#"{{"msg":"method","id":"1","method":"{name}"}}"#);
+            [sub, method].map(|text| decode(&text).map_err(|malformed| malformed.error))
+        };
+        for long in ["x".repeat(257), "\u{e9}".repeat(129), r"\u0041".repeat(257)] {
+            let errors = [ProtocolError::MalformedSubscription, ProtocolError::MalformedMethod];
+            assert_eq!(named(&long), errors.map(Err), "{long}");
+        }
+        for short in ["x".repeat(256), r"\u0041".repeat(256)] {
+            assert!(named(&short).iter().all(Result::is_ok), "{short}");
+        }
     }
 
     #[test]

@@ -18,7 +18,7 @@ use super::connection::{Connections, Phase};
 use super::places::Places;
 use crate::arrivals::Arrivals;
 use crate::log::{Count, Log};
-use crate::transport::Place;
+use crate::transport::{Place, keep_alive};
 
 /// How long to wait when the system has nothing left for another connection.
 const RETRY: Duration = Duration::from_millis(100);
@@ -49,10 +49,7 @@ pub(super) async fn run(
 ) -> io::Result<()> {
     let End { stop, drained, grace } = end;
     listener.local_addr()?;
-    let backlog = i32::try_from(config.backlog).unwrap_or(i32::MAX);
-    if let Err(error) = socket2::SockRef::from(&listener).listen(backlog) {
-        tracing::debug!(%error, backlog, "the backlog stays as it was");
-    }
+    prepare(&listener, config.backlog);
     let places = Places::new(&config);
     let connections = Arc::new(Connections::new(router, config, arrivals));
     let (phase, watching) = watch::channel(Phase::Serving);
@@ -74,6 +71,16 @@ pub(super) async fn run(
     phase.send_replace(Phase::Over);
     phase.closed().await;
     Ok(())
+}
+
+/// Sets what the system does for a listener and for the connections that it accepts.
+fn prepare(listener: &TcpListener, backlog: u32) {
+    let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
+    if let Err(error) = socket2::SockRef::from(listener).listen(backlog) {
+        tracing::debug!(%error, backlog, "the backlog stays as it was");
+    }
+    // What it accepts has the same.
+    keep_alive(listener);
 }
 
 /// Accepts one connection after the other, each when there is a place for it. Until then they wait
@@ -160,6 +167,13 @@ impl Trouble {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn listeners_have_keepalive() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        prepare(&listener, ServeConfig::default().backlog);
+        assert!(socket2::SockRef::from(&listener).keepalive().expect("an option"));
+    }
 
     #[tokio::test(start_paused = true)]
     async fn trouble_that_lasts_is_told_once() {

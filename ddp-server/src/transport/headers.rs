@@ -28,8 +28,14 @@ const KEPT: [&str; 15] = [
 const SINGLE: [&str; 4] = ["origin", "referer", "host", "user-agent"];
 
 /// A longer value is omitted, so that a client cannot make its idle connection costly. Only
-/// `x-forwarded-for` keeps its end, which is what proxies append.
+/// `x-forwarded-for` keeps its end, which is what proxies append. In bytes of UTF-8.
 const VALUE_BYTES_MAX: usize = 4096;
+
+/// The most that all of them take together, with their names.
+const BYTES_MAX: usize = 8 * 1024;
+
+/// Has its place before all others: a client must not be able to crowd out what its proxies say.
+const FORWARDED: &str = "x-forwarded-for";
 
 /// The headers of a client's opening request that an application may see.
 ///
@@ -38,7 +44,8 @@ const VALUE_BYTES_MAX: usize = 4096;
 /// `x-forwarded-proto`, `x-ssl`, `dnt`, `host`, `user-agent` and `accept-language`. They are the
 /// same as in Meteor, and `origin`. Cookies are not among them, because browsers also send them when a script of
 /// another site connects. A header that is empty or longer than 4 KiB is missing; of
-/// `x-forwarded-for` the last 4 KiB are kept.
+/// `x-forwarded-for` the last 4 KiB are kept. All together have 8 KiB: first `x-forwarded-for`, then
+/// the others from the shortest to the longest. So one of up to 256 bytes is always there.
 ///
 /// The client can put anything into them. Trust only what your own proxy has set.
 ///
@@ -51,21 +58,23 @@ pub struct Headers {
 
 impl Headers {
     pub(super) fn keep(request: &HeaderMap) -> Self {
-        let mut lines = String::new();
-        for name in KEPT {
-            let values = request.get_all(name).iter().map(HeaderValue::as_bytes);
-            let count = if SINGLE.contains(&name) { 1 } else { usize::MAX };
-            let values: Vec<&[u8]> = values.take(count).collect();
-            let mut value = values.join(&b", "[..]);
-            if name == "x-forwarded-for" {
-                value = end(value);
+        let mut kept = KEPT.map(|name| (name, value(request, name)));
+        let mut order: [usize; KEPT.len()] = std::array::from_fn(|index| index);
+        order.sort_by_key(|index| {
+            let (name, value) = &kept[*index];
+            if *name == FORWARDED { 0 } else { value.len() }
+        });
+        let mut room = BYTES_MAX;
+        for index in order {
+            let (name, value) = &mut kept[index];
+            match room.checked_sub(line_bytes(name, value)) {
+                Some(rest) if value.len() <= VALUE_BYTES_MAX => room = rest,
+                _ => value.clear(),
             }
-            if !value.is_empty() && value.len() <= VALUE_BYTES_MAX {
-                lines.push_str(name);
-                lines.push(':');
-                lines.push_str(&text(value));
-                lines.push('\n');
-            }
+        }
+        let mut lines = String::with_capacity(BYTES_MAX - room);
+        for (name, value) in kept.iter().filter(|(_, value)| !value.is_empty()) {
+            lines.extend([*name, ":", value.as_str(), "\n"]);
         }
         Self { lines: lines.into() }
     }
@@ -92,11 +101,25 @@ impl fmt::Debug for Headers {
     }
 }
 
+/// What a header takes of what is kept; nothing if it has no value.
+fn line_bytes(name: &str, value: &str) -> usize {
+    if value.is_empty() { 0 } else { name.len() + value.len() + ":\n".len() }
+}
+
+/// The value of a header, decoded; empty if there is none.
+fn value(request: &HeaderMap, name: &str) -> String {
+    let values = request.get_all(name).iter().map(HeaderValue::as_bytes);
+    let count = if SINGLE.contains(&name) { 1 } else { usize::MAX };
+    let values: Vec<&[u8]> = values.take(count).collect();
+    let value = text(values.join(&b", "[..]));
+    if name == FORWARDED { end(value) } else { value }
+}
+
 /// As many whole addresses from the end as fit: a client must not be able to hide what its proxies
 /// say behind what it says itself.
-fn end(mut value: Vec<u8>) -> Vec<u8> {
+fn end(mut value: String) -> String {
     let Some(excess) = value.len().checked_sub(VALUE_BYTES_MAX + 1) else { return value };
-    if let Some(comma) = value[excess..].iter().position(|byte| *byte == b',') {
+    if let Some(comma) = value.as_bytes()[excess..].iter().position(|byte| *byte == b',') {
         value.drain(..=excess + comma);
         value.drain(..value.len() - value.trim_ascii_start().len());
     }
@@ -195,6 +218,40 @@ mod tests {
         assert_eq!(kept.split(',').count(), 3, "an address is kept as a whole");
         let endless = [b'x'; VALUE_BYTES_MAX + 1];
         assert_eq!(keep(&[(name, &endless)]).get(name), None);
+    }
+
+    fn bytes(headers: &Headers) -> usize {
+        headers.iter().map(|(name, value)| line_bytes(name, value)).sum()
+    }
+
+    #[test]
+    fn all_together_are_bounded_and_the_short_ones_are_there() {
+        let (short, long) = ([b'x'; 256], [b'x'; VALUE_BYTES_MAX]);
+        for name in KEPT {
+            let lines = KEPT.map(|other| (other, if other == name { &short[..] } else { &long }));
+            let headers = keep(&lines);
+            assert!(bytes(&headers) <= BYTES_MAX && headers.lines.len() <= BYTES_MAX);
+            assert_eq!(headers.get(name).map(str::len), Some(256), "{name}");
+            assert!(headers.get("x-forwarded-for").is_some(), "{name}");
+        }
+        // Nothing is left out without need.
+        let fits = [("via", &long[..]), ("referer", &[b'x'; 4000]), ("dnt", b"1")];
+        assert_eq!(keep(&fits).iter().count(), 3);
+    }
+
+    #[test]
+    fn values_are_measured_as_they_are_kept() {
+        let (fits, long) = ([0xe9; VALUE_BYTES_MAX / 2], [0xe9; VALUE_BYTES_MAX / 2 + 1]);
+        let headers = keep(&[("via", &long), ("user-agent", &fits)]);
+        assert_eq!(headers.get("via"), None);
+        assert_eq!(headers.get("user-agent").map(str::len), Some(VALUE_BYTES_MAX));
+        let headers = keep(&KEPT.map(|name| (name, &[0xe9; 1500][..])));
+        assert!(bytes(&headers) <= BYTES_MAX && headers.iter().count() == 2);
+        let addresses = [&long[..], b",192.0.2.1"].concat();
+        assert_eq!(
+            keep(&[("x-forwarded-for", &addresses)]).get("x-forwarded-for"),
+            Some("192.0.2.1")
+        );
     }
 
     #[test]

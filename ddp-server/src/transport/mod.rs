@@ -16,6 +16,7 @@ mod any;
 mod compression;
 #[cfg_attr(not(feature = "compression"), path = "no_deflate.rs")]
 mod deflate;
+mod effort;
 mod error;
 pub(crate) mod framing;
 mod headers;
@@ -56,7 +57,7 @@ pub(crate) use self::{
     memory::{Asking, Memory, Share},
     patience::Patience,
     share::{Address, Shares},
-    socket::{Place, Socket, Stream},
+    socket::{Place, Socket, Stream, keep_alive},
 };
 
 /// One client's transport, polled by the task that owns the connection. Now and then somebody else
@@ -64,7 +65,9 @@ pub(crate) use self::{
 /// waker, perhaps on another thread.
 ///
 /// One read may hold thousands of messages, and each `poll_recv` returns one without yielding, so
-/// the driver limits how many it takes before it lets others run.
+/// the driver limits how many it takes before it lets others run. What makes no message, such as
+/// pings, the driver does not see: after some of it the transport is pending by itself, and wakes the
+/// task.
 ///
 /// The driver's loop: [`poll_recv`](Self::poll_recv) until pending, [`queue`](Self::queue) the
 /// output, [`poll_flush`](Self::poll_flush). After `poll_recv` has returned an error or `None`, or

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
@@ -18,6 +19,10 @@ const BYTES_PER_SECOND: u64 = 4096;
 
 /// For HTTP, where fewer wake-ups matter more than who is slow.
 const UNSENT_BYTES_MAX: u32 = 64 * 1024;
+
+/// How long a connection is silent before the system asks whether its other end is there, how often
+/// it then asks, and how many times. One that is gone is closed after two minutes.
+const ALIVE: (Duration, Duration, u32) = (Duration::from_secs(60), Duration::from_secs(15), 4);
 
 /// A client's socket, and its place among those that may be open.
 #[derive(Debug)]
@@ -67,7 +72,7 @@ impl Socket {
     #[cfg_attr(not(any(target_os = "linux", target_os = "android")), expect(unused_variables))]
     pub(super) fn limit_unsent(&self, bytes_max: u32) {
         #[cfg(any(target_os = "linux", target_os = "android"))]
-        if let Err(error) = socket2::SockRef::from(self.tcp()).set_tcp_notsent_lowat(bytes_max) {
+        if let Err(error) = SockRef::from(self.tcp()).set_tcp_notsent_lowat(bytes_max) {
             tracing::debug!(%error, "TCP_NOTSENT_LOWAT refused");
         }
     }
@@ -95,6 +100,22 @@ impl Socket {
         }
         ready!(patience.poll_over(cx));
         Poll::Ready(Err(io::Error::new(ErrorKind::TimedOut, "the client reads no response")))
+    }
+}
+
+/// Has the system find out whether the other end is still there, or those of the connections that a
+/// listener accepts. Not every client is pinged: those of DDP's version `pre1` know no pings, and
+/// handlers of HTTP may be silent for as long as they like.
+pub(crate) fn keep_alive<'a>(socket: impl Into<SockRef<'a>>) {
+    let (time, interval, retries) = ALIVE;
+    let keepalive = TcpKeepalive::new().with_time(time);
+    // Elsewhere the system's own are good enough.
+    #[cfg(any(target_os = "linux", target_os = "android", target_os = "macos", windows))]
+    let keepalive = keepalive.with_interval(interval).with_retries(retries);
+    #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "macos", windows)))]
+    let _ = (interval, retries);
+    if let Err(error) = socket.into().set_tcp_keepalive(&keepalive) {
+        tracing::debug!(%error, "SO_KEEPALIVE refused");
     }
 }
 
@@ -208,5 +229,38 @@ mod tests {
         let (socket, _client) = unread().await;
         let mut io = UpgradedIo::socket(socket);
         timeout(LONG, io.write_all(LARGE)).await.expect_err("it waits");
+    }
+
+    /// What the system does to find out whether the other end is there.
+    #[track_caller]
+    fn assert_kept_alive(stream: &TcpStream) {
+        let socket = SockRef::from(stream);
+        assert!(socket.keepalive().expect("an option"));
+        #[cfg(target_os = "linux")]
+        {
+            let time = socket.tcp_keepalive_time().expect("an option");
+            let interval = socket.tcp_keepalive_interval().expect("an option");
+            let retries = socket.tcp_keepalive_retries().expect("an option");
+            assert_eq!((time, interval, retries), ALIVE);
+        }
+    }
+
+    #[tokio::test]
+    async fn websockets_are_kept_alive_by_the_system() {
+        let (socket, _client) = unread().await;
+        assert!(!SockRef::from(socket.tcp()).keepalive().expect("an option"));
+        let UpgradedIo::Socket(socket) = UpgradedIo::socket(socket) else { panic!("a socket") };
+        assert_kept_alive(socket.tcp());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn so_is_what_a_listener_accepts() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        keep_alive(&listener);
+        let address = listener.local_addr().expect("a bound address");
+        let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+        assert_kept_alive(&accepted.expect("a connection").0);
+        client.expect("a connection");
     }
 }

@@ -35,12 +35,12 @@ pub fn read_body(
     body: &str,
 ) -> Result<(Vec<String>, bool), &'static str> {
     let access = if is_jsonp { Access::JsonpSend } else { Access::XhrSend };
-    let frame = mount::frame(access, content_type, body.to_owned())?;
+    let frame = mount::frame(access, content_type, body.into())?;
     Ok(frame.map_or((Vec::new(), true), take))
 }
 
-/// The first value under a name in a form.
-pub fn form_value(form: &str, name: &str) -> Option<String> {
+/// The first value under a name in a form; it need not be text.
+pub fn form_value(form: &str, name: &str) -> Option<Vec<u8>> {
     form::value(form, name)
 }
 

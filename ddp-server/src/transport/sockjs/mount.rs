@@ -29,6 +29,7 @@ use super::path::Endpoint;
 use super::polling::Polling;
 use super::protocol::Protocol;
 use super::receiver::Receiver;
+use super::session::Undelivered;
 use super::store::Refused;
 use super::store::Store;
 use super::wire::Callback;
@@ -39,6 +40,10 @@ use crate::transport::open::ConnectionInfo;
 use crate::transport::{Address, Deadline, LargeMessages, Origins, Share, TransportConfig};
 
 const TOO_SLOW: (StatusCode, &str) = (StatusCode::REQUEST_TIMEOUT, "Payload too slow.");
+/// SockJS has no word for it, and its clients need none: they give a session up when a request to send
+/// is answered with anything but 200 or 204, and open another one.
+const CROWDED: (StatusCode, &str) =
+    (StatusCode::SERVICE_UNAVAILABLE, "Too many payloads are waiting.");
 const PAYLOAD_EXPECTED: &str = "Payload expected.";
 const BROKEN_JSON: &str = "Broken JSON encoding.";
 
@@ -252,24 +257,28 @@ impl Mount {
             Some(_) => Some(self.large.turn().await),
             None => None,
         };
-        let text = String::from_utf8(body)
-            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
         let content_type = request.headers.get(header::CONTENT_TYPE);
         let content_type = content_type.map_or(Ok(""), |value| value.to_str()).unwrap_or("?");
         let content_type = content_type.split(';').next().unwrap_or_default().trim();
-        let frame = frame(access, content_type, text)
+        let frame = frame(access, content_type, body)
             .map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, error))?;
         match frame {
             Some(frame) => {
                 drop(turn);
-                let is_large = share.is_some();
                 let frame = frame.with_share(share);
-                let delivering = session.deliver(frame, self.inbox_bytes_max);
-                if !is_large {
-                    return delivering.await.map_err(|_| UNKNOWN);
-                }
-                let delivered = Deadline::begin().limit(delivering).await;
-                delivered.ok_or(TOO_SLOW)?.map_err(|_| UNKNOWN)
+                let delivered = session.deliver(frame, self.inbox_bytes_max).await;
+                delivered.map_err(|undelivered| {
+                    if access == Access::JsonpSend {
+                        // Forms are sent by a frame whose page sees no status. It must not go on as
+                        // if nothing were missing.
+                        session.interrupt();
+                    }
+                    match undelivered {
+                        Undelivered::Lost => UNKNOWN,
+                        Undelivered::Crowded => CROWDED,
+                        Undelivered::Late => TOO_SLOW,
+                    }
+                })
             }
             None => Ok(()),
         }
@@ -365,7 +374,11 @@ fn is_late(error: &axum::Error) -> bool {
 /// How a receiving request wants its frames.
 fn wire(access: Access, request: &Parts) -> Result<Wire, &'static str> {
     let query = request.uri.query().unwrap_or_default();
-    let name = || form::value(query, "c").or_else(|| form::value(query, "callback"));
+    // A name that is no text is as bad as an empty one.
+    let name = || {
+        let name = form::value(query, "c").or_else(|| form::value(query, "callback"));
+        name.map(|name| String::from_utf8(name).unwrap_or_default())
+    };
     Ok(match access {
         Access::XhrStreaming => Wire::XhrStreaming,
         Access::EventSource => Wire::EventSource,
@@ -376,14 +389,19 @@ fn wire(access: Access, request: &Parts) -> Result<Wire, &'static str> {
 }
 
 /// The messages in a body, if there are any.
+///
+/// JSON is UTF-8. Were other bytes replaced, as by sockjs-node, the text would have up to three times
+/// as many bytes as were counted when it was read.
 pub(super) fn frame(
     access: Access,
     content_type: &str,
-    body: String,
+    body: Vec<u8>,
 ) -> Result<Option<ClientFrame>, &'static str> {
+    let text = |bytes| String::from_utf8(bytes).map_err(|_| BROKEN_JSON);
+    let body = text(body)?;
     let is_form = content_type == "application/x-www-form-urlencoded";
     let text = match access {
-        Access::JsonpSend if is_form => form::value(&body, "d").unwrap_or_default(),
+        Access::JsonpSend if is_form => text(form::value(&body, "d").unwrap_or_default())?,
         Access::JsonpSend if !matches!(content_type, "text/plain" | "") => String::new(),
         Access::JsonpSend => body,
         _ if XHR_TYPES.contains(&content_type) => body,
@@ -404,7 +422,7 @@ mod tests {
     use super::*;
 
     fn messages(access: Access, content_type: &str, body: &str) -> Result<usize, &'static str> {
-        let Some(mut frame) = frame(access, content_type, body.to_owned())? else {
+        let Some(mut frame) = frame(access, content_type, body.into())? else {
             return Ok(0);
         };
         let mut count = 0;
@@ -430,6 +448,24 @@ mod tests {
         ];
         for (content_type, body, expected) in table {
             assert_eq!(messages(Access::XhrSend, content_type, body), expected, "{body}");
+        }
+    }
+
+    #[test]
+    fn bodies_are_utf8() {
+        let form = "application/x-www-form-urlencoded";
+        let table: [(Access, &str, &[u8]); 6] = [
+            (Access::XhrSend, "", b"[\"\xff\"]"),
+            (Access::XhrSend, "", b"\xff"),
+            (Access::JsonpSend, "text/plain", b"[\"\xc3\"]"),
+            (Access::JsonpSend, form, b"d=%5B%22\xff%22%5D"),
+            (Access::JsonpSend, form, b"d=%5B%22%ff%22%5D"),
+            // A surrogate as three bytes.
+            (Access::JsonpSend, form, b"d=%5B%22%ed%a0%80%22%5D"),
+        ];
+        for (access, content_type, body) in table {
+            let read = frame(access, content_type, body.to_vec()).map(|_| ());
+            assert_eq!(read, Err(BROKEN_JSON), "{body:x?}");
         }
     }
 

@@ -1,7 +1,8 @@
 //! The URLs of a SockJS endpoint.
 
-/// The longest session name. Clients use eight characters; the limit keeps the store's keys small.
-const SESSION_BYTES_MAX: usize = 256;
+/// The longest name of a server or session. Clients use three and eight characters; the limit keeps
+/// the store's keys small, and the paths that connections tell.
+const NAME_BYTES_MAX: usize = 256;
 
 /// The meaning of a path below the prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +69,8 @@ impl<'a> Endpoint<'a> {
         }
         let mut segments = path.strip_prefix('/')?.split('/');
         let names = [(); 4].map(|()| segments.next());
-        let is_name = |name: &str| !name.is_empty() && !name.contains('.');
+        let is_name =
+            |name: &str| !name.is_empty() && name.len() <= NAME_BYTES_MAX && !name.contains('.');
         match names {
             [Some("info"), None, ..] => Some(Self::Info),
             [Some("websocket"), None, ..] => Some(Self::RawWebSocket),
@@ -80,7 +82,7 @@ impl<'a> Endpoint<'a> {
                     return Some(Self::WebSocket);
                 }
                 let access = Access::find(transport)?;
-                (session.len() <= SESSION_BYTES_MAX).then_some(Self::Session(session, access))
+                Some(Self::Session(session, access))
             }
             _ => None,
         }
@@ -145,10 +147,14 @@ mod tests {
     }
 
     #[test]
-    fn session_names_are_bounded() {
-        for (bytes, found) in [(SESSION_BYTES_MAX, true), (SESSION_BYTES_MAX + 1, false)] {
-            let path = format!("/a/{}/xhr", "x".repeat(bytes));
-            assert_eq!(Endpoint::find(&path).is_some(), found);
+    fn names_are_bounded() {
+        for (bytes, found) in [(NAME_BYTES_MAX, true), (NAME_BYTES_MAX + 1, false)] {
+            let name = "x".repeat(bytes);
+            for transport in ["xhr", "websocket"] {
+                for path in [format!("/a/{name}/{transport}"), format!("/{name}/b/{transport}")] {
+                    assert_eq!(Endpoint::find(&path).is_some(), found, "{path}");
+                }
+            }
         }
     }
 }

@@ -36,6 +36,7 @@ use super::frame::ClientFrame;
 use super::frame::close_text;
 use super::frame::split_messages;
 use super::receiver::PIECE_BYTES;
+use crate::transport::Deadline;
 use crate::transport::Share;
 use crate::transport::TransportError;
 
@@ -48,6 +49,9 @@ const FRAME_OVERHEAD: usize = 64;
 /// replies. A slower application is not waited for, since the client may poll only after the
 /// response.
 const HANDLED_WITHIN: Duration = Duration::from_secs(1);
+
+/// How many senders may wait for room. Clients of SockJS send one request after the other.
+const WAITING_MAX: usize = 8;
 
 /// How long a second receiver waits for the first one's departure to be noticed.
 ///
@@ -75,6 +79,8 @@ struct State {
     /// The client's messages, limited by [`Session::deliver`].
     inbox: VecDeque<ClientFrame>,
     inbox_bytes: usize,
+    /// How many senders wait for room in it.
+    waiting: usize,
     /// How many frames have arrived, and how many of them the application is done with.
     delivered: u64,
     handled: u64,
@@ -112,9 +118,36 @@ pub(super) enum Outgoing {
     Close(Bytes),
 }
 
-/// The session was interrupted.
+/// Why a client's frame does not reach the application.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Lost;
+pub(super) enum Undelivered {
+    /// The session was interrupted.
+    Lost,
+    /// Enough senders wait already.
+    Crowded,
+    /// There was no room for it in time.
+    Late,
+}
+
+/// A sender that waits for room.
+struct Waiting<'a>(&'a Session);
+
+impl<'a> Waiting<'a> {
+    fn begin(session: &'a Session) -> Result<Self, Undelivered> {
+        let mut state = session.state.lock();
+        if state.waiting == WAITING_MAX {
+            return Err(Undelivered::Crowded);
+        }
+        state.waiting += 1;
+        Ok(Self(session))
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.state.lock().waiting -= 1;
+    }
+}
 
 impl Session {
     pub(super) fn new() -> Self {
@@ -127,6 +160,7 @@ impl Session {
                 in_flight: 0,
                 inbox: VecDeque::new(),
                 inbox_bytes: 0,
+                waiting: 0,
                 delivered: 0,
                 handled: 0,
                 receiver: None,
@@ -226,20 +260,26 @@ impl Session {
     /// Hands a client's frame to the application, and waits until it is handled if that does not
     /// take long.
     ///
-    /// If `bytes_max` are still unhandled, it first waits for room: the client gets no response and
-    /// sends nothing more, except in further requests, which wait each with its own frame.
+    /// If `bytes_max` are still unhandled, it first waits for room, for a minute: the client gets no
+    /// response and sends nothing more, except in further requests. A few of these wait, each with its
+    /// own frame.
     ///
     /// After a close the frame is dropped without notice, as in sockjs-node: the client learns of
     /// the close from what it receives.
-    pub(super) async fn deliver(&self, frame: ClientFrame, bytes_max: usize) -> Result<(), Lost> {
+    pub(super) async fn deliver(
+        &self,
+        frame: ClientFrame,
+        bytes_max: usize,
+    ) -> Result<(), Undelivered> {
         let mut frame = Some(frame);
-        let number = loop {
-            let mut moved = pin!(self.inbox_moved.notified());
-            moved.as_mut().enable();
-            if let Some(number) = self.try_deliver(&mut frame, bytes_max)? {
-                break number;
+        let number = match self.try_deliver(&mut frame, bytes_max)? {
+            Some(number) => number,
+            None => {
+                let _waiting = Waiting::begin(self)?;
+                let delivered = self.deliver_in_turn(&mut frame, bytes_max);
+                let delivered = Deadline::begin().limit(delivered).await;
+                delivered.ok_or(Undelivered::Late)??
             }
-            moved.await;
         };
         let handled = async {
             loop {
@@ -256,6 +296,22 @@ impl Session {
         Ok(())
     }
 
+    /// Waits for room. Returns the frame's number.
+    async fn deliver_in_turn(
+        &self,
+        frame: &mut Option<ClientFrame>,
+        bytes_max: usize,
+    ) -> Result<u64, Undelivered> {
+        loop {
+            let mut moved = pin!(self.inbox_moved.notified());
+            moved.as_mut().enable();
+            if let Some(number) = self.try_deliver(frame, bytes_max)? {
+                return Ok(number);
+            }
+            moved.await;
+        }
+    }
+
     /// Whether the application has handled this frame, or never will.
     fn is_done_with(&self, number: u64) -> bool {
         let state = self.state.lock();
@@ -268,10 +324,10 @@ impl Session {
         &self,
         frame: &mut Option<ClientFrame>,
         bytes_max: usize,
-    ) -> Result<Option<u64>, Lost> {
+    ) -> Result<Option<u64>, Undelivered> {
         let mut state = self.state.lock();
         if let Some(end) = &state.closed {
-            return if end.is_lost { Err(Lost) } else { Ok(Some(state.delivered)) };
+            return if end.is_lost { Err(Undelivered::Lost) } else { Ok(Some(state.delivered)) };
         }
         let bytes = frame.as_ref().map_or(0, ClientFrame::bytes) + FRAME_OVERHEAD;
         if !state.inbox.is_empty() && state.inbox_bytes.saturating_add(bytes) > bytes_max {

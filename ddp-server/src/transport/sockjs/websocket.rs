@@ -13,7 +13,11 @@ use tokio::{
 };
 
 use super::frame::{Broken, ClientFrame, close_frame, heartbeat_frame, open_frame};
-use crate::transport::{Framing, Share, Transport, TransportError, websocket::WebSocket};
+use crate::transport::{
+    Framing, Share, Transport, TransportError,
+    effort::{self, Effort},
+    websocket::WebSocket,
+};
 
 /// A SockJS session that lives as long as its WebSocket.
 #[derive(Debug)]
@@ -70,23 +74,29 @@ where
     Io: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<String>, TransportError>> {
+        let mut effort = Effort::new();
         loop {
             if let Some(frame) = &mut self.frame {
                 match frame.next() {
                     Ok(Some(message)) => return Poll::Ready(Ok(Some(message))),
-                    Ok(None) => self.frame = None,
+                    Ok(None) => {
+                        let price = effort::of(frame.bytes());
+                        self.frame = None;
+                        if !effort.allows(price, cx) {
+                            break;
+                        }
+                    }
                     Err(Broken) => return Poll::Ready(Err(self.refuse())),
                 }
             }
-            match self.socket.poll_recv(cx) {
+            match self.socket.poll_text(cx, &mut effort) {
                 Poll::Ready(Ok(Some(text))) => self.frame = Some(ClientFrame::new(text)),
                 Poll::Ready(other) => return Poll::Ready(other),
-                Poll::Pending => {
-                    self.poll_heartbeat(cx)?;
-                    return Poll::Pending;
-                }
+                Poll::Pending => break,
             }
         }
+        self.poll_heartbeat(cx)?;
+        Poll::Pending
     }
 
     fn take_share(&mut self, bytes: usize) -> Option<Share> {

@@ -14,7 +14,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::transport::{Socket, Stream};
+use crate::transport::{Socket, Stream, keep_alive};
 
 /// How many unsent bytes the kernel may hold, so that it shows at once who is slow.
 const UNSENT_BYTES_MAX: u32 = 16 * 1024;
@@ -57,6 +57,7 @@ impl UpgradedIo {
             tracing::debug!(%error, "TCP_NODELAY refused");
         }
         socket.limit_unsent(UNSENT_BYTES_MAX);
+        keep_alive(stream);
         Self::Socket(socket.without_write_timeout())
     }
 }

@@ -20,6 +20,7 @@ use super::{
 use crate::transport::{
     Address, Asking, Deadline, Framing, LargeMessages, Share, Transport, TransportError, Turn,
     deflate::Deflate,
+    effort::{self, Effort},
     framing::{close_frame, pong_frame},
     large::LARGE_MESSAGE_BYTES,
 };
@@ -149,8 +150,15 @@ where
     }
 
     /// The next event; `None` at the end of the stream.
-    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Event>, TransportError>> {
+    fn poll_event(
+        &mut self,
+        cx: &mut Context<'_>,
+        effort: &mut Effort,
+    ) -> Poll<Result<Option<Event>, TransportError>> {
         loop {
+            if !effort.allows(effort::FRAME, cx) {
+                return Poll::Pending;
+            }
             let turn = match self.large {
                 None => None,
                 Some(_) => ready!(self.poll_large(cx)),
@@ -175,6 +183,9 @@ where
                 if decoded.is_some() {
                     return Poll::Ready(Ok(decoded));
                 }
+            }
+            if !effort.allows(effort::READ, cx) {
+                return Poll::Pending;
             }
             let mut storage = [const { MaybeUninit::uninit() }; READ_BYTES];
             let mut buffer = ReadBuf::uninit(&mut storage);
@@ -286,8 +297,9 @@ where
 
     /// Waits for the peer's close frame or the end of the stream.
     fn poll_peer_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut effort = Effort::new();
         while self.phase == Phase::CloseSent {
-            match ready!(self.poll_event(cx)) {
+            match ready!(self.poll_event(cx, &mut effort)) {
                 Ok(event) => {
                     self.handle(event);
                 }
@@ -302,13 +314,15 @@ where
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut storage = [const { MaybeUninit::uninit() }; READ_BYTES];
         let mut buffer = ReadBuf::uninit(&mut storage);
-        loop {
+        let mut effort = Effort::new();
+        while effort.allows(effort::READ, cx) {
             buffer.clear();
             ready!(Pin::new(&mut self.io).poll_read(cx, &mut buffer))?;
             if buffer.filled().is_empty() {
                 return Poll::Ready(Ok(()));
             }
         }
+        Poll::Pending
     }
 }
 
@@ -324,14 +338,19 @@ fn close_answer(code: Option<u16>) -> Option<u16> {
     }
 }
 
-impl<Io> Transport for WebSocket<Io>
+impl<Io> WebSocket<Io>
 where
     Io: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<String>, TransportError>> {
+    /// [`poll_recv`](Transport::poll_recv) within what is left of a poll.
+    pub(in crate::transport) fn poll_text(
+        &mut self,
+        cx: &mut Context<'_>,
+        effort: &mut Effort,
+    ) -> Poll<Result<Option<String>, TransportError>> {
         self.large.take_if(|large| matches!(**large, Large::Given(_)));
         while self.phase == Phase::Open {
-            match self.poll_event(cx) {
+            match self.poll_event(cx, effort) {
                 Poll::Ready(Ok(event)) => {
                     if let Some(text) = self.handle(event) {
                         return Poll::Ready(Ok(Some(text)));
@@ -350,6 +369,15 @@ where
             }
         }
         Poll::Ready(Ok(None))
+    }
+}
+
+impl<Io> Transport for WebSocket<Io>
+where
+    Io: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<String>, TransportError>> {
+        self.poll_text(cx, &mut Effort::new())
     }
 
     fn take_share(&mut self, bytes: usize) -> Option<Share> {

@@ -15,6 +15,7 @@ use super::*;
 use crate::transport::{LargeMessages, sockjs::SockJsConfig};
 
 mod closed;
+mod crowd;
 mod pieces;
 mod silent;
 
