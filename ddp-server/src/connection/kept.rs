@@ -102,6 +102,11 @@ impl Kept {
         Self { all, address, passing, subscriptions, more, until, large, there, large_messages }
     }
 
+    /// Whose session it is.
+    pub(super) fn address(&self) -> Option<&Address> {
+        self.address.as_ref()
+    }
+
     /// Adds the memory of a large message.
     pub(super) fn add(&mut self, share: Option<Share>) {
         add(&mut self.large, share);

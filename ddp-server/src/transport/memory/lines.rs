@@ -1,6 +1,7 @@
 //! What each has, and who is next: lines of those who wait, one for each address.
 //!
-//! Each line has a turn, which is how far it was served, and the line with the least is next. Whoever
+//! Each line has a turn, which is how far it was served, and the line with the least is next. What
+//! somebody has had may turn out to be more than it asked for; then its line's turn moves on. Whoever
 //! comes to an empty line begins where the turns are, so that nobody saves any up. Nothing here looks
 //! at all of the lines or at all of one: everything is done while nobody else can ask.
 
@@ -104,6 +105,26 @@ impl<Whose: Clone + Eq + Hash, Waiter> Lines<Whose, Waiter> {
         self.update(whose);
     }
 
+    /// Gives somebody what it wants at once, if there is enough of it and nobody waits.
+    pub(super) fn serve_now(&mut self, whose: &Whose, bytes: usize) -> bool {
+        let waits_for_itself = self.holders.get(whose).is_some_and(|holder| {
+            !holder.line.is_empty() || bytes > self.each_max.saturating_sub(holder.taken)
+        });
+        if waits_for_itself || !self.fronts.is_empty() || bytes > self.left() {
+            return false;
+        }
+        let turn = self.holders.entry(whose.clone()).or_default().turn.max(self.turn);
+        self.note_served(whose, turn, bytes);
+        true
+    }
+
+    /// Somebody who has something has had as much more as if it were so many bytes.
+    pub(super) fn charge(&mut self, whose: &Whose, bytes: u64) {
+        let Some(holder) = self.holders.get_mut(whose) else { return };
+        holder.turn = holder.turn.saturating_add(bytes);
+        self.update(whose);
+    }
+
     /// Somebody gives some of that back, or of what it had asked for.
     pub(super) fn give_back(&mut self, whose: &Whose, bytes: usize, was_asked_for: bool) {
         let Some(holder) = self.holders.get_mut(whose) else { return };
@@ -114,20 +135,31 @@ impl<Whose: Clone + Eq + Hash, Waiter> Lines<Whose, Waiter> {
 
     /// Gives whoever is next what it wants, if there is enough of it.
     pub(super) fn serve_next(&mut self) -> Option<(Whose, usize, Waiter)> {
+        let left = self.left();
         let (&(turn, number), whose) = self.fronts.first_key_value()?;
         let holder = self.holders.get_mut(whose)?;
-        let used = self.asked + self.there.min(self.there_max);
-        if holder.line.get(&number)?.0 > self.bytes_max.saturating_sub(used) {
+        if holder.line.get(&number)?.0 > left {
             return None;
         }
         let whose = whose.clone();
         let (bytes, waiter) = holder.line.remove(&number)?;
+        self.note_served(&whose, turn, bytes);
+        Some((whose, bytes, waiter))
+    }
+
+    /// How much there is for whoever asks.
+    fn left(&self) -> usize {
+        self.bytes_max.saturating_sub(self.asked + self.there.min(self.there_max))
+    }
+
+    /// Somebody whose line had this turn has been given what it asked for.
+    fn note_served(&mut self, whose: &Whose, turn: u64, bytes: usize) {
+        let Some(holder) = self.holders.get_mut(whose) else { return };
         holder.taken += bytes;
         self.asked += bytes;
         self.turn = self.turn.max(turn);
         holder.turn = turn.saturating_add(bytes as u64).max(self.turn);
-        self.update(&whose);
-        Some((whose, bytes, waiter))
+        self.update(whose);
     }
 
     /// Puts a line where it belongs among the fronts, and keeps nothing of who has nothing and waits for

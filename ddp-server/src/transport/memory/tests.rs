@@ -216,6 +216,8 @@ enum Operation {
     /// One of those who wait gives up.
     GiveUp(usize),
     Take(u8, usize),
+    /// One has had more than it asked for.
+    Charge(usize, usize),
     /// One gives back some of what it has.
     GiveBack(usize, usize),
 }
@@ -226,6 +228,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         4 => (whose.clone(), bytes.clone()).prop_map(|(whose, bytes)| Operation::Ask(whose, bytes)),
         2 => any::<usize>().prop_map(Operation::GiveUp),
         1 => (whose, bytes.clone()).prop_map(|(whose, bytes)| Operation::Take(whose, bytes)),
+        2 => (any::<usize>(), bytes.clone()).prop_map(|(which, bytes)| Operation::Charge(which, bytes)),
         4 => (any::<usize>(), bytes).prop_map(|(which, bytes)| Operation::GiveBack(which, bytes)),
     ]
 }
@@ -299,8 +302,12 @@ proptest! {
             match operation {
                 Operation::Ask(whose, bytes) => {
                     let number = lines.next_number();
-                    lines.ask(&whose, number, bytes, ());
                     naive.ask(whose, number, bytes);
+                    if lines.serve_now(&whose, bytes) {
+                        prop_assert_eq!(naive.serve_next(), Some((whose, bytes)));
+                    } else {
+                        lines.ask(&whose, number, bytes, ());
+                    }
                 }
                 Operation::GiveUp(which) if !naive.waiting.is_empty() => {
                     let which = which % naive.waiting.len();
@@ -312,6 +319,11 @@ proptest! {
                     naive.taken.push((whose, bytes, false));
                     naive.turns.entry(whose).or_default();
                 }
+                Operation::Charge(which, bytes) if !naive.taken.is_empty() => {
+                    let whose = naive.taken[which % naive.taken.len()].0;
+                    lines.charge(&whose, bytes as u64);
+                    *naive.turns.entry(whose).or_default() += bytes as u64;
+                }
                 Operation::GiveBack(which, bytes) if !naive.taken.is_empty() => {
                     let which = which % naive.taken.len();
                     let (whose, has, was_asked_for) = &mut naive.taken[which];
@@ -322,7 +334,7 @@ proptest! {
                         naive.taken.swap_remove(which);
                     }
                 }
-                Operation::GiveUp(_) | Operation::GiveBack(..) => {}
+                Operation::GiveUp(_) | Operation::Charge(..) | Operation::GiveBack(..) => {}
             }
             naive.forget();
             loop {
