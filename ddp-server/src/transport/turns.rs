@@ -135,6 +135,25 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn who_leaves_after_each_turn_gets_no_more_than_who_stays() {
+        let turns = Turns::new(1);
+        let mut line = Line::new(&turns);
+        line.join(50, 1, SLOW);
+        line.join(1, 2, SLOW);
+        line.join(1, 3, SLOW);
+        let mut counts = [0; 3];
+        for _ in 0..60 {
+            let last = line.serve().await.expect("somebody waits");
+            counts[usize::from(last) - 1] += 1;
+            // It comes back while another has its turn, so that some of these always wait.
+            if last != 1 {
+                line.join(1, last, SLOW);
+            }
+        }
+        assert!(counts.iter().all(|count| (19..=21).contains(count)), "{counts:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn who_gives_up_leaves_no_hole() {
         let turns = Turns::new(2);
         let held = [now(&mut turns.ask(None)), now(&mut turns.ask(None))];

@@ -3,8 +3,8 @@
 //! Whoever wants some [asks](Memory::ask) and waits until it is there. An address has at most half of it;
 //! what it asks for beyond that waits for what it has itself, not for others. Addresses that wait
 //! take turns by how much they got while they did, so that one that asks a thousand times is served
-//! like one that asks once, and what it asks for and gives up costs it nothing. Nobody overtakes
-//! whoever is next: a large request does not starve.
+//! like one that asks once, and one that leaves and comes back like one that stays; what is asked for
+//! and given up costs nothing. Nobody overtakes whoever is next: a large request does not starve.
 //!
 //! What is there already, and cannot wait, is [taken](Memory::take). It counts for its own address as
 //! what was asked for does, but for others only as a quarter of the memory at most, and never so much
