@@ -6,12 +6,11 @@ use std::time::{Duration, Instant};
 use ddp_core::Session;
 use ddp_core::session::LARGE_MESSAGE_BYTES;
 use futures::FutureExt;
-use futures::future::BoxFuture;
 
 use super::kept::{Kept, More};
 use super::outbound::Outbound;
 use crate::transport::{
-    AnyTransport, Deadline, LargeMessages, Share, Transport, TransportError, Turn,
+    AnyTransport, Deadline, LargeMessages, NextTurn, Share, Transport, TransportError, Turn,
 };
 
 /// How long a task reads messages before it lets others run. Messages differ in what they cost by a
@@ -34,7 +33,7 @@ pub(super) struct Inbound {
 struct Waiting {
     text: String,
     /// Asked for while messages are taken.
-    turn: Option<BoxFuture<'static, Turn>>,
+    turn: Option<NextTurn>,
     /// Until when it may wait with its memory.
     until: Deadline,
 }
@@ -142,7 +141,8 @@ impl Inbound {
                 received => return Poll::Ready(received),
             },
         };
-        match large.turn.get_or_insert_with(|| shared.turn()).poll_unpin(cx) {
+        let ask = || shared.turn(self.kept.address());
+        match large.turn.get_or_insert_with(ask).poll_unpin(cx) {
             Poll::Ready(turn) => {
                 self.turn = Some(turn);
                 Poll::Ready(Ok(Some(large.text)))

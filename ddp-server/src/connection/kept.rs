@@ -129,6 +129,11 @@ impl Kept {
         }
     }
 
+    /// Whose session it is.
+    pub(super) fn address(&self) -> Option<&Address> {
+        self.address.as_ref()
+    }
+
     /// Adds the memory of a large message.
     pub(super) fn add(&mut self, share: Option<Share>) {
         add(&mut self.large, share);

@@ -21,7 +21,7 @@ fn memory(large: &LargeMessages) -> Option<Box<dyn Any>> {
 }
 
 fn turn(large: &LargeMessages) -> Option<Box<dyn Any>> {
-    Some(Box::new(large.turn().now_or_never()?))
+    Some(Box::new(large.turn(None).now_or_never()?))
 }
 
 /// It is given to whoever has waited longest, whether or not that one is in the line of those who have

@@ -395,7 +395,7 @@ async fn a_large_message_has_its_memory_while_it_waits_for_its_turn() {
     wire.sub("1", 1).await;
     assert_eq!(wire.hear().await, ready("1"));
     let mut turns = Vec::new();
-    while let Some(turn) = large.turn().now_or_never() {
+    while let Some(turn) = large.turn(None).now_or_never() {
         turns.push(turn);
     }
     let text = "x".repeat(100_000);
@@ -404,7 +404,7 @@ async fn a_large_message_has_its_memory_while_it_waits_for_its_turn() {
         tokio::task::yield_now().await;
     }
     // It needs one turn to be made, and another to be handled, which comes after this one.
-    let next = large.turn();
+    let next = large.turn(None);
     let next = tokio::spawn(next);
     tokio::task::yield_now().await;
     drop(turns.pop());
@@ -417,6 +417,41 @@ async fn a_large_message_has_its_memory_while_it_waits_for_its_turn() {
     }
     drop((next, turns));
     assert!(wire.result().await > 100_000);
+}
+
+#[tokio::test]
+async fn a_large_message_is_handled_between_those_of_another_address() {
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let handled = Arc::clone(&order);
+    let server =
+        Server::builder().method("note", move |Params((_, who)): Params<(String, String)>| {
+            handled.lock().push(who);
+            async { Ok::<_, Error>(()) }
+        });
+    let server = server.build();
+    let large = Arc::clone(&server.registry().large);
+    let mut turns: Vec<_> = std::iter::from_fn(|| large.turn(None).now_or_never()).collect();
+    let mut wires = Vec::new();
+    for (address, who) in [(HOSTILE, "hostile"); 20].into_iter().chain([(HONEST, "honest")]) {
+        let mut wire = Wire::connect(&server, address, "1").await;
+        let text = "x".repeat(100_000);
+        let before = taken(&server);
+        wire.say(&format!(
+            r#"{{"msg":"method","id":"1","method":"note","params":["{text}","{who}"]}}"#
+        ))
+        .await;
+        while taken(&server) == before {
+            tokio::task::yield_now().await;
+        }
+        wires.push(wire);
+    }
+    // Each needs one turn to be made, and another to be handled.
+    turns.pop();
+    for wire in &mut wires {
+        wire.result().await;
+    }
+    let before = order.lock().iter().position(|who| who == "honest").expect("it was handled");
+    assert!(before <= 3, "{before} were before it");
 }
 
 /// A turn, and a user.

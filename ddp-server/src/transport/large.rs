@@ -4,8 +4,8 @@
 //! as large as the message may become, and keeps it for as long as somebody keeps the message. (Were
 //! it given piece by piece, many could have some of it, and none the rest.) Whoever reads or handles
 //! one that has arrived takes a [turn](LargeMessages::turn) for that, since it may occupy a thread for
-//! tens of milliseconds; half of the threads are left to others. Turns are given in the order in which
-//! they were asked for.
+//! tens of milliseconds; half of the threads are left to others. Addresses that wait for one are served
+//! by how long the turns were that they had while they did: see [`Turns`].
 
 use std::fmt;
 use std::pin::Pin;
@@ -13,12 +13,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use futures::FutureExt;
-use futures::future::BoxFuture;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::memory::Memory;
+use super::share::Address;
+use super::turns::{NextTurn, Turns};
 
 /// A message of more bytes is a large one.
 pub(crate) const LARGE_MESSAGE_BYTES: usize = 64 * 1024;
@@ -36,7 +35,7 @@ const SILENT_MAX: Duration = Duration::from_secs(10);
 /// The memory and the turns.
 pub(crate) struct LargeMessages {
     memory: Arc<Memory>,
-    turns: Arc<Semaphore>,
+    turns: Turns,
 }
 
 impl LargeMessages {
@@ -45,7 +44,7 @@ impl LargeMessages {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             memory: Memory::new(bytes_max, message_bytes_max),
-            turns: Arc::new(Semaphore::new((threads / 2).max(1))),
+            turns: Turns::new((threads / 2).max(1)),
         }
     }
 
@@ -54,10 +53,9 @@ impl LargeMessages {
         &self.memory
     }
 
-    /// Waits for a turn, which lasts until the returned value is dropped.
-    pub(crate) fn turn(&self) -> BoxFuture<'static, Turn> {
-        let acquired = Arc::clone(&self.turns).acquire_owned();
-        async { Turn(acquired.await.expect("it is never closed")) }.boxed()
+    /// Asks for a turn to read or handle a large message of this address.
+    pub(crate) fn turn(&self, address: Option<&Address>) -> NextTurn {
+        self.turns.ask(address)
     }
 }
 
@@ -145,9 +143,3 @@ impl Deadline {
         .await
     }
 }
-
-/// A turn to read or handle a large message.
-#[derive(Debug)]
-pub(crate) struct Turn(
-    #[expect(dead_code, reason = "held until it is dropped")] OwnedSemaphorePermit,
-);

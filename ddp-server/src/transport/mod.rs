@@ -34,6 +34,7 @@ mod socket;
 pub(crate) mod sockjs;
 #[cfg(test)]
 pub(crate) mod tests;
+mod turns;
 pub(crate) mod websocket;
 
 use std::{
@@ -53,11 +54,12 @@ pub(crate) use self::{
     deflate::Deflate,
     error::{TransportError, Violation},
     framing::Framing,
-    large::{Deadline, LargeMessages, Turn},
+    large::{Deadline, LargeMessages},
     memory::{Asking, Memory, Share},
     patience::Patience,
     share::{Address, Shares},
     socket::{Place, Socket, Stream, keep_alive},
+    turns::{NextTurn, Turn},
 };
 
 /// One client's transport, polled by the task that owns the connection. Now and then somebody else

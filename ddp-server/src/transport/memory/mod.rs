@@ -3,8 +3,8 @@
 //! Whoever wants some [asks](Memory::ask) and waits until it is there. An address has at most half of it;
 //! what it asks for beyond that waits for what it has itself, not for others. Addresses that wait
 //! take turns by how much they got while they did, so that one that asks a thousand times is served
-//! like one that asks once, and what it asks for and gives up costs it nothing. Nobody overtakes
-//! whoever is next: a large request does not starve.
+//! like one that asks once, and one that leaves and comes back like one that stays; what is asked for
+//! and given up costs nothing. Nobody overtakes whoever is next: a large request does not starve.
 //!
 //! What is there already, and cannot wait, is [taken](Memory::take). It counts for its own address as
 //! what was asked for does, but for others only as a quarter of the memory at most, and never so much
@@ -15,7 +15,7 @@
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use futures::FutureExt;
 use futures::channel::oneshot;
@@ -62,8 +62,8 @@ impl Memory {
         let bytes = bytes.min(self.each_max);
         let number = self.lines.lock().next_number();
         let (memory, address) = (Arc::clone(self), address.cloned());
-        let mut asking = Asking { memory, address, bytes, number, given: None };
-        asking.line_up();
+        let mut asking = Asking { memory, address, bytes, number, wanted: None };
+        asking.wanted = Some(asking.line_up());
         asking
     }
 
@@ -110,31 +110,46 @@ pub(crate) struct Asking {
     /// Its place among those of its address.
     number: u64,
     /// `None` while it wants nothing.
-    given: Option<oneshot::Receiver<Share>>,
+    wanted: Option<Wanted>,
+}
+
+/// What somebody asked for.
+#[derive(Debug)]
+enum Wanted {
+    /// It was there at once.
+    There(Share),
+    /// It is given by whoever gives it back.
+    Later(oneshot::Receiver<Share>),
 }
 
 impl Asking {
-    fn line_up(&mut self) -> &mut oneshot::Receiver<Share> {
-        if self.given.is_none() {
-            let (to, given) = oneshot::channel();
-            self.given = Some(given);
-            self.memory.lines.lock().ask(&self.address, self.number, self.bytes, to);
-            self.memory.give();
+    fn line_up(&mut self) -> Wanted {
+        if self.memory.lines.lock().serve_now(&self.address, self.bytes) {
+            let (memory, address) = (Arc::clone(&self.memory), self.address.clone());
+            return Wanted::There(Share {
+                memory,
+                address,
+                bytes: self.bytes,
+                was_asked_for: true,
+            });
         }
-        self.given.as_mut().expect("it has been set")
+        let (to, given) = oneshot::channel();
+        self.memory.lines.lock().ask(&self.address, self.number, self.bytes, to);
+        self.memory.give();
+        Wanted::Later(given)
     }
 
     /// Whether it may be given something at any time, which nobody else can have then.
     pub(crate) fn is_waiting(&self) -> bool {
-        self.given.is_some()
+        self.wanted.is_some()
     }
 
     /// Wants nothing until it is polled again, and then has its place back.
     pub(crate) fn pause(&mut self) {
-        let Some(given) = self.given.take() else { return };
+        let Some(wanted) = self.wanted.take() else { return };
         self.memory.lines.lock().withdraw(&self.address, self.number, self.bytes);
         // With what it was given meanwhile, if it was.
-        drop(given);
+        drop(wanted);
         // Others may have waited behind it.
         self.memory.give();
     }
@@ -144,9 +159,19 @@ impl Future for Asking {
     type Output = Share;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Share> {
-        let given = ready!(self.line_up().poll_unpin(cx));
-        self.given = None;
-        Poll::Ready(given.expect("who waits is forgotten only when it wants nothing"))
+        let share = match self.wanted.take().unwrap_or_else(|| self.line_up()) {
+            Wanted::There(share) => share,
+            Wanted::Later(mut given) => match given.poll_unpin(cx) {
+                Poll::Ready(given) => {
+                    given.expect("who waits is forgotten only when it wants nothing")
+                }
+                Poll::Pending => {
+                    self.wanted = Some(Wanted::Later(given));
+                    return Poll::Pending;
+                }
+            },
+        };
+        Poll::Ready(share)
     }
 }
 
@@ -169,6 +194,16 @@ impl Share {
     /// How many bytes these are.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Whose they are.
+    pub(super) fn address(&self) -> Option<&Address> {
+        self.address.as_ref()
+    }
+
+    /// Its address has had as much more, while others waited, as if these were so many bytes more.
+    pub(super) fn charge(&self, bytes: u64) {
+        self.memory.lines.lock().charge(&self.address, bytes);
     }
 
     /// Adds another share of the same memory and address, had in the same way.

@@ -99,6 +99,55 @@ fn what_is_there_already_is_taken_and_paid_for_by_its_address() {
     assert_eq!(memory.taken(), 0);
 }
 
+#[test]
+fn who_leaves_and_comes_back_gets_no_more_than_who_stays() {
+    let memory = Memory::new(100, 100);
+    let [one, two, three] = [1, 2, 3].map(|last| address(&format!("192.0.2.{last}")));
+    let mut staying: Vec<_> = (0..2).map(|_| memory.ask(one.as_ref(), 100)).collect();
+    let mut has = now(&mut staying[0]);
+    let ask = |who: Option<Address>| (who.clone(), memory.ask(who.as_ref(), 100));
+    let mut coming = VecDeque::from([ask(two), ask(three)]);
+    let (mut gone, mut before) = (None, 0);
+    loop {
+        // Given to the next. One of the two always waits, and the other has nothing when it comes back.
+        drop(has.take());
+        if now(&mut staying[1]).is_some() {
+            break;
+        }
+        coming.extend(gone.take().map(ask));
+        let (who, mut asking) = coming.pop_front().expect("one of the two");
+        has = now(&mut asking);
+        assert!(has.is_some() && before < 10, "{before} were before it");
+        gone = Some(who);
+        before += 1;
+    }
+    assert_eq!(before, 2);
+}
+
+#[test]
+fn what_those_had_who_have_left_is_forgotten_when_others_have_had_it_too() {
+    const COUNT: u32 = 1000;
+    let memory = Memory::new(100, 100);
+    let ask = |number: u32| memory.ask(Some(&Address::V4(number.to_be_bytes())), 100);
+    let mut has = now(&mut ask(0));
+    let mut patient = ask(0);
+    let mut next = ask(1);
+    for number in 2..COUNT {
+        drop(has.take());
+        has = now(&mut next);
+        assert!(has.is_some() && now(&mut patient).is_none());
+        next = ask(number);
+    }
+    assert!(memory.lines.lock().holders() >= COUNT as usize - 10);
+    drop((has, next));
+    assert!(now(&mut patient).is_some());
+    // Some of them with each request, since nobody can ask meanwhile.
+    for _ in 0..COUNT / 2 {
+        assert!(now(&mut ask(0)).is_some());
+    }
+    assert_eq!(memory.lines.lock().holders(), 0);
+}
+
 /// Ten addresses that each have a tenth.
 fn tenths(memory: &Arc<Memory>) -> VecDeque<Share> {
     let ask = |number: u32| memory.ask(Some(&Address::V4(number.to_be_bytes())), 10);
@@ -216,6 +265,8 @@ enum Operation {
     /// One of those who wait gives up.
     GiveUp(usize),
     Take(u8, usize),
+    /// One has had more than it asked for.
+    Charge(usize, usize),
     /// One gives back some of what it has.
     GiveBack(usize, usize),
 }
@@ -226,6 +277,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         4 => (whose.clone(), bytes.clone()).prop_map(|(whose, bytes)| Operation::Ask(whose, bytes)),
         2 => any::<usize>().prop_map(Operation::GiveUp),
         1 => (whose, bytes.clone()).prop_map(|(whose, bytes)| Operation::Take(whose, bytes)),
+        2 => (any::<usize>(), bytes.clone()).prop_map(|(which, bytes)| Operation::Charge(which, bytes)),
         4 => (any::<usize>(), bytes).prop_map(|(which, bytes)| Operation::GiveBack(which, bytes)),
     ]
 }
@@ -256,16 +308,20 @@ impl Naive {
         self.waiting.push((whose, number, bytes));
     }
 
-    fn serve_next(&mut self) -> Option<(u8, usize)> {
-        self.forget();
-        let is_first = |&&(whose, number, _): &&(u8, u64, usize)| {
+    /// Who is next, whether or not there is enough.
+    fn next(&self) -> Option<(u8, u64, usize)> {
+        let is_first = |&(whose, number, _): &(u8, u64, usize)| {
             !self.waiting.iter().any(|other| other.0 == whose && other.1 < number)
         };
         let may_have =
-            |&&(whose, _, bytes): &&(u8, u64, usize)| self.of(whose) + bytes <= Self::EACH_MAX;
-        let firsts = self.waiting.iter().filter(is_first).filter(may_have);
-        let next = firsts.min_by_key(|(whose, number, _)| (self.turns[whose], *number));
-        let &(whose, number, bytes) = next?;
+            |&(whose, _, bytes): &(u8, u64, usize)| self.of(whose) + bytes <= Self::EACH_MAX;
+        let firsts = self.waiting.iter().copied().filter(is_first).filter(may_have);
+        firsts.min_by_key(|(whose, number, _)| (self.turns[whose], *number))
+    }
+
+    fn serve_next(&mut self) -> Option<(u8, usize)> {
+        self.settle();
+        let (whose, number, bytes) = self.next()?;
         let sum =
             |kind| self.taken.iter().filter(|taken| taken.2 == kind).map(|taken| taken.1).sum();
         let (asked, there): (usize, usize) = (sum(true), sum(false));
@@ -277,16 +333,23 @@ impl Naive {
         self.turn = self.turn.max(self.turns[&whose]);
         let turn = (self.turns[&whose] + bytes as u64).max(self.turn);
         self.turns.insert(whose, turn);
+        self.settle();
         Some((whose, bytes))
     }
 
-    /// Who has nothing and waits for nothing begins anew.
-    fn forget(&mut self) {
-        let Self { waiting, taken, turns, .. } = self;
-        turns.retain(|whose, _| {
-            waiting.iter().any(|waiting| waiting.0 == *whose)
-                || taken.iter().any(|taken| taken.0 == *whose)
-        });
+    /// While nobody is next, it counts for nothing what those had who have left.
+    fn settle(&mut self) {
+        let left = self.turns.iter().filter(|(whose, _)| !self.is_there(**whose));
+        let turn = left.map(|(_, turn)| *turn).max();
+        if self.next().is_none() {
+            self.turn = self.turn.max(turn.unwrap_or_default());
+        }
+    }
+
+    /// Whether an address has something, or waits.
+    fn is_there(&self, whose: u8) -> bool {
+        self.waiting.iter().any(|waiting| waiting.0 == whose)
+            || self.taken.iter().any(|taken| taken.0 == whose)
     }
 }
 
@@ -299,8 +362,12 @@ proptest! {
             match operation {
                 Operation::Ask(whose, bytes) => {
                     let number = lines.next_number();
-                    lines.ask(&whose, number, bytes, ());
                     naive.ask(whose, number, bytes);
+                    if lines.serve_now(&whose, bytes) {
+                        prop_assert_eq!(naive.serve_next(), Some((whose, bytes)));
+                    } else {
+                        lines.ask(&whose, number, bytes, ());
+                    }
                 }
                 Operation::GiveUp(which) if !naive.waiting.is_empty() => {
                     let which = which % naive.waiting.len();
@@ -309,8 +376,16 @@ proptest! {
                 }
                 Operation::Take(whose, bytes) => {
                     lines.take(&whose, bytes);
+                    if !naive.is_there(whose) {
+                        let turn = naive.turns.entry(whose).or_default();
+                        *turn = naive.turn.max(*turn);
+                    }
                     naive.taken.push((whose, bytes, false));
-                    naive.turns.entry(whose).or_default();
+                }
+                Operation::Charge(which, bytes) if !naive.taken.is_empty() => {
+                    let whose = naive.taken[which % naive.taken.len()].0;
+                    lines.charge(&whose, bytes as u64);
+                    *naive.turns.entry(whose).or_default() += bytes as u64;
                 }
                 Operation::GiveBack(which, bytes) if !naive.taken.is_empty() => {
                     let which = which % naive.taken.len();
@@ -322,9 +397,8 @@ proptest! {
                         naive.taken.swap_remove(which);
                     }
                 }
-                Operation::GiveUp(_) | Operation::GiveBack(..) => {}
+                Operation::GiveUp(_) | Operation::Charge(..) | Operation::GiveBack(..) => {}
             }
-            naive.forget();
             loop {
                 let served = lines.serve_next().map(|(whose, bytes, ())| (whose, bytes));
                 prop_assert_eq!(served, naive.serve_next());
@@ -333,7 +407,17 @@ proptest! {
                 }
             }
             prop_assert_eq!(lines.taken(), naive.taken.iter().map(|taken| taken.1).sum::<usize>());
-            prop_assert_eq!(lines.holders(), naive.turns.len());
         }
+        for (whose, number, bytes) in naive.waiting {
+            lines.withdraw(&whose, number, bytes);
+        }
+        for (whose, bytes, was_asked_for) in naive.taken {
+            lines.give_back(&whose, bytes, was_asked_for);
+        }
+        for _ in 0..5 {
+            prop_assert!(lines.serve_now(&0, 1));
+            lines.give_back(&0, 1, true);
+        }
+        prop_assert_eq!(lines.holders(), 0);
     }
 }

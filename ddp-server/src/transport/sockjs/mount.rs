@@ -253,8 +253,8 @@ impl Mount {
         let address = || ConnectionInfo::of(request, "", self.forwarded_count).address();
         let (body, share) = self.read(body, address).await?;
         // Reading a large one takes time, and is done in turn.
-        let turn = match share {
-            Some(_) => Some(self.large.turn().await),
+        let turn = match &share {
+            Some(share) => Some(self.large.turn(share.address()).await),
             None => None,
         };
         let content_type = request.headers.get(header::CONTENT_TYPE);

@@ -10,7 +10,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::{
 };
 
 use super::*;
-use crate::transport::{LargeMessages, Turn};
+use crate::transport::{Address, LargeMessages, Turn};
 
 /// Room for one message of the largest size.
 fn config() -> TransportConfig {
@@ -307,7 +307,7 @@ async fn nobody_has_memory_for_a_mere_header() {
 
 /// All the turns that there are.
 fn all_turns(large: &LargeMessages) -> Vec<Turn> {
-    std::iter::from_fn(|| large.turn().now_or_never()).collect()
+    std::iter::from_fn(|| large.turn(None).now_or_never()).collect()
 }
 
 #[tokio::test(start_paused = true)]
@@ -322,6 +322,34 @@ async fn who_has_sent_everything_is_not_too_slow_while_it_waits_for_its_turn() {
     drop(turns);
     let received = received.await.expect("no panic").expect("in time");
     assert_eq!(received.map(|text| text.len()), Some(66_000));
+}
+
+#[tokio::test(start_paused = true)]
+async fn messages_of_one_address_are_read_between_those_of_another() {
+    let large = Arc::new(LargeMessages::new(0, 32 << 20));
+    let mut turns = all_turns(&large);
+    let (read, mut messages) = mpsc::unbounded_channel();
+    let mut clients = Vec::new();
+    for last in [1; 20].into_iter().chain([2]) {
+        let (socket, mut client) = pipe(1 << 17).await;
+        let address = Some(Address::V4([192, 0, 2, last]));
+        let mut socket = socket.with_large(Arc::clone(&large), address);
+        send(&mut client, Message::text("x".repeat(66_000))).await;
+        let read = read.clone();
+        tokio::spawn(async move {
+            recv(&mut socket).await.expect("a sound message").expect("a message");
+            read.send(last).expect("the test waits");
+        });
+        clients.push(client);
+        tokio::time::sleep(SECOND).await;
+    }
+    assert!(messages.try_recv().is_err(), "all wait for a turn");
+    turns.pop();
+    let mut order = Vec::new();
+    for _ in 0..21 {
+        order.push(messages.recv().await.expect("a message"));
+    }
+    assert_eq!(order[..2], [1, 2], "{order:?}");
 }
 
 #[tokio::test(start_paused = true)]

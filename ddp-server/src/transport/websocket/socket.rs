@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::{Buf, Bytes};
-use futures::{FutureExt, future::BoxFuture};
+use futures::FutureExt;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tungstenite::protocol::frame::coding::CloseCode;
 
@@ -18,7 +18,8 @@ use super::{
     outbox::Outbox,
 };
 use crate::transport::{
-    Address, Asking, Deadline, Framing, LargeMessages, Share, Transport, TransportError, Turn,
+    Address, Asking, Deadline, Framing, LargeMessages, NextTurn, Share, Transport, TransportError,
+    Turn,
     deflate::Deflate,
     effort::{self, Effort},
     framing::{close_frame, pong_frame},
@@ -52,7 +53,7 @@ enum Large {
     /// It is being read.
     Reading(Held),
     /// It has arrived, and waits for its turn to be made of its payload.
-    Turn(Held, BoxFuture<'static, Turn>),
+    Turn(Held, NextTurn),
     /// It has been given. A frame of SockJS is held until its last message has been taken.
     Given(Held),
 }
@@ -218,7 +219,8 @@ where
             }
             (Event::Whole, Some(Large::Reading(mut held))) => {
                 held.until.complete();
-                (Some(Large::Turn(held, shared.turn())), true)
+                let turn = shared.turn(held.share.address());
+                (Some(Large::Turn(held, turn)), true)
             }
             (Event::Message(text), Some(Large::Reading(held))) => {
                 // What was asked for was what it might have become.
@@ -259,7 +261,7 @@ where
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self.large.as_deref_mut() {
             Some(Large::Reading(held) | Large::Given(held)) => held.until.poll(cx),
-            // Turns are short, and given in order.
+            // Turns are short, and no address waits for the line of another.
             Some(Large::Turn(..) | Large::Share(_)) | None => Poll::Pending,
         }
     }

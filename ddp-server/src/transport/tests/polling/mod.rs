@@ -5,8 +5,10 @@ use std::{convert::Infallible, sync::Arc};
 use axum::{
     Router,
     body::{Body, BodyDataStream},
+    extract::ConnectInfo,
     http::Request,
 };
+use futures::FutureExt;
 use proptest::prelude::*;
 use tokio::time::{Instant, sleep, timeout};
 use tower::ServiceExt;
@@ -298,6 +300,29 @@ async fn a_large_body_that_drips_gives_its_memory_back() {
     assert_passed(begun, Duration::from_secs(60));
     let free = timeout(Duration::from_secs(1), large.memory().ask(None, usize::MAX)).await;
     assert!(free.is_ok(), "all of the memory");
+}
+
+#[tokio::test(start_paused = true)]
+async fn large_bodies_of_one_address_are_read_between_those_of_another() {
+    let config = TransportConfig::default();
+    let large = Arc::clone(&config.large);
+    let mut turns: Vec<_> = std::iter::from_fn(|| large.turn(None).now_or_never()).collect();
+    let (clients, mut transports) = endpoint(config);
+    assert_eq!(clients.poll("session").await, "o\n");
+    let mut transport = transports.recv().await.expect("a transport");
+    for last in [1; 5].into_iter().chain([2]) {
+        let peer = ConnectInfo(SocketAddr::from(([192, 0, 2, last], 40_000)));
+        let body = format!("[{:?}]", last.to_string().repeat(70_000));
+        let request = Request::post("/sockjs/000/session/xhr_send").extension(peer);
+        let request = request.body(Body::from(body)).expect("a request");
+        tokio::spawn(clients.0.clone().oneshot(request));
+        sleep(SECOND).await;
+    }
+    turns.pop();
+    for first in ["1", "2", "1"] {
+        let text = recv(&mut transport).await.expect("a sound message").expect("a message");
+        assert!(text.starts_with(first), "one of {first} and not of {}", &text[..1]);
+    }
 }
 
 /// All of the memory, if it is free within a second.
