@@ -5,7 +5,7 @@
 //! made, and each read says it, too. Whoever knows of another family trusts neither: rows of such a
 //! message are read, and after such a read the catalogs are looked at, and all is read again.
 
-use super::catalog::{family_of_writer_sql, family_sql};
+use super::catalog::{family_of_statement_sql, family_of_writer_sql, family_sql};
 use super::layout::Layout;
 use super::name::literal;
 use super::sql::Capture;
@@ -32,16 +32,16 @@ impl Layout {
 
     /// What a trigger function sends of the family.
     ///
-    /// The statement has locked the tables whose rows it touched, so they are still in the family. But a
-    /// transaction with one snapshot for all its statements does not see those that were added since,
+    /// The statement has locked the tables whose rows it touched, so they are still in the family, or
+    /// being detached. But a transaction with one snapshot for all its statements does not see those that were added since,
     /// although the statement does. Of a partitioned table, those that it writes to are looked for among
     /// its locks; of another, nothing is told, which is no family that anybody knows of.
     fn family_of_statement(&self) -> String {
-        let seen = family_sql(&self.root());
-        let newest = if self.partitioned {
-            family_of_writer_sql(&self.root())
+        let root = &self.root();
+        let (seen, newest) = if self.partitioned {
+            (family_of_statement_sql(root), family_of_writer_sql(root))
         } else {
-            "NULL::pg_catalog.int8".to_owned()
+            (family_sql(root), "NULL::pg_catalog.int8".to_owned())
         };
         format!(
             "CASE WHEN pg_catalog.starts_with(pg_catalog.current_setting('transaction_isolation'), 'read ')
@@ -79,7 +79,8 @@ impl Layout {
             let relation = literal(&self.relation);
             format!(
                 " AND NOT EXISTS (WITH RECURSIVE ddp_part (oid) AS (SELECT TG_RELID
-            UNION SELECT i.inhparent FROM pg_catalog.pg_inherits i JOIN ddp_part ON i.inhrelid OPERATOR(pg_catalog.=) ddp_part.oid)
+            UNION SELECT i.inhparent FROM pg_catalog.pg_inherits i JOIN ddp_part ON i.inhrelid OPERATOR(pg_catalog.=) ddp_part.oid
+                AND NOT i.inhdetachpending)
             SELECT FROM ddp_part WHERE ddp_part.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass({relation}))"
             )
         } else {

@@ -7,6 +7,7 @@ mod family;
 mod foreign;
 mod installed;
 mod keys;
+mod leaving;
 mod order;
 mod retry;
 mod roles;
