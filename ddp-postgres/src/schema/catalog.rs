@@ -164,6 +164,11 @@ pub(super) fn family_sql(root: &str) -> String {
     format!("({} SELECT {NUMBER} FROM ddp_part WHERE NOT ddp_part.leaves)", descendants(root))
 }
 
+/// The same of a table that is alone.
+pub(super) fn number_sql(table: &str) -> String {
+    format!("pg_catalog.hashoidextended({table}, 0)")
+}
+
 /// The same of a partitioned table for a statement that writes to it: null if it has written to a
 /// partition that is being detached. It may have begun before that, and a transaction with one snapshot
 /// for all its statements goes on to write to such partitions.

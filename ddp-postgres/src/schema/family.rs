@@ -1,29 +1,37 @@
-//! Under which family of tables something was told or read.
+//! Of which table, and under which family of tables, something was told or read.
 //!
 //! A partition or child may come and go between two looks at the catalogs, which then look as before.
 //! So each message of a table with partitions or children says which tables had rows of it when it was
-//! made, and each read says it, too. Whoever knows of another family trusts neither: rows of such a
+//! made, and each read says it, too. Each read of a table that is alone says which table that was: for a
+//! moment another one, or a view, may have had its name. Whoever knows of another family trusts neither: rows of such a
 //! message are read, and after such a read the catalogs are looked at, and all is read again.
 
-use super::catalog::{family_of_statement_sql, family_of_writer_sql, family_sql};
+use super::catalog::{family_of_statement_sql, family_of_writer_sql, family_sql, number_sql};
 use super::layout::Layout;
 use super::name::literal;
 use super::sql::Capture;
 
 impl Layout {
-    /// The number of the family; `None` for a table that is alone.
+    /// The number of the family, as messages tell it; `None` for a table that is alone.
     pub(crate) fn family_number(&self) -> Option<i64> {
         self.tree.then_some(self.family.number)
     }
 
-    /// SQL for a read's snapshot, and for the family's number as that snapshot shows it. A statement of
-    /// a READ COMMITTED transaction takes its snapshot after it has locked all that it reads.
+    /// The number that reads tell: of the table, or of its family if it has one.
+    pub(crate) fn number_of_reads(&self) -> i64 {
+        self.family.number
+    }
+
+    /// SQL for a read's snapshot, and for [that number](Self::number_of_reads) as that snapshot shows it.
+    /// A statement of a READ COMMITTED transaction takes its snapshot after it has locked all that it
+    /// reads.
+    ///
+    /// The name is a constant, which PostgreSQL looks up when it looks up that of the table to be read:
+    /// a prepared statement means the same table by both, whatever has the name by then.
     pub(crate) fn snapshot_sql(&self) -> String {
-        let snapshot = "pg_catalog.pg_current_snapshot()";
-        if !self.tree {
-            return format!("{snapshot}::pg_catalog.text");
-        }
-        format!("pg_catalog.concat({snapshot}, ' ', {})", family_sql(&self.root()))
+        let table = format!("{}::pg_catalog.regclass::pg_catalog.oid", literal(&self.relation));
+        let number = if self.tree { family_sql(&table) } else { number_sql(&table) };
+        format!("pg_catalog.concat(pg_catalog.pg_current_snapshot(), ' ', {number})")
     }
 
     fn root(&self) -> String {

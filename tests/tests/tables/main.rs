@@ -12,6 +12,7 @@ mod order;
 mod retry;
 mod roles;
 mod several;
+mod swapped;
 mod two_phase;
 
 use std::net::SocketAddr;
