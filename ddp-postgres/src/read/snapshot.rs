@@ -24,7 +24,7 @@ pub(crate) struct TransactionSnapshot {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Seen {
     pub(crate) snapshot: TransactionSnapshot,
-    /// The number of the family of tables that had rows of the collection.
+    /// The number of the table that was read, or of its family.
     pub(crate) family: Option<i64>,
 }
 

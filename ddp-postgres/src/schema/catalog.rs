@@ -61,6 +61,7 @@ WITH RECURSIVE member (root, oid) AS (
     SELECT w.oid, w.oid FROM unnest($1::oid[]) AS w (oid)
     UNION
     SELECT m.root, i.inhrelid FROM pg_catalog.pg_inherits i JOIN member m ON i.inhparent = m.oid
+    WHERE NOT i.inhdetachpending
 )
 SELECT DISTINCT m.root, a.attname::text
 FROM member m JOIN pg_catalog.pg_constraint c ON c.conrelid = m.oid
@@ -75,6 +76,7 @@ WITH RECURSIVE member (root, oid) AS (
     SELECT r.oid, r.oid FROM unnest($1::oid[]) AS r (oid)
     UNION
     SELECT m.root, i.inhrelid FROM pg_catalog.pg_inherits i JOIN member m ON i.inhparent = m.oid
+    WHERE NOT i.inhdetachpending
 )
 SELECT m.root, m.oid <> m.root AND NOT c.relispartition, ARRAY(
     SELECT (SELECT string_agg(a.attname::text, pg_catalog.chr(1) ORDER BY a.attname::text COLLATE \"C\")
@@ -86,21 +88,23 @@ SELECT m.root, m.oid <> m.root AND NOT c.relispartition, ARRAY(
         AND x.indpred IS NULL AND x.indexprs IS NULL)
 FROM member m JOIN pg_catalog.pg_class c ON c.oid = m.oid";
 
-/// All descendants of the tables (their rows are also their rows) and all their ancestors. Temporary
-/// tables of other sessions cannot be reached.
+/// All descendants of the tables (their rows are also their rows, but for those that are being detached)
+/// and all their ancestors. Temporary tables of other sessions cannot be reached.
 const FAMILIES: &str = "
-WITH RECURSIVE below (root, oid) AS (
-    SELECT i.inhparent, i.inhrelid FROM pg_catalog.pg_inherits i WHERE i.inhparent = ANY ($1)
+WITH RECURSIVE below (root, oid, is_leaving) AS (
+    SELECT i.inhparent, i.inhrelid, i.inhdetachpending
+    FROM pg_catalog.pg_inherits i WHERE i.inhparent = ANY ($1)
     UNION
-    SELECT b.root, i.inhrelid FROM pg_catalog.pg_inherits i JOIN below b ON i.inhparent = b.oid
+    SELECT b.root, i.inhrelid, b.is_leaving OR i.inhdetachpending
+    FROM pg_catalog.pg_inherits i JOIN below b ON i.inhparent = b.oid
 ), above (root, oid) AS (
     SELECT i.inhrelid, i.inhparent FROM pg_catalog.pg_inherits i WHERE i.inhrelid = ANY ($1)
     UNION
     SELECT a.root, i.inhparent FROM pg_catalog.pg_inherits i JOIN above a ON i.inhrelid = a.oid
-), member (root, oid, is_below) AS (
-    SELECT root, oid, true FROM below UNION ALL SELECT root, oid, false FROM above
+), member (root, oid, is_below, is_leaving) AS (
+    SELECT root, oid, true, is_leaving FROM below UNION ALL SELECT root, oid, false, false FROM above
 )
-SELECT m.root, m.is_below, c.relkind::text, c.relpersistence = 't', n.nspname::text, c.relname::text
+SELECT m.root, m.is_below, m.is_leaving, c.relkind::text, c.relpersistence = 't', n.nspname::text, c.relname::text
 FROM member m JOIN pg_catalog.pg_class c ON c.oid = m.oid
     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 ORDER BY n.nspname::text, c.relname::text";
@@ -112,6 +116,7 @@ WITH RECURSIVE member (root, oid) AS (
     SELECT w.oid, w.oid FROM unnest($1::oid[]) AS w (oid)
     UNION
     SELECT m.root, i.inhrelid FROM pg_catalog.pg_inherits i JOIN member m ON i.inhparent = m.oid
+    WHERE NOT i.inhdetachpending
 )
 SELECT DISTINCT ON (m.root) m.root, n.nspname::text, c.relname::text,
     CASE WHEN pg_catalog.has_column_privilege('pg_catalog.pg_subscription', 'subname', 'SELECT')
@@ -154,33 +159,60 @@ FROM reached JOIN pg_catalog.pg_type t ON t.oid = reached.oid
     JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace";
 
 /// A table and all its descendants, as one number: those that other numbers stand for differ in at
-/// least one of them. `root` is SQL for the table's oid.
+/// least one of them. A partition that is being detached is none. `root` is SQL for the table's oid.
 pub(super) fn family_sql(root: &str) -> String {
-    number_of_members(root, "ddp_part")
+    format!("({} SELECT {NUMBER} FROM ddp_part WHERE NOT ddp_part.leaves)", descendants(root))
 }
 
-/// The same of a partitioned table, with the partitions that this statement writes to, even if the
-/// transaction's snapshot is older. No lock is taken, and so nobody waited for: what is written to is
+/// The same of a table that is alone.
+pub(super) fn number_sql(table: &str) -> String {
+    format!("pg_catalog.hashoidextended({table}, 0)")
+}
+
+/// The same of a partitioned table for a statement that writes to it: null if it has written to a
+/// partition that is being detached. It may have begun before that, and a transaction with one snapshot
+/// for all its statements goes on to write to such partitions.
+pub(super) fn family_of_statement_sql(root: &str) -> String {
+    family_unless_left(root, "ddp_part")
+}
+
+/// The same with the partitions that this statement writes to, even if the transaction's snapshot is
+/// older. No lock is taken, and so nobody waited for: what is written to is
 /// locked by now, and PostgreSQL tells a backend's locks, and whose partition something is, as they are at the
 /// moment.
 pub(super) fn family_of_writer_sql(root: &str) -> String {
     let written = format!(
-        "SELECT l.relation FROM pg_catalog.pg_lock_status() AS l
-            WHERE l.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()
-            AND l.locktype OPERATOR(pg_catalog.=) 'relation' AND l.mode OPERATOR(pg_catalog.<>) 'AccessShareLock'
+        "SELECT l.relation, false FROM {LOCKS}
             AND pg_catalog.pg_partition_root(l.relation::pg_catalog.regclass)::pg_catalog.oid OPERATOR(pg_catalog.=) {root}"
     );
-    number_of_members(
-        root,
-        &format!("(SELECT ddp_part.oid FROM ddp_part UNION {written}) AS ddp_part"),
+    let members = "SELECT ddp_part.oid, ddp_part.leaves FROM ddp_part";
+    family_unless_left(root, &format!("({members} UNION {written}) AS ddp_part (oid, leaves)"))
+}
+
+/// What stands for the members of `ddp_part`.
+const NUMBER: &str = "pg_catalog.bit_xor(pg_catalog.hashoidextended(ddp_part.oid, 0))";
+
+/// The tables that this backend has locked for more than reading.
+const LOCKS: &str = "pg_catalog.pg_lock_status() AS l
+            WHERE l.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()
+            AND l.locktype OPERATOR(pg_catalog.=) 'relation' AND l.mode OPERATOR(pg_catalog.<>) 'AccessShareLock'";
+
+fn family_unless_left(root: &str, members: &str) -> String {
+    let is_written =
+        format!("EXISTS (SELECT FROM {LOCKS} AND l.relation OPERATOR(pg_catalog.=) ddp_part.oid)");
+    format!(
+        "({} SELECT CASE WHEN NOT pg_catalog.bool_or(ddp_part.leaves AND {is_written})
+            THEN {NUMBER} FILTER (WHERE NOT ddp_part.leaves) END FROM {members})",
+        descendants(root)
     )
 }
 
-fn number_of_members(root: &str, members: &str) -> String {
+/// The table and its descendants as `ddp_part`, down to those that are being detached.
+fn descendants(root: &str) -> String {
     format!(
-        "(WITH RECURSIVE ddp_part (oid) AS (SELECT {root}
-            UNION SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN ddp_part ON i.inhparent OPERATOR(pg_catalog.=) ddp_part.oid)
-            SELECT pg_catalog.bit_xor(pg_catalog.hashoidextended(ddp_part.oid, 0)) FROM {members})"
+        "WITH RECURSIVE ddp_part (oid, leaves) AS (SELECT {root}, false
+            UNION SELECT i.inhrelid, i.inhdetachpending FROM pg_catalog.pg_inherits i
+            JOIN ddp_part ON i.inhparent OPERATOR(pg_catalog.=) ddp_part.oid AND NOT ddp_part.leaves)"
     )
 }
 
@@ -236,6 +268,9 @@ impl MemberKeys {
 pub(super) struct Family {
     pub(super) below: Vec<String>,
     pub(super) above: Vec<String>,
+    /// Partitions that are being detached, but not yet are. Their rows are not the table's any more, and
+    /// they cannot be locked until they are detached.
+    pub(super) leaving: Vec<String>,
     /// A partition or child that is a foreign table.
     pub(super) foreign: Option<String>,
     /// Whether some session has a temporary child of it, whose rows nobody else sees, although they
@@ -366,12 +401,16 @@ pub(super) async fn families(
     let mut families: HashMap<u32, Family> = HashMap::new();
     for row in client.query(FAMILIES, &[&relations]).await? {
         let family = families.entry(row.try_get(0)?).or_default();
-        let (is_below, kind): (bool, String) = (row.try_get(1)?, row.try_get(2)?);
-        let (is_temporary, name) = (row.try_get(3)?, qualified(row.try_get(4)?, row.try_get(5)?));
+        let (is_below, is_leaving): (bool, bool) = (row.try_get(1)?, row.try_get(2)?);
+        let (kind, is_temporary): (String, bool) = (row.try_get(3)?, row.try_get(4)?);
+        let name = qualified(row.try_get(5)?, row.try_get(6)?);
         if is_temporary {
             family.has_temporary |= is_below;
         } else if is_below && kind == "f" {
+            // Statements with an older snapshot still reach it while it is being detached.
             family.foreign = Some(name);
+        } else if is_leaving {
+            family.leaving.push(name);
         } else if is_below {
             family.below.push(name);
         } else {

@@ -28,6 +28,7 @@ WITH RECURSIVE ddp_wanted AS MATERIALIZED (
     SELECT number, root FROM ddp_wanted WHERE root IS NOT NULL
     UNION
     SELECT b.number, i.inhrelid FROM pg_catalog.pg_inherits i JOIN below b ON i.inhparent = b.oid
+    WHERE NOT i.inhdetachpending
 ), above (number, oid) AS (
     SELECT w.number, i.inhparent FROM pg_catalog.pg_inherits i JOIN ddp_wanted w ON i.inhrelid = w.root
     UNION

@@ -1,29 +1,37 @@
-//! Under which family of tables something was told or read.
+//! Of which table, and under which family of tables, something was told or read.
 //!
 //! A partition or child may come and go between two looks at the catalogs, which then look as before.
 //! So each message of a table with partitions or children says which tables had rows of it when it was
-//! made, and each read says it, too. Whoever knows of another family trusts neither: rows of such a
+//! made, and each read says it, too. Each read of a table that is alone says which table that was: for a
+//! moment another one, or a view, may have had its name. Whoever knows of another family trusts neither: rows of such a
 //! message are read, and after such a read the catalogs are looked at, and all is read again.
 
-use super::catalog::{family_of_writer_sql, family_sql};
+use super::catalog::{family_of_statement_sql, family_of_writer_sql, family_sql, number_sql};
 use super::layout::Layout;
 use super::name::literal;
 use super::sql::Capture;
 
 impl Layout {
-    /// The number of the family; `None` for a table that is alone.
+    /// The number of the family, as messages tell it; `None` for a table that is alone.
     pub(crate) fn family_number(&self) -> Option<i64> {
         self.tree.then_some(self.family.number)
     }
 
-    /// SQL for a read's snapshot, and for the family's number as that snapshot shows it. A statement of
-    /// a READ COMMITTED transaction takes its snapshot after it has locked all that it reads.
+    /// The number that reads tell: of the table, or of its family if it has one.
+    pub(crate) fn number_of_reads(&self) -> i64 {
+        self.family.number
+    }
+
+    /// SQL for a read's snapshot, and for [that number](Self::number_of_reads) as that snapshot shows it.
+    /// A statement of a READ COMMITTED transaction takes its snapshot after it has locked all that it
+    /// reads.
+    ///
+    /// The name is a constant, which PostgreSQL looks up when it looks up that of the table to be read:
+    /// a prepared statement means the same table by both, whatever has the name by then.
     pub(crate) fn snapshot_sql(&self) -> String {
-        let snapshot = "pg_catalog.pg_current_snapshot()";
-        if !self.tree {
-            return format!("{snapshot}::pg_catalog.text");
-        }
-        format!("pg_catalog.concat({snapshot}, ' ', {})", family_sql(&self.root()))
+        let table = format!("{}::pg_catalog.regclass::pg_catalog.oid", literal(&self.relation));
+        let number = if self.tree { family_sql(&table) } else { number_sql(&table) };
+        format!("pg_catalog.concat(pg_catalog.pg_current_snapshot(), ' ', {number})")
     }
 
     fn root(&self) -> String {
@@ -32,16 +40,16 @@ impl Layout {
 
     /// What a trigger function sends of the family.
     ///
-    /// The statement has locked the tables whose rows it touched, so they are still in the family. But a
-    /// transaction with one snapshot for all its statements does not see those that were added since,
+    /// The statement has locked the tables whose rows it touched, so they are still in the family, or
+    /// being detached. But a transaction with one snapshot for all its statements does not see those that were added since,
     /// although the statement does. Of a partitioned table, those that it writes to are looked for among
     /// its locks; of another, nothing is told, which is no family that anybody knows of.
     fn family_of_statement(&self) -> String {
-        let seen = family_sql(&self.root());
-        let newest = if self.partitioned {
-            family_of_writer_sql(&self.root())
+        let root = &self.root();
+        let (seen, newest) = if self.partitioned {
+            (family_of_statement_sql(root), family_of_writer_sql(root))
         } else {
-            "NULL::pg_catalog.int8".to_owned()
+            (family_sql(root), "NULL::pg_catalog.int8".to_owned())
         };
         format!(
             "CASE WHEN pg_catalog.starts_with(pg_catalog.current_setting('transaction_isolation'), 'read ')
@@ -79,7 +87,8 @@ impl Layout {
             let relation = literal(&self.relation);
             format!(
                 " AND NOT EXISTS (WITH RECURSIVE ddp_part (oid) AS (SELECT TG_RELID
-            UNION SELECT i.inhparent FROM pg_catalog.pg_inherits i JOIN ddp_part ON i.inhrelid OPERATOR(pg_catalog.=) ddp_part.oid)
+            UNION SELECT i.inhparent FROM pg_catalog.pg_inherits i JOIN ddp_part ON i.inhrelid OPERATOR(pg_catalog.=) ddp_part.oid
+                AND NOT i.inhdetachpending)
             SELECT FROM ddp_part WHERE ddp_part.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass({relation}))"
             )
         } else {

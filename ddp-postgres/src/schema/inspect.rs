@@ -166,7 +166,9 @@ fn inspection<'a>(
         found.triggers.push((quoted(&trigger), relation.clone()));
         let is_needed = trigger == layout.trigger_name(capture)
             && layout.triggers().any(|needed| needed == (relation.as_str(), capture));
-        if !is_needed {
+        if !is_needed && layout.is_leaving(&relation) {
+            // It goes when the table can be locked.
+        } else if !is_needed {
             found.strays.push((quoted(&trigger), relation));
         } else if row.try_get(5)? {
             enabled.push((relation, capture));

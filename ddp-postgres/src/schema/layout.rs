@@ -226,6 +226,11 @@ impl Layout {
         self.family.has_temporary
     }
 
+    /// Whether a table, by its quoted name, is a partition that is being detached.
+    pub(super) fn is_leaving(&self, relation: &str) -> bool {
+        self.family.leaving.iter().any(|leaving| leaving == relation)
+    }
+
     /// The feed on which nobody listens for the table's changes.
     pub(super) fn other_feed(&self) -> Feed {
         match self.feed {

@@ -109,11 +109,11 @@ impl TableCollection {
         }
     }
 
-    /// Notes the family that a read saw: true if the catalogs must be looked at at once, since others
-    /// than those known belong to it.
+    /// Notes which table or family a read saw: true if the catalogs must be looked at at once, since it is
+    /// not the one that is known.
     #[must_use]
     pub(crate) fn note_family(&self, layout: &Layout, family: Option<i64>) -> bool {
-        layout.family_number() != family && self.watched.lock().doubt()
+        family != Some(layout.number_of_reads()) && self.watched.lock().doubt()
     }
 
     pub(crate) fn current(&self) -> Current {

@@ -3,8 +3,8 @@
 //! No trigger reports an `ALTER TABLE`, an attached partition or a dropped trigger. A cheap query
 //! over the catalogs does, every few seconds: if its answer for a table has changed, the table is
 //! described again, its triggers are reinstalled if needed, and its live queries are planned and
-//! read again. So it is if queries have read parts of it that the last look did not see: it may
-//! have got and lost them in the meantime. A table that cannot be published is looked at again from time to time, since what is
+//! read again. So it is if queries have read another table of its name, or parts of it, that the last
+//! look did not see: they may have come and gone in the meantime. A table that cannot be published is looked at again from time to time, since what is
 //! wrong may be put right without the catalogs' showing it.
 
 use std::ops::ControlFlow;

@@ -7,10 +7,12 @@ mod family;
 mod foreign;
 mod installed;
 mod keys;
+mod leaving;
 mod order;
 mod retry;
 mod roles;
 mod several;
+mod swapped;
 mod two_phase;
 
 use std::net::SocketAddr;
