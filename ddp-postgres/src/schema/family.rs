@@ -1,4 +1,4 @@
-//! Of which table, and under which family of tables, something was told or read.
+//! What table, under what family of tables, something was told of or read from.
 //!
 //! A partition or child may come and go between two looks at the catalogs, which then look as before.
 //! So each message of a table with partitions or children says which tables had rows of it when it was

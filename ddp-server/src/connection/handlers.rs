@@ -50,7 +50,7 @@ pub(crate) struct Running {
     /// Methods waiting for the client to learn of a new user.
     rerun_done: Vec<oneshot::Sender<()>>,
     /// The memory of results that the session has, until they count among what it sends.
-    rooms: Vec<Box<Share>>,
+    rooms: Vec<Share>,
 }
 
 /// A publication that is to run again.
@@ -103,7 +103,7 @@ impl Running {
 
     /// Keeps the memory of a result that the session has.
     pub(crate) fn keep(&mut self, room: Box<Share>) {
-        self.rooms.push(room);
+        self.rooms.push(*room);
     }
 
     /// What the session had counts among what it sends.

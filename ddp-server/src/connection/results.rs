@@ -4,7 +4,7 @@
 //! last: if that was more than 64 KiB, a call [asks](Memory::ask) for so much before it runs, and waits
 //! while the clients of its address have not taken what there is for them. Otherwise a thousand calls of
 //! a few bytes each would have a thousand results in memory at once. What a result really has is
-//! [taken](Memory::take) when it is there, also of methods of which nobody knew.
+//! [taken](Memory::take) when it is there, whoever expected what.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -10,6 +10,7 @@ mod frame;
 pub mod fuzzing;
 mod headers;
 mod mount;
+mod outbox;
 mod pages;
 mod path;
 mod polling;

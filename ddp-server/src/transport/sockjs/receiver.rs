@@ -12,13 +12,10 @@ use futures::Stream;
 use tokio::time::Instant;
 use tokio::time::Sleep;
 
+use super::outbox::PIECE_BYTES;
 use super::session::Outgoing;
 use super::session::Session;
 use super::wire::Wire;
-
-/// How much is handed to the socket at once. It is asked for when there is room, so what a client has
-/// not taken is known, and counts, until then.
-pub(super) const PIECE_BYTES: usize = 16 * 1024;
 
 /// The body of a response: the prelude, then frames until the limit is reached.
 ///

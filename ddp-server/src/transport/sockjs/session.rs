@@ -25,17 +25,14 @@ use std::task::Poll;
 use std::task::Waker;
 use std::time::Duration;
 
-use bytes::BufMut;
 use bytes::Bytes;
-use bytes::BytesMut;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::frame::ClientFrame;
 use super::frame::close_text;
-use super::frame::split_messages;
-use super::receiver::PIECE_BYTES;
+use super::outbox::Outbox;
 use crate::transport::Deadline;
 use crate::transport::Share;
 use crate::transport::TransportError;
@@ -71,11 +68,7 @@ struct State {
     closed: Option<End>,
     /// Whether `o` has been sent.
     is_greeted: bool,
-    /// Messages for the client, quoted and separated by commas. The application's end limits them.
-    outbox: VecDeque<Chunk>,
-    outbox_bytes: usize,
-    /// How much of the last frame its receiver has still to hand to the socket.
-    in_flight: usize,
+    outbox: Outbox,
     /// The client's messages, limited by [`Session::deliver`].
     inbox: VecDeque<ClientFrame>,
     inbox_bytes: usize,
@@ -91,13 +84,6 @@ struct State {
     application_waker: Option<Waker>,
     /// When the last receiver left, or the session ended.
     idle_since: Instant,
-}
-
-#[derive(Debug)]
-struct Chunk {
-    messages: Bytes,
-    /// Whether a frame must end here.
-    ends_frame: bool,
 }
 
 /// How a session ended.
@@ -155,9 +141,7 @@ impl Session {
             state: Mutex::new(State {
                 closed: None,
                 is_greeted: false,
-                outbox: VecDeque::new(),
-                outbox_bytes: 0,
-                in_flight: 0,
+                outbox: Outbox::default(),
                 inbox: VecDeque::new(),
                 inbox_bytes: 0,
                 waiting: 0,
@@ -226,7 +210,7 @@ impl Session {
         if state.receiver != Some(receiver) {
             return;
         }
-        state.in_flight = left;
+        state.outbox.hands_over(left);
         let waker = state.application_waker.take();
         drop(state);
         wake(waker);
@@ -243,7 +227,7 @@ impl Session {
             state.is_greeted = true;
             return Poll::Ready(Some(Outgoing::Frame(Bytes::from_static(b"o"))));
         }
-        if let Some(frame) = state.take_messages() {
+        if let Some(frame) = state.outbox.take_frame() {
             let waker = state.application_waker.take();
             drop(state);
             wake(waker);
@@ -406,35 +390,28 @@ impl Session {
     }
 
     /// Queues the messages of whole frames.
-    pub(super) fn queue(&self, mut frames: Bytes) {
+    pub(super) fn queue(&self, frames: Bytes) {
         let mut state = self.state.lock();
-        if state.closed.is_some() {
-            return;
-        }
-        while let Some(messages) = split_messages(&mut frames) {
-            state.outbox_bytes += messages.len();
-            state.outbox.push_back(Chunk { messages, ends_frame: false });
+        if state.closed.is_none() {
+            state.outbox.push(frames);
         }
     }
 
     /// Keeps what is queued so far out of the frames of what follows. A client that polls gets it
     /// in its next response.
     pub(super) fn end_frame(&self) {
-        if let Some(last) = self.state.lock().outbox.back_mut() {
-            last.ends_frame = true;
-        }
+        self.state.lock().outbox.end_frame();
     }
 
     /// What waits, and what a response has not handed to its socket.
     pub(super) fn queued_bytes(&self) -> usize {
-        let state = self.state.lock();
-        state.outbox_bytes + state.in_flight
+        self.state.lock().outbox.bytes()
     }
 
     /// Ready when nothing is on its way to the client any more.
     pub(super) fn poll_handed_over(&self, cx: &Context<'_>) -> Poll<()> {
         let mut state = self.state.lock();
-        if state.in_flight == 0 {
+        if state.outbox.in_flight() == 0 {
             return Poll::Ready(());
         }
         keep(&mut state.application_waker, cx);
@@ -446,7 +423,7 @@ impl Session {
     /// Either way, the caller's task is woken when something is taken.
     pub(super) fn poll_flush(&self, cx: &Context<'_>) -> Poll<()> {
         let mut state = self.state.lock();
-        if state.outbox.is_empty() && state.in_flight == 0 || state.closed.is_some() {
+        if state.outbox.bytes() == 0 || state.closed.is_some() {
             return Poll::Ready(());
         }
         keep(&mut state.application_waker, cx);
@@ -475,8 +452,7 @@ impl Session {
         state.closed = Some(End { frame: close_text(code, reason), is_lost });
         state.idle_since = Instant::now();
         if is_lost {
-            state.outbox = VecDeque::new();
-            state.outbox_bytes = 0;
+            state.outbox = Outbox::default();
         }
         let wakers = [state.receiver_waker.take(), state.application_waker.take()];
         drop(state);
@@ -514,36 +490,9 @@ impl State {
         }
         self.receiver = None;
         self.receiver_waker = None;
-        self.in_flight = 0;
+        self.outbox.hands_over(0);
         self.idle_since = Instant::now();
         true
-    }
-
-    /// The messages up to the end of a frame, or all.
-    fn take_messages(&mut self) -> Option<Bytes> {
-        if self.outbox.is_empty() {
-            return None;
-        }
-        let end = self.outbox.iter().position(|chunk| chunk.ends_frame);
-        let count = end.map_or(self.outbox.len(), |last| last + 1);
-        let bytes: usize = self.outbox.iter().take(count).map(|chunk| chunk.messages.len()).sum();
-        let mut frame = BytesMut::with_capacity(bytes + count + 2);
-        frame.put_slice(b"a[");
-        for (index, chunk) in self.outbox.drain(..count).enumerate() {
-            if index > 0 {
-                frame.put_u8(b',');
-            }
-            frame.put_slice(&chunk.messages);
-        }
-        frame.put_u8(b']');
-        self.outbox_bytes -= bytes;
-        // A small one is handed over as a whole.
-        self.in_flight = if frame.len() > PIECE_BYTES { frame.len() } else { 0 };
-        if self.outbox.is_empty() {
-            // An idle client keeps no memory for it.
-            self.outbox = VecDeque::new();
-        }
-        Some(frame.freeze())
     }
 
     /// The receiver to wake, if there is something that it waits for.
