@@ -102,8 +102,8 @@ impl Running {
     }
 
     /// Keeps the memory of a result that the session has.
-    pub(crate) fn keep(&mut self, room: Box<Share>) {
-        self.rooms.push(*room);
+    pub(crate) fn keep(&mut self, room: Share) {
+        self.rooms.push(room);
     }
 
     /// What the session had counts among what it sends.

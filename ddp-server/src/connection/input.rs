@@ -39,7 +39,7 @@ pub(super) fn of(mail: Mail, session: &Session, running: &mut Running) -> Option
             Input::Rerun
         }
         Mail::Room(share) => {
-            running.keep(share);
+            running.keep(*share);
             return None;
         }
         // Handled where the rest of the mail is at hand.
