@@ -33,6 +33,7 @@ mod installed;
 mod layout;
 mod name;
 pub(crate) mod notification;
+mod number;
 mod privileges;
 mod send;
 mod sql;
