@@ -80,7 +80,7 @@ impl Layout {
     /// A renamed or detached table keeps its triggers until they are dropped. Its rows no longer
     /// belong to the collection, which must be read again.
     pub(super) fn doubt(&self, capture: Capture) -> String {
-        if matches!(capture, Capture::ParentUpdate | Capture::ParentDelete) {
+        if matches!(capture, Capture::ParentUpdate | Capture::ParentDelete | Capture::Merge) {
             return String::new();
         }
         let (name, schema) = (literal(&self.table), literal(&self.schema));
