@@ -12,6 +12,7 @@ use super::comparable::Comparables;
 use super::form::form;
 use super::layout::{Column, Expression, Layout, Measure, Settings, Traits};
 use super::name::{qualified, quoted};
+use super::parted::{self, Parted};
 use crate::nearest::did_you_mean;
 use crate::table::secret::is_named_like_a_secret;
 use crate::table::{Columns, Table};
@@ -28,6 +29,7 @@ pub(crate) struct Catalogs {
     member_keys: HashMap<u32, Vec<MemberKeys>>,
     cascading: HashMap<u32, Vec<String>>,
     families: HashMap<u32, Family>,
+    parted: HashMap<u32, Parted>,
     /// Those to which a subscription applies rows, each with its member and the subscription.
     subscribed: HashMap<u32, (String, String)>,
     types: Types,
@@ -54,12 +56,13 @@ impl Catalogs {
         let of_tables = relations.values().filter(|relation| relation.is_table());
         let oids: Vec<u32> = of_tables.map(|relation| relation.oid).collect();
         // They go out together.
-        let (columns, indexes, member_keys, cascading, families, subscribed) = futures::try_join!(
+        let (columns, indexes, member_keys, cascading, families, parted, subscribed) = futures::try_join!(
             catalog::columns(client, &oids),
             catalog::unique_indexes(client, &oids),
             catalog::member_keys(client, &oids),
             catalog::cascading_columns(client, &oids),
             catalog::families(client, &oids),
+            parted::parted(client, &oids),
             catalog::subscribed(client, &oids),
         )?;
         let (types, lowering) = futures::try_join!(
@@ -73,6 +76,7 @@ impl Catalogs {
             member_keys,
             cascading,
             families,
+            parted,
             subscribed,
             types,
             lowering,
@@ -123,6 +127,7 @@ impl Catalogs {
         let mut layout = layout(table, relation, (found, family), &published, types, &key)?;
         layout.shares_keys = shares_keys;
         layout.key_cascades = key_cascades;
+        layout.parted = self.parted.get(&found.oid).cloned().unwrap_or_default();
         Ok(layout)
     }
 }

@@ -1,14 +1,15 @@
-//! What table, under what family of tables, something was told of or read from.
+//! From what table, and under what family of tables, something was told or read.
 //!
 //! A partition or child may come and go between two looks at the catalogs, which then look as before.
 //! So each message of a table with partitions or children says which tables had rows of it when it was
 //! made, and each read says it, too. Each read of a table that is alone says which table that was: for a
-//! moment another one, or a view, may have had its name. Whoever knows of another family trusts neither: rows of such a
-//! message are read, and after such a read the catalogs are looked at, and all is read again.
+//! moment another one, or a view, may have had its name. Whoever knows of another family trusts neither:
+//! rows of such a message are read, and after such a read the catalogs are looked at, and all is read
+//! again.
 
-use super::catalog::{family_of_statement_sql, family_of_writer_sql, family_sql, number_sql};
 use super::layout::Layout;
 use super::name::literal;
+use super::number::{family_of_statement_sql, family_of_writer_sql, family_sql, number_sql};
 use super::sql::Capture;
 
 impl Layout {
@@ -79,7 +80,7 @@ impl Layout {
     /// A renamed or detached table keeps its triggers until they are dropped. Its rows no longer
     /// belong to the collection, which must be read again.
     pub(super) fn doubt(&self, capture: Capture) -> String {
-        if matches!(capture, Capture::ParentUpdate | Capture::ParentDelete) {
+        if matches!(capture, Capture::ParentUpdate | Capture::ParentDelete | Capture::Merge) {
             return String::new();
         }
         let (name, schema) = (literal(&self.table), literal(&self.schema));

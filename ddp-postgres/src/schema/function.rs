@@ -87,6 +87,7 @@ impl Layout {
             // Whether they touched a row is not known without a transition table, and with one
             // PostgreSQL refuses statements that touch rows of a parent's foreign child.
             Capture::ParentUpdate | Capture::ParentDelete => ("r", "    body := '';\n".to_owned()),
+            Capture::Merge => ("r", self.unless_merge()),
             // Some of the rows may be in other tables of the tree.
             Capture::Truncate if self.tree => ("r", "    body := '';\n".to_owned()),
             Capture::Truncate => ("t", "    body := '';\n".to_owned()),

@@ -185,7 +185,7 @@ fn inspection<'a>(
 
 /// What the functions say, if they all agree.
 fn functions(layout: &Layout, comments: &[(Capture, Option<String>)]) -> Functions {
-    let mut needed = layout.captures().iter().chain(layout.parent_captures());
+    let mut needed = layout.all_captures();
     let comment_of =
         |capture: Capture| comments.iter().find(|(other, _)| *other == capture)?.1.as_deref();
     let parsed = comments.iter().filter_map(|(_, comment)| Fingerprint::parse(comment.as_deref()?));
@@ -195,7 +195,7 @@ fn functions(layout: &Layout, comments: &[(Capture, Option<String>)]) -> Functio
     let Some(first) = layout.captures().first().and_then(|capture| comment_of(*capture)) else {
         return Functions::Incomplete;
     };
-    if !needed.all(|capture| comment_of(*capture) == Some(first)) {
+    if !needed.all(|capture| comment_of(capture) == Some(first)) {
         return Functions::Incomplete;
     }
     match Fingerprint::parse(first) {

@@ -7,6 +7,7 @@ use ddp_core::FieldName;
 use super::Error;
 use super::catalog::Family;
 use super::name::{fitting, hash, qualified};
+use super::parted::Parted;
 use crate::compare::Comparable;
 use crate::feed::Feed;
 use crate::table::Table;
@@ -159,6 +160,7 @@ pub struct Layout {
     pub(super) relation: String,
     /// The tables besides this one whose changes may be changes of its rows.
     pub(super) family: Family,
+    pub(super) parted: Parted,
     pub(super) feed: Feed,
     pub(super) keys_only: bool,
 }
@@ -199,6 +201,7 @@ impl Layout {
             relation: qualified(schema, table),
             hash,
             family: Family::default(),
+            parted: Parted::default(),
             feed: Feed::default(),
             keys_only: false,
         }

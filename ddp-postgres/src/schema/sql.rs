@@ -62,16 +62,19 @@ pub(super) enum Capture {
     ParentUpdate,
     /// The same for deletion.
     ParentDelete,
+    /// What tells the partitions apart was set, which a MERGE may do unseen.
+    Merge,
 }
 
 impl Capture {
-    pub(super) const ALL: [Self; 6] = [
+    pub(super) const ALL: [Self; 7] = [
         Self::Insert,
         Self::Update,
         Self::Delete,
         Self::Truncate,
         Self::ParentUpdate,
         Self::ParentDelete,
+        Self::Merge,
     ];
 
     pub(super) fn name(self) -> &'static str {
@@ -82,6 +85,7 @@ impl Capture {
             Self::Truncate => "truncate",
             Self::ParentUpdate => "parent_update",
             Self::ParentDelete => "parent_delete",
+            Self::Merge => "merge",
         }
     }
 }
@@ -175,6 +179,12 @@ impl Layout {
         }
     }
 
+    /// The operations that have a function.
+    pub(super) fn all_captures(&self) -> impl Iterator<Item = Capture> {
+        let captures = [self.captures(), self.parent_captures(), self.merge_captures()];
+        captures.into_iter().flatten().copied()
+    }
+
     /// Every trigger, with its table's quoted name.
     pub(super) fn triggers(&self) -> impl Iterator<Item = (&str, Capture)> {
         let each = |relation, captures: &'static [Capture]| {
@@ -184,7 +194,10 @@ impl Layout {
         let below = std::iter::once(&self.relation).chain(&self.family.below);
         let above = self.family.above.iter();
         let above = above.flat_map(move |relation| each(relation.as_str(), self.parent_captures()));
-        above.chain(below.flat_map(move |relation| each(relation.as_str(), self.captures())))
+        let below = below.map(String::as_str).flat_map(move |relation| {
+            each(relation, self.captures()).chain(each(relation, self.merge_captures_on(relation)))
+        });
+        above.chain(below)
     }
 
     /// The name of a trigger. Triggers fire in alphabetical order: ours run before the
@@ -222,19 +235,17 @@ impl Layout {
     /// Creates or replaces the functions, with the comments that describe them.
     pub(super) fn functions_sql(&self) -> impl Iterator<Item = String> {
         let comment = literal(&self.fingerprint().to_string());
-        let captures = self.captures().iter().chain(self.parent_captures());
-        captures.map(move |capture| {
-            let (name, sql) = (quoted(&self.function_name(*capture)), self.function_sql(*capture));
+        self.all_captures().map(move |capture| {
+            let (name, sql) = (quoted(&self.function_name(capture)), self.function_sql(capture));
             format!("{sql}COMMENT ON FUNCTION ddp.{name}() IS {comment};\n")
         })
     }
 
     /// Everything that determines what the triggers send, and when.
     pub(super) fn definition(&self) -> String {
-        let captures = self.captures().iter().chain(self.parent_captures());
-        captures.fold(String::new(), |mut sql, capture| {
-            sql.push_str(&self.function_sql(*capture));
-            sql.push_str(&self.trigger_sql(&self.relation, *capture));
+        self.all_captures().fold(String::new(), |mut sql, capture| {
+            sql.push_str(&self.function_sql(capture));
+            sql.push_str(&self.trigger_sql(&self.relation, capture));
             sql
         })
     }
@@ -251,6 +262,7 @@ impl Layout {
             Capture::Delete => format!("DELETE ON {relation} {old}"),
             Capture::ParentDelete => format!("DELETE ON {relation}"),
             Capture::Truncate => format!("TRUNCATE ON {relation}"),
+            Capture::Merge => format!("UPDATE OF {} ON {relation}", self.moving_columns()),
         };
         format!(
             "CREATE OR REPLACE TRIGGER {name} AFTER {event} FOR EACH STATEMENT EXECUTE FUNCTION ddp.{function}();\n"
@@ -262,7 +274,9 @@ impl Layout {
         let settings = match capture {
             Capture::Insert | Capture::Update => settings_sql(self.columns.iter()),
             Capture::Delete => settings_sql(self.key_columns()),
-            Capture::Truncate | Capture::ParentUpdate | Capture::ParentDelete => String::new(),
+            Capture::Truncate | Capture::ParentUpdate | Capture::ParentDelete | Capture::Merge => {
+                String::new()
+            }
         };
         let body = self.emit(capture);
         // A dollar quote ends only at its own tag. No name can contain this one by chance, since it

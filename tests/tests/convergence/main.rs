@@ -70,6 +70,10 @@ const SETUP: &str = "
         PARTITION BY RANGE (id);
     CREATE TABLE low PARTITION OF notes FOR VALUES FROM (0) TO (10);
     CREATE TABLE high PARTITION OF notes FOR VALUES FROM (10) TO (20);
+    CREATE FUNCTION move_notes(integer, integer) RETURNS void LANGUAGE sql AS
+        $$ MERGE INTO notes USING (VALUES ($1)) AS v (id) ON notes.id = v.id
+            WHEN MATCHED AND v.id % 2 = 0 THEN UPDATE SET id = $2
+            WHEN MATCHED THEN UPDATE SET id = $2, text = 'moved' $$;
     CREATE TABLE parts (
         a integer UNIQUE,
         b integer REFERENCES parts (a) ON UPDATE CASCADE ON DELETE CASCADE DEFERRABLE,

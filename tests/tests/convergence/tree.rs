@@ -10,7 +10,7 @@ const DROP: &str = "DROP TABLE IF EXISTS brief";
 /// Changes of rows, through the table or a partition. What is not there for them makes them fail.
 pub(crate) fn rows(dice: &mut Dice, text: &str) -> String {
     let (id, other) = (dice.below(24), dice.below(24));
-    match dice.below(6) {
+    match dice.below(8) {
         0..=1 => format!(
             "INSERT INTO notes (id, text, mood) VALUES ({id}, {text}, (enum_range(NULL::mood))[{}]) \
              ON CONFLICT (id) DO UPDATE SET text = EXCLUDED.text, mood = EXCLUDED.mood",
@@ -19,6 +19,12 @@ pub(crate) fn rows(dice: &mut Dice, text: &str) -> String {
         2 => format!("UPDATE notes SET id = {other} WHERE id = {id}"),
         3 => format!("UPDATE notes SET text = {text} WHERE id % 3 = {}", id % 3),
         4 => format!("UPDATE notes SET place.town = {text} WHERE id = {id}"),
+        5 => format!(
+            "MERGE INTO notes USING (VALUES ({id}), ({})) AS v (id) ON notes.id = v.id \
+             WHEN MATCHED THEN UPDATE SET id = {other}, text = {text}",
+            dice.below(24)
+        ),
+        6 => format!("SELECT move_notes({id}, {other})"),
         _ => format!("DELETE FROM {} WHERE id = {id}", dice.pick(&["notes", "low", "high"])),
     }
 }

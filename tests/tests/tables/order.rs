@@ -108,6 +108,69 @@ async fn keys_that_are_computed_from_what_cascades_change(feed: Feed) {
     super::sees(&mut client, r#"~1 title:"end"; ~231 title:"y"; ~550 title:"x""#).await;
 }
 
+/// Moves between partitions that PostgreSQL's statement triggers are told nothing of.
+const MOVES: [&str; 8] = [
+    "MERGE INTO tasks USING (VALUES (1)) v (i) ON id = i WHEN MATCHED THEN UPDATE SET id = 30",
+    "MERGE INTO tasks USING tasks s ON tasks.id = s.id
+     WHEN MATCHED AND s.id < 3 THEN UPDATE SET id = s.id + 30
+     WHEN MATCHED AND s.id < 6 THEN UPDATE SET id = s.id + 40, title = 'moved'
+     WHEN MATCHED THEN UPDATE SET title = 'stayed'",
+    "MERGE INTO high USING (VALUES (8)) v (i) ON id = i WHEN MATCHED THEN UPDATE SET id = 45",
+    "MERGE INTO tasks USING (VALUES (1), (2), (50)) v (i) ON id = i WHEN MATCHED AND id = 2 THEN DELETE
+     WHEN MATCHED THEN UPDATE SET id = 46 WHEN NOT MATCHED THEN INSERT VALUES (i, 'n')",
+    "SELECT merged(2, 31)",
+    "DO 'BEGIN MERGE INTO tasks USING (VALUES (3)) v (i) ON id = i
+        WHEN MATCHED THEN UPDATE SET id = 47; END'",
+    "BEGIN; PREPARE moving AS
+     MERGE INTO tasks USING (VALUES (4)) v (i) ON id = i WHEN MATCHED THEN UPDATE SET id = 32;
+     EXECUTE moving; UPDATE tasks SET title = 'again' WHERE id = 32; COMMIT",
+    "BEGIN; SAVEPOINT s; MERGE INTO tasks USING (VALUES (4)) v (i) ON id = i
+     WHEN MATCHED THEN UPDATE SET id = 33; ROLLBACK TO s; UPDATE tasks SET id = 34 WHERE id = 5;
+     MERGE INTO tasks USING (VALUES (34)) v (i) ON id = i WHEN MATCHED THEN UPDATE SET id = 5; COMMIT",
+];
+
+const PARTED: &str = "
+    CREATE TABLE tasks (id int PRIMARY KEY, title text) PARTITION BY RANGE (id);
+    CREATE TABLE low PARTITION OF tasks FOR VALUES FROM (0) TO (7);
+    CREATE TABLE high PARTITION OF tasks FOR VALUES FROM (7) TO (10000) PARTITION BY RANGE (id);
+    CREATE TABLE higher PARTITION OF high FOR VALUES FROM (7) TO (40);
+    CREATE TABLE highest PARTITION OF high FOR VALUES FROM (40) TO (10000);
+    CREATE FUNCTION merged(int, int) RETURNS void LANGUAGE sql AS
+        'MERGE INTO tasks USING (VALUES ($1)) v (i) ON id = i WHEN MATCHED THEN UPDATE SET id = $2'";
+
+async fn rows_that_a_merge_moves(feed: Feed) {
+    follows(feed, "merge", PARTED, Table::new("tasks").all_columns(), &MOVES).await;
+    let by_keys = Table::new("tasks").all_columns().keys_only();
+    follows(feed, "merge_keys", PARTED, by_keys, &MOVES).await;
+}
+
+/// What certainly is no MERGE is told by itself, and whatever sets another column.
+async fn rows_that_an_update_moves_are_told(feed: Feed) {
+    let name = ddp_tests::database::name("order_moved", feed);
+    let fixture = Fixture::over(&name, PARTED, Table::new("tasks").all_columns(), feed).await;
+    let mut client = fixture.client().await;
+    fixture.psql("INSERT INTO tasks VALUES (1, 'a')");
+    sees(&mut client, r#"~1 title:"a""#).await;
+    let requeries = fixture.db.stats().requeries;
+    let session = ddp_tests::database::connect(&fixture.database).await;
+    for (change, expected) in [
+        ("UPDATE tasks SET id = 20 WHERE id = 1", r#"~20 title:"a""#),
+        ("WITH v AS (SELECT 2 AS i) UPDATE tasks SET id = i FROM v", r#"~2 title:"a""#),
+        ("DO 'BEGIN UPDATE tasks SET id = 21; END'", r#"~21 title:"a""#),
+        ("UPDATE tasks SET title = 'execute MERGE'", r#"~21 title:"execute MERGE""#),
+        (
+            "MERGE INTO tasks USING (VALUES (21)) v (i) ON id = i WHEN MATCHED THEN UPDATE SET title = 'm'",
+            r#"~21 title:"m""#,
+        ),
+    ] {
+        fixture.psql(change);
+        sees(&mut client, expected).await;
+    }
+    session.execute("UPDATE tasks SET id = $1", &[&60]).await.unwrap();
+    sees(&mut client, r#"~60 title:"m""#).await;
+    assert_eq!(fixture.db.stats().requeries, requeries);
+}
+
 async fn rows_that_a_truncation_s_own_triggers_put_in(feed: Feed) {
     let setup = format!(
         "{SETUP}; CREATE TABLE other (id int);
@@ -193,4 +256,6 @@ ddp_tests::over_both_feeds!(
     rows_that_a_truncation_s_own_triggers_put_in,
     triggers_of_the_application_that_change_the_same_table,
     cascades_to_the_same_table,
+    rows_that_a_merge_moves,
+    rows_that_an_update_moves_are_told,
 );
