@@ -309,7 +309,7 @@ impl Error {
             source.is_some_and(|source| source.is::<std::io::Error>())
         };
         self.postgres().is_some_and(|error| match error.code() {
-            Some(code) => ["08", "57P"].iter().any(|class| code.code().starts_with(class)),
+            Some(code) => ["08", "57P", "25P03"].iter().any(|class| code.code().starts_with(class)),
             None => error.is_closed() || is_io(error),
         })
     }
