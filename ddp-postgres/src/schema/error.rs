@@ -41,6 +41,17 @@ pub enum Error {
         /// What the database said.
         error: tokio_postgres::Error,
     },
+    /// The role may not call what its server needs.
+    #[error(
+        "role {role} may not execute some functions that this server calls: GRANT EXECUTE ON FUNCTION {functions} \
+         TO {role}"
+    )]
+    MayNotExecute {
+        /// The role's quoted name.
+        role: String,
+        /// The functions with their arguments.
+        functions: String,
+    },
     /// The role may not read the table, or some of the published columns.
     #[error("role {role} may not read table {relation} as it is published: {grants}")]
     MayNotRead {
@@ -372,6 +383,9 @@ fn grants(error: &tokio_postgres::Error, relation: &str, role: &str) -> String {
     let text = of_database(error);
     if text.contains("must be owner") {
         return String::new();
+    }
+    if text.contains("pg_notify") {
+        return format!("GRANT EXECUTE ON FUNCTION pg_notify(text, text) TO {role}, or ");
     }
     format!(
         "GRANT TRIGGER ON {relation} TO {role} (and on each of its partitions and children) and GRANT \

@@ -49,7 +49,7 @@ pub(crate) use install::{install_one, stop};
 pub use installed::Installed;
 pub(crate) use installed::installed;
 pub use layout::{Column, Layout};
-pub(crate) use privileges::{check_functions, check_readable};
+pub(crate) use privileges::{check_calls, check_functions, check_readable};
 pub(crate) use send::{INSTALLED_CHANNEL, PUBLICATION};
 pub use sql::SESSION_OPTIONS;
 pub(crate) use sql::{TRANSACTION_SQL, UNTIMED_SQL, session_sql};
