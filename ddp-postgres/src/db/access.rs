@@ -2,15 +2,13 @@
 
 use std::time::Duration;
 
-use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
-use tokio_postgres::config::Host;
+use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
 
+use super::dial::{CONNECT_TIMEOUT, Dialler, names};
 use super::tls::{self, Tls};
 use super::url::Target;
 use crate::error::Error;
 use crate::schema;
-
-const PORT: u16 = 5432;
 
 /// How to connect.
 #[derive(Clone)]
@@ -36,7 +34,7 @@ impl Access {
             plain.application_name("ddp");
         }
         if plain.get_connect_timeout().is_none() {
-            plain.connect_timeout(Duration::from_secs(10));
+            plain.connect_timeout(CONNECT_TIMEOUT);
         }
         // A connection that died silently must not leave clients stale for long.
         plain.keepalives_idle(Duration::from_secs(10));
@@ -57,36 +55,30 @@ impl Access {
         self.is_without_options = true;
     }
 
-    /// A pool of so many connections, for which one waits so long when all are in use.
+    /// How long it may take to find out that no host is to be had, if each has one address.
+    pub(super) fn connect_within(&self) -> Duration {
+        let limit = self.config.get_connect_timeout().copied().unwrap_or(CONNECT_TIMEOUT);
+        limit.saturating_mul(u32::try_from(names(&self.config).len()).unwrap_or(u32::MAX))
+    }
+
+    /// A pool of so many connections, for which one waits so long when all are in use. Making one takes
+    /// as long as [`dial`](super::dial::dial) lets it, so that none is lost to a peer that says nothing.
     pub(super) fn pool(&self, connections_max: usize, wait: Duration) -> Result<Pool, Error> {
         let recycling_method = RecyclingMethod::Fast;
-        let (config, tls) = (self.config.clone(), self.tls.clone());
-        let manager = Manager::from_config(config, tls, ManagerConfig { recycling_method });
-        let set = Hook::async_fn(|client: &mut deadpool_postgres::ClientWrapper, _| {
-            Box::pin(async move {
-                client.batch_execute(&schema::session_sql()).await.map_err(HookError::Backend)
-            })
-        });
+        let dialler = Dialler { tls: self.tls.clone(), sql: schema::session_sql() };
+        let config = ManagerConfig { recycling_method };
+        let manager = Manager::from_connect(self.config.clone(), dialler, config);
         Pool::builder(manager)
             .runtime(Runtime::Tokio1)
             .wait_timeout(Some(wait))
             .max_size(connections_max)
-            .post_create(set)
             .build()
             .map_err(Error::build)
     }
 
     /// The hosts and the database, for error texts.
     pub(super) fn name(&self) -> String {
-        let ports = self.config.get_ports();
-        let hosts = self.config.get_hosts().iter().enumerate().map(|(index, host)| {
-            let port = ports.get(index).or(ports.first()).copied().unwrap_or(PORT);
-            match host {
-                Host::Tcp(name) => format!("{name}:{port}"),
-                Host::Unix(folder) => format!("{}/.s.PGSQL.{port}", folder.display()),
-            }
-        });
-        let hosts: Vec<_> = hosts.collect();
+        let hosts = names(&self.config);
         match self.config.get_dbname() {
             Some(name) => format!("{} (database {name:?})", hosts.join(", ")),
             None => hosts.join(", "),

@@ -11,6 +11,7 @@ use tokio_postgres::SimpleQueryMessage;
 
 use super::Db;
 use super::access::Access;
+use super::dial::dial;
 use super::inner::Inner;
 use super::methods::{Limits, Methods, Shares};
 use super::tls::{self, Tls};
@@ -30,8 +31,12 @@ use crate::table::{Table, installation};
 /// As `server_version_num` writes it.
 const VERSION_MIN: i32 = 140_000;
 
-/// How long connecting waits for the feed; after that, the `wal` feed starts in the background.
+/// How long connecting waits for a feed that has its connection; after that, the `wal` feed starts in the
+/// background.
 const BEGIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often a lost connection is replaced while tables are described and triggers installed.
+const INSTALL_ATTEMPTS: usize = 3;
 
 /// How long a method waits for a connection when all of theirs are in use.
 const POOL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -109,7 +114,7 @@ impl Db {
     /// A database that is out of reach, or PostgreSQL's own error.
     pub async fn run_script(url: &str, sql: &str) -> Result<(), Error> {
         let target = Target::parse(url)?;
-        let (client, connection) = target.config.connect(tls::of(&target)?).await?;
+        let (client, connection) = dial(&target.config, &tls::of(&target)?, "").await?;
         let connection = tokio::spawn(connection);
         let result = client.batch_execute(sql).await;
         drop(client);
@@ -138,7 +143,8 @@ impl DbBuilder {
     }
 
     /// How long a method waits for one of its connections when all are in use; 5 seconds. Then it
-    /// fails, with the error `database-busy` for the client.
+    /// fails, with the error `database-busy` for the client, as it does if a new one is not ready within
+    /// the URL's `connect_timeout`.
     #[must_use]
     pub fn pool_timeout(mut self, timeout: Duration) -> Self {
         self.pool_timeout = timeout;
@@ -221,7 +227,7 @@ impl DbBuilder {
     /// [`Feed::Wal`], a server or a role that lacks what it needs.
     pub async fn connect(self) -> Result<Db, Error> {
         self.check_names()?;
-        let (link, pools, mut client) = self.open().await?;
+        let (link, pools, client) = self.open().await?;
         let feed_link = match &self.feed_url {
             Some(url) => self.link(url)?,
             None => link.clone(),
@@ -232,8 +238,8 @@ impl DbBuilder {
                 1 => link.pool(1, self.pool_timeout)?,
                 _ => pools.methods.clone(),
             };
-            let checked =
-                tokio::time::timeout(BEGIN_TIMEOUT, keeps_sessions(&client, &other)).await;
+            let limit = link.connect_within() + BEGIN_TIMEOUT;
+            let checked = tokio::time::timeout(limit, keeps_sessions(&client, &other)).await;
             if !checked.unwrap_or(Ok(false))? {
                 return Err(Error::pooler(link.name()));
             }
@@ -242,16 +248,16 @@ impl DbBuilder {
         if self.feed == Feed::Wal {
             check_wal_level(&client).await?;
         }
-        let (tables, feed) = (&self.tables, self.feed);
-        let collections =
-            installation::collections(&mut client, tables, feed, self.install).await?;
+        let feed = self.feed;
+        let (collections, client) = self.collections(client, &pools.own).await?;
         let limits_sql = self.limits.sql(&client).await?;
         drop(client);
         let host = feed_link.name();
+        let begin_within = feed_link.connect_within() + BEGIN_TIMEOUT;
         let methods = Methods { pool: pools.methods, limits_sql };
         let (db, begun) = self.start(feed_link, (pools.own, version), methods, collections);
         // PostgreSQL may wait for other transactions, for any length of time.
-        let begun = tokio::time::timeout(BEGIN_TIMEOUT, begun).await;
+        let begun = tokio::time::timeout(begin_within, begun).await;
         begun.unwrap_or(Ok(Ok(()))).unwrap_or_else(|_| Err(Error::closed()))?;
         if feed == Feed::Notify {
             let heard = tokio::time::timeout(BEGIN_TIMEOUT, db.0.reader.hears_itself()).await;
@@ -346,6 +352,27 @@ impl DbBuilder {
             opened => opened?,
         };
         Ok((link, pools, client))
+    }
+
+    /// Describes and installs. PostgreSQL ends the connection of a process that was stopped while it kept
+    /// others waiting; then another one has to do.
+    async fn collections(
+        &self,
+        mut client: Object,
+        pool: &Pool,
+    ) -> Result<(Vec<TableCollection>, Object), Error> {
+        let mut attempts = 1..INSTALL_ATTEMPTS;
+        loop {
+            let (tables, feed) = (&self.tables, self.feed);
+            match installation::collections(&mut client, tables, feed, self.install).await {
+                Err(error) if error.is_of_connection() && attempts.next().is_some() => {
+                    tracing::warn!(%error, "the connection was lost while tables were looked at; trying again");
+                    drop(Object::take(client));
+                    client = pool.get().await?;
+                }
+                outcome => return Ok((outcome?, client)),
+            }
+        }
     }
 
     fn link(&self, url: &str) -> Result<Access, Error> {

@@ -6,6 +6,7 @@
 mod access;
 pub(crate) mod builder;
 pub(crate) mod busy;
+pub(crate) mod dial;
 pub(crate) mod inner;
 pub(crate) mod methods;
 pub(crate) mod tls;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ddp_server::{Write, WriteFence};
 use deadpool_postgres::Object;
@@ -10,6 +11,10 @@ use tokio_postgres::{Row, Statement};
 
 use super::inner::Inner;
 use crate::error::Error;
+
+/// How long a COMMIT or a statement that nobody waits for any more, and the ROLLBACK after it, may take
+/// until the connection is closed instead: those of others must not be fewer for it.
+const END_WITHIN: Duration = Duration::from_secs(60);
 
 /// A transaction tied to a method's write fence: `updated` goes out when the changes that it
 /// committed have been sent to the method's caller.
@@ -162,7 +167,9 @@ impl Drop for Transaction {
             Ok(runtime) => {
                 runtime.spawn(async move {
                     // Runs only after a COMMIT that may be in progress.
-                    if client.batch_execute("ROLLBACK").await.is_err() {
+                    let rolled_back = client.batch_execute("ROLLBACK");
+                    let ended = tokio::time::timeout(END_WITHIN, rolled_back).await;
+                    if !matches!(ended, Ok(Ok(()))) {
                         drop(Object::take(client));
                     }
                     if let Some((token, write)) = in_doubt {

@@ -1,7 +1,7 @@
 //! What can go wrong, in words.
 
 use ddp_server::query::Value;
-use deadpool_postgres::{HookError, PoolError, TimeoutType};
+use deadpool_postgres::{PoolError, TimeoutType};
 
 use crate::causes::{of_database, with_causes};
 use crate::row::RowError;
@@ -126,9 +126,7 @@ pub(super) enum Kind {
 
 fn describe_pool(error: &PoolError) -> String {
     match error {
-        PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)) => {
-            of_database(error)
-        }
+        PoolError::Backend(error) => of_database(error),
         PoolError::Timeout(TimeoutType::Wait) => {
             "all were in use for too long: keep transactions short, or raise \
              DbBuilder::connections_max"

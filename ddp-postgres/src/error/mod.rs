@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 
 use ddp_server::ForClient;
 use ddp_server::query::Value;
-use deadpool_postgres::{HookError, PoolError};
+use deadpool_postgres::PoolError;
 use pgwire_replication::protocol::ErrorFields;
 use tokio_postgres::types::WrongType;
 
@@ -280,8 +280,12 @@ impl Error {
 
     /// What a method's client is told, if it is of use to it.
     fn for_client(&self) -> Option<&'static ForClient> {
-        let is_busy = matches!(&*self.0, Kind::Pool(PoolError::Timeout(_)) | Kind::QueueFull(_));
-        if is_busy || self.is_of_lock() {
+        let is_busy = match &*self.0 {
+            Kind::Pool(PoolError::Timeout(_)) | Kind::QueueFull(_) => true,
+            Kind::Pool(PoolError::Backend(error)) => is_late(error),
+            _ => self.is_of_lock(),
+        };
+        if is_busy {
             return Some(&BUSY);
         }
         let is_timeout = self.code() == Some(&tokio_postgres::error::SqlState::QUERY_CANCELED);
@@ -305,7 +309,7 @@ impl Error {
             source.is_some_and(|source| source.is::<std::io::Error>())
         };
         self.postgres().is_some_and(|error| match error.code() {
-            Some(code) => ["08", "57P"].iter().any(|class| code.code().starts_with(class)),
+            Some(code) => ["08", "57P", "25P03"].iter().any(|class| code.code().starts_with(class)),
             None => error.is_closed() || is_io(error),
         })
     }
@@ -326,14 +330,8 @@ impl Error {
             Kind::Postgres(error)
             | Kind::NotText { error, .. }
             | Kind::QueueFull(error)
-            | Kind::Pool(
-                PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)),
-            )
-            | Kind::Connect {
-                error:
-                    PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)),
-                ..
-            }
+            | Kind::Pool(PoolError::Backend(error))
+            | Kind::Connect { error: PoolError::Backend(error), .. }
             | Kind::Schema(
                 schema::Error::Database(error)
                 | schema::Error::MayNotCreate { error, .. }
@@ -345,6 +343,12 @@ impl Error {
             _ => None,
         }
     }
+}
+
+/// Whether no connection could be made in time.
+fn is_late(error: &tokio_postgres::Error) -> bool {
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref());
+    cause.is_some_and(|cause: &std::io::Error| cause.kind() == std::io::ErrorKind::TimedOut)
 }
 
 /// Whether an error comes from elsewhere than the statement.

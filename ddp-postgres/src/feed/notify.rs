@@ -2,18 +2,18 @@
 
 use std::collections::HashSet;
 use std::future::poll_fn;
-use std::pin::pin;
 use std::task::Poll;
 
+use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
-use futures::{FutureExt, select_biased};
 use tokio::time::{Interval, MissedTickBehavior};
 use tokio_postgres::{AsyncMessage, Client, Connection, Socket};
 
 use super::command::Command;
 use super::event::{FeedEvent, Payload};
 use super::link::{ALIVE_EVERY, ALIVE_WITHIN, Failure, Link};
+use crate::db::dial::dial;
 use crate::db::tls::TlsStream;
 use crate::error::Error;
 use crate::schema::{INSTALLED_CHANNEL, UNTIMED_SQL};
@@ -47,10 +47,20 @@ struct Listener<'l> {
 
 /// Connects and listens until the connection is lost or the feed is no longer needed.
 pub(super) async fn listen(link: &mut Link) -> Result<(), Failure> {
-    let connected = link.config.connect(link.tls.clone()).await;
+    // The read that follows includes whatever notifications report until then.
+    let connected = dial(&link.config, &link.tls, &listen_sql(link)).await;
     let (client, connection) = connected.map_err(|error| Failure::Unreachable(error.into()))?;
-    let listener = Listener { link, confirmed: HashSet::new(), unlistened: 0 };
+    let confirmed = link.listened.clone();
+    let listener = Listener { link, confirmed, unlistened: 0 };
     listener.run(&client, connection).await
+}
+
+/// Listens on all wanted channels.
+fn listen_sql(link: &Link) -> String {
+    let channels = [link.token_channel.as_str(), INSTALLED_CHANNEL].into_iter();
+    let channels = channels.chain(link.listened.iter().map(String::as_str));
+    let listens = channels.map(|channel| format!("; LISTEN {}", quote(channel)));
+    std::iter::once(UNTIMED_SQL.to_owned()).chain(listens).collect()
 }
 
 impl Listener<'_> {
@@ -59,8 +69,6 @@ impl Listener<'_> {
         client: &Client,
         mut connection: Connection<Socket, TlsStream>,
     ) -> Result<(), Failure> {
-        let begun = tokio::time::timeout(ALIVE_WITHIN, self.begin(client, &mut connection)).await;
-        begun.unwrap_or_else(|_| Err(Error::silent())).map_err(Failure::Unreachable)?;
         if self.link.has_begun(None).is_break() {
             return Ok(());
         }
@@ -114,37 +122,6 @@ impl Listener<'_> {
                 Next::Lost(None) => return Err(Failure::Lost(Error::closed())),
             }
         }
-    }
-
-    /// Listens on all wanted channels.
-    async fn begin(
-        &mut self,
-        client: &Client,
-        connection: &mut Connection<Socket, TlsStream>,
-    ) -> Result<(), Error> {
-        let mut sql = UNTIMED_SQL.to_owned();
-        sql.push_str(&format!("; LISTEN {}", quote(&self.link.token_channel)));
-        sql.push_str(&format!("; LISTEN {}", quote(INSTALLED_CHANNEL)));
-        for channel in &self.link.listened {
-            sql.push_str("; LISTEN ");
-            sql.push_str(&quote(channel));
-        }
-        let mut listening = pin!(client.batch_execute(&sql).fuse());
-        loop {
-            let message = poll_fn(|cx| connection.poll_message(cx)).fuse();
-            let mut message = pin!(message);
-            select_biased! {
-                done = listening => break done?,
-                // The read that follows includes whatever earlier notifications report.
-                message = message => match message {
-                    Some(Ok(_)) => {}
-                    Some(Err(error)) => return Err(error.into()),
-                    None => return Err(Error::closed()),
-                },
-            }
-        }
-        self.confirmed.clone_from(&self.link.listened);
-        Ok(())
     }
 
     async fn next(

@@ -6,11 +6,13 @@ use std::time::Instant;
 use bytes::Bytes;
 use pgwire_replication::Lsn;
 use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio_postgres::SimpleQueryMessage;
 
 use super::command::Command;
 use super::event::{FeedEvent, Payload};
 use super::in_progress::{InProgress, Waiting};
 use super::link::{ALIVE_EVERY, ALIVE_WITHIN, Failure, Link};
+use crate::db::dial::dial;
 use crate::error::Error;
 use crate::read::snapshot::TransactionSnapshot;
 use crate::replication::{Event, Message, Replication};
@@ -89,11 +91,10 @@ pub(super) async fn replicate(link: &mut Link) -> Result<(), Failure> {
 }
 
 async fn connect(link: &Link) -> Result<(Replication, TransactionSnapshot), Error> {
-    let connecting = Replication::connect(&link.config, &link.tls, link.channels());
-    let connected = timeout(ALIVE_WITHIN, connecting).await;
-    let mut replication = connected.unwrap_or_else(|_| Err(Error::silent()))?;
+    let mut replication = Replication::connect(&link.config, &link.tls, link.channels()).await?;
     let start = create_slot(link, &mut replication).await?;
-    replication.start().await?;
+    let started = timeout(ALIVE_WITHIN, replication.start()).await;
+    started.unwrap_or_else(|_| Err(Error::silent()))?;
     Ok((replication, start))
 }
 
@@ -101,6 +102,7 @@ async fn create_slot(
     link: &Link,
     replication: &mut Replication,
 ) -> Result<TransactionSnapshot, Error> {
+    let process = replication.process.clone();
     let mut creating = std::pin::pin!(replication.create_slot());
     loop {
         if let Ok(snapshot) = timeout(SLOW, &mut creating).await {
@@ -109,11 +111,32 @@ async fn create_slot(
         if link.sink.is_closed() {
             return Err(Error::closed());
         }
+        // If nobody can be asked, that changes nothing yet.
+        if matches!(timeout(ALIVE_WITHIN, is_at_work(link, &process)).await, Ok(Ok(false))) {
+            // What it has said may be under way.
+            let created = timeout(ALIVE_WITHIN, &mut creating).await;
+            return created.unwrap_or_else(|_| Err(Error::silent()));
+        }
         tracing::warn!(
             feed = link.feed.name(),
             "the feed waits for transactions that were already writing when it connected; until \
              they end, clients see no changes"
         );
+    }
+}
+
+/// Whether PostgreSQL has yet to answer this process's connection, which other ones know: while it is at
+/// work it is as silent as a proxy that has lost it.
+async fn is_at_work(link: &Link, process: &str) -> Result<bool, Error> {
+    let (client, connection) = dial(&link.config, &link.tls, "").await?;
+    let sql = format!(
+        "SELECT FROM pg_catalog.pg_stat_activity WHERE pid = {process} AND coalesce(state, '') NOT LIKE 'idle%'"
+    );
+    tokio::select! {
+        rows = client.simple_query(&sql) => {
+            Ok(rows?.iter().any(|message| matches!(message, SimpleQueryMessage::Row(_))))
+        }
+        _ = connection => Err(Error::closed()),
     }
 }
 

@@ -78,7 +78,10 @@ impl Intake {
             FeedEvent::Payload(payload) => self.handle_payload(payload),
             FeedEvent::End => self.handle_end_of_transaction(),
             FeedEvent::Drained => self.handle_drained(),
-            FeedEvent::Lost => self.pipeline.lock().interrupt(),
+            FeedEvent::Lost => {
+                self.reader.forget_idle();
+                self.pipeline.lock().interrupt()
+            }
         }
     }
 

@@ -125,6 +125,14 @@ impl Reader {
         }
     }
 
+    /// Closes the connections that nobody uses: what the feed has lost they may have lost as well, and not
+    /// every such connection says so.
+    pub(crate) fn forget_idle(&self) {
+        for pool in [&self.pool, &self.methods] {
+            pool.retain(|_, _| false);
+        }
+    }
+
     /// Signals interruptions of the feed to those who subscribe.
     pub(crate) fn interruptions(&self) -> &watch::Sender<()> {
         &self.interruptions

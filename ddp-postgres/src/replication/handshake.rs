@@ -16,60 +16,40 @@ use tokio_postgres::{Config, SimpleQueryMessage};
 #[cfg(feature = "tls")]
 use super::lending::LendingTls;
 use super::lent::{Io, Lent};
+use crate::db::dial::PORT;
 use crate::db::tls::Tls;
 use crate::error::Error;
 
-const PORT: u16 = 5432;
-
-/// Connects to the first reachable host that meets `target_session_attrs`. Returns the stream after
-/// the handshake.
+/// Connects to one host at one address. Returns the stream after the handshake.
 pub(super) async fn connect(config: &Config, tls: &Tls) -> Result<Lent, Error> {
-    let (hosts, addresses, ports) =
-        (config.get_hosts(), config.get_hostaddrs(), config.get_ports());
-    let mut last = None;
-    for index in 0..hosts.len().max(addresses.len()) {
-        let host = hosts.get(index);
-        let port = ports.get(index).or(ports.first()).copied().unwrap_or(PORT);
-        let name = match host {
-            Some(Host::Tcp(name)) => name.as_str(),
-            _ => "",
-        };
-        let sockets = match (addresses.get(index), host) {
-            (Some(address), _) => tcp(config, &[SocketAddr::new(*address, port)]).await,
-            (None, Some(Host::Unix(folder))) => {
-                let path = folder.join(format!(".s.PGSQL.{port}"));
-                let stream = UnixStream::connect(path).await;
-                stream.map(|stream| Box::new(stream) as Box<dyn Io>)
-            }
-            (None, _) => match lookup_host((name, port)).await {
-                Ok(found) => tcp(config, &found.collect::<Vec<_>>()).await,
-                Err(error) => Err(error),
-            },
-        };
-        let outcome = match sockets {
-            Ok(socket) => shake_hands(config, tls, name, socket).await,
-            Err(error) => Err(Error::replication(error.into())),
-        };
-        match outcome {
-            Ok(stream) => return Ok(stream),
-            Err(error) => last = Some(error),
+    let port = config.get_ports().first().copied().unwrap_or(PORT);
+    let host = config.get_hosts().first();
+    let name = match host {
+        Some(Host::Tcp(name)) => name.as_str(),
+        _ => "",
+    };
+    let socket = match (config.get_hostaddrs().first(), host) {
+        (Some(address), _) => tcp(config, &[SocketAddr::new(*address, port)]).await,
+        (None, Some(Host::Unix(folder))) => {
+            let path = folder.join(format!(".s.PGSQL.{port}"));
+            let stream = UnixStream::connect(path).await;
+            stream.map(|stream| Box::new(stream) as Box<dyn Io>)
         }
-    }
-    Err(last.unwrap_or_else(Error::closed))
+        // It was not found in time, or not at all.
+        (None, _) => match lookup_host((name, port)).await {
+            Ok(found) => tcp(config, &found.collect::<Vec<_>>()).await,
+            Err(error) => Err(error),
+        },
+    };
+    let socket = socket.map_err(|error| Error::replication(error.into()))?;
+    shake_hands(config, tls, name, socket).await
 }
 
 /// A socket to the first address that answers, configured as requested.
 async fn tcp(config: &Config, addresses: &[SocketAddr]) -> io::Result<Box<dyn Io>> {
     let mut last = None;
     for address in addresses {
-        let connecting = TcpStream::connect(address);
-        let connected = match config.get_connect_timeout() {
-            Some(timeout) => tokio::time::timeout(*timeout, connecting)
-                .await
-                .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())),
-            None => connecting.await,
-        };
-        let stream = match connected {
+        let stream = match TcpStream::connect(address).await {
             Ok(stream) => stream,
             Err(error) => {
                 last = Some(error);

@@ -23,6 +23,7 @@ use pgwire_replication::protocol::replication::{
 };
 use tokio_postgres::Config;
 
+use crate::db::dial::first;
 use crate::db::tls::Tls;
 use crate::error::Error;
 use crate::read::snapshot::TransactionSnapshot;
@@ -41,6 +42,8 @@ pub(crate) struct Replication {
     stream: Lent,
     reader: Reader,
     slot: String,
+    /// The process that serves it.
+    pub(crate) process: String,
 }
 
 /// What the server sends while streaming.
@@ -53,16 +56,30 @@ pub(crate) enum Event {
 }
 
 impl Replication {
-    /// Connects to the first reachable host that meets `target_session_attrs`. Logical messages with
-    /// other prefixes than these channels may be left out.
+    /// Connects to the first reachable host that meets `target_session_attrs`, within
+    /// `connect_timeout` for each. Logical messages with other prefixes than these channels may be left out.
     pub(crate) async fn connect(
         config: &Config,
         tls: &Tls,
         channels: HashSet<String>,
     ) -> Result<Self, Error> {
-        let stream = handshake::connect(config, tls).await?;
+        first(config, |place| Self::connect_to(place, tls, channels.clone())).await
+    }
+
+    async fn connect_to(
+        place: Config,
+        tls: &Tls,
+        channels: HashSet<String>,
+    ) -> Result<Self, Error> {
+        let stream = handshake::connect(&place, tls).await?;
         let slot = format!("ddp_{}", ddp_server::random::id().to_ascii_lowercase());
-        Ok(Self { stream, reader: Reader::new(channels), slot })
+        let reader = Reader::new(channels);
+        let mut connected = Self { stream, reader, slot, process: String::new() };
+        // It may wait long for its slot, and be idle later.
+        connected.query(UNTIMED_SQL).await?;
+        let process = connected.query("SELECT pg_catalog.pg_backend_pid()").await?;
+        connected.process = process.ok_or_else(|| Error::malformed("no process"))?;
+        Ok(connected)
     }
 
     /// Creates the slot, which ends with the connection. Returns which transactions committed
@@ -74,8 +91,6 @@ impl Replication {
             "CREATE_REPLICATION_SLOT {} TEMPORARY LOGICAL pgoutput USE_SNAPSHOT",
             self.slot
         );
-        // It may wait long here, and be idle later.
-        self.query(UNTIMED_SQL).await?;
         self.query("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
         self.query(&create).await?;
         let snapshot = self.query("SELECT pg_catalog.pg_current_snapshot()").await?;

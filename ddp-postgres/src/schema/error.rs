@@ -41,6 +41,17 @@ pub enum Error {
         /// What the database said.
         error: tokio_postgres::Error,
     },
+    /// The role may not call what its server needs.
+    #[error(
+        "role {role} may not execute some functions that this server calls: GRANT EXECUTE ON FUNCTION {functions} \
+         TO {role}"
+    )]
+    MayNotExecute {
+        /// The role's quoted name.
+        role: String,
+        /// The functions with their arguments.
+        functions: String,
+    },
     /// The role may not read the table, or some of the published columns.
     #[error("role {role} may not read table {relation} as it is published: {grants}")]
     MayNotRead {
@@ -300,6 +311,17 @@ pub enum Error {
         /// The table's quoted name.
         relation: String,
     },
+    /// Another session has had its turn to install for too long.
+    #[error(
+        "no triggers can be installed, as another session is about to install, and was not done in {wait:?}: \
+         {holder}: wait for it, or end it by SELECT pg_terminate_backend(…) with its number"
+    )]
+    Installing {
+        /// Its process, application and state.
+        holder: String,
+        /// How long it was waited for.
+        wait: std::time::Duration,
+    },
     /// What the triggers were made for is not what is there.
     #[error(
         "table {relation} was altered while its triggers were looked at or installed: try again"
@@ -322,12 +344,22 @@ impl Error {
         )
     }
 
+    /// Whether the connection is gone, as when PostgreSQL ends one that was idle with locks (25P03).
+    pub(crate) fn is_of_connection(&self) -> bool {
+        let is_so =
+            |code: &str| code.starts_with("08") || code.starts_with("57P") || code == "25P03";
+        match self {
+            Self::Database(error) => error.code().is_none_or(|code| is_so(code.code())),
+            _ => false,
+        }
+    }
+
     /// Whether it comes from other transactions or from a lack of resources, which pass: classes 40,
     /// 53, 55 and 57 of PostgreSQL's codes.
     pub(crate) fn is_passing(&self) -> bool {
         let is_passing = |code: &str| ["40", "53", "55", "57"].iter().any(|c| code.starts_with(c));
         match self {
-            Self::Busy { .. } | Self::Changed { .. } => true,
+            Self::Busy { .. } | Self::Installing { .. } | Self::Changed { .. } => true,
             Self::Database(error) => error.code().is_some_and(|code| is_passing(code.code())),
             _ => false,
         }
@@ -348,8 +380,12 @@ fn refusal_remedy(error: &tokio_postgres::Error) -> &'static str {
 
 /// What to grant, if that helps: what another role owns only that role may replace.
 fn grants(error: &tokio_postgres::Error, relation: &str, role: &str) -> String {
-    if of_database(error).contains("must be owner") {
+    let text = of_database(error);
+    if text.contains("must be owner") {
         return String::new();
+    }
+    if text.contains("pg_notify") {
+        return format!("GRANT EXECUTE ON FUNCTION pg_notify(text, text) TO {role}, or ");
     }
     format!(
         "GRANT TRIGGER ON {relation} TO {role} (and on each of its partitions and children) and GRANT \

@@ -5,7 +5,7 @@
 //! must go when the foreign table comes. An event trigger drops them in the same transaction, if the role that
 //! installs may create one; otherwise a server does when it next checks its tables.
 
-use tokio_postgres::{Client, Error, GenericClient};
+use tokio_postgres::{Error, GenericClient};
 
 /// The event trigger; a database has one.
 const EVENT_TRIGGER: &str = "ddp_foreign_parts";
@@ -82,12 +82,4 @@ pub(super) const DROP: &str = "DROP FUNCTION ddp.foreign_parts() CASCADE;";
 /// Whether nothing is to be done.
 pub(super) async fn is_there(client: &impl GenericClient) -> Result<bool, Error> {
     client.query_one(IS_THERE, &[&EVENT_TRIGGER, &BODY]).await?.try_get(0)
-}
-
-/// Creates the event trigger if it is missing and this role may.
-pub(super) async fn watch(client: &Client, prepare_sql: &str) -> Result<(), Error> {
-    if is_there(client).await? {
-        return Ok(());
-    }
-    client.batch_execute(&format!("BEGIN;\n{prepare_sql}\n{}COMMIT;", sql())).await
 }

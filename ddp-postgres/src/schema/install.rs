@@ -8,13 +8,10 @@ use tokio_postgres::{Client, Transaction};
 use super::inspect::{Functions, Inspection, inspect, inspect_all};
 use super::installed::{self, Installed};
 use super::name::quoted;
+use super::turn::{self, Patience, prepare_sql};
 use super::{Error, Layout, autovacuum, foreign, send};
 use crate::feed::Feed;
 
-/// All servers take this lock before changing anything: the first 63 bits of a hash.
-const ADVISORY_LOCK: i64 = 0x6464_7020_696e_7374;
-/// How long to wait for another server's installation.
-const INSTALLATION_TIMEOUT: &str = "60s";
 /// How long writers may queue behind us. Less than PostgreSQL's `deadlock_timeout`, so that in a
 /// deadlock we give up rather than a writer's statement fail.
 pub(super) const TABLE_LOCK_TIMEOUT: &str = "800ms";
@@ -28,17 +25,6 @@ const PAUSE: Duration = Duration::from_millis(250);
 const HAS_SCHEMA: &str = "SELECT pg_catalog.to_regnamespace('ddp') IS NOT NULL,
     pg_catalog.quote_ident(pg_catalog.current_database()),
     pg_catalog.quote_ident(current_user)";
-
-/// How hard to try to lock a table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Patience {
-    /// Several times, each as long as writers may be held up.
-    Long,
-    /// Once as long.
-    Short,
-    /// Only if it is free, so that writers notice nothing.
-    None,
-}
 
 /// Installs the triggers that report the tables' changes.
 ///
@@ -63,7 +49,7 @@ pub async fn install(client: &mut Client, layouts: &[Layout]) -> Result<(), Erro
         }
     }
     if !layouts.is_empty() {
-        foreign::watch(client, &prepare_sql(TABLE_LOCK_TIMEOUT)).await?;
+        watch_foreign_parts(client, Patience::Long).await?;
     }
     Ok(())
 }
@@ -80,7 +66,17 @@ pub(crate) async fn install_one(
         return Ok(());
     }
     with_retries(client, Action::Install(layout), patience).await?;
-    Ok(foreign::watch(client, &prepare_sql(TABLE_LOCK_TIMEOUT)).await?)
+    watch_foreign_parts(client, patience).await
+}
+
+/// Creates the event trigger if it is missing and this role may.
+async fn watch_foreign_parts(client: &mut Client, patience: Patience) -> Result<(), Error> {
+    if foreign::is_there(client).await? {
+        return Ok(());
+    }
+    let transaction = turn::begin(client, patience).await?;
+    let created = turn::finish(transaction, TABLE_LOCK_TIMEOUT, &[foreign::sql()]).await;
+    created.map_err(|(_, error)| error.into())
 }
 
 /// Drops the triggers of a table that cannot be published any more. Does nothing if it has none.
@@ -172,8 +168,8 @@ pub(super) async fn with_retries(
         if number > 1 || patience == Patience::Short {
             autovacuum::give_way(client, &action.relations()).await;
         }
-        match attempt(client, action, lock_timeout).await {
-            Err(Error::Database(error)) if is_busy(&error) && number < attempts => {
+        match attempt(client, action, patience, lock_timeout).await {
+            Err(Error::Database(error)) if may_retry(&error) && number < attempts => {
                 tokio::time::sleep(PAUSE).await;
             }
             Err(Error::Database(error)) if is_busy(&error) => break,
@@ -183,44 +179,49 @@ pub(super) async fn with_retries(
     Err(Error::Busy { relation: action.relation().to_owned() })
 }
 
+/// Whether others had a table, or somebody or the limit of time ended a statement.
+fn may_retry(error: &tokio_postgres::Error) -> bool {
+    is_busy(error) || error.code() == Some(&SqlState::QUERY_CANCELED)
+}
+
 fn is_busy(error: &tokio_postgres::Error) -> bool {
     matches!(error.code(), Some(&(SqlState::LOCK_NOT_AVAILABLE | SqlState::T_R_DEADLOCK_DETECTED)))
 }
 
-/// Locks out other servers. Operators in a trigger's condition are resolved now, for good, hence
-/// the `search_path`.
-pub(super) fn prepare_sql(lock_timeout: &str) -> String {
-    format!(
-        "SET LOCAL search_path = pg_catalog;
-SET LOCAL lock_timeout = '{INSTALLATION_TIMEOUT}';
-SET LOCAL client_min_messages = warning;
-SELECT pg_catalog.pg_advisory_xact_lock({ADVISORY_LOCK});
-SET LOCAL lock_timeout = '{lock_timeout}';"
-    )
-}
-
-async fn attempt(client: &mut Client, action: Action<'_>, lock_timeout: &str) -> Result<(), Error> {
-    let mut transaction = client.transaction().await?;
-    transaction.batch_execute(&prepare_sql(lock_timeout)).await?;
+async fn attempt(
+    client: &mut Client,
+    action: Action<'_>,
+    patience: Patience,
+    lock_timeout: &str,
+) -> Result<(), Error> {
+    let transaction = turn::begin(client, patience).await?;
     // Another server may have been faster.
     match action {
         Action::Install(layout) => {
             let found = inspect(&transaction, layout).await?;
             found.check_format(layout)?;
-            install_within(&transaction, layout, &found).await?;
+            install_within(transaction, layout, &found, lock_timeout).await
         }
         Action::Stop(layout) => {
             let found = inspect(&transaction, layout).await?;
-            stop_within(&mut transaction, layout, &found).await?;
+            let functions = [drop_functions_sql(found.present.into_iter())];
+            match turn::finish(transaction, lock_timeout, &functions).await {
+                Ok(()) => Ok(()),
+                Err((_, error)) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
+                    let transaction = turn::begin(client, patience).await?;
+                    stop_as_owner_of_table(transaction, layout, lock_timeout).await
+                }
+                Err((_, error)) => Err(error.into()),
+            }
         }
         Action::Uninstall(installed) => {
             let names = installed::functions(&transaction, installed).await?;
             let quoted = names.iter().map(|name| quoted(name));
-            let dropped = transaction.batch_execute(&drop_functions_sql(quoted)).await;
-            dropped.map_err(|error| installed.refusal(error))?;
+            let functions = [drop_functions_sql(quoted)];
+            let dropped = turn::finish(transaction, lock_timeout, &functions).await;
+            dropped.map_err(|(_, error)| installed.refusal(error))
         }
     }
-    Ok(transaction.commit().await?)
 }
 
 /// The owner of a function may drop the triggers that run it, whoever owns their tables.
@@ -228,30 +229,24 @@ fn drop_functions_sql(names: impl Iterator<Item = String>) -> String {
     names.map(|name| format!("DROP FUNCTION ddp.{name}() CASCADE;\n")).collect()
 }
 
-async fn stop_within(
-    transaction: &mut Transaction<'_>,
+async fn stop_as_owner_of_table(
+    transaction: Transaction<'_>,
     layout: &Layout,
-    found: &Inspection,
+    lock_timeout: &str,
 ) -> Result<(), Error> {
-    let functions = drop_functions_sql(found.present.iter().cloned());
-    let attempt = transaction.transaction().await?;
-    match attempt.batch_execute(&functions).await {
-        Ok(()) => return Ok(attempt.commit().await?),
-        Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
-            attempt.rollback().await?;
-        }
-        Err(error) => return Err(error.into()),
-    }
-    transaction.batch_execute(&drop_triggers_sql(&found.triggers)).await.map_err(|error| {
+    let triggers = [drop_triggers_sql(&inspect(&transaction, layout).await?.triggers)];
+    let dropped = turn::finish(transaction, lock_timeout, &triggers).await;
+    dropped.map_err(|(_, error)| {
         let relation = layout.relation().to_owned();
         refusal(layout, "DROP TRIGGER", error, |error| Error::MayNotStop { relation, error })
     })
 }
 
 async fn install_within(
-    transaction: &Transaction<'_>,
+    transaction: Transaction<'_>,
     layout: &Layout,
     found: &Inspection,
+    lock_timeout: &str,
 ) -> Result<(), Error> {
     let row = transaction.query_one(HAS_SCHEMA, &[]).await?;
     let (has_schema, database, role): (bool, String, String) =
@@ -268,15 +263,10 @@ async fn install_within(
         })?;
     }
     let statements = install_missing(layout, found);
-    // They go out together, and the first that fails is known.
-    let runs = statements.iter().map(|sql| async move {
-        transaction.batch_execute(sql).await.map_err(|error| (sql.as_str(), error))
-    });
-    let outcome = futures::future::try_join_all(runs).await;
-    outcome.map(drop).map_err(|(sql, error)| {
+    turn::finish(transaction, lock_timeout, &statements).await.map_err(|(sql, error)| {
         let relation = layout.relation().to_owned();
         let of_privilege = |error| Error::MayNotInstall { relation, role, error };
-        refusal(layout, beginning(sql), error, of_privilege)
+        refusal(layout, beginning(&sql), error, of_privilege)
     })
 }
 

@@ -39,6 +39,7 @@ mod parted;
 mod privileges;
 mod send;
 mod sql;
+mod turn;
 mod uninstall;
 
 pub(crate) use describe::Catalogs;
@@ -46,15 +47,16 @@ pub use describe::describe;
 pub(crate) use digest::digests;
 pub use error::Error;
 pub(crate) use inspect::{Readiness, inspect, inspect_all};
-pub(crate) use install::{Patience, install_one, stop};
 pub use install::{install, install_sql};
+pub(crate) use install::{install_one, stop};
 pub use installed::Installed;
 pub(crate) use installed::installed;
 pub use layout::{Column, Layout};
-pub(crate) use privileges::{check_functions, check_readable};
+pub(crate) use privileges::{check_calls, check_functions, check_readable};
 pub(crate) use send::{INSTALLED_CHANNEL, PUBLICATION};
 pub use sql::SESSION_OPTIONS;
 pub(crate) use sql::{TRANSACTION_SQL, UNTIMED_SQL, session_sql};
+pub(crate) use turn::Patience;
 pub use uninstall::uninstall;
 pub(crate) use uninstall::uninstall_all;
 

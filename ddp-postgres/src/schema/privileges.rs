@@ -4,6 +4,7 @@ use tokio_postgres::Client;
 
 use super::name::quoted;
 use super::{Error, Layout};
+use crate::feed::Feed;
 
 /// Where a role lacks what it needs: the schema's privilege, or those of columns.
 /// A table whose columns are all granted one by one is as good as one that is granted as a whole.
@@ -30,6 +31,42 @@ SELECT DISTINCT p.oid::pg_catalog.regprocedure::text FROM pg_catalog.pg_proc p
 WHERE p.pronamespace = 'pg_catalog'::pg_catalog.regnamespace AND p.proname = ANY ($1::text[]::name[])
     AND p.prokind IN ('f', 'a') AND NOT pg_catalog.has_function_privilege('public', p.oid, 'EXECUTE')
 ORDER BY 1";
+
+/// Which of some functions this role may not execute.
+const REFUSED: &str = "
+SELECT p.function::text, pg_catalog.quote_ident(current_user)
+FROM (SELECT f.name::pg_catalog.regprocedure AS function FROM unnest($1::text[]) AS f (name)) AS p
+WHERE NOT pg_catalog.has_function_privilege(p.function, 'EXECUTE') ORDER BY 1";
+
+/// What a server calls itself, besides what reads values: to send, to know what it has read, and to install.
+const PG_NOTIFY: &str = "pg_catalog.pg_notify(text,text)";
+/// It has more arguments from 17 on.
+const PG_LOGICAL_EMIT_MESSAGE: &str = "3577";
+const PG_CURRENT_SNAPSHOT: &str = "pg_catalog.pg_current_snapshot()";
+const INSTALLS: [&str; 4] = [
+    PG_NOTIFY,
+    PG_LOGICAL_EMIT_MESSAGE,
+    "pg_catalog.pg_try_advisory_xact_lock(bigint)",
+    "pg_catalog.pg_advisory_xact_lock(bigint)",
+];
+
+/// Refuses a role that may not call what its server has to.
+pub(crate) async fn check_calls(client: &Client, feed: Feed, installs: bool) -> Result<(), Error> {
+    let sends = match feed {
+        Feed::Notify => PG_NOTIFY,
+        Feed::Wal => PG_LOGICAL_EMIT_MESSAGE,
+    };
+    let mut names = vec![sends, PG_CURRENT_SNAPSHOT];
+    names.extend(INSTALLS.iter().filter(|name| installs && **name != sends));
+    let rows = client.query(REFUSED, &[&names]).await?;
+    let Some(row) = rows.first() else { return Ok(()) };
+    let role = row.try_get(1)?;
+    let functions: Vec<String> = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
+    Err(Error::MayNotExecute {
+        role,
+        functions: functions.join(", ").replace(',', ", ").replace(",  ", ", "),
+    })
+}
 
 /// Refuses tables that this role may not read, and says what to grant.
 pub(crate) async fn check_readable(client: &Client, layouts: &[&Layout]) -> Result<(), Error> {

@@ -2,10 +2,11 @@
 
 use tokio_postgres::Client;
 
-use super::install::{Action, Patience, TABLE_LOCK_TIMEOUT, prepare_sql, with_retries};
+use super::install::{Action, TABLE_LOCK_TIMEOUT, with_retries};
 use super::installed::{Installed, installed};
 use super::send::PUBLICATION;
-use super::{Error, Layout, foreign};
+use super::turn::Patience;
+use super::{Error, Layout, foreign, turn};
 
 /// Of what all collections have in common, what is there, and whether this role may drop it: the
 /// function for foreign parts, the schema if it has nothing else in it, and the publication if it has
@@ -56,8 +57,7 @@ pub(crate) async fn uninstall_all(client: &mut Client) -> Result<Vec<Installed>,
 /// Drops what all collections have in common, or of that what this role may. False if a collection
 /// is still there, which needs it.
 async fn drop_shared(client: &mut Client, must: bool) -> Result<bool, Error> {
-    let transaction = client.transaction().await?;
-    transaction.batch_execute(&prepare_sql(TABLE_LOCK_TIMEOUT)).await?;
+    let transaction = turn::begin(client, Patience::Long).await?;
     if !installed(&transaction).await?.is_empty() {
         return Ok(false);
     }
@@ -66,15 +66,14 @@ async fn drop_shared(client: &mut Client, must: bool) -> Result<bool, Error> {
         (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
     // A schema with a function in it cannot be dropped.
     let schema = if function == Some(false) && !must { None } else { schema };
-    for (may, sql) in [
+    let drops = [
         (function, foreign::DROP),
         (schema, "DROP SCHEMA ddp;"),
         (publication, "DROP PUBLICATION ddp;"),
-    ] {
-        if may.is_some_and(|may| may || must) {
-            transaction.batch_execute(sql).await?;
-        }
-    }
-    transaction.commit().await?;
+    ];
+    let is_due = |(may, _): &(Option<bool>, _)| may.is_some_and(|may| may || must);
+    let drops: Vec<String> = drops.into_iter().filter(is_due).map(|(_, sql)| sql.into()).collect();
+    let dropped = turn::finish(transaction, TABLE_LOCK_TIMEOUT, &drops).await;
+    dropped.map_err(|(_, error)| error)?;
     Ok(true)
 }

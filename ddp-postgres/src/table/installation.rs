@@ -83,6 +83,7 @@ async fn prepare(
     }
     schema::check_readable(client, &layouts.iter().collect::<Vec<_>>()).await?;
     schema::check_functions(client, &layouts).await?;
+    schema::check_calls(client, feed, install).await?;
     if install {
         schema::install(client, &layouts).await?;
         return Ok(layouts);

@@ -44,7 +44,8 @@ struct Trouble {
 
 impl Failure {
     pub(super) fn new(error: &schema::Error) -> Self {
-        let is_lock = matches!(error, schema::Error::Busy { .. });
+        let is_lock =
+            matches!(error, schema::Error::Busy { .. } | schema::Error::Installing { .. });
         Self { text: error.to_string(), is_lock }
     }
 

@@ -233,9 +233,7 @@ impl Watch {
                     }
                 }
                 Err(schema::Error::NewerFormat { .. }) => {}
-                Err(schema::Error::Database(error)) if error.code().is_none() => {
-                    return Err(error.into());
-                }
+                Err(error) if error.is_of_connection() => return Err(error.into()),
                 Err(error) => return Ok(Found::not_installed(layout, readiness, &error)),
             }
         }

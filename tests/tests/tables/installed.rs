@@ -248,3 +248,21 @@ async fn a_dump_without_ddp_is_healed_by_the_next_start() {
     sees(&mut client, "~1 ; ~2 ").await;
     db.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_installation_whose_connection_is_ended_is_begun_again() {
+    let name = "tables_ended";
+    let ends =
+        "CREATE SEQUENCE times; CREATE FUNCTION ends() RETURNS event_trigger LANGUAGE plpgsql AS
+            $$ BEGIN IF nextval('public.times') = 1 THEN
+                PERFORM pg_terminate_backend(pg_backend_pid()); END IF; END $$;
+        CREATE EVENT TRIGGER ends ON ddl_command_end WHEN TAG IN ('CREATE TRIGGER')
+            EXECUTE FUNCTION ends()";
+    let url = database::create_database(name, &format!("{SETUP}{ends}"));
+    let (address, db) = serve(builder(&url).table(Table::new("tasks").all_columns())).await;
+    let mut client = Client::connect(address).await;
+    client.subscribe("tasks", json!([])).await;
+    database::psql(name, "INSERT INTO tasks VALUES (1)");
+    sees(&mut client, "~1 ").await;
+    db.close().await;
+}

@@ -236,6 +236,23 @@ async fn what_forbids_an_installation_is_named_with_the_statement() {
     assert!(error.to_string().contains("is Table::new(\"tasks\").schema(\"public\")"), "{error}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_role_that_may_not_notify_is_told_what_to_grant() {
+    let name = "tables_mute_role";
+    let setup = format!(
+        "{SETUP}; CREATE ROLE mute LOGIN; ALTER TABLE tasks OWNER TO mute;
+        GRANT CREATE ON DATABASE {name} TO mute;
+        REVOKE EXECUTE ON FUNCTION pg_notify, pg_current_snapshot FROM PUBLIC"
+    );
+    let url = database::create_database(name, &setup);
+    let installs = || builder(&as_role(&url, "mute")).table(Table::new("tasks").all_columns());
+    let error = installs().connect().await.unwrap_err().to_string();
+    let grant = "GRANT EXECUTE ON FUNCTION pg_current_snapshot(), pg_notify(text, text) TO mute";
+    assert!(error.ends_with(grant) && error.starts_with("role mute may not execute"), "{error}");
+    database::psql(name, grant);
+    installs().connect().await.unwrap().close().await;
+}
+
 /// One who may only read cannot install, and needs not.
 async fn a_read_only_database_will_do_once_its_triggers_are_there(feed: Feed) {
     let name = database::name("tables_read_only", feed);
