@@ -115,12 +115,10 @@ fn check_xhr_send(content_type: &str, text: &str, expected: &Oracle) {
 fn check_jsonp_send(content_type: &str, text: &str, expected: &Oracle) {
     let read = frames::read_body(true, content_type, text);
     match content_type {
-        FORM => {
-            match String::from_utf8(frames::form_value(text, "d").unwrap_or_default()) {
-                Ok(value) => check_body(&value, &oracle(&value), read),
-                Err(_) => assert_eq!(read, Err("Broken JSON encoding.")),
-            }
-        }
+        FORM => match String::from_utf8(frames::form_value(text, "d").unwrap_or_default()) {
+            Ok(value) => check_body(&value, &oracle(&value), read),
+            Err(_) => assert_eq!(read, Err("Broken JSON encoding.")),
+        },
         "" | "text/plain" => check_body(text, expected, read),
         _ => assert_eq!(read, Err("Payload expected.")),
     }
