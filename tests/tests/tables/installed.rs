@@ -81,6 +81,11 @@ async fn what_is_installed_is_listed_and_all_of_it_goes(feed: Feed) {
     let changes = "ALTER TABLE lists RENAME TO \"the lists\"; DROP TABLE gone;
         ALTER TABLE \"the lists\" SET SCHEMA \"Odd as it is\"";
     database::psql(&name, changes);
+    // A closed connection's slot goes when PostgreSQL notices.
+    let in_use = "DO $$ BEGIN
+        WHILE EXISTS (SELECT FROM pg_replication_slots WHERE database = current_database()) LOOP
+            PERFORM pg_sleep(0.01); END LOOP; END $$";
+    database::psql(&name, &format!("SET statement_timeout = '20s'; {in_use}"));
     let of = match feed {
         Feed::Wal => "feed wal, owner postgres, triggers on",
         _ => "feed notify, owner postgres, triggers on",
