@@ -17,7 +17,7 @@ use tokio::task::AbortHandle;
 use tracing::Span;
 
 use super::mail::Mail;
-use super::results::Room;
+use super::results::{Presence, Room};
 use crate::error::Error;
 use crate::extract::invocation::Host;
 use crate::extract::subscription::Request;
@@ -51,6 +51,7 @@ pub(crate) struct Running {
     rerun_done: Vec<oneshot::Sender<()>>,
     /// The memory of results that the session has, until they count among what it sends.
     rooms: Vec<Share>,
+    client: Presence,
 }
 
 /// A publication that is to run again.
@@ -83,7 +84,8 @@ impl Running {
         connection: Connection,
         address: Option<Address>,
     ) -> Self {
-        let (user_id, publications, to_start, retired, rerun_done, rooms) = Default::default();
+        let (user_id, publications, to_start, retired, rerun_done) = Default::default();
+        let (rooms, client) = Default::default();
         Self {
             registry,
             connection,
@@ -94,6 +96,7 @@ impl Running {
             retired,
             rerun_done,
             rooms,
+            client,
         }
     }
 
@@ -260,7 +263,8 @@ impl Running {
         let user_id = self.user_id.clone();
         let invocation = Invocation::by_client(host, connection.clone(), key, user_id, random_seed);
         let (memory, address) = (&self.registry.results, self.address.as_ref());
-        let room = Room::new(&method.results, memory, address, params.as_text().len());
+        let (results, bytes) = (&method.results, params.as_text().len());
+        let room = Room::new(results, memory, address, bytes, &mut self.client);
         let context = MethodContext { name, params, invocation };
         let span = span::method(&context);
         let run = invoke(method.handler, context, connection, key, room);
@@ -329,7 +333,7 @@ async fn invoke(
     call: CallKey,
     mut room: Room,
 ) {
-    let asked = room.wait().await;
+    let Ok(asked) = room.wait().await else { return };
     let (name, invocation) = (context.name.clone(), context.invocation.clone());
     let run = async { method(context).await };
     let result = catch_panic(run).await.map_err(|error| {

@@ -76,6 +76,12 @@ impl OpenConnections {
         RunningMethod(Arc::clone(self))
     }
 
+    /// How many have not ended.
+    #[cfg(all(test, feature = "testing"))]
+    pub(crate) fn methods(&self) -> usize {
+        *self.methods.borrow()
+    }
+
     /// All currently open connections.
     pub(crate) fn all(&self) -> Vec<Connection> {
         self.open.lock().values().cloned().collect()

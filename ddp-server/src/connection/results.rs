@@ -10,6 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ddp_core::session::LARGE_MESSAGE_BYTES;
+use futures::FutureExt;
+use futures::channel::oneshot;
+use futures::future::{self, Either, Shared};
 
 use crate::transport::{Address, Asking, Memory, Share};
 
@@ -42,12 +45,30 @@ const fn counted(bytes: usize) -> usize {
     if bytes > LARGE_MESSAGE_BYTES { bytes } else { 0 }
 }
 
+/// Tells calls that have not begun when their client is gone: nobody wants them any more, and however
+/// many clients leave some behind, none stays.
+#[derive(Debug, Default)]
+pub(super) struct Presence(Option<(oneshot::Sender<()>, Gone)>);
+
+/// Ready when the client is gone.
+type Gone = Shared<oneshot::Receiver<()>>;
+
+impl Presence {
+    fn gone(&mut self) -> Gone {
+        let begin = || {
+            let (is_here, gone) = oneshot::channel();
+            (is_here, gone.shared())
+        };
+        self.0.get_or_insert_with(begin).1.clone()
+    }
+}
+
 /// What a call needs to know of the memory of its result.
 pub(super) struct Room {
     expected: Arc<Expected>,
     memory: Arc<Memory>,
     address: Option<Address>,
-    asking: Option<Asking>,
+    asking: Option<(Asking, Gone)>,
 }
 
 impl Room {
@@ -57,21 +78,29 @@ impl Room {
         memory: &Arc<Memory>,
         address: Option<&Address>,
         params_bytes: usize,
+        client: &mut Presence,
     ) -> Self {
         let bytes = expected.bytes();
         // Those of a large message are memory that others wait for, so they do not wait for anything.
         let asks = bytes > 0 && counted(params_bytes) == 0;
         Self {
-            asking: asks.then(|| memory.ask(address, bytes)),
+            asking: asks.then(|| (memory.ask(address, bytes), client.gone())),
             expected: Arc::clone(expected),
             memory: Arc::clone(memory),
             address: address.cloned(),
         }
     }
 
-    /// Waits until there is room for the result.
-    pub(super) async fn wait(&mut self) -> Option<Share> {
-        Some(self.asking.take()?.await)
+    /// Waits until there is room for the result, and returns what was asked for, if anything was.
+    ///
+    /// # Errors
+    /// The client is gone.
+    pub(super) async fn wait(&mut self) -> Result<Option<Share>, ClientGone> {
+        let Some((asking, gone)) = self.asking.take() else { return Ok(None) };
+        match future::select(asking, gone).await {
+            Either::Left((share, _)) => Ok(Some(share)),
+            Either::Right(_) => Err(ClientGone),
+        }
     }
 
     /// The memory of a result of so many bytes, which is there.
@@ -81,6 +110,10 @@ impl Room {
         (bytes > 0).then(|| self.memory.take(self.address.as_ref(), bytes))
     }
 }
+
+/// Nobody is there any more who wanted the call.
+#[derive(Debug)]
+pub(super) struct ClientGone;
 
 #[cfg(test)]
 mod tests {

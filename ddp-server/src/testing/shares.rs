@@ -387,6 +387,37 @@ async fn calls_of_a_method_with_large_results_wait_for_room() {
 }
 
 #[tokio::test]
+async fn calls_that_wait_for_room_go_with_their_client() {
+    let (server, ran) = export();
+    let export = r#"{"msg":"method","id":"1","method":"export"}"#;
+    let mut unread = Vec::new();
+    for count in 1..=2 {
+        let mut wire = Wire::connect(&server, HOSTILE, "pre1").await;
+        wire.say(export).await;
+        wire.take(1000).await;
+        unread.push(wire);
+        assert_eq!(ran.load(Ordering::Relaxed), count);
+    }
+    for _ in 0..20 {
+        let mut wire = Wire::connect(&server, HOSTILE, "pre1").await;
+        wire.say(export).await;
+    }
+    let mut last = Wire::connect(&server, HOSTILE, "pre1").await;
+    last.say(export).await;
+    let open = &server.registry().open;
+    let only_last_waits = async {
+        while (open.count(), open.methods()) != (3, 1) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(20 * SECOND, only_last_waits).await.expect("those who left wait for nothing");
+    drop(unread);
+    assert!(last.result().await > 1_500_000);
+    assert_eq!(ran.load(Ordering::Relaxed), 3);
+    all_is_free(&server).await;
+}
+
+#[tokio::test]
 async fn a_large_message_has_its_memory_while_it_waits_for_its_turn() {
     let notes = MemoryCollection::<Value>::new(&Collection::new("notes"));
     let server = server_with(notes.clone(), |_| ());
