@@ -32,7 +32,7 @@ impl Reader {
         Self { wire, text: Vec::new(), has_prelude: false }
     }
 
-    /// The frames in a chunk, where each arrives whole.
+    /// The frames that a chunk completes. A large one arrives in pieces.
     pub(super) fn read(&mut self, chunk: &[u8]) -> Vec<Frame> {
         self.text.extend_from_slice(chunk);
         if !self.has_prelude {
@@ -46,12 +46,28 @@ impl Reader {
             frames.push(frame);
             self.text.drain(..end);
         }
-        assert!(self.text.is_empty(), "half a frame: {:?}", String::from_utf8_lossy(&self.text));
         frames
     }
 
+    /// Whether the rest of a frame has to follow.
+    pub(super) fn has_part(&self) -> bool {
+        !self.text.is_empty()
+    }
+
+    /// A piece may end within a character.
+    fn text(&self) -> &str {
+        match str::from_utf8(&self.text) {
+            Ok(text) => text,
+            Err(error) => {
+                assert!(error.error_len().is_none(), "not UTF-8");
+                let (whole, _) = self.text.split_at(error.valid_up_to());
+                str::from_utf8(whole).expect("UTF-8")
+            }
+        }
+    }
+
     fn prelude(&self) -> Option<usize> {
-        let text = str::from_utf8(&self.text).expect("UTF-8");
+        let text = self.text();
         match self.wire {
             Wire::Xhr | Wire::Jsonp => None,
             Wire::XhrStreaming => {
@@ -71,14 +87,18 @@ impl Reader {
     }
 
     fn frame(&self) -> Option<(Frame, usize)> {
-        let text = str::from_utf8(&self.text).expect("UTF-8");
+        let text = self.text();
         let (start, end) = match self.wire {
             Wire::Xhr | Wire::XhrStreaming => ("", "\n"),
             Wire::EventSource => ("data: ", "\r\n\r\n"),
             Wire::HtmlFile => ("<script>\np(", ");\n</script>\r\n"),
             Wire::Jsonp => ("/**/cb(", ");\r\n"),
         };
-        let rest = text.strip_prefix(start)?;
+        if text.len() < start.len() {
+            assert!(start.starts_with(text), "no frame: {text:?}");
+            return None;
+        }
+        let rest = text.strip_prefix(start).expect("a frame");
         let (frame, _) = rest.split_once(end)?;
         let length = start.len() + frame.len() + end.len();
         let frame = match self.wire {

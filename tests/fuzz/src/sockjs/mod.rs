@@ -31,6 +31,9 @@ const BYTES_MAX: usize = 400;
 
 const DISCONNECT_DELAY: Duration = Duration::from_secs(5);
 const HEARTBEAT: Duration = Duration::from_secs(2);
+/// How many requests may wait for a session whose application takes nothing, and for how long.
+const SENDERS_MAX: usize = 8;
+const SENDER_PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long everything that can proceed by itself has time to do so.
 const TICK: Duration = Duration::from_millis(1);
@@ -91,6 +94,9 @@ struct Sending {
     numbers: Vec<u64>,
     fault: Fault,
     is_jsonp: bool,
+    /// When it was sent, and how many requests to the same session had no answer then.
+    at: Instant,
+    others: usize,
     answer: JoinHandle<Response<Body>>,
 }
 
@@ -240,11 +246,16 @@ impl World {
         let chunk = chunk.expect("a response ends with a frame").expect("no failure");
         let chunk: Bytes = chunk.into_data().expect("no trailers");
         let frames = response.reader.read(&chunk);
-        if frames.is_empty() {
+        let has_part = response.reader.has_part();
+        if frames.is_empty() && !has_part {
+            return true;
+        }
+        response.bytes += chunk.len();
+        if has_part {
+            assert!(frames.is_empty(), "one at a time");
             return true;
         }
         assert_eq!(frames.len(), 1, "one at a time");
-        response.bytes += chunk.len();
         let is_polling = matches!(response.wire, Wire::Xhr | Wire::Jsonp);
         let is_complete = is_polling
             || response.bytes >= self.response_bytes_max
@@ -333,12 +344,14 @@ impl World {
             let Ok(response) = service.oneshot(request).await;
             response
         });
-        self.sending.push(Sending { name, numbers, fault, is_jsonp, answer });
+        let at = Instant::now();
+        let others = self.sending.iter().filter(|other| other.name == name).count();
+        self.sending.push(Sending { name, numbers, fault, is_jsonp, at, others, answer });
     }
 
     /// A sending request was answered.
     async fn sent(&mut self, sending: Sending) {
-        let Sending { name, numbers, fault, is_jsonp, answer } = sending;
+        let Sending { name, numbers, fault, is_jsonp, at, others, answer } = sending;
         let response = answer.await.expect("no panic");
         requests::check(&response);
         trace(&(name, &numbers, response.status()));
@@ -358,7 +371,18 @@ impl World {
                 assert!(fault == Fault::TooLarge || is_jsonp);
             }
             (500, Fault::Truncated | Fault::Empty | Fault::NoArray) => {}
+            // Its application takes nothing. What was not accepted must not arrive.
+            (503, Fault::None) if others >= SENDERS_MAX => self.refuse(name, &numbers),
+            (408, Fault::None) if at.elapsed() >= SENDER_PATIENCE => self.refuse(name, &numbers),
             _ => panic!("{status} for {fault:?}"),
+        }
+    }
+
+    fn refuse(&mut self, name: &str, numbers: &[u64]) {
+        let model = self.model(name);
+        for number in numbers {
+            assert!(!model.received.contains(number), "{number} was refused, and came");
+            model.sent.remove(number);
         }
     }
 
