@@ -56,7 +56,8 @@ pub(crate) struct Driver {
     session: Session,
     outbound: Outbound,
     mailbox: Arc<Mailbox>,
-    /// Mail taken from the mailbox but not handled yet.
+    /// Mail taken from the mailbox but not handled yet, perhaps because there is no room for what it
+    /// makes.
     mail: VecDeque<Mail>,
     messages_since_write: usize,
     /// Whether the client has sent something after the first message, which is `connect`.
@@ -69,6 +70,8 @@ pub(crate) struct Driver {
     closing: Option<CloseReason>,
     /// Whether nothing more is read from the client, and the connection ends with its methods.
     is_draining: bool,
+    /// Whether the last mail is sent, however much room there is.
+    is_ending: bool,
     /// How the connection ends, once it does.
     end: End,
     inbound: Inbound,
@@ -82,7 +85,7 @@ pub(crate) struct Driver {
 
 impl Driver {
     pub(super) fn new(
-        session: Session,
+        mut session: Session,
         running: Running,
         transport: AnyTransport,
         mailbox: Arc<Mailbox>,
@@ -90,12 +93,15 @@ impl Driver {
         address: Option<Address>,
     ) -> Self {
         let outbox_bytes_max = registry.config.outbox_bytes_max;
+        // What can never be given does not wait for it.
+        session.set_subscription_bytes_max(registry.kept.session_bytes_max());
         let (large, results) = (Arc::clone(&registry.large), Arc::clone(&registry.results));
+        let together = registry.kept.of(address.as_ref());
         let kept = Kept::new(Arc::clone(&registry.kept), large, results, address);
         Self {
             running,
             session,
-            outbound: Outbound::new(transport, outbox_bytes_max),
+            outbound: Outbound::new(transport, outbox_bytes_max, together),
             mailbox,
             mail: VecDeque::new(),
             messages_since_write: 0,
@@ -104,6 +110,7 @@ impl Driver {
             deadline: None,
             closing: None,
             is_draining: false,
+            is_ending: false,
             end: End::Gone,
             inbound: Inbound::new(kept),
             waker: Waker::noop().clone(),
@@ -120,7 +127,9 @@ impl Driver {
         loop {
             self.drain(cx);
             self.inbound.after(&mut self.session, &self.outbound);
-            self.running.all_is_sent();
+            if !self.session.has_more() {
+                self.running.all_is_sent();
+            }
             if let Some(reason) = self.closing {
                 if reason == CloseReason::HeartbeatTimeout {
                     self.registry.counters.disconnected_silent.add(1);
@@ -128,8 +137,8 @@ impl Driver {
                 tracing::debug!(session = self.session.id(), %reason, "closing");
                 return Poll::Ready(End::Close(CLOSED.0, CLOSED.1.to_owned()));
             }
-            let has_mail = !self.mail.is_empty();
-            let wake = if has_mail { Wake::Mail } else { ready!(self.poll_wake(cx)) };
+            let goes_on = self.has_left() && self.outbound.has_room();
+            let wake = if goes_on { Wake::Mail } else { ready!(self.poll_wake(cx)) };
             match wake {
                 Wake::Message(text) => {
                     self.has_asked = self.universal_begun.is_some();
@@ -146,7 +155,8 @@ impl Driver {
                 Wake::Mail => self.handle_mail(cx),
                 Wake::End(EndReason::Requested) => {
                     // The session's output for the last mail still goes out.
-                    while !self.mail.is_empty() {
+                    self.is_ending = true;
+                    while self.has_left() {
                         self.handle_mail(cx);
                         self.drain(cx);
                     }
@@ -177,13 +187,18 @@ impl Driver {
         }
     }
 
-    /// Hands mail to the session, up to a change of the user, which waits for the next call:
-    /// everything that the session wants done for earlier mail must be done first.
+    /// Hands mail to the session for as long as there is room for what it makes, up to a change of the
+    /// user, which waits for the next call: everything that the session wants done for earlier mail
+    /// must be done first.
     fn handle_mail(&mut self, cx: &mut Context<'_>) {
+        let mut messages = Messages::new(self.outbound.framing());
         let mut is_first = true;
-        while let Some(next) = self.mail.pop_front() {
+        while self.has_room_beside(&messages)
+            && let Some(next) = self.mail.pop_front()
+        {
             if matches!(next, Mail::SetUser(..)) && !std::mem::take(&mut is_first) {
-                return self.mail.push_front(next);
+                self.mail.push_front(next);
+                break;
             }
             is_first = false;
             if matches!(next, Mail::Universal) {
@@ -194,7 +209,18 @@ impl Driver {
             } else if let Some(input) = input::of(next, &self.session, &mut self.running) {
                 self.session.handle_input(input);
             }
+            self.drain_into(&mut messages, cx);
         }
+        self.outbound.queue(messages);
+    }
+
+    /// Whether something waits for room.
+    fn has_left(&self) -> bool {
+        !self.mail.is_empty() || self.session.has_more()
+    }
+
+    fn has_room_beside(&self, messages: &Messages) -> bool {
+        self.is_ending || self.outbound.has_room_beside(messages)
     }
 
     /// Starts the universal publications that have not started yet, once the client is connected.
@@ -225,25 +251,31 @@ impl Driver {
         while self.running.start_next(cx) && !self.inbound.is_tired() {}
     }
 
-    /// Does everything that the session wants done.
+    /// Does everything that the session wants done, as far as there is room for documents.
     fn drain(&mut self, cx: &mut Context<'_>) {
         let mut messages = Messages::new(self.outbound.framing());
-        loop {
+        self.drain_into(&mut messages, cx);
+        self.outbound.queue(messages);
+    }
+
+    fn drain_into(&mut self, messages: &mut Messages, cx: &mut Context<'_>) {
+        while !self.session.has_more() || self.has_room_beside(messages) {
             match self.session.poll_output() {
-                Output::Send(outgoing) => self.outbound.send(outgoing, &mut messages),
-                Output::EndFrame => self.outbound.end_frame(&mut messages),
+                Output::Send(outgoing) => self.outbound.send(outgoing, messages),
+                Output::EndFrame => self.outbound.end_frame(messages),
                 Output::Event(event) => self.handle_event(event, cx),
                 Output::Close(reason) => {
                     self.closing = Some(reason);
-                    break;
+                    return;
                 }
                 Output::Timeout(deadline) => {
                     self.deadline = deadline;
-                    break;
+                    return;
                 }
             }
         }
-        self.outbound.queue(messages);
+        // Nothing is read from the client meanwhile, so its silence means nothing.
+        self.deadline = None;
     }
 
     fn handle_event(&mut self, event: Event, cx: &mut Context<'_>) {
@@ -291,6 +323,9 @@ impl Driver {
             && let Poll::Ready(gone) = self.poll_write(cx)
         {
             return Poll::Ready(gone);
+        }
+        if self.has_left() && self.outbound.has_room() {
+            return Poll::Ready(Wake::Mail);
         }
         let has_more = self.messages_since_write > 0 || self.running.has_to_start();
         let is_tired = has_more && self.inbound.is_tired();
@@ -405,7 +440,7 @@ impl Drive for Driver {
     }
 
     fn deliver(&mut self) -> bool {
-        if !self.mail.is_empty() || !self.outbound.has_room() {
+        if self.has_left() || !self.outbound.has_room() {
             return false;
         }
         let alone = self.mailbox.take_alone();
@@ -419,19 +454,25 @@ impl Drive for Driver {
         }
         let Self { session, outbound, mail, inbound, .. } = self;
         let mut messages = Messages::new(outbound.framing());
-        for mail in alone.into_iter().chain(mail.drain(..)) {
+        let mut next = alone.or_else(|| mail.pop_front());
+        while let Some(step) = next {
             let mut send = |outgoing| outbound.send(outgoing, &mut messages);
-            match mail {
+            match step {
                 Mail::Step(query, delta) => session.deliver_step(query, &delta, &mut send),
                 Mail::Delta(subscription, source, delta) => {
                     session.deliver(subscription, source, delta, &mut send);
                 }
                 _ => debug_assert!(false, "what else could be there was left in the mailbox"),
             }
+            // What there is no room for is left to the task.
+            let goes_on =
+                !mail.is_empty() && !session.has_more() && outbound.has_room_beside(&messages);
+            next = if goes_on { mail.pop_front() } else { None };
         }
         outbound.queue(messages);
         let is_pending = outbound.poll_write(&mut Context::from_waker(&self.waker)).is_pending();
         inbound.note_large(session, outbound);
+        let is_pending = is_pending && mail.is_empty() && !session.has_more();
         is_pending && outbound.is_empty() && outbound.stalled_since().is_none()
     }
 
@@ -453,3 +494,6 @@ impl fmt::Debug for Driver {
         f.debug_tuple("Driver").field(&self.session.id()).finish()
     }
 }
+
+#[cfg(all(test, feature = "testing"))]
+mod tests;

@@ -33,6 +33,7 @@ mod outbound;
 pub(crate) mod results;
 #[cfg(all(test, feature = "testing"))]
 mod tests;
+mod together;
 
 use std::future::poll_fn;
 use std::sync::Arc;
