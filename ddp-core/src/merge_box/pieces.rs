@@ -21,13 +21,13 @@ pub(super) const PIECE_BYTES: usize = 16 * 1024;
 pub(super) type Positions = SmallVec<[usize; 1]>;
 
 /// Messages that are sent, up to as many bytes as a piece has.
-pub(super) struct Piece<'a, Send> {
-    send: &'a mut Send,
+pub(super) struct Piece<'a, S> {
+    send: &'a mut S,
     left: usize,
 }
 
-impl<'a, Send: FnMut(Outgoing)> Piece<'a, Send> {
-    pub(super) fn new(send: &'a mut Send, bytes: usize) -> Self {
+impl<'a, S: FnMut(Outgoing)> Piece<'a, S> {
+    pub(super) fn new(send: &'a mut S, bytes: usize) -> Self {
         Self { send, left: bytes }
     }
 
