@@ -68,6 +68,7 @@ mod io;
 mod pieces;
 mod send;
 mod strategy;
+mod telling;
 #[cfg(test)]
 mod tests;
 mod view;

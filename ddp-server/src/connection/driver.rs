@@ -12,6 +12,7 @@ use ddp_core::{DdpError, Session, SubscriptionKey};
 use futures::future::BoxFuture;
 use tokio::time::Sleep;
 
+use super::delivery;
 use super::end::{self, End};
 use super::handlers::Running;
 use super::inbound::Inbound;
@@ -175,14 +176,7 @@ impl Driver {
                     self.session.handle_input(Input::Timeout(Instant::now()));
                 }
                 Wake::Stalled => return Poll::Ready(End::Stalled),
-                Wake::Gone(error) => {
-                    let id = self.session.id();
-                    match error {
-                        Some(error) => tracing::debug!(session = id, %error, "connection lost"),
-                        None => tracing::debug!(session = id, "closed by the client"),
-                    }
-                    return Poll::Ready(End::Gone);
-                }
+                Wake::Gone(error) => return Poll::Ready(End::gone(self.session.id(), error)),
             }
         }
     }
@@ -453,23 +447,7 @@ impl Drive for Driver {
             }
         }
         let Self { session, outbound, mail, inbound, .. } = self;
-        let mut messages = Messages::new(outbound.framing());
-        let mut next = alone.or_else(|| mail.pop_front());
-        while let Some(step) = next {
-            let mut send = |outgoing| outbound.send(outgoing, &mut messages);
-            match step {
-                Mail::Step(query, delta) => session.deliver_step(query, &delta, &mut send),
-                Mail::Delta(subscription, source, delta) => {
-                    session.deliver(subscription, source, delta, &mut send);
-                }
-                _ => debug_assert!(false, "what else could be there was left in the mailbox"),
-            }
-            // What there is no room for is left to the task.
-            let goes_on =
-                !mail.is_empty() && !session.has_more() && outbound.has_room_beside(&messages);
-            next = if goes_on { mail.pop_front() } else { None };
-        }
-        outbound.queue(messages);
+        delivery::deliver(session, outbound, alone, mail);
         let is_pending = outbound.poll_write(&mut Context::from_waker(&self.waker)).is_pending();
         inbound.note_large(session, outbound);
         let is_pending = is_pending && mail.is_empty() && !session.has_more();

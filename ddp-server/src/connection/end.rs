@@ -13,7 +13,7 @@ use super::outbound::Outbound;
 use crate::extract::Connection;
 use crate::log::Count;
 use crate::registry::Registry;
-use crate::transport::Transport;
+use crate::transport::{Transport, TransportError};
 
 /// The code for a client that is given up, from the application's range.
 const BEHIND: u16 = 3000;
@@ -32,6 +32,15 @@ pub(super) enum End {
 }
 
 impl End {
+    /// The client of this session is gone, with an error if its connection was lost.
+    pub(super) fn gone(session: &str, error: Option<TransportError>) -> Self {
+        match error {
+            Some(error) => tracing::debug!(session, %error, "connection lost"),
+            None => tracing::debug!(session, "closed by the client"),
+        }
+        Self::Gone
+    }
+
     /// Too much waits for the client of this session.
     pub(super) fn behind(registry: &Registry, session: &str) -> Self {
         registry.counters.disconnected_behind.add(1);

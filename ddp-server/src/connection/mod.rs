@@ -20,6 +20,7 @@
 //! | gone | publications end, and whatever was waiting is dropped; methods run to their end |
 
 pub(crate) mod check;
+mod delivery;
 mod driver;
 mod end;
 pub(crate) mod handlers;
