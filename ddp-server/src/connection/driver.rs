@@ -13,7 +13,7 @@ use futures::future::BoxFuture;
 use tokio::time::Sleep;
 
 use super::delivery;
-use super::end::{self, End};
+use super::end::{self, CLOSED, End};
 use super::handlers::Running;
 use super::inbound::Inbound;
 use super::input;
@@ -30,9 +30,6 @@ const MESSAGES_PER_WRITE: usize = 32;
 
 /// The WebSocket close code of a server that goes away (RFC 6455 section 7.4.1).
 const GOING_AWAY: u16 = 1001;
-
-/// The code and reason with which Meteor's server ends a connection, by WebSocket and by SockJS.
-const CLOSED: (u16, &str) = (1000, "Normal closure");
 
 /// What woke the task.
 enum Wake {
@@ -132,11 +129,7 @@ impl Driver {
                 self.running.all_is_sent();
             }
             if let Some(reason) = self.closing {
-                if reason == CloseReason::HeartbeatTimeout {
-                    self.registry.counters.disconnected_silent.add(1);
-                }
-                tracing::debug!(session = self.session.id(), %reason, "closing");
-                return Poll::Ready(End::Close(CLOSED.0, CLOSED.1.to_owned()));
+                return Poll::Ready(End::closing(&self.registry, self.session.id(), reason));
             }
             let goes_on = self.has_left() && self.outbound.has_room();
             let wake = if goes_on { Wake::Mail } else { ready!(self.poll_wake(cx)) };
