@@ -6,6 +6,7 @@ use super::collection_view::SessionCollectionView;
 use super::io::Outgoing;
 use super::pieces::{Piece, Positions, Rest, Then, Unsent};
 use super::send::send_change;
+use crate::id::DocumentId;
 use crate::snapshot::{CollectionName, Delta, DocumentChange, Sides, Snapshot};
 
 impl SessionCollectionView {
@@ -84,7 +85,7 @@ impl SessionCollectionView {
             }
             Rest::Difference { was, told } => {
                 let is = self.views()[position].snapshot.clone();
-                let mut last = None;
+                let mut last: Option<&DocumentId> = None;
                 for change in was.changes_to(&is, told.as_ref()) {
                     if piece.is_full() {
                         let told = last.cloned().or(told);

@@ -29,7 +29,7 @@ mod frames;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::ops::Bound::{Excluded, Unbounded};
+use std::ops::Bound::{self, Excluded, Unbounded};
 use std::sync::{Arc, OnceLock, Weak};
 
 use bytes::Bytes;
@@ -114,8 +114,9 @@ impl Snapshot {
                 DiffItem::Remove(id, was) => (id, Some(was), None),
             }));
         };
-        let mut old = self.documents.range((Excluded(after), Unbounded)).peekable();
-        let mut new = next.documents.range((Excluded(after), Unbounded)).peekable();
+        let rest: (Bound<&DocumentId>, Bound<&DocumentId>) = (Excluded(after), Unbounded);
+        let mut old = self.documents.range::<_, DocumentId>(rest).peekable();
+        let mut new = next.documents.range::<_, DocumentId>(rest).peekable();
         Box::new(std::iter::from_fn(move || {
             loop {
                 let order = match (old.peek(), new.peek()) {

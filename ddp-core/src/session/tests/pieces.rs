@@ -17,12 +17,13 @@ fn overlapping() -> (Peer, [SubscriptionKey; 2], Snapshot) {
     let mut peer = Peer::connected();
     let mut shown = Snapshot::default();
     let delta = many(&mut shown, "1");
-    let keys = ["one", "two"].map(|id| peer.subscribe(id));
-    for key in keys {
+    let keys = ["one", "two"].map(|id| {
+        let key = peer.subscribe(id);
         // Each in a version of its own.
         peer.input(Input::Delta(key, Source::Cursor, Arc::clone(&delta)));
         peer.input(Input::Ready(key));
-    }
+        key
+    });
     (peer, keys, shown)
 }
 
