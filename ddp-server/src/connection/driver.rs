@@ -180,7 +180,7 @@ impl Driver {
     fn handle_mail(&mut self, cx: &mut Context<'_>) {
         let mut messages = Messages::new(self.outbound.framing());
         let mut is_first = true;
-        while self.has_room_beside(&messages)
+        while (self.has_room_beside(&messages) || matches!(self.mail.front(), Some(Mail::Room(_))))
             && let Some(next) = self.mail.pop_front()
         {
             if matches!(next, Mail::SetUser(..)) && !std::mem::take(&mut is_first) {

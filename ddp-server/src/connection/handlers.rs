@@ -363,11 +363,9 @@ async fn invoke(
     let bytes = result.as_ref().map_or(0, |result| result.as_ref().map_or(0, String::len));
     let there = room.take(bytes);
     drop(asked);
-    connection.mailbox().push(Mail::Result(call, result));
-    if let Some(there) = there {
-        // It counts as the session's when that has taken the result.
-        connection.mailbox().push(Mail::Room(Box::new(there)));
-    }
+    // Both are taken together: it counts as the session's when that has taken the result.
+    let room = there.map(|there| Mail::Room(Box::new(there)));
+    connection.mailbox().push_all([Mail::Result(call, result)].into_iter().chain(room));
 }
 
 async fn publish(publication: ErasedPublication, context: PublicationContext) {
