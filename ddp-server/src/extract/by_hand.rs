@@ -21,7 +21,10 @@ pub(crate) enum Change {
 
 /// What one subscription publishes by hand: mostly nothing, which takes no memory.
 #[derive(Default)]
-pub(crate) struct ByHand(Option<Box<HashMap<CollectionName, Collection>>>);
+pub(crate) struct ByHand(Option<Box<Collections>>);
+
+#[derive(Default)]
+struct Collections(HashMap<CollectionName, Collection>);
 
 #[derive(Default)]
 struct Collection {
@@ -64,7 +67,7 @@ impl ByHand {
     }
 
     fn collection(&mut self, name: &str) -> (CollectionName, &mut Collection) {
-        let collections = self.0.get_or_insert_default();
+        let Collections(collections) = &mut **self.0.get_or_insert_default();
         let name = match collections.get_key_value(name) {
             Some((name, _)) => name.clone(),
             None => name.into(),
