@@ -248,9 +248,9 @@ impl Session {
         })
     }
 
-    /// Whether documents of this session alone are still to be made into messages, of which there is
-    /// a piece at a time. A driver that has no room for them may leave them until it has: meanwhile it
-    /// need not call [`poll_output`](Self::poll_output). They come before what other inputs make.
+    /// Whether documents of this session alone are still to be made into messages, which is done piece
+    /// by piece. A driver that has no room for them may leave them until it has: meanwhile it need not
+    /// call [`poll_output`](Self::poll_output). They come before what other inputs make.
     #[must_use]
     pub fn has_more(&self) -> bool {
         self.merge_box.has_more()

@@ -4,7 +4,7 @@ use super::*;
 
 const COUNT: usize = 1000;
 
-/// So many documents of two fields, the second of which is about 100 bytes of this letter.
+/// So many documents of two fields: a number, and about 100 bytes of this letter.
 fn documents(letter: &str) -> BTreeMap<DocumentId, Arc<Document>> {
     let text = format!("{:?}", letter.repeat(100));
     let document = |number: usize| {
