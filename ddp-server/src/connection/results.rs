@@ -24,7 +24,6 @@ use futures::future::{self, Either, Shared};
 use parking_lot::Mutex;
 use tokio::time::timeout;
 
-use super::waits::For;
 use crate::transport::{Address, Asking, Memory, Share};
 
 /// The part of the difference by which a smaller result makes less be expected.
@@ -88,8 +87,9 @@ impl Expected {
             _ if bytes >= before => bytes,
             _ => (before - (before - bytes).div_ceil(PART)).max(least),
         };
-        let before =
-            self.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |before| Some(next(before)));
+        let before = self
+            .bytes
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |before| Some(next(before)));
         if before == Ok(UNKNOWN) {
             drop(self.unknown.lock().take());
         }
@@ -164,9 +164,9 @@ impl Room {
     async fn ask(&self, mut tell: impl FnMut(For)) -> Asked {
         let address = self.address.as_ref();
         if self.expected.bytes() == UNKNOWN {
-            let place = given(self.expected.places.ask(address, 1), || tell(For::First));
-            let place = future::select(pin!(place), self.expected.known.clone()).await;
-            if let Either::Left((place, _)) = place
+            let place = pin!(given(self.expected.places.ask(address, 1), || tell(For::First)));
+            let first = future::select(place, self.expected.known.clone()).await;
+            if let Either::Left((place, _)) = first
                 && self.expected.bytes() == UNKNOWN
             {
                 return Asked::Place(place);
@@ -201,6 +201,15 @@ async fn given(mut asking: Asking, tell: impl FnOnce()) -> Share {
     }
     tell();
     asking.await
+}
+
+/// What a call waits for before it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum For {
+    /// Memory of its result.
+    Memory,
+    /// The first result of its method.
+    First,
 }
 
 /// What a call has while it runs.

@@ -1,5 +1,6 @@
 //! Tells the operator who waits for memory.
 
+use super::results::For;
 use crate::extract::Connection;
 use crate::log::{Count, Log};
 use crate::registry::Registry;
@@ -22,15 +23,6 @@ pub(super) fn sub(registry: &Registry, connection: &Connection) {
         let (session, client) = (connection.id(), connection.client_address());
         tracing::warn!(session, client, remedy = REMEDY, "a subscription waits for memory");
     }
-}
-
-/// What a call waits for before it runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum For {
-    /// Memory of its result.
-    Memory,
-    /// The first result of its method.
-    First,
 }
 
 /// A call of this method by this client waits from now on.
