@@ -38,7 +38,10 @@ pub(super) fn server(change: impl FnOnce(&mut ServerConfig)) -> Server {
     server_with(MemoryCollection::new(&Collection::new("notes")), change)
 }
 
-pub(super) fn server_with(notes: MemoryCollection<Value>, change: impl FnOnce(&mut ServerConfig)) -> Server {
+pub(super) fn server_with(
+    notes: MemoryCollection<Value>,
+    change: impl FnOnce(&mut ServerConfig),
+) -> Server {
     let mut config = ServerConfig::default();
     change(&mut config);
     Server::builder()
