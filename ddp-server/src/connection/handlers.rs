@@ -345,9 +345,9 @@ async fn invoke(
         connection.mailbox().counters().calls_waited.add(is_first.into());
         waits::call(log, &connection, &name, waits_for);
     };
-    let Ok(mut asked) = room.wait(tell).await else { return };
+    let Ok(asked) = room.wait(tell).await else { return };
     let run = async { method(context).await };
-    let result = asked.run(catch_panic(run)).await.map_err(|error| {
+    let result = catch_panic(run).await.map_err(|error| {
         Box::new(redact(error, |error| {
             let (method, session) = (&name, connection.id());
             let count: Count = |method, error, count| {

@@ -8,11 +8,10 @@
 //!
 //! | a method has returned | a call of it, before it runs |
 //! |---|---|
-//! | nothing yet | has one of [`PLACES`], half of which are for one address, until it ends or for [`SLOW`]; when one has returned, all others that wait go on |
-//! | at most 64 KiB each time | waits for nothing |
-//! | more | has memory for as much as it returned last, or less after smaller ones, but not less than [`GUESS_MIN`] or the largest |
+//! | nothing yet, or only errors | has one of [`PLACES`], half of which are for one address, until it ends or for [`SLOW`] |
+//! | at most 64 KiB the last times | waits for nothing |
+//! | more | has memory for as much as it returned last, or somewhat less after smaller ones |
 
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -21,7 +20,6 @@ use ddp_core::session::LARGE_MESSAGE_BYTES;
 use futures::FutureExt;
 use futures::channel::oneshot;
 use futures::future::{self, Either, Shared};
-use parking_lot::Mutex;
 use tokio::time::timeout;
 
 use crate::transport::{Address, Asking, Memory, Share};
@@ -29,11 +27,7 @@ use crate::transport::{Address, Asking, Memory, Share};
 /// The part of the difference by which a smaller result makes less be expected.
 const PART: usize = 16;
 
-/// What is expected at least of a method that has returned as much. Whoever chooses the parameters
-/// chooses how large a result is, so small ones do not mean that the next are.
-const GUESS_MIN: usize = 1 << 20;
-
-/// How many calls of a method run at once of which nothing is known.
+/// How many calls run at once of a method that has returned nothing yet.
 const PLACES: usize = 32;
 
 /// Who takes longer gives its place to another, so that methods that wait for something, such as another
@@ -48,25 +42,12 @@ const UNKNOWN: usize = usize::MAX;
 pub(crate) struct Expected {
     /// [`UNKNOWN`], or 0 if that is nothing to ask for.
     bytes: AtomicUsize,
-    /// What the largest had.
-    most: AtomicUsize,
     places: Arc<Memory>,
-    /// Dropped by the first result.
-    unknown: Mutex<Option<oneshot::Sender<()>>>,
-    /// Ready when it is there.
-    known: Shared<oneshot::Receiver<()>>,
 }
 
 impl Default for Expected {
     fn default() -> Self {
-        let (unknown, known) = oneshot::channel();
-        Self {
-            bytes: AtomicUsize::new(UNKNOWN),
-            most: AtomicUsize::new(0),
-            places: Memory::new(PLACES, 0),
-            unknown: Mutex::new(Some(unknown)),
-            known: known.shared(),
-        }
+        Self { bytes: AtomicUsize::new(UNKNOWN), places: Memory::new(PLACES, 0) }
     }
 }
 
@@ -78,21 +59,14 @@ impl Expected {
     /// A result had so many.
     fn note(&self, bytes: usize) {
         let bytes = counted(bytes);
-        if bytes == 0 && self.bytes() == 0 {
-            return;
-        }
-        let least = self.most.fetch_max(bytes, Ordering::Relaxed).max(bytes).min(GUESS_MIN);
         let next = |before: usize| match before {
-            UNKNOWN => bytes,
-            _ if bytes >= before => bytes,
-            _ => (before - (before - bytes).div_ceil(PART)).max(least),
+            // Nothing is written when one small result follows another.
+            _ if bytes == before => None,
+            _ if bytes > before || before == UNKNOWN => Some(bytes),
+            _ => Some(counted(before - (before - bytes).div_ceil(PART))),
         };
-        let before = self
-            .bytes
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |before| Some(next(before)));
-        if before == Ok(UNKNOWN) {
-            drop(self.unknown.lock().take());
-        }
+        // An error means that there was nothing to write.
+        let _ = self.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
     }
 }
 
@@ -147,12 +121,16 @@ impl Room {
         }
     }
 
-    /// Waits until the call may run, and tells what for if it has to.
+    /// Waits until the call may run, and tells what for if it has to. What it returns is to be kept until
+    /// the call has ended.
     ///
     /// # Errors
     /// The client is gone.
-    pub(super) async fn wait(&mut self, tell: impl FnMut(For)) -> Result<Asked, ClientGone> {
-        let Some(gone) = self.gone.take() else { return Ok(Asked::Nothing) };
+    pub(super) async fn wait(
+        &mut self,
+        tell: impl FnMut(For),
+    ) -> Result<Option<Asked>, ClientGone> {
+        let Some(gone) = self.gone.take() else { return Ok(None) };
         // Few calls wait, and the others need not be as large.
         let asked = Box::pin(self.ask(tell));
         match future::select(asked, gone).await {
@@ -161,28 +139,22 @@ impl Room {
         }
     }
 
-    async fn ask(&self, mut tell: impl FnMut(For)) -> Asked {
+    async fn ask(&self, mut tell: impl FnMut(For)) -> Option<Asked> {
         let address = self.address.as_ref();
         if self.expected.bytes() == UNKNOWN {
-            let place = pin!(given(self.expected.places.ask(address, 1), || tell(For::First)));
-            let first = future::select(place, self.expected.known.clone()).await;
-            if let Either::Left((place, _)) = first
-                && self.expected.bytes() == UNKNOWN
-            {
-                return Asked::Place(place);
+            let place = self.expected.places.ask(address, 1);
+            let place = given(place, || tell(For::First)).await;
+            if self.expected.bytes() == UNKNOWN {
+                return Some(Asked::Place(lend(place)));
             }
+            // Given back at once, so that all who wait for one go on.
         }
-        loop {
-            let bytes = self.expected.bytes().min(self.memory.each_max());
-            if bytes == 0 {
-                return Asked::Nothing;
-            }
-            let share = given(self.memory.ask(address, bytes), || tell(For::Memory)).await;
-            // Much more may be expected by now.
-            if self.expected.bytes().min(self.memory.each_max()) <= bytes.saturating_mul(2) {
-                return Asked::Memory(share);
-            }
+        let bytes = self.expected.bytes();
+        if bytes == 0 {
+            return None;
         }
+        let share = given(self.memory.ask(address, bytes), || tell(For::Memory)).await;
+        Some(Asked::Memory(share))
     }
 
     /// The memory of a result, which is there; `None` of an error, which says nothing about results.
@@ -203,6 +175,17 @@ async fn given(mut asking: Asking, tell: impl FnOnce()) -> Share {
     asking.await
 }
 
+/// Lends a place until the call ends, which drops what this returns, or has taken too long.
+fn lend(place: Share) -> oneshot::Sender<()> {
+    let (call, ended) = oneshot::channel();
+    tokio::spawn(async move {
+        // Either way it is over.
+        let _ = timeout(SLOW, ended).await;
+        drop(place);
+    });
+    call
+}
+
 /// What a call waits for before it runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum For {
@@ -215,24 +198,9 @@ pub(super) enum For {
 /// What a call has while it runs.
 #[derive(Debug)]
 pub(super) enum Asked {
-    Nothing,
     /// One of those of a method that has returned nothing yet.
-    Place(#[expect(dead_code, reason = "it is had")] Share),
+    Place(#[expect(dead_code, reason = "it is had")] oneshot::Sender<()>),
     Memory(#[expect(dead_code, reason = "it is had")] Share),
-}
-
-impl Asked {
-    /// Runs the call.
-    pub(super) async fn run<T>(&mut self, call: impl Future<Output = T>) -> T {
-        let mut call = pin!(call);
-        if matches!(self, Self::Place(_)) {
-            if let Ok(result) = timeout(SLOW, &mut call).await {
-                return result;
-            }
-            *self = Self::Nothing;
-        }
-        call.await
-    }
 }
 
 /// Nobody is there any more who wanted the call.
@@ -256,12 +224,6 @@ mod tests {
         for _ in 0..100 {
             expected.note(10);
         }
-        assert_eq!(expected.bytes(), GUESS_MIN);
-
-        let expected = Expected::default();
-        expected.note(100_000);
-        assert_eq!(expected.bytes(), 100_000);
-        expected.note(10);
-        assert_eq!(expected.bytes(), 100_000, "as much as it has returned");
+        assert_eq!(expected.bytes(), 0);
     }
 }

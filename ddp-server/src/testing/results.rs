@@ -229,20 +229,6 @@ async fn calls_that_take_long_leave_their_places_to_others() {
     results(&mut wires).await;
 }
 
-#[tokio::test(start_paused = true)]
-async fn small_results_do_not_mean_that_the_next_are() {
-    let (server, exports) = Exports::new();
-    exports.ends.add_permits(200);
-    serve(&server, HONEST, 3_000_000).await;
-    for _ in 0..199 {
-        serve(&server, HOSTILE, 10).await;
-    }
-    let before = exports.began();
-    let _wires = crowd(&server, HOSTILE, 20, 3_000_000).await;
-    // A mebibyte is expected of each, and an address has four.
-    assert_eq!(exports.began() - before, 4);
-}
-
 /// What was logged.
 #[derive(Clone, Default)]
 struct Written(Arc<Mutex<Vec<u8>>>);
