@@ -15,7 +15,7 @@ use super::shares::{
     HONEST, HOSTILE, SECOND, Wire, all_is_free, ready, server, server_with, taken,
 };
 use crate::config::ServerConfig;
-use crate::extract::{Params, State};
+use crate::extract::{Invocation, Params, State};
 use crate::{Collection, Error, MemoryCollection, Server};
 
 /// What is refused at once, whatever else waits. (Not all versions have pings.)
@@ -29,6 +29,13 @@ fn method(name: &str, params: &str) -> String {
 async fn is_handled(wire: &mut Wire) {
     wire.say(NONSENSE).await;
     while !wire.hear().await.contains("Bad request") {}
+}
+
+/// Lets all tasks do what they can do.
+async fn others_run() {
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
 }
 
 #[tokio::test]
@@ -103,14 +110,10 @@ async fn a_large_result_has_no_turn_while_its_client_takes_nothing() {
     for _ in 0..4 {
         wire.say(&format!(r#"{{"msg":"ping","id":"{long}"}}"#)).await;
     }
-    for _ in 0..100 {
-        tokio::task::yield_now().await;
-    }
+    others_run().await;
     let count = turns.len();
     drop(turns);
-    for _ in 0..100 {
-        tokio::task::yield_now().await;
-    }
+    others_run().await;
     assert_eq!(all().len(), count, "others can have all");
     assert!(wire.result().await > 100_000);
 }
@@ -126,8 +129,11 @@ struct Exports {
 impl Exports {
     fn new() -> (Server, Self) {
         let exports = Self { began: Arc::default(), ends: Arc::new(Semaphore::new(0)) };
-        let export = async |State(exports): State<Self>, Params((bytes,)): Params<(i64,)>| {
+        let export = async |State(exports): State<Self>,
+                            invocation: Invocation,
+                            Params((bytes,)): Params<(i64,)>| {
             exports.began.fetch_add(1, Ordering::Relaxed);
+            invocation.unblock();
             exports.ends.acquire().await.expect("it is never closed").forget();
             let bytes = usize::try_from(bytes).map_err(|_| Error::client(400, "less than none"))?;
             Ok::<_, Error>("x".repeat(bytes))
@@ -163,6 +169,36 @@ async fn serve(server: &Server, address: [u8; 4], bytes: i64) {
 
 async fn results(wires: &mut [Wire]) {
     futures::future::join_all(wires.iter_mut().map(Wire::result)).await;
+}
+
+#[tokio::test]
+async fn each_large_result_has_a_turn_and_messages_are_handled_between_them() {
+    let (server, exports) = Exports::new();
+    let large = Arc::clone(&server.registry().large);
+    let turns: Vec<_> = std::iter::from_fn(|| large.turn(None).now_or_never()).collect();
+    let mut wire = Wire::connect(&server, HONEST, "pre1").await;
+    for _ in 0..3 {
+        wire.say(&method("export", "80000")).await;
+    }
+    while exports.began() < 3 {
+        tokio::task::yield_now().await;
+    }
+    exports.ends.add_permits(3);
+    while taken(&server) < 3 * 80_000 {
+        tokio::task::yield_now().await;
+    }
+    // They are there; now the session learns of them.
+    others_run().await;
+    wire.say(NONSENSE).await;
+    wire.say(NONSENSE).await;
+    drop(turns);
+    let mut heard = String::new();
+    while heard.len() < 5 {
+        let text = wire.hear().await;
+        heard.extend(text.contains("Bad request").then_some('!'));
+        heard.extend(text.contains(r#""msg":"result""#).then_some('R'));
+    }
+    assert_eq!(heard, "R!R!R");
 }
 
 #[tokio::test(start_paused = true)]

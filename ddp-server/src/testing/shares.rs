@@ -376,7 +376,9 @@ async fn calls_of_a_method_with_large_results_wait_for_room() {
     }
     tokio::time::sleep(SECOND).await;
     assert_eq!(ran.load(Ordering::Relaxed), 3, "nobody takes any of them");
-    assert_eq!(server.stats().calls_waited, 18);
+    // At most one of each client: its others wait behind that, as always.
+    let waited = server.stats().calls_waited;
+    assert!((10..=11).contains(&waited), "{waited}");
     assert!(taken(&server) < 4 << 20, "{}", taken(&server));
     first.say(&export(1)).await;
     assert!(first.result().await > 1_500_000, "another address has its own part");
