@@ -54,7 +54,10 @@ async fn wait(Params((millis,)): Params<(u32,)>) -> Result<u32, Error> {
 
 async fn export(Params((bytes, millis)): Params<(u32, u32)>) -> Result<String, Error> {
     tokio::time::sleep(Duration::from_millis(millis.into())).await;
-    Ok(TEXT.chars().cycle().take(bytes as usize).collect())
+    let bytes = bytes as usize;
+    let mut text = TEXT.repeat(bytes / TEXT.len() + 1);
+    text.truncate(bytes);
+    Ok(text)
 }
 
 async fn tasks(State(data): State<Data>) -> Result<Cursor<Value>, Error> {
