@@ -1,6 +1,5 @@
 //! Drives a connection's session and transport, for the connection's own task and for couriers.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,7 +11,7 @@ use ddp_core::{DdpError, Session, SubscriptionKey};
 use futures::future::BoxFuture;
 use tokio::time::Sleep;
 
-use super::end::{self, End};
+use super::end::End;
 use super::handlers::Running;
 use super::inbound::Inbound;
 use super::input;
@@ -20,6 +19,8 @@ use super::kept::{Kept, More};
 use super::mail::Mail;
 use super::mailbox::{Drive, EndReason, Mailbox};
 use super::outbound::{Messages, Outbound};
+use super::tray::Tray;
+use super::waits;
 use crate::handler::callbacks::guard;
 use crate::registry::Registry;
 use crate::transport::{Address, AnyTransport, Transport, TransportError};
@@ -56,8 +57,7 @@ pub(crate) struct Driver {
     session: Session,
     outbound: Outbound,
     mailbox: Arc<Mailbox>,
-    /// Mail taken from the mailbox but not handled yet.
-    mail: VecDeque<Mail>,
+    tray: Tray,
     messages_since_write: usize,
     /// Whether the client has sent something after the first message, which is `connect`.
     has_asked: bool,
@@ -97,7 +97,7 @@ impl Driver {
             session,
             outbound: Outbound::new(transport, outbox_bytes_max),
             mailbox,
-            mail: VecDeque::new(),
+            tray: Tray::default(),
             messages_since_write: 0,
             has_asked: false,
             mail_is_next: true,
@@ -121,6 +121,7 @@ impl Driver {
             self.drain(cx);
             self.inbound.after(&mut self.session, &self.outbound);
             self.running.all_is_sent();
+            self.tray.end_turn();
             if let Some(reason) = self.closing {
                 if reason == CloseReason::HeartbeatTimeout {
                     self.registry.counters.disconnected_silent.add(1);
@@ -128,15 +129,14 @@ impl Driver {
                 tracing::debug!(session = self.session.id(), %reason, "closing");
                 return Poll::Ready(End::Close(CLOSED.0, CLOSED.1.to_owned()));
             }
-            let has_mail = !self.mail.is_empty();
-            let wake = if has_mail { Wake::Mail } else { ready!(self.poll_wake(cx)) };
+            let wake = if self.tray.is_ready() { Wake::Mail } else { ready!(self.poll_wake(cx)) };
             match wake {
                 Wake::Message(text) => {
                     self.has_asked = self.universal_begun.is_some();
                     self.session.handle_input(Input::Message(Instant::now(), &text));
                 }
                 Wake::Memory(More::Waits) => {
-                    end::sub_waits(&self.registry, self.running.connection());
+                    waits::sub(&self.registry, self.running.connection());
                 }
                 Wake::Memory(More::Given) => self.inbound.give(&mut self.session),
                 Wake::Memory(More::Late) => {
@@ -146,7 +146,7 @@ impl Driver {
                 Wake::Mail => self.handle_mail(cx),
                 Wake::End(EndReason::Requested) => {
                     // The session's output for the last mail still goes out.
-                    while !self.mail.is_empty() {
+                    while !self.tray.mail.is_empty() {
                         self.handle_mail(cx);
                         self.drain(cx);
                     }
@@ -177,20 +177,15 @@ impl Driver {
         }
     }
 
-    /// Hands mail to the session, up to a change of the user, which waits for the next call:
-    /// everything that the session wants done for earlier mail must be done first.
+    /// Hands mail to the session, up to what must be [first](Tray::next) in the next call.
     fn handle_mail(&mut self, cx: &mut Context<'_>) {
         let mut is_first = true;
-        while let Some(next) = self.mail.pop_front() {
-            if matches!(next, Mail::SetUser(..)) && !std::mem::take(&mut is_first) {
-                return self.mail.push_front(next);
-            }
-            is_first = false;
+        while let Some(next) = self.tray.next(std::mem::take(&mut is_first)) {
             if matches!(next, Mail::Universal) {
                 // Documents that they show at once precede later mail, such as the result of the
                 // method that started them.
                 let begun = self.begin_universal(cx);
-                self.mailbox.take_of(&begun, &mut self.mail);
+                self.mailbox.take_of(&begun, &mut self.tray.mail);
             } else if let Some(input) = input::of(next, &self.session, &mut self.running) {
                 self.session.handle_input(input);
             }
@@ -284,7 +279,7 @@ impl Driver {
         if self.is_draining && !self.session.is_busy() {
             self.mailbox.request_end();
         }
-        if let Some(reason) = self.mailbox.take_end(&mut self.mail) {
+        if let Some(reason) = self.mailbox.take_end(&mut self.tray.mail) {
             return Poll::Ready(Wake::End(reason));
         }
         if self.messages_since_write >= MESSAGES_PER_WRITE
@@ -305,6 +300,7 @@ impl Driver {
             return Poll::Ready(wake);
         }
         if !self.outbound.has_room() {
+            self.tray.pause();
             if let Poll::Ready(late) = self.inbound.poll_no_more(cx) {
                 return Poll::Ready(Wake::Memory(late));
             }
@@ -334,7 +330,7 @@ impl Driver {
         }
         let timer = self.poll_timer(cx);
         if timer.is_pending()
-            && (!self.mailbox.rest(cx.waker(), self.outbound.has_room())
+            && (!self.mailbox.rest(cx.waker(), self.outbound.has_room() && !self.tray.waits())
                 || self.mailbox.is_draining() != self.is_draining)
         {
             // It came after it was looked for.
@@ -346,7 +342,7 @@ impl Driver {
     /// Takes mail or a message, by turns if there are both.
     fn poll_mail_and_messages(&mut self, cx: &mut Context<'_>) -> Poll<Wake> {
         let mail_is_next = std::mem::replace(&mut self.mail_is_next, true);
-        if mail_is_next && self.mailbox.take(&mut self.mail) {
+        if mail_is_next && self.poll_mail(cx) {
             self.mail_is_next = false;
             return Poll::Ready(Wake::Mail);
         }
@@ -368,10 +364,14 @@ impl Driver {
                 Err(error) => Wake::Gone(Some(error)),
             });
         }
-        if !mail_is_next && self.mailbox.take(&mut self.mail) {
+        if !mail_is_next && self.poll_mail(cx) {
             return Poll::Ready(Wake::Mail);
         }
         Poll::Pending
+    }
+
+    fn poll_mail(&mut self, cx: &mut Context<'_>) -> bool {
+        self.tray.poll(&self.mailbox, &self.registry.large, self.running.address(), cx)
     }
 
     /// Writes what the socket takes. Ready only if the socket failed.
@@ -405,21 +405,21 @@ impl Drive for Driver {
     }
 
     fn deliver(&mut self) -> bool {
-        if !self.mail.is_empty() || !self.outbound.has_room() {
+        if !self.tray.mail.is_empty() || !self.outbound.has_room() {
             return false;
         }
         let alone = self.mailbox.take_alone();
         if alone.is_none() {
-            if !self.mailbox.take_steps(&mut self.mail) {
+            if !self.mailbox.take_steps(&mut self.tray.mail) {
                 return false;
             }
-            if self.mail.is_empty() {
+            if self.tray.mail.is_empty() {
                 return true;
             }
         }
-        let Self { session, outbound, mail, inbound, .. } = self;
+        let Self { session, outbound, tray, inbound, .. } = self;
         let mut messages = Messages::new(outbound.framing());
-        for mail in alone.into_iter().chain(mail.drain(..)) {
+        for mail in alone.into_iter().chain(tray.mail.drain(..)) {
             let mut send = |outgoing| outbound.send(outgoing, &mut messages);
             match mail {
                 Mail::Step(query, delta) => session.deliver_step(query, &delta, &mut send),
@@ -437,7 +437,7 @@ impl Drive for Driver {
 
     fn has_settled(&self) -> bool {
         // Large messages have turns of their own, and one that is given must be taken at once.
-        let has_large = self.inbound.waits(&self.outbound.transport);
+        let has_large = self.inbound.waits(&self.outbound.transport) || self.tray.waits();
         let has_begun = self.has_asked && self.session.is_ready() && !self.session.is_busy();
         has_large || has_begun && self.outbound.is_empty()
     }

@@ -33,6 +33,8 @@ mod outbound;
 pub(crate) mod results;
 #[cfg(all(test, feature = "testing"))]
 mod tests;
+mod tray;
+mod waits;
 
 use std::future::poll_fn;
 use std::sync::Arc;
