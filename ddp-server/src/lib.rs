@@ -59,6 +59,8 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "accounts")]
+pub mod accounts;
 mod arrivals;
 mod builder;
 mod collection;
