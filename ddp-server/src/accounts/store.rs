@@ -3,16 +3,6 @@
 //! An [`AccountsStore`] keeps records and is told what to do with them; what a password is, how long
 //! a token lasts and who may log in is decided by [`Accounts`](super::Accounts). Secrets reach a
 //! store only as hashes.
-//!
-//! # What every store must hold to
-//! - **Case.** A username or an address is found by its exact spelling, else without regard to case
-//!   if exactly one user has it so. Two users cannot have names or addresses that differ in case only.
-//! - **Conflicts** come from the write itself, by a constraint or under a lock, and never from a look
-//!   before it: of two creations that race, one is made and the other is a [`Conflict`].
-//! - **One step.** Each function is one atomic step: it happens whole, or not at all.
-//! - **Revocation.** Whatever makes a token unusable is [told](AccountsStore::on_revocation), whoever
-//!   did it: a call of this trait, another server, or a person at the database.
-//! - A user who is not [active](User::is_active), or does not exist, has no login tokens.
 
 use std::fmt;
 use std::sync::Arc;
@@ -326,7 +316,17 @@ pub type Read<'a, T> = BoxFuture<'a, Result<T, Error>>;
 /// What a write gives that can be refused as a [`Conflict`].
 pub type Written<'a, T> = BoxFuture<'a, Result<T, WriteError>>;
 
-/// Keeps users. See the [module](self) for what every store must hold to.
+/// Keeps users. Secrets reach a store only as hashes; what they mean is not its business.
+///
+/// # What every store must hold to
+/// - **Case.** A username or an address is found by its exact spelling, else without regard to case
+///   if exactly one user has it so. Two users cannot have names or addresses that differ in case only.
+/// - **Conflicts** come from the write itself, by a constraint or under a lock, and never from a look
+///   before it: of two creations that race, one is made and the other is a [`Conflict`].
+/// - **One step.** Each function is one atomic step: it happens whole, or not at all.
+/// - **Revocation.** Whatever makes a token unusable is [told](Self::on_revocation), whoever
+///   did it: a call of this trait, another server, or a person at the database.
+/// - A user who is not [active](User::is_active), or does not exist, has no login tokens.
 ///
 /// Functions that take a [`WriteFence`] change what the user's own document shows: a store that is
 /// asked by a method registers its write there, so that the client has the change before `updated`.
