@@ -6,9 +6,7 @@ use std::sync::Arc;
 use super::core::Core;
 use super::create::Wanted;
 use super::input::{self, Password};
-use super::store::{
-    Email, PasswordChange, Purpose, Selector, Tokens, User, WriteError,
-};
+use super::store::{Email, PasswordChange, Purpose, Selector, Tokens, User, WriteError};
 use crate::ejson::{self, Ejson, Object};
 use crate::error::Error;
 use crate::write_fence::WriteFence;

@@ -141,12 +141,7 @@ impl Core {
     }
 
     /// `{id, token, tokenExpires}`.
-    pub(super) fn token_result(
-        &self,
-        user_id: &str,
-        token: Token,
-        stored: &LoginToken,
-    ) -> Object {
+    pub(super) fn token_result(&self, user_id: &str, token: Token, stored: &LoginToken) -> Object {
         Object::from_iter([
             ("id".to_owned(), user_id.into()),
             ("token".to_owned(), token.reveal().into()),

@@ -9,9 +9,7 @@ use crate::extract::{State, UserId};
 use crate::live_query::{AnyCursor, Cursor};
 
 pub(super) fn define(plugin: PluginBuilder<AccountsHandle>) -> PluginBuilder<AccountsHandle> {
-    plugin
-        .publish_universal(own_user)
-        .publish("meteor.loginServiceConfiguration", login_services)
+    plugin.publish_universal(own_user).publish("meteor.loginServiceConfiguration", login_services)
 }
 
 /// The own user's document, which is there even without a field to show: Meteor's clients wait for it.

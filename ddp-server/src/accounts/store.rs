@@ -411,11 +411,7 @@ pub trait AccountsStore: Send + Sync + 'static {
     /// Changes a password, and ends with it the login tokens that the change names and the user's
     /// [`Reset`](Purpose::Reset) and [`Enroll`](Purpose::Enroll) tokens. False, and nothing is changed,
     /// if there is no such user or the old hash is another.
-    fn set_password<'a>(
-        &'a self,
-        user_id: &'a str,
-        change: &'a PasswordChange,
-    ) -> Read<'a, bool>;
+    fn set_password<'a>(&'a self, user_id: &'a str, change: &'a PasswordChange) -> Read<'a, bool>;
 
     /// Stores the same password in another form, if it is still stored as `old`. It ends nothing.
     fn rehash_password<'a>(
@@ -436,8 +432,7 @@ pub trait AccountsStore: Send + Sync + 'static {
 
     /// The user who has this login token, who is active, with the token, in one round trip. Whether it
     /// has expired is for others to say.
-    fn find_login_token<'a>(&'a self, hash: &'a TokenHash)
-    -> Read<'a, Option<(User, LoginToken)>>;
+    fn find_login_token<'a>(&'a self, hash: &'a TokenHash) -> Read<'a, Option<(User, LoginToken)>>;
 
     /// Which of these login tokens are there, in one round trip: at most 1,000 at a time are asked for.
     fn stored_login_tokens<'a>(&'a self, hashes: &'a [TokenHash]) -> Read<'a, Vec<TokenHash>>;

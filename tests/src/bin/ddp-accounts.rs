@@ -19,10 +19,8 @@ use serde_json::json;
 use tokio::net::TcpListener;
 
 /// Id, name and password.
-const USERS: [[&str; 3]; 2] = [
-    ["adaLovelace", "ada", "analytical engine"],
-    ["alanTuring", "alan", "bletchley"],
-];
+const USERS: [[&str; 3]; 2] =
+    [["adaLovelace", "ada", "analytical engine"], ["alanTuring", "alan", "bletchley"]];
 
 type Notes = MemoryCollection<Note>;
 

@@ -22,8 +22,7 @@ pub(super) async fn handle(core: &Core, request: &LoginRequest) -> Result<Option
         return Err(logged_out());
     };
     if core.token_expires(&stored) <= now() {
-        let error =
-            Error::client(403, "Your session has expired. Please log in again.");
+        let error = Error::client(403, "Your session has expired. Please log in again.");
         return Ok(Some(Login::failed(Some(user), error)));
     }
     Ok(Some(Login::resumed(user, Resumed { token, stored, pending })))

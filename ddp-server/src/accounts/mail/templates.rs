@@ -103,10 +103,7 @@ impl Default for MailTemplates {
                 "An account has been created for you on",
                 "To start using the service",
             ),
-            verify_email: letter(
-                "How to verify email address on",
-                "To verify your account email",
-            ),
+            verify_email: letter("How to verify email address on", "To verify your account email"),
             headers: Vec::new(),
         }
     }

@@ -263,17 +263,13 @@ impl AccountsStore for MemoryAccounts {
         now(Ok(self.change(|state, told| state.add_token(user_id, token, guard, told))))
     }
 
-    fn find_login_token<'a>(
-        &'a self,
-        hash: &'a TokenHash,
-    ) -> Read<'a, Option<(User, LoginToken)>> {
+    fn find_login_token<'a>(&'a self, hash: &'a TokenHash) -> Read<'a, Option<(User, LoginToken)>> {
         now(Ok(self.read(|state| state.find_token(hash))))
     }
 
     fn stored_login_tokens<'a>(&'a self, hashes: &'a [TokenHash]) -> Read<'a, Vec<TokenHash>> {
-        now(Ok(self.read(|state| {
-            hashes.iter().filter(|hash| state.has_token(hash)).cloned().collect()
-        })))
+        now(Ok(self
+            .read(|state| hashes.iter().filter(|hash| state.has_token(hash)).cloned().collect())))
     }
 
     fn remove_login_tokens<'a>(&'a self, user_id: &'a str, which: &'a Tokens) -> Read<'a, u64> {

@@ -251,11 +251,7 @@ impl State {
         true
     }
 
-    pub(super) fn remove_expired(
-        &mut self,
-        expired: &Expired,
-        told: &mut Vec<Revocation>,
-    ) -> u64 {
+    pub(super) fn remove_expired(&mut self, expired: &Expired, told: &mut Vec<Revocation>) -> u64 {
         let ids: Vec<String> = self.users.keys().cloned().collect();
         let mut count = 0;
         for id in ids {

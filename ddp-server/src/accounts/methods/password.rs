@@ -109,7 +109,8 @@ pub(super) async fn forgot_password(
     if core.options.ambiguous_error_messages {
         // Neither the answer nor its time tells whether there is such a user.
         let core_behind = Arc::clone(core);
-        core.mails.behind("reset", async move { mail_reset(&core_behind, &address).await.map(drop) });
+        core.mails
+            .behind("reset", async move { mail_reset(&core_behind, &address).await.map(drop) });
         return Ok(());
     }
     if mail_reset(core, &address).await? { Ok(()) } else { Err(core.refusal("User not found")) }
@@ -154,7 +155,10 @@ async fn reset(
     let stored = stored.filter(|stored| is_fresh(core, stored)).ok_or_else(expired)?;
     let LoginUser { user, has_2fa, .. } = user_of(core, &stored).await?.ok_or_else(expired)?;
     if !user.emails.iter().any(|email| email.address == stored.address) {
-        return Ok(Login::failed(Some(user), Error::client(403, "Token has invalid email address")));
+        return Ok(Login::failed(
+            Some(user),
+            Error::client(403, "Token has invalid email address"),
+        ));
     }
     let hash = core.passwords.hash(password).await?;
     if core.store.take_one_time_token(&token).await?.is_none() {

@@ -76,10 +76,7 @@ fn invalid_token() -> Error {
 }
 
 /// Gives the connection a new token that ends when the old one does. The old one stays.
-async fn renew(
-    core: &Core,
-    invocation: &Invocation,
-) -> Result<(Held, Token, LoginToken), Error> {
+async fn renew(core: &Core, invocation: &Invocation) -> Result<(Held, Token, LoginToken), Error> {
     let old = held(core, invocation)?;
     let found = core.store.find_login_token(&old.hash).await?;
     let (_, stored) = found.ok_or_else(invalid_token)?;

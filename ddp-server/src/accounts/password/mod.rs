@@ -44,8 +44,7 @@ impl PasswordAlgorithm {
     /// Meteor's default.
     pub const BCRYPT: Self = Self::Bcrypt { cost: 10 };
     /// Argon2id with Meteor's parameters.
-    pub const ARGON2ID: Self =
-        Self::Argon2id { memory_kib: 19_456, passes: 2, parallelism: 1 };
+    pub const ARGON2ID: Self = Self::Argon2id { memory_kib: 19_456, passes: 2, parallelism: 1 };
 
     /// Whether hashes of these costs can be read again.
     pub(super) fn is_possible(self) -> bool {

@@ -147,8 +147,7 @@ impl Stored {
             && (8..=64).contains(&salt.len())
             && OUTPUT_BYTES.contains(&output.len())
             && parts.next().is_none();
-        let hash =
-            Argon2Hash { variant, version, memory_kib, passes, parallelism, salt, output };
+        let hash = Argon2Hash { variant, version, memory_kib, passes, parallelism, salt, output };
         fits.then_some(Self { of, algorithm: Algorithm::Argon2(hash) })
     }
 

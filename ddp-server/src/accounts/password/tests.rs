@@ -110,9 +110,7 @@ fn what_asks_for_too_much_is_not_computed() {
 
 #[test]
 fn dummies_are_like_real_hashes() {
-    for algorithm in
-        [BCRYPT, ARGON2ID, PasswordAlgorithm::BCRYPT, PasswordAlgorithm::ARGON2ID]
-    {
+    for algorithm in [BCRYPT, ARGON2ID, PasswordAlgorithm::BCRYPT, PasswordAlgorithm::ARGON2ID] {
         let dummy = algorithm.dummy();
         let stored = Stored::read(&dummy).expect("a hash");
         assert!(algorithm.is_of(&stored) && stored.is_as_ours(), "{dummy}");

@@ -100,7 +100,8 @@ async fn objects_arrays_and_numbers_where_strings_are_expected() {
     let scene = Scene::new().await;
     let client = scene.client().await;
     let deep = (0..100).fold(json!("x"), |inner, _| json!([inner]));
-    let cases = [json!({"$gt": ""}), json!({"$ne": null}), json!(["ada"]), json!(7), json!(true), deep];
+    let cases =
+        [json!({"$gt": ""}), json!({"$ne": null}), json!(["ada"]), json!(7), json!(true), deep];
     for bad in cases {
         let digest = json!({"digest": bad, "algorithm": "sha-256"});
         let algorithm = json!({"digest": DIGEST, "algorithm": bad});
@@ -229,7 +230,8 @@ async fn a_password_that_others_can_read_on_its_way() {
 
     let config = crate::ServerConfig { forwarded_count: 1, ..Default::default() };
     let server = Server::builder().config(config).plugin(scene.accounts.clone()).build();
-    for (proto, is_taken) in [("https", true), ("http", false), ("https, http", false), ("", false)] {
+    for (proto, is_taken) in [("https", true), ("http", false), ("https, http", false), ("", false)]
+    {
         let client = Client::builder(&server)
             .header("x-forwarded-for", "192.0.2.1")
             .header("x-forwarded-proto", proto)
@@ -365,7 +367,8 @@ async fn many_wrong_passwords_from_many_connections() {
         let found = core.store.find_login_user(&by).await.unwrap();
         let password = format!("guess {number}");
         let password = crate::accounts::input::password(password.into()).unwrap();
-        let _ = crate::accounts::handlers::check_password(core, &by, found.as_ref(), password).await;
+        let _ =
+            crate::accounts::handlers::check_password(core, &by, found.as_ref(), password).await;
     }
     // Thirty guesses take minutes, and the right password still works after the longest wait.
     let took = begun.elapsed();

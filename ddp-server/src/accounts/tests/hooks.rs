@@ -101,10 +101,9 @@ async fn new_users_are_completed_and_validated() {
     })
     .await;
     let client = scene.client().await;
-    for (touch, text) in [
-        ("invalid", "User validation failed [403]"),
-        ("throw", "An exception thrown [403]"),
-    ] {
+    for (touch, text) in
+        [("invalid", "User validation failed [403]"), ("throw", "An exception thrown [403]")]
+    {
         let user = json!({"username": "alan", "password": "x", "touch": touch});
         assert_eq!(refused(&client, "createUser", (user,)).await, text);
     }

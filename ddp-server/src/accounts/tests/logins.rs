@@ -129,7 +129,10 @@ async fn who_creates_users_can_be_restricted() {
     let client = scene.client().await;
     for (user, ends) in [
         (&alan, Some("@example.com email required [403]")),
-        (&json!({"email": "alan@other.com", "password": "x"}), Some("@example.com email required [403]")),
+        (
+            &json!({"email": "alan@other.com", "password": "x"}),
+            Some("@example.com email required [403]"),
+        ),
         (&json!({"email": "alan@EXAMPLE.com", "password": "x"}), None),
     ] {
         let ended = client.call::<LoggedIn>("createUser", (user,)).await;

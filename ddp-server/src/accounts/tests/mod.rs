@@ -78,9 +78,7 @@ impl Scene {
         let accounts = change(accounts).build();
         let server = Server::builder()
             .plugin(accounts.clone())
-            .method("whoami", async |user: Option<UserId>| {
-                Ok::<_, Error>(user.map(String::from))
-            })
+            .method("whoami", async |user: Option<UserId>| Ok::<_, Error>(user.map(String::from)))
             .publish("mine", async |subscription: Subscription, user: Option<UserId>| {
                 let owner = user.map_or_else(|| "nobody".to_owned(), String::from);
                 let mine = Collection::<Value>::new("mine");

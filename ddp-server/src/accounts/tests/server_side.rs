@@ -6,7 +6,8 @@ use super::*;
 async fn users_are_found_by_meteors_rule_of_case() {
     let scene = Scene::new().await;
     let (accounts, ada) = (&scene.accounts, Some(scene.ada.clone()));
-    let id = |found: Result<Option<crate::accounts::User>, Error>| found.unwrap().map(|user| user.id);
+    let id =
+        |found: Result<Option<crate::accounts::User>, Error>| found.unwrap().map(|user| user.id);
     assert_eq!(id(accounts.find_user(&scene.ada).await), ada);
     assert_eq!(id(accounts.find_user_by_username("aDa").await), ada);
     assert_eq!(id(accounts.find_user_by_email("ADA@EXAMPLE.COM").await), ada);
@@ -26,8 +27,7 @@ async fn names_and_addresses_stay_unique() {
     assert_eq!(error, "Username already exists. [403]");
     let error = text(accounts.add_email(&alan, "ada@example.com", true).await);
     assert_eq!(error, "Email already exists. [403]");
-    let replaced =
-        accounts.replace_email(&alan, "alan@example.com", "ADA@example.com", true).await;
+    let replaced = accounts.replace_email(&alan, "alan@example.com", "ADA@example.com", true).await;
     assert_eq!(text(replaced), "Email already exists. [403]");
     // One's own in another case is no other.
     accounts.set_username(&alan, "Alan").await.unwrap();
