@@ -89,7 +89,7 @@ pub struct Logout {
 }
 
 /// A user that a client wants to be created: the arguments of Meteor's `onCreateUser`.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct Creation {
     /// What the client or the server gave to `createUser`, but for the password. A client can put
@@ -97,4 +97,10 @@ pub struct Creation {
     pub options: Ejson,
     /// The user as it will be, without a profile: without a hook, that is `options.profile`.
     pub user: User,
+}
+
+impl fmt::Debug for Creation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Creation").field("user", &self.user).finish_non_exhaustive()
+    }
 }

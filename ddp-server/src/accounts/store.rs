@@ -90,8 +90,14 @@ impl PasswordHash {
     }
 }
 
-impl<T: Into<Arc<str>>> From<T> for PasswordHash {
-    fn from(text: T) -> Self {
+impl From<String> for PasswordHash {
+    fn from(text: String) -> Self {
+        Self(text.into())
+    }
+}
+
+impl From<&str> for PasswordHash {
+    fn from(text: &str) -> Self {
         Self(text.into())
     }
 }
@@ -115,8 +121,14 @@ impl TokenHash {
     }
 }
 
-impl<T: Into<Arc<str>>> From<T> for TokenHash {
-    fn from(text: T) -> Self {
+impl From<String> for TokenHash {
+    fn from(text: String) -> Self {
+        Self(text.into())
+    }
+}
+
+impl From<&str> for TokenHash {
+    fn from(text: &str) -> Self {
         Self(text.into())
     }
 }

@@ -16,8 +16,6 @@ use super::store::PasswordHash;
 use crate::error::Error;
 use crate::random;
 
-pub(super) use self::pool::too_many;
-
 /// How new passwords are hashed; what is stored in another form is replaced at the next login.
 ///
 /// What gets hashed is the 64 digits of the password's SHA-256, which is what Meteor's clients send.

@@ -80,7 +80,7 @@ impl Pool {
 }
 
 /// Meteor's refusal of a client that asks too often.
-pub(in crate::accounts) fn too_many(seconds: u32) -> Error {
+fn too_many(seconds: u32) -> Error {
     let reason = format!(
         "Error, too many requests. Please slow down. You must wait {seconds} seconds before trying \
          again."
