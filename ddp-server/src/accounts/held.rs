@@ -118,7 +118,7 @@ impl Pending {
     pub(super) fn hold(mut self, user_id: &str) {
         let tokens = Arc::clone(&self.tokens);
         let mut state = tokens.0.lock();
-        // Dropped after the lock is, if it is not held.
+        // If it has ended, `self` is dropped after the lock, and forgets the token.
         let Some(held) = state.open.get_mut(self.connection.id()) else { return };
         let Some(hash) = self.hash.take() else { return };
         let new = Held { hash: hash.clone(), user_id: user_id.into() };

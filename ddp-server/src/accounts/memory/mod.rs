@@ -84,6 +84,12 @@ impl MemoryAccounts {
         self.0.state.lock().users.len()
     }
 
+    /// Tells nobody of anything any longer, as a store that is out of reach.
+    #[cfg(test)]
+    pub(in crate::accounts) fn fall_silent(&self) {
+        self.0.listeners.lock().clear();
+    }
+
     /// Changes the state, and then tells of revocations, outside of the lock.
     fn change<T>(&self, change: impl FnOnce(&mut State, &mut Vec<Revocation>) -> T) -> T {
         let mut told = Vec::new();
