@@ -16,7 +16,7 @@ use self::state::{State, is_among};
 use super::store::{
     AccountsStore, Email, Expired, LoginToken, LoginUser, NewUser, OnRevocation, OneTimeToken,
     PasswordChange, PasswordHash, Purpose, Read, Revocation, Selector, Service, TokenGuard,
-    TokenHash, Tokens, User, WriteError, Written,
+    TokenHash, Tokens, User, Written,
 };
 use crate::collection::Collection;
 use crate::ejson::{Date, Ejson, Object};

@@ -237,7 +237,7 @@ impl State {
         self.remove_tokens(user_id, |_| true, told);
         self.drop_one_time(user_id, |_| true);
         let Some(record) = self.users.remove(user_id) else { return false };
-        for name in record.user.username {
+        if let Some(name) = record.user.username {
             self.names.remove(&fold(&name));
         }
         for email in record.user.emails {
