@@ -22,6 +22,8 @@ struct State {
     open: HashMap<Arc<str>, Option<Held>>,
     /// The connections that hold a token, or are about to.
     holders: HashMap<TokenHash, HashMap<Arc<str>, Connection>>,
+    /// How often held tokens were listed, to be looked at again.
+    listed: u64,
 }
 
 /// A token that a connection holds.
@@ -37,6 +39,16 @@ pub(super) struct Pending {
     tokens: Arc<HeldTokens>,
     connection: Connection,
     hash: Option<TokenHash>,
+    /// [`State::listed`] as it began.
+    listed: u64,
+}
+
+/// Whether a token that a connection holds now has to be looked at again.
+#[must_use = "a list of tokens that are looked at again may have been made without this one"]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Look {
+    Settled,
+    Again,
 }
 
 impl HeldTokens {
@@ -58,9 +70,10 @@ impl HeldTokens {
         let id = Arc::clone(connection.shared_id());
         let mut state = self.0.lock();
         state.holders.entry(hash.clone()).or_default().insert(id, connection.clone());
+        let listed = state.listed;
         drop(state);
         let (tokens, connection) = (Arc::clone(self), connection.clone());
-        Pending { tokens, connection, hash: Some(hash.clone()) }
+        Pending { tokens, connection, hash: Some(hash.clone()), listed }
     }
 
     /// The token that a connection holds.
@@ -86,8 +99,9 @@ impl HeldTokens {
 
     /// The tokens that are held by connections of these users.
     pub(super) fn of_users(&self, is_one: impl Fn(&str) -> bool) -> Vec<TokenHash> {
-        // Those that are about to be held are looked up in the store from now on.
-        let state = self.0.lock();
+        let mut state = self.0.lock();
+        // Those that are about to be held may have been looked up before this.
+        state.listed += 1;
         let held = state.open.values().flatten().filter(|held| is_one(&held.user_id));
         held.map(|held| held.hash.clone()).collect::<HashSet<_>>().into_iter().collect()
     }
@@ -115,16 +129,17 @@ impl State {
 
 impl Pending {
     /// The connection holds the token, in place of any other, unless it has ended.
-    pub(super) fn hold(mut self, user_id: &str) {
+    pub(super) fn hold(mut self, user_id: &str) -> Look {
         let tokens = Arc::clone(&self.tokens);
         let mut state = tokens.0.lock();
         // If it has ended, `self` is dropped after the lock, and forgets the token.
-        let Some(held) = state.open.get_mut(self.connection.id()) else { return };
-        let Some(hash) = self.hash.take() else { return };
+        let Some(held) = state.open.get_mut(self.connection.id()) else { return Look::Settled };
+        let Some(hash) = self.hash.take() else { return Look::Settled };
         let new = Held { hash: hash.clone(), user_id: user_id.into() };
         if let Some(old) = held.replace(new).filter(|old| old.hash != hash) {
             state.forget(&old.hash, self.connection.id());
         }
+        if state.listed == self.listed { Look::Settled } else { Look::Again }
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::attempt::Attempt;
 use super::core::Core;
 use super::handler::{Login, Resumed, Who};
+use super::held::{Look, Pending};
 use super::store::{LoginToken, Selector, TokenGuard, User};
 use super::token::Token;
 use crate::ejson::{Ejson, Object, RawParams};
@@ -85,7 +86,7 @@ impl Core {
         let connection = connection_of(invocation)?;
         let (token, stored) = match login.resumed {
             Some(Resumed { token, stored, pending }) => {
-                pending.hold(user_id);
+                self.hold(pending, user_id);
                 (token, stored)
             }
             None => {
@@ -120,9 +121,15 @@ impl Core {
         let pending = self.held.begin(connection, &token.hash);
         let is_added = self.store.add_login_token(user_id, token, guard).await?;
         if is_added {
-            pending.hold(user_id);
+            self.hold(pending, user_id);
         }
         Ok(is_added)
+    }
+
+    fn hold(&self, pending: Pending, user_id: &str) {
+        if pending.hold(user_id) == Look::Again {
+            self.watch.doubt_user(user_id.to_owned());
+        }
     }
 
     /// `{id, token, tokenExpires, …, type}`.

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use futures::future::join_all;
+use tokio::sync::Notify;
 
 use super::*;
+use crate::accounts::core::Core;
 use crate::accounts::store::{
     AccountsStore, LoginToken, PasswordHash, Revocation, Selector, TokenGuard,
 };
@@ -361,6 +363,51 @@ async fn a_token_that_went_while_the_store_was_out_of_reach() {
         client.closed().await;
         assert!(whoami(&other).await.is_some(), "others stay");
     }
+}
+
+#[tokio::test]
+async fn a_token_that_went_unheard_between_its_look_up_and_its_use() {
+    let store = MemoryAccounts::new();
+    let (looked_up, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let events = (Arc::clone(&looked_up), Arc::clone(&go_on));
+    let scene = Scene::of(store.clone(), |accounts| {
+        accounts.validate_login_attempt(move |attempt| {
+            let (looked_up, go_on) = events.clone();
+            async move {
+                if &*attempt.r#type == "resume" {
+                    looked_up.notify_one();
+                    go_on.notified().await;
+                }
+                Ok(true)
+            }
+        })
+    })
+    .await;
+    let ((client, _), thief) = (scene.ada().await, scene.client().await);
+    // Held by nobody yet.
+    let token = Token::random();
+    let stored = Core::login_token(token.hash(), None);
+    assert!(store.add_login_token(&scene.ada, &stored, &TokenGuard::Active).await.unwrap());
+    let call = thief.call::<Ejson>("login", (json!({"resume": token.reveal()}),));
+    let revoke = async {
+        looked_up.notified().await;
+        store.fall_silent();
+        scene.accounts.logout_user(&scene.ada).await.unwrap();
+        scene.accounts.core.hear(Revocation::All);
+        // Then all tokens that were held have been looked at.
+        client.closed().await;
+        go_on.notify_one();
+    };
+    // The connection may end before the result is there.
+    let call = async {
+        tokio::select! {
+            biased;
+            _ = thief.closed() => {}
+            _ = call => {}
+        }
+    };
+    let ((), ()) = futures::join!(call, revoke);
+    thief.closed().await;
 }
 
 #[tokio::test(start_paused = true)]
