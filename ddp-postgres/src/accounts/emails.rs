@@ -77,8 +77,7 @@ impl PostgresAccounts {
         if !writing.lock_user(user_id).await? {
             return writing.commit(false).await;
         }
-        let sql =
-            "UPDATE accounts.emails SET verified = true WHERE user_id = $1 AND address = $2";
+        let sql = "UPDATE accounts.emails SET verified = true WHERE user_id = $1 AND address = $2";
         let is_done = writing.execute(sql, &[&user_id, &address]).await? > 0;
         let sql = "DELETE FROM accounts.one_time_tokens
             WHERE user_id = $1 AND address = $2 AND kind = 'verify'";

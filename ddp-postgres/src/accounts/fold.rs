@@ -65,7 +65,11 @@ fn single(mut letters: impl Iterator<Item = char>) -> Option<char> {
 fn escape(letter: char, out: &mut String) {
     let number = u32::from(letter);
     // Writing to a string cannot fail.
-    let _ = if number > 0xffff { write!(out, "\\U{number:08x}") } else { write!(out, "\\u{number:04x}") };
+    let _ = if number > 0xffff {
+        write!(out, "\\U{number:08x}")
+    } else {
+        write!(out, "\\u{number:04x}")
+    };
 }
 
 #[cfg(test)]
@@ -74,7 +78,8 @@ mod tests {
 
     #[test]
     fn letters_are_equal_as_in_javascript() {
-        for (a, b) in [('É', 'é'), ('Σ', 'ς'), ('Σ', 'σ'), ('Ж', 'ж'), ('µ', 'μ'), ('𐐀', '𐐨')] {
+        for (a, b) in [('É', 'é'), ('Σ', 'ς'), ('Σ', 'σ'), ('Ж', 'ж'), ('µ', 'μ'), ('𐐀', '𐐨')]
+        {
             assert_eq!(fold(a), fold(b), "{a} {b}");
         }
         // Not the dotless i, the dotted I, the long s and the sign of Kelvin; no letter with two in upper

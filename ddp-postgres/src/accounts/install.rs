@@ -221,3 +221,60 @@ async fn may_not_use(
     );
     Ok(AccountsError::MayNotUse { schema, role, grants }.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use ddp_cluster::{Cluster, ClusterOptions};
+    use tokio_postgres::NoTls;
+
+    use super::*;
+
+    /// As a later version may add something.
+    fn second() -> Vec<String> {
+        vec!["ALTER TABLE accounts.users ADD COLUMN locale text DEFAULT 'en'".to_owned()]
+    }
+
+    /// One that fails after its first statement.
+    fn broken() -> Vec<String> {
+        let statements = ["DELETE FROM accounts.users", "CREATE TABLE accounts.users ()"];
+        statements.map(str::to_owned).into()
+    }
+
+    #[tokio::test]
+    async fn later_versions_are_installed_over_earlier_ones() {
+        let options = ClusterOptions::temporary().without_durability();
+        let cluster = Cluster::start(options).expect("PostgreSQL is installed and starts");
+        let (mut client, connection) =
+            tokio_postgres::connect(&cluster.url(), NoTls).await.expect("it listens");
+        tokio::spawn(connection);
+        let tables = AccountsTables::new();
+        let all: [Version; 3] = [version1::statements, second, broken];
+        prepare_versions(&mut client, &tables, true, &all[..1]).await.unwrap();
+        client.batch_execute("INSERT INTO accounts.users (id) VALUES ('ada')").await.unwrap();
+        let error = prepare_versions(&mut client, &tables, false, &all[..2]).await.unwrap_err();
+        assert!(error.to_string().contains("are of version 1, which is too old"), "{error}");
+        for _ in 0..2 {
+            prepare_versions(&mut client, &tables, true, &all[..2]).await.unwrap();
+        }
+        // What fails leaves nothing behind.
+        let error = prepare_versions(&mut client, &tables, true, &all).await.unwrap_err();
+        assert!(error.to_string().contains("CREATE TABLE accounts.users ()"), "{error}");
+        let found =
+            "SELECT id, locale, (SELECT max(version) FROM accounts.versions) FROM accounts.users";
+        let row = client.query_one(found, &[]).await.unwrap();
+        assert_eq!((row.get(0), row.get(1), row.get(2)), ("ada", "en", 2));
+        // A server of before does not touch them.
+        let error = prepare_versions(&mut client, &tables, true, &all[..1]).await.unwrap_err();
+        assert!(
+            error.to_string().contains("of version 2, and this server knows up to 1"),
+            "{error}"
+        );
+        // The same by psql.
+        client.batch_execute("DROP SCHEMA accounts CASCADE").await.unwrap();
+        for versions in [&all[..1], &all[..2], &all[..2]] {
+            client.batch_execute(&script(&tables, versions)).await.unwrap();
+        }
+        let row = client.query_one("SELECT count(*) FROM accounts.versions", &[]).await.unwrap();
+        assert_eq!(row.get::<_, i64>(0), 2);
+    }
+}

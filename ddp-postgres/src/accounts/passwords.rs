@@ -17,7 +17,8 @@ impl PostgresAccounts {
         let hash = change.hash.as_str();
         let written = match &change.only_if {
             Some(old) => {
-                let sql = "UPDATE accounts.passwords SET hash = $2 WHERE user_id = $1 AND hash = $3";
+                let sql =
+                    "UPDATE accounts.passwords SET hash = $2 WHERE user_id = $1 AND hash = $3";
                 writing.execute(sql, &[&user_id, &hash, &old.as_str()]).await?
             }
             None => {

@@ -120,11 +120,7 @@ impl AccountsStore for PostgresAccounts {
         self.remove(user_id, fence).map(without_conflict).boxed()
     }
 
-    fn set_password<'a>(
-        &'a self,
-        user_id: &'a str,
-        change: &'a PasswordChange,
-    ) -> Read<'a, bool> {
+    fn set_password<'a>(&'a self, user_id: &'a str, change: &'a PasswordChange) -> Read<'a, bool> {
         self.change_password(user_id, change).map(without_conflict).boxed()
     }
 
@@ -146,10 +142,7 @@ impl AccountsStore for PostgresAccounts {
         self.add_token(user_id, token, guard).map(without_conflict).boxed()
     }
 
-    fn find_login_token<'a>(
-        &'a self,
-        hash: &'a TokenHash,
-    ) -> Read<'a, Option<(User, LoginToken)>> {
+    fn find_login_token<'a>(&'a self, hash: &'a TokenHash) -> Read<'a, Option<(User, LoginToken)>> {
         self.find_token(hash).boxed()
     }
 

@@ -75,7 +75,10 @@ impl AccountsTables {
     /// If the schema has a name that [`schema`](Self::schema) does not allow.
     #[must_use]
     pub fn install_sql(&self) -> String {
-        assert!(self.has_good_name(), "the schema's name has at most 63 letters, digits and underscores");
+        assert!(
+            self.has_good_name(),
+            "the schema's name has at most 63 letters, digits and underscores"
+        );
         super::install::script(self, super::install::VERSIONS)
     }
 

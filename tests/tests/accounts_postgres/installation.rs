@@ -85,16 +85,23 @@ async fn a_newer_version_is_not_touched() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_role_without_rights_is_told_what_to_grant() {
     let name = "accounts_rights";
-    let setup = "CREATE ROLE accounts_app LOGIN; REVOKE ALL ON DATABASE accounts_rights FROM PUBLIC;
+    let setup =
+        "CREATE ROLE accounts_app LOGIN; REVOKE ALL ON DATABASE accounts_rights FROM PUBLIC;
         GRANT CONNECT ON DATABASE accounts_rights TO accounts_app";
     let url = database::create_database(name, setup);
     let app = || builder(&as_role(&url, "accounts_app"));
     let error = error_of(app()).await;
     let statement = r#"cannot install the accounts in schema accounts: CREATE SCHEMA "accounts": "#;
     assert!(error.starts_with(statement), "{error}");
-    assert!(error.contains(": GRANT CREATE ON DATABASE accounts_rights TO accounts_app, or"), "{error}");
+    assert!(
+        error.contains(": GRANT CREATE ON DATABASE accounts_rights TO accounts_app, or"),
+        "{error}"
+    );
     let error = error_of(app().without_install()).await;
-    assert!(error.contains("accounts are not installed") || error.contains("are not installed"), "{error}");
+    assert!(
+        error.contains("accounts are not installed") || error.contains("are not installed"),
+        "{error}"
+    );
 
     // A schema in which it may make nothing.
     database::psql(name, "CREATE SCHEMA accounts");

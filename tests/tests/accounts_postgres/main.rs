@@ -94,9 +94,7 @@ fn service(service_id: Option<&str>, key: &str) -> Service {
 }
 
 /// The conflict of a write that was refused.
-fn conflict<T: std::fmt::Debug>(
-    written: Result<T, WriteError>,
-) -> ddp_server::accounts::Conflict {
+fn conflict<T: std::fmt::Debug>(written: Result<T, WriteError>) -> ddp_server::accounts::Conflict {
     match written {
         Err(WriteError::Conflict(conflict)) => conflict,
         other => panic!("{other:?}"),

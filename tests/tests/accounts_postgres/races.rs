@@ -195,9 +195,10 @@ async fn the_default_isolation_of_a_database_changes_nothing() {
     let sql = "INSERT INTO accounts.login_tokens (hash, user_id, when_)
         SELECT 'new', id, now() FROM accounts.users FOR SHARE";
     adding.execute(sql, &[]).await.unwrap();
-    let (removed, ()) = futures::join!(fixture.accounts.remove_login_tokens(&ada, &Tokens::All), async {
-        waiting(database, 1).await;
-        adding.commit().await.unwrap();
-    });
+    let (removed, ()) =
+        futures::join!(fixture.accounts.remove_login_tokens(&ada, &Tokens::All), async {
+            waiting(database, 1).await;
+            adding.commit().await.unwrap();
+        });
     assert_eq!(removed.unwrap(), 1);
 }

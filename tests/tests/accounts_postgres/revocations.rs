@@ -111,7 +111,9 @@ async fn tokens_are_heard_of_without_any_subscription(feed: Feed) {
     for hash in ["t1", "t2"] {
         fixture.log_in(&ada, hash).await;
     }
-    fixture.psql("UPDATE accounts.login_tokens SET hash = CASE hash WHEN 't1' THEN 't3' ELSE hash END");
+    fixture.psql(
+        "UPDATE accounts.login_tokens SET hash = CASE hash WHEN 't1' THEN 't3' ELSE hash END",
+    );
     assert_eq!(next(&mut told).await, of("t1"));
     fixture.psql("UPDATE accounts.login_tokens SET when_ = now(); DELETE FROM accounts.login_tokens WHERE hash = 't2'");
     assert_eq!(next(&mut told).await, of("t2"));

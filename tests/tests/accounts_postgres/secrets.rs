@@ -16,7 +16,8 @@ use tracing_subscriber::filter::LevelFilter;
 use super::{Fixture, WHEN, fence, new_user, password, service};
 
 /// The channels of everything that is installed.
-const CHANNELS: &str = "SELECT DISTINCT (regexp_matches(prosrc, 'ddp_[A-Za-z.]+_[0-9a-f]{16}', 'g'))[1]
+const CHANNELS: &str =
+    "SELECT DISTINCT (regexp_matches(prosrc, 'ddp_[A-Za-z.]+_[0-9a-f]{16}', 'g'))[1]
     FROM pg_proc WHERE pronamespace = 'ddp'::regnamespace";
 
 /// Hears everything that is broadcast.
@@ -48,7 +49,8 @@ async fn overhear(fixture: &Fixture) -> (tokio_postgres::Client, Arc<Mutex<Strin
 async fn no_secret_is_broadcast_logged_or_told_in_an_error() {
     let log = Log::default();
     // Of all tests of this program, as far as they run at the same time.
-    let logs = tracing_subscriber::fmt().with_writer(log.clone()).with_max_level(LevelFilter::TRACE);
+    let logs =
+        tracing_subscriber::fmt().with_writer(log.clone()).with_max_level(LevelFilter::TRACE);
     logs.try_init().unwrap();
     let fixture = Fixture::start("secrets").await;
     let (listener, heard) = overhear(&fixture).await;

@@ -51,9 +51,10 @@ async fn a_user_is_found_as_it_was_created() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn names_and_addresses_are_unique_without_regard_to_case() {
     let fixture = Fixture::start("case").await;
-    for (number, (one, same)) in [("Ada", "aDA"), ("ÉMILE", "émile"), ("ΟΔΥΣΣΕΥΣ", "οδυσσευς"), ("Жук", "жУК")]
-        .into_iter()
-        .enumerate()
+    for (number, (one, same)) in
+        [("Ada", "aDA"), ("ÉMILE", "émile"), ("ΟΔΥΣΣΕΥΣ", "οδυσσευς"), ("Жук", "жУК")]
+            .into_iter()
+            .enumerate()
     {
         let mut new = new_user(one);
         new.user.emails = vec![Email::new(format!("{one}@example.com"))];
@@ -113,7 +114,8 @@ async fn addresses_keep_their_order_and_their_owner() {
     let accounts = &fixture.accounts;
     let shown = async || {
         let user = accounts.find_user(&name("ada")).await.unwrap().unwrap();
-        let mark = |email: &Email| format!("{}{}", email.address, if email.verified { "!" } else { "" });
+        let mark =
+            |email: &Email| format!("{}{}", email.address, if email.verified { "!" } else { "" });
         let own = user.emails.iter().map(mark).collect::<Vec<_>>().join(" ");
         let table = "SELECT string_agg(address || CASE WHEN verified THEN '!' ELSE '' END, ' ' ORDER BY position)
             FROM accounts.emails WHERE user_id = 'id-of-ada'";
@@ -129,7 +131,8 @@ async fn addresses_keep_their_order_and_their_owner() {
     assert_eq!(shown().await, "ada@example.com B@x c@x");
     let taken = accounts.add_email(&ada, &Email::new("ALAN@example.com"), &fence()).await;
     assert_eq!(conflict(taken), Conflict::Email);
-    let taken = accounts.replace_email(&ada, "c@x", &Email::new("Alan@example.com"), &fence()).await;
+    let taken =
+        accounts.replace_email(&ada, "c@x", &Email::new("Alan@example.com"), &fence()).await;
     assert_eq!(conflict(taken), Conflict::Email);
     assert!(accounts.replace_email(&ada, "B@x", &verified("d@x"), &fence()).await.unwrap());
     assert!(!accounts.replace_email(&ada, "b@x", &verified("e@x"), &fence()).await.unwrap());
@@ -150,7 +153,8 @@ async fn a_password_changes_only_if_it_is_still_the_old_one() {
     for hash in ["t1", "t2", "t3"] {
         fixture.log_in(&ada, hash).await;
     }
-    let tokens = || fixture.psql("SELECT string_agg(hash, ' ' ORDER BY hash) FROM accounts.login_tokens");
+    let tokens =
+        || fixture.psql("SELECT string_agg(hash, ' ' ORDER BY hash) FROM accounts.login_tokens");
     let change = |new: &str, old: Option<&str>, ends: Tokens| PasswordChange {
         hash: password(new),
         only_if: old.map(password),
@@ -175,7 +179,9 @@ async fn a_password_changes_only_if_it_is_still_the_old_one() {
     let mut new = new_user("alan");
     new.password = None;
     accounts.create_user(&new, &fence()).await.unwrap();
-    assert!(!accounts.set_password("id-of-alan", &change("e", Some("e"), Tokens::All)).await.unwrap());
+    assert!(
+        !accounts.set_password("id-of-alan", &change("e", Some("e"), Tokens::All)).await.unwrap()
+    );
     assert!(accounts.set_password("id-of-alan", &change("e", None, Tokens::All)).await.unwrap());
 }
 

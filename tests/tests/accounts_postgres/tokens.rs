@@ -22,7 +22,8 @@ fn mailed(purpose: Purpose, hash: &str, millis: i64) -> OneTimeToken {
     }
 }
 
-const LOGIN_TOKENS: &str = "SELECT coalesce(string_agg(hash, ' ' ORDER BY hash), '') FROM accounts.login_tokens";
+const LOGIN_TOKENS: &str =
+    "SELECT coalesce(string_agg(hash, ' ' ORDER BY hash), '') FROM accounts.login_tokens";
 const ONE_TIME_TOKENS: &str =
     "SELECT coalesce(string_agg(hash, ' ' ORDER BY hash), '') FROM accounts.one_time_tokens";
 
@@ -33,7 +34,10 @@ async fn login_tokens_are_kept_found_and_removed() {
     let accounts = &fixture.accounts;
     let short = LoginToken { expires: Some(later(1)), ..token("a1") };
     assert!(accounts.add_login_token(&ada, &short, &TokenGuard::Active).await.unwrap());
-    assert!(!accounts.add_login_token(&alan, &short, &TokenGuard::Active).await.unwrap(), "it is unique");
+    assert!(
+        !accounts.add_login_token(&alan, &short, &TokenGuard::Active).await.unwrap(),
+        "it is unique"
+    );
     for (user, hash) in [(&ada, "a2"), (&ada, "a3"), (&ada, "a4"), (&alan, "b1")] {
         fixture.log_in(user, hash).await;
     }
@@ -43,7 +47,8 @@ async fn login_tokens_are_kept_found_and_removed() {
     let mut stored = accounts.stored_login_tokens(&asked).await.unwrap();
     stored.sort();
     assert_eq!(stored, [TokenHash::from("a1"), "b1".into()]);
-    let remove = async |user: &str, which| accounts.remove_login_tokens(user, &which).await.unwrap();
+    let remove =
+        async |user: &str, which| accounts.remove_login_tokens(user, &which).await.unwrap();
     assert_eq!(remove(&alan, Tokens::One("a1".into())).await, 0, "it is another's");
     assert_eq!(remove(&ada, Tokens::One("a1".into())).await, 1);
     assert_eq!(remove(&ada, Tokens::AllBut("a3".into())).await, 2);
@@ -81,11 +86,9 @@ async fn what_has_expired_is_forgotten_in_batches() {
         UNION ALL SELECT 'jwt' || n, 'id-of-ada', '2030-01-01', '2020-01-01' FROM generate_series(1, 3) AS n
         UNION ALL VALUES ('new', 'id-of-ada', '2030-01-01', '2031-01-01')",
     );
-    for (purpose, hash) in [
-        (Purpose::Reset, "reset"),
-        (Purpose::Enroll, "enroll"),
-        (Purpose::Verify, "verify"),
-    ] {
+    for (purpose, hash) in
+        [(Purpose::Reset, "reset"), (Purpose::Enroll, "enroll"), (Purpose::Verify, "verify")]
+    {
         assert!(fixture.accounts.put_one_time_token(&mailed(purpose, hash, 0)).await.unwrap());
     }
     let expired = |login_before| Expired {

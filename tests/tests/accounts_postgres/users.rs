@@ -15,7 +15,10 @@ use super::{Fixture, fence, new_user};
 
 /// A server that logs in whoever says who it is.
 async fn serve(fixture: &Fixture) -> SocketAddr {
-    async fn own(user: Option<UserId>, State(accounts): State<PostgresAccounts>) -> Option<Vec<AnyCursor>> {
+    async fn own(
+        user: Option<UserId>,
+        State(accounts): State<PostgresAccounts>,
+    ) -> Option<Vec<AnyCursor>> {
         let fields = ["username", "emails", "profile", "services"].map(str::to_owned);
         user.map(|user| vec![accounts.users(user.as_str(), &fields)])
     }
@@ -28,10 +31,13 @@ async fn serve(fixture: &Fixture) -> SocketAddr {
         fence: WriteFence,
         Params((name,)): Params<(String,)>,
     ) -> Result<(), Error> {
-        let profile: Object = [("name".to_owned(), Ejson::from(name.clone()))].into_iter().collect();
+        let profile: Object =
+            [("name".to_owned(), Ejson::from(name.clone()))].into_iter().collect();
         assert!(accounts.set_profile(user.as_str(), Some(&profile), &fence).await?);
         let email = Email::new(format!("{name}@x"));
-        assert!(accounts.add_email(user.as_str(), &email, &fence).await.is_ok_and(|is_done| is_done));
+        assert!(
+            accounts.add_email(user.as_str(), &email, &fence).await.is_ok_and(|is_done| is_done)
+        );
         Ok(())
     }
     let server = Server::builder()
@@ -119,7 +125,4 @@ async fn nobody_writes_the_addresses_of_a_user_beside_their_table() {
     assert_eq!(fixture.psql("SELECT count(*) FROM accounts.users WHERE emails IS NULL"), "1");
 }
 
-over_both_feeds!(
-    what_psql_changes_arrives,
-    a_method_that_changes_its_user_waits_for_the_document,
-);
+over_both_feeds!(what_psql_changes_arrives, a_method_that_changes_its_user_waits_for_the_document,);
