@@ -1,4 +1,4 @@
-//! Guides: a first app, tables, types of columns, feeds, operations, how to come from elsewhere.
+//! Guides: a first app, tables, types of columns, feeds, accounts, operations, how to come from elsewhere.
 //!
 //! ```
 //! use ddp_postgres::{Db, Table};
@@ -72,6 +72,14 @@ pub mod feeds {}
 ///
 #[doc = include_str!("../docs/operations.md")]
 pub mod operations {}
+
+/// [`AccountsTables::schema`]: crate::accounts::AccountsTables::schema
+/// [`AccountsTables::install_sql`]: crate::accounts::AccountsTables::install_sql
+/// [`install_sql`]: crate::DbBuilder::install_sql
+///
+#[cfg(feature = "accounts")]
+#[doc = include_str!("../docs/accounts.md")]
+pub mod accounts {}
 
 /// [operations#login-until-accounts-are-there]: crate::guide::operations#login-until-accounts-are-there
 /// [queries]: ddp_server::guide::queries
