@@ -74,6 +74,7 @@ pub mod feeds {}
 pub mod operations {}
 
 /// [`AccountsTables::schema`]: crate::accounts::AccountsTables::schema
+/// [`AccountsTables::keys_only`]: crate::accounts::AccountsTables::keys_only
 /// [`AccountsTables::install_sql`]: crate::accounts::AccountsTables::install_sql
 /// [`install_sql`]: crate::DbBuilder::install_sql
 ///

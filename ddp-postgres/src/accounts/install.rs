@@ -10,10 +10,10 @@ use crate::error::Error;
 use crate::schema::{self, Patience};
 
 /// What each version installs that the one before it did not have.
-pub(super) type Version = fn() -> Vec<String>;
+type Version = fn() -> Vec<String>;
 
 /// The versions, from 1. What has been released never changes.
-pub(super) const VERSIONS: &[Version] = &[version1::statements];
+const VERSIONS: &[Version] = &[version1::statements];
 
 const CREATE_VERSIONS: &str = "CREATE TABLE IF NOT EXISTS accounts.versions (
     version integer PRIMARY KEY,
@@ -37,6 +37,24 @@ FROM pg_catalog.pg_namespace n WHERE n.nspname = $1";
 const NAMES: &str = "SELECT pg_catalog.quote_ident(pg_catalog.current_database()),
     pg_catalog.quote_ident(current_user)";
 
+impl AccountsTables {
+    /// The SQL that installs the tables, to review or to run with `psql` as a privileged role; it may be run
+    /// any number of times. The server's role then needs what the error of
+    /// [`connect`](crate::DbBuilder::connect) names, and the triggers of
+    /// [`DbBuilder::install_sql`](crate::DbBuilder::install_sql), which wants the tables to be there.
+    ///
+    /// # Panics
+    /// If the schema has a name that [`schema`](Self::schema) does not allow.
+    #[must_use]
+    pub fn install_sql(&self) -> String {
+        assert!(
+            self.has_good_name(),
+            "the schema's name has at most 63 letters, digits and underscores"
+        );
+        script(self, VERSIONS)
+    }
+}
+
 /// What was found of the accounts.
 struct Found {
     has_schema: bool,
@@ -54,7 +72,7 @@ pub(crate) async fn prepare(
 }
 
 /// The same for these versions.
-pub(super) async fn prepare_versions(
+async fn prepare_versions(
     client: &mut Client,
     tables: &AccountsTables,
     install: bool,
@@ -81,7 +99,7 @@ pub(super) async fn prepare_versions(
 }
 
 /// The installation for `psql`, of which each version runs once.
-pub(super) fn script(tables: &AccountsTables, versions: &[Version]) -> String {
+fn script(tables: &AccountsTables, versions: &[Version]) -> String {
     let mut script = format!(
         "BEGIN;\nSET LOCAL search_path = pg_catalog;\nSET LOCAL client_min_messages = warning;\n{};\n\
          CREATE SCHEMA IF NOT EXISTS \"{}\";\n{};\n",

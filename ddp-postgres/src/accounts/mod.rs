@@ -26,6 +26,7 @@ mod error;
 mod fold;
 mod install;
 mod passwords;
+mod refusal;
 mod revocations;
 mod row;
 mod services;

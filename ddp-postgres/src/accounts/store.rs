@@ -14,7 +14,7 @@ use ddp_server::{AnyCursor, Collection, Cursor, WriteFence, field};
 use futures::FutureExt;
 
 use super::connected::Accounts;
-use super::session::without_conflict;
+use super::refusal::without_conflict;
 use super::tables::USERS;
 use crate::db::inner::Inner;
 

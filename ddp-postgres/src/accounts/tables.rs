@@ -45,6 +45,7 @@ pub(crate) const USERS: &str = "users";
 #[must_use]
 pub struct AccountsTables {
     pub(crate) schema: String,
+    keys_only: bool,
 }
 
 impl Default for AccountsTables {
@@ -56,7 +57,7 @@ impl Default for AccountsTables {
 impl AccountsTables {
     /// Tables in the schema `accounts`.
     pub fn new() -> Self {
-        Self { schema: SCHEMA.to_owned() }
+        Self { schema: SCHEMA.to_owned(), keys_only: false }
     }
 
     /// Another schema, by a name of at most 63 ASCII letters, digits and underscores. An application may
@@ -66,20 +67,11 @@ impl AccountsTables {
         self
     }
 
-    /// The SQL that installs the tables, to review or to run with `psql` as a privileged role; it may be run
-    /// any number of times. The server's role then needs what the error of
-    /// [`connect`](crate::DbBuilder::connect) names, and the triggers of
-    /// [`DbBuilder::install_sql`](crate::DbBuilder::install_sql), which wants the tables to be there.
-    ///
-    /// # Panics
-    /// If the schema has a name that [`schema`](Self::schema) does not allow.
-    #[must_use]
-    pub fn install_sql(&self) -> String {
-        assert!(
-            self.has_good_name(),
-            "the schema's name has at most 63 letters, digits and underscores"
-        );
-        super::install::script(self, super::install::VERSIONS)
+    /// Broadcasts only the ids of users, not their names and addresses, as any role that can connect to the
+    /// database can listen to the `notify` feed: see [`Table::keys_only`].
+    pub fn keys_only(mut self) -> Self {
+        self.keys_only = true;
+        self
     }
 
     /// The tables whose changes are followed.
@@ -91,6 +83,7 @@ impl AccountsTables {
             .camel_case()
             .ejson("profile")
             .without_nulls();
+        let users = if self.keys_only { users.keys_only() } else { users };
         let tokens = Table::new("login_tokens")
             .schema(&self.schema)
             .collection(LOGIN_TOKENS)

@@ -119,7 +119,9 @@ impl PostgresAccounts {
         let sql = "SELECT t.hash FROM accounts.login_tokens t
             JOIN accounts.users u ON u.id = t.user_id WHERE t.hash = ANY ($1) AND u.is_active";
         let rows = self.read(sql, &[&hashes]).await?;
-        rows.iter().map(|row| Ok(row.try_get::<_, String>(0)?.into())).collect()
+        let hash =
+            |row: &Row| Ok::<TokenHash, ddp_server::Error>(row.try_get::<_, String>(0)?.into());
+        rows.iter().map(hash).collect()
     }
 
     pub(super) async fn remove_tokens(

@@ -13,7 +13,6 @@ use crate::row::live::LiveRow;
 use crate::schema::Layout;
 use crate::table::Table;
 use crate::table::retry::Watched;
-#[cfg(feature = "accounts")]
 use crate::table::tap::{self, Tap};
 
 /// One registered table with its live queries.
@@ -29,7 +28,7 @@ pub(crate) struct TableCollection {
     probe: tokio::sync::Mutex<()>,
     /// What the last check found.
     pub(crate) watched: Mutex<Watched>,
-    #[cfg(feature = "accounts")]
+    /// Who is told what is gone.
     tap: Option<Arc<dyn Tap>>,
 }
 
@@ -87,7 +86,6 @@ impl TableCollection {
             probe: tokio::sync::Mutex::new(()),
             current: RwLock::new(Current { layout: Arc::new(layout), state }),
             watched: Mutex::new(Watched::new(digest)),
-            #[cfg(feature = "accounts")]
             tap: None,
         }
     }
@@ -105,16 +103,12 @@ impl TableCollection {
 
     /// Whether somebody must know of changes even if there is no live query.
     pub(crate) fn is_tapped(&self) -> bool {
-        #[cfg(feature = "accounts")]
-        return self.tap.is_some();
-        #[cfg(not(feature = "accounts"))]
-        false
+        self.tap.is_some()
     }
 
     /// Brings the live queries up to date. Whether some must be read.
     #[must_use]
     pub(crate) fn apply(&self, batch: Batch<LiveRow>) -> bool {
-        #[cfg(feature = "accounts")]
         if let Some(tap) = &self.tap {
             tap::tell(&**tap, &batch);
         }
@@ -128,7 +122,6 @@ impl TableCollection {
     }
 
     fn tell_missed(&self) {
-        #[cfg(feature = "accounts")]
         if let Some(tap) = &self.tap {
             tap.missed();
         }

@@ -6,7 +6,6 @@ mod queue;
 mod repeat;
 mod retry;
 pub(crate) mod secret;
-#[cfg(feature = "accounts")]
 pub(crate) mod tap;
 pub(crate) mod watch;
 
