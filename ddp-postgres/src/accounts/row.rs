@@ -7,14 +7,14 @@ use ddp_server::ejson::{self, Date, Ejson, Object};
 use tokio_postgres::Row;
 
 /// What is selected of `accounts.users u`, in the order of [`user`].
-pub(super) const COLUMNS: &str = "u.id, CASE WHEN pg_catalog.isfinite(u.created_at)
-    THEN pg_catalog.floor(extract(epoch FROM u.created_at) * 1000)::int8 END,
-    u.username, u.profile::text, u.emails::text, u.is_active";
+pub(super) const COLUMNS: &str =
+    "u.id, pg_catalog.floor(extract(epoch FROM u.created_at) * 1000)::int8, u.username,
+    u.profile::text, u.emails::text, u.is_active";
 
 /// How many columns these are.
 pub(super) const COLUMNS_COUNT: usize = 6;
 
-/// The same for a point in time.
+/// A point in time in milliseconds.
 pub(super) fn millis_sql(column: &str) -> String {
     format!("pg_catalog.floor(extract(epoch FROM {column}) * 1000)::int8")
 }

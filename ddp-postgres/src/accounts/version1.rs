@@ -11,7 +11,7 @@ pub(super) fn statements() -> Vec<String> {
 const TABLES: &[&str] = &[
     "CREATE TABLE accounts.users (
     id text PRIMARY KEY CHECK (id <> ''),
-    created_at timestamptz DEFAULT pg_catalog.now(),
+    created_at timestamptz DEFAULT pg_catalog.now() CHECK (pg_catalog.isfinite(created_at)),
     username text CHECK (username <> ''),
     profile jsonb CHECK (pg_catalog.jsonb_typeof(profile) = 'object'),
     emails jsonb,
@@ -35,8 +35,8 @@ const TABLES: &[&str] = &[
     "CREATE TABLE accounts.login_tokens (
     hash text PRIMARY KEY,
     user_id text NOT NULL REFERENCES accounts.users ON DELETE CASCADE,
-    when_ timestamptz NOT NULL,
-    expires timestamptz
+    when_ timestamptz NOT NULL CHECK (pg_catalog.isfinite(when_)),
+    expires timestamptz CHECK (pg_catalog.isfinite(expires))
 )",
     "CREATE INDEX login_tokens_user_id ON accounts.login_tokens (user_id)",
     "CREATE INDEX login_tokens_when ON accounts.login_tokens (when_)",
@@ -46,7 +46,7 @@ const TABLES: &[&str] = &[
     kind text NOT NULL CHECK (kind IN ('reset', 'enroll', 'verify')),
     user_id text NOT NULL REFERENCES accounts.users ON DELETE CASCADE,
     address text NOT NULL,
-    when_ timestamptz NOT NULL
+    when_ timestamptz NOT NULL CHECK (pg_catalog.isfinite(when_))
 )",
     "CREATE INDEX one_time_tokens_user_id ON accounts.one_time_tokens (user_id)",
     "CREATE INDEX one_time_tokens_when ON accounts.one_time_tokens (kind, when_)",
