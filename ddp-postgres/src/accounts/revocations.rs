@@ -28,7 +28,7 @@ pub(crate) struct Revocations {
 
 #[derive(Debug, Default)]
 struct Waiting {
-    tokens: Vec<Arc<str>>,
+    tokens: Vec<String>,
     missed: bool,
 }
 
@@ -82,7 +82,7 @@ impl Drop for Revocations {
 }
 
 impl Waiting {
-    fn add(&mut self, tokens: impl Iterator<Item = Arc<str>>) {
+    fn add(&mut self, tokens: impl Iterator<Item = String>) {
         for token in tokens {
             if self.missed || self.tokens.len() == WAITING_MAX {
                 return self.miss();
@@ -101,9 +101,9 @@ impl Waiting {
 }
 
 /// The text of which this is the document's id.
-fn text(id: &DocumentId) -> Arc<str> {
+fn text(id: &DocumentId) -> String {
     let id = id.as_str();
-    id.strip_prefix('-').unwrap_or(id).into()
+    id.strip_prefix('-').unwrap_or(id).to_owned()
 }
 
 async fn run(
