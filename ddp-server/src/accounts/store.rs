@@ -3,16 +3,6 @@
 //! An [`AccountsStore`] keeps records and is told what to do with them; what a password is, how long
 //! a token lasts and who may log in is decided by [`Accounts`](super::Accounts). Secrets reach a
 //! store only as hashes.
-//!
-//! # What every store must hold to
-//! - **Case.** A username or an address is found by its exact spelling, else without regard to case
-//!   if exactly one user has it so. Two users cannot have names or addresses that differ in case only.
-//! - **Conflicts** come from the write itself, by a constraint or under a lock, and never from a look
-//!   before it: of two creations that race, one is made and the other is a [`Conflict`].
-//! - **One step.** Each function is one atomic step: it happens whole, or not at all.
-//! - **Revocation.** Whatever makes a token unusable is [told](AccountsStore::on_revocation), whoever
-//!   did it: a call of this trait, another server, or a person at the database.
-//! - A user who is not [active](User::is_active), or does not exist, has no login tokens.
 
 use std::fmt;
 use std::sync::Arc;
@@ -100,8 +90,14 @@ impl PasswordHash {
     }
 }
 
-impl<T: Into<Arc<str>>> From<T> for PasswordHash {
-    fn from(text: T) -> Self {
+impl From<String> for PasswordHash {
+    fn from(text: String) -> Self {
+        Self(text.into())
+    }
+}
+
+impl From<&str> for PasswordHash {
+    fn from(text: &str) -> Self {
         Self(text.into())
     }
 }
@@ -125,8 +121,14 @@ impl TokenHash {
     }
 }
 
-impl<T: Into<Arc<str>>> From<T> for TokenHash {
-    fn from(text: T) -> Self {
+impl From<String> for TokenHash {
+    fn from(text: String) -> Self {
+        Self(text.into())
+    }
+}
+
+impl From<&str> for TokenHash {
+    fn from(text: &str) -> Self {
         Self(text.into())
     }
 }
@@ -326,7 +328,17 @@ pub type Read<'a, T> = BoxFuture<'a, Result<T, Error>>;
 /// What a write gives that can be refused as a [`Conflict`].
 pub type Written<'a, T> = BoxFuture<'a, Result<T, WriteError>>;
 
-/// Keeps users. See the [module](self) for what every store must hold to.
+/// Keeps users. Secrets reach a store only as hashes; what they mean is not its business.
+///
+/// # What every store must hold to
+/// - **Case.** A username or an address is found by its exact spelling, else without regard to case
+///   if exactly one user has it so. Two users cannot have names or addresses that differ in case only.
+/// - **Conflicts** come from the write itself, by a constraint or under a lock, and never from a look
+///   before it: of two creations that race, one is made and the other is a [`Conflict`].
+/// - **One step.** Each function is one atomic step: it happens whole, or not at all.
+/// - **Revocation.** Whatever makes a token unusable is [told](Self::on_revocation), whoever
+///   did it: a call of this trait, another server, or a person at the database.
+/// - A user who is not [active](User::is_active), or does not exist, has no login tokens.
 ///
 /// Functions that take a [`WriteFence`] change what the user's own document shows: a store that is
 /// asked by a method registers its write there, so that the client has the change before `updated`.
@@ -411,11 +423,7 @@ pub trait AccountsStore: Send + Sync + 'static {
     /// Changes a password, and ends with it the login tokens that the change names and the user's
     /// [`Reset`](Purpose::Reset) and [`Enroll`](Purpose::Enroll) tokens. False, and nothing is changed,
     /// if there is no such user or the old hash is another.
-    fn set_password<'a>(
-        &'a self,
-        user_id: &'a str,
-        change: &'a PasswordChange,
-    ) -> Read<'a, bool>;
+    fn set_password<'a>(&'a self, user_id: &'a str, change: &'a PasswordChange) -> Read<'a, bool>;
 
     /// Stores the same password in another form, if it is still stored as `old`. It ends nothing.
     fn rehash_password<'a>(
@@ -436,8 +444,7 @@ pub trait AccountsStore: Send + Sync + 'static {
 
     /// The user who has this login token, who is active, with the token, in one round trip. Whether it
     /// has expired is for others to say.
-    fn find_login_token<'a>(&'a self, hash: &'a TokenHash)
-    -> Read<'a, Option<(User, LoginToken)>>;
+    fn find_login_token<'a>(&'a self, hash: &'a TokenHash) -> Read<'a, Option<(User, LoginToken)>>;
 
     /// Which of these login tokens are there, in one round trip: at most 1,000 at a time are asked for.
     fn stored_login_tokens<'a>(&'a self, hashes: &'a [TokenHash]) -> Read<'a, Vec<TokenHash>>;
