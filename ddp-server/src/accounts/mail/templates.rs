@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::Mail;
+use super::message::Mail;
 use crate::accounts::store::{Purpose, User};
 use crate::ejson::Ejson;
 

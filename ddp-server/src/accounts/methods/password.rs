@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Raw;
+use super::raw::Raw;
 use crate::accounts::core::{Core, ago};
 use crate::accounts::create::Wanted;
 use crate::accounts::handle::AccountsHandle;

@@ -1,6 +1,6 @@
 //! Logging in and out, and the tokens of those who are.
 
-use super::Raw;
+use super::raw::Raw;
 use crate::accounts::attempt::Logout;
 use crate::accounts::core::Core;
 use crate::accounts::handle::AccountsHandle;

@@ -1,4 +1,4 @@
-//! Attacks, each of which fails.
+//! Attacks. Each fails.
 
 use std::sync::Arc;
 
