@@ -20,7 +20,7 @@
 /// [columns]: crate::guide::columns
 /// [queries]: ddp_server::guide::queries
 /// [columns#rust-types-for-parameters]: crate::guide::columns#rust-types-for-parameters
-/// [login]: crate::guide::operations#login-until-accounts-are-there
+/// [login]: crate::guide::accounts
 /// [operations#connections-to-the-database]: crate::guide::operations#connections-to-the-database
 /// [`ddp_server::testing`]: https://docs.rs/ddp-server/latest/ddp_server/testing/
 /// [serving]: ddp_server::guide::serving
@@ -66,6 +66,7 @@ pub mod feeds {}
 /// [`DbBuilder::uninstall`]: crate::DbBuilder::uninstall
 /// [`DbBuilder::installed`]: crate::DbBuilder::installed
 /// [`DbBuilder::uninstall_all`]: crate::DbBuilder::uninstall_all
+/// [accounts]: crate::guide::accounts
 /// [feeds]: crate::guide::feeds
 /// [`Db::stats`]: crate::Db::stats
 /// [columns]: crate::guide::columns
@@ -82,7 +83,7 @@ pub mod operations {}
 #[doc = include_str!("../docs/accounts.md")]
 pub mod accounts {}
 
-/// [operations#login-until-accounts-are-there]: crate::guide::operations#login-until-accounts-are-there
+/// [accounts]: crate::guide::accounts
 /// [queries]: ddp_server::guide::queries
 /// [meteor-calls]: ddp_server::guide::meteor_calls
 ///
@@ -90,7 +91,7 @@ pub mod accounts {}
 pub mod from_meteor {}
 
 /// [feeds]: crate::guide::feeds
-/// [operations#login-until-accounts-are-there]: crate::guide::operations#login-until-accounts-are-there
+/// [operations#logins-of-a-web-application]: crate::guide::operations#logins-of-a-web-application
 /// [operations#permissions]: crate::guide::operations#permissions
 /// [operations#migrations-while-the-server-runs]: crate::guide::operations#migrations-while-the-server-runs
 ///
