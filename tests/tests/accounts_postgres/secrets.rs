@@ -5,8 +5,7 @@ use std::sync::Arc;
 use ddp_server::accounts::{
     AccountsStore, OneTimeToken, PasswordChange, Purpose, Selector, Tokens,
 };
-use ddp_tests::database;
-use ddp_tests::log::Log;
+use ddp_tests::{Log, database};
 use futures::StreamExt;
 use futures::stream::poll_fn;
 use parking_lot::Mutex;
