@@ -82,7 +82,8 @@ async fn accounts_in_a_database_outlive_the_program() {
     let resumed = ada.call("login", json!([{"resume": login["token"]}])).await;
     assert_eq!(resumed["result"]["id"], login["id"]);
     psql("example_accounts", "UPDATE accounts.users SET username = 'Ada'");
-    let name = |client: &Client| client.documents("users").values().next().unwrap()["username"].clone();
+    let name =
+        |client: &Client| client.documents("users").values().next().unwrap()["username"].clone();
     ada.until("the new name", |client| name(client) == "Ada").await;
 }
 

@@ -61,14 +61,19 @@ async fn what_psql_does_to_a_user_arrives_at_its_connections(feed: Feed) {
     let (mut peer, id, token) = sign_up(address, "ada").await;
     fixture.psql("UPDATE accounts.users SET username = 'Ada', profile = '{\"name\": \"Ada\"}'");
     let fields = json!({"username": "Ada", "profile": {"name": "Ada"}});
-    peer.expect([json!({"msg": "changed", "collection": "users", "id": id, "fields": fields})]).await;
+    peer.expect([json!({"msg": "changed", "collection": "users", "id": id, "fields": fields})])
+        .await;
     fixture.psql("UPDATE accounts.emails SET verified = true");
     let fields = json!({"emails": [{"address": "ada@example.com", "verified": true}]});
-    peer.expect([json!({"msg": "changed", "collection": "users", "id": id, "fields": fields})]).await;
+    peer.expect([json!({"msg": "changed", "collection": "users", "id": id, "fields": fields})])
+        .await;
     let (mut second, before) = resume(address, &token).await.unwrap();
     let fields = json!({"username": "Ada", "profile": {"name": "Ada"},
         "emails": [{"address": "ada@example.com", "verified": true}]});
-    assert_eq!(before, [json!({"msg": "added", "collection": "users", "id": id, "fields": fields})]);
+    assert_eq!(
+        before,
+        [json!({"msg": "added", "collection": "users", "id": id, "fields": fields})]
+    );
     fixture.psql("DELETE FROM accounts.login_tokens");
     within(LIMIT, ends(&mut peer)).await;
     within(LIMIT, ends(&mut second)).await;

@@ -30,6 +30,14 @@ async fn next(told: &mut mpsc::UnboundedReceiver<Revocation>) -> Revocation {
     within(LIMIT, told.recv()).await.expect("the server runs")
 }
 
+/// The first one; before it may be told that the feed has begun, and nobody knows what was before it.
+async fn first(told: &mut mpsc::UnboundedReceiver<Revocation>) -> Revocation {
+    match next(told).await {
+        Revocation::All => next(told).await,
+        told => told,
+    }
+}
+
 async fn every_server_is_told_whoever_removes_a_token(feed: Feed) {
     let one = Fixture::over("told", feed).await;
     let two = Fixture::connect(&one.database, feed).await;
@@ -46,12 +54,13 @@ async fn every_server_is_told_whoever_removes_a_token(feed: Feed) {
         for told in &mut told {
             let mut found = Vec::new();
             for _ in expected {
-                found.push(next(told).await);
+                let told = if what == "a call" { first(told).await } else { next(told).await };
+                found.push(told);
             }
             slowest = slowest.max(begun.elapsed());
             found.sort_by_key(|revocation| format!("{revocation:?}"));
             for expected in expected {
-                assert!(found.contains(&of(expected)), "{what}: {expected}");
+                assert!(found.contains(&of(expected)), "{what}: {expected}, not {found:?}");
             }
         }
     };
@@ -114,7 +123,7 @@ async fn tokens_are_heard_of_without_any_subscription(feed: Feed) {
     fixture.psql(
         "UPDATE accounts.login_tokens SET hash = CASE hash WHEN 't1' THEN 't3' ELSE hash END",
     );
-    assert_eq!(next(&mut told).await, of("t1"));
+    assert_eq!(first(&mut told).await, of("t1"));
     fixture.psql("UPDATE accounts.login_tokens SET when_ = now(); DELETE FROM accounts.login_tokens WHERE hash = 't2'");
     assert_eq!(next(&mut told).await, of("t2"));
     fixture.db.close().await;

@@ -82,9 +82,10 @@ async fn what_has_expired_is_forgotten_in_batches() {
     fixture.create("ada").await;
     fixture.psql(
         "INSERT INTO accounts.login_tokens (hash, user_id, when_, expires)
-        SELECT 'old' || n, 'id-of-ada', '2020-01-01', NULL FROM generate_series(1, 2500) AS n
-        UNION ALL SELECT 'jwt' || n, 'id-of-ada', '2030-01-01', '2020-01-01' FROM generate_series(1, 3) AS n
-        UNION ALL VALUES ('new', 'id-of-ada', '2030-01-01', '2031-01-01')",
+        SELECT 'old' || n, 'id-of-ada', timestamptz '2020-01-01', NULL FROM generate_series(1, 2500) AS n;
+        INSERT INTO accounts.login_tokens (hash, user_id, when_, expires)
+        SELECT 'jwt' || n, 'id-of-ada', timestamptz '2030-01-01', '2020-01-01' FROM generate_series(1, 3) AS n;
+        INSERT INTO accounts.login_tokens VALUES ('new', 'id-of-ada', '2030-01-01', '2031-01-01')",
     );
     for (purpose, hash) in
         [(Purpose::Reset, "reset"), (Purpose::Enroll, "enroll"), (Purpose::Verify, "verify")]
