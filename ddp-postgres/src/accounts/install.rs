@@ -98,7 +98,7 @@ async fn prepare_versions(
     check_usable(client, tables).await
 }
 
-/// The installation for `psql`, of which each version runs once.
+/// The installation for `psql`, which runs each version once.
 fn script(tables: &AccountsTables, versions: &[Version]) -> String {
     let mut script = format!(
         "BEGIN;\nSET LOCAL search_path = pg_catalog;\nSET LOCAL client_min_messages = warning;\n{};\n\

@@ -24,6 +24,7 @@ mod connected;
 mod emails;
 mod error;
 mod fold;
+mod hidden;
 mod install;
 mod passwords;
 mod refusal;

@@ -100,7 +100,7 @@ impl Waiting {
     }
 }
 
-/// The text of which this is the document's id.
+/// The key of the row that is this document.
 fn text(id: &DocumentId) -> String {
     let id = id.as_str();
     id.strip_prefix('-').unwrap_or(id).to_owned()
@@ -129,8 +129,8 @@ async fn run(
     }
 }
 
-/// Waits until everybody sees what has been streamed: else a login could still find a token of which it
-/// was told too early. False if the database is closed.
+/// Waits until everybody sees what has been streamed: else a login could still find a token after it was
+/// told that it is gone. False if the database is closed.
 async fn is_visible(reader: &Reader, channel: &str) -> bool {
     let position = reader.visibility.position();
     let mut pause = LOOK_AGAIN_AFTER;

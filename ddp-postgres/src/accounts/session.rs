@@ -5,6 +5,7 @@ use ddp_server::accounts::WriteError;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
+use super::hidden::Hidden;
 use super::refusal::{is_of_input, refusal};
 use super::store::PostgresAccounts;
 use crate::db::busy::Busy;
@@ -30,8 +31,10 @@ impl PostgresAccounts {
         let methods = &self.inner.methods;
         let sql = self.accounts.tables.sql(sql);
         let begin = format!("BEGIN ISOLATION LEVEL READ COMMITTED; {}", methods.limits_sql);
+        let hidden = hide(params);
         loop {
-            let read = Busy::get(&methods.pool).await?.query(&begin, &sql, params).await;
+            let read =
+                Busy::get(&methods.pool).await?.query(&begin, &sql, &as_params(&hidden)).await;
             match read {
                 // Somebody has deallocated what was prepared; that connection is closed by now.
                 Err(error) if error.is_of_lost_statement() => {}
@@ -78,7 +81,7 @@ impl Writing<'_> {
     /// Runs a statement; returns how many rows it touched.
     pub(super) async fn execute(&self, sql: &str, params: Params<'_>) -> Result<u64, WriteError> {
         let sql = self.store.accounts.tables.sql(sql);
-        self.transaction.execute(&sql, params).await.map_err(refusal)
+        self.transaction.execute(&sql, &as_params(&hide(params))).await.map_err(refusal)
     }
 
     /// Runs a statement; returns its rows.
@@ -88,7 +91,7 @@ impl Writing<'_> {
         params: Params<'_>,
     ) -> Result<Vec<Row>, WriteError> {
         let sql = self.store.accounts.tables.sql(sql);
-        self.transaction.query(&sql, params).await.map_err(refusal)
+        self.transaction.query(&sql, &as_params(&hide(params))).await.map_err(refusal)
     }
 
     /// Ends it, if something was to be done; otherwise nothing has happened.
@@ -98,4 +101,12 @@ impl Writing<'_> {
         }
         Ok(is_done)
     }
+}
+
+fn hide<'a>(params: Params<'a>) -> Vec<Hidden<'a>> {
+    params.iter().map(|param| Hidden(*param)).collect()
+}
+
+fn as_params<'a>(hidden: &'a [Hidden<'_>]) -> Vec<&'a (dyn ToSql + Sync)> {
+    hidden.iter().map(|param| param as _).collect()
 }

@@ -39,7 +39,7 @@ impl Writing<'_> {
         }
     }
 
-    /// Removes those tokens of a table that meet a condition, of which the last parameter is a time.
+    /// Removes those tokens of a table that meet a condition, whose parameter is a time.
     async fn sweep(
         &self,
         table: &str,
@@ -56,7 +56,7 @@ impl Writing<'_> {
 }
 
 impl PostgresAccounts {
-    /// The rows of which the guard speaks are locked as they are when they are found, so that neither can
+    /// The rows that the guard names are locked as they are when they are found, so that neither can
     /// change before the token is there.
     pub(super) async fn add_token(
         &self,

@@ -2,8 +2,8 @@
 
 use ddp_postgres::Feed;
 use ddp_server::accounts::{
-    AccountsStore, Conflict, Email, OneTimeToken, PasswordChange, Purpose, Selector, TokenGuard,
-    Tokens, WriteError,
+    AccountsStore, Conflict, Email, OneTimeToken, PasswordChange, Purpose, TokenGuard, Tokens,
+    WriteError,
 };
 use ddp_tests::database;
 use futures::future::join_all;
@@ -159,25 +159,31 @@ async fn addresses_that_are_added_at_once_are_all_shown() {
     let ada = fixture.create("ada").await;
     let mut other = database::connect(&fixture.database).await;
     let third = database::connect(&fixture.database).await;
-    let adding = other.transaction().await.unwrap();
     let sql = "INSERT INTO accounts.emails (user_id, address) VALUES ('id-of-ada', $1)";
-    adding.execute(sql, &[&"b@x"]).await.unwrap();
-    let email = Email::new("c@x");
-    let fence = fence();
-    let (by_store, by_hand, ()) = futures::join!(
-        fixture.accounts.add_email(&ada, &email, &fence),
-        third.execute(sql, &[&"d@x"]),
-        async {
-            waiting(&fixture.database, 2).await;
-            adding.commit().await.unwrap();
-        }
-    );
-    assert!(by_store.unwrap());
-    assert_eq!(by_hand.unwrap(), 1);
-    let user = fixture.accounts.find_user(&Selector::Id(ada)).await.unwrap().unwrap();
-    let mut addresses: Vec<_> = user.emails.into_iter().map(|email| email.address).collect();
-    addresses.sort();
-    assert_eq!(addresses, ["ada@example.com", "b@x", "c@x", "d@x"]);
+    for (is_by_store, early, late) in [(false, "b@x", "c@x"), (true, "d@x", "e@x")] {
+        let adding = other.transaction().await.unwrap();
+        adding.execute(sql, &[&early]).await.unwrap();
+        let (email, fence) = (Email::new(late), fence());
+        let (added, ()) = futures::join!(
+            async {
+                if is_by_store {
+                    fixture.accounts.add_email(&ada, &email, &fence).await.unwrap()
+                } else {
+                    third.execute(sql, &[&late]).await.unwrap() == 1
+                }
+            },
+            async {
+                waiting(&fixture.database, 1).await;
+                adding.commit().await.unwrap();
+            }
+        );
+        assert!(added, "{late}");
+        let shown = "SELECT (SELECT string_agg(e ->> 'address', ' ') FROM jsonb_array_elements(emails) AS e)
+                = (SELECT string_agg(address, ' ' ORDER BY position) FROM accounts.emails)
+            FROM accounts.users";
+        assert_eq!(fixture.psql(shown), "t", "{early} and {late} are shown");
+    }
+    assert_eq!(fixture.psql("SELECT jsonb_array_length(emails) FROM accounts.users"), "5");
 }
 
 /// Where transactions see what was there when they began, ours say what they need.
