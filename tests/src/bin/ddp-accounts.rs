@@ -137,8 +137,14 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let accounts = Accounts::new(users.clone())
         .ambiguous_error_messages(false)
         .remove_default_rate_limit()
-        .on_login(move |_| std::future::ready(at_login()))
-        .on_logout(move |_| std::future::ready(at_logout()))
+        .on_login(move |_| {
+            at_login();
+            std::future::ready(())
+        })
+        .on_logout(move |_| {
+            at_logout();
+            std::future::ready(())
+        })
         .build();
     create(&users, &accounts).await?;
     let server = Server::builder()
