@@ -1,10 +1,12 @@
 //! Meteor's accounts: users, passwords and logins, and notes that belong to users. Any Meteor client
-//! with `accounts-password` works with it; here users are kept in memory.
+//! with `accounts-password` works with it. Users are kept in the database at `DATABASE_URL`, in a schema of
+//! their own, or in memory if there is none; notes are in memory.
 //!
 //! ```sh
-//! cargo run --bin accounts
+//! DATABASE_URL=postgres://me@127.0.0.1/mine cargo run --bin accounts
 //! ```
 
+use ddp_postgres::{Db, accounts::AccountsTables};
 use ddp_server::accounts::{Accounts, MemoryAccounts};
 use ddp_server::extract::{Params, UserId};
 use ddp_server::{Collection, Cursor, Error, MemoryCollection, Server, State, field};
@@ -36,8 +38,15 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 
+    let accounts = match std::env::var("DATABASE_URL") {
+        Ok(url) => {
+            let db = Db::builder(url).accounts(AccountsTables::new()).connect().await?;
+            Accounts::new(db.accounts())
+        }
+        Err(_) => Accounts::new(MemoryAccounts::new()),
+    };
     let server = Server::builder()
-        .plugin(Accounts::new(MemoryAccounts::new()))
+        .plugin(accounts)
         .publish("notes.mine", mine)
         .method("notes.add", add)
         .params(["text"])

@@ -68,6 +68,26 @@ async fn accounts_give_each_user_notes_of_their_own() {
 }
 
 #[tokio::test]
+async fn accounts_in_a_database_outlive_the_program() {
+    let url = create_database("example_accounts", "");
+    let variables = [("DATABASE_URL", url.as_str())];
+    let start = || Program::start(env!("CARGO_BIN_EXE_accounts"), &variables);
+    let mut example = start();
+    let mut ada = Client::connect(example.address()).await;
+    let user = json!({"username": "ada", "password": "analytical engine"});
+    let login = ada.call("createUser", json!([user])).await["result"].clone();
+    drop(example);
+    let mut example = start();
+    let mut ada = Client::connect(example.address()).await;
+    let resumed = ada.call("login", json!([{"resume": login["token"]}])).await;
+    assert_eq!(resumed["result"]["id"], login["id"]);
+    psql("example_accounts", "UPDATE accounts.users SET username = 'Ada'");
+    let name =
+        |client: &Client| client.documents("users").values().next().unwrap()["username"].clone();
+    ada.until("the new name", |client| name(client) == "Ada").await;
+}
+
+#[tokio::test]
 async fn by_hand_counts_down_and_ends() {
     let mut example = Program::start(env!("CARGO_BIN_EXE_by_hand"), &[]);
     let mut client = Client::connect(example.address()).await;
