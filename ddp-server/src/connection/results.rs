@@ -8,7 +8,7 @@
 //!
 //! | a method has returned | a call of it, before it runs |
 //! |---|---|
-//! | nothing yet, or only errors | has one of [`PLACES`], half of which are for one address, until it ends or for [`SLOW`] |
+//! | nothing yet, or only errors | has one of [`PLACES`], an address at most half of them, until it ends or for [`SLOW`] |
 //! | at most 64 KiB the last times | waits for nothing |
 //! | more | has memory for as much as it returned last, or somewhat less after smaller ones |
 

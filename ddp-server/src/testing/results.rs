@@ -1,4 +1,4 @@
-//! Large results: their turns to be encoded, and calls of methods of which nothing is known.
+//! Large results: their turns to be encoded, and calls of methods that have returned nothing yet.
 //!
 //! Where the clock stands still, clients speak `pre1`; see [`shares`](super::shares).
 
