@@ -1,4 +1,4 @@
-//! Guides: a first app, tables, types of columns, feeds, operations, how to come from elsewhere.
+//! Guides: a first app, tables, types of columns, feeds, accounts, operations, how to come from elsewhere.
 //!
 //! ```
 //! use ddp_postgres::{Db, Table};
@@ -20,7 +20,7 @@
 /// [columns]: crate::guide::columns
 /// [queries]: ddp_server::guide::queries
 /// [columns#rust-types-for-parameters]: crate::guide::columns#rust-types-for-parameters
-/// [login]: crate::guide::operations#login-until-accounts-are-there
+/// [login]: crate::guide::accounts
 /// [operations#connections-to-the-database]: crate::guide::operations#connections-to-the-database
 /// [`ddp_server::testing`]: https://docs.rs/ddp-server/latest/ddp_server/testing/
 /// [serving]: ddp_server::guide::serving
@@ -66,6 +66,7 @@ pub mod feeds {}
 /// [`DbBuilder::uninstall`]: crate::DbBuilder::uninstall
 /// [`DbBuilder::installed`]: crate::DbBuilder::installed
 /// [`DbBuilder::uninstall_all`]: crate::DbBuilder::uninstall_all
+/// [accounts]: crate::guide::accounts
 /// [feeds]: crate::guide::feeds
 /// [`Db::stats`]: crate::Db::stats
 /// [columns]: crate::guide::columns
@@ -73,7 +74,16 @@ pub mod feeds {}
 #[doc = include_str!("../docs/operations.md")]
 pub mod operations {}
 
-/// [operations#login-until-accounts-are-there]: crate::guide::operations#login-until-accounts-are-there
+/// [`AccountsTables::schema`]: crate::accounts::AccountsTables::schema
+/// [`AccountsTables::keys_only`]: crate::accounts::AccountsTables::keys_only
+/// [`AccountsTables::install_sql`]: crate::accounts::AccountsTables::install_sql
+/// [`install_sql`]: crate::DbBuilder::install_sql
+///
+#[cfg(feature = "accounts")]
+#[doc = include_str!("../docs/accounts.md")]
+pub mod accounts {}
+
+/// [accounts]: crate::guide::accounts
 /// [queries]: ddp_server::guide::queries
 /// [meteor-calls]: ddp_server::guide::meteor_calls
 ///
@@ -81,7 +91,7 @@ pub mod operations {}
 pub mod from_meteor {}
 
 /// [feeds]: crate::guide::feeds
-/// [operations#login-until-accounts-are-there]: crate::guide::operations#login-until-accounts-are-there
+/// [operations#logins-of-a-web-application]: crate::guide::operations#logins-of-a-web-application
 /// [operations#permissions]: crate::guide::operations#permissions
 /// [operations#migrations-while-the-server-runs]: crate::guide::operations#migrations-while-the-server-runs
 ///

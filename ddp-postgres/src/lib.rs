@@ -95,6 +95,7 @@
 //!
 //! # Features
 //!
+//! - `accounts`, on by default: the module [`accounts`].
 //! - `tls`, on by default: TLS to the database, by rustls. Without it, connections are not
 //!   encrypted and `sslmode=require` is an error.
 
@@ -112,6 +113,8 @@
 )]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "accounts")]
+pub mod accounts;
 mod causes;
 mod compare;
 mod db;

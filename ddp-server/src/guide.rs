@@ -14,6 +14,8 @@
 #[doc = include_str!("../docs/queries.md")]
 pub mod queries {}
 
+#[cfg_attr(feature = "accounts", doc = "[`Accounts`]: crate::accounts::Accounts")]
+#[cfg_attr(feature = "accounts", doc = "[`AccountsHandle`]: crate::accounts::AccountsHandle")]
 /// [`.publish("tasks", f)`]: crate::ServerBuilder::publish
 /// [`server.publish`]: crate::Server::publish
 /// [`.publish_universal(f)`]: crate::ServerBuilder::publish_universal
@@ -34,7 +36,8 @@ pub mod queries {}
 /// [`MemoryCollection::new(&TASKS)`]: crate::MemoryCollection
 /// [`ServerConfig::from_env()`]: crate::ServerConfig::from_env
 ///
-#[doc = include_str!("../docs/meteor-calls.md")]
+// Its examples need the feature.
+#[cfg_attr(feature = "accounts", doc = include_str!("../docs/meteor-calls.md"))]
 pub mod meteor_calls {}
 
 /// [`Server::router`]: crate::Server::router

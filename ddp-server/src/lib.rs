@@ -42,6 +42,7 @@
 //!
 //! WebSocket at `/websocket` is always available. On by default:
 //!
+//! - `accounts`: Meteor's accounts; the module `accounts`.
 //! - `sockjs`: the routes at `/sockjs` for Meteor's own clients, and the module `sockjs`.
 //! - `compression`: permessage-deflate for WebSocket messages, by zlib-rs.
 //!
@@ -59,6 +60,8 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "accounts")]
+pub mod accounts;
 mod arrivals;
 mod builder;
 mod collection;

@@ -15,11 +15,23 @@ pub fn id() -> String {
     id_from_entropy(&mut |bytes| entropy.fill(bytes))
 }
 
+/// A secret of 43 characters of `A-Za-z0-9-_`, like Meteor's `Random.secret()`: 258 bits.
+#[must_use]
+pub fn secret() -> String {
+    const ALPHABET: &[u8; 64] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_";
+    let mut bytes = [0; SECRET_LEN];
+    fill(&mut bytes);
+    bytes.map(|byte| char::from(ALPHABET[usize::from(byte % 64)])).iter().collect()
+}
+
 /// An unpredictable stream of ids, for a method whose caller sent no seed.
 pub(crate) fn stream() -> RandomStream {
     let mut entropy = Entropy::<{ SEED_LEN * BYTES_PER_CHARACTER }>::new();
     RandomStream::from_entropy(&mut |bytes| entropy.fill(bytes))
 }
+
+/// The length of a secret.
+const SECRET_LEN: usize = 43;
 
 /// What the core draws for each character.
 const BYTES_PER_CHARACTER: usize = 4;
@@ -47,7 +59,7 @@ impl<const LEN: usize> Entropy<LEN> {
     }
 }
 
-fn fill(bytes: &mut [u8]) {
+pub(crate) fn fill(bytes: &mut [u8]) {
     // Without entropy session ids would be guessable. Linux has it from early boot on, so this can
     // only fail where nothing else works either.
     getrandom::fill(bytes).expect("the operating system gives random bytes");
@@ -72,5 +84,9 @@ mod tests {
         assert_eq!(ids.len(), 100);
         assert!(ids.iter().all(|id| id.len() == ID_LEN));
         assert_ne!(stream().document_id("a"), stream().document_id("a"));
+        let secrets: String = (0..100).map(|_| secret()).collect();
+        assert_eq!(secrets.len(), 100 * SECRET_LEN);
+        let letters: HashSet<char> = secrets.chars().collect();
+        assert_eq!(letters.len(), 64, "each letter comes");
     }
 }

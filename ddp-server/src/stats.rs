@@ -36,6 +36,10 @@ pub struct Stats {
     pub subscriptions_waited: u64,
     /// Clients that were disconnected because a subscription of theirs waited so for a minute.
     pub disconnected_waiting: u64,
+    /// Calls of methods that had to wait before they ran, for memory of their results or for the first
+    /// result of their method. See
+    /// [`ServerConfig::large_messages_bytes_max`](crate::ServerConfig::large_messages_bytes_max).
+    pub calls_waited: u64,
 }
 
 #[derive(Debug, Default)]
@@ -48,6 +52,7 @@ pub(crate) struct Counters {
     pub(crate) disconnected_silent: Counter,
     pub(crate) subscriptions_waited: Counter,
     pub(crate) disconnected_waiting: Counter,
+    pub(crate) calls_waited: Counter,
 }
 
 impl Counters {
@@ -61,6 +66,7 @@ impl Counters {
             disconnected_silent: self.disconnected_silent.get(),
             subscriptions_waited: self.subscriptions_waited.get(),
             disconnected_waiting: self.disconnected_waiting.get(),
+            calls_waited: self.calls_waited.get(),
         }
     }
 }

@@ -9,9 +9,10 @@
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
-import { resolve } from 'node:path';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
 
 /** How long anything may take before a test gives up on it. */
 export const DEADLINE_MS = 20_000;
@@ -125,13 +126,21 @@ class ServerProcess {
   }
 }
 
-/** The server with two users of tests/src/bin/ddp-accounts.rs. */
+/** The server with two users of tests/src/bin/ddp-accounts.rs, which outlive it in a file. */
 export class AccountsServer extends ServerProcess {
+  #folder;
+
   static async start() {
     const server = new AccountsServer();
-    await server.prepare('ACCOUNTS_BIN');
+    server.#folder = mkdtempSync(join(tmpdir(), 'ddp-accounts-'));
+    await server.prepare('ACCOUNTS_BIN', { ACCOUNTS_FILE: join(server.#folder, 'users.json') });
     await server.launch();
     return server;
+  }
+
+  async stop() {
+    await super.stop();
+    rmSync(this.#folder, { recursive: true, force: true });
   }
 }
 

@@ -32,7 +32,7 @@ fn first_app() -> String {
 
 /// The recipe for logins as a function that gives its server's builder.
 fn login() -> String {
-    let recipe = block("operations.md", "Login until accounts are there", "rust", 0);
+    let recipe = block("operations.md", "Logins of a web application", "rust", 0);
     let builder = "ddp_server::ServerBuilder<ddp_postgres::Db>";
     let expected = r#"#[expect(clippy::let_and_return, reason = "the recipe names its server")]"#;
     format!("{expected}\nfn recipe() -> {builder} {{\n{recipe}\nserver\n}}\n")

@@ -157,5 +157,5 @@ fn what_is_wrong_is_found() {
     let pairs = pairs.map(|(name, place)| (name.to_owned(), place.to_owned()));
     assert_eq!(tests_of(paragraph), pairs);
     assert_eq!(targets("[a](b.md#c) [d]\n[d]: e.md\n<https://x.y>"), ["b.md#c", "e.md"]);
-    assert_eq!(anchor("# Login until accounts are there"), "login-until-accounts-are-there");
+    assert_eq!(anchor("# Logins of a web application"), "logins-of-a-web-application");
 }

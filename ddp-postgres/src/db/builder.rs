@@ -17,6 +17,8 @@ use super::methods::{Limits, Methods, Shares};
 use super::tls::{self, Tls};
 use super::tokens::Tokens;
 use super::url::Target;
+#[cfg(feature = "accounts")]
+use crate::accounts::{Accounts, AccountsTables};
 use crate::error::Error;
 use crate::feed::Feed;
 use crate::feed::task::{self, Link};
@@ -67,6 +69,8 @@ pub struct DbBuilder {
     url: String,
     feed_url: Option<String>,
     tables: Vec<Table>,
+    #[cfg(feature = "accounts")]
+    accounts: Option<Arc<Accounts>>,
     tls: Option<Tls>,
     connections_max: usize,
     pool_timeout: Duration,
@@ -96,6 +100,8 @@ impl Db {
             url: url.into(),
             feed_url: None,
             tables: Vec::new(),
+            #[cfg(feature = "accounts")]
+            accounts: None,
             tls: None,
             connections_max: 16,
             pool_timeout: POOL_TIMEOUT,
@@ -129,6 +135,16 @@ impl DbBuilder {
     #[must_use]
     pub fn table(mut self, table: Table) -> Self {
         self.tables.push(table);
+        self
+    }
+
+    /// Keeps the accounts of Meteor's users in these tables, for [`Db::accounts`]. [`connect`](Self::connect)
+    /// makes them if they are not there. The collection `users` is theirs.
+    #[cfg(feature = "accounts")]
+    #[must_use]
+    pub fn accounts(mut self, tables: AccountsTables) -> Self {
+        self.tables.extend(tables.published());
+        self.accounts = Some(Arc::new(Accounts::new(tables)));
         self
     }
 
@@ -363,8 +379,7 @@ impl DbBuilder {
     ) -> Result<(Vec<TableCollection>, Object), Error> {
         let mut attempts = 1..INSTALL_ATTEMPTS;
         loop {
-            let (tables, feed) = (&self.tables, self.feed);
-            match installation::collections(&mut client, tables, feed, self.install).await {
+            match self.prepare(&mut client).await {
                 Err(error) if error.is_of_connection() && attempts.next().is_some() => {
                     tracing::warn!(%error, "the connection was lost while tables were looked at; trying again");
                     drop(Object::take(client));
@@ -373,6 +388,14 @@ impl DbBuilder {
                 outcome => return Ok((outcome?, client)),
             }
         }
+    }
+
+    async fn prepare(&self, client: &mut Object) -> Result<Vec<TableCollection>, Error> {
+        #[cfg(feature = "accounts")]
+        if let Some(accounts) = &self.accounts {
+            accounts.prepare(client, self.install).await?;
+        }
+        installation::collections(client, &self.tables, self.feed, self.install).await
     }
 
     fn link(&self, url: &str) -> Result<Access, Error> {
@@ -385,7 +408,8 @@ impl DbBuilder {
         access: Access,
         (pool, version): (Pool, i32),
         methods: Methods,
-        collections: Vec<TableCollection>,
+        #[cfg_attr(not(feature = "accounts"), expect(unused_mut, reason = "accounts follow one"))]
+        mut collections: Vec<TableCollection>,
     ) -> (Db, oneshot::Receiver<Result<(), Error>>) {
         let feed = self.feed;
         let Access { mut config, tls, .. } = access;
@@ -403,6 +427,12 @@ impl DbBuilder {
         let (reader, requests) =
             Reader::new(pools, version, loads_max, tokens, visibility, self.key_read_within);
         let reader = Arc::new(reader);
+        #[cfg(feature = "accounts")]
+        if let Some(accounts) = &self.accounts {
+            accounts.begin(&reader, feed, &mut collections);
+        }
+        let tapped = collections.iter().filter(|collection| collection.is_tapped());
+        let listened = tapped.map(|collection| collection.channel.clone()).collect();
         let intake = Arc::new(Intake::new(Arc::clone(&reader), collections));
         let (begun, has_begun) = oneshot::channel();
         let link = Link {
@@ -413,7 +443,7 @@ impl DbBuilder {
             commands: requests.commands,
             token_channel: reader.tokens.channel.clone(),
             change_channels,
-            listened: HashSet::new(),
+            listened,
             is_first: true,
             log: reader.log.clone(),
             begun: Some(begun),
@@ -426,7 +456,14 @@ impl DbBuilder {
             notifies: feed == Feed::Notify,
         };
         tokio::spawn(watch.run(requests.checks));
-        (Db(Arc::new(Inner { reader, intake, methods })), has_begun)
+        let inner = Inner {
+            reader,
+            intake,
+            methods,
+            #[cfg(feature = "accounts")]
+            accounts: self.accounts,
+        };
+        (Db(Arc::new(inner)), has_begun)
     }
 }
 

@@ -9,6 +9,8 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use super::methods::Methods;
+#[cfg(feature = "accounts")]
+use crate::accounts::Accounts;
 use crate::error::Error;
 use crate::intake::dispatch::Intake;
 use crate::read::fetch::{fetch, fetch_once};
@@ -21,6 +23,8 @@ pub(crate) struct Inner {
     pub(crate) reader: Arc<Reader>,
     pub(crate) intake: Arc<Intake>,
     pub(crate) methods: Methods,
+    #[cfg(feature = "accounts")]
+    pub(crate) accounts: Option<Arc<Accounts>>,
 }
 
 impl DataSource for Inner {
@@ -90,7 +94,7 @@ struct End {
 
 impl Drop for End {
     fn drop(&mut self) {
-        if self.collection.multiplexer.is_idle()
+        if self.collection.is_idle()
             && let Some(reader) = self.reader.upgrade()
         {
             reader.unlisten(&self.collection.channel);

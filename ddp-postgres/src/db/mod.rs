@@ -23,6 +23,8 @@ use ddp_server::live_query::DataSource;
 use ddp_server::{Collection, Cursor, WriteFence};
 use deadpool_postgres::Pool;
 
+#[cfg(feature = "accounts")]
+use crate::accounts::PostgresAccounts;
 use crate::error::Error;
 use crate::stats::Stats;
 use crate::table::installation;
@@ -88,6 +90,19 @@ impl Db {
     #[must_use]
     pub fn pool(&self) -> &Pool {
         &self.0.methods.pool
+    }
+
+    /// The accounts in the tables of [`DbBuilder::accounts`](crate::DbBuilder::accounts), for
+    /// `ddp_server`'s plugin `Accounts`.
+    ///
+    /// # Panics
+    /// If the builder was given none.
+    #[cfg(feature = "accounts")]
+    #[must_use]
+    pub fn accounts(&self) -> PostgresAccounts {
+        let accounts = self.0.accounts.clone();
+        let accounts = accounts.expect("name the tables of accounts by DbBuilder::accounts");
+        PostgresAccounts::new(Arc::clone(&self.0), accounts)
     }
 
     /// Checks at once whether tables or triggers were altered; the server itself checks every few

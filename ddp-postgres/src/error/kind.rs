@@ -3,6 +3,8 @@
 use ddp_server::query::Value;
 use deadpool_postgres::{PoolError, TimeoutType};
 
+#[cfg(feature = "accounts")]
+use crate::accounts::AccountsError;
 use crate::causes::{of_database, with_causes};
 use crate::row::RowError;
 use crate::schema;
@@ -66,6 +68,9 @@ pub(super) enum Kind {
     NotText { relation: String, error: tokio_postgres::Error },
     #[error(transparent)]
     Schema(schema::Error),
+    #[cfg(feature = "accounts")]
+    #[error(transparent)]
+    Accounts(AccountsError),
     #[error(transparent)]
     Row(RowError),
     #[error("the connection is closed")]

@@ -340,6 +340,8 @@ impl Error {
                 | schema::Error::MayNotUninstall { error, .. }
                 | schema::Error::Refused { error, .. },
             ) => Some(error),
+            #[cfg(feature = "accounts")]
+            Kind::Accounts(error) => error.postgres(),
             _ => None,
         }
     }
@@ -396,6 +398,8 @@ macro_rules! from {
     )*};
 }
 
+#[cfg(feature = "accounts")]
+from!(Accounts: crate::accounts::AccountsError);
 from!(Pool: PoolError, Schema: schema::Error, Row: RowError);
 
 impl fmt::Debug for Error {

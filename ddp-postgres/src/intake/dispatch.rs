@@ -229,7 +229,7 @@ impl Intake {
             TableState::Missing | TableState::Unavailable => return,
         };
         batch.origin = read.unwrap_or(batch.origin);
-        if collection.multiplexer.apply(batch) {
+        if collection.apply(batch) {
             self.read_soon(collection);
         }
     }
@@ -262,7 +262,7 @@ impl Intake {
     /// Makes all live queries read. The log tells the cause if they have been read before.
     fn read_everything_again(self: &Arc<Self>, cause: Option<&str>) {
         for collection in self.collections.values() {
-            let queries = collection.multiplexer.reload_all();
+            let queries = collection.reload_all();
             if let Some(cause) = cause.filter(|_| queries > 0) {
                 tell_of_reading(&self.reader.log, collection, queries, cause);
             }
@@ -320,7 +320,7 @@ impl FeedSink for Weak<Intake> {
         let Some(intake) = self.upgrade() else { return true };
         let mut collections = intake.collections.values();
         let collection = collections.find(|collection| collection.channel == channel);
-        collection.is_none_or(|collection| collection.multiplexer.is_idle())
+        collection.is_none_or(|collection| collection.is_idle())
     }
 
     fn position(&self) -> u64 {

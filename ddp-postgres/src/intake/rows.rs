@@ -44,7 +44,7 @@ pub(super) async fn read(
     let (name, xid) = (&batch.collection, batch.xid);
     let mut looks = 0;
     let read = loop {
-        let Some(collection) = collection.filter(|found| !found.multiplexer.is_idle()) else {
+        let Some(collection) = collection.filter(|found| !found.is_idle()) else {
             // No query needs them: a later one will read the current rows.
             let effect = Effect::Changes { changes: Vec::new(), unread: Vec::new() };
             return (Arrival::Assembled(Assembled::Batch(Batch { effect, ..batch })), None);

@@ -207,7 +207,7 @@ impl Reader {
         });
     }
 
-    async fn snapshot(&self) -> Result<TransactionSnapshot, Error> {
+    pub(crate) async fn snapshot(&self) -> Result<TransactionSnapshot, Error> {
         let client = self.pool.get().await?;
         let row = client.query_one("SELECT pg_catalog.pg_current_snapshot()::text", &[]).await?;
         TransactionSnapshot::parse(row.try_get(0)?)

@@ -87,6 +87,9 @@ impl Row {
         let mut fields = Vec::with_capacity(layout.columns().len());
         let mut encode = |index: usize, column: &Column| {
             let raw = self.value(index).ok_or_else(|| missing(column))?;
+            if column.is_without_nulls() && raw == "null" {
+                return Ok(());
+            }
             let start = text.len();
             value::encode(column.kind(), raw, &mut text)
                 .map_err(|error| RowError::Value { column: column.name().to_owned(), error })?;

@@ -312,6 +312,7 @@ fn column(
         field: field.into(),
         type_name: entry.type_name.clone(),
         nullable: !entry.not_null,
+        without_nulls: table.without_nulls,
         settings: match expression {
             Expression::Plain | Expression::Text => settings(types, entry.type_oid, false, 0),
             Expression::Texts => {

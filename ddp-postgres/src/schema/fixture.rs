@@ -16,6 +16,7 @@ pub(crate) fn layout(columns: &[(&str, ValueKind)], string_ids: bool) -> Layout 
         cast: String::new(),
         type_name: String::new(),
         nullable: index > 0,
+        without_nulls: false,
         expression: Expression::Plain,
         measure: Measure::Small,
         settings: Settings::default(),

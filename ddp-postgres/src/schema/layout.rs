@@ -79,6 +79,8 @@ pub struct Column {
     pub(super) cast: String,
     pub(super) type_name: String,
     pub(super) nullable: bool,
+    /// Whether the field is left out where it is null.
+    pub(super) without_nulls: bool,
     pub(super) expression: Expression,
     pub(super) measure: Measure,
     /// The session settings by which `to_json` would write it.
@@ -120,6 +122,11 @@ impl Column {
 }
 
 impl Column {
+    /// Whether the field is left out where it is null.
+    pub(crate) fn is_without_nulls(&self) -> bool {
+        self.without_nulls
+    }
+
     /// How the column's values compare.
     pub(crate) fn comparable(&self) -> &Comparable {
         &self.comparable

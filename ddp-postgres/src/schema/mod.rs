@@ -57,6 +57,8 @@ pub(crate) use send::{INSTALLED_CHANNEL, PUBLICATION};
 pub use sql::SESSION_OPTIONS;
 pub(crate) use sql::{TRANSACTION_SQL, UNTIMED_SQL, session_sql};
 pub(crate) use turn::Patience;
+#[cfg(feature = "accounts")]
+pub(crate) use turn::{begin as begin_turn, turn_sql};
 pub use uninstall::uninstall;
 pub(crate) use uninstall::uninstall_all;
 

@@ -58,11 +58,17 @@ fn wait(patience: Patience) -> Duration {
 pub(super) fn prepare_sql(lock_timeout: &str) -> String {
     format!(
         "{BEGIN_SQL}SET LOCAL lock_timeout = '{}ms';
-SELECT pg_catalog.pg_advisory_xact_lock({ADVISORY_LOCK});
+{};
 {}",
         wait(Patience::Long).as_millis(),
+        turn_sql(),
         limits_sql(lock_timeout)
     )
+}
+
+/// Waits for one's turn, within a transaction of `psql`.
+pub(crate) fn turn_sql() -> String {
+    format!("SELECT pg_catalog.pg_advisory_xact_lock({ADVISORY_LOCK})")
 }
 
 /// What bounds how long writers wait: for each lock that we wait for and they queue behind, for each
@@ -80,7 +86,7 @@ SET LOCAL idle_in_transaction_session_timeout = '800ms';
 ///
 /// # Errors
 /// If it does not get its turn in time.
-pub(super) async fn begin(
+pub(crate) async fn begin(
     client: &mut Client,
     patience: Patience,
 ) -> Result<Transaction<'_>, Error> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ddp_core::DdpError;
-use ddp_server::live_query::Multiplexer;
+use ddp_server::live_query::{Batch, Multiplexer};
 use parking_lot::{Mutex, RwLock};
 
 use crate::read::plan;
@@ -13,6 +13,7 @@ use crate::row::live::LiveRow;
 use crate::schema::Layout;
 use crate::table::Table;
 use crate::table::retry::Watched;
+use crate::table::tap::{self, Tap};
 
 /// One registered table with its live queries.
 pub(crate) struct TableCollection {
@@ -27,6 +28,8 @@ pub(crate) struct TableCollection {
     probe: tokio::sync::Mutex<()>,
     /// What the last check found.
     pub(crate) watched: Mutex<Watched>,
+    /// Who is told what is gone.
+    tap: Option<Arc<dyn Tap>>,
 }
 
 /// What is currently known about the table.
@@ -83,6 +86,44 @@ impl TableCollection {
             probe: tokio::sync::Mutex::new(()),
             current: RwLock::new(Current { layout: Arc::new(layout), state }),
             watched: Mutex::new(Watched::new(digest)),
+            tap: None,
+        }
+    }
+
+    /// Tells somebody which rows are gone, from the beginning and for good.
+    #[cfg(feature = "accounts")]
+    pub(crate) fn set_tap(&mut self, tap: Arc<dyn Tap>) {
+        self.tap = Some(tap);
+    }
+
+    /// Whether nobody needs to know of changes.
+    pub(crate) fn is_idle(&self) -> bool {
+        !self.is_tapped() && self.multiplexer.is_idle()
+    }
+
+    /// Whether somebody must know of changes even if there is no live query.
+    pub(crate) fn is_tapped(&self) -> bool {
+        self.tap.is_some()
+    }
+
+    /// Brings the live queries up to date. Whether some must be read.
+    #[must_use]
+    pub(crate) fn apply(&self, batch: Batch<LiveRow>) -> bool {
+        if let Some(tap) = &self.tap {
+            tap::tell(&**tap, &batch);
+        }
+        self.multiplexer.apply(batch)
+    }
+
+    /// Makes all live queries wait to be read again, since changes were missed. Says how many.
+    pub(crate) fn reload_all(&self) -> usize {
+        self.tell_missed();
+        self.multiplexer.reload_all()
+    }
+
+    fn tell_missed(&self) {
+        if let Some(tap) = &self.tap {
+            tap.missed();
         }
     }
 
@@ -132,6 +173,7 @@ impl TableCollection {
     pub(crate) fn replace(&self, current: Current) -> bool {
         let layout = Arc::clone(&current.layout);
         *self.current.write() = current;
+        self.tell_missed();
         self.multiplexer.replan(|query| {
             plan::plan(&layout, query)
                 .map_err(|error| DdpError::new("collection-changed", error.text_for_clients()))

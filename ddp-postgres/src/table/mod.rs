@@ -6,6 +6,7 @@ mod queue;
 mod repeat;
 mod retry;
 pub(crate) mod secret;
+pub(crate) mod tap;
 pub(crate) mod watch;
 
 /// How many rows a statement may touch before the collection is read again instead.
@@ -47,6 +48,7 @@ pub struct Table {
     pub(crate) string_ids: bool,
     pub(crate) string_id_columns: Vec<String>,
     pub(crate) date_columns_as_dates: bool,
+    pub(crate) without_nulls: bool,
     pub(crate) rows_max: u32,
     pub(crate) keys_only: bool,
 }
@@ -69,6 +71,7 @@ impl Table {
             string_ids: false,
             string_id_columns: Vec::new(),
             date_columns_as_dates: false,
+            without_nulls: false,
             rows_max: ROWS_MAX,
             keys_only: false,
         }
@@ -181,6 +184,15 @@ impl Table {
     /// clients as a date. Without this they read exactly the JSON that is stored.
     pub fn ejson(mut self, column: impl Into<String>) -> Self {
         self.ejson.push(column.into());
+        self
+    }
+
+    /// Leaves out fields that are NULL, as Meteor's documents do not have what nobody has set. Otherwise
+    /// they are `null`.
+    ///
+    /// Predicates do not tell the two apart: nothing equals NULL in either case.
+    pub fn without_nulls(mut self) -> Self {
+        self.without_nulls = true;
         self
     }
 

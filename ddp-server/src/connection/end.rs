@@ -11,6 +11,7 @@ use futures::future::BoxFuture;
 use super::handlers::Running;
 use super::inbound::Inbound;
 use super::outbound::Outbound;
+use super::waits::REMEDY;
 use crate::extract::Connection;
 use crate::log::Count;
 use crate::registry::Registry;
@@ -113,22 +114,6 @@ impl End {
             drop(counted);
         }
         .boxed()
-    }
-}
-
-/// What helps clients whose subscriptions find no memory.
-const REMEDY: &str = "raise sessions_bytes_max; behind a proxy, set forwarded_count, or all clients \
-    count as one address";
-
-/// A `sub` of this client waits for memory from now on.
-pub(super) fn sub_waits(registry: &Registry, connection: &Connection) {
-    registry.counters.subscriptions_waited.add(1);
-    let more: Count = |_, _, count| {
-        tracing::warn!(count, "subscriptions wait for memory");
-    };
-    if registry.log.admits("a subscription waits for memory", "", "", more) {
-        let (session, client) = (connection.id(), connection.client_address());
-        tracing::warn!(session, client, remedy = REMEDY, "a subscription waits for memory");
     }
 }
 

@@ -18,6 +18,7 @@ use tracing::Span;
 
 use super::mail::Mail;
 use super::results::{Presence, Room};
+use super::waits;
 use crate::error::Error;
 use crate::extract::invocation::Host;
 use crate::extract::subscription::Request;
@@ -117,6 +118,10 @@ impl Running {
 
     pub(crate) fn connection(&self) -> &Connection {
         &self.connection
+    }
+
+    pub(crate) fn address(&self) -> Option<&Address> {
+        self.address.as_ref()
     }
 
     /// Runs a publication.
@@ -342,8 +347,14 @@ async fn invoke(
     call: CallKey,
     mut room: Room,
 ) {
-    let Ok(asked) = room.wait().await else { return };
     let (name, invocation) = (context.name.clone(), context.invocation.clone());
+    let (log, mut is_counted) = (invocation.host().log(), false);
+    let tell = |waits_for| {
+        let is_first = !std::mem::replace(&mut is_counted, true);
+        connection.mailbox().counters().calls_waited.add(is_first.into());
+        waits::call(log, &connection, &name, waits_for);
+    };
+    let Ok(asked) = room.wait(tell).await else { return };
     let run = async { method(context).await };
     let result = catch_panic(run).await.map_err(|error| {
         Box::new(redact(error, |error| {
@@ -351,7 +362,6 @@ async fn invoke(
             let count: Count = |method, error, count| {
                 tracing::error!(method, error, count, "exceptions while invoking a method");
             };
-            let log = invocation.host().log();
             if log.admits("exception while invoking a method", method, error, count) {
                 let error = &*brief(error);
                 tracing::error!(method, session, error, "exception while invoking a method");
@@ -360,8 +370,7 @@ async fn invoke(
     });
     // As in Meteor, `updated` comes first if there is nothing to wait for.
     invocation.fence().arm();
-    let bytes = result.as_ref().map_or(0, |result| result.as_ref().map_or(0, String::len));
-    let there = room.take(bytes);
+    let there = room.take(result.as_ref().ok().map(Option::as_deref));
     drop(asked);
     // Both are taken together: it counts as the session's when that has taken the result.
     let room = there.map(|there| Mail::Room(Box::new(there)));

@@ -35,6 +35,8 @@ pub(crate) mod results;
 #[cfg(all(test, feature = "testing"))]
 mod tests;
 mod together;
+mod tray;
+mod waits;
 
 use std::future::poll_fn;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! The client's connection.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crate::connection::mailbox::Mailbox;
@@ -35,6 +35,7 @@ struct Inner {
     id: Arc<str>,
     remote_addr: Option<SocketAddr>,
     client_address: Option<Box<str>>,
+    is_secure: bool,
     headers: Headers,
     mailbox: Arc<Mailbox>,
     on_close: Callbacks,
@@ -42,11 +43,12 @@ struct Inner {
 
 impl Connection {
     pub(crate) fn new(id: &str, info: ConnectionInfo, mailbox: Arc<Mailbox>) -> Self {
-        let ConnectionInfo { remote_addr, client_address, headers, .. } = info;
+        let ConnectionInfo { remote_addr, client_address, is_secure, headers, .. } = info;
         Self(Arc::new(Inner {
             id: id.into(),
             client_address,
             remote_addr,
+            is_secure,
             headers,
             mailbox,
             on_close: Callbacks::default(),
@@ -73,6 +75,22 @@ impl Connection {
     #[must_use]
     pub fn client_address(&self) -> Option<&str> {
         self.0.client_address.as_deref()
+    }
+
+    /// Whether the client's connection has TLS, so that nobody between can listen: that of this
+    /// server's own listener or, behind as many proxies as
+    /// [`ServerConfig::forwarded_count`](crate::ServerConfig::forwarded_count) says, what the first of
+    /// them put into `x-forwarded-proto`.
+    #[must_use]
+    pub fn is_secure(&self) -> bool {
+        self.0.is_secure
+    }
+
+    /// Whether the client is on this machine, by its [address](Self::client_address).
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        let address = self.client_address().and_then(|address| address.parse::<IpAddr>().ok());
+        address.is_some_and(|address| address.to_canonical().is_loopback())
     }
 
     /// Headers of the request that opened the connection, Meteor's `httpHeaders`: those that SockJS

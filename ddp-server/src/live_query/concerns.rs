@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
 use super::batch::{Batch, Row};
 use super::contents::judge;
@@ -16,10 +16,10 @@ const LOOKALIKES_MAX: usize = 8;
 /// numbers in the batch.
 #[derive(Debug)]
 pub(super) struct Concerns {
-    pub(super) all: Vec<Concern>,
+    pub(super) all: SmallVec<[Concern; 1]>,
     /// Changes of documents that the same queries hold. They are found by that once, and not once for
     /// each query.
-    bundles: Vec<Vec<u32>>,
+    bundles: SmallVec<[Numbers; 1]>,
 }
 
 /// What a batch has to do with a live query.
@@ -30,15 +30,18 @@ pub(super) struct Concern {
     /// other changes.
     pub(super) bundles: Bundles,
     /// The changes by which it gets documents that it does not hold.
-    pub(super) new: Vec<u32>,
+    pub(super) new: Numbers,
 }
+
+/// The numbers of changes. Most batches are of one change, which needs no memory of its own here.
+pub(super) type Numbers = SmallVec<[u32; 4]>;
 
 /// The numbers of bundles, ascending.
 pub(super) type Bundles = SmallVec<[u32; 2]>;
 
 impl Concerns {
     /// The changes of documents that a query holds which these bundles concern.
-    pub(super) fn held(&self, bundles: &[u32]) -> Vec<u32> {
+    pub(super) fn held(&self, bundles: &[u32]) -> Numbers {
         let held = bundles.iter().flat_map(|bundle| &self.bundles[*bundle as usize]);
         held.copied().collect()
     }
@@ -62,7 +65,7 @@ impl<'a> Search<'a> {
     fn of(&mut self, slot: usize) -> &mut Concern {
         let all = &mut self.found.all;
         if self.marks[slot] == 0 {
-            all.push(Concern { slot, bundles: Bundles::new(), new: Vec::new() });
+            all.push(Concern { slot, bundles: Bundles::new(), new: Numbers::new() });
             // There are no more slots than fit into memory with all that they hold.
             self.marks[slot] = all.len() as u32;
         }
@@ -82,7 +85,7 @@ impl<'a> Search<'a> {
             }
             lookalikes.push((slots, bundle));
         }
-        self.found.bundles.push(vec![number]);
+        self.found.bundles.push(smallvec![number]);
         for slot in slots {
             self.of(*slot).bundles.push(bundle);
         }
@@ -115,7 +118,7 @@ impl<R: Row> State<R> {
     pub(super) fn concerned(&mut self, batch: &Batch<R>, unsure: &mut BTreeSet<usize>) -> Concerns {
         let Self { slots, holders, router, marks, .. } = self;
         marks.resize(slots.len(), 0);
-        let found = Concerns { all: Vec::new(), bundles: Vec::new() };
+        let found = Concerns { all: SmallVec::new(), bundles: SmallVec::new() };
         let are_many = batch.changes().len() > 1;
         let mut search = Search { found, marks, lookalikes: HashMap::new(), are_many };
         if batch.is_truncated() {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ddp_core::{CollectionName, Delta, FieldName, Snapshot};
 
 use super::batch::Row;
-use super::concerns::Bundles;
+use super::concerns::{Bundles, Numbers};
 use super::contents::is_same;
 use super::holders::Members;
 use super::plan::Plan;
@@ -18,14 +18,14 @@ pub(super) enum Outcome {
     /// It keeps all documents that it holds, in their new state, and gets none.
     Stay,
     /// By the numbers of the changes.
-    Rows { wanted: Vec<u32>, gone: Vec<u32> },
+    Rows { wanted: Numbers, gone: Numbers },
 }
 
 /// Live queries that hold the same documents, and those that change.
 pub(super) struct Group {
     before: Snapshot,
     bundles: Bundles,
-    held: Vec<u32>,
+    held: Numbers,
     /// Fields that were examined, and whether no change touches them.
     untouched: Vec<(FieldName, bool)>,
     /// The steps that some of them have taken; `None` if nothing differs.
@@ -44,7 +44,7 @@ impl Groups {
         &mut self,
         members: Members,
         snapshot: &Snapshot,
-        (bundles, held): (&Bundles, impl FnOnce(&[u32]) -> Vec<u32>),
+        (bundles, held): (&Bundles, impl FnOnce(&[u32]) -> Numbers),
     ) -> &mut Group {
         let alike = self.all.entry((members, bundles.len())).or_default();
         let is_it = |group: &Group| group.before.shares_with(snapshot) && group.bundles == *bundles;
@@ -90,7 +90,7 @@ impl Group {
     }
 
     /// What the changes mean by which a query has documents, and those by which it has them no longer.
-    pub(super) fn outcome(&self, wanted: Vec<u32>, gone: Vec<u32>) -> Outcome {
+    pub(super) fn outcome(&self, wanted: Numbers, gone: Numbers) -> Outcome {
         if gone.is_empty() && wanted == self.held {
             Outcome::Stay
         } else {

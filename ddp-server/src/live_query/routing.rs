@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use ddp_core::CollectionName;
 
 use super::batch::{Batch, Row};
-use super::concerns::Concern;
+use super::concerns::{Concern, Numbers};
 use super::contents::judge;
 use super::deliveries::Deliveries;
 use super::groups::{Groups, Outcome};
@@ -71,8 +71,8 @@ impl<R: Row> State<R> {
                 } else if new.is_empty() {
                     Outcome::Stay
                 } else {
-                    let wanted = [group.held(), new].concat();
-                    Outcome::Rows { wanted, gone: Vec::new() }
+                    let wanted = group.held().iter().chain(new).copied().collect();
+                    Outcome::Rows { wanted, gone: Numbers::new() }
                 };
                 group.step(collection, &mut live.snapshot, (fields, outcome), &mut rows)
             };
@@ -96,8 +96,9 @@ impl LiveQuery {
         slot: usize,
         (held, new): (&[u32], &[u32]),
         unsure: &mut BTreeSet<usize>,
-    ) -> (Vec<u32>, Vec<u32>) {
-        let (mut wanted, mut gone) = (Vec::with_capacity(held.len() + new.len()), Vec::new());
+    ) -> (Numbers, Numbers) {
+        let (mut wanted, mut gone) =
+            (Numbers::with_capacity(held.len() + new.len()), Numbers::new());
         for &number in held {
             let change = &batch.changes()[number as usize];
             let truth = change
@@ -111,7 +112,7 @@ impl LiveQuery {
                 Truth::Undecided => _ = unsure.insert(slot),
             }
         }
-        wanted.extend(new);
+        wanted.extend_from_slice(new);
         (wanted, gone)
     }
 

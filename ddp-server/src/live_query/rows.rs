@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ddp_core::{Document, DocumentId, FieldName};
+use smallvec::SmallVec;
 
 use super::batch::{Batch, Change, Row};
 use super::plan::Plan;
@@ -20,6 +21,9 @@ pub(super) type Fields = Option<Arc<[FieldName]>>;
 /// for those that it does not.
 pub(super) type Step<'a, R> = BTreeMap<DocumentId, Option<(&'a R, Arc<Document>)>>;
 
+/// The documents that a row becomes, by the fields that queries want.
+type Projections = SmallVec<[(Fields, Arc<Document>); 1]>;
+
 /// What has been found out about a batch's rows.
 pub(super) struct Rows<'a, R> {
     batch: &'a Batch<R>,
@@ -27,14 +31,14 @@ pub(super) struct Rows<'a, R> {
     /// there are many.
     values: Vec<(FieldName, Option<Vec<&'a R>>)>,
     /// For each change the documents that its row becomes.
-    documents: Vec<Vec<(Fields, Arc<Document>)>>,
+    documents: SmallVec<[Projections; 1]>,
     are_all_there: bool,
 }
 
 impl<'a, R: Row> Rows<'a, R> {
     pub(super) fn new(batch: &'a Batch<R>) -> Self {
         let are_all_there = batch.changes().iter().all(|change| change.row.is_some());
-        Self { batch, values: Vec::new(), documents: Vec::new(), are_all_there }
+        Self { batch, values: Vec::new(), documents: SmallVec::new(), are_all_there }
     }
 
     pub(super) fn changes(&self) -> &'a [Change<R>] {
@@ -53,7 +57,7 @@ impl<'a, R: Row> Rows<'a, R> {
         fields: Option<&Arc<[FieldName]>>,
     ) -> Option<Arc<Document>> {
         let number = number as usize;
-        self.documents.resize(self.batch.changes().len(), Vec::new());
+        self.documents.resize(self.batch.changes().len(), Projections::new());
         let made = &mut self.documents[number];
         if let Some((_, document)) = made.iter().find(|(other, _)| other.as_ref() == fields) {
             return Some(Arc::clone(document));

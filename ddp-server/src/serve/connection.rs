@@ -22,6 +22,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use super::ServeConfig;
 use super::body::TimedBody;
 use crate::arrivals::{Arrivals, Stage};
+use crate::transport::open::OverTls;
 use crate::transport::{Place, Socket, Stream};
 
 /// How much is read of a request's head, or waits to be written; Node takes heads of 16 KiB.
@@ -149,9 +150,16 @@ impl Connections {
     + use<> {
         let router = TowerToHyperService::new(self.router.clone());
         let body_timeout = self.config.body_timeout;
+        #[cfg(feature = "tls")]
+        let is_over_tls = self.config.tls.is_some();
+        #[cfg(not(feature = "tls"))]
+        let is_over_tls = false;
         move |mut request| {
             has_asked.store(true, Ordering::Relaxed);
             request.extensions_mut().insert(ConnectInfo(address));
+            if is_over_tls {
+                request.extensions_mut().insert(OverTls);
+            }
             router.call(request.map(|body| {
                 if body.is_end_stream() {
                     return Body::empty();

@@ -92,6 +92,8 @@ mod frame;
 mod message;
 mod minimongo;
 #[cfg(test)]
+mod results;
+#[cfg(test)]
 mod shares;
 mod socket;
 mod state;

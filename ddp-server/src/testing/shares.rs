@@ -30,15 +30,18 @@ use crate::testing::Client;
 use crate::transport::in_process;
 use crate::{Collection, Error, MemoryCollection, Server};
 
-const HOSTILE: [u8; 4] = [192, 0, 2, 1];
-const HONEST: [u8; 4] = [192, 0, 2, 2];
-const SECOND: Duration = Duration::from_secs(1);
+pub(super) const HOSTILE: [u8; 4] = [192, 0, 2, 1];
+pub(super) const HONEST: [u8; 4] = [192, 0, 2, 2];
+pub(super) const SECOND: Duration = Duration::from_secs(1);
 
-fn server(change: impl FnOnce(&mut ServerConfig)) -> Server {
+pub(super) fn server(change: impl FnOnce(&mut ServerConfig)) -> Server {
     server_with(MemoryCollection::new(&Collection::new("notes")), change)
 }
 
-fn server_with(notes: MemoryCollection<Value>, change: impl FnOnce(&mut ServerConfig)) -> Server {
+pub(super) fn server_with(
+    notes: MemoryCollection<Value>,
+    change: impl FnOnce(&mut ServerConfig),
+) -> Server {
     let mut config = ServerConfig::default();
     change(&mut config);
     Server::builder()
@@ -52,10 +55,10 @@ fn server_with(notes: MemoryCollection<Value>, change: impl FnOnce(&mut ServerCo
 }
 
 /// A client that says what a test says.
-struct Wire(WebSocketStream<DuplexStream>);
+pub(super) struct Wire(WebSocketStream<DuplexStream>);
 
 impl Wire {
-    async fn connect(server: &Server, address: [u8; 4], version: &str) -> Self {
+    pub(super) async fn connect(server: &Server, address: [u8; 4], version: &str) -> Self {
         let (io, client) = duplex(1 << 17);
         let registry = Arc::clone(server.registry());
         let config = registry.config.transport(Arc::clone(&registry.large));
@@ -71,7 +74,7 @@ impl Wire {
         wire
     }
 
-    async fn say(&mut self, text: &str) {
+    pub(super) async fn say(&mut self, text: &str) {
         self.0.send(Message::text(text)).await.expect("an open connection");
     }
 
@@ -97,7 +100,7 @@ impl Wire {
     }
 
     /// Reads up to a result; returns how many bytes it has.
-    async fn result(&mut self) -> usize {
+    pub(super) async fn result(&mut self) -> usize {
         loop {
             let text = self.hear().await;
             if text.contains(r#""msg":"result""#) {
@@ -107,18 +110,18 @@ impl Wire {
     }
 
     /// A call of a method that returns so many bytes.
-    async fn want(&mut self, bytes: usize) {
+    pub(super) async fn want(&mut self, bytes: usize) {
         self.say(&format!(r#"{{"msg":"method","id":"1","method":"text","params":[{bytes}]}}"#))
             .await;
     }
 
     /// Takes some bytes of what the server sends, whatever they mean.
-    async fn take(&mut self, bytes: usize) {
+    pub(super) async fn take(&mut self, bytes: usize) {
         let mut taken = vec![0; bytes];
         self.0.get_mut().read_exact(&mut taken).await.expect("an open connection");
     }
 
-    async fn hear(&mut self) -> String {
+    pub(super) async fn hear(&mut self) -> String {
         let next = timeout(120 * SECOND, self.0.next()).await.expect("a message in time");
         match next.expect("an open connection").expect("a sound frame") {
             Message::Text(text) => text.to_string(),
@@ -127,7 +130,7 @@ impl Wire {
     }
 }
 
-fn ready(id: &str) -> String {
+pub(super) fn ready(id: &str) -> String {
     format!(r#"{{"msg":"ready","subs":["{id}"]}}"#)
 }
 
@@ -248,12 +251,12 @@ async fn who_is_not_read_while_it_waits_for_memory_does_not_count_as_silent() {
 }
 
 /// What large messages and results have taken of their memory.
-fn taken(server: &Server) -> usize {
+pub(super) fn taken(server: &Server) -> usize {
     server.registry().large.memory().taken() + server.registry().results.taken()
 }
 
 /// Waits until nobody has anything of it.
-async fn all_is_free(server: &Server) {
+pub(super) async fn all_is_free(server: &Server) {
     let free = async {
         while taken(server) > 0 {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -373,6 +376,9 @@ async fn calls_of_a_method_with_large_results_wait_for_room() {
     }
     tokio::time::sleep(SECOND).await;
     assert_eq!(ran.load(Ordering::Relaxed), 3, "nobody takes any of them");
+    // At most one of each client: its others wait behind that, as always.
+    let waited = server.stats().calls_waited;
+    assert!((10..=11).contains(&waited), "{waited}");
     assert!(taken(&server) < 4 << 20, "{}", taken(&server));
     first.say(&export(1)).await;
     assert!(first.result().await > 1_500_000, "another address has its own part");

@@ -3,9 +3,9 @@
 //! A message needs a [share](super::Share) of [memory](Memory) before more than 64 KiB of it are read,
 //! as large as the message may become, and keeps it for as long as somebody keeps the message. (Were
 //! it given piece by piece, many could have some of it, and none the rest.) Whoever reads or handles
-//! one that has arrived takes a [turn](LargeMessages::turn) for that, since it may occupy a thread for
-//! tens of milliseconds; half of the threads are left to others. Addresses that wait for one are served
-//! by how long the turns were that they had while they did: see [`Turns`].
+//! one that has arrived, or encodes a large result, takes a [turn](LargeMessages::turn) for that, since
+//! it may occupy a thread for tens of milliseconds; half of the threads are left to others. Addresses
+//! that wait for one are served by how long the turns were that they had while they did: see [`Turns`].
 
 use std::fmt;
 use std::pin::Pin;
@@ -53,7 +53,8 @@ impl LargeMessages {
         &self.memory
     }
 
-    /// Asks for a turn to read or handle a large message of this address.
+    /// Asks for a turn to read or handle a large message of this address,
+    /// or to encode a large result for it.
     pub(crate) fn turn(&self, address: Option<&Address>) -> NextTurn {
         self.turns.ask(address)
     }

@@ -22,6 +22,9 @@ pub(crate) struct ConnectionInfo {
     pub(crate) remote_addr: Option<SocketAddr>,
     /// The client's IP address, perhaps as a proxy tells it.
     pub(crate) client_address: Option<Box<str>>,
+    /// Whether nobody between can listen: the socket has TLS, or a proxy that is trusted says that its
+    /// client's has.
+    pub(crate) is_secure: bool,
     /// The headers of the opening request.
     pub(crate) headers: Headers,
     /// The path of the opening request, as the client sent it.
@@ -35,7 +38,8 @@ impl ConnectionInfo {
     pub(crate) fn of_nobody() -> Self {
         let (remote_addr, client_address, path) = Default::default();
         let headers = Headers::keep(&axum::http::HeaderMap::new());
-        Self { remote_addr, client_address, headers, path, protocol: "none" }
+        let is_secure = false;
+        Self { remote_addr, client_address, is_secure, headers, path, protocol: "none" }
     }
 
     pub(super) fn of(request: &Parts, protocol: &'static str, forwarded_count: usize) -> Self {
@@ -47,6 +51,7 @@ impl ConnectionInfo {
         let uri = original.map_or(&request.uri, |original| &original.0);
         Self {
             client_address: client_address(remote_addr, &headers, forwarded_count),
+            is_secure: is_secure(request, &headers, forwarded_count),
             remote_addr,
             path: uri.path().to_owned(),
             headers,
@@ -74,6 +79,22 @@ fn client_address(
     // there by proxies.
     let mut addresses = headers.get("x-forwarded-for")?.rsplit(',');
     Some(addresses.nth(forwarded_count - 1)?.trim().into())
+}
+
+/// Put into the extensions of a request that came over TLS.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OverTls;
+
+/// Whether the client's own connection has TLS.
+fn is_secure(request: &Parts, headers: &Headers, forwarded_count: usize) -> bool {
+    if forwarded_count == 0 {
+        return request.extensions.get::<OverTls>().is_some();
+    }
+    // The first of our proxies speaks with the client. Each appends what it saw, or there is one value
+    // that the first has set and the others pass on.
+    let schemes = headers.get("x-forwarded-proto").unwrap_or_default();
+    let mut schemes: Vec<&str> = schemes.rsplit(',').take(forwarded_count).collect();
+    schemes.pop().is_some_and(|scheme| scheme.trim().eq_ignore_ascii_case("https"))
 }
 
 /// Answers a WebSocket handshake, and calls `on_open` in a new task once the answer is sent.

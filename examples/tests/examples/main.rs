@@ -42,6 +42,52 @@ async fn in_memory_messages_reach_others_with_their_origin() {
 }
 
 #[tokio::test]
+async fn accounts_give_each_user_notes_of_their_own() {
+    let mut example = Program::start(env!("CARGO_BIN_EXE_accounts"), &[]);
+    let address = example.address();
+    let mut ada = Client::connect(address).await;
+    let stranger = ada.call("notes.add", json!(["Hello"])).await;
+    assert_eq!(stranger["error"]["error"], "not-authorized");
+    let user = json!({"username": "ada", "password": "analytical engine"});
+    let login = ada.call("createUser", json!([user])).await["result"].clone();
+    assert_eq!(ada.documents("users").values().next().unwrap()["username"], "ada");
+    ada.subscribe("notes.mine", json!([])).await;
+    ada.call("notes.add", json!(["Water the plants"])).await;
+    let texts = |client: &Client| -> Vec<serde_json::Value> {
+        client.documents("notes").values().map(|note| note["text"].clone()).collect()
+    };
+    assert_eq!(texts(&ada), ["Water the plants"]);
+
+    let mut other = Client::connect(address).await;
+    let resumed = other.call("login", json!([{"resume": login["token"]}])).await;
+    assert_eq!(resumed["result"]["id"], login["id"]);
+    other.subscribe("notes.mine", json!([])).await;
+    assert_eq!(texts(&other), ["Water the plants"]);
+    let wrong = json!([{"user": {"username": "ada"}, "password": "difference engine"}]);
+    assert_eq!(other.call("login", wrong).await["error"]["error"], 403);
+}
+
+#[tokio::test]
+async fn accounts_in_a_database_outlive_the_program() {
+    let url = create_database("example_accounts", "");
+    let variables = [("DATABASE_URL", url.as_str())];
+    let start = || Program::start(env!("CARGO_BIN_EXE_accounts"), &variables);
+    let mut example = start();
+    let mut ada = Client::connect(example.address()).await;
+    let user = json!({"username": "ada", "password": "analytical engine"});
+    let login = ada.call("createUser", json!([user])).await["result"].clone();
+    drop(example);
+    let mut example = start();
+    let mut ada = Client::connect(example.address()).await;
+    let resumed = ada.call("login", json!([{"resume": login["token"]}])).await;
+    assert_eq!(resumed["result"]["id"], login["id"]);
+    psql("example_accounts", "UPDATE accounts.users SET username = 'Ada'");
+    let name =
+        |client: &Client| client.documents("users").values().next().unwrap()["username"].clone();
+    ada.until("the new name", |client| name(client) == "Ada").await;
+}
+
+#[tokio::test]
 async fn by_hand_counts_down_and_ends() {
     let mut example = Program::start(env!("CARGO_BIN_EXE_by_hand"), &[]);
     let mut client = Client::connect(example.address()).await;

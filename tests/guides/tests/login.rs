@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 include!(concat!(env!("OUT_DIR"), "/login.rs"));
 
 const GUIDE: &str = "operations.md";
-const HEADING: &str = "Login until accounts are there";
+const HEADING: &str = "Logins of a web application";
 
 /// What the view of the guide imports of Django, and a call of it by user 7 that tells its SQL.
 const DJANGO: &str = r#"

@@ -5,7 +5,8 @@
 //! - `tasks`: a table of the database at `DATABASE_URL`, if there is one;
 //! - `tasks.different`: its rows but for one that does not exist, another one for each number;
 //! - `tasks.list`: its rows with a given `list`, if it has that column;
-//! - the method `echo` returns its parameter, and `wait` does so after so many milliseconds.
+//! - the method `echo` returns its parameter, and `wait` does so after so many milliseconds; `export`
+//!   returns so many bytes after so many milliseconds.
 //!
 //! `THREADS` sets the number of threads; with `FEED=wal` changes come through the `wal` feed; `LOG`
 //! installs a subscriber for logs, at the level `info`.
@@ -49,6 +50,14 @@ async fn echo(Params((value,)): Params<(Value,)>) -> Result<Value, Error> {
 async fn wait(Params((millis,)): Params<(u32,)>) -> Result<u32, Error> {
     tokio::time::sleep(Duration::from_millis(millis.into())).await;
     Ok(millis)
+}
+
+async fn export(Params((bytes, millis)): Params<(u32, u32)>) -> Result<String, Error> {
+    tokio::time::sleep(Duration::from_millis(millis.into())).await;
+    let bytes = bytes as usize;
+    let mut text = TEXT.repeat(bytes / TEXT.len() + 1);
+    text.truncate(bytes);
+    Ok(text)
 }
 
 async fn tasks(State(data): State<Data>) -> Result<Cursor<Value>, Error> {
@@ -118,6 +127,7 @@ async fn serve() -> Result<(), Failure> {
         .publish("tasks.list", list)
         .method("change", change)
         .method("echo", echo)
+        .method("export", export)
         .method("wait", wait)
         .with_state(Data { note, notes, db });
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;

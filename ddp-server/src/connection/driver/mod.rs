@@ -1,6 +1,5 @@
 //! Drives a connection's session and transport, for the connection's own task and for couriers.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,7 +12,7 @@ use futures::future::BoxFuture;
 use tokio::time::Sleep;
 
 use super::delivery;
-use super::end::{self, CLOSED, End};
+use super::end::{CLOSED, End};
 use super::handlers::Running;
 use super::inbound::Inbound;
 use super::input;
@@ -21,6 +20,8 @@ use super::kept::{Kept, More};
 use super::mail::Mail;
 use super::mailbox::{Drive, EndReason, Mailbox};
 use super::outbound::{Messages, Outbound};
+use super::tray::Tray;
+use super::waits;
 use crate::handler::callbacks::guard;
 use crate::registry::Registry;
 use crate::transport::{Address, AnyTransport, Transport, TransportError};
@@ -54,9 +55,7 @@ pub(crate) struct Driver {
     session: Session,
     outbound: Outbound,
     mailbox: Arc<Mailbox>,
-    /// Mail taken from the mailbox but not handled yet, perhaps because there is no room for what it
-    /// makes.
-    mail: VecDeque<Mail>,
+    tray: Tray,
     messages_since_write: usize,
     /// Whether the client has sent something after the first message, which is `connect`.
     has_asked: bool,
@@ -101,7 +100,7 @@ impl Driver {
             session,
             outbound: Outbound::new(transport, outbox_bytes_max, together),
             mailbox,
-            mail: VecDeque::new(),
+            tray: Tray::default(),
             messages_since_write: 0,
             has_asked: false,
             mail_is_next: true,
@@ -128,18 +127,18 @@ impl Driver {
             if !self.session.has_more() {
                 self.running.all_is_sent();
             }
+            self.tray.end_turn();
             if let Some(reason) = self.closing {
                 return Poll::Ready(End::closing(&self.registry, self.session.id(), reason));
             }
-            let goes_on = self.has_left() && self.outbound.has_room();
-            let wake = if goes_on { Wake::Mail } else { ready!(self.poll_wake(cx)) };
+            let wake = if self.goes_on() { Wake::Mail } else { ready!(self.poll_wake(cx)) };
             match wake {
                 Wake::Message(text) => {
                     self.has_asked = self.universal_begun.is_some();
                     self.session.handle_input(Input::Message(Instant::now(), &text));
                 }
                 Wake::Memory(More::Waits) => {
-                    end::sub_waits(&self.registry, self.running.connection());
+                    waits::sub(&self.registry, self.running.connection());
                 }
                 Wake::Memory(More::Given) => self.inbound.give(&mut self.session),
                 Wake::Memory(More::Late) => {
@@ -174,25 +173,20 @@ impl Driver {
         }
     }
 
-    /// Hands mail to the session for as long as there is room for what it makes, up to a change of the
-    /// user, which waits for the next call: everything that the session wants done for earlier mail
-    /// must be done first.
+    /// Hands mail to the session for as long as there is room for what it makes, up to what must be
+    /// [first](Tray::next) in the next call.
     fn handle_mail(&mut self, cx: &mut Context<'_>) {
         let mut messages = Messages::new(self.outbound.framing());
         let mut is_first = true;
-        while (self.has_room_beside(&messages) || matches!(self.mail.front(), Some(Mail::Room(_))))
-            && let Some(next) = self.mail.pop_front()
+        while (self.has_room_beside(&messages) || self.tray.has_room_next())
+            && let Some(next) = self.tray.next(is_first, self.is_ending)
         {
-            if matches!(next, Mail::SetUser(..)) && !std::mem::take(&mut is_first) {
-                self.mail.push_front(next);
-                break;
-            }
             is_first = false;
             if matches!(next, Mail::Universal) {
                 // Documents that they show at once precede later mail, such as the result of the
                 // method that started them.
                 let begun = self.begin_universal(cx);
-                self.mailbox.take_of(&begun, &mut self.mail);
+                self.mailbox.take_of(&begun, &mut self.tray.mail);
             } else if let Some(input) = input::of(next, &self.session, &mut self.running) {
                 self.session.handle_input(input);
             }
@@ -201,9 +195,14 @@ impl Driver {
         self.outbound.queue(messages);
     }
 
-    /// Whether something waits for room.
+    /// Whether something waits for room, or for its turn.
     fn has_left(&self) -> bool {
-        !self.mail.is_empty() || self.session.has_more()
+        !self.tray.mail.is_empty() || self.session.has_more()
+    }
+
+    /// Whether there is something that waits for neither.
+    fn goes_on(&self) -> bool {
+        (self.tray.is_ready() || self.session.has_more()) && self.outbound.has_room()
     }
 
     fn has_room_beside(&self, messages: &Messages) -> bool {
@@ -303,7 +302,7 @@ impl Driver {
         if self.is_draining && !self.session.is_busy() {
             self.mailbox.request_end();
         }
-        if let Some(reason) = self.mailbox.take_end(&mut self.mail) {
+        if let Some(reason) = self.mailbox.take_end(&mut self.tray.mail) {
             return Poll::Ready(Wake::End(reason));
         }
         if self.messages_since_write >= MESSAGES_PER_WRITE
@@ -311,7 +310,7 @@ impl Driver {
         {
             return Poll::Ready(gone);
         }
-        if self.has_left() && self.outbound.has_room() {
+        if self.goes_on() {
             return Poll::Ready(Wake::Mail);
         }
         let has_more = self.messages_since_write > 0 || self.running.has_to_start();
@@ -327,6 +326,7 @@ impl Driver {
             return Poll::Ready(wake);
         }
         if !self.outbound.has_room() {
+            self.tray.pause();
             if let Poll::Ready(late) = self.inbound.poll_no_more(cx) {
                 return Poll::Ready(Wake::Memory(late));
             }
@@ -356,7 +356,7 @@ impl Driver {
         }
         let timer = self.poll_timer(cx);
         if timer.is_pending()
-            && (!self.mailbox.rest(cx.waker(), self.outbound.has_room())
+            && (!self.mailbox.rest(cx.waker(), self.outbound.has_room() && !self.tray.waits())
                 || self.mailbox.is_draining() != self.is_draining)
         {
             // It came after it was looked for.
@@ -368,7 +368,7 @@ impl Driver {
     /// Takes mail or a message, by turns if there are both.
     fn poll_mail_and_messages(&mut self, cx: &mut Context<'_>) -> Poll<Wake> {
         let mail_is_next = std::mem::replace(&mut self.mail_is_next, true);
-        if mail_is_next && self.mailbox.take(&mut self.mail) {
+        if mail_is_next && self.poll_mail(cx) {
             self.mail_is_next = false;
             return Poll::Ready(Wake::Mail);
         }
@@ -390,10 +390,14 @@ impl Driver {
                 Err(error) => Wake::Gone(Some(error)),
             });
         }
-        if !mail_is_next && self.mailbox.take(&mut self.mail) {
+        if !mail_is_next && self.poll_mail(cx) {
             return Poll::Ready(Wake::Mail);
         }
         Poll::Pending
+    }
+
+    fn poll_mail(&mut self, cx: &mut Context<'_>) -> bool {
+        self.tray.poll(&self.mailbox, &self.registry.large, self.running.address(), cx)
     }
 
     /// Writes what the socket takes. Ready only if the socket failed.
@@ -432,24 +436,24 @@ impl Drive for Driver {
         }
         let alone = self.mailbox.take_alone();
         if alone.is_none() {
-            if !self.mailbox.take_steps(&mut self.mail) {
+            if !self.mailbox.take_steps(&mut self.tray.mail) {
                 return false;
             }
-            if self.mail.is_empty() {
+            if self.tray.mail.is_empty() {
                 return true;
             }
         }
-        let Self { session, outbound, mail, inbound, .. } = self;
-        delivery::deliver(session, outbound, alone, mail);
+        let Self { session, outbound, tray, inbound, .. } = self;
+        delivery::deliver(session, outbound, alone, &mut tray.mail);
         let is_pending = outbound.poll_write(&mut Context::from_waker(&self.waker)).is_pending();
         inbound.note_large(session, outbound);
-        let is_pending = is_pending && mail.is_empty() && !session.has_more();
+        let is_pending = is_pending && tray.mail.is_empty() && !session.has_more();
         is_pending && outbound.is_empty() && outbound.stalled_since().is_none()
     }
 
     fn has_settled(&self) -> bool {
         // Large messages have turns of their own, and one that is given must be taken at once.
-        let has_large = self.inbound.waits(&self.outbound.transport);
+        let has_large = self.inbound.waits(&self.outbound.transport) || self.tray.waits();
         let has_begun = self.has_asked && self.session.is_ready() && !self.session.is_busy();
         has_large || has_begun && self.outbound.is_empty()
     }

@@ -97,6 +97,11 @@ impl Mailbox {
         }
     }
 
+    /// What happened to the server's sessions.
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
     /// Hands the connection to its mail handler.
     pub(crate) fn seat(&self, driver: Box<dyn Drive>) {
         *self.driver.lock() = Some(driver);

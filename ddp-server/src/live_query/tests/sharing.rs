@@ -4,7 +4,7 @@ use ddp_core::{DdpError, Delta, Snapshot};
 use parking_lot::Mutex;
 
 use super::*;
-use crate::live_query::concerns::Bundles;
+use crate::live_query::concerns::{Bundles, Numbers};
 use crate::live_query::groups::{Groups, Outcome};
 use crate::live_query::holders::Members;
 use crate::live_query::rows::Rows;
@@ -207,8 +207,11 @@ fn queries_that_hold_other_states_of_the_same_documents_take_steps_of_their_own(
         let before = Task { key: 1, list: 1, rank }.document(None);
         let mut snapshot = Snapshot::default();
         snapshot.advance(&"tasks".into(), BTreeMap::from([(id(1), Some(before.clone()))]));
-        let group =
-            groups.of(Members::default(), &snapshot, (&Bundles::from_slice(&[0]), |_| vec![0]));
+        let group = groups.of(
+            Members::default(),
+            &snapshot,
+            (&Bundles::from_slice(&[0]), |_| Numbers::from_slice(&[0])),
+        );
         let step = group.step(&"tasks".into(), &mut snapshot, (None, Outcome::Stay), &mut rows);
         assert_eq!(step.unwrap().changes()[0].before, Some(before));
     }

@@ -1,0 +1,96 @@
+//! What all parts of accounts share.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use super::delays::Delays;
+use super::handler::LoginHandler;
+use super::held::HeldTokens;
+use super::hooks::Hooks;
+use super::input::Password;
+use super::mail::Mails;
+use super::options::{FOR_EVER, Options};
+use super::password::Passwords;
+use super::store::{AccountsStore, LoginToken, TokenHash};
+use super::watch::Watch;
+use crate::ejson::{Date, Ejson};
+use crate::error::Error;
+use crate::extract::Connection;
+use crate::log::Log;
+use crate::memory::MemoryCollection;
+
+/// What all parts of accounts share.
+pub(super) struct Core {
+    pub(super) store: Arc<dyn AccountsStore>,
+    pub(super) options: Options,
+    pub(super) hooks: Hooks,
+    /// The application's, in their order.
+    pub(super) handlers: Vec<LoginHandler>,
+    pub(super) passwords: Passwords,
+    pub(super) held: Arc<HeldTokens>,
+    pub(super) delays: Delays,
+    pub(super) mails: Mails,
+    /// What clients see of login services.
+    pub(super) services: MemoryCollection<Ejson>,
+    pub(super) watch: Watch,
+    /// For what clients cause.
+    pub(super) log: Log,
+}
+
+impl Core {
+    /// A refusal that says no more than it must, unless it may: Meteor's `ambiguousErrorMessages`.
+    pub(super) fn refusal(&self, reason: &str) -> Error {
+        self.refusal_with(403, reason)
+    }
+
+    pub(super) fn refusal_with(
+        &self,
+        code: impl Into<ddp_core::error::ErrorCode>,
+        reason: &str,
+    ) -> Error {
+        let ambiguous = "Something went wrong. Please check your credentials.";
+        let reason = if self.options.ambiguous_error_messages { ambiguous } else { reason };
+        Error::client(code, reason)
+    }
+
+    /// A new login token, to be stored.
+    pub(super) fn login_token(hash: TokenHash, expires: Option<Date>) -> LoginToken {
+        LoginToken { hash, when: now(), expires }
+    }
+
+    /// When a login token ends.
+    pub(super) fn token_expires(&self, token: &LoginToken) -> Date {
+        let lifetime = self.options.login_expiration.unwrap_or(FOR_EVER);
+        let by_age = later(token.when, lifetime);
+        token.expires.map_or(by_age, |expires| expires.min(by_age))
+    }
+
+    /// A password itself is taken only where nobody can listen.
+    pub(super) fn check_secure(
+        password: &Password,
+        connection: Option<&Connection>,
+    ) -> Result<(), Error> {
+        let is_secure = |connection: &Connection| connection.is_secure() || connection.is_local();
+        if password.plain().is_none() || connection.is_none_or(is_secure) {
+            return Ok(());
+        }
+        Err(Error::client(403, "Authentication refused without SSL."))
+    }
+}
+
+/// The time, in whole milliseconds.
+pub(super) fn now() -> Date {
+    SystemTime::now().into()
+}
+
+/// The date so much later.
+pub(super) fn later(date: Date, by: Duration) -> Date {
+    let by = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
+    Date::from_millis(date.millis().unwrap_or_default().saturating_add(by))
+}
+
+/// The date so much before now.
+pub(super) fn ago(by: Duration) -> Date {
+    let by = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
+    Date::from_millis(now().millis().unwrap_or_default().saturating_sub(by))
+}

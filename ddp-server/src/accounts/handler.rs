@@ -1,0 +1,126 @@
+//! Login handlers: what makes a user of the argument of `login`.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::held::Pending;
+use super::hooks::Hook;
+use super::store::{LoginToken, TokenGuard, User};
+use super::token::Token;
+use crate::ejson::{Date, Ejson, Object};
+use crate::error::Error;
+use crate::extract::Connection;
+
+/// What a client gave to `login`. `Debug` does not show it.
+#[derive(Clone)]
+pub struct LoginRequest {
+    pub(super) options: Arc<Object>,
+    pub(super) connection: Option<Connection>,
+}
+
+impl LoginRequest {
+    /// The client's argument, an object. It can hold anything.
+    #[must_use]
+    pub fn options(&self) -> &Object {
+        &self.options
+    }
+
+    /// A text of the client's argument.
+    #[must_use]
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.options.get(name).and_then(Ejson::as_str)
+    }
+
+    /// The connection; `None` if the server itself called `login`.
+    #[must_use]
+    pub fn connection(&self) -> Option<&Connection> {
+        self.connection.as_ref()
+    }
+}
+
+impl fmt::Debug for LoginRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LoginRequest").field("connection", &self.connection).finish_non_exhaustive()
+    }
+}
+
+/// What a login handler found out: who logs in.
+#[derive(Debug)]
+pub struct Login {
+    pub(super) user: Who,
+    pub(super) error: Option<Error>,
+    pub(super) options: Object,
+    pub(super) expires: Option<Date>,
+    pub(super) guard: TokenGuard,
+    pub(super) resumed: Option<Resumed>,
+}
+
+/// A token that is stored already.
+#[derive(Debug)]
+pub(super) struct Resumed {
+    pub(super) token: Token,
+    pub(super) stored: LoginToken,
+    pub(super) pending: Pending,
+}
+
+/// Who logs in.
+#[derive(Debug)]
+pub(super) enum Who {
+    Unknown,
+    Id(String),
+    Is(Box<User>),
+}
+
+impl Login {
+    fn of(user: Who) -> Self {
+        let (error, options, expires, resumed) = Default::default();
+        Self { user, error, options, expires, guard: TokenGuard::Active, resumed }
+    }
+
+    /// The user with this id logs in.
+    #[must_use]
+    pub fn user(id: impl Into<String>) -> Self {
+        Self::of(Who::Id(id.into()))
+    }
+
+    /// Nobody logs in, and hooks are told that this user wanted to.
+    #[must_use]
+    pub fn refused(user_id: Option<String>, error: Error) -> Self {
+        Self { error: Some(error), ..Self::of(user_id.map_or(Who::Unknown, Who::Id)) }
+    }
+
+    /// Merges these into the result that the client gets.
+    #[must_use]
+    pub fn options(mut self, options: Object) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// The login token ends then, if not before: no later than what the client logged in with.
+    #[must_use]
+    pub fn expires(mut self, expires: Date) -> Self {
+        self.expires = Some(expires);
+        self
+    }
+
+    pub(super) fn known(user: User, guard: TokenGuard) -> Self {
+        Self { guard, ..Self::of(Who::Is(Box::new(user))) }
+    }
+
+    pub(super) fn failed(user: Option<User>, error: Error) -> Self {
+        let user = user.map_or(Who::Unknown, |user| Who::Is(Box::new(user)));
+        Self { error: Some(error), ..Self::of(user) }
+    }
+
+    /// The user of a token that is stored already.
+    pub(super) fn resumed(user: User, resumed: Resumed) -> Self {
+        Self { resumed: Some(resumed), ..Self::known(user, TokenGuard::Active) }
+    }
+}
+
+/// A handler with its name: `None` says that the argument is another handler's.
+#[derive(Clone)]
+pub(super) struct LoginHandler {
+    pub(super) name: Arc<str>,
+    pub(super) handle: Hook<LoginRequest, Result<Option<Login>, Error>>,
+}

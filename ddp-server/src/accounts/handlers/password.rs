@@ -1,0 +1,125 @@
+//! `{user, password}`: a password, or its digest.
+
+use super::resume::is_falsy;
+use crate::accounts::core::Core;
+use crate::accounts::handler::{Login, LoginRequest};
+use crate::accounts::input::{self, Password, match_failed};
+use crate::accounts::password::Verdict;
+use crate::accounts::store::{LoginUser, PasswordHash, Selector, TokenGuard, User};
+use crate::ejson::Ejson;
+use crate::error::Error;
+
+/// What a client is told whose digest cannot be compared with what another system has stored.
+const NEEDS_PLAIN: &str = "This password was set by another system: log in once with a client that \
+    sends the password itself over TLS, or reset the password";
+
+pub(super) async fn handle(core: &Core, request: &LoginRequest) -> Result<Option<Login>, Error> {
+    if request.options.get("password").is_none_or(is_falsy) {
+        return Ok(None);
+    }
+    let mut options = (*request.options).clone();
+    let user = input::selector(options.shift_remove("user").unwrap_or(Ejson::Null))?;
+    let password = input::password(options.shift_remove("password").unwrap_or(Ejson::Null))?;
+    let code = input::optional(&mut options, "code", input::token)?;
+    if !options.is_empty() {
+        return Err(match_failed());
+    }
+    Core::check_secure(&password, request.connection.as_ref())?;
+    let found = core.store.find_login_user(&user).await?;
+    let checked = check_password(core, &user, found.as_ref(), password).await?;
+    let has_2fa = found.as_ref().is_some_and(|found| found.has_2fa);
+    let user = found.map(|found| found.user);
+    Ok(Some(match (checked, user) {
+        (PasswordCheck::Right(_), Some(user)) if has_2fa => {
+            // Nothing here can tell a right code, so nobody gets in without one.
+            let error = match code {
+                None => core.refusal_with("no-2fa-code", "2FA code must be informed"),
+                Some(_) => core.refusal_with("invalid-2fa-code", "Invalid 2FA code"),
+            };
+            Login::failed(Some(user), error)
+        }
+        (PasswordCheck::Right(hash), Some(user)) => Login::known(user, TokenGuard::Password(hash)),
+        (PasswordCheck::Wrong(error), user) => Login::failed(user, error),
+        (PasswordCheck::Right(_), None) => Login::failed(None, core.refusal("User not found")),
+    }))
+}
+
+const UNREADABLE: &str = "what is stored has no form that is known, or asks for too much work: have \
+    the user reset the password";
+
+/// Whether a password was right.
+pub(in crate::accounts) enum PasswordCheck {
+    /// It was; this is stored for it now.
+    Right(PasswordHash),
+    Wrong(Error),
+}
+
+/// Compares a password with that of a user, who may not exist: it takes as long. What is stored in an
+/// old form is replaced.
+pub(in crate::accounts) async fn check_password(
+    core: &Core,
+    by: &Selector,
+    found: Option<&LoginUser>,
+    password: Password,
+) -> Result<PasswordCheck, Error> {
+    let target = match (found, by) {
+        (Some(found), _) => core.delays.target(&found.user.id),
+        (None, Selector::Id(text) | Selector::Username(text) | Selector::Email(text)) => {
+            core.delays.target(text)
+        }
+    };
+    core.delays.wait(target).await;
+    let stored = found.and_then(|found| found.password.as_ref());
+    let verdict = core.passwords.check(stored, password.clone()).await?;
+    let wrong = |reason: &str| {
+        core.delays.failed(target);
+        Ok(PasswordCheck::Wrong(core.refusal(reason)))
+    };
+    let (Some(LoginUser { user, .. }), Some(stored)) = (found, stored) else {
+        let is_known = found.is_some();
+        return wrong(if is_known { "User has no password set" } else { "User not found" });
+    };
+    let hash = match verdict {
+        Verdict::Wrong => return wrong("Incorrect password"),
+        Verdict::NeedsPlain => {
+            warn(core, user, NEEDS_PLAIN);
+            return Ok(PasswordCheck::Wrong(core.refusal(NEEDS_PLAIN)));
+        }
+        Verdict::Unreadable => {
+            warn(core, user, UNREADABLE);
+            return wrong("Incorrect password");
+        }
+        Verdict::Right(None) => stored.clone(),
+        Verdict::Right(Some(new)) => match replace(core, user, stored, new, password).await? {
+            Some(hash) => hash,
+            None => return wrong("Incorrect password"),
+        },
+    };
+    core.delays.passed(target);
+    Ok(PasswordCheck::Right(hash))
+}
+
+/// Stores a right password in its new form, and says what is stored now: another login may have done
+/// the same, or have changed the password.
+async fn replace(
+    core: &Core,
+    user: &User,
+    old: &PasswordHash,
+    new: PasswordHash,
+    password: Password,
+) -> Result<Option<PasswordHash>, Error> {
+    if core.store.rehash_password(&user.id, old, &new).await? {
+        return Ok(Some(new));
+    }
+    let found = core.store.find_login_user(&Selector::Id(user.id.clone())).await?;
+    let Some(stored) = found.and_then(|found| found.password) else { return Ok(None) };
+    let verdict = core.passwords.check(Some(&stored), password).await?;
+    Ok(matches!(verdict, Verdict::Right(_)).then_some(stored))
+}
+
+/// Says in the log why a user cannot log in, which clients may cause as often as they like.
+fn warn(core: &Core, user: &User, why: &str) {
+    core.log.line("a password cannot be compared", &user.id, why, |user, why, count| {
+        tracing::warn!(user, why, count, "a password cannot be compared");
+    });
+}

@@ -1,0 +1,170 @@
+//! Which connection holds which login token.
+//!
+//! A connection is noted before its token is looked up or added, so that whoever revokes the token
+//! meanwhile finds the connection: it ends closed, whichever comes first.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::store::TokenHash;
+use crate::extract::Connection;
+
+/// The tokens that connections of this server hold.
+#[derive(Default)]
+pub(super) struct HeldTokens(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    /// The open connections, and the token by which each is logged in.
+    open: HashMap<Arc<str>, Option<Held>>,
+    /// The connections that hold a token, or are about to.
+    holders: HashMap<TokenHash, HashMap<Arc<str>, Connection>>,
+    /// How often held tokens were listed, to be looked at again.
+    listed: u64,
+}
+
+/// A token that a connection holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Held {
+    pub(super) hash: TokenHash,
+    pub(super) user_id: Arc<str>,
+}
+
+/// A connection that is about to hold a token; dropped, it does not.
+#[must_use = "dropped, the connection does not hold the token"]
+pub(super) struct Pending {
+    tokens: Arc<HeldTokens>,
+    connection: Connection,
+    hash: Option<TokenHash>,
+    /// [`State::listed`] as it began.
+    listed: u64,
+}
+
+/// Whether a token that a connection holds now has to be looked at again.
+#[must_use = "a list of tokens that are looked at again may have been made without this one"]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Look {
+    Settled,
+    Again,
+}
+
+impl HeldTokens {
+    /// A connection has begun.
+    pub(super) fn open(&self, connection: &Connection) {
+        self.0.lock().open.insert(Arc::clone(connection.shared_id()), None);
+    }
+
+    /// The connection with this id has ended.
+    pub(super) fn close(&self, connection_id: &str) {
+        let mut state = self.0.lock();
+        if let Some(Some(held)) = state.open.remove(connection_id) {
+            state.forget(&held.hash, connection_id);
+        }
+    }
+
+    /// A connection is about to hold a token: it is closed if the token is revoked from now on.
+    pub(super) fn begin(self: &Arc<Self>, connection: &Connection, hash: &TokenHash) -> Pending {
+        let id = Arc::clone(connection.shared_id());
+        let mut state = self.0.lock();
+        state.holders.entry(hash.clone()).or_default().insert(id, connection.clone());
+        let listed = state.listed;
+        drop(state);
+        let (tokens, connection) = (Arc::clone(self), connection.clone());
+        Pending { tokens, connection, hash: Some(hash.clone()), listed }
+    }
+
+    /// The token that a connection holds.
+    pub(super) fn of(&self, connection: &Connection) -> Option<Held> {
+        self.0.lock().open.get(connection.id()).cloned().flatten()
+    }
+
+    /// The connection holds no token any longer, because it logs out.
+    pub(super) fn take(&self, connection: &Connection) -> Option<Held> {
+        let mut state = self.0.lock();
+        let held = state.open.get_mut(connection.id())?.take()?;
+        state.forget(&held.hash, connection.id());
+        Some(held)
+    }
+
+    /// The token is gone: closes all connections that hold it.
+    pub(super) fn revoke(&self, hash: &TokenHash) {
+        let holders = self.0.lock().holders.get(hash).cloned().unwrap_or_default();
+        for connection in holders.values() {
+            connection.close();
+        }
+    }
+
+    /// The tokens that are held by connections of these users.
+    pub(super) fn of_users(&self, is_one: impl Fn(&str) -> bool) -> Vec<TokenHash> {
+        let mut state = self.0.lock();
+        // Those that are about to be held may have been looked up before this.
+        state.listed += 1;
+        let held = state.open.values().flatten().filter(|held| is_one(&held.user_id));
+        held.map(|held| held.hash.clone()).collect::<HashSet<_>>().into_iter().collect()
+    }
+
+    /// How many connections hold a token.
+    #[cfg(test)]
+    pub(super) fn count(&self) -> usize {
+        let state = self.0.lock();
+        let count = state.open.values().flatten().count();
+        assert!(state.holders.len() <= count, "some is forgotten");
+        count
+    }
+}
+
+impl State {
+    fn forget(&mut self, hash: &TokenHash, connection_id: &str) {
+        if let Some(holders) = self.holders.get_mut(hash) {
+            holders.remove(connection_id);
+            if holders.is_empty() {
+                self.holders.remove(hash);
+            }
+        }
+    }
+}
+
+impl Pending {
+    /// The connection holds the token, in place of any other, unless it has ended.
+    pub(super) fn hold(mut self, user_id: &str) -> Look {
+        let tokens = Arc::clone(&self.tokens);
+        let mut state = tokens.0.lock();
+        // If it has ended, `self` is dropped after the lock, and forgets the token.
+        let Some(held) = state.open.get_mut(self.connection.id()) else { return Look::Settled };
+        let Some(hash) = self.hash.take() else { return Look::Settled };
+        let new = Held { hash: hash.clone(), user_id: user_id.into() };
+        if let Some(old) = held.replace(new).filter(|old| old.hash != hash) {
+            state.forget(&old.hash, self.connection.id());
+        }
+        if state.listed == self.listed { Look::Settled } else { Look::Again }
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        let Some(hash) = self.hash.take() else { return };
+        let mut state = self.tokens.0.lock();
+        let id = self.connection.id();
+        // It may have held the same token before.
+        let held = state.open.get(id).and_then(Option::as_ref);
+        if held.is_none_or(|held| held.hash != hash) {
+            state.forget(&hash, id);
+        }
+    }
+}
+
+impl fmt::Debug for HeldTokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let connections = self.0.lock().open.values().flatten().count();
+        f.debug_struct("HeldTokens").field("connections", &connections).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Pending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pending").field("connection", &self.connection).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,99 @@
+//! Mails: what they say, and how they leave.
+
+mod message;
+mod templates;
+
+use std::fmt;
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use tokio::sync::Semaphore;
+
+pub use self::message::Mail;
+pub use self::templates::{Letter, MailContext, MailTemplate, MailTemplates};
+
+use super::store::{Purpose, User};
+use crate::error::Error;
+
+/// How many mails that clients caused are under way at most; others are not sent, and logged.
+const UNDER_WAY_MAX: usize = 100;
+
+/// Sends mails: by SMTP, by the API of a service, or into a test.
+pub trait Mailer: Send + Sync + 'static {
+    /// Sends a mail. What a client caused is not waited for by the client.
+    ///
+    /// # Errors
+    /// Why it was not sent; the log says so. The text should not have the mail in it.
+    fn send(&self, mail: Mail) -> BoxFuture<'_, Result<(), Error>>;
+}
+
+/// Writes mails to the log, with their links, at level `info`: Meteor's way without `MAIL_URL`, for
+/// development. Whoever reads that log can reset passwords.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LogMailer;
+
+impl Mailer for LogMailer {
+    fn send(&self, mail: Mail) -> BoxFuture<'_, Result<(), Error>> {
+        let Mail { to, from, subject, text, .. } = mail;
+        tracing::info!(to, from, subject, text, "a mail that no mailer was set for");
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+/// All that mails need.
+#[derive(Clone)]
+pub(super) struct Mails {
+    pub(super) mailer: Arc<dyn Mailer>,
+    pub(super) templates: MailTemplates,
+    /// With a slash at its end.
+    pub(super) root_url: String,
+    under_way: Arc<Semaphore>,
+}
+
+impl Mails {
+    pub(super) fn new(mailer: Arc<dyn Mailer>, templates: MailTemplates, root_url: &str) -> Self {
+        let root_url = format!("{}/", root_url.trim_end_matches('/'));
+        Self { mailer, templates, root_url, under_way: Arc::new(Semaphore::new(UNDER_WAY_MAX)) }
+    }
+
+    /// Sends the mail for a token.
+    pub(super) async fn send(
+        &self,
+        purpose: Purpose,
+        user: &User,
+        address: &str,
+        token: &str,
+    ) -> Result<(), Error> {
+        let path = match purpose {
+            Purpose::Reset => "reset-password",
+            Purpose::Enroll => "enroll-account",
+            Purpose::Verify => "verify-email",
+        };
+        let url = format!("{}#/{path}/{token}", self.root_url);
+        let mail = self.templates.mail(purpose, &self.root_url, user, address, &url);
+        self.mailer.send(mail).await
+    }
+
+    /// Does something in the background that no client is to wait for, so that the time it takes tells
+    /// nothing. Beyond a number of them it is not done.
+    pub(super) fn behind<F>(&self, what: &'static str, work: F)
+    where
+        F: Future<Output = Result<(), Error>> + Send + 'static,
+    {
+        let Ok(place) = Arc::clone(&self.under_way).try_acquire_owned() else {
+            return tracing::error!(what, "a mail was not sent: too many are under way");
+        };
+        tokio::spawn(async move {
+            if let Err(error) = work.await {
+                tracing::error!(what, %error, "a mail was not sent");
+            }
+            drop(place);
+        });
+    }
+}
+
+impl fmt::Debug for Mails {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mails").field("root_url", &self.root_url).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,47 @@
+//! Accounts as a plugin of a server.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::builder::Accounts;
+use super::handle::AccountsHandle;
+use super::{methods, publications};
+use crate::builder::{Plugged, Plugin, PluginBuilder};
+use crate::rate_limit::{Kind, Rule};
+
+/// The methods that Meteor's default rule limits, each by itself.
+const LIMITED: [&str; 5] =
+    ["login", "createUser", "resetPassword", "forgotPassword", "requestLoginTokenForUser"];
+
+impl Plugin for Accounts {
+    type State = AccountsHandle;
+
+    fn define(self, plugin: PluginBuilder<AccountsHandle>) -> Plugged {
+        self.build().define(plugin)
+    }
+}
+
+impl Plugin for AccountsHandle {
+    type State = Self;
+
+    fn define(self, plugin: PluginBuilder<Self>) -> Plugged {
+        let mut plugin = publications::define(methods::define(plugin));
+        if self.core.options.limits_rates {
+            plugin = plugin.rate_limit(
+                Rule::new(5, Duration::from_secs(10))
+                    .kind(Kind::Method)
+                    .name_where(|name| LIMITED.contains(&name))
+                    .per_connection(),
+            );
+        }
+        let core = Arc::clone(&self.core);
+        plugin
+            .on_connection(move |connection| {
+                core.begin_tasks();
+                core.held.open(connection);
+                let (held, id) = (Arc::clone(&core.held), connection.id().to_owned());
+                connection.on_close(move || held.close(&id));
+            })
+            .with_state(self)
+    }
+}
