@@ -107,7 +107,7 @@ impl HeldTokens {
     }
 
     /// How many connections hold a token.
-    #[cfg(test)]
+    #[cfg(all(test, feature = "testing"))]
     pub(super) fn count(&self) -> usize {
         let state = self.0.lock();
         let count = state.open.values().flatten().count();

@@ -85,7 +85,7 @@ impl MemoryAccounts {
     }
 
     /// Tells nobody of anything any longer, as a store that is out of reach.
-    #[cfg(test)]
+    #[cfg(all(test, feature = "testing"))]
     pub(in crate::accounts) fn fall_silent(&self) {
         self.0.listeners.lock().clear();
     }
