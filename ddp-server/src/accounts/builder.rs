@@ -222,7 +222,7 @@ impl Accounts {
     }
 
     /// Asks about each attempt to log in, also about one that failed already. With `false` the client
-    /// gets `Login forbidden` [403] unless there is another error, with an error that one. Nothing lets
+    /// gets `Login forbidden` (403) unless there is another error, with an error that one. Nothing lets
     /// in whom something else refuses.
     #[must_use]
     pub fn validate_login_attempt<F, Fut>(mut self, function: F) -> Self
@@ -267,7 +267,7 @@ impl Accounts {
         self
     }
 
-    /// Asks about each new user. With `false` whoever creates it gets `User validation failed` [403].
+    /// Asks about each new user. With `false` whoever creates it gets `User validation failed` (403).
     #[must_use]
     pub fn validate_new_user<F, Fut>(mut self, function: F) -> Self
     where

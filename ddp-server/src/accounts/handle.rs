@@ -34,7 +34,7 @@ use crate::write_fence::WriteFence;
 /// ```
 ///
 /// # Errors
-/// Functions that are about a user fail with `User not found` [403] if there is none, and with Meteor's
+/// Functions that are about a user fail with `User not found` (403) if there is none, and with Meteor's
 /// texts otherwise: errors that a method may pass on to its client. With
 /// [`ambiguous_error_messages`](super::Accounts::ambiguous_error_messages) the texts are those for
 /// clients. All fail if the store does.
@@ -61,8 +61,8 @@ impl AccountsHandle {
     /// [`on_create_user`](super::Accounts::on_create_user) knows. Nobody is logged in.
     ///
     /// # Errors
-    /// `Need to set a username or email` [400], `Username already exists.`, `Email already exists.`
-    /// [403], and those of the hooks.
+    /// `Need to set a username or email` (400), `Username already exists.`, `Email already exists.`
+    /// (403), and those of the hooks.
     pub async fn create_user(&self, options: &impl serde::Serialize) -> Result<String, Error> {
         let wanted = Wanted::read(ejson::to_value(options)?)?;
         Ok(self.core.create_user(wanted, &self.fence).await?.user.id)
@@ -115,7 +115,7 @@ impl AccountsHandle {
     /// Gives a user another name.
     ///
     /// # Errors
-    /// See [above](Self#errors); `Username already exists.` [403]; a name that is empty or longer than
+    /// See [above](Self#errors); `Username already exists.` (403); a name that is empty or longer than
     /// 256 characters.
     pub async fn set_username(&self, user_id: &str, username: &str) -> Result<(), Error> {
         if !input::is_username(username) {
@@ -127,7 +127,7 @@ impl AccountsHandle {
     /// Gives a user one more address; one that differs in case only is replaced.
     ///
     /// # Errors
-    /// See [above](Self#errors); `Email already exists.` [403]; an address that is empty, longer than
+    /// See [above](Self#errors); `Email already exists.` (403); an address that is empty, longer than
     /// 256 bytes or has control characters.
     pub async fn add_email(
         &self,
@@ -184,7 +184,7 @@ impl AccountsHandle {
     /// `generateResetToken`. It ends the last one.
     ///
     /// # Errors
-    /// See [above](Self#errors); `No such email for user.` [403].
+    /// See [above](Self#errors); `No such email for user.` (403).
     pub async fn generate_reset_token(
         &self,
         user_id: &str,
@@ -196,7 +196,7 @@ impl AccountsHandle {
     /// A new token that verifies an address of a user, without one the first that is not verified.
     ///
     /// # Errors
-    /// See [above](Self#errors); `No such email for user.` [403].
+    /// See [above](Self#errors); `No such email for user.` (403).
     pub async fn generate_verification_token(
         &self,
         user_id: &str,
