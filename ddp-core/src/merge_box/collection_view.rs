@@ -3,17 +3,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 
 use super::holders::{Holders, MANY};
 use super::io::{Outgoing, Placement, Source};
-use super::pieces::{Piece, Positions, Rest, Unsent};
-use super::send::send_placed;
+use super::send::{send_change, send_placed};
 use super::strategy::PublicationStrategy;
 use super::view::{View, ViewKey};
 use crate::document::Document;
 use crate::id::{DocumentId, LiveQueryKey, SubscriptionKey};
-use crate::snapshot::{CollectionName, Delta, Snapshot};
+use crate::snapshot::{CollectionName, Delta, DocumentChange, Snapshot};
 
 /// What each subscription of a session shows of one collection.
 #[derive(Debug)]
@@ -26,6 +25,9 @@ pub(crate) struct SessionCollectionView {
     /// If there are many views. A view that is alone has none.
     holders: Option<Box<Holders>>,
 }
+
+/// A document before and after.
+type Change<'a> = (&'a DocumentId, Option<&'a Arc<Document>>, Option<&'a Arc<Document>>);
 
 impl SessionCollectionView {
     pub(crate) fn new(strategy: PublicationStrategy) -> Self {
@@ -53,52 +55,51 @@ impl SessionCollectionView {
         self.strategy != PublicationStrategy::NoMergeNoHistory
     }
 
-    pub(super) fn apply(
+    pub(crate) fn apply(
         &mut self,
         view: ViewKey,
-        delta: &Arc<Delta>,
-        piece: &mut Piece<'_, impl FnMut(Outgoing)>,
-    ) -> Option<Unsent> {
+        delta: Arc<Delta>,
+        send: &mut impl FnMut(Outgoing),
+    ) {
         let position = self.enter(view);
-        self.advance_all(smallvec![position], delta, piece)
+        self.advance(position, delta, send);
     }
 
     /// A step of a live query, for all subscriptions that show it.
-    pub(super) fn step(
+    pub(crate) fn step(
         &mut self,
         query: LiveQueryKey,
         delta: &Arc<Delta>,
-        piece: &mut Piece<'_, impl FnMut(Outgoing)>,
-    ) -> Option<Unsent> {
-        self.advance_all(self.showing(query), delta, piece)
+        send: &mut impl FnMut(Outgoing),
+    ) {
+        for position in self.showing(query) {
+            self.advance(position, Arc::clone(delta), send);
+        }
     }
 
-    /// Has a view take a step, and sends that if the client gets it unchanged. Otherwise returns what
-    /// is to be told of it.
-    pub(super) fn advance(
-        &mut self,
-        position: usize,
-        delta: &Arc<Delta>,
-        piece: &mut Piece<'_, impl FnMut(Outgoing)>,
-    ) -> Option<Rest> {
+    fn advance(&mut self, position: usize, delta: Arc<Delta>, send: &mut impl FnMut(Outgoing)) {
         let snapshot = &self.views[position].snapshot;
         if delta.to() <= snapshot.version() {
-            return None;
+            return;
         }
         let is_next = delta.from() == snapshot.version();
         if is_next && self.is_alone() {
             self.views[position].snapshot = delta.after().clone();
             if !delta.changes().is_empty() {
-                piece.send(Outgoing::Shared(Arc::clone(delta)));
+                send(Outgoing::Shared(delta));
             }
-            return None;
+            return;
         }
-        let was = snapshot.clone();
+        let missed = if is_next { Vec::new() } else { snapshot.diff(delta.after()) };
         self.begin_change(position, delta.after().clone());
-        if !is_next {
-            return Some(Rest::Difference { was, told: None });
+        if is_next && self.is_repeated(position, &delta) {
+            return;
         }
-        (!self.is_repeated(position, delta)).then(|| Rest::Step(Arc::clone(delta), 0))
+        let changes = if is_next { delta.changes() } else { &missed };
+        let changes = changes
+            .iter()
+            .map(|DocumentChange { id, before, after }| (id, before.as_ref(), after.as_ref()));
+        self.send_effects(delta.collection(), position, changes, send);
     }
 
     /// Records a subscription's step without sending anything yet.
@@ -148,12 +149,12 @@ impl SessionCollectionView {
         send_placed(collection, id, place, before.as_ref(), after.as_ref(), send);
     }
 
-    pub(super) fn remove(
+    pub(crate) fn remove(
         &mut self,
         collection: &CollectionName,
         subscription: SubscriptionKey,
-        piece: &mut Piece<'_, impl FnMut(Outgoing)>,
-    ) -> Option<Unsent> {
+        send: &mut impl FnMut(Outgoing),
+    ) {
         while let Some(position) = self.position_of(subscription) {
             if self.is_shadow(position) {
                 self.remove_shadow(position);
@@ -171,16 +172,13 @@ impl SessionCollectionView {
             }
             if self.is_tracked() {
                 let gone = self.views[position].snapshot.clone();
+                let changes = gone.iter().map(|(id, document)| (id, Some(document), None));
                 self.begin_change(position, Snapshot::default());
-                let unsent = self.tell_gone(collection, position, gone, piece);
-                if unsent.is_some() {
-                    return unsent;
-                }
+                self.send_effects(collection, position, changes, send);
             }
             self.remove_view(position);
         }
         self.keep_holders();
-        None
     }
 
     /// Removes a subscription's documents without sending anything.
@@ -226,7 +224,7 @@ impl SessionCollectionView {
     }
 
     /// The views in which a live query's steps are recorded.
-    fn showing(&self, query: LiveQueryKey) -> Positions {
+    fn showing(&self, query: LiveQueryKey) -> SmallVec<[usize; 1]> {
         if self.shares_views() {
             return self.lead(query).into_iter().collect();
         }
@@ -283,7 +281,7 @@ impl SessionCollectionView {
     }
 
     /// Removes a view that shows nothing.
-    pub(super) fn remove_view(&mut self, position: usize) {
+    fn remove_view(&mut self, position: usize) {
         let view = self.views.remove(position);
         if let Some(holders) = &mut self.holders {
             holders.remove(position, &view);
@@ -318,13 +316,7 @@ impl SessionCollectionView {
         }
     }
 
-    pub(super) fn note_holder(
-        &mut self,
-        position: usize,
-        id: &DocumentId,
-        held: bool,
-        holds: bool,
-    ) {
+    fn note_holder(&mut self, position: usize, id: &DocumentId, held: bool, holds: bool) {
         if let Some(holders) = &mut self.holders
             && held != holds
         {
@@ -351,9 +343,29 @@ impl SessionCollectionView {
             && holders.begin_to_take(position, delta)
     }
 
+    /// Sends the effects of changes between a view's last snapshot and the one that it now has.
+    fn send_effects<'a>(
+        &mut self,
+        collection: &CollectionName,
+        position: usize,
+        changes: impl Iterator<Item = Change<'a>>,
+        send: &mut impl FnMut(Outgoing),
+    ) {
+        for (id, before, after) in changes {
+            #[cfg(test)]
+            LOOKED_AT.set(LOOKED_AT.get() + 1);
+            self.note_holder(position, id, before.is_some(), after.is_some());
+            if self.is_hidden(position, id, before, after) {
+                continue;
+            }
+            let (before, after) = self.effect(id, position, before, after);
+            send_change(collection, id, before.as_ref(), after.as_ref(), send);
+        }
+    }
+
     /// Whether an earlier view is known to show a document just as the one that changes does now, so
     /// that the client need not learn of the change.
-    pub(super) fn is_hidden(
+    fn is_hidden(
         &mut self,
         position: usize,
         id: &DocumentId,
@@ -366,4 +378,15 @@ impl SessionCollectionView {
             // A field that goes may have been seen here.
             && before.is_none_or(|before| after.has_fields_of(before))
     }
+}
+
+#[cfg(test)]
+thread_local! {
+    static LOOKED_AT: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
+/// How many changes of a document were looked at on this thread.
+#[cfg(test)]
+pub(super) fn looked_at() -> usize {
+    LOOKED_AT.get()
 }

@@ -3,7 +3,6 @@
 mod budget;
 mod direct;
 mod frames;
-mod pieces;
 mod rerun;
 
 use std::collections::BTreeMap;
