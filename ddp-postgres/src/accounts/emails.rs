@@ -47,6 +47,8 @@ impl PostgresAccounts {
         let params: &[&(dyn tokio_postgres::types::ToSql + Sync)] =
             &[&user_id, &old, &new.address, &new.verified];
         let is_done = writing.execute(sql, params).await? > 0;
+        let sql = "DELETE FROM accounts.one_time_tokens WHERE user_id = $1 AND address = $2";
+        writing.execute(sql, &[&user_id, &old]).await?;
         writing.commit(is_done).await
     }
 

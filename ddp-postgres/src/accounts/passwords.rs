@@ -31,8 +31,7 @@ impl PostgresAccounts {
             return writing.commit(false).await;
         }
         writing.remove_login_tokens(user_id, &change.ends).await?;
-        let sql = "DELETE FROM accounts.one_time_tokens
-            WHERE user_id = $1 AND kind IN ('reset', 'enroll')";
+        let sql = "DELETE FROM accounts.one_time_tokens WHERE user_id = $1";
         writing.execute(sql, &[&user_id]).await?;
         writing.commit(true).await
     }

@@ -15,6 +15,9 @@ use super::store::PostgresAccounts;
 /// How many tokens are forgotten in one transaction, so that none holds locks for long.
 const SWEPT_MAX: i64 = 1_000;
 
+/// How many login tokens a user has at most; the oldest ones go first.
+const TOKENS_MAX: i64 = 1_000;
+
 /// How many one-time tokens a user keeps.
 const ONE_TIME_MAX: i64 = 16;
 
@@ -92,6 +95,16 @@ impl PostgresAccounts {
             }
             None => writing.execute(&sql, &[&user_id, &hash, &when, &expires]).await?,
         };
+        if added > 0 {
+            let sql = format!(
+                "DELETE FROM accounts.login_tokens WHERE hash IN (
+                    SELECT hash FROM accounts.login_tokens WHERE hash IN (
+                        SELECT hash FROM accounts.login_tokens WHERE user_id = $1
+                        ORDER BY when_ DESC, hash = $2 DESC OFFSET {TOKENS_MAX})
+                    FOR UPDATE SKIP LOCKED)"
+            );
+            writing.execute(&sql, &[&user_id, &hash]).await?;
+        }
         writing.commit(added > 0).await
     }
 

@@ -2,7 +2,8 @@
 //!
 //! The first five cost nothing, and each further one doubles what the next waits, up to a limit. Those
 //! for one user wait one after the other, however many connections and addresses they come from, but
-//! none waits longer than the limit: nobody is locked out. Names that nobody has wait like others.
+//! none waits longer than the limit: nobody is locked out. Names that nobody has wait like others. Each
+//! server counts for itself.
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
@@ -11,6 +12,8 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
+
+use super::store::Selector;
 
 /// How many wrong passwords cost nothing.
 const FREE: u32 = 5;
@@ -52,9 +55,14 @@ impl Delays {
         Self { hasher: RandomState::new(), users: Mutex::default() }
     }
 
-    /// A user's id, or what nobody was found by.
-    pub(super) fn target(&self, text: &str) -> Target {
-        Target(self.hasher.hash_one(text.to_lowercase()))
+    /// Whoever is meant by this, if anybody: a user has a line for each way of being found.
+    pub(super) fn target(&self, by: &Selector) -> Target {
+        let (kind, text) = match by {
+            Selector::Id(text) => (0, text),
+            Selector::Username(text) => (1, text),
+            Selector::Email(text) => (2, text),
+        };
+        Target(self.hasher.hash_one((kind, text.to_lowercase())))
     }
 
     /// Waits until an attempt may go on.
@@ -120,6 +128,10 @@ impl std::fmt::Debug for Delays {
 mod tests {
     use super::*;
 
+    fn named(text: &str) -> Selector {
+        Selector::Username(text.to_owned())
+    }
+
     fn fail(delays: &Delays, target: Target, times: u32) {
         (0..times).for_each(|_| delays.failed(target));
     }
@@ -127,7 +139,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_wait_grows_to_its_limit_and_is_forgotten() {
         let delays = Delays::new();
-        let ada = delays.target("ada");
+        let ada = delays.target(&named("ada"));
         let mut waits = Vec::new();
         for _ in 0..16 {
             let begun = Instant::now();
@@ -137,7 +149,7 @@ mod tests {
         }
         assert_eq!(waits[..8], [0, 0, 0, 0, 0, 0, 250, 500]);
         assert!(waits.is_sorted() && waits[15] == DELAY_MAX.as_millis(), "{waits:?}");
-        assert!(delays.reserve(delays.target("alan"), Instant::now()).is_none());
+        assert!(delays.reserve(delays.target(&named("alan")), Instant::now()).is_none());
         tokio::time::advance(FORGOTTEN_AFTER + DELAY_MAX).await;
         assert!(delays.reserve(ada, Instant::now()).is_none());
         fail(&delays, ada, 9);
@@ -148,8 +160,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn many_at_once_take_turns_and_nobody_waits_for_ever() {
         let delays = Delays::new();
-        let ada = delays.target("Ada");
-        assert_eq!(ada, delays.target("ada"), "names do not differ by case");
+        let ada = delays.target(&named("Ada"));
+        assert_eq!(ada, delays.target(&named("ada")), "names do not differ by case");
         fail(&delays, ada, FREE + 3);
         let now = Instant::now();
         let turns: Vec<Duration> =
@@ -162,11 +174,11 @@ mod tests {
     async fn a_flood_of_names_does_not_fill_the_memory() {
         let delays = Delays::new();
         for number in 0..2 * REMEMBERED_MAX {
-            delays.failed(delays.target(&number.to_string()));
+            delays.failed(delays.target(&named(&number.to_string())));
             tokio::time::advance(Duration::from_millis(1)).await;
         }
         assert!(delays.users.lock().len() <= REMEMBERED_MAX);
-        let newest = delays.target(&(2 * REMEMBERED_MAX - 1).to_string());
+        let newest = delays.target(&named(&(2 * REMEMBERED_MAX - 1).to_string()));
         assert!(delays.users.lock().contains_key(&newest.0));
     }
 }

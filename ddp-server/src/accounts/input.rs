@@ -22,6 +22,9 @@ const TOKEN_BYTES_MAX: usize = 1024;
 /// The most bytes of all arguments where there is no profile.
 pub(super) const ARGUMENTS_BYTES_MAX: usize = 64 * 1024;
 
+/// The same of `createUser`, with the profile.
+pub(super) const CREATION_BYTES_MAX: usize = 16 * 1024;
+
 /// A password as a client sends it.
 #[derive(Clone)]
 pub(super) enum Password {
@@ -101,7 +104,7 @@ pub(super) fn username(value: Ejson) -> Result<String, Error> {
     if is_username(&text) { Ok(text) } else { Err(match_failed()) }
 }
 
-/// An address that is not empty, and cannot break the lines of a mail's head.
+/// An address that is not empty, and that no mailer can take for several or for a line of a mail's head.
 pub(super) fn address(value: Ejson) -> Result<String, Error> {
     let text = text(value)?;
     if is_address(&text) { Ok(text) } else { Err(match_failed()) }
@@ -112,7 +115,10 @@ pub(super) fn is_username(text: &str) -> bool {
 }
 
 pub(super) fn is_address(text: &str) -> bool {
-    !text.is_empty() && text.len() <= ADDRESS_BYTES_MAX && !text.contains(char::is_control)
+    let is_odd = |letter: char| {
+        letter.is_control() || letter.is_whitespace() || r#",;<>()[]"\"#.contains(letter)
+    };
+    !text.is_empty() && text.len() <= ADDRESS_BYTES_MAX && !text.contains(is_odd)
 }
 
 pub(super) fn is_password(text: &str) -> bool {

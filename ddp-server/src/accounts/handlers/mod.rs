@@ -9,7 +9,7 @@ use super::core::Core;
 use super::handler::{Login, LoginRequest};
 use crate::error::Error;
 
-pub(super) use password::{PasswordCheck, check_password};
+pub(super) use password::{PasswordCheck, find_and_check};
 
 /// Asks the handlers in their order, and says which of them answered.
 pub(super) async fn run(core: &Core, request: &LoginRequest) -> (Arc<str>, Result<Login, Error>) {

@@ -2,6 +2,7 @@
 
 use super::resume::is_falsy;
 use crate::accounts::core::Core;
+use crate::accounts::delays::Target;
 use crate::accounts::handler::{Login, LoginRequest};
 use crate::accounts::input::{self, Password, match_failed};
 use crate::accounts::password::Verdict;
@@ -25,8 +26,7 @@ pub(super) async fn handle(core: &Core, request: &LoginRequest) -> Result<Option
         return Err(match_failed());
     }
     Core::check_secure(&password, request.connection.as_ref())?;
-    let found = core.store.find_login_user(&user).await?;
-    let checked = check_password(core, &user, found.as_ref(), password).await?;
+    let (found, checked) = find_and_check(core, &user, password).await?;
     let has_2fa = found.as_ref().is_some_and(|found| found.has_2fa);
     let user = found.map(|found| found.user);
     Ok(Some(match (checked, user) {
@@ -54,21 +54,27 @@ pub(in crate::accounts) enum PasswordCheck {
     Wrong(Error),
 }
 
-/// Compares a password with that of a user, who may not exist: it takes as long. What is stored in an
-/// old form is replaced.
-pub(in crate::accounts) async fn check_password(
+/// Finds a user, who may not exist, and compares a password with that of the user: it takes as long.
+/// What is stored in an old form is replaced.
+pub(in crate::accounts) async fn find_and_check(
     core: &Core,
     by: &Selector,
+    password: Password,
+) -> Result<(Option<LoginUser>, PasswordCheck), Error> {
+    // By what was sent, whoever that is, so that waiting tells nothing. Nothing is held meanwhile.
+    let target = core.delays.target(by);
+    core.delays.wait(target).await;
+    let found = core.store.find_login_user(by).await?;
+    let checked = check(core, target, found.as_ref(), password).await?;
+    Ok((found, checked))
+}
+
+async fn check(
+    core: &Core,
+    target: Target,
     found: Option<&LoginUser>,
     password: Password,
 ) -> Result<PasswordCheck, Error> {
-    let target = match (found, by) {
-        (Some(found), _) => core.delays.target(&found.user.id),
-        (None, Selector::Id(text) | Selector::Username(text) | Selector::Email(text)) => {
-            core.delays.target(text)
-        }
-    };
-    core.delays.wait(target).await;
     let stored = found.and_then(|found| found.password.as_ref());
     let verdict = core.passwords.check(stored, password.clone()).await?;
     let wrong = |reason: &str| {
@@ -83,7 +89,7 @@ pub(in crate::accounts) async fn check_password(
         Verdict::Wrong => return wrong("Incorrect password"),
         Verdict::NeedsPlain => {
             warn(core, user, NEEDS_PLAIN);
-            return Ok(PasswordCheck::Wrong(core.refusal(NEEDS_PLAIN)));
+            return wrong(NEEDS_PLAIN);
         }
         Verdict::Unreadable => {
             warn(core, user, UNREADABLE);

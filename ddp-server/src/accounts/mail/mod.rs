@@ -5,9 +5,11 @@ mod templates;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 pub use self::message::Mail;
 pub use self::templates::{Letter, MailContext, MailTemplate, MailTemplates};
@@ -17,6 +19,9 @@ use crate::error::Error;
 
 /// How many mails that clients caused are under way at most; others are not sent, and logged.
 const UNDER_WAY_MAX: usize = 100;
+
+/// How long each of them may take.
+const SENT_WITHIN: Duration = Duration::from_secs(60);
 
 /// Sends mails: by SMTP, by the API of a service, or into a test.
 pub trait Mailer: Send + Sync + 'static {
@@ -84,8 +89,11 @@ impl Mails {
             return tracing::error!(what, "a mail was not sent: too many are under way");
         };
         tokio::spawn(async move {
-            if let Err(error) = work.await {
-                tracing::error!(what, %error, "a mail was not sent");
+            // It must not keep its place for ever.
+            match timeout(SENT_WITHIN, work).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::error!(what, %error, "a mail was not sent"),
+                Err(_) => tracing::error!(what, "a mail was not sent: its mailer takes too long"),
             }
             drop(place);
         });

@@ -239,7 +239,7 @@ impl AccountsStore for MemoryAccounts {
             }
             record.password = Some(hash.clone());
             state.remove_tokens(user_id, |token| is_among(ends, token), told);
-            state.drop_one_time(user_id, |token| token.purpose != Purpose::Verify);
+            state.drop_one_time(user_id, |_| true);
             true
         })))
     }

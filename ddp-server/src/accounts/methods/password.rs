@@ -7,7 +7,7 @@ use crate::accounts::core::{Core, ago};
 use crate::accounts::create::Wanted;
 use crate::accounts::handle::AccountsHandle;
 use crate::accounts::handler::Login;
-use crate::accounts::handlers::{PasswordCheck, check_password};
+use crate::accounts::handlers::{PasswordCheck, find_and_check};
 use crate::accounts::input::{self, ARGUMENTS_BYTES_MAX};
 use crate::accounts::login::{Call, connection_of};
 use crate::accounts::store::{
@@ -45,14 +45,14 @@ async fn create(
     arguments: &RawParams,
 ) -> Result<Login, Error> {
     let core = &accounts.core;
-    // A profile is bounded as messages are.
-    let [options] = input::arguments(arguments, usize::MAX)?;
+    if core.options.forbid_client_account_creation {
+        return Err(Error::client(403, "Signups forbidden"));
+    }
+    // All that a stranger can have stored, and read again at each login.
+    let [options] = input::arguments(arguments, input::CREATION_BYTES_MAX)?;
     let wanted = Wanted::read(options)?;
     if let Some(password) = &wanted.password {
         Core::check_secure(password, invocation.connection())?;
-    }
-    if core.options.forbid_client_account_creation {
-        return Err(Error::client(403, "Signups forbidden"));
     }
     let NewUser { user, password, .. } = core.create_user(wanted, invocation.fence()).await?;
     let address = user.emails.first().map(|email| email.address.clone());
@@ -76,8 +76,8 @@ pub(super) async fn change_password(
         Core::check_secure(password, invocation.connection())?;
     }
     let by = Selector::Id(user.as_str().to_owned());
-    let found = core.store.find_login_user(&by).await?;
-    let only_if = match Box::pin(check_password(core, &by, found.as_ref(), old)).await? {
+    let (_, checked) = Box::pin(find_and_check(core, &by, old)).await?;
+    let only_if = match checked {
         PasswordCheck::Right(hash) => Some(hash),
         PasswordCheck::Wrong(error) => return Err(error),
     };
@@ -216,7 +216,9 @@ async fn verify(
     let token = Token::sent(input::token(token)?).hash();
     let expired = || Error::client(403, "Verify email link expired");
     let stored = core.store.find_one_time_token(&token).await?;
-    let stored = stored.filter(|stored| stored.purpose == Purpose::Verify).ok_or_else(expired)?;
+    let oldest = ago(core.options.password_enroll_token_expiration);
+    let is_good = |stored: &OneTimeToken| stored.purpose == Purpose::Verify && stored.when > oldest;
+    let stored = stored.filter(is_good).ok_or_else(expired)?;
     let LoginUser { user, has_2fa, .. } = user_of(core, &stored).await?.ok_or_else(expired)?;
     let taken = core.store.take_one_time_token(&token).await?.ok_or_else(expired)?;
     if !core.store.verify_email(&user.id, &taken.address, invocation.fence()).await? {

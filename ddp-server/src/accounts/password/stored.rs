@@ -193,7 +193,10 @@ impl Stored {
             Of::Digest => (fits(Some(&digest)), false),
             Of::Plain if password.plain().is_none() => return Fit::Unknown,
             Of::Plain => (false, fits(password.plain())),
-            Of::Either => (fits(Some(&digest)), fits(password.plain())),
+            // A digest that was sent as a text must not become the password.
+            Of::Either => {
+                (fits(Some(&digest)), fits(password.plain().filter(|text| !is_digest(text))))
+            }
         };
         match (digest, plain) {
             (true, _) => Fit::Digest,
@@ -201,6 +204,10 @@ impl Stored {
             (false, false) => Fit::Wrong,
         }
     }
+}
+
+fn is_digest(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 impl Algorithm {

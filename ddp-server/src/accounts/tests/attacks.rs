@@ -7,6 +7,7 @@ use tokio::sync::Notify;
 
 use super::*;
 use crate::accounts::core::Core;
+use crate::accounts::handlers::{PasswordCheck, find_and_check};
 use crate::accounts::store::{
     AccountsStore, LoginToken, PasswordHash, Revocation, Selector, TokenGuard,
 };
@@ -410,28 +411,45 @@ async fn a_token_that_went_unheard_between_its_look_up_and_its_use() {
     thief.closed().await;
 }
 
+/// Whether a password is right, and how many tenths of a second that took.
+async fn check(core: &Core, by: &Selector, password: &str) -> (bool, u128) {
+    let begun = tokio::time::Instant::now();
+    let password = crate::accounts::input::password(password.into()).unwrap();
+    let (_, checked) = find_and_check(core, by, password).await.unwrap();
+    (matches!(checked, PasswordCheck::Right(_)), begun.elapsed().as_millis() / 100)
+}
+
 #[tokio::test(start_paused = true)]
-async fn many_wrong_passwords_from_many_connections() {
+async fn many_wrong_passwords() {
     let scene = Scene::new().await;
-    let by = Selector::Username("ada".to_owned());
-    let core = &scene.accounts.core;
+    let (core, by) = (&scene.accounts.core, Selector::Username("ada".to_owned()));
     let begun = tokio::time::Instant::now();
     for number in 0..30 {
-        let found = core.store.find_login_user(&by).await.unwrap();
-        let password = format!("guess {number}");
-        let password = crate::accounts::input::password(password.into()).unwrap();
-        let _ =
-            crate::accounts::handlers::check_password(core, &by, found.as_ref(), password).await;
+        assert!(!check(core, &by, &format!("guess {number}")).await.0);
     }
-    // Thirty guesses take minutes, and the right password still works after the longest wait.
+    // They take minutes, and the right password still works after the longest wait.
     let took = begun.elapsed();
     assert!(took.as_secs() > 300, "{took:?}");
-    let found = core.store.find_login_user(&by).await.unwrap();
     let begun = tokio::time::Instant::now();
-    let right = crate::accounts::input::password(PASSWORD.into()).unwrap();
-    let checked = crate::accounts::handlers::check_password(core, &by, found.as_ref(), right).await;
-    let is_right = matches!(checked, Ok(crate::accounts::handlers::PasswordCheck::Right(_)));
-    assert!(is_right && begun.elapsed() <= crate::accounts::delays::DELAY_MAX);
+    assert!(check(core, &by, PASSWORD).await.0);
+    assert!(begun.elapsed() <= crate::accounts::delays::DELAY_MAX);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_exists_by_how_long_it_takes() {
+    let scene = Scene::new().await;
+    let core = &scene.accounts.core;
+    let mut waits = Vec::new();
+    for text in ["Ada@example.com", "nobody@example.com"] {
+        // As many wrong passwords as cost something, by a name that nobody has.
+        let (name, address) = (Selector::Username(text.into()), Selector::Email(text.into()));
+        for by in [&name; 9].into_iter().chain([&address; 9]) {
+            waits.push(check(core, by, "a guess").await);
+        }
+    }
+    let (ada, nobody) = waits.split_at(18);
+    assert_eq!(ada, nobody);
+    assert!(ada[8].1 > 0 && ada[9].1 == 0, "{ada:?}");
 }
 
 #[tokio::test]
@@ -441,4 +459,44 @@ async fn arguments_that_are_read_by_nobody() {
     let error = refused(&client, "login", json!([{"resume": "x"}, 1, 2])).await;
     assert_eq!(error, "Match failed [400]");
     assert!(RawParams::from_text("{}").unwrap().is_none(), "parameters are always an array");
+}
+
+#[tokio::test]
+async fn a_verification_mail_of_before_the_password_was_set() {
+    let scene = Scene::new().await;
+    let token = scene.accounts.generate_verification_token(&scene.ada, None).await.unwrap();
+    scene.accounts.set_password(&scene.ada, "another", true).await.unwrap();
+    let thief = scene.client().await;
+    let error = refused(&thief, "verifyEmail", (token,)).await;
+    assert!(error.contains("Verify email link expired"), "{error}");
+}
+
+#[tokio::test]
+async fn a_digest_that_is_sent_as_a_text_becomes_no_password() {
+    let scene = Scene::new().await;
+    let client = scene.client().await;
+    let login = json!({"user": {"username": "ada"}, "password": DIGEST});
+    client.call::<Ejson>("login", (login,)).await.unwrap_err();
+    log_in(&client).await;
+}
+
+#[tokio::test]
+async fn a_profile_that_is_read_again_at_each_login() {
+    let scene = Scene::new().await;
+    let client = scene.client().await;
+    let profile = json!({"bio": "x".repeat(20_000)});
+    let user = json!({"username": "eve", "password": PASSWORD, "profile": profile});
+    let error = refused(&client, "createUser", (user,)).await;
+    assert!(error.contains("Match failed"), "{error}");
+}
+
+#[tokio::test]
+async fn an_address_that_a_mailer_takes_for_two() {
+    let scene = Scene::new().await;
+    let client = scene.client().await;
+    for address in ["evil@x.example,a@company.example", "a b@x.example", "A <a@x.example>"] {
+        let user = json!({"email": address, "password": PASSWORD});
+        let error = refused(&client, "createUser", (user,)).await;
+        assert!(error.contains("Match failed"), "{error}");
+    }
 }
