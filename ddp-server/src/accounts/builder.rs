@@ -108,7 +108,7 @@ impl Accounts {
         self
     }
 
-    /// How long a mailed token sets the first password, 30 days.
+    /// How long a mailed token sets the first password or verifies an address, 30 days.
     #[must_use]
     pub fn password_enroll_token_expiration(mut self, lifetime: Duration) -> Self {
         self.options.password_enroll_token_expiration = lifetime;

@@ -74,13 +74,15 @@
 //!
 //! Hashing has threads of its own, half the cores, and a queue with an end; beyond it clients get
 //! `too-many-requests`. That a user does not exist takes as long to find out as that the password is
-//! wrong, as long as all are stored by the same algorithm. After five wrong passwords for a user, the
-//! next ones wait, longer each time up to 30 seconds, whoever sends them; after 15 minutes without
-//! any, that is forgotten. Nobody is locked out.
+//! wrong, as long as all are stored by the same algorithm. After five wrong passwords for a name,
+//! an address or an id, the next ones for it wait, longer each time up to 30 seconds, whoever sends
+//! them to this server; after 15 minutes without any, that is forgotten. Nobody is locked out.
 //!
 //! # Unlike Meteor
 //! - Tokens that are mailed are stored as hashes, and a password that is set by any way ends them.
+//!   Those that verify an address end after as long as those that set the first password.
 //! - A conflict of names or addresses comes from the store's constraint, so all have the same text.
+//! - What a client gives to `createUser` has at most 16 KiB, with the profile.
 //! - Usernames have at most 256 characters, addresses 256 bytes, passwords 4 KiB; a digest is 64
 //!   hexadecimal digits. All else is `Match failed [400]`.
 //! - A user with an active second factor cannot log in by password yet: no code is accepted.

@@ -420,9 +420,9 @@ pub trait AccountsStore: Send + Sync + 'static {
     /// Removes a user with all that belongs to it.
     fn remove_user<'a>(&'a self, user_id: &'a str, fence: &'a WriteFence) -> Read<'a, bool>;
 
-    /// Changes a password, and ends with it the login tokens that the change names and the user's
-    /// [`Reset`](Purpose::Reset) and [`Enroll`](Purpose::Enroll) tokens. False, and nothing is changed,
-    /// if there is no such user or the old hash is another.
+    /// Changes a password, and ends with it the login tokens that the change names and all
+    /// that was mailed to the user. False, and nothing is changed, if there is no such user or the old
+    /// hash is another.
     fn set_password<'a>(&'a self, user_id: &'a str, change: &'a PasswordChange) -> Read<'a, bool>;
 
     /// Stores the same password in another form, if it is still stored as `old`. It ends nothing.

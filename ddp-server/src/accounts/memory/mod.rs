@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use self::state::{State, is_among};
 use super::store::{
     AccountsStore, Email, Expired, LoginToken, LoginUser, NewUser, OnRevocation, OneTimeToken,
-    PasswordChange, PasswordHash, Purpose, Read, Revocation, Selector, Service, TokenGuard,
+    PasswordChange, PasswordHash, Read, Revocation, Selector, Service, TokenGuard,
     TokenHash, Tokens, User, Written,
 };
 use crate::collection::Collection;
