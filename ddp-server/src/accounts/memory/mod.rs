@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 use self::state::{State, is_among};
 use super::store::{
     AccountsStore, Email, Expired, LoginToken, LoginUser, NewUser, OnRevocation, OneTimeToken,
-    PasswordChange, PasswordHash, Read, Revocation, Selector, Service, TokenGuard,
-    TokenHash, Tokens, User, Written,
+    PasswordChange, PasswordHash, Read, Revocation, Selector, Service, TokenGuard, TokenHash,
+    Tokens, User, Written,
 };
 use crate::collection::Collection;
 use crate::ejson::{Date, Ejson, Object};
