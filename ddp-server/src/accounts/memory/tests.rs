@@ -1,7 +1,7 @@
 use futures::FutureExt;
 
 use super::*;
-use crate::accounts::store::{Conflict, WriteError};
+use crate::accounts::store::{Conflict, Purpose, WriteError};
 use crate::random;
 
 fn done<T>(future: BoxFuture<'_, T>) -> T {
