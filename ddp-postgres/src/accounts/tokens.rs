@@ -15,7 +15,7 @@ use super::store::PostgresAccounts;
 /// How many tokens are forgotten in one transaction, so that none holds locks for long.
 const SWEPT_MAX: i64 = 1_000;
 
-/// How many login tokens a user has at most; the oldest ones go first.
+/// How many login tokens a user has at most; the oldest ones go first, but never for one that is older.
 const TOKENS_MAX: i64 = 1_000;
 
 /// How many one-time tokens a user keeps.
@@ -99,8 +99,8 @@ impl PostgresAccounts {
             let sql = format!(
                 "DELETE FROM accounts.login_tokens WHERE hash IN (
                     SELECT hash FROM accounts.login_tokens WHERE hash IN (
-                        SELECT hash FROM accounts.login_tokens WHERE user_id = $1
-                        ORDER BY when_ DESC, hash = $2 DESC OFFSET {TOKENS_MAX})
+                        SELECT hash FROM accounts.login_tokens WHERE user_id = $1 AND hash <> $2
+                        ORDER BY when_ DESC OFFSET {TOKENS_MAX} - 1)
                     FOR UPDATE SKIP LOCKED)"
             );
             writing.execute(&sql, &[&user_id, &hash]).await?;

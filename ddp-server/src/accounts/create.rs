@@ -6,6 +6,7 @@ use super::input::{self, Password, match_failed};
 use super::store::{Conflict, Email, NewUser, Purpose, User, WriteError};
 use crate::ejson::{Ejson, Object};
 use crate::error::Error;
+use crate::extract::Connection;
 use crate::random;
 use crate::write_fence::WriteFence;
 
@@ -38,6 +39,7 @@ impl Core {
     pub(super) async fn create_user(
         &self,
         wanted: Wanted,
+        connection: Option<&Connection>,
         fence: &WriteFence,
     ) -> Result<NewUser, Error> {
         let Wanted { username, email, password, options } = wanted;
@@ -45,7 +47,7 @@ impl Core {
             return Err(Error::client(400, "Need to set a username or email"));
         }
         let password = match password {
-            Some(password) => Some(self.passwords.hash(password).await?),
+            Some(password) => Some(self.passwords.hash(password, connection).await?),
             None => None,
         };
         let user = User {

@@ -2,7 +2,7 @@
 //!
 //! The first five cost nothing, and each further one doubles what the next waits, up to a limit. Those
 //! for one user wait one after the other, however many connections and addresses they come from, but
-//! none waits longer than the limit: nobody is locked out. Names that nobody has wait like others. Each
+//! none waits longer than the limit, so that nobody is locked out: beyond it they go on together. Names that nobody has wait like others. Each
 //! server counts for itself.
 
 use std::collections::HashMap;

@@ -65,7 +65,7 @@ impl AccountsHandle {
     /// (403), and those of the hooks.
     pub async fn create_user(&self, options: &impl serde::Serialize) -> Result<String, Error> {
         let wanted = Wanted::read(ejson::to_value(options)?)?;
-        Ok(self.core.create_user(wanted, &self.fence).await?.user.id)
+        Ok(self.core.create_user(wanted, None, &self.fence).await?.user.id)
     }
 
     /// The user with this id.
@@ -106,7 +106,7 @@ impl AccountsHandle {
         if !input::is_password(password) {
             return Err(Error::client(400, "A password has 1 to 4,096 bytes"));
         }
-        let hash = self.core.passwords.hash(Password::Plain(password.to_owned())).await?;
+        let hash = self.core.passwords.hash(Password::Plain(password.to_owned()), None).await?;
         let ends = if logs_out { Tokens::All } else { Tokens::Nothing };
         let change = PasswordChange { hash, only_if: None, ends };
         self.found(self.core.store.set_password(user_id, &change).await?)
@@ -214,7 +214,7 @@ impl AccountsHandle {
         user_id: &str,
         address: Option<&str>,
     ) -> Result<(), Error> {
-        self.core.mail_token(Purpose::Reset, &self.user(user_id).await?, address).await
+        self.core.mail_token(Purpose::Reset, self.user(user_id).await?, address).await
     }
 
     /// Mails a token that sets the first password.
@@ -226,7 +226,7 @@ impl AccountsHandle {
         user_id: &str,
         address: Option<&str>,
     ) -> Result<(), Error> {
-        self.core.mail_token(Purpose::Enroll, &self.user(user_id).await?, address).await
+        self.core.mail_token(Purpose::Enroll, self.user(user_id).await?, address).await
     }
 
     /// Mails a token that verifies an address.
@@ -238,7 +238,7 @@ impl AccountsHandle {
         user_id: &str,
         address: Option<&str>,
     ) -> Result<(), Error> {
-        self.core.mail_token(Purpose::Verify, &self.user(user_id).await?, address).await
+        self.core.mail_token(Purpose::Verify, self.user(user_id).await?, address).await
     }
 
     /// Ends all login tokens of a user, and says how many: every connection that holds one is closed,

@@ -41,22 +41,24 @@ impl Core {
         Ok((stored.address, token.reveal()))
     }
 
-    /// Makes a token and mails it.
+    /// Makes a token and mails it. The user is not kept while the mail is sent.
     pub(super) async fn mail_token(
         &self,
         purpose: Purpose,
-        user: &User,
+        user: User,
         address: Option<&str>,
     ) -> Result<(), Error> {
-        let (address, token) = self.one_time_token(purpose, user, address).await?;
-        self.mails.send(purpose, user, &address, &token).await
+        let (address, token) = self.one_time_token(purpose, &user, address).await?;
+        let mail = self.mails.mail(purpose, &user, &address, &token);
+        drop(user);
+        self.mails.mailer.send(mail).await
     }
 
     /// The same in the background, because a client caused it.
     pub(super) fn mail_behind(self: &Arc<Self>, purpose: Purpose, user: User, address: String) {
         let core = Arc::clone(self);
-        self.mails.behind(purpose.as_str(), async move {
-            core.mail_token(purpose, &user, Some(&address)).await
+        self.mails.behind(purpose.as_str(), &self.log, async move {
+            core.mail_token(purpose, user, Some(&address)).await
         });
     }
 }

@@ -86,11 +86,21 @@ impl Connection {
         self.0.is_secure
     }
 
-    /// Whether the client is on this machine, by its [address](Self::client_address).
+    /// Whether the client is on this machine, by its [address](Self::client_address). It is not if
+    /// `x-forwarded-for` has another address: a proxy on this machine that
+    /// [`ServerConfig::forwarded_count`](crate::ServerConfig::forwarded_count) does not tell of speaks
+    /// for clients elsewhere.
     #[must_use]
     pub fn is_local(&self) -> bool {
-        let address = self.client_address().and_then(|address| address.parse::<IpAddr>().ok());
-        address.is_some_and(|address| address.to_canonical().is_loopback())
+        let is_loopback = |address: &str| {
+            address
+                .trim()
+                .parse::<IpAddr>()
+                .is_ok_and(|address| address.to_canonical().is_loopback())
+        };
+        let mut forwarded =
+            self.headers().get("x-forwarded-for").into_iter().flat_map(|all| all.split(','));
+        self.client_address().is_some_and(is_loopback) && forwarded.all(is_loopback)
     }
 
     /// Headers of the request that opened the connection, Meteor's `httpHeaders`: those that SockJS

@@ -1,7 +1,7 @@
 //! Tokens: of logins, and those that were mailed.
 
 use ddp_server::accounts::{
-    AccountsStore, Expired, LoginToken, OneTimeToken, PasswordChange, Purpose, TokenGuard,
+    AccountsStore, Email, Expired, LoginToken, OneTimeToken, PasswordChange, Purpose, TokenGuard,
     TokenHash, Tokens,
 };
 use ddp_server::ejson::Date;
@@ -111,6 +111,30 @@ async fn what_has_expired_is_forgotten_in_batches() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_user_has_a_thousand_login_tokens_at_most() {
+    let fixture = Fixture::start("many_tokens").await;
+    let (ada, alan) = (fixture.create("ada").await, fixture.create("alan").await);
+    fixture.psql(
+        "INSERT INTO accounts.login_tokens (hash, user_id, when_)
+        SELECT 'old' || n, 'id-of-ada', timestamptz '2001-01-01' + n * interval '1 s'
+        FROM generate_series(1, 1000) AS n",
+    );
+    fixture.log_in(&alan, "b1").await;
+    // One that has the time of an older one stays as well.
+    let ancient = LoginToken { when: Date::from_millis(0), ..token("ancient") };
+    for (token, oldest) in [(token("new"), "old2"), (ancient, "old3")] {
+        assert!(fixture.accounts.add_login_token(&ada, &token, &TokenGuard::Active).await.unwrap());
+        let kept = "SELECT count(*) || ' ' || (SELECT hash FROM accounts.login_tokens
+                WHERE hash LIKE 'old%' ORDER BY when_ LIMIT 1)
+            FROM accounts.login_tokens WHERE user_id = 'id-of-ada'";
+        assert_eq!(fixture.psql(kept), format!("1000 {oldest}"));
+        let hash = token.hash.clone();
+        assert!(fixture.accounts.find_login_token(&hash).await.unwrap().is_some());
+    }
+    assert!(fixture.accounts.find_login_token(&"b1".into()).await.unwrap().is_some());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn mailed_tokens_work_once_and_end_with_what_they_were_for() {
     let fixture = Fixture::start("mailed").await;
     let ada = fixture.create("ada").await;
@@ -148,6 +172,12 @@ async fn mailed_tokens_work_once_and_end_with_what_they_were_for() {
     let kept: Vec<String> = (24..40).map(|number| format!("v{number}")).collect();
     assert_eq!(fixture.psql(ONE_TIME_TOKENS), kept.join(" "));
     // What was mailed to an address goes with it.
+    let new = Email::new("new@example.com");
+    assert!(accounts.replace_email(&ada, "ada@example.com", &new, &fence()).await.unwrap());
+    assert_eq!(fixture.psql(ONE_TIME_TOKENS), "");
+    let old = Email::new("ada@example.com");
+    assert!(accounts.replace_email(&ada, "new@example.com", &old, &fence()).await.unwrap());
+    assert!(put(Purpose::Verify, "v40", 40).await);
     assert!(accounts.remove_email(&ada, "ada@example.com", &fence()).await.unwrap());
     assert_eq!(fixture.psql(ONE_TIME_TOKENS), "");
     fixture.psql("DELETE FROM accounts.users");

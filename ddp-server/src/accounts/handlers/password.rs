@@ -9,6 +9,7 @@ use crate::accounts::password::Verdict;
 use crate::accounts::store::{LoginUser, PasswordHash, Selector, TokenGuard, User};
 use crate::ejson::Ejson;
 use crate::error::Error;
+use crate::extract::Connection;
 
 /// What a client is told whose digest cannot be compared with what another system has stored.
 const NEEDS_PLAIN: &str = "This password was set by another system: log in once with a client that \
@@ -26,7 +27,8 @@ pub(super) async fn handle(core: &Core, request: &LoginRequest) -> Result<Option
         return Err(match_failed());
     }
     Core::check_secure(&password, request.connection.as_ref())?;
-    let (found, checked) = find_and_check(core, &user, password).await?;
+    let (found, checked) =
+        find_and_check(core, &user, password, request.connection.as_ref()).await?;
     let has_2fa = found.as_ref().is_some_and(|found| found.has_2fa);
     let user = found.map(|found| found.user);
     Ok(Some(match (checked, user) {
@@ -60,12 +62,13 @@ pub(in crate::accounts) async fn find_and_check(
     core: &Core,
     by: &Selector,
     password: Password,
+    connection: Option<&Connection>,
 ) -> Result<(Option<LoginUser>, PasswordCheck), Error> {
     // By what was sent, whoever that is, so that waiting tells nothing. Nothing is held meanwhile.
     let target = core.delays.target(by);
     core.delays.wait(target).await;
     let found = core.store.find_login_user(by).await?;
-    let checked = check(core, target, found.as_ref(), password).await?;
+    let checked = check(core, target, found.as_ref(), (password, connection)).await?;
     Ok((found, checked))
 }
 
@@ -73,10 +76,10 @@ async fn check(
     core: &Core,
     target: Target,
     found: Option<&LoginUser>,
-    password: Password,
+    (password, connection): (Password, Option<&Connection>),
 ) -> Result<PasswordCheck, Error> {
     let stored = found.and_then(|found| found.password.as_ref());
-    let verdict = core.passwords.check(stored, password.clone()).await?;
+    let verdict = core.passwords.check(stored, password.clone(), connection).await?;
     let wrong = |reason: &str| {
         core.delays.failed(target);
         Ok(PasswordCheck::Wrong(core.refusal(reason)))
@@ -96,10 +99,12 @@ async fn check(
             return wrong("Incorrect password");
         }
         Verdict::Right(None) => stored.clone(),
-        Verdict::Right(Some(new)) => match replace(core, user, stored, new, password).await? {
-            Some(hash) => hash,
-            None => return wrong("Incorrect password"),
-        },
+        Verdict::Right(Some(new)) => {
+            match replace(core, user, (stored, new), (password, connection)).await? {
+                Some(hash) => hash,
+                None => return wrong("Incorrect password"),
+            }
+        }
     };
     core.delays.passed(target);
     Ok(PasswordCheck::Right(hash))
@@ -110,16 +115,15 @@ async fn check(
 async fn replace(
     core: &Core,
     user: &User,
-    old: &PasswordHash,
-    new: PasswordHash,
-    password: Password,
+    (old, new): (&PasswordHash, PasswordHash),
+    (password, connection): (Password, Option<&Connection>),
 ) -> Result<Option<PasswordHash>, Error> {
     if core.store.rehash_password(&user.id, old, &new).await? {
         return Ok(Some(new));
     }
     let found = core.store.find_login_user(&Selector::Id(user.id.clone())).await?;
     let Some(stored) = found.and_then(|found| found.password) else { return Ok(None) };
-    let verdict = core.passwords.check(Some(&stored), password).await?;
+    let verdict = core.passwords.check(Some(&stored), password, connection).await?;
     Ok(matches!(verdict, Verdict::Right(_)).then_some(stored))
 }
 

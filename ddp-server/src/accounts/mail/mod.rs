@@ -16,6 +16,7 @@ pub use self::templates::{Letter, MailContext, MailTemplate, MailTemplates};
 
 use super::store::{Purpose, User};
 use crate::error::Error;
+use crate::log::Log;
 
 /// How many mails that clients caused are under way at most; others are not sent, and logged.
 const UNDER_WAY_MAX: usize = 100;
@@ -61,47 +62,77 @@ impl Mails {
         Self { mailer, templates, root_url, under_way: Arc::new(Semaphore::new(UNDER_WAY_MAX)) }
     }
 
-    /// Sends the mail for a token.
-    pub(super) async fn send(
-        &self,
-        purpose: Purpose,
-        user: &User,
-        address: &str,
-        token: &str,
-    ) -> Result<(), Error> {
+    /// The mail for a token.
+    pub(super) fn mail(&self, purpose: Purpose, user: &User, address: &str, token: &str) -> Mail {
         let path = match purpose {
             Purpose::Reset => "reset-password",
             Purpose::Enroll => "enroll-account",
             Purpose::Verify => "verify-email",
         };
         let url = format!("{}#/{path}/{token}", self.root_url);
-        let mail = self.templates.mail(purpose, &self.root_url, user, address, &url);
-        self.mailer.send(mail).await
+        self.templates.mail(purpose, &self.root_url, user, address, &url)
     }
 
     /// Does something in the background that no client is to wait for, so that the time it takes tells
     /// nothing. Beyond a number of them it is not done.
-    pub(super) fn behind<F>(&self, what: &'static str, work: F)
+    pub(super) fn behind<F>(&self, what: &'static str, log: &Log, work: F)
     where
         F: Future<Output = Result<(), Error>> + Send + 'static,
     {
         let Ok(place) = Arc::clone(&self.under_way).try_acquire_owned() else {
-            return tracing::error!(what, "a mail was not sent: too many are under way");
+            return not_sent(log, what, "too many are under way: see whether the mailer is slow");
         };
+        let log = log.clone();
         tokio::spawn(async move {
             // It must not keep its place for ever.
             match timeout(SENT_WITHIN, work).await {
                 Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::error!(what, %error, "a mail was not sent"),
-                Err(_) => tracing::error!(what, "a mail was not sent: its mailer takes too long"),
+                Ok(Err(error)) => not_sent(&log, what, &error.to_string()),
+                Err(_) => not_sent(&log, what, "the mailer took longer than a minute"),
             }
             drop(place);
         });
     }
 }
 
+/// Says so in the log, which clients may cause as often as they like.
+fn not_sent(log: &Log, what: &str, why: &str) {
+    log.line("a mail was not sent", what, why, |what, why, count| {
+        tracing::error!(what, why, count, "a mail was not sent");
+    });
+}
+
 impl fmt::Debug for Mails {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Mails").field("root_url", &self.root_url).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_mailer_that_hangs_gives_its_places_back() {
+        let mails = Mails::new(Arc::new(LogMailer), MailTemplates::default(), "http://localhost");
+        let log = Log::default();
+        let sends = |mails: &Mails| {
+            let (sent, is_sent) = oneshot::channel();
+            mails.behind("reset", &log, async move {
+                let _ = sent.send(());
+                ready(Ok(())).await
+            });
+            is_sent
+        };
+        for _ in 0..UNDER_WAY_MAX {
+            mails.behind("reset", &log, pending());
+        }
+        assert!(sends(&mails).await.is_err(), "there is no place");
+        tokio::time::sleep(SENT_WITHIN + Duration::from_millis(1)).await;
+        assert!(sends(&mails).await.is_ok());
     }
 }

@@ -22,15 +22,20 @@ pub struct MailContext<'a> {
 }
 
 impl MailContext<'_> {
-    /// `Hello Ada,` or `Hello,`, by `profile.name`.
+    /// `Hello Ada,` or `Hello,`, by `profile.name`. A name that is no line of at most 100 characters is
+    /// left out: a stranger may have chosen it together with the address.
     #[must_use]
     pub fn greeting(&self) -> String {
         let name = self.user.profile.as_ref().and_then(|profile| profile.get("name"));
         match name.and_then(Ejson::as_str) {
-            Some(name) => format!("Hello {name},"),
-            None => "Hello,".to_owned(),
+            Some(name) if is_name(name) => format!("Hello {name},"),
+            _ => "Hello,".to_owned(),
         }
     }
+}
+
+fn is_name(text: &str) -> bool {
+    !text.contains(char::is_control) && text.chars().take(101).count() <= 100
 }
 
 impl fmt::Debug for MailContext<'_> {

@@ -54,7 +54,8 @@ async fn create(
     if let Some(password) = &wanted.password {
         Core::check_secure(password, invocation.connection())?;
     }
-    let NewUser { user, password, .. } = core.create_user(wanted, invocation.fence()).await?;
+    let NewUser { user, password, .. } =
+        core.create_user(wanted, invocation.connection(), invocation.fence()).await?;
     let address = user.emails.first().map(|email| email.address.clone());
     if let Some(address) = address.filter(|_| core.options.send_verification_email) {
         core.mail_behind(Core::welcome(password.is_some()), user.clone(), address);
@@ -76,12 +77,12 @@ pub(super) async fn change_password(
         Core::check_secure(password, invocation.connection())?;
     }
     let by = Selector::Id(user.as_str().to_owned());
-    let (_, checked) = Box::pin(find_and_check(core, &by, old)).await?;
+    let (_, checked) = Box::pin(find_and_check(core, &by, old, invocation.connection())).await?;
     let only_if = match checked {
         PasswordCheck::Right(hash) => Some(hash),
         PasswordCheck::Wrong(error) => return Err(error),
     };
-    let hash = core.passwords.hash(new).await?;
+    let hash = core.passwords.hash(new, invocation.connection()).await?;
     let held = core.held.of(connection_of(&invocation)?);
     let ends = match held.filter(|held| *held.user_id == *user) {
         Some(held) => Tokens::AllBut(held.hash),
@@ -109,8 +110,9 @@ pub(super) async fn forgot_password(
     if core.options.ambiguous_error_messages {
         // Neither the answer nor its time tells whether there is such a user.
         let core_behind = Arc::clone(core);
-        core.mails
-            .behind("reset", async move { mail_reset(&core_behind, &address).await.map(drop) });
+        core.mails.behind("reset", &core.log, async move {
+            mail_reset(&core_behind, &address).await.map(drop)
+        });
         return Ok(());
     }
     if mail_reset(core, &address).await? { Ok(()) } else { Err(core.refusal("User not found")) }
@@ -120,7 +122,7 @@ pub(super) async fn forgot_password(
 async fn mail_reset(core: &Core, address: &str) -> Result<bool, Error> {
     let found = core.store.find_user(&Selector::Email(address.to_owned())).await?;
     let Some(user) = found.filter(|user| user.is_active) else { return Ok(false) };
-    core.mail_token(Purpose::Reset, &user, Some(address)).await?;
+    core.mail_token(Purpose::Reset, user, Some(address)).await?;
     Ok(true)
 }
 
@@ -160,7 +162,7 @@ async fn reset(
             Error::client(403, "Token has invalid email address"),
         ));
     }
-    let hash = core.passwords.hash(password).await?;
+    let hash = core.passwords.hash(password, invocation.connection()).await?;
     if core.store.take_one_time_token(&token).await?.is_none() {
         return Err(expired());
     }

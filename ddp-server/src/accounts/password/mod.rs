@@ -14,7 +14,9 @@ use self::stored::{Algorithm, Argon2Hash, Fit, Stored};
 use super::input::Password;
 use super::store::PasswordHash;
 use crate::error::Error;
+use crate::extract::Connection;
 use crate::random;
+use crate::transport::Address;
 
 /// How new passwords are hashed; what is stored in another form is replaced at the next login.
 ///
@@ -146,10 +148,17 @@ impl Passwords {
         Self { algorithm, pool: Pool::new(threads.unwrap_or_else(Pool::usual_threads)) }
     }
 
-    /// The hash of a new password.
-    pub(super) async fn hash(&self, password: Password) -> Result<PasswordHash, Error> {
+    /// The hash of a new password, for whoever is at the other end of this connection.
+    pub(super) async fn hash(
+        &self,
+        password: Password,
+        connection: Option<&Connection>,
+    ) -> Result<PasswordHash, Error> {
         let algorithm = self.algorithm;
-        let hash = self.pool.run(move || algorithm.hash(&password.digest())).await?;
+        let hash = self
+            .pool
+            .run(address_of(connection), move || algorithm.hash(&password.digest()))
+            .await?;
         hash.ok_or_else(|| Error::internal("a password could not be hashed"))
     }
 
@@ -159,9 +168,17 @@ impl Passwords {
         &self,
         stored: Option<&PasswordHash>,
         password: Password,
+        connection: Option<&Connection>,
     ) -> Result<Verdict, Error> {
         let (algorithm, stored) = (self.algorithm, stored.cloned());
         let stored = stored.map(|stored| Arc::<str>::from(stored.as_str()));
-        self.pool.run(move || algorithm.check(stored.as_deref(), &password)).await
+        self.pool
+            .run(address_of(connection), move || algorithm.check(stored.as_deref(), &password))
+            .await
     }
+}
+
+/// All clients whose address is unknown are one.
+fn address_of(connection: Option<&Connection>) -> Option<Address> {
+    connection.map(|connection| Address::of(connection.client_address().unwrap_or_default()))
 }

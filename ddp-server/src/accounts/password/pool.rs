@@ -1,4 +1,5 @@
-//! Threads that hash: as many as half the cores, and a queue with an end.
+//! Threads that hash: as many as half the cores, and a queue with an end, half of which is for any one
+//! address.
 //!
 //! A hash takes a tenth of a second of a core on purpose. It must neither hold up the runtime's
 //! threads nor take all cores, however many clients log in at once.
@@ -13,6 +14,7 @@ use futures::channel::oneshot;
 use parking_lot::Mutex;
 
 use crate::error::Error;
+use crate::transport::{Address, Shares};
 
 /// How many passwords wait for each thread.
 const WAITING_PER_THREAD: usize = 64;
@@ -25,12 +27,15 @@ type Job = Box<dyn FnOnce() + Send>;
 /// A pool of threads, which begin with the first password and end with the pool.
 pub(super) struct Pool {
     threads: usize,
+    shares: Arc<Shares>,
     jobs: Mutex<Option<SyncSender<Job>>>,
 }
 
 impl Pool {
     pub(super) fn new(threads: usize) -> Self {
-        Self { threads: threads.max(1), jobs: Mutex::new(None) }
+        let threads = threads.max(1);
+        let shares = Shares::new(threads * WAITING_PER_THREAD / 2);
+        Self { threads, shares, jobs: Mutex::new(None) }
     }
 
     /// Half the cores, at least one.
@@ -38,16 +43,26 @@ impl Pool {
         thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).max(1))
     }
 
-    /// Runs a function on one of the threads.
+    /// Runs a function on one of the threads, for a client of this address; the server's own calls have
+    /// none.
     ///
     /// # Errors
-    /// `too-many-requests` if too many wait.
+    /// `too-many-requests` if too many wait, in all or for this address.
     pub(super) async fn run<T: Send + 'static>(
         &self,
+        address: Option<Address>,
         function: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Error> {
+        let place = match address {
+            Some(address) => {
+                Some(self.shares.take(address).ok_or_else(|| too_many(SECONDS_TO_WAIT))?)
+            }
+            None => None,
+        };
         let (done, is_done) = oneshot::channel();
         let job: Job = Box::new(move || {
+            // Had for as long as the job is in the queue, whoever still waits for it.
+            let _place = place;
             // Nobody waits for it any longer if the server is closing.
             if !done.is_canceled() {
                 let _ = done.send(function());
@@ -120,7 +135,7 @@ mod tests {
         let blocker = {
             let pool = Arc::clone(&pool);
             tokio::spawn(async move {
-                let blocked = pool.run(move || {
+                let blocked = pool.run(None, move || {
                     begun.send(()).unwrap();
                     is_released.recv().unwrap();
                 });
@@ -129,11 +144,11 @@ mod tests {
         };
         tokio::task::spawn_blocking(move || has_begun.recv()).await.unwrap().unwrap();
         let mut waiting: Vec<_> =
-            (0..WAITING_PER_THREAD).map(|number| pool.run(move || number).boxed()).collect();
+            (0..WAITING_PER_THREAD).map(|number| pool.run(None, move || number).boxed()).collect();
         for one in &mut waiting {
             assert!(one.now_or_never().is_none());
         }
-        let error = pool.run(|| ()).await.unwrap_err();
+        let error = pool.run(None, || ()).await.unwrap_err();
         assert_eq!(error.code(), Some(&"too-many-requests".into()));
         assert_eq!(error.details(), Some(r#"{"timeToReset":10000}"#));
         release.send(()).unwrap();
@@ -142,9 +157,32 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_address_leaves_half_of_the_queue_to_others() {
+        let pool = Pool::new(1);
+        let (release, is_released) = channel::<()>();
+        let mut all = vec![pool.run(None, move || is_released.recv().unwrap()).boxed()];
+        let [hostile, other] = ["203.0.113.1", "203.0.113.2"].map(Address::of);
+        for _ in 0..WAITING_PER_THREAD / 2 {
+            all.push(pool.run(Some(hostile.clone()), || ()).boxed());
+        }
+        for one in &mut all {
+            assert!(one.now_or_never().is_none());
+        }
+        let error = pool.run(Some(hostile.clone()), || ()).await.unwrap_err();
+        assert_eq!(error.code(), Some(&"too-many-requests".into()));
+        // Who leaves has a place for as long as the job is in the queue.
+        all.truncate(2);
+        assert!(pool.run(Some(hostile.clone()), || ()).await.is_err());
+        let served = pool.run(Some(other), || 7);
+        release.send(()).unwrap();
+        assert_eq!(served.await.unwrap(), 7);
+        assert!(pool.run(Some(hostile), || ()).await.is_ok());
+    }
+
+    #[tokio::test]
     async fn a_panic_ends_no_thread() {
         let pool = Pool::new(1);
-        assert!(pool.run(|| panic!("on purpose")).await.is_err());
-        assert_eq!(pool.run(|| 7).await.unwrap(), 7);
+        assert!(pool.run(None, || panic!("on purpose")).await.is_err());
+        assert_eq!(pool.run(None, || 7).await.unwrap(), 7);
     }
 }

@@ -125,9 +125,9 @@ fn dummies_are_like_real_hashes() {
 #[tokio::test]
 async fn an_unknown_user_has_a_wrong_password() {
     let passwords = Passwords::new(BCRYPT, Some(1));
-    assert_eq!(passwords.check(None, plain(PASSWORD)).await.unwrap(), Verdict::Wrong);
-    let hash = passwords.hash(digest(PASSWORD)).await.unwrap();
-    let verdict = passwords.check(Some(&hash), plain(PASSWORD)).await.unwrap();
+    assert_eq!(passwords.check(None, plain(PASSWORD), None).await.unwrap(), Verdict::Wrong);
+    let hash = passwords.hash(digest(PASSWORD), None).await.unwrap();
+    let verdict = passwords.check(Some(&hash), plain(PASSWORD), None).await.unwrap();
     assert_eq!(verdict, Verdict::Right(None));
     assert!(!format!("{hash:?}").contains("$2b$"));
 }

@@ -34,6 +34,19 @@ async fn a_forgotten_password_is_reset_by_a_mailed_token() {
 }
 
 #[tokio::test]
+async fn a_name_that_is_no_name_is_not_in_mails_to_strangers() {
+    let mut scene = Scene::with(Accounts::send_verification_email).await;
+    for (number, name) in ["x".repeat(101), "Buy this\nnow".to_owned()].into_iter().enumerate() {
+        let user = json!({
+            "email": format!("{number}@example.com"), "password": PASSWORD, "profile": {"name": name}
+        });
+        scene.client().await.call::<LoggedIn>("createUser", (user,)).await.unwrap();
+        let mail = scene.mails.recv().await.unwrap();
+        assert!(mail.text.starts_with("Hello,\n"), "{}", mail.text);
+    }
+}
+
+#[tokio::test]
 async fn the_connection_that_resets_stays_and_gets_a_new_token() {
     let scene = Scene::new().await;
     let (client, old) = scene.ada().await;
