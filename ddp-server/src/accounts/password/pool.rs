@@ -1,5 +1,4 @@
-//! Threads that hash: as many as half the cores, and a queue with an end, half of which is for any one
-//! address.
+//! Threads that hash: as many as half the cores, and a queue with an end. One address may fill half of it.
 //!
 //! A hash takes a tenth of a second of a core on purpose. It must neither hold up the runtime's
 //! threads nor take all cores, however many clients log in at once.
