@@ -1,0 +1,5 @@
+//! Attacks. Each fails.
+
+mod inputs;
+mod passwords;
+mod tokens;
