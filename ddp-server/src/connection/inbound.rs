@@ -27,7 +27,7 @@ pub(super) struct Inbound {
     /// A large message that waits for its turn to be handled.
     large: Option<Box<Waiting>>,
     /// The turn of the one that is being handled.
-    turn: Option<Turn>,
+    turn: Option<Box<Turn>>,
 }
 
 struct Waiting {
@@ -144,7 +144,7 @@ impl Inbound {
         let ask = || shared.turn(self.kept.address());
         match large.turn.get_or_insert_with(ask).poll_unpin(cx) {
             Poll::Ready(turn) => {
-                self.turn = Some(turn);
+                self.turn = Some(Box::new(turn));
                 Poll::Ready(Ok(Some(large.text)))
             }
             Poll::Pending => {

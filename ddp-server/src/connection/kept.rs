@@ -52,13 +52,13 @@ pub(super) struct Kept {
     /// This session's part of what passes.
     passing: usize,
     /// The memory of its subscriptions beyond what is free.
-    subscriptions: Option<Share>,
+    subscriptions: Option<Box<Share>>,
     /// What a `sub` waits for.
     more: Option<Box<Asking>>,
     /// Until when it may wait.
     until: Option<Box<Deadline>>,
     /// The memory of the large messages that came.
-    large: Option<Share>,
+    large: Option<Box<Share>>,
     /// The same beyond what they had asked for.
     there: Option<Box<Share>>,
     large_messages: Arc<LargeMessages>,
@@ -79,16 +79,16 @@ pub(super) enum More {
 }
 
 /// Adds a share to those that there are, if any.
-fn add(kept: &mut Option<Share>, share: Option<Share>) {
+fn add(kept: &mut Option<Box<Share>>, share: Option<Share>) {
     match (kept, share) {
         (Some(kept), Some(share)) => kept.add(share),
-        (kept @ None, share) => *kept = share,
+        (kept @ None, share) => *kept = share.map(Box::new),
         (Some(_), None) => {}
     }
 }
 
 /// Keeps no more than this of a share.
-fn shrink(kept: &mut Option<Share>, bytes: usize) {
+fn shrink(kept: &mut Option<Box<Share>>, bytes: usize) {
     match kept {
         Some(share) if bytes > 0 => share.shrink_to(bytes),
         kept => *kept = None,
@@ -142,7 +142,7 @@ impl Kept {
     /// Notes how many bytes of large messages there are, and of results. Results count as what is
     /// [there](Memory::take), and so does what messages have become beyond what they had asked for.
     pub(super) fn note_large(&mut self, messages: usize, results: usize) {
-        let asked = self.large.as_ref().map_or(0, Share::bytes);
+        let asked = self.large.as_ref().map_or(0, |share| share.bytes());
         let (memory, address) = (self.large_messages.memory(), self.address.as_ref());
         set(&mut self.there, memory, address, messages.saturating_sub(asked));
         set(&mut self.results, &self.all_results, address, results);
@@ -173,7 +173,7 @@ impl Kept {
 
     /// How much its subscriptions may have.
     fn subscriptions_max(&self) -> usize {
-        FREE_BYTES + self.subscriptions.as_ref().map_or(0, Share::bytes)
+        FREE_BYTES + self.subscriptions.as_ref().map_or(0, |share| share.bytes())
     }
 
     /// Tells the session how much its subscriptions may have.

@@ -53,12 +53,13 @@ use crate::registry::Registry;
 use crate::transport::AnyTransport;
 use crate::transport::open::ConnectionInfo;
 
-/// Serves one client from its opening to its end.
-pub(crate) async fn run(
+/// Serves one client from its opening to its end. The future is all that its task keeps, so what is
+/// used only at the beginning stays out of it.
+pub(crate) fn run(
     registry: Arc<Registry>,
     transport: AnyTransport,
     mut info: ConnectionInfo,
-) {
+) -> impl Future<Output = ()> + Send + 'static {
     let id = random::id();
     let (path, protocol) = (std::mem::take(&mut info.path), info.protocol);
     let config = &registry.config;
@@ -69,17 +70,20 @@ pub(crate) async fn run(
     let address = info.address();
     let connection = Connection::new(&id, info, Arc::clone(&mailbox));
     let span = opened(&connection, path, protocol);
-    let _registration = registry.open.register(&connection);
-    let _end = Closed(connection.clone(), span.clone());
+    let registration = registry.open.register(&connection);
+    let closed = Closed(connection.clone(), span);
     let session = Session::new(id, Arc::clone(&registry.session_config), Instant::now());
     let running = Running::new(Arc::clone(&registry), connection, address.clone());
     let arrival = registry.arrivals.arrive(Stage::Session);
     let driver = Driver::new(session, running, transport, Arc::clone(&mailbox), registry, address);
     mailbox.seat(Box::new(driver));
-    let driven = poll_fn(|cx| span.in_scope(|| mailbox.poll_driver(cx)));
-    arrival.run(driven, || mailbox.has_settled()).await;
-    if let Some(driver) = mailbox.unseat() {
-        driver.end().instrument(span).await;
+    async move {
+        let (_registration, closed) = (&registration, &closed);
+        let driven = poll_fn(|cx| closed.1.in_scope(|| mailbox.poll_driver(cx)));
+        arrival.run(driven, || mailbox.has_settled()).await;
+        if let Some(driver) = mailbox.unseat() {
+            driver.end().instrument(closed.1.clone()).await;
+        }
     }
 }
 

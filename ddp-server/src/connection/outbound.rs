@@ -32,7 +32,7 @@ pub(crate) struct Outbound {
     /// Since when the client has taken nothing, although something is waiting.
     stalled_since: Option<Instant>,
     /// What large messages for this session only are waiting.
-    large: Option<Large>,
+    large: Option<Box<Large>>,
     /// Whether, since the last timer, the client was not read from because it fell behind, or took
     /// something after that.
     was_behind: bool,
@@ -152,7 +152,8 @@ impl Outbound {
             Outgoing::Text(text) => {
                 if text.len() > LARGE_MESSAGE_BYTES {
                     let written = self.written;
-                    self.large.get_or_insert_with(|| Large::new(written)).bytes += text.len();
+                    self.large.get_or_insert_with(|| Box::new(Large::new(written))).bytes +=
+                        text.len();
                 }
                 messages.frames.message(&text);
                 messages.is_empty = false;

@@ -20,7 +20,7 @@ pub(super) struct Tray {
     /// What the large result that is next waits for.
     waits: Option<Box<NextTurn>>,
     /// The turn of the one that is being encoded.
-    turn: Option<Turn>,
+    turn: Option<Box<Turn>>,
 }
 
 impl Tray {
@@ -52,7 +52,7 @@ impl Tray {
         let Poll::Ready(turn) = self.waits.get_or_insert_with(ask).poll_unpin(cx) else {
             return false;
         };
-        (self.waits, self.turn) = (None, Some(turn));
+        (self.waits, self.turn) = (None, Some(Box::new(turn)));
         true
     }
 

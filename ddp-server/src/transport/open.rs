@@ -123,12 +123,16 @@ where
     };
     let (response, upgraded) = upgrade.accept();
     tokio::spawn(async move {
-        let _share = share;
         match upgraded.await {
             Ok((io, input)) => {
                 let socket = WebSocket::new(io, input, message_bytes_max);
                 let socket = socket.with_deflate(deflate).with_large(large, address);
-                on_open(socket, info).await;
+                let served = on_open(socket, info);
+                // A task of its own, which keeps nothing of the handshake.
+                tokio::spawn(async move {
+                    let _share = &share;
+                    served.await;
+                });
             }
             Err(error) => tracing::debug!(%error, "client left during the handshake"),
         }
