@@ -166,15 +166,16 @@ pub fn brief(text: &str) -> Cow<'_, str> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::io::Write;
 
     use tracing_subscriber::fmt::MakeWriter;
 
     use super::*;
 
+    /// What was logged.
     #[derive(Clone, Default)]
-    struct Written(Arc<Mutex<Vec<u8>>>);
+    pub(crate) struct Written(Arc<Mutex<Vec<u8>>>);
 
     impl Write for Written {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
@@ -196,7 +197,7 @@ mod tests {
     }
 
     impl Written {
-        fn lines(&self) -> Vec<String> {
+        pub(crate) fn lines(&self) -> Vec<String> {
             let bytes = std::mem::take(&mut *self.0.lock());
             let text = String::from_utf8(bytes).expect("text");
             text.lines().map(|line| line.trim().to_owned()).collect()

@@ -92,8 +92,6 @@ mod frame;
 mod message;
 mod minimongo;
 #[cfg(test)]
-mod results;
-#[cfg(test)]
 mod shares;
 mod socket;
 mod state;
