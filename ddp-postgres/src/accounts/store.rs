@@ -112,6 +112,16 @@ impl AccountsStore for PostgresAccounts {
         self.change_profile(user_id, profile, fence).map(without_conflict).boxed()
     }
 
+    fn replace_profile<'a>(
+        &'a self,
+        user_id: &'a str,
+        old: Option<&'a Object>,
+        new: Option<&'a Object>,
+        fence: &'a WriteFence,
+    ) -> Read<'a, bool> {
+        self.exchange_profile(user_id, old, new, fence).map(without_conflict).boxed()
+    }
+
     fn set_active<'a>(&'a self, user_id: &'a str, is_active: bool) -> Read<'a, bool> {
         self.activate(user_id, is_active).map(without_conflict).boxed()
     }

@@ -109,6 +109,21 @@ impl PostgresAccounts {
         writing.commit(is_done).await
     }
 
+    pub(super) async fn exchange_profile(
+        &self,
+        user_id: &str,
+        old: Option<&Object>,
+        new: Option<&Object>,
+        fence: &WriteFence,
+    ) -> Result<bool, WriteError> {
+        let writing = self.write(fence).await?;
+        let sql = "UPDATE accounts.users SET profile = $2::text::jsonb
+            WHERE id = $1 AND profile IS NOT DISTINCT FROM $3::text::jsonb";
+        let (old, new) = (old.map(object_text), new.map(object_text));
+        let is_done = writing.execute(sql, &[&user_id, &new, &old]).await? > 0;
+        writing.commit(is_done).await
+    }
+
     /// The login tokens of a user who is deactivated go by a trigger.
     pub(super) async fn activate(
         &self,

@@ -93,6 +93,15 @@ impl Accounts {
         self
     }
 
+    /// Clients may change their own `profile` by `Meteor.users.update`, with `$set`, `$unset`, `$inc`,
+    /// `$push`, `$addToSet` and `$pull`, to at most 16 KiB. Meteor lets them unless told otherwise,
+    /// and its guide warns of it: whatever the application believes of a profile, any client can write.
+    #[must_use]
+    pub fn allow_profile_updates(mut self) -> Self {
+        self.options.allows_profile_updates = true;
+        self
+    }
+
     /// How long a login lasts, 90 days: Meteor's `loginExpirationInDays`. With `None` it lasts for ever,
     /// and clients are told of a hundred years.
     #[must_use]

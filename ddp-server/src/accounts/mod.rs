@@ -57,6 +57,7 @@
 //! | `login` | by password, its digest, a token, or a [handler of one's own](Accounts::register_login_handler) |
 //! | `logout`, `logoutOtherClients`, `logoutAllClients`, `getNewToken`, `removeOtherTokens` | tokens are 43 random characters; a store has only their hashes |
 //! | `createUser`, `changePassword`, `forgotPassword`, `resetPassword`, `verifyEmail` | with mails by a [`Mailer`], to the log without one |
+//! | `/users/update` of the own `profile` | if [allowed](Accounts::allow_profile_updates) |
 //! | the own user's document in `users` | `username`, `emails`, `profile` and the [fields that you name](Accounts::default_field_selector), live |
 //! | `meteor.loginServiceConfiguration` | what [`login_service`](Accounts::login_service) was given |
 //!
@@ -79,6 +80,8 @@
 //! them to this server; after 15 minutes without any, that is forgotten. Nobody is locked out.
 //!
 //! # Unlike Meteor
+//! - Clients may change their profiles by `Meteor.users.update` only where you
+//!   [allow it](Accounts::allow_profile_updates); Meteor does, and its guide warns of it.
 //! - Tokens that are mailed are stored as hashes, and a password that is set by any way ends them.
 //!   Those that verify an address end after as long as those that set the first password.
 //! - A conflict of names or addresses comes from the store's constraint, so all have the same text.
@@ -103,6 +106,7 @@ mod login;
 mod mail;
 mod memory;
 mod methods;
+mod modifier;
 mod options;
 mod password;
 mod plugin;

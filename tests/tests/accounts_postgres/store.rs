@@ -91,6 +91,16 @@ async fn a_name_and_a_profile_change() {
     assert!(accounts.set_profile(&ada, Some(&profile()), &fence()).await.unwrap());
     let found = accounts.find_user(&name("ada")).await.unwrap().unwrap();
     assert_eq!((found.username.as_deref(), found.profile), (Some("Ada"), Some(profile())));
+    // Only in place of what it is.
+    let other: Object = [("name".to_owned(), Ejson::from(1))].into_iter().collect();
+    let old = profile();
+    assert!(!accounts.replace_profile(&ada, Some(&other), None, &fence()).await.unwrap());
+    assert!(!accounts.replace_profile(&ada, None, Some(&other), &fence()).await.unwrap());
+    assert!(accounts.replace_profile(&ada, Some(&old), Some(&other), &fence()).await.unwrap());
+    let found = accounts.find_user(&name("ada")).await.unwrap().unwrap();
+    assert_eq!(found.profile, Some(other));
+    assert!(accounts.set_profile(&ada, None, &fence()).await.unwrap());
+    assert!(accounts.replace_profile(&ada, None, Some(&old), &fence()).await.unwrap());
     assert!(accounts.set_profile(&ada, None, &fence()).await.unwrap());
     assert_eq!(accounts.find_user(&name("ada")).await.unwrap().unwrap().profile, None);
     assert!(!accounts.set_profile("nobody", None, &fence()).await.unwrap());

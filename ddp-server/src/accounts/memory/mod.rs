@@ -1,9 +1,12 @@
 //! Users in memory.
 
+#[cfg(feature = "testing")]
+mod meteor;
 mod saved;
 mod state;
 #[cfg(test)]
 mod tests;
+mod unique;
 
 use std::fmt;
 use std::sync::Arc;
@@ -209,6 +212,23 @@ impl AccountsStore for MemoryAccounts {
             let Some(record) = state.users.get_mut(user_id) else { return Ok(false) };
             record.user.profile = profile.cloned();
             Ok(true)
+        }))
+    }
+
+    fn replace_profile<'a>(
+        &'a self,
+        user_id: &'a str,
+        old: Option<&'a Object>,
+        new: Option<&'a Object>,
+        _: &'a WriteFence,
+    ) -> Read<'a, bool> {
+        now(self.change_shown(user_id, |state| {
+            let Some(record) = state.users.get_mut(user_id) else { return Ok(false) };
+            let is_old = record.user.profile.as_ref() == old;
+            if is_old {
+                record.user.profile = new.cloned();
+            }
+            Ok(is_old)
         }))
     }
 

@@ -1,7 +1,8 @@
 //! The records of users in memory, and what they are found by.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
+use super::unique::{Unique, fold};
 use crate::accounts::store::{
     Conflict, Email, Expired, LoginToken, LoginUser, NewUser, OneTimeToken, PasswordHash, Purpose,
     Revocation, Selector, Service, TokenGuard, TokenHash, Tokens, User, WriteError,
@@ -31,25 +32,19 @@ pub(super) struct Record {
 pub(super) struct State {
     pub(super) users: HashMap<String, Record>,
     /// By what is unique: whose it is.
-    names: HashMap<String, String>,
-    addresses: HashMap<String, String>,
+    pub(super) names: Unique,
+    pub(super) addresses: Unique,
     tokens: HashMap<TokenHash, String>,
     one_time: HashMap<TokenHash, String>,
     service_ids: HashMap<(String, String), String>,
 }
 
-/// Letters without regard to case, one by one, so that no letter depends on its neighbours.
-fn fold(text: &str) -> String {
-    text.chars().flat_map(char::to_lowercase).collect()
-}
-
 impl State {
     pub(super) fn find(&self, by: &Selector) -> Option<&Record> {
-        // No two have the same fold, so an exact spelling never finds somebody else.
         let id = match by {
             Selector::Id(id) => id,
-            Selector::Username(name) => self.names.get(&fold(name))?,
-            Selector::Email(address) => self.addresses.get(&fold(address))?,
+            Selector::Username(name) => self.names.find(name)?,
+            Selector::Email(address) => self.addresses.find(address)?,
         };
         self.users.get(id)
     }
@@ -67,14 +62,12 @@ impl State {
         if self.users.contains_key(&user.id) {
             return Err(Error::internal("a user has this id already").into());
         }
-        if user.username.as_ref().is_some_and(|name| self.names.contains_key(&fold(name))) {
+        if user.username.as_ref().is_some_and(|name| self.names.is_taken(name, &user.id)) {
             return Err(Conflict::Username.into());
         }
-        let mut addresses = HashMap::new();
+        let mut own = HashSet::new();
         for Email { address, .. } in &user.emails {
-            let folded = fold(address);
-            let is_taken = self.addresses.contains_key(&folded);
-            if is_taken || addresses.insert(folded, user.id.clone()).is_some() {
+            if self.addresses.is_taken(address, &user.id) || !own.insert(fold(address)) {
                 return Err(Conflict::Email.into());
             }
         }
@@ -87,8 +80,12 @@ impl State {
             }
             ids.insert(key, user.id.clone());
         }
-        self.names.extend(user.username.as_ref().map(|name| (fold(name), user.id.clone())));
-        self.addresses.extend(addresses);
+        if let Some(name) = &user.username {
+            self.names.insert(name, &user.id);
+        }
+        for Email { address, .. } in &user.emails {
+            self.addresses.insert(address, &user.id);
+        }
         self.service_ids.extend(ids);
         let services = services.iter().cloned().map(|(name, service)| (name, (service, 1)));
         let record = Record {
@@ -102,27 +99,21 @@ impl State {
         Ok(())
     }
 
-    /// Whether somebody else has it.
-    fn is_taken(of: &HashMap<String, String>, folded: &str, user_id: &str) -> bool {
-        of.get(folded).is_some_and(|owner| owner != user_id)
-    }
-
     pub(super) fn set_username(&mut self, user_id: &str, name: &str) -> Result<bool, WriteError> {
-        let folded = fold(name);
-        if Self::is_taken(&self.names, &folded, user_id) {
+        if self.names.is_taken(name, user_id) {
             return Err(Conflict::Username.into());
         }
         let Some(record) = self.users.get_mut(user_id) else { return Ok(false) };
         if let Some(old) = record.user.username.replace(name.to_owned()) {
-            self.names.remove(&fold(&old));
+            self.names.remove(&old, user_id);
         }
-        self.names.insert(folded, user_id.to_owned());
+        self.names.insert(name, user_id);
         Ok(true)
     }
 
     pub(super) fn add_email(&mut self, user_id: &str, email: &Email) -> Result<bool, WriteError> {
         let folded = fold(&email.address);
-        if Self::is_taken(&self.addresses, &folded, user_id) {
+        if self.addresses.is_taken(&email.address, user_id) {
             return Err(Conflict::Email.into());
         }
         let Some(record) = self.users.get_mut(user_id) else { return Ok(false) };
@@ -131,7 +122,7 @@ impl State {
             Some(own) => *own = email.clone(),
             None => emails.push(email.clone()),
         }
-        self.addresses.insert(folded, user_id.to_owned());
+        self.addresses.insert(&email.address, user_id);
         Ok(true)
     }
 
@@ -141,19 +132,19 @@ impl State {
         old: &str,
         new: &Email,
     ) -> Result<bool, WriteError> {
-        let folded = fold(&new.address);
-        let owns = |address: &str| self.addresses.get(address).is_some_and(|id| id == user_id);
+        let (folded, folded_old) = (fold(&new.address), fold(old));
+        let is_taken = self.addresses.is_taken(&new.address, user_id);
+        let Some(record) = self.users.get_mut(user_id) else { return Ok(false) };
         // Another address of the same user is as much in the way as somebody else's.
-        let is_own_other = owns(&folded) && folded != fold(old);
-        if is_own_other || Self::is_taken(&self.addresses, &folded, user_id) {
+        let is_own = record.user.emails.iter().any(|own| fold(&own.address) == folded);
+        if is_taken || is_own && folded != folded_old {
             return Err(Conflict::Email.into());
         }
-        let Some(record) = self.users.get_mut(user_id) else { return Ok(false) };
         let own = record.user.emails.iter_mut().find(|own| own.address == old);
         let Some(own) = own else { return Ok(false) };
         *own = new.clone();
-        self.addresses.remove(&fold(old));
-        self.addresses.insert(folded, user_id.to_owned());
+        self.addresses.remove(old, user_id);
+        self.addresses.insert(&new.address, user_id);
         self.drop_one_time(user_id, |token| token.address == old);
         Ok(true)
     }
@@ -164,7 +155,7 @@ impl State {
         record.user.emails.retain(|own| own.address != address);
         let is_removed = record.user.emails.len() < before;
         if is_removed {
-            self.addresses.remove(&fold(address));
+            self.addresses.remove(address, user_id);
             self.drop_one_time(user_id, |token| token.address == address);
         }
         is_removed
@@ -238,10 +229,10 @@ impl State {
         self.drop_one_time(user_id, |_| true);
         let Some(record) = self.users.remove(user_id) else { return false };
         if let Some(name) = record.user.username {
-            self.names.remove(&fold(&name));
+            self.names.remove(&name, user_id);
         }
         for email in record.user.emails {
-            self.addresses.remove(&fold(&email.address));
+            self.addresses.remove(&email.address, user_id);
         }
         for (name, (service, _)) in record.services {
             if let Some(id) = service.service_id {

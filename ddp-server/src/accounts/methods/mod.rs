@@ -1,6 +1,7 @@
 //! The methods that Meteor's clients call.
 
 mod password;
+mod profile;
 mod raw;
 mod session;
 
@@ -8,7 +9,7 @@ use super::handle::AccountsHandle;
 use crate::builder::PluginBuilder;
 
 pub(super) fn define(plugin: PluginBuilder<AccountsHandle>) -> PluginBuilder<AccountsHandle> {
-    plugin
+    profile::define(plugin)
         .method("login", session::login)
         .method("logout", session::logout)
         .method("getNewToken", session::get_new_token)

@@ -115,6 +115,16 @@ pub trait AccountsStore: Send + Sync + 'static {
         fence: &'a WriteFence,
     ) -> Read<'a, bool>;
 
+    /// Replaces the profile if it is `old`. False, and nothing is changed, if it is another or there is no
+    /// such user.
+    fn replace_profile<'a>(
+        &'a self,
+        user_id: &'a str,
+        old: Option<&'a Object>,
+        new: Option<&'a Object>,
+        fence: &'a WriteFence,
+    ) -> Read<'a, bool>;
+
     /// Activates or deactivates a user. Who is deactivated loses all login tokens.
     fn set_active<'a>(&'a self, user_id: &'a str, is_active: bool) -> Read<'a, bool>;
 

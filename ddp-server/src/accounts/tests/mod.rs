@@ -5,6 +5,7 @@ mod hooks;
 mod logins;
 mod mails;
 mod order;
+mod profile;
 mod server_side;
 mod sessions;
 

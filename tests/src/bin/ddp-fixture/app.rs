@@ -10,7 +10,7 @@ use crate::publishers::{Handles, Multi};
 use crate::universal::Universal;
 use crate::users::Users;
 use crate::waiters::Waiters;
-use crate::{async_stubs, echo, ledger, nested, publishers, universal, users, waiters};
+use crate::{accounts, async_stubs, echo, ledger, nested, publishers, universal, users, waiters};
 
 /// What the modules keep. Each handler takes its own part.
 #[derive(Clone)]
@@ -49,7 +49,7 @@ parts! {
 }
 
 /// The whole server, with the collections that the suite expects.
-pub(crate) fn server() -> Result<Server, Error> {
+pub(crate) fn server(root_url: String) -> Result<Server, Error> {
     let app = App {
         arrays: Arrays::default(),
         events: Events::default(),
@@ -70,5 +70,6 @@ pub(crate) fn server() -> Result<Server, Error> {
     builder = publishers::install(builder, &app.multi);
     builder = nested::install(builder, &app.nested);
     builder = async_stubs::install(builder);
+    builder = accounts::install(builder, root_url);
     Ok(builder.with_state(app))
 }

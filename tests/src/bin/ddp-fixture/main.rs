@@ -1,9 +1,11 @@
-//! The server that the browser half of Meteor's own test-suite of `ddp-client` expects, at `PORT`
+//! The server that the browser halves of Meteor's own test-suites of `ddp-client` and of
+//! accounts expect, at `PORT`
 //! (3000) and `BIND` (127.0.0.1): its methods and publications by their names, on collections in
 //! memory that are empty, or as the suite wants them, whenever the program starts.
 //!
 //! Each module says what it answers. Every path that is not an endpoint gets a plain page.
 
+mod accounts;
 mod app;
 mod async_stubs;
 mod documents;
@@ -35,7 +37,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let port: u16 = setting("PORT", 3000)?;
     let bind = setting("BIND", IpAddr::from(Ipv4Addr::LOCALHOST))?;
     let listener = TcpListener::bind((bind, port)).await?;
-    let server = app::server().map_err(|error| error.to_string())?;
+    let root_url = format!("http://{}/", listener.local_addr()?);
+    let root_url = setting("ROOT_URL", root_url)?;
+    let server = app::server(root_url).map_err(|error| error.to_string())?;
     let page = get(|| async { "ddp-fixture\n" });
     let router = server.router().fallback(page);
     println!("ddp-fixture at http://{}/", listener.local_addr()?);
