@@ -103,6 +103,9 @@ mod login;
 mod mail;
 mod memory;
 mod methods;
+#[cfg(feature = "oauth")]
+#[cfg_attr(docsrs, doc(cfg(feature = "oauth")))]
+pub mod oauth;
 mod options;
 mod password;
 mod plugin;
