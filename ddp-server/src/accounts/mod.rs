@@ -59,6 +59,7 @@
 //! | `createUser`, `changePassword`, `forgotPassword`, `resetPassword`, `verifyEmail` | with mails by a [`Mailer`], to the log without one |
 //! | the own user's document in `users` | `username`, `emails`, `profile` and the [fields that you name](Accounts::default_field_selector), live |
 //! | `meteor.loginServiceConfiguration` | what [`login_service`](Accounts::login_service) was given |
+//! | `login` by Google, GitHub and others, `/_oauth/…` | with the feature `oauth`: the module `accounts::oauth` |
 //!
 //! # Passwords
 //! Meteor's clients send the SHA-256 of a password, and its hash by bcrypt or Argon2id is stored: see
