@@ -111,6 +111,8 @@ mod options;
 mod password;
 mod plugin;
 mod publications;
+#[cfg(feature = "oauth")]
+mod services;
 mod store;
 mod tasks;
 #[cfg(all(test, feature = "testing"))]

@@ -36,13 +36,13 @@ impl fmt::Debug for ExternalLogin {
 /// What is configured of logins by services.
 #[derive(Default)]
 pub(in crate::accounts) struct Settings {
-    pub(super) services: Vec<OAuthService>,
-    pub(super) hooks: ExternalHooks,
+    pub(in crate::accounts) services: Vec<OAuthService>,
+    pub(in crate::accounts) hooks: ExternalHooks,
 }
 
 /// The application's functions.
 #[derive(Default)]
-pub(super) struct ExternalHooks {
-    pub(super) before_external_login: Option<Hook<ExternalLogin, Result<bool, Error>>>,
-    pub(super) on_external_login: Option<Hook<ExternalLogin, Result<Object, Error>>>,
+pub(in crate::accounts) struct ExternalHooks {
+    pub(in crate::accounts) before_external_login: Option<Hook<ExternalLogin, Result<bool, Error>>>,
+    pub(in crate::accounts) on_external_login: Option<Hook<ExternalLogin, Result<Object, Error>>>,
 }

@@ -84,7 +84,6 @@
 //!   [`link_by_verified_email`](OAuthService::link_by_verified_email).
 
 mod app;
-mod builder;
 mod external;
 mod failure;
 mod grant;

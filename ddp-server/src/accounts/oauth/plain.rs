@@ -1,6 +1,7 @@
 //! Plain OAuth 2: a code for a token, and the token for what the provider tells of its user.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use oauth2::basic::BasicClient;
 use oauth2::http::header::{ACCEPT, AUTHORIZATION};
@@ -13,7 +14,7 @@ use super::failure::Failure;
 use super::grant::Grant;
 use super::http::Http;
 use super::identity::{Form, Identity, ProviderTokens};
-use crate::accounts::core::{later, now};
+use crate::ejson::Date;
 
 /// Where a provider of plain OAuth 2 is asked for what.
 #[derive(Clone, Debug)]
@@ -51,9 +52,9 @@ pub(super) async fn exchange(
     }
     let answer = request.request_async(http).await.map_err(Failure::of_token)?;
     let tokens = tokens(&answer, None);
-    let mut user = match get(http, &endpoints.user_info, &tokens.access).await? {
-        Value::Object(user) => user,
-        _ => return Err(Failure::Untrusted("what it tells of a user is no object".to_owned())),
+    let user = get(http, &endpoints.user_info, &tokens.access).await?;
+    let Value::Object(mut user) = user else {
+        return Err(Failure::Untrusted("what it tells of a user is no object".to_owned()));
     };
     if let Some(emails) = &endpoints.emails {
         // Not everybody lets applications see them.
@@ -82,8 +83,9 @@ pub(super) fn tokens(answer: &impl TokenResponse, id: Option<String>) -> Provide
         id,
         scopes: scopes.map(|scope| scope.to_string()).collect(),
         expires_at: answer.expires_in().and_then(|after| {
+            let at = SystemTime::now().checked_add(after).map(Date::from)?;
             // Exact for dates, which JavaScript has as numbers too.
-            later(now(), after).millis().map(|millis| millis as f64)
+            at.millis().map(|millis| millis as f64)
         }),
     }
 }

@@ -52,8 +52,8 @@ pub struct OAuthService {
 }
 
 enum Kind {
-    OpenId(OpenId),
-    Plain(Endpoints),
+    OpenId(Box<OpenId>),
+    Plain(Box<Endpoints>),
 }
 
 impl OAuthService {
@@ -106,7 +106,7 @@ impl OAuthService {
     ) -> Self {
         url(issuer);
         let issuer = IssuerUrl::new(issuer.to_owned()).expect("looked at just now");
-        let kind = Kind::OpenId(OpenId::new(issuer));
+        let kind = Kind::OpenId(Box::new(OpenId::new(issuer)));
         let scopes = vec!["email".to_owned(), "profile".to_owned()];
         Self::new(name.into(), kind, scopes, client_id.into(), secret.into())
     }
@@ -126,12 +126,12 @@ impl OAuthService {
         client_id: impl Into<String>,
         secret: impl Into<String>,
     ) -> Self {
-        let kind = Kind::Plain(Endpoints {
+        let kind = Kind::Plain(Box::new(Endpoints {
             authorization: AuthUrl::from_url(url(authorization)),
             token: TokenUrl::from_url(url(token)),
             user_info: url(user_info),
             emails: None,
-        });
+        }));
         Self::new(name.into(), kind, Vec::new(), client_id.into(), secret.into())
     }
 
@@ -202,7 +202,7 @@ impl OAuthService {
         self
     }
 
-    pub(super) fn name(&self) -> &Arc<str> {
+    pub(in crate::accounts) fn name(&self) -> &Arc<str> {
         &self.application.service
     }
 

@@ -1,9 +1,8 @@
 //! Accounts with login services.
 
-use super::external::ExternalLogin;
-use super::service::OAuthService;
-use crate::accounts::builder::Accounts;
-use crate::accounts::hooks::hook;
+use super::builder::Accounts;
+use super::hooks::hook;
+use super::oauth::{ExternalLogin, OAuthService};
 use crate::ejson::Object;
 use crate::error::Error;
 
