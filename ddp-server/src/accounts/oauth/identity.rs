@@ -217,3 +217,71 @@ impl fmt::Debug for Identity {
         f.debug_struct("Identity").field("service", &self.service).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn of(form: Form, claims: &Value) -> Result<Identity, &'static str> {
+        let tokens = ProviderTokens { access: "access".to_owned(), ..ProviderTokens::default() };
+        Identity::new(&"example".into(), form, claims.as_object().unwrap(), &tokens)
+    }
+
+    fn data(identity: &Identity) -> Value {
+        serde_json::from_str(&Ejson::Object(identity.data.clone()).to_text()).unwrap()
+    }
+
+    #[test]
+    fn google_has_the_fields_of_its_package() {
+        let claims = json!({
+            "sub": "1084", "iss": "https://accounts.google.com", "email": "g@example.com",
+            "email_verified": true, "name": "Grace", "picture": "https://example.com/p", "hd": "x"
+        });
+        let google = of(Form::Google, &claims).unwrap();
+        let expected = json!({
+            "id": "1084", "email": "g@example.com", "verified_email": true, "name": "Grace",
+            "picture": "https://example.com/p", "accessToken": "access"
+        });
+        assert_eq!(data(&google), expected);
+        assert_eq!(google.verified_email.as_deref(), Some("g@example.com"));
+    }
+
+    #[test]
+    fn github_has_the_fields_of_its_package_and_its_primary_address() {
+        let with = |verified: bool| {
+            let emails = json!([
+                {"email": "old@example.com", "primary": false, "verified": true},
+                {"email": "g@example.com", "primary": true, "verified": verified},
+            ]);
+            json!({"id": 9, "login": "grace", "name": null, "avatar_url": "a", "emails": emails})
+        };
+        let github = of(Form::GitHub, &with(true)).unwrap();
+        let expected = json!({
+            "id": "9", "username": "grace", "avatar": "a", "email": "g@example.com",
+            "emails": with(true)["emails"], "accessToken": "access"
+        });
+        assert_eq!(data(&github), expected);
+        assert_eq!(github.options.get("profile").unwrap().to_text(), r#"{"name":"grace"}"#);
+        assert_eq!(of(Form::GitHub, &with(false)).unwrap().verified_email, None);
+        // What it shows of a user itself is not said to be verified.
+        let shown = json!({"id": 9, "email": "g@example.com", "email_verified": true});
+        assert_eq!(of(Form::GitHub, &shown).unwrap().verified_email, None);
+    }
+
+    #[test]
+    fn what_a_provider_says_is_bounded() {
+        let long = "x".repeat(TEXT_BYTES_MAX + 1);
+        let claims = json!({"sub": "1", "name": long, "email": {"$ne": 1}, "locale": "\0"});
+        let expected = json!({"id": "1", "accessToken": "access"});
+        assert_eq!(data(&of(Form::Plain, &claims).unwrap()), expected);
+        for id in [json!(null), json!(""), json!("x".repeat(ID_BYTES_MAX + 1)), json!({"a": 1})] {
+            assert!(of(Form::Plain, &json!({"sub": id})).is_err(), "{id}");
+        }
+        let tokens =
+            ProviderTokens { access: "x".repeat(TOKEN_BYTES_MAX + 1), ..Default::default() };
+        let claims = Map::from_iter([("sub".to_owned(), json!("1"))]);
+        assert!(Identity::new(&"example".into(), Form::Plain, &claims, &tokens).is_err());
+    }
+}

@@ -159,7 +159,7 @@ impl Logins {
     }
 
     /// How many logins may still come.
-    #[cfg(test)]
+    #[cfg(all(test, feature = "testing"))]
     pub(in crate::accounts) fn places_left(&self) -> usize {
         self.all.available_permits()
     }

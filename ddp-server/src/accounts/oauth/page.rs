@@ -119,3 +119,27 @@ fn respond(
     }
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_in_the_configuration_can_leave_it() {
+        let hostile = r#"</div><script>alert('1')</script>"`&##SCRIPT##"#;
+        let app = AppUrl::new("https://app.example/");
+        for is_cordova in [true, false] {
+            let state = LoginState {
+                style: LoginStyle::Popup,
+                credential_token: hostile.to_owned(),
+                is_cordova,
+                redirect_url: Some(format!("https://app.example/{hostile}?{hostile}#{hostile}")),
+            };
+            let text = config(&app, &state, Some(hostile));
+            assert!(!text.contains(['<', '>', '\'', '`', '/']), "{text}");
+            let told: serde_json::Value = serde_json::from_str(&text).unwrap();
+            assert_eq!(told["credentialSecret"], escape(hostile));
+            assert_eq!(told["isCordova"], is_cordova);
+        }
+    }
+}

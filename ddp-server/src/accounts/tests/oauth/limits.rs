@@ -19,13 +19,13 @@ async fn a_provider_that_answers_too_much_or_something_else() {
     for (answer, text) in [
         (Answer::Huge, "example does not answer. Please try again later. [503]"),
         (Answer::Html, "The answer of example was refused: the server's log says why [403]"),
-        // It is not followed.
         (Answer::Redirects, "example does not answer. Please try again later. [503]"),
     ] {
         all.provider.answers(answer);
         all.come_back(&all.provider.code(grace())).await;
         assert_eq!(error_of(&all).await, text, "{answer:?}");
     }
+    assert_eq!(all.provider.followed(), 0);
 }
 
 #[tokio::test]

@@ -50,7 +50,8 @@ struct Inner {
     claims: Mutex<Value>,
     key_id: Mutex<&'static str>,
     asked: AtomicUsize,
-    pub_asked: Notify,
+    followed: AtomicUsize,
+    is_asked: Notify,
     next: AtomicUsize,
 }
 
@@ -75,7 +76,8 @@ impl Provider {
             claims: Mutex::new(json!({})),
             key_id: Mutex::new("first"),
             asked: AtomicUsize::new(0),
-            pub_asked: Notify::new(),
+            followed: AtomicUsize::new(0),
+            is_asked: Notify::new(),
             next: AtomicUsize::new(0),
         }));
         let router = Router::new()
@@ -83,6 +85,7 @@ impl Provider {
             .route("/keys", get(keys))
             .route("/token", post(token))
             .route("/userinfo", get(user_info))
+            .route("/followed", get(followed))
             .with_state(provider.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
         provider
@@ -121,10 +124,15 @@ impl Provider {
         self.0.asked.load(Ordering::Relaxed)
     }
 
+    /// How often somebody went where it sent them.
+    pub(super) fn followed(&self) -> usize {
+        self.0.followed.load(Ordering::Relaxed)
+    }
+
     /// Waits until it was asked for so many tokens.
     pub(super) async fn until_asked(&self, times: usize) {
         loop {
-            let asked = self.0.pub_asked.notified();
+            let asked = self.0.is_asked.notified();
             if self.asked() >= times {
                 return;
             }
@@ -216,7 +224,7 @@ async fn keys(State(Provider(inner)): State<Provider>) -> Response<Body> {
 async fn token(State(provider): State<Provider>, body: Bytes) -> Response<Body> {
     let inner = &provider.0;
     inner.asked.fetch_add(1, Ordering::Relaxed);
-    inner.pub_asked.notify_waiters();
+    inner.is_asked.notify_waiters();
     let answer = *inner.answer.lock();
     match answer {
         Answer::Hangs => pending().await,
@@ -266,4 +274,9 @@ async fn user_info(State(Provider(inner)): State<Provider>, headers: HeaderMap) 
         Some(claims) => json_answer(StatusCode::OK, claims),
         None => json_answer(StatusCode::UNAUTHORIZED, &json!({"error": "invalid_token"})),
     }
+}
+
+async fn followed(State(Provider(inner)): State<Provider>) -> StatusCode {
+    inner.followed.fetch_add(1, Ordering::Relaxed);
+    StatusCode::OK
 }
