@@ -58,9 +58,12 @@ async fn a_flood_of_logins_asks_the_provider_for_32_at_a_time() {
     let mut flood: Vec<_> = (0..256).map(|number| tokio::spawn(come_back(number))).collect();
     all.provider.until_asked(33).await;
     // All the others wait, so that the next one is refused at once.
-    while !all.is_full() {
-        tokio::task::yield_now().await;
-    }
+    let all_wait = async {
+        while !all.is_full() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), all_wait).await.expect("all places are taken");
     all.come_back("x").await;
     let error = error_of(&all).await;
     assert!(error.ends_with("[too-many-requests]"), "{error}");
@@ -105,7 +108,9 @@ async fn a_body_that_never_comes() {
         Scene::with(|accounts| accounts.oauth(OAuthService::google("client", "secret"))).await;
     let browser = Browser::new(scene.server.router());
     let body = Body::from_stream(futures::stream::pending::<Result<String, std::io::Error>>());
-    let page = browser.send(Request::post("/_oauth/google").body(body).unwrap()).await;
+    let request = Request::post("/_oauth/google").body(body).unwrap();
+    let page = tokio::time::timeout(Duration::from_secs(60), browser.send(request)).await;
+    let page = page.expect("an answer within a minute");
     assert_eq!(page.status, StatusCode::REQUEST_TIMEOUT);
 }
 
