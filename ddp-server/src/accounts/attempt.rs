@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ddp_core::DdpError;
 
 use super::store::User;
-use crate::ejson::{Ejson, RawParams};
+use crate::ejson::{Ejson, Object, RawParams};
 use crate::error::Error;
 use crate::extract::Connection;
 
@@ -97,6 +97,9 @@ pub struct Creation {
     pub options: Ejson,
     /// The user as it will be, without a profile: without a hook, that is `options.profile`.
     pub user: User,
+    /// What login services tell of the user, by their names: Meteor's `user.services`. It is empty if
+    /// the user has a password instead.
+    pub services: Object,
 }
 
 impl fmt::Debug for Creation {

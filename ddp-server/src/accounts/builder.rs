@@ -32,6 +32,8 @@ pub struct Accounts {
     templates: MailTemplates,
     root_url: Option<String>,
     services: Vec<(String, Object)>,
+    #[cfg(feature = "oauth")]
+    pub(super) oauth: super::oauth::Settings,
 }
 
 impl Accounts {
@@ -49,6 +51,8 @@ impl Accounts {
             templates: MailTemplates::default(),
             root_url: None,
             services: Vec::new(),
+            #[cfg(feature = "oauth")]
+            oauth: super::oauth::Settings::default(),
         }
     }
 
@@ -311,7 +315,16 @@ impl Accounts {
         let root_url = root_url.as_deref().unwrap_or("http://localhost:3000/");
         let services =
             MemoryCollection::new(&Collection::new("meteor_accounts_loginServiceConfiguration"));
-        for (name, mut fields) in self.services {
+        #[cfg(feature = "oauth")]
+        let (oauth, published) = {
+            let oauth = super::oauth::Logins::new(self.oauth, root_url);
+            let published = oauth.published().map(|(name, fields)| (name.to_owned(), fields));
+            let published: Vec<_> = published.chain(self.services).collect();
+            (oauth, published)
+        };
+        #[cfg(not(feature = "oauth"))]
+        let published = self.services;
+        for (name, mut fields) in published {
             fields.insert("service".to_owned(), name.as_str().into());
             // One that is there is replaced.
             services.remove(&name);
@@ -327,6 +340,8 @@ impl Accounts {
             delays: Delays::new(),
             mails: Mails::new(self.mailer, self.templates, root_url),
             services,
+            #[cfg(feature = "oauth")]
+            oauth,
             watch: super::watch::Watch::default(),
             log: crate::log::Log::default(),
         });

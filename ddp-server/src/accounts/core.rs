@@ -32,6 +32,8 @@ pub(super) struct Core {
     pub(super) mails: Mails,
     /// What clients see of login services.
     pub(super) services: MemoryCollection<Ejson>,
+    #[cfg(feature = "oauth")]
+    pub(super) oauth: super::oauth::Logins,
     pub(super) watch: Watch,
     /// For what clients cause.
     pub(super) log: Log,

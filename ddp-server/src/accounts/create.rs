@@ -56,9 +56,9 @@ impl Core {
             emails: email.map(Email::new).into_iter().collect(),
             ..User::new(random::id())
         };
-        let user = self.complete(user, options).await?;
+        let user = self.complete(user, options, Object::new()).await?;
         if let Some(restriction) = &self.options.restriction {
-            restriction.check(&user)?;
+            restriction.check(&user, None)?;
         }
         self.hooks.validate_user(&user).await?;
         let new = NewUser { user, password, services: Vec::new() };
@@ -67,7 +67,12 @@ impl Core {
     }
 
     /// Lets the application complete a user, whose id stays.
-    async fn complete(&self, mut user: User, mut options: Object) -> Result<User, Error> {
+    pub(super) async fn complete(
+        &self,
+        mut user: User,
+        mut options: Object,
+        services: Object,
+    ) -> Result<User, Error> {
         let Some(hook) = &self.hooks.on_create_user else {
             if let Some(Ejson::Object(profile)) = options.shift_remove("profile") {
                 user.profile = Some(profile);
@@ -75,7 +80,7 @@ impl Core {
             return Ok(user);
         };
         let id = user.id.clone();
-        let completed = hook(Creation { options: Ejson::Object(options), user }).await?;
+        let completed = hook(Creation { options: Ejson::Object(options), user, services }).await?;
         Ok(User { id, ..completed })
     }
 

@@ -60,6 +60,7 @@
 //! | `/users/update` of the own `profile` | if [allowed](Accounts::allow_profile_updates) |
 //! | the own user's document in `users` | `username`, `emails`, `profile` and the [fields that you name](Accounts::default_field_selector), live |
 //! | `meteor.loginServiceConfiguration` | what [`login_service`](Accounts::login_service) was given |
+//! | `login` by Google, GitHub and others, `/_oauth/…` | with the feature `oauth`: the module `accounts::oauth` |
 //!
 //! # Passwords
 //! Meteor's clients send the SHA-256 of a password, and its hash by bcrypt or Argon2id is stored: see
@@ -107,10 +108,15 @@ mod mail;
 mod memory;
 mod methods;
 mod modifier;
+#[cfg(feature = "oauth")]
+#[cfg_attr(docsrs, doc(cfg(feature = "oauth")))]
+pub mod oauth;
 mod options;
 mod password;
 mod plugin;
 mod publications;
+#[cfg(feature = "oauth")]
+mod services;
 mod store;
 mod tasks;
 #[cfg(all(test, feature = "testing"))]

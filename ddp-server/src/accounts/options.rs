@@ -54,9 +54,10 @@ pub(super) enum Restriction {
 }
 
 impl Restriction {
-    /// Whether a new user has such an address.
-    pub(super) fn check(&self, user: &User) -> Result<(), Error> {
-        let mut addresses = user.emails.iter().map(|email| email.address.as_str());
+    /// Whether a new user has such an address, or one that a login service has verified.
+    pub(super) fn check(&self, user: &User, verified: Option<&str>) -> Result<(), Error> {
+        let own = user.emails.iter().map(|email| email.address.as_str());
+        let mut addresses = own.chain(verified);
         match self {
             Self::Domain(domain) => {
                 let end = format!("@{}", domain.to_lowercase());

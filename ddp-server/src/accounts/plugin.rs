@@ -34,6 +34,10 @@ impl Plugin for AccountsHandle {
                     .per_connection(),
             );
         }
+        #[cfg(feature = "oauth")]
+        {
+            plugin = plugin.routes(super::oauth::router(&self.core));
+        }
         let core = Arc::clone(&self.core);
         plugin
             .on_connection(move |connection| {

@@ -10,6 +10,8 @@ use super::handler::{Login, LoginRequest};
 use crate::error::Error;
 
 pub(super) use password::{PasswordCheck, find_and_check};
+#[cfg(feature = "oauth")]
+pub(super) use resume::is_falsy;
 
 /// Asks the handlers in their order, and says which of them answered.
 pub(super) async fn run(core: &Core, request: &LoginRequest) -> (Arc<str>, Result<Login, Error>) {
@@ -20,6 +22,10 @@ pub(super) async fn run(core: &Core, request: &LoginRequest) -> (Arc<str>, Resul
     match password::handle(core, request).await {
         Ok(None) => {}
         found => return ("password".into(), unwrapped(found)),
+    }
+    #[cfg(feature = "oauth")]
+    if let Some((service, found)) = super::oauth::handle(core, request).await {
+        return (service, found);
     }
     for handler in &core.handlers {
         match (handler.handle)(request.clone()).await {

@@ -29,7 +29,7 @@ pub(super) async fn handle(core: &Core, request: &LoginRequest) -> Result<Option
 }
 
 /// What JavaScript takes for false.
-pub(super) fn is_falsy(value: &Ejson) -> bool {
+pub(in crate::accounts) fn is_falsy(value: &Ejson) -> bool {
     match value {
         Ejson::Null | Ejson::Bool(false) => true,
         Ejson::String(text) => text.is_empty(),

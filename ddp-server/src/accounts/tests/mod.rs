@@ -4,6 +4,8 @@ mod attacks;
 mod hooks;
 mod logins;
 mod mails;
+#[cfg(feature = "oauth")]
+mod oauth;
 mod order;
 mod profile;
 mod server_side;
