@@ -56,7 +56,7 @@
 //! |---|---|
 //! | `login` | by password, its digest, a token, or a [handler of one's own](Accounts::register_login_handler) |
 //! | `logout`, `logoutOtherClients`, `logoutAllClients`, `getNewToken`, `removeOtherTokens` | tokens are 43 random characters; a store has only their hashes |
-//! | `createUser`, `changePassword`, `forgotPassword`, `resetPassword`, `verifyEmail` | with mails by a [`Mailer`], to the log without one |
+//! | `createUser`, `changePassword`, `forgotPassword`, `resetPassword`, `verifyEmail` | with mails by a [`Mailer`], such as `SmtpMailer` (feature `smtp`), to the log without one |
 //! | the own user's document in `users` | `username`, `emails`, `profile` and the [fields that you name](Accounts::default_field_selector), live |
 //! | `meteor.loginServiceConfiguration` | what [`login_service`](Accounts::login_service) was given |
 //!
@@ -119,6 +119,8 @@ pub use builder::Accounts;
 pub use handle::AccountsHandle;
 pub use handler::{Login, LoginRequest};
 pub use mail::{Letter, LogMailer, Mail, MailContext, MailTemplate, MailTemplates, Mailer};
+#[cfg(feature = "smtp")]
+pub use mail::{MailUrlError, SmtpMailer};
 pub use memory::MemoryAccounts;
 pub use password::PasswordAlgorithm;
 pub use store::{
