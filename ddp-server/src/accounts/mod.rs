@@ -58,7 +58,26 @@
 //! | `logout`, `logoutOtherClients`, `logoutAllClients`, `getNewToken`, `removeOtherTokens` | tokens are 43 random characters; a store has only their hashes |
 //! | `createUser`, `changePassword`, `forgotPassword`, `resetPassword`, `verifyEmail` | with mails by a [`Mailer`], such as `SmtpMailer` (feature `smtp`), to the log without one |
 //! | the own user's document in `users` | `username`, `emails`, `profile` and the [fields that you name](Accounts::default_field_selector), live |
-//! | `meteor.loginServiceConfiguration` | what [`login_service`](Accounts::login_service) was given |
+//! | `/_accounts/cookie/set`, `refresh`, `clear` | the token in a cookie that no script can read, if [that is on](Accounts::use_http_only_cookies) |
+| `meteor.loginServiceConfiguration` | what [`login_service`](Accounts::login_service) was given |
+//!
+//! # HTTP
+//! Routes of the application take [`UserId`](crate::extract::UserId) or [`User`] as an argument, or an
+//! `Option` of it, where their state has an [`AccountsHandle`]. The user is who has the login token of
+//! `Authorization: Bearer …` or of the cookie; without one the answer is that of Meteor's
+//! `accounts-express`, see [`Unauthorized`].
+//!
+//! ```
+//! use axum::{Router, routing::get};
+//! use ddp_server::accounts::{Accounts, MemoryAccounts};
+//! use ddp_server::{Server, axum, extract::UserId};
+//!
+//! let accounts = Accounts::new(MemoryAccounts::new()).use_http_only_cookies().build();
+//! let server = Server::builder().plugin(accounts.clone()).build();
+//! let mine = Router::new().route("/whoami", get(async |user: UserId| user.to_string()));
+//! let router = server.router().merge(mine.with_state(accounts));
+//! # let _ = router;
+//! ```
 //!
 //! # Passwords
 //! Meteor's clients send the SHA-256 of a password, and its hash by bcrypt or Argon2id is stored: see
@@ -85,6 +104,9 @@
 //! - What a client gives to `createUser` has at most 16 KiB, with the profile.
 //! - Usernames have at most 256 characters, addresses 256 bytes, passwords 4 KiB; a digest is 64
 //!   hexadecimal digits. All else is `Match failed [400]`.
+//! - The cookie has the path of the application's address. A request with two different ones has none,
+//!   and the user of a request that may change something is known by it only on the application's own
+//!   pages. Clients of other origins have no cookie.
 //! - A user with an active second factor cannot log in by password yet: no code is accepted.
 
 mod attempt;
@@ -97,6 +119,7 @@ mod handler;
 mod handlers;
 mod held;
 mod hooks;
+mod http;
 mod input;
 mod letters;
 mod login;
@@ -118,6 +141,7 @@ pub use attempt::{Attempt, Creation, Logout};
 pub use builder::Accounts;
 pub use handle::AccountsHandle;
 pub use handler::{Login, LoginRequest};
+pub use http::Unauthorized;
 pub use mail::{Letter, LogMailer, Mail, MailContext, MailTemplate, MailTemplates, Mailer};
 #[cfg(feature = "smtp")]
 pub use mail::{MailUrlError, SmtpMailer};

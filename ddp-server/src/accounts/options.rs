@@ -26,6 +26,7 @@ pub(super) struct Options {
     /// The fields of the own user's document.
     pub(super) fields: Vec<String>,
     pub(super) limits_rates: bool,
+    pub(super) uses_http_only_cookies: bool,
 }
 
 impl Default for Options {
@@ -40,6 +41,7 @@ impl Default for Options {
             password_enroll_token_expiration: 30 * DAY,
             fields: ["profile", "username", "emails"].map(str::to_owned).to_vec(),
             limits_rates: true,
+            uses_http_only_cookies: false,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::builder::Accounts;
 use super::handle::AccountsHandle;
-use super::{methods, publications};
+use super::{http, methods, publications};
 use crate::builder::{Plugged, Plugin, PluginBuilder};
 use crate::rate_limit::{Kind, Rule};
 
@@ -33,6 +33,9 @@ impl Plugin for AccountsHandle {
                     .name_where(|name| LIMITED.contains(&name))
                     .per_connection(),
             );
+        }
+        if self.core.cookies.is_some() {
+            plugin = plugin.routes(http::routes(self.clone()));
         }
         let core = Arc::clone(&self.core);
         plugin

@@ -2,6 +2,7 @@
 
 mod attacks;
 mod hooks;
+mod http;
 mod logins;
 mod mails;
 mod order;

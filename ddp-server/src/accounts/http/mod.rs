@@ -1,0 +1,13 @@
+//! Who sends an HTTP request: by a token, or by the cookie that a browser keeps it in.
+//!
+//! Neither WebSocket nor SockJS looks at the cookie: a page of another site can open those.
+
+mod cookie;
+mod limit;
+mod routes;
+mod site;
+mod user;
+
+pub(super) use self::cookie::Cookies;
+pub(super) use self::routes::routes;
+pub use self::user::Unauthorized;
