@@ -59,7 +59,7 @@
 //! | `createUser`, `changePassword`, `forgotPassword`, `resetPassword`, `verifyEmail` | with mails by a [`Mailer`], such as `SmtpMailer` (feature `smtp`), to the log without one |
 //! | the own user's document in `users` | `username`, `emails`, `profile` and the [fields that you name](Accounts::default_field_selector), live |
 //! | `/_accounts/cookie/set`, `refresh`, `clear` | the token in a cookie that no script can read, if [that is on](Accounts::use_http_only_cookies) |
-| `meteor.loginServiceConfiguration` | what [`login_service`](Accounts::login_service) was given |
+//! | `meteor.loginServiceConfiguration` | what [`login_service`](Accounts::login_service) was given |
 //!
 //! # HTTP
 //! Routes of the application take [`UserId`](crate::extract::UserId) or [`User`] as an argument, or an
@@ -78,6 +78,12 @@
 //! let router = server.router().merge(mine.with_state(accounts));
 //! # let _ = router;
 //! ```
+//!
+//! # Sessions
+//! [`AccountsHandle::sessions`] lists the connections of a user on this server; `logout_session`,
+//! `logout_user` and `deactivate` end one or all, on every server. [`AccountsHandle::login_as`] is for
+//! support: hooks, the log and [`AccountsHandle::impersonated_by`] say who it is. Methods and
+//! publications may take [`User`] or `Option<User>`, too, as the store has it when they begin.
 //!
 //! # Passwords
 //! Meteor's clients send the SHA-256 of a password, and its hash by bcrypt or Argon2id is stored: see
@@ -114,6 +120,7 @@ mod builder;
 mod core;
 mod create;
 mod delays;
+mod extract;
 mod handle;
 mod handler;
 mod handlers;
@@ -130,6 +137,7 @@ mod options;
 mod password;
 mod plugin;
 mod publications;
+mod sessions;
 mod store;
 mod tasks;
 #[cfg(all(test, feature = "testing"))]
@@ -147,6 +155,7 @@ pub use mail::{Letter, LogMailer, Mail, MailContext, MailTemplate, MailTemplates
 pub use mail::{MailUrlError, SmtpMailer};
 pub use memory::MemoryAccounts;
 pub use password::PasswordAlgorithm;
+pub use sessions::UserSession;
 pub use store::{
     AccountsStore, Conflict, Email, Expired, LoginToken, LoginUser, NewUser, OnRevocation,
     OneTimeToken, PasswordChange, PasswordHash, Purpose, Read, Revocation, Selector, Service,

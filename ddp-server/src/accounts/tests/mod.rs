@@ -8,6 +8,7 @@ mod mails;
 mod order;
 mod server_side;
 mod sessions;
+mod support;
 
 use ddp_core::DdpError;
 use futures::future::BoxFuture;
