@@ -30,86 +30,74 @@ pub(in crate::accounts) fn routes(accounts: AccountsHandle) -> Router {
         .with_state(accounts)
 }
 
+type Answered = Result<Response, Refusal>;
+
 /// What each of them looks at first.
 fn begin<'a>(
     accounts: &'a AccountsHandle,
     request: &Parts,
     is_write: bool,
-) -> Result<(&'a Cookies, ConnectionInfo), Response> {
+) -> Result<(&'a Cookies, ConnectionInfo), Refusal> {
     let cookies = accounts.core.cookies.as_ref();
-    let cookies = cookies.ok_or_else(|| StatusCode::NOT_FOUND.into_response())?;
+    let cookies = cookies.ok_or(Refusal(StatusCode::NOT_FOUND, "not_found"))?;
     let info = ConnectionInfo::of_request(request);
     if cookies.limit.as_ref().is_some_and(|limit| !limit.admits(info.address())) {
-        return Err(error(StatusCode::TOO_MANY_REQUESTS, "rate_limited"));
+        return Err(Refusal(StatusCode::TOO_MANY_REQUESTS, "rate_limited"));
     }
     match cookies.site(request) {
         Site::Own => {}
         Site::Unknown if !is_write => {}
-        Site::Unknown | Site::Other => return Err(error(StatusCode::FORBIDDEN, "cross_origin")),
+        Site::Unknown | Site::Other => return Err(Refusal(StatusCode::FORBIDDEN, "cross_origin")),
     }
     Ok((cookies, info))
 }
 
-async fn set(State(accounts): State<AccountsHandle>, request: Request) -> Response {
+async fn set(State(accounts): State<AccountsHandle>, request: Request) -> Answered {
     let (request, body) = request.into_parts();
-    let (cookies, info) = match begin(&accounts, &request, true) {
-        Ok(begun) => begun,
-        Err(response) => return response,
-    };
-    let token = match token(&request, body).await {
-        Ok(token) => token,
-        Err(response) => return response,
-    };
+    let (cookies, info) = begin(&accounts, &request, true)?;
+    let token = token(&request, body).await?;
     match accounts.core.user_of_token(&token).await {
-        Ok((_, expires)) => with_cookie(done(), &cookies.set(&info, &token, expires)),
-        Err(failed @ Unauthorized::Failed(_)) => failed.into_response(),
-        Err(_) => error(StatusCode::UNAUTHORIZED, "invalid_token"),
+        Ok((_, expires)) => Ok(with_cookie(done(), &cookies.set(&info, &token, expires))),
+        Err(failed @ Unauthorized::Failed(_)) => Ok(failed.into_response()),
+        Err(_) => Err(Refusal(StatusCode::UNAUTHORIZED, "invalid_token")),
     }
 }
 
 /// The token that a client wants to keep.
-async fn token(request: &Parts, body: Body) -> Result<String, Response> {
+async fn token(request: &Parts, body: Body) -> Result<String, Refusal> {
     let header = |name| request.headers.get(name).and_then(|value| value.to_str().ok());
     let kind = header(CONTENT_TYPE).unwrap_or_default().split(';').next().unwrap_or_default();
     if !kind.trim().eq_ignore_ascii_case("application/json") {
-        return Err(error(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type"));
+        return Err(Refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type"));
     }
-    let too_large = || {
-        let mut response = error(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large");
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-        response
-    };
     let declared = header(CONTENT_LENGTH).and_then(|length| length.parse::<u64>().ok());
     if declared.is_some_and(|length| length > BODY_BYTES_MAX as u64) {
-        return Err(too_large());
+        return Err(TOO_LARGE);
     }
-    let body = to_bytes(body, BODY_BYTES_MAX).await.map_err(|_| too_large())?;
+    let body = to_bytes(body, BODY_BYTES_MAX).await.map_err(|_| TOO_LARGE)?;
     let body: serde_json::Value = serde_json::from_slice(&body)
-        .map_err(|_| error(StatusCode::BAD_REQUEST, "invalid_body"))?;
+        .map_err(|_| Refusal(StatusCode::BAD_REQUEST, "invalid_body"))?;
     let token = body.get("token").and_then(|token| token.as_str());
     let token = token.filter(|token| is_token(token));
-    token.map(str::to_owned).ok_or_else(|| error(StatusCode::BAD_REQUEST, "invalid_token"))
+    token.map(str::to_owned).ok_or(Refusal(StatusCode::BAD_REQUEST, "invalid_token"))
 }
 
-async fn refresh(State(accounts): State<AccountsHandle>, request: Request) -> Response {
+async fn refresh(State(accounts): State<AccountsHandle>, request: Request) -> Answered {
     let (request, _) = request.into_parts();
-    let (cookies, info) = match begin(&accounts, &request, false) {
-        Ok(begun) => begun,
-        Err(response) => return response,
-    };
+    let (cookies, info) = begin(&accounts, &request, false)?;
     let invalid = || {
-        let response = error(StatusCode::UNAUTHORIZED, "invalid_cookie");
+        let response = Refusal(StatusCode::UNAUTHORIZED, "invalid_cookie").into_response();
         with_cookie(response, &cookies.clear(&info))
     };
     let token = match sent(&request.headers) {
         Sent::Token(token) => token,
-        Sent::Unusable => return invalid(),
+        Sent::Unusable => return Ok(invalid()),
         Sent::Nothing => {
             let no_store = [(CACHE_CONTROL, HeaderValue::from_static("no-store"))];
-            return (StatusCode::NO_CONTENT, no_store).into_response();
+            return Ok((StatusCode::NO_CONTENT, no_store).into_response());
         }
     };
-    match accounts.core.user_of_token(token).await {
+    Ok(match accounts.core.user_of_token(token).await {
         Ok((_, expires)) => {
             let expires = expires.to_iso().unwrap_or_default();
             let members = [("token", token), ("tokenExpires", expires.as_str())];
@@ -119,19 +107,31 @@ async fn refresh(State(accounts): State<AccountsHandle>, request: Request) -> Re
         }
         Err(failed @ Unauthorized::Failed(_)) => failed.into_response(),
         Err(_) => invalid(),
-    }
+    })
 }
 
-async fn clear(State(accounts): State<AccountsHandle>, request: Request) -> Response {
+async fn clear(State(accounts): State<AccountsHandle>, request: Request) -> Answered {
     let (request, _) = request.into_parts();
-    match begin(&accounts, &request, true) {
-        Ok((cookies, info)) => with_cookie(done(), &cookies.clear(&info)),
-        Err(response) => response,
-    }
+    let (cookies, info) = begin(&accounts, &request, true)?;
+    Ok(with_cookie(done(), &cookies.clear(&info)))
 }
 
-fn error(status: StatusCode, error: &str) -> Response {
-    answer(status, &[("error", error)])
+/// Why a request is refused.
+#[derive(Clone, Copy)]
+struct Refusal(StatusCode, &'static str);
+
+const TOO_LARGE: Refusal = Refusal(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large");
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let Self(status, error) = self;
+        let mut response = answer(status, &[("error", error)]);
+        if status == StatusCode::PAYLOAD_TOO_LARGE {
+            // The rest of the body is not read.
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
 }
 
 fn done() -> Response {

@@ -79,7 +79,7 @@ impl Core {
             self.log.line(
                 "a token could not be looked up",
                 "http",
-                &error.to_string(),
+                error.to_string(),
                 |_, error, count| {
                     tracing::error!(error, count, "a token could not be looked up");
                 },
