@@ -156,7 +156,8 @@ impl Accounts {
 
     /// Lifts Meteor's rule that a connection calls `login`, `createUser`, `resetPassword`,
     /// `forgotPassword` and `requestLoginTokenForUser` at most 5 times each in 10 seconds: its
-    /// `removeDefaultRateLimit`. Wrong passwords still delay the next ones for the same user.
+    /// `removeDefaultRateLimit`; and that of the [cookie](Self::use_http_only_cookies)'s routes. Wrong
+    /// passwords still delay the next ones for the same user.
     #[must_use]
     pub fn remove_default_rate_limit(mut self) -> Self {
         self.options.limits_rates = false;

@@ -33,7 +33,7 @@ pub struct UserSession {
 impl AccountsHandle {
     /// The connections of this server that are logged in as a user, the newest login first. Those
     /// without a login token, which a method of the application has logged in by
-    /// [`Invocation::set_user_id`], are not among them.
+    /// [`Invocation::set_user_id`], are not among them. It looks at all connections of the server.
     #[must_use]
     pub fn sessions(&self, user_id: &str) -> Vec<UserSession> {
         let sessions = self.core.held.sessions(user_id).into_iter().map(|(connection, held)| {

@@ -93,12 +93,16 @@ impl SmtpMailer {
     /// The server of this URL. Nothing is sent yet.
     ///
     /// # Errors
-    /// If it cannot be understood.
+    /// If it cannot be understood, or the program has chosen a provider for rustls that cannot do TLS
+    /// 1.2 and 1.3.
     pub fn new(url: &str) -> Result<Self, MailUrlError> {
-        Ok(Self::open(MailUrl::parse(url)?, TlsParameters::new))
+        Self::open(MailUrl::parse(url)?, TlsParameters::new)
     }
 
-    fn open(url: MailUrl, tls: impl FnOnce(String) -> Result<TlsParameters, smtp::Error>) -> Self {
+    fn open(
+        url: MailUrl,
+        tls: impl FnOnce(String) -> Result<TlsParameters, smtp::Error>,
+    ) -> Result<Self, MailUrlError> {
         let MailUrl { host, port, security, credentials, name } = url;
         let is_v6 = host.contains(':');
         let name_of_relay =
@@ -107,8 +111,7 @@ impl SmtpMailer {
             .port(port)
             .timeout(Some(SENT_WITHIN));
         if security != Security::Plain {
-            // It fails for versions of TLS that rustls does not have, and we ask for none of those.
-            let tls = tls(host).expect("the versions of TLS are known");
+            let tls = tls(host).map_err(|error| MailUrlError::of_tls(&error))?;
             transport = transport.tls(match security {
                 Security::Wrapped => Tls::Wrapper(tls),
                 Security::Opportunistic => Tls::Opportunistic(tls),
@@ -122,7 +125,7 @@ impl SmtpMailer {
             transport = transport.hello_name(ClientId::Domain(name));
         }
         let turns = Semaphore::new(AT_ONCE_MAX);
-        Self(Some(Arc::new(Relay { name: name_of_relay, transport, turns })))
+        Ok(Self(Some(Arc::new(Relay { name: name_of_relay, transport, turns }))))
     }
 }
 

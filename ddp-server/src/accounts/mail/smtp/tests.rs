@@ -23,6 +23,7 @@ fn trusting(url: &str, certificate: &str) -> SmtpMailer {
         let tls = TlsParameters::builder(host).certificate_store(CertificateStore::None);
         tls.add_root_certificate(certificate).build()
     })
+    .unwrap()
 }
 
 async fn refused(mailer: &SmtpMailer, mail: Mail) -> String {

@@ -40,6 +40,13 @@ pub(super) enum Security {
 #[error("MAIL_URL: {0}")]
 pub struct MailUrlError(String);
 
+impl MailUrlError {
+    /// TLS cannot be set up, whatever the server is.
+    pub(super) fn of_tls(error: &lettre::transport::smtp::Error) -> Self {
+        Self(format!("TLS cannot be set up: {error}"))
+    }
+}
+
 impl MailUrl {
     pub(super) fn parse(text: &str) -> Result<Self, MailUrlError> {
         let url = Url::parse(text).map_err(|error| wrong(&format!("{error}; {FORM}")))?;
