@@ -1,6 +1,10 @@
-//! The user as an argument of methods and publications.
+//! The user as an argument of methods, publications and routes.
+
+use axum::extract::{FromRequestParts, OptionalFromRequestParts};
+use axum::http::request::Parts;
 
 use super::handle::AccountsHandle;
+use super::http::Unauthorized;
 use super::store::User;
 use crate::error::Error;
 use crate::extract::{FromContext, FromRef, UserId};
@@ -34,5 +38,68 @@ where
             Some(id) => AccountsHandle::from_ref(state).find_user(&id).await,
             None => Ok(None),
         }
+    }
+}
+
+impl<S> FromRequestParts<S> for User
+where
+    AccountsHandle: FromRef<S>,
+    S: Send + Sync,
+{
+    type Rejection = Unauthorized;
+
+    async fn from_request_parts(request: &mut Parts, state: &S) -> Result<Self, Unauthorized> {
+        AccountsHandle::from_ref(state).authenticate(request).await
+    }
+}
+
+impl<S> FromRequestParts<S> for UserId
+where
+    AccountsHandle: FromRef<S>,
+    S: Send + Sync,
+{
+    type Rejection = Unauthorized;
+
+    async fn from_request_parts(request: &mut Parts, state: &S) -> Result<Self, Unauthorized> {
+        let user = AccountsHandle::from_ref(state).authenticate(request).await?;
+        Ok(user.id.as_str().into())
+    }
+}
+
+/// Without a token, or with one that is nobody's, there is nobody.
+impl<S> OptionalFromRequestParts<S> for User
+where
+    AccountsHandle: FromRef<S>,
+    S: Send + Sync,
+{
+    type Rejection = Unauthorized;
+
+    async fn from_request_parts(
+        request: &mut Parts,
+        state: &S,
+    ) -> Result<Option<Self>, Unauthorized> {
+        match AccountsHandle::from_ref(state).authenticate(request).await {
+            Ok(user) => Ok(Some(user)),
+            Err(failed @ Unauthorized::Failed(_)) => Err(failed),
+            Err(_) => Ok(None),
+        }
+    }
+}
+
+/// Without a token, or with one that is nobody's, there is nobody.
+impl<S> OptionalFromRequestParts<S> for UserId
+where
+    AccountsHandle: FromRef<S>,
+    S: Send + Sync,
+{
+    type Rejection = Unauthorized;
+
+    async fn from_request_parts(
+        request: &mut Parts,
+        state: &S,
+    ) -> Result<Option<Self>, Unauthorized> {
+        let user: Option<User> =
+            <User as OptionalFromRequestParts<S>>::from_request_parts(request, state).await?;
+        Ok(user.map(|user| user.id.as_str().into()))
     }
 }

@@ -6,10 +6,10 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use parking_lot::Mutex;
 
-use super::core::now;
 use super::store::TokenHash;
 use crate::ejson::Date;
 use crate::extract::Connection;
@@ -157,8 +157,12 @@ impl Pending {
         // If it has ended, `self` is dropped after the lock, and forgets the token.
         let Some(held) = state.open.get_mut(self.connection.id()) else { return Look::Settled };
         let Some(hash) = self.hash.take() else { return Look::Settled };
-        let new =
-            Held { hash: hash.clone(), user_id: user_id.into(), since: now(), impersonated_by };
+        let new = Held {
+            hash: hash.clone(),
+            user_id: user_id.into(),
+            since: SystemTime::now().into(),
+            impersonated_by,
+        };
         if let Some(old) = held.replace(new).filter(|old| old.hash != hash) {
             state.forget(&old.hash, self.connection.id());
         }

@@ -116,6 +116,7 @@
 //! - A user with an active second factor cannot log in by password yet: no code is accepted.
 
 mod attempt;
+mod authenticate;
 mod builder;
 mod core;
 mod create;

@@ -15,7 +15,7 @@ use crate::transport::open::ConnectionInfo;
 const NAME: &str = "meteor_login_token";
 
 /// The longest token that a cookie can have, in bytes.
-pub(super) const TOKEN_BYTES_MAX: usize = 512;
+pub(in crate::accounts) const TOKEN_BYTES_MAX: usize = 512;
 
 /// The furthest end of a cookie, which is further than any browser keeps one.
 const LIFETIME_MAX: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
@@ -31,7 +31,7 @@ pub(in crate::accounts) struct Cookies {
 
 /// What a request has of the cookie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sent<'a> {
+pub(in crate::accounts) enum Sent<'a> {
     Nothing,
     Token(&'a str),
     /// There are two tokens, and one of them may be somebody else's; or it cannot be one.
@@ -52,7 +52,7 @@ impl Cookies {
     }
 
     /// Whose page makes a request.
-    pub(super) fn site(&self, request: &Parts) -> Site {
+    pub(in crate::accounts) fn site(&self, request: &Parts) -> Site {
         site(request, self.origin.as_ref())
     }
 
@@ -77,7 +77,7 @@ impl Cookies {
 }
 
 /// Reads the cookie of a request.
-pub(super) fn sent(headers: &HeaderMap) -> Sent<'_> {
+pub(in crate::accounts) fn sent(headers: &HeaderMap) -> Sent<'_> {
     let lines = headers.get_all(COOKIE).iter();
     let pairs = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
     let mut found = Sent::Nothing;

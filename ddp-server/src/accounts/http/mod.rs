@@ -6,8 +6,9 @@ mod cookie;
 mod limit;
 mod routes;
 mod site;
-mod user;
+mod unauthorized;
 
-pub(super) use self::cookie::Cookies;
+pub(super) use self::cookie::{Cookies, Sent, TOKEN_BYTES_MAX, sent};
 pub(super) use self::routes::routes;
-pub use self::user::Unauthorized;
+pub(super) use self::site::Site;
+pub use self::unauthorized::Unauthorized;

@@ -14,7 +14,7 @@ use axum::routing::{get, post};
 
 use super::cookie::{Cookies, Sent, is_token, sent};
 use super::site::Site;
-use super::user::{Unauthorized, answer};
+use super::unauthorized::{Unauthorized, answer};
 use crate::accounts::handle::AccountsHandle;
 use crate::transport::open::ConnectionInfo;
 

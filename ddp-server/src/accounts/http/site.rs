@@ -1,7 +1,7 @@
 //! Whose page makes a request.
 //!
 //! Browsers send cookies along with requests that pages of other sites make, unless the cookie says
-//! otherwise and the browser knows that. What says who asks is `Sec-Fetch-Site` and, in browsers
+//! otherwise and the browser knows that. Whose page it is, is told by `Sec-Fetch-Site` and, in browsers
 //! without it, `Origin`: no page can set either.
 
 use axum::http::HeaderMap;
@@ -14,7 +14,7 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Whose page makes a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Site {
+pub(in crate::accounts) enum Site {
     /// The application's.
     Own,
     /// Nobody says: the address bar, or no browser.

@@ -60,7 +60,9 @@ fn header(message: MessageBuilder, name: &str, value: &str) -> Result<MessageBui
     let name = Some(name).filter(|_| is_name);
     let name = name.and_then(|name| HeaderName::new_from_ascii(name.to_owned()).ok());
     let name = name.ok_or_else(|| {
-        Error::internal("a header of a mail has a name that is none: up to 76 visible characters of ASCII without a colon")
+        let text =
+            "the name of a header of a mail has 1 to 76 visible characters of ASCII, and no colon";
+        Error::internal(text)
     })?;
     Ok(message.raw_header(HeaderValue::new(name, one_line(value))))
 }
