@@ -211,8 +211,7 @@ async fn an_address_asks_30_times_in_10_seconds() {
 #[tokio::test]
 async fn behind_a_proxy_it_is_secure_if_the_client_has_tls() {
     for (forwarded_count, is_secure) in [(0, false), (1, true)] {
-        let mut config = crate::ServerConfig::default();
-        config.forwarded_count = forwarded_count;
+        let config = crate::ServerConfig { forwarded_count, ..Default::default() };
         let accounts = Accounts::new(MemoryAccounts::new()).root_url("http://app.example");
         let accounts = accounts.use_http_only_cookies();
         let routes = Server::builder().config(config).plugin(accounts).build().router();
