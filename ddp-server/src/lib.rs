@@ -50,6 +50,7 @@
 //!
 //! - `tls`: serves over TLS, by rustls; the type `Tls`.
 //! - `schema`: describes handlers' types as JSON Schemas, through `schemars`; the module `schema`.
+//! - `smtp`: mails of accounts by SMTP; the type `accounts::SmtpMailer`.
 //! - `uuid`, `time`, `chrono`: a `Uuid`, an `OffsetDateTime` and a `DateTime` of these crates as
 //!   constants of predicates (`From` for [`query::Value`]).
 //!

@@ -5,6 +5,8 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
+#[cfg(feature = "accounts")]
+use axum::Extension;
 use axum::Router;
 use ddp_core::DdpError;
 use ddp_core::ejson::RawParams;
@@ -27,6 +29,8 @@ use crate::rate_limit::RateLimiter;
 use crate::registry::{Described, Registry};
 use crate::serve::{Signals, serve};
 use crate::stats::Stats;
+#[cfg(feature = "accounts")]
+use crate::transport::open::ForwardedCount;
 use crate::transport::routes;
 
 /// A DDP server. Cheap to clone: clones are the same server.
@@ -88,6 +92,8 @@ impl Server {
     pub fn router(&self) -> Router {
         let registry = Arc::clone(&self.registry);
         let others = registry.routes.clone();
+        #[cfg(feature = "accounts")]
+        let others = others.layer(Extension(ForwardedCount(registry.config.forwarded_count)));
         let config = registry.config.transport(Arc::clone(&registry.large));
         let routes = routes::router(config, move |transport, info| {
             connection::run(Arc::clone(&registry), transport, info)

@@ -1,11 +1,14 @@
 //! The todos program as its user starts it.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use ddp_cluster::{Cluster, ClusterOptions};
+use ddp_postgres::Db;
+use ddp_tests::Client;
+use serde_json::{Value, json};
 
 /// A running todos server, killed when the test fails.
 struct Todos {
@@ -28,9 +31,13 @@ impl Todos {
         Self { child, printed }
     }
 
-    fn get(&self, path: &str) -> String {
+    fn address(&self) -> SocketAddr {
         let url = self.printed.last().unwrap().strip_prefix("open http://").unwrap();
-        let mut socket = TcpStream::connect(url.trim_end_matches('/')).unwrap();
+        url.trim_end_matches('/').parse().unwrap()
+    }
+
+    fn get(&self, path: &str) -> String {
+        let mut socket = TcpStream::connect(self.address()).unwrap();
         write!(socket, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
         let mut answer = String::new();
         socket.read_to_string(&mut answer).unwrap();
@@ -112,6 +119,65 @@ fn without_postgresql_the_tasks_are_in_memory() {
     assert!(todos.printed[0].contains("tasks live in memory only"));
     assert!(todos.get("/").contains("<title>"));
     todos.stop();
+}
+
+/// In memory as in a database, also in one of a version that knew no users.
+#[tokio::test]
+async fn a_user_has_lists_that_nobody_else_sees() {
+    let cluster = Cluster::start(ClusterOptions::temporary().without_durability()).unwrap();
+    let before = "CREATE TABLE tasks (id text PRIMARY KEY, list_id text, text text,
+            checked boolean NOT NULL DEFAULT false, created_at timestamptz NOT NULL DEFAULT now());
+        INSERT INTO tasks (id, list_id, text) VALUES ('old', 'home', 'From before')";
+    Db::run_script(&cluster.url(), before).await.unwrap();
+    for (name, value) in [("PG_BIN", "/nonexistent"), ("DATABASE_URL", cluster.url().as_str())] {
+        let todos = Todos::start(|command| {
+            command.env(name, value);
+        });
+        keeps_lists_apart(todos.address()).await;
+        todos.stop();
+    }
+}
+
+async fn keeps_lists_apart(address: SocketAddr) {
+    let texts = |client: &Client| -> Vec<String> {
+        let tasks = client.documents("tasks");
+        assert!(tasks.values().all(|task| !task.contains_key("owner")), "{tasks:?}");
+        let mut texts: Vec<String> =
+            tasks.values().map(|task| task["text"].as_str().unwrap().to_owned()).collect();
+        texts.retain(|text| text != "From before");
+        texts
+    };
+    let insert = |text: &str| json!([{"listId": "home", "text": text}]);
+    let mut everybody = Client::connect(address).await;
+    everybody.subscribe("tasks", json!([])).await;
+    let shared = everybody.call("tasks.insert", insert("For everybody")).await["result"].clone();
+    assert_eq!(texts(&everybody), ["For everybody"]);
+
+    let user = json!([{"username": "ada", "password": "analytical engine"}]);
+    let mut ada = Client::connect(address).await;
+    ada.subscribe("tasks", json!([])).await;
+    let login = ada.call("createUser", user).await["result"].clone();
+    assert!(ada.documents("tasks").is_empty(), "{:?}", ada.documents("tasks"));
+    let own = ada.call("tasks.insert", insert("Only for Ada")).await["result"].clone();
+    let mut tab = Client::connect(address).await;
+    tab.call("login", json!([{"resume": login["token"]}])).await;
+    tab.subscribe("tasks.byList", json!(["home"])).await;
+    for client in [&ada, &tab] {
+        assert_eq!(texts(client), ["Only for Ada"]);
+    }
+    // Nobody reaches what is not theirs, by its id either.
+    let is_refused = |answer: &Value| answer["error"]["error"] == "not-found";
+    for (client, id) in [(&mut everybody, &own), (&mut ada, &shared)] {
+        assert!(is_refused(&client.call("tasks.setChecked", json!([id, true])).await));
+        assert!(is_refused(&client.call("tasks.remove", json!([id])).await));
+    }
+    ada.call("tasks.setChecked", json!([own, true])).await;
+    let own = own.as_str().unwrap().to_owned();
+    tab.until("the check", |tab| tab.documents("tasks")[&own]["checked"] == true).await;
+    assert_eq!(texts(&everybody), ["For everybody"]);
+    ada.call("logout", json!([])).await;
+    assert_eq!(texts(&ada), ["For everybody"]);
+    everybody.call("tasks.remove", json!([shared])).await;
 }
 
 #[test]

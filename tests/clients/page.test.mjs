@@ -35,7 +35,7 @@ describe('the todos page', () => {
 
   afterEach(async () => {
     for (const page of browser.pages()) await page.close();
-    await server.psql('delete from tasks');
+    await server.psql('delete from tasks; delete from accounts.users');
     const seen = complaints.filter((text) => !CONNECTION_FAILED.test(text));
     complaints = [];
     assert.deepEqual(seen, [], 'the page complained');
@@ -163,6 +163,71 @@ describe('the todos page', () => {
     await one.getByTestId('task').waitFor({ state: 'detached' });
     await converges(one);
     await converges(other);
+  });
+
+  check('keeps lists of a user to itself, in all tabs of that user', async () => {
+    await server.psql(`insert into tasks (id, list_id, text) values ('a', 'home', 'for everybody')`);
+    const text = (page) => page.getByTestId('account-text').textContent();
+    const names = (page, name) => page.getByTestId('account').filter({ hasText: name }).waitFor();
+    const add = async (page, title) => {
+      await page.getByTestId('new-task').fill(title);
+      await page.getByTestId('add-task').click();
+      await page.getByTestId('task').filter({ hasText: title }).waitFor();
+    };
+    const enter = async (page, button, password, username) => {
+      if (await page.locator('#account-form').isHidden()) await page.getByTestId('account').click();
+      if (username) await page.getByTestId('username').fill(username);
+      await page.getByTestId('password').fill(password);
+      await page.getByTestId(button).click();
+    };
+    const [page, tab] = [await open(), await open()];
+    await converges(page, 'owner is null');
+
+    // A new user has no tasks, and neither has the other tab.
+    await enter(page, 'sign-up', 'analytical engine', 'ada');
+    for (const each of [page, tab]) {
+      await names(each, 'ada');
+      await converges(each, 'false');
+    }
+    assert.equal(await page.locator('[data-list=home]').count(), 0, 'the lists of others are not there');
+    await add(page, 'Only for ada');
+    for (const each of [page, tab]) await converges(each, 'owner is not null');
+    await tab.getByTestId('check').check();
+    await page.getByTestId('task').locator(':checked').waitFor();
+    assert.equal(await server.psql('select owner = (select id from accounts.users) from tasks where checked'), 't');
+    await page.getByTestId('task').filter({ hasText: 'Only for ada' }).waitFor();
+
+    // Reloaded, it is the same user, who never sees what is everybody's.
+    await page.reload();
+    await names(page, 'ada');
+    await converges(page, 'owner is not null');
+
+    await page.getByTestId('account').click();
+    await page.getByTestId('new-password').fill('difference engine');
+    await enter(page, 'change-password', 'wrong');
+    await eventually(async () => (await text(page)) !== '', () => 'a wrong password changes nothing, and nobody says so');
+    await page.getByTestId('new-password').fill('difference engine');
+    await enter(page, 'change-password', 'analytical engine');
+    await eventually(async () => (await text(page)) === 'The password has been changed.', () => text(page));
+
+    // All tabs go, and only the new password lets them in.
+    await page.getByTestId('log-out').click();
+    for (const each of [page, tab]) {
+      await names(each, 'Log in');
+      await connection(each, 'connected');
+      await converges(each, 'owner is null');
+    }
+    assert.deepEqual(await page.evaluate(() => Object.keys(localStorage).filter((key) => /Meteor|lists\./.test(key))), []);
+    await enter(tab, 'log-in', 'analytical engine', 'ada');
+    await eventually(async () => /check your credentials/.test(await text(tab)), () => text(tab));
+    await enter(tab, 'log-in', 'difference engine', 'ada');
+    for (const each of [page, tab]) {
+      await names(each, 'ada');
+      await converges(each, 'owner is not null');
+    }
+    await page.getByTestId('account').click();
+    await page.getByTestId('log-out').click();
+    await names(tab, 'Log in');
   });
 
   check('says that it is disconnected, keeps the list, and comes back with the right one', async () => {

@@ -28,6 +28,8 @@ pub struct Attempt {
     pub method_name: &'static str,
     /// The connection that it was called on; `None` if no client called it.
     pub connection: Option<Connection>,
+    /// The id of the user who [logs in as](super::AccountsHandle::login_as) this one, if somebody does.
+    pub impersonated_by: Option<Arc<str>>,
     pub(super) arguments: RawParams,
 }
 
@@ -74,6 +76,7 @@ impl fmt::Debug for Attempt {
             .field("user", &self.user.as_ref().map(|user| &user.id))
             .field("method_name", &self.method_name)
             .field("connection", &self.connection)
+            .field("impersonated_by", &self.impersonated_by)
             .finish_non_exhaustive()
     }
 }

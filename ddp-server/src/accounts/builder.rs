@@ -10,6 +10,7 @@ use super::delays::Delays;
 use super::handle::AccountsHandle;
 use super::handler::{Login, LoginHandler, LoginRequest};
 use super::hooks::{Hooks, hook};
+use super::http::Cookies;
 use super::mail::{LogMailer, MailTemplates, Mailer, Mails};
 use super::options::{Options, Restriction};
 use super::password::{PasswordAlgorithm, Passwords};
@@ -168,10 +169,22 @@ impl Accounts {
 
     /// Lifts Meteor's rule that a connection calls `login`, `createUser`, `resetPassword`,
     /// `forgotPassword` and `requestLoginTokenForUser` at most 5 times each in 10 seconds: its
-    /// `removeDefaultRateLimit`. Wrong passwords still delay the next ones for the same user.
+    /// `removeDefaultRateLimit`; and that of the [cookie](Self::use_http_only_cookies)'s routes. Wrong
+    /// passwords still delay the next ones for the same user.
     #[must_use]
     pub fn remove_default_rate_limit(mut self) -> Self {
         self.options.limits_rates = false;
+        self
+    }
+
+    /// Lets browsers keep their token in a cookie that no script can read, `meteor_login_token`, by the
+    /// routes `/_accounts/cookie/set`, `refresh` and `clear`: Meteor's `useHttpOnlyCookies`, which its
+    /// clients from 3.5 on have as well. The cookie has the path of [`root_url`](Self::root_url), and is
+    /// believed only on the application's own pages; no WebSocket and no SockJS connection looks at it.
+    /// Each address has 30 requests in 10 seconds.
+    #[must_use]
+    pub fn use_http_only_cookies(mut self) -> Self {
+        self.options.uses_http_only_cookies = true;
         self
     }
 
@@ -330,7 +343,10 @@ impl Accounts {
             services.remove(&name);
             services.insert_with_id(&name, &Ejson::Object(fields)).expect("an object of a new id");
         }
+        let uses_cookies = self.options.uses_http_only_cookies;
+        let cookies = uses_cookies.then(|| Cookies::new(root_url, self.options.limits_rates));
         let core = Arc::new(Core {
+            cookies,
             store: self.store,
             options: self.options,
             hooks: self.hooks,

@@ -7,6 +7,7 @@ use super::delays::Delays;
 use super::handler::LoginHandler;
 use super::held::HeldTokens;
 use super::hooks::Hooks;
+use super::http::Cookies;
 use super::input::Password;
 use super::mail::Mails;
 use super::options::{FOR_EVER, Options};
@@ -30,6 +31,8 @@ pub(super) struct Core {
     pub(super) held: Arc<HeldTokens>,
     pub(super) delays: Delays,
     pub(super) mails: Mails,
+    /// If browsers may keep their tokens in a cookie.
+    pub(super) cookies: Option<Cookies>,
     /// What clients see of login services.
     pub(super) services: MemoryCollection<Ejson>,
     #[cfg(feature = "oauth")]

@@ -53,6 +53,8 @@ pub struct Login {
     pub(super) expires: Option<Date>,
     pub(super) guard: TokenGuard,
     pub(super) resumed: Option<Resumed>,
+    /// Who logs in as the user, if that is somebody else.
+    pub(super) impersonated_by: Option<Arc<str>>,
 }
 
 /// A token that is stored already.
@@ -73,8 +75,9 @@ pub(super) enum Who {
 
 impl Login {
     fn of(user: Who) -> Self {
-        let (error, options, expires, resumed) = Default::default();
-        Self { user, error, options, expires, guard: TokenGuard::Active, resumed }
+        let (error, options, expires, resumed, impersonated_by) = Default::default();
+        let guard = TokenGuard::Active;
+        Self { user, error, options, expires, guard, resumed, impersonated_by }
     }
 
     /// The user with this id logs in.
@@ -100,6 +103,11 @@ impl Login {
     #[must_use]
     pub fn expires(mut self, expires: Date) -> Self {
         self.expires = Some(expires);
+        self
+    }
+
+    pub(super) fn by(mut self, impersonator: Arc<str>) -> Self {
+        self.impersonated_by = Some(impersonator);
         self
     }
 

@@ -6,10 +6,12 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use parking_lot::Mutex;
 
 use super::store::TokenHash;
+use crate::ejson::Date;
 use crate::extract::Connection;
 
 /// The tokens that connections of this server hold.
@@ -31,6 +33,10 @@ struct State {
 pub(super) struct Held {
     pub(super) hash: TokenHash,
     pub(super) user_id: Arc<str>,
+    /// When the connection logged in by it.
+    pub(super) since: Date,
+    /// Who has logged in as the user, if that is somebody else.
+    pub(super) impersonated_by: Option<Arc<str>>,
 }
 
 /// A connection that is about to hold a token; dropped, it does not.
@@ -78,7 +84,23 @@ impl HeldTokens {
 
     /// The token that a connection holds.
     pub(super) fn of(&self, connection: &Connection) -> Option<Held> {
-        self.0.lock().open.get(connection.id()).cloned().flatten()
+        self.of_id(connection.id())
+    }
+
+    /// The same of the connection with this id.
+    pub(super) fn of_id(&self, connection_id: &str) -> Option<Held> {
+        self.0.lock().open.get(connection_id).cloned().flatten()
+    }
+
+    /// The connections of a user, with the tokens that they hold.
+    pub(super) fn sessions(&self, user_id: &str) -> Vec<(Connection, Held)> {
+        let state = self.0.lock();
+        let held = state.open.iter().filter_map(|(id, held)| Some((id, held.as_ref()?)));
+        let held = held.filter(|(_, held)| *held.user_id == *user_id);
+        let session = |(id, held): (&Arc<str>, &Held)| {
+            Some((state.holders.get(&held.hash)?.get(id)?.clone(), held.clone()))
+        };
+        held.filter_map(session).collect()
     }
 
     /// The connection holds no token any longer, because it logs out.
@@ -129,13 +151,18 @@ impl State {
 
 impl Pending {
     /// The connection holds the token, in place of any other, unless it has ended.
-    pub(super) fn hold(mut self, user_id: &str) -> Look {
+    pub(super) fn hold(mut self, user_id: &str, impersonated_by: Option<Arc<str>>) -> Look {
         let tokens = Arc::clone(&self.tokens);
         let mut state = tokens.0.lock();
         // If it has ended, `self` is dropped after the lock, and forgets the token.
         let Some(held) = state.open.get_mut(self.connection.id()) else { return Look::Settled };
         let Some(hash) = self.hash.take() else { return Look::Settled };
-        let new = Held { hash: hash.clone(), user_id: user_id.into() };
+        let new = Held {
+            hash: hash.clone(),
+            user_id: user_id.into(),
+            since: SystemTime::now().into(),
+            impersonated_by,
+        };
         if let Some(old) = held.replace(new).filter(|old| old.hash != hash) {
             state.forget(&old.hash, self.connection.id());
         }

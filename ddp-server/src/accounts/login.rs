@@ -40,6 +40,7 @@ impl Core {
             user: None,
             method_name: call.name,
             connection: connection.cloned(),
+            impersonated_by: login.impersonated_by.clone(),
             arguments: call.arguments.clone(),
         };
         let who = std::mem::replace(&mut login.user, Who::Unknown);
@@ -86,14 +87,16 @@ impl Core {
         let connection = connection_of(invocation)?;
         let (token, stored) = match login.resumed {
             Some(Resumed { token, stored, pending }) => {
-                self.hold(pending, user_id);
+                self.hold(pending, user_id, None);
                 (token, stored)
             }
             None => {
                 let token = Token::random();
                 let stored = Self::login_token(token.hash(), login.expires);
-                let is_added = self.add_token(connection, user_id, &stored, &login.guard).await?;
-                if !is_added {
+                let pending = self.held.begin(connection, &stored.hash);
+                if self.store.add_login_token(user_id, &stored, &login.guard).await? {
+                    self.hold(pending, user_id, login.impersonated_by);
+                } else {
                     return Err(match login.guard {
                         TokenGuard::Password(_) => self.refusal("Incorrect password"),
                         _ => Error::client(403, "Login forbidden"),
@@ -121,13 +124,13 @@ impl Core {
         let pending = self.held.begin(connection, &token.hash);
         let is_added = self.store.add_login_token(user_id, token, guard).await?;
         if is_added {
-            self.hold(pending, user_id);
+            self.hold(pending, user_id, None);
         }
         Ok(is_added)
     }
 
-    fn hold(&self, pending: Pending, user_id: &str) {
-        if pending.hold(user_id) == Look::Again {
+    fn hold(&self, pending: Pending, user_id: &str, impersonated_by: Option<Arc<str>>) {
+        if pending.hold(user_id, impersonated_by) == Look::Again {
             self.watch.doubt_user(user_id.to_owned());
         }
     }

@@ -56,11 +56,36 @@
 //! |---|---|
 //! | `login` | by password, its digest, a token, or a [handler of one's own](Accounts::register_login_handler) |
 //! | `logout`, `logoutOtherClients`, `logoutAllClients`, `getNewToken`, `removeOtherTokens` | tokens are 43 random characters; a store has only their hashes |
-//! | `createUser`, `changePassword`, `forgotPassword`, `resetPassword`, `verifyEmail` | with mails by a [`Mailer`], to the log without one |
+//! | `createUser`, `changePassword`, `forgotPassword`, `resetPassword`, `verifyEmail` | with mails by a [`Mailer`], such as `SmtpMailer` (feature `smtp`), to the log without one |
 //! | `/users/update` of the own `profile` | if [allowed](Accounts::allow_profile_updates) |
 //! | the own user's document in `users` | `username`, `emails`, `profile` and the [fields that you name](Accounts::default_field_selector), live |
+//! | `/_accounts/cookie/set`, `refresh`, `clear` | the token in a cookie that no script can read, if [that is on](Accounts::use_http_only_cookies) |
 //! | `meteor.loginServiceConfiguration` | what [`login_service`](Accounts::login_service) was given |
 //! | `login` by Google, GitHub and others, `/_oauth/…` | with the feature `oauth`: the module `accounts::oauth` |
+//!
+//! # HTTP
+//! Routes of the application take [`UserId`](crate::extract::UserId) or [`User`] as an argument, or an
+//! `Option` of it, where their state has an [`AccountsHandle`]. The user is who has the login token of
+//! `Authorization: Bearer …` or of the cookie; without one the answer is that of Meteor's
+//! `accounts-express`, see [`Unauthorized`].
+//!
+//! ```
+//! use axum::{Router, routing::get};
+//! use ddp_server::accounts::{Accounts, MemoryAccounts};
+//! use ddp_server::{Server, axum, extract::UserId};
+//!
+//! let accounts = Accounts::new(MemoryAccounts::new()).use_http_only_cookies().build();
+//! let server = Server::builder().plugin(accounts.clone()).build();
+//! let mine = Router::new().route("/whoami", get(async |user: UserId| user.to_string()));
+//! let router = server.router().merge(mine.with_state(accounts));
+//! # let _ = router;
+//! ```
+//!
+//! # Sessions
+//! [`AccountsHandle::sessions`] lists the connections of a user on this server; `logout_session`,
+//! `logout_user` and `deactivate` end one or all, on every server. [`AccountsHandle::login_as`] is for
+//! support: hooks, the log and [`AccountsHandle::impersonated_by`] say who it is. Methods and
+//! publications may take [`User`] or `Option<User>`, too, as the store has it when they begin.
 //!
 //! # Passwords
 //! Meteor's clients send the SHA-256 of a password, and its hash by bcrypt or Argon2id is stored: see
@@ -89,18 +114,24 @@
 //! - What a client gives to `createUser` has at most 16 KiB, with the profile.
 //! - Usernames have at most 256 characters, addresses 256 bytes, passwords 4 KiB; a digest is 64
 //!   hexadecimal digits. All else is `Match failed [400]`.
+//! - The cookie has the path of the application's address. A request with two different ones has none,
+//!   and the user of a request that may change something is known by it only on the application's own
+//!   pages. Clients of other origins have no cookie.
 //! - A user with an active second factor cannot log in by password yet: no code is accepted.
 
 mod attempt;
+mod authenticate;
 mod builder;
 mod core;
 mod create;
 mod delays;
+mod extract;
 mod handle;
 mod handler;
 mod handlers;
 mod held;
 mod hooks;
+mod http;
 mod input;
 mod letters;
 mod login;
@@ -117,6 +148,7 @@ mod plugin;
 mod publications;
 #[cfg(feature = "oauth")]
 mod services;
+mod sessions;
 mod store;
 mod tasks;
 #[cfg(all(test, feature = "testing"))]
@@ -128,9 +160,13 @@ pub use attempt::{Attempt, Creation, Logout};
 pub use builder::Accounts;
 pub use handle::AccountsHandle;
 pub use handler::{Login, LoginRequest};
+pub use http::Unauthorized;
 pub use mail::{Letter, LogMailer, Mail, MailContext, MailTemplate, MailTemplates, Mailer};
+#[cfg(feature = "smtp")]
+pub use mail::{MailUrlError, SmtpMailer};
 pub use memory::MemoryAccounts;
 pub use password::PasswordAlgorithm;
+pub use sessions::UserSession;
 pub use store::{
     AccountsStore, Conflict, Email, Expired, LoginToken, LoginUser, NewUser, OnRevocation,
     OneTimeToken, PasswordChange, PasswordHash, Purpose, Read, Revocation, Selector, Service,

@@ -27,6 +27,7 @@ pub(super) struct Options {
     pub(super) fields: Vec<String>,
     pub(super) limits_rates: bool,
     pub(super) allows_profile_updates: bool,
+    pub(super) uses_http_only_cookies: bool,
 }
 
 impl Default for Options {
@@ -42,6 +43,7 @@ impl Default for Options {
             fields: ["profile", "username", "emails"].map(str::to_owned).to_vec(),
             limits_rates: true,
             allows_profile_updates: false,
+            uses_http_only_cookies: false,
         }
     }
 }

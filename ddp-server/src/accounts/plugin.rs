@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::builder::Accounts;
 use super::handle::AccountsHandle;
-use super::{methods, publications};
+use super::{http, methods, publications};
 use crate::builder::{Plugged, Plugin, PluginBuilder};
 use crate::rate_limit::{Kind, Rule};
 
@@ -37,6 +37,9 @@ impl Plugin for AccountsHandle {
         #[cfg(feature = "oauth")]
         {
             plugin = plugin.routes(super::oauth::router(&self.core));
+        }
+        if self.core.cookies.is_some() {
+            plugin = plugin.routes(http::routes(self.clone()));
         }
         let core = Arc::clone(&self.core);
         plugin

@@ -59,6 +59,13 @@ impl ConnectionInfo {
         }
     }
 
+    /// What is known of a request to one of the other routes.
+    #[cfg(feature = "accounts")]
+    pub(crate) fn of_request(request: &Parts) -> Self {
+        let forwarded_count = request.extensions.get::<ForwardedCount>().map_or(0, |count| count.0);
+        Self::of(request, "http", forwarded_count)
+    }
+
     /// Whose share the connection is of; whoever its client is, if nothing is known.
     pub(crate) fn address(&self) -> Option<Address> {
         let client = self.client_address.as_deref().map(Address::of);
@@ -80,6 +87,11 @@ fn client_address(
     let mut addresses = headers.get("x-forwarded-for")?.rsplit(',');
     Some(addresses.nth(forwarded_count - 1)?.trim().into())
 }
+
+/// Put into the extensions of requests to other routes: how many proxies are in front.
+#[cfg(feature = "accounts")]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ForwardedCount(pub(crate) usize);
 
 /// Put into the extensions of a request that came over TLS.
 #[derive(Clone, Copy, Debug)]

@@ -1,6 +1,8 @@
 //! Mails: what they say, and how they leave.
 
 mod message;
+#[cfg(feature = "smtp")]
+mod smtp;
 mod templates;
 
 use std::fmt;
@@ -12,6 +14,8 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 pub use self::message::Mail;
+#[cfg(feature = "smtp")]
+pub use self::smtp::{MailUrlError, SmtpMailer};
 pub use self::templates::{Letter, MailContext, MailTemplate, MailTemplates};
 
 use super::store::{Purpose, User};

@@ -36,7 +36,7 @@ pub(super) async fn logout(
     let core = &*accounts.core;
     let held = core.held.take(connection_of(&invocation)?);
     let removed = match held {
-        Some(Held { hash, user_id }) => {
+        Some(Held { hash, user_id, .. }) => {
             core.store.remove_login_tokens(&user_id, &Tokens::One(hash)).await
         }
         None => Ok(0),
@@ -68,7 +68,17 @@ fn not_logged_in() -> Error {
 fn held(core: &Core, invocation: &Invocation) -> Result<Held, Error> {
     let user = invocation.user_id().ok_or_else(not_logged_in)?;
     let held = core.held.of(connection_of(invocation)?);
-    held.filter(|held| *held.user_id == *user).ok_or_else(invalid_token)
+    let held = held.filter(|held| *held.user_id == *user).ok_or_else(invalid_token)?;
+    check_own(&held)?;
+    Ok(held)
+}
+
+/// Who is here as somebody else has no say about that user's tokens.
+fn check_own(held: &Held) -> Result<(), Error> {
+    match held.impersonated_by {
+        Some(_) => Err(Error::client(403, "Not as another user")),
+        None => Ok(()),
+    }
 }
 
 fn invalid_token() -> Error {
@@ -103,7 +113,7 @@ pub(super) async fn remove_other_tokens(
     invocation: Invocation,
 ) -> Result<(), Error> {
     let core = &*accounts.core;
-    let Held { hash, user_id } = held(core, &invocation)?;
+    let Held { hash, user_id, .. } = held(core, &invocation)?;
     core.store.remove_login_tokens(&user_id, &Tokens::AllBut(hash)).await?;
     Ok(())
 }
@@ -129,6 +139,9 @@ pub(super) async fn logout_all_clients(
 ) -> Result<(), Error> {
     let core = &*accounts.core;
     let user = invocation.user_id().ok_or_else(not_logged_in)?;
+    if let Some(held) = core.held.of(connection_of(&invocation)?) {
+        check_own(&held)?;
+    }
     // So that this connection stays to get its result.
     core.held.take(connection_of(&invocation)?);
     let removed = core.store.remove_login_tokens(&user, &Tokens::All).await;

@@ -2,6 +2,7 @@
 
 mod attacks;
 mod hooks;
+mod http;
 mod logins;
 mod mails;
 #[cfg(feature = "oauth")]
@@ -10,6 +11,7 @@ mod order;
 mod profile;
 mod server_side;
 mod sessions;
+mod support;
 
 use ddp_core::DdpError;
 use futures::future::BoxFuture;

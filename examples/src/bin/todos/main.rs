@@ -1,4 +1,4 @@
-//! A table of tasks, live in every browser. Without `DATABASE_URL` it starts a PostgreSQL of its own.
+//! A table of tasks, live in every browser, and lists of one's own for who logs in. Without `DATABASE_URL` it starts a PostgreSQL of its own.
 //!
 //! ```sh
 //! cargo run --bin todos
@@ -55,6 +55,7 @@ async fn run() -> Result<(), AnyError> {
     let store = Store::open().await?;
     let server = Server::builder()
         .config(ServerConfig::from_env()?)
+        .plugin(store.accounts())
         .publish("tasks", methods::all)
         .publish("tasks.byList", methods::by_list)
         .method("tasks.insert", methods::insert)

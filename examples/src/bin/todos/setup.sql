@@ -3,6 +3,10 @@ BEGIN
     -- Several servers may start at once.
     PERFORM pg_advisory_xact_lock(hashtext('todos setup'));
     IF to_regclass('tasks') IS NOT NULL THEN
+        -- Of a version without users.
+        IF NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = 'tasks'::regclass AND attname = 'owner') THEN
+            ALTER TABLE tasks ADD COLUMN owner text;
+        END IF;
         RETURN;
     END IF;
 
@@ -18,7 +22,9 @@ BEGIN
         list_id text DEFAULT 'home',
         text text,
         checked boolean NOT NULL DEFAULT false,
-        created_at timestamptz NOT NULL DEFAULT now()
+        created_at timestamptz NOT NULL DEFAULT now(),
+        -- The id of the user whose task it is; NULL if it is everybody's.
+        owner text
     );
 
     INSERT INTO tasks (list_id, text) VALUES

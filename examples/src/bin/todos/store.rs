@@ -1,12 +1,12 @@
-//! Where the tasks are: in PostgreSQL, or in memory if there is none.
+//! Where the tasks and the users are: in PostgreSQL, or in memory if there is none.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
 
 use ddp_cluster::{Cluster, ClusterOptions};
-use ddp_core::ejson::Date;
+use ddp_postgres::accounts::AccountsTables;
 use ddp_postgres::{Db, Table};
+use ddp_server::accounts::{Accounts, MemoryAccounts};
 use ddp_server::{Cursor, Error, MemoryCollection, WriteFence};
 
 use crate::AnyError;
@@ -69,6 +69,14 @@ impl Store {
         Ok(())
     }
 
+    /// The users, who are where the tasks are.
+    pub(crate) fn accounts(&self) -> Accounts {
+        match self {
+            Self::Database { db, .. } => Accounts::new(db.accounts()),
+            Self::Memory(_) => Accounts::new(MemoryAccounts::new()),
+        }
+    }
+
     pub(crate) fn find(&self) -> Cursor<Task> {
         match self {
             Self::Database { db, .. } => db.find(&TASKS),
@@ -80,25 +88,17 @@ impl Store {
         &self,
         fence: &WriteFence,
         id: &str,
-        list_id: &str,
-        text: &str,
+        task: &Task,
     ) -> Result<(), Error> {
         match self {
             Self::Database { db, .. } => {
                 let transaction = db.begin(fence).await?;
-                let sql = "INSERT INTO tasks (id, list_id, text) VALUES ($1, $2, $3)";
-                transaction.execute(sql, &[&id, &list_id, &text]).await?;
+                let Task { list_id, text, owner, .. } = task;
+                let sql = "INSERT INTO tasks (id, list_id, text, owner) VALUES ($1, $2, $3, $4)";
+                transaction.execute(sql, &[&id, list_id, text, owner]).await?;
                 Ok(transaction.commit().await?)
             }
-            Self::Memory(tasks) => tasks.insert_with_id(
-                id,
-                &Task {
-                    list_id: Some(list_id.to_owned()),
-                    text: Some(text.to_owned()),
-                    checked: false,
-                    created_at: now(),
-                },
-            ),
+            Self::Memory(tasks) => tasks.insert_with_id(id, task),
         }
     }
 
@@ -106,37 +106,49 @@ impl Store {
         &self,
         fence: &WriteFence,
         id: &str,
+        owner: Option<&str>,
         checked: bool,
     ) -> Result<bool, Error> {
         match self {
             Self::Database { db, .. } => {
                 let transaction = db.begin(fence).await?;
-                let sql = "UPDATE tasks SET checked = $2 WHERE id = $1";
-                let rows = transaction.execute(sql, &[&id, &checked]).await?;
+                let sql =
+                    "UPDATE tasks SET checked = $3 WHERE id = $1 AND owner IS NOT DISTINCT FROM $2";
+                let rows = transaction.execute(sql, &[&id, &owner, &checked]).await?;
                 transaction.commit().await?;
                 Ok(rows > 0)
             }
-            Self::Memory(tasks) => tasks.update(id, |task| task.checked = checked),
+            Self::Memory(tasks) if is_owned(tasks, id, owner)? => {
+                tasks.update(id, |task| task.checked = checked)
+            }
+            Self::Memory(_) => Ok(false),
         }
     }
 
-    pub(crate) async fn remove(&self, fence: &WriteFence, id: &str) -> Result<bool, Error> {
+    pub(crate) async fn remove(
+        &self,
+        fence: &WriteFence,
+        id: &str,
+        owner: Option<&str>,
+    ) -> Result<bool, Error> {
         match self {
             Self::Database { db, .. } => {
                 let transaction = db.begin(fence).await?;
-                let rows = transaction.execute("DELETE FROM tasks WHERE id = $1", &[&id]).await?;
+                let sql = "DELETE FROM tasks WHERE id = $1 AND owner IS NOT DISTINCT FROM $2";
+                let rows = transaction.execute(sql, &[&id, &owner]).await?;
                 transaction.commit().await?;
                 Ok(rows > 0)
             }
-            Self::Memory(tasks) => Ok(tasks.remove(id)),
+            Self::Memory(tasks) => Ok(is_owned(tasks, id, owner)? && tasks.remove(id)),
         }
     }
 }
 
 async fn connect(url: &str) -> Result<Db, AnyError> {
     Db::run_script(url, SETUP).await?;
-    let tasks = Table::new("tasks").columns(["list_id", "text", "checked", "created_at"]);
-    Ok(Db::builder(url).table(tasks.camel_case()).connect().await?)
+    let tasks = Table::new("tasks").columns(["list_id", "text", "checked", "created_at", "owner"]);
+    let db = Db::builder(url).table(tasks.camel_case()).accounts(AccountsTables::new());
+    Ok(db.connect().await?)
 }
 
 /// `TODOS_DATA`, or a folder that every user of the machine can reach the cluster's account from.
@@ -150,6 +162,7 @@ fn data_folder() -> PathBuf {
     parent.join(format!("ddp-todos-{user}"))
 }
 
-fn now() -> Date {
-    Date::from(SystemTime::now())
+/// Whether a task is this user's, or everybody's. That never changes.
+fn is_owned(tasks: &MemoryCollection<Task>, id: &str, owner: Option<&str>) -> Result<bool, Error> {
+    Ok(tasks.get(id)?.is_some_and(|task| task.owner.as_deref() == owner))
 }
