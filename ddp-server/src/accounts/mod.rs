@@ -57,6 +57,8 @@
 //! | `login` | by password, its digest, a token, or a [handler of one's own](Accounts::register_login_handler) |
 //! | `logout`, `logoutOtherClients`, `logoutAllClients`, `getNewToken`, `removeOtherTokens` | tokens are 43 random characters; a store has only their hashes |
 //! | `createUser`, `changePassword`, `forgotPassword`, `resetPassword`, `verifyEmail` | with mails by a [`Mailer`], to the log without one |
+//! | `generate2faActivationQrCode`, `enableUser2fa`, `disableUser2fa`, `has2faEnabled` | with [`two_factor_authentication`](Accounts::two_factor_authentication) |
+//! | `requestLoginTokenForUser`, and `login` by such a token | with [`passwordless`](Accounts::passwordless) |
 //! | the own user's document in `users` | `username`, `emails`, `profile` and the [fields that you name](Accounts::default_field_selector), live |
 //! | `meteor.loginServiceConfiguration` | what [`login_service`](Accounts::login_service) was given |
 //!
@@ -78,6 +80,23 @@
 //! an address or an id, the next ones for it wait, longer each time up to 30 seconds, whoever sends
 //! them to this server; after 15 minutes without any, that is forgotten. Nobody is locked out.
 //!
+//! # A second factor
+//! Codes of an authenticator app: TOTP with SHA-1, 6 digits, 30 seconds, up to 5 minutes early or late,
+//! as in Meteor. `login` asks for one only after the password, or the mailed token, was right. A code
+//! works once, and those before it no longer: who logs in on a second device waits for the next one.
+//! `enableUser2fa` returns ten recovery codes as `recoveryCodes`, each of which works once in place of a
+//! code; called again with a code, it returns new ones. After five wrong codes in a row none is looked at
+//! for 30 seconds, twice as long after each further one, up to an hour (`too-many-requests`), on all
+//! servers: guesses by somebody who knows the password succeed with 0.05 % a day. Recovery codes are not
+//! held up by that. Set [`oauth_secret_key`](Accounts::oauth_secret_key): without it the secrets are
+//! stored as they are. Who has lost the app and the codes is helped by
+//! [`disable_2fa`](AccountsHandle::disable_2fa).
+//!
+//! # Tokens by mail
+//! `requestLoginTokenForUser` mails a token of 6 hexadecimal digits, which logs in once within an hour
+//! and verifies its address. Ten wrong tries end it, and a user is mailed ten times an hour at most, so
+//! that one in 16 million is not found by trying.
+//!
 //! # Unlike Meteor
 //! - Tokens that are mailed are stored as hashes, and a password that is set by any way ends them.
 //!   Those that verify an address end after as long as those that set the first password.
@@ -85,7 +104,12 @@
 //! - What a client gives to `createUser` has at most 16 KiB, with the profile.
 //! - Usernames have at most 256 characters, addresses 256 bytes, passwords 4 KiB; a digest is 64
 //!   hexadecimal digits. All else is `Match failed [400]`.
-//! - A user with an active second factor cannot log in by password yet: no code is accepted.
+//! - Codes and mailed tokens work once and are counted, as said above. A token that
+//!   [`on_create_login_token`](Accounts::on_create_login_token) was given works once, too, and a second
+//!   factor is asked for with it as well.
+//! - An address that differs in case from the stored one logs in by its token.
+//! - With [ambiguous errors](Accounts::ambiguous_error_messages), `requestLoginTokenForUser` that creates
+//!   nobody answers the same whether there is such a user, and `extra` of its options is not looked at.
 
 mod attempt;
 mod builder;
@@ -98,6 +122,7 @@ mod handlers;
 mod held;
 mod hooks;
 mod input;
+mod kept;
 mod letters;
 mod login;
 mod mail;
@@ -105,8 +130,11 @@ mod memory;
 mod methods;
 mod options;
 mod password;
+mod passwordless;
 mod plugin;
 mod publications;
+mod sealed;
+mod second_factor;
 mod store;
 mod tasks;
 #[cfg(all(test, feature = "testing"))]
@@ -114,7 +142,7 @@ mod tests;
 mod token;
 mod watch;
 
-pub use attempt::{Attempt, Creation, Logout};
+pub use attempt::{Attempt, CreatedLoginToken, Creation, Logout};
 pub use builder::Accounts;
 pub use handle::AccountsHandle;
 pub use handler::{Login, LoginRequest};

@@ -1,6 +1,7 @@
 //! The login handlers that are always there.
 
 mod password;
+mod passwordless;
 mod resume;
 
 use std::sync::Arc;
@@ -20,6 +21,10 @@ pub(super) async fn run(core: &Core, request: &LoginRequest) -> (Arc<str>, Resul
     match password::handle(core, request).await {
         Ok(None) => {}
         found => return ("password".into(), unwrapped(found)),
+    }
+    match passwordless::handle(core, request).await {
+        Ok(None) => {}
+        found => return ("passwordless".into(), unwrapped(found)),
     }
     for handler in &core.handlers {
         match (handler.handle)(request.clone()).await {

@@ -1,14 +1,20 @@
 //! The methods that Meteor's clients call.
 
 mod password;
+mod passwordless;
 mod raw;
+mod second_factor;
 mod session;
 
 use super::handle::AccountsHandle;
+use super::options::Options;
 use crate::builder::PluginBuilder;
 
-pub(super) fn define(plugin: PluginBuilder<AccountsHandle>) -> PluginBuilder<AccountsHandle> {
-    plugin
+pub(super) fn define(
+    plugin: PluginBuilder<AccountsHandle>,
+    options: &Options,
+) -> PluginBuilder<AccountsHandle> {
+    let mut plugin = plugin
         .method("login", session::login)
         .method("logout", session::logout)
         .method("getNewToken", session::get_new_token)
@@ -19,5 +25,17 @@ pub(super) fn define(plugin: PluginBuilder<AccountsHandle>) -> PluginBuilder<Acc
         .method("changePassword", password::change_password)
         .method("forgotPassword", password::forgot_password)
         .method("resetPassword", password::reset_password)
-        .method("verifyEmail", password::verify_email)
+        .method("verifyEmail", password::verify_email);
+    if options.sets_up_second_factor {
+        plugin = plugin
+            .method("generate2faActivationQrCode", second_factor::generate_2fa_activation_qr_code)
+            .method("enableUser2fa", second_factor::enable_user_2fa)
+            .method("disableUser2fa", second_factor::disable_user_2fa)
+            .method("has2faEnabled", second_factor::has_2fa_enabled);
+    }
+    if options.is_passwordless {
+        let request = passwordless::request_login_token_for_user;
+        plugin = plugin.method("requestLoginTokenForUser", request);
+    }
+    plugin
 }

@@ -5,6 +5,8 @@ mod hooks;
 mod logins;
 mod mails;
 mod order;
+mod passwordless;
+mod second_factor;
 mod server_side;
 mod sessions;
 
