@@ -60,7 +60,7 @@
 //! | `generate2faActivationQrCode`, `enableUser2fa`, `disableUser2fa`, `has2faEnabled` | with [`two_factor_authentication`](Accounts::two_factor_authentication) |
 //! | `requestLoginTokenForUser`, and `login` by such a token | with [`passwordless`](Accounts::passwordless) |
 //! | the own user's document in `users` | `username`, `emails`, `profile` and the [fields that you name](Accounts::default_field_selector), live |
-//! | `meteor.loginServiceConfiguration` | what [`login_service`](Accounts::login_service) was given |
+//! | `meteor.loginServiceConfiguration` | what [`login_service`](Accounts::login_service) was given; `configureLoginService` is always refused |
 //!
 //! # Passwords
 //! Meteor's clients send the SHA-256 of a password, and its hash by bcrypt or Argon2id is stored: see

@@ -4,6 +4,7 @@ mod password;
 mod passwordless;
 mod raw;
 mod second_factor;
+mod services;
 mod session;
 
 use super::handle::AccountsHandle;
@@ -25,7 +26,8 @@ pub(super) fn define(
         .method("changePassword", password::change_password)
         .method("forgotPassword", password::forgot_password)
         .method("resetPassword", password::reset_password)
-        .method("verifyEmail", password::verify_email);
+        .method("verifyEmail", password::verify_email)
+        .method("configureLoginService", services::configure_login_service);
     if options.sets_up_second_factor {
         plugin = plugin
             .method("generate2faActivationQrCode", second_factor::generate_2fa_activation_qr_code)

@@ -30,6 +30,7 @@ const LONGEST: Duration = Duration::from_secs(60 * 60);
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Record {
+    #[serde(default)]
     pub(super) secret: Ejson,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     r#type: Option<String>,

@@ -48,7 +48,7 @@ async fn one_code_on_many_connections_at_once() {
     let (client, _) = scene.ada().await;
     let (secret, codes) = enable(&client).await;
     for code in [code_of(&secret, 1), codes[0].clone()] {
-        let (count, errors) = succeed(&scene, &[const { () }; 6].map(|()| with_code(&code))).await;
+        let (count, errors) = succeed(&scene, &vec![with_code(&code); 6]).await;
         assert_eq!(count, 1, "{errors:?}");
         assert!(errors.iter().all(|error| error == INVALID), "{errors:?}");
     }
@@ -108,7 +108,7 @@ async fn guesses_through_many_connections() {
     assert_eq!(looked_at, 6);
     let other = scene.client().await;
     let waits = refused(&other, "login", (with_code(&right),)).await;
-    assert!(waits.contains("You must wait 30 seconds"), "{waits}");
+    assert!(waits.ends_with("[too-many-requests]"), "{waits}");
     // Who has a recovery code is not locked out, and ends the wait.
     other.call::<LoggedIn>("login", (with_code(&codes[0]),)).await.unwrap();
     other.call::<LoggedIn>("login", (with_code(&right),)).await.unwrap();
@@ -148,8 +148,9 @@ async fn a_secret_that_is_moved_to_another_user_or_sealed_by_another_key() {
     let code = with_code(&code_of(&secret, 1));
     assert_eq!(refused(&other, "login", (code,)).await, INVALID);
     // Nor does somebody get in because a record is broken.
-    let broken = [("type".to_owned(), "otp".into())].into_iter().collect();
-    let broken = Service { service_id: None, data: broken };
+    let broken = [("type", "otp"), ("secret", &secret), ("lastStep", "none")];
+    let broken = broken.map(|(name, value)| (name.to_owned(), value.into()));
+    let broken = Service { service_id: None, data: broken.into_iter().collect() };
     store.put_service(&scene.ada, SERVICE, 1, Some(&broken)).await.unwrap();
     let error = refused(&other, "login", (with_code("123456"),)).await;
     assert!(error.ends_with("[500]"), "{error}");
