@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use data_encoding::BASE32_NOPAD;
 use ddp_postgres::Feed;
-use ddp_server::accounts::{Accounts, Mail, Mailer};
+use ddp_server::accounts::{Accounts, Mail, Mailer, PasswordAlgorithm};
 use ddp_server::{Error, Server};
 use ddp_tests::{Peer, peer};
 use futures::future::{BoxFuture, join_all};
@@ -44,6 +44,7 @@ impl Scene {
         let (outbox, mails) = unbounded_channel();
         let handles = [&one, &two].map(|fixture| {
             Accounts::new(fixture.accounts.clone())
+                .password_algorithm(PasswordAlgorithm::Bcrypt { cost: 4 })
                 .ambiguous_error_messages(false)
                 .remove_default_rate_limit()
                 .two_factor_authentication()
