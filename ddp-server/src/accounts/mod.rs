@@ -84,7 +84,7 @@
 //! Codes of an authenticator app: TOTP with SHA-1, 6 digits, 30 seconds, up to 5 minutes early or late,
 //! as in Meteor. `login` asks for one only after the password, or the mailed token, was right. A code
 //! works once, and those before it no longer: who logs in on a second device waits for the next one.
-//! `enableUser2fa` returns ten recovery codes as `recoveryCodes`, each of which works once in place of a
+//! `enableUser2fa` returns ten recovery codes as `recoveryCodes`, and each works once in place of a
 //! code; called again with a code, it returns new ones. After five wrong codes in a row none is looked at
 //! for 30 seconds, twice as long after each further one, up to an hour (`too-many-requests`), on all
 //! servers: guesses by somebody who knows the password succeed with 0.05 % a day. Recovery codes are not

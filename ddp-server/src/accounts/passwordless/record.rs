@@ -13,7 +13,7 @@ use crate::ejson::Date;
 
 /// After so many wrong tries the tokens are forgotten.
 ///
-/// With the limit of requests that makes 100 tries an hour, each of which hits one of 16^6 tokens: in
+/// With the limit of requests that makes 100 tries an hour, and each hits one of 16^6 tokens: in
 /// a year somebody who never stops gets in with 5 %, and has sent the user 87,600 mails. The counts are
 /// in the store, so they are the same for all connections, addresses and servers.
 pub(super) const TRIES_MAX: u32 = 10;

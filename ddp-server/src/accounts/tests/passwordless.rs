@@ -128,7 +128,7 @@ async fn a_stranger_becomes_a_user_unless_that_is_forbidden() {
         "userData": {"email": "new@example.com", "username": "invalid"}});
     let refusal = refused(&client, "requestLoginTokenForUser", (invalid,)).await;
     assert_eq!(refusal, "User validation failed [403]");
-    // A password that is none is refused, as by createUser.
+    // What cannot be a password is refused, as by createUser.
     let refusal = refused(&client, "requestLoginTokenForUser", (&new,)).await;
     assert_eq!(refusal, "Match failed [400]");
     let new = json!({"selector": {"email": "new@example.com"}, "userData": data});
