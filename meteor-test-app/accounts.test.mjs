@@ -1,6 +1,7 @@
 // Meteor's accounts packages: login by password and by token, the user's document, logout.
 
 import assert from 'node:assert/strict';
+import { createHmac } from 'node:crypto';
 import { after, afterEach, before, describe, it } from 'node:test';
 import { fromNpm, note } from '../tests/clients/interop.mjs';
 import { AccountsServer, eventually } from '../tests/clients/server.mjs';
@@ -11,6 +12,16 @@ const ADA = { _id: 'adaLovelace', username: 'ada', profile: { name: 'ada' } };
 const [ADAS, SHARED] = [['adafalse', 'adatrue', 'alantrue'], ['adatrue', 'alantrue']];
 
 const PACKAGES = ['base', 'password'].map((name) => fromNpm(`accounts-${name}-client-side`, 'jsdom', import.meta.url));
+
+/** The code that an authenticator app shows so many steps of 30 seconds from now. */
+function totp(secret, steps) {
+  const bits = [...secret].map((letter) => 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567'.indexOf(letter).toString(2).padStart(5, '0')).join('');
+  const step = Buffer.alloc(8);
+  step.writeBigUInt64BE(BigInt(Math.floor(Date.now() / 30_000) + steps));
+  const key = Buffer.from(bits.match(/.{8}/g).map((byte) => parseInt(byte, 2)));
+  const hash = createHmac('sha1', key).update(step).digest();
+  return String((hash.readUInt32BE(hash[19] & 15) & 0x7fffffff) % 1_000_000).padStart(6, '0');
+}
 
 describe('an unmodified Meteor application with accounts', () => {
   let server;
@@ -105,6 +116,36 @@ describe('an unmodified Meteor application with accounts', () => {
     await assert.rejects(done((callback) => app.Meteor.loginWithToken('made up', callback)), { error: 403 });
     assertLoggedOut(app);
     assert.equal(await call(app, 'whoami'), null);
+  });
+
+  // `accounts-2fa` is not on npm for this client; what its functions call is.
+  check('second factor', 'logs in by password and a code, once a second factor is active', async () => {
+    const app = await open();
+    await login(app, 'alan', 'bletchley');
+    const { svg, secret, uri } = await call(app, 'generate2faActivationQrCode', 'Test');
+    assert.match(svg, /^<svg /);
+    assert.ok(uri.endsWith(`?secret=${secret}&issuer=Test`), uri);
+    const { recoveryCodes } = await call(app, 'enableUser2fa', totp(secret, 0));
+    assert.equal(await call(app, 'has2faEnabled'), true);
+    await logout(app);
+    const withCode = (code) =>
+      done((userCallback) =>
+        app.Accounts.callLoginMethod({
+          methodArguments: [{ user: { username: 'alan' }, password: app.Accounts._hashPassword('bletchley'), code }],
+          userCallback,
+        }),
+      );
+    await assert.rejects(login(app, 'alan', 'bletchley'), { error: 'no-2fa-code', reason: '2FA code must be informed' });
+    await assert.rejects(withCode('000000'), { error: 'invalid-2fa-code' });
+    assertLoggedOut(app);
+    for (const code of [totp(secret, 1), recoveryCodes[0]]) {
+      await withCode(code);
+      assert.equal(app.Meteor.userId(), 'alanTuring');
+      await assert.rejects(withCode(code), { error: 'invalid-2fa-code' });
+    }
+    await call(app, 'disableUser2fa');
+    await logout(app);
+    await login(app, 'alan', 'bletchley');
   });
 
   check('user document', 'sees what happens to its user, and nothing of others', async () => {

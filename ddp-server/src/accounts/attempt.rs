@@ -110,3 +110,20 @@ impl fmt::Debug for Creation {
         f.debug_struct("Creation").field("user", &self.user).finish_non_exhaustive()
     }
 }
+
+/// A token by which a user can log in, for an application that sends it by another way than mail: the
+/// argument of Meteor's `onCreateLoginToken`. `Debug` does not show it.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct CreatedLoginToken {
+    /// The token. It is good with the user's name or id; those that are mailed are others.
+    pub token: String,
+    /// Whose it is.
+    pub user_id: String,
+}
+
+impl fmt::Debug for CreatedLoginToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CreatedLoginToken").field("user_id", &self.user_id).finish_non_exhaustive()
+    }
+}

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::attempt::{Attempt, Creation, Logout};
+use super::attempt::{Attempt, CreatedLoginToken, Creation, Logout};
 use super::core::Core;
 use super::delays::Delays;
 use super::handle::AccountsHandle;
@@ -12,8 +12,9 @@ use super::handler::{Login, LoginHandler, LoginRequest};
 use super::hooks::{Hooks, hook};
 use super::http::Cookies;
 use super::mail::{LogMailer, MailTemplates, Mailer, Mails};
-use super::options::{Options, Restriction};
+use super::options::{Options, Restriction, TOKEN_SEQUENCE_MAX, TOKEN_SEQUENCE_MIN};
 use super::password::{PasswordAlgorithm, Passwords};
+use super::sealed::Sealer;
 use super::store::{AccountsStore, User};
 use crate::collection::Collection;
 use crate::ejson::{Ejson, Object};
@@ -35,6 +36,7 @@ pub struct Accounts {
     services: Vec<(String, Object)>,
     #[cfg(feature = "oauth")]
     pub(super) oauth: super::oauth::Settings,
+    sealer: Sealer,
 }
 
 impl Accounts {
@@ -54,6 +56,7 @@ impl Accounts {
             services: Vec::new(),
             #[cfg(feature = "oauth")]
             oauth: super::oauth::Settings::default(),
+            sealer: Sealer::default(),
         }
     }
 
@@ -185,6 +188,72 @@ impl Accounts {
     #[must_use]
     pub fn use_http_only_cookies(mut self) -> Self {
         self.options.uses_http_only_cookies = true;
+        self
+    }
+
+    /// Lets users set up a second factor: Meteor's package `accounts-2fa`. See the [module](super).
+    /// Without this, those who have one already are still asked for its codes.
+    #[must_use]
+    pub fn two_factor_authentication(mut self) -> Self {
+        self.options.sets_up_second_factor = true;
+        self
+    }
+
+    /// Lets clients log in by tokens that are mailed, and create users so unless that is
+    /// [forbidden](Self::forbid_client_account_creation): Meteor's package `accounts-passwordless`. See
+    /// the [module](super).
+    #[must_use]
+    pub fn passwordless(mut self) -> Self {
+        self.options.is_passwordless = true;
+        self
+    }
+
+    /// How long a token that was mailed to log in lasts, an hour: Meteor's `loginTokenExpirationHours`.
+    #[must_use]
+    pub fn login_token_expiration(mut self, lifetime: Duration) -> Self {
+        self.options.login_token_expiration = lifetime;
+        self
+    }
+
+    /// How many hexadecimal digits such a token has, 6: Meteor's `tokenSequenceLength`.
+    ///
+    /// # Panics
+    /// If that is not 6 to 64: fewer digits could be found by trying.
+    #[must_use]
+    pub fn token_sequence_length(mut self, digits: usize) -> Self {
+        let is_possible = (TOKEN_SEQUENCE_MIN..=TOKEN_SEQUENCE_MAX).contains(&digits);
+        assert!(is_possible, "a token has {TOKEN_SEQUENCE_MIN} to {TOKEN_SEQUENCE_MAX} digits");
+        self.options.token_sequence_length = digits;
+        self
+    }
+
+    /// Is given each token that is made for a user, to send it by another way than mail. With `false`
+    /// nothing is mailed. Such a token logs in with the user's name or id, and verifies no address.
+    ///
+    /// # Panics
+    /// If there is such a function already, as in Meteor.
+    #[must_use]
+    pub fn on_create_login_token<F, Fut>(mut self, function: F) -> Self
+    where
+        F: Fn(CreatedLoginToken) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<bool, Error>> + Send + 'static,
+    {
+        let before = self.hooks.on_create_login_token.replace(hook(function));
+        assert!(before.is_none(), "on_create_login_token can be given once");
+        self
+    }
+
+    /// Encrypts secrets that must be read again, such as those of second factors, with this key: base64
+    /// of 16 random bytes, Meteor's `oauthSecretKey`. What was stored without a key can still be read;
+    /// what was stored with another key cannot.
+    ///
+    /// # Panics
+    /// If it is something else; the message does not show it.
+    #[must_use]
+    pub fn oauth_secret_key(mut self, key: &str) -> Self {
+        self.sealer = Sealer::new(key).expect(
+            "the oauth_secret_key must be base64 of 16 bytes: make one with `openssl rand -base64 16`",
+        );
         self
     }
 
@@ -326,6 +395,12 @@ impl Accounts {
         let variable = || std::env::var("ROOT_URL").ok().filter(|url| !url.is_empty());
         let root_url = self.root_url.or_else(variable);
         let root_url = root_url.as_deref().unwrap_or("http://localhost:3000/");
+        if self.options.sets_up_second_factor && !self.sealer.has_key() {
+            tracing::warn!(
+                "secrets of second factors are stored as they are: set Accounts::oauth_secret_key, so \
+                 that whoever reads the store cannot make codes"
+            );
+        }
         let services =
             MemoryCollection::new(&Collection::new("meteor_accounts_loginServiceConfiguration"));
         #[cfg(feature = "oauth")]
@@ -352,6 +427,7 @@ impl Accounts {
             hooks: self.hooks,
             handlers: self.handlers,
             passwords: Passwords::new(self.algorithm, self.threads),
+            sealer: self.sealer,
             held: Arc::default(),
             delays: Delays::new(),
             mails: Mails::new(self.mailer, self.templates, root_url),

@@ -12,6 +12,7 @@ use super::input::Password;
 use super::mail::Mails;
 use super::options::{FOR_EVER, Options};
 use super::password::Passwords;
+use super::sealed::Sealer;
 use super::store::{AccountsStore, LoginToken, TokenHash};
 use super::watch::Watch;
 use crate::ejson::{Date, Ejson};
@@ -28,6 +29,7 @@ pub(super) struct Core {
     /// The application's, in their order.
     pub(super) handlers: Vec<LoginHandler>,
     pub(super) passwords: Passwords,
+    pub(super) sealer: Sealer,
     pub(super) held: Arc<HeldTokens>,
     pub(super) delays: Delays,
     pub(super) mails: Mails,

@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::store::Selector;
+use crate::error::Error;
 
 /// How many wrong passwords cost nothing.
 const FREE: u32 = 5;
@@ -116,6 +117,16 @@ fn delay(count: u32) -> Duration {
         None | Some(0) => Duration::ZERO,
         Some(more) => FIRST.saturating_mul(1 << (more - 1).min(16)).min(DELAY_MAX),
     }
+}
+
+/// Meteor's refusal of a client that asks too often.
+pub(super) fn too_many(seconds: u32) -> Error {
+    let reason = format!(
+        "Error, too many requests. Please slow down. You must wait {seconds} seconds before trying \
+         again."
+    );
+    let details = serde_json::json!({"timeToReset": u64::from(seconds) * 1000});
+    Error::client("too-many-requests", reason).with_details(&details)
 }
 
 impl std::fmt::Debug for Delays {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::core::Core;
 use super::create::Wanted;
 use super::input::{self, Password};
+use super::second_factor;
 use super::store::{Email, PasswordChange, Purpose, Selector, Tokens, User, WriteError};
 use crate::ejson::{self, Ejson, Object};
 use crate::error::Error;
@@ -239,6 +240,15 @@ impl AccountsHandle {
         address: Option<&str>,
     ) -> Result<(), Error> {
         self.core.mail_token(Purpose::Verify, self.user(user_id).await?, address).await
+    }
+
+    /// Takes the second factor from a user who has lost it, and the recovery codes with it. False if
+    /// there was none.
+    ///
+    /// # Errors
+    /// See [above](Self#errors).
+    pub async fn disable_2fa(&self, user_id: &str) -> Result<bool, Error> {
+        second_factor::disable(&self.core, user_id).await
     }
 
     /// Ends all login tokens of a user, and says how many: every connection that holds one is closed,

@@ -10,12 +10,14 @@ use super::token::Token;
 use crate::ejson::{Date, Ejson, Object};
 use crate::error::Error;
 use crate::extract::Connection;
+use crate::write_fence::WriteFence;
 
 /// What a client gave to `login`. `Debug` does not show it.
 #[derive(Clone)]
 pub struct LoginRequest {
     pub(super) options: Arc<Object>,
     pub(super) connection: Option<Connection>,
+    pub(super) fence: WriteFence,
 }
 
 impl LoginRequest {

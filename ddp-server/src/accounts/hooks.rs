@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 
-use super::attempt::{Attempt, Creation, Logout};
+use super::attempt::{Attempt, CreatedLoginToken, Creation, Logout};
 use super::store::User;
 use crate::error::Error;
 
@@ -30,6 +30,7 @@ pub(super) struct Hooks {
     pub(super) on_logout: Vec<Hook<Logout, ()>>,
     pub(super) validate_new_user: Vec<Hook<User, Result<bool, Error>>>,
     pub(super) on_create_user: Option<Hook<Creation, Result<User, Error>>>,
+    pub(super) on_create_login_token: Option<Hook<CreatedLoginToken, Result<bool, Error>>>,
 }
 
 impl Hooks {

@@ -183,6 +183,16 @@ pub(super) fn selector(value: Ejson) -> Result<Selector, Error> {
     }
 }
 
+/// What JavaScript takes for false.
+pub(super) fn is_falsy(value: &Ejson) -> bool {
+    match value {
+        Ejson::Null | Ejson::Bool(false) => true,
+        Ejson::String(text) => text.is_empty(),
+        Ejson::Number(number) => *number == 0.0 || number.is_nan(),
+        _ => false,
+    }
+}
+
 /// A member that may be left out.
 pub(super) fn optional<T>(
     object: &mut Object,

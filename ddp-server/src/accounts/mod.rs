@@ -57,10 +57,12 @@
 //! | `login` | by password, its digest, a token, or a [handler of one's own](Accounts::register_login_handler) |
 //! | `logout`, `logoutOtherClients`, `logoutAllClients`, `getNewToken`, `removeOtherTokens` | tokens are 43 random characters; a store has only their hashes |
 //! | `createUser`, `changePassword`, `forgotPassword`, `resetPassword`, `verifyEmail` | with mails by a [`Mailer`], such as `SmtpMailer` (feature `smtp`), to the log without one |
+//! | `generate2faActivationQrCode`, `enableUser2fa`, `disableUser2fa`, `has2faEnabled` | with [`two_factor_authentication`](Accounts::two_factor_authentication) |
+//! | `requestLoginTokenForUser`, and `login` by such a token | with [`passwordless`](Accounts::passwordless) |
 //! | `/users/update` of the own `profile` | if [allowed](Accounts::allow_profile_updates) |
 //! | the own user's document in `users` | `username`, `emails`, `profile` and the [fields that you name](Accounts::default_field_selector), live |
 //! | `/_accounts/cookie/set`, `refresh`, `clear` | the token in a cookie that no script can read, if [that is on](Accounts::use_http_only_cookies) |
-//! | `meteor.loginServiceConfiguration` | what [`login_service`](Accounts::login_service) was given |
+//! | `meteor.loginServiceConfiguration` | what [`login_service`](Accounts::login_service) was given; `configureLoginService` is always refused |
 //! | `login` by Google, GitHub and others, `/_oauth/…` | with the feature `oauth`: the module `accounts::oauth` |
 //!
 //! # HTTP
@@ -105,6 +107,23 @@
 //! an address or an id, the next ones for it wait, longer each time up to 30 seconds, whoever sends
 //! them to this server; after 15 minutes without any, that is forgotten. Nobody is locked out.
 //!
+//! # A second factor
+//! Codes of an authenticator app: TOTP with SHA-1, 6 digits, 30 seconds, up to 5 minutes early or late,
+//! as in Meteor. `login` asks for one only after the password, or the mailed token, was right. A code
+//! works once, and those before it no longer: who logs in on a second device waits for the next one.
+//! `enableUser2fa` returns ten recovery codes as `recoveryCodes`, and each works once in place of a
+//! code; called again with a code, it returns new ones. After five wrong codes in a row none is looked at
+//! for 30 seconds, twice as long after each further one, up to an hour (`too-many-requests`), on all
+//! servers: guesses by somebody who knows the password succeed with 0.05 % a day. Recovery codes are not
+//! held up by that. Set [`oauth_secret_key`](Accounts::oauth_secret_key): without it the secrets are
+//! stored as they are. Who has lost the app and the codes is helped by
+//! [`disable_2fa`](AccountsHandle::disable_2fa).
+//!
+//! # Tokens by mail
+//! `requestLoginTokenForUser` mails a token of 6 hexadecimal digits, which logs in once within an hour
+//! and verifies its address. Ten wrong tries end it, and a user is mailed ten times an hour at most, so
+//! that one in 16 million is not found by trying.
+//!
 //! # Unlike Meteor
 //! - Clients may change their profiles by `Meteor.users.update` only where you
 //!   [allow it](Accounts::allow_profile_updates); Meteor does, and its guide warns of it.
@@ -117,7 +136,12 @@
 //! - The cookie has the path of the application's address. A request with two different ones has none,
 //!   and the user of a request that may change something is known by it only on the application's own
 //!   pages. Clients of other origins have no cookie.
-//! - A user with an active second factor cannot log in by password yet: no code is accepted.
+//! - Codes and mailed tokens work once and are counted, as said above. A token that
+//!   [`on_create_login_token`](Accounts::on_create_login_token) was given works once, too, and a second
+//!   factor is asked for with it as well.
+//! - An address that differs in case from the stored one logs in by its token.
+//! - With [ambiguous errors](Accounts::ambiguous_error_messages), `requestLoginTokenForUser` that creates
+//!   nobody answers the same whether there is such a user, and `extra` of its options is not looked at.
 
 mod attempt;
 mod authenticate;
@@ -133,6 +157,7 @@ mod held;
 mod hooks;
 mod http;
 mod input;
+mod kept;
 mod letters;
 mod login;
 mod mail;
@@ -144,8 +169,11 @@ mod modifier;
 pub mod oauth;
 mod options;
 mod password;
+mod passwordless;
 mod plugin;
 mod publications;
+mod sealed;
+mod second_factor;
 #[cfg(feature = "oauth")]
 mod services;
 mod sessions;
@@ -156,7 +184,7 @@ mod tests;
 mod token;
 mod watch;
 
-pub use attempt::{Attempt, Creation, Logout};
+pub use attempt::{Attempt, CreatedLoginToken, Creation, Logout};
 pub use builder::Accounts;
 pub use handle::AccountsHandle;
 pub use handler::{Login, LoginRequest};

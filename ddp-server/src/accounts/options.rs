@@ -12,6 +12,10 @@ pub(super) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long a token lasts that lasts for ever: a hundred years, as in Meteor.
 pub(super) const FOR_EVER: Duration = Duration::from_secs(365 * 100 * 24 * 60 * 60);
 
+/// How many hexadecimal digits a token has that is mailed to log in. Fewer could be found by trying.
+pub(super) const TOKEN_SEQUENCE_MIN: usize = 6;
+pub(super) const TOKEN_SEQUENCE_MAX: usize = 64;
+
 /// What is configured.
 #[derive(Clone, Debug)]
 pub(super) struct Options {
@@ -28,6 +32,13 @@ pub(super) struct Options {
     pub(super) limits_rates: bool,
     pub(super) allows_profile_updates: bool,
     pub(super) uses_http_only_cookies: bool,
+    /// Whether clients set up a second factor.
+    pub(super) sets_up_second_factor: bool,
+    /// Whether clients log in by mailed tokens.
+    pub(super) is_passwordless: bool,
+    pub(super) login_token_expiration: Duration,
+    /// How many digits such a token has.
+    pub(super) token_sequence_length: usize,
 }
 
 impl Default for Options {
@@ -44,6 +55,10 @@ impl Default for Options {
             limits_rates: true,
             allows_profile_updates: false,
             uses_http_only_cookies: false,
+            sets_up_second_factor: false,
+            is_passwordless: false,
+            login_token_expiration: Duration::from_secs(60 * 60),
+            token_sequence_length: TOKEN_SEQUENCE_MIN,
         }
     }
 }

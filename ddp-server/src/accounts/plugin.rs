@@ -25,7 +25,7 @@ impl Plugin for AccountsHandle {
     type State = Self;
 
     fn define(self, plugin: PluginBuilder<Self>) -> Plugged {
-        let mut plugin = publications::define(methods::define(plugin));
+        let mut plugin = publications::define(methods::define(plugin, &self.core.options));
         if self.core.options.limits_rates {
             plugin = plugin.rate_limit(
                 Rule::new(5, Duration::from_secs(10))

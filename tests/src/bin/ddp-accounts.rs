@@ -1,5 +1,6 @@
 //! A server for the tests of Meteor's accounts packages, at `PORT` (any free one) and `BIND`
-//! (127.0.0.1): the plugin [`Accounts`] with the users `ada` and `alan` in memory.
+//! (127.0.0.1): the plugin [`Accounts`] with the users `ada` and `alan` in memory, who can set up a second
+//! factor.
 //!
 //! - `rename` sets the user's display name, `whoami` returns the user's id;
 //! - `notes` publishes the notes that the user may see.
@@ -137,6 +138,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let accounts = Accounts::new(users.clone())
         .ambiguous_error_messages(false)
         .remove_default_rate_limit()
+        .two_factor_authentication()
+        .oauth_secret_key("ZGRwLWFjY291bnRzLWtleQ==")
         .on_login(move |_| {
             at_login();
             std::future::ready(())

@@ -4,6 +4,7 @@ mod installation;
 mod plugin;
 mod races;
 mod revocations;
+mod second_factor;
 mod secrets;
 mod store;
 mod tokens;

@@ -1,6 +1,7 @@
 //! The login handlers that are always there.
 
 mod password;
+mod passwordless;
 mod resume;
 
 use std::sync::Arc;
@@ -10,8 +11,6 @@ use super::handler::{Login, LoginRequest};
 use crate::error::Error;
 
 pub(super) use password::{PasswordCheck, find_and_check};
-#[cfg(feature = "oauth")]
-pub(super) use resume::is_falsy;
 
 /// Asks the handlers in their order, and says which of them answered.
 pub(super) async fn run(core: &Core, request: &LoginRequest) -> (Arc<str>, Result<Login, Error>) {
@@ -22,6 +21,10 @@ pub(super) async fn run(core: &Core, request: &LoginRequest) -> (Arc<str>, Resul
     match password::handle(core, request).await {
         Ok(None) => {}
         found => return ("password".into(), unwrapped(found)),
+    }
+    match passwordless::handle(core, request).await {
+        Ok(None) => {}
+        found => return ("passwordless".into(), unwrapped(found)),
     }
     #[cfg(feature = "oauth")]
     if let Some((service, found)) = super::oauth::handle(core, request).await {

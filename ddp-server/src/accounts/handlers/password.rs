@@ -1,11 +1,11 @@
 //! `{user, password}`: a password, or its digest.
 
-use super::resume::is_falsy;
 use crate::accounts::core::Core;
 use crate::accounts::delays::Target;
 use crate::accounts::handler::{Login, LoginRequest};
 use crate::accounts::input::{self, Password, match_failed};
 use crate::accounts::password::Verdict;
+use crate::accounts::second_factor;
 use crate::accounts::store::{LoginUser, PasswordHash, Selector, TokenGuard, User};
 use crate::ejson::Ejson;
 use crate::error::Error;
@@ -16,7 +16,7 @@ const NEEDS_PLAIN: &str = "This password was set by another system: log in once 
     sends the password itself over TLS, or reset the password";
 
 pub(super) async fn handle(core: &Core, request: &LoginRequest) -> Result<Option<Login>, Error> {
-    if request.options.get("password").is_none_or(is_falsy) {
+    if request.options.get("password").is_none_or(input::is_falsy) {
         return Ok(None);
     }
     let mut options = (*request.options).clone();
@@ -29,20 +29,19 @@ pub(super) async fn handle(core: &Core, request: &LoginRequest) -> Result<Option
     Core::check_secure(&password, request.connection.as_ref())?;
     let (found, checked) =
         find_and_check(core, &user, password, request.connection.as_ref()).await?;
-    let has_2fa = found.as_ref().is_some_and(|found| found.has_2fa);
-    let user = found.map(|found| found.user);
-    Ok(Some(match (checked, user) {
-        (PasswordCheck::Right(_), Some(user)) if has_2fa => {
-            // Nothing here can tell a right code, so nobody gets in without one.
-            let error = match code {
-                None => core.refusal_with("no-2fa-code", "2FA code must be informed"),
-                Some(_) => core.refusal_with("invalid-2fa-code", "Invalid 2FA code"),
-            };
-            Login::failed(Some(user), error)
+    let (hash, found) = match (checked, found) {
+        (PasswordCheck::Right(hash), Some(found)) => (hash, found),
+        (PasswordCheck::Wrong(error), found) => {
+            return Ok(Some(Login::failed(found.map(|found| found.user), error)));
         }
-        (PasswordCheck::Right(hash), Some(user)) => Login::known(user, TokenGuard::Password(hash)),
-        (PasswordCheck::Wrong(error), user) => Login::failed(user, error),
-        (PasswordCheck::Right(_), None) => Login::failed(None, core.refusal("User not found")),
+        (PasswordCheck::Right(_), None) => {
+            return Ok(Some(Login::failed(None, core.refusal("User not found"))));
+        }
+    };
+    let refused = second_factor::refuses(core, &found, code.as_deref()).await?;
+    Ok(Some(match refused {
+        Some(error) => Login::failed(Some(found.user), error),
+        None => Login::known(found.user, TokenGuard::Password(hash)),
     }))
 }
 

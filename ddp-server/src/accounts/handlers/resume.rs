@@ -4,11 +4,10 @@ use crate::accounts::core::{Core, now};
 use crate::accounts::handler::{Login, LoginRequest, Resumed};
 use crate::accounts::input;
 use crate::accounts::token::Token;
-use crate::ejson::Ejson;
 use crate::error::Error;
 
 pub(super) async fn handle(core: &Core, request: &LoginRequest) -> Result<Option<Login>, Error> {
-    let Some(value) = request.options.get("resume").filter(|value| !is_falsy(value)) else {
+    let Some(value) = request.options.get("resume").filter(|value| !input::is_falsy(value)) else {
         return Ok(None);
     };
     let token = Token::sent(input::token(value.clone())?);
@@ -26,14 +25,4 @@ pub(super) async fn handle(core: &Core, request: &LoginRequest) -> Result<Option
         return Ok(Some(Login::failed(Some(user), error)));
     }
     Ok(Some(Login::resumed(user, Resumed { token, stored, pending })))
-}
-
-/// What JavaScript takes for false.
-pub(in crate::accounts) fn is_falsy(value: &Ejson) -> bool {
-    match value {
-        Ejson::Null | Ejson::Bool(false) => true,
-        Ejson::String(text) => text.is_empty(),
-        Ejson::Number(number) => *number == 0.0 || number.is_nan(),
-        _ => false,
-    }
 }

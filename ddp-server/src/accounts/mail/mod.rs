@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
@@ -74,7 +75,17 @@ impl Mails {
             Purpose::Verify => "verify-email",
         };
         let url = format!("{}#/{path}/{token}", self.root_url);
-        self.templates.mail(purpose, &self.root_url, user, address, &url)
+        let template = self.templates.for_purpose(purpose);
+        self.templates.mail(template, &self.root_url, user, address, (&url, None))
+    }
+
+    /// The mail for a token to log in, which can be typed or followed as a link.
+    pub(super) fn login_token_mail(&self, user: &User, address: &str, sequence: &str) -> Mail {
+        let selector = utf8_percent_encode(address, NON_ALPHANUMERIC);
+        let url = format!("{}?loginToken={sequence}&selector={selector}", self.root_url);
+        let templates = &self.templates;
+        let link = (url.as_str(), Some(sequence));
+        templates.mail(&templates.send_login_token, &self.root_url, user, address, link)
     }
 
     /// Does something in the background that no client is to wait for, so that the time it takes tells

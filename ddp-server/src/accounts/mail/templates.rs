@@ -19,6 +19,8 @@ pub struct MailContext<'a> {
     pub url: &'a str,
     /// The name of the site.
     pub site_name: &'a str,
+    /// The token itself, if it can be typed instead of following the link.
+    pub sequence: Option<&'a str>,
 }
 
 impl MailContext<'_> {
@@ -83,6 +85,8 @@ pub struct MailTemplates {
     pub enroll_account: MailTemplate,
     /// For tokens that verify addresses.
     pub verify_email: MailTemplate,
+    /// For tokens to log in.
+    pub send_login_token: MailTemplate,
     /// Further lines of each mail's head.
     pub headers: Vec<(String, String)>,
 }
@@ -109,29 +113,43 @@ impl Default for MailTemplates {
                 "To start using the service",
             ),
             verify_email: letter("How to verify email address on", "To verify your account email"),
+            send_login_token: Arc::new(|mail| Letter {
+                subject: format!("Your login token for {}", mail.site_name),
+                text: format!(
+                    "{}\n\nTo log in, enter this token:\n\n{}\n\nYou can click the link below \
+                     instead.\n\n{}\n\nThank you.\n",
+                    mail.greeting(),
+                    mail.sequence.unwrap_or_default(),
+                    mail.url
+                ),
+                ..Letter::default()
+            }),
             headers: Vec::new(),
         }
     }
 }
 
 impl MailTemplates {
-    pub(super) fn mail(
-        &self,
-        purpose: Purpose,
-        root_url: &str,
-        user: &User,
-        address: &str,
-        url: &str,
-    ) -> Mail {
-        let template = match purpose {
+    pub(super) fn for_purpose(&self, purpose: Purpose) -> &MailTemplate {
+        match purpose {
             Purpose::Reset => &self.reset_password,
             Purpose::Enroll => &self.enroll_account,
             Purpose::Verify => &self.verify_email,
-        };
+        }
+    }
+
+    pub(super) fn mail(
+        &self,
+        template: &MailTemplate,
+        root_url: &str,
+        user: &User,
+        address: &str,
+        (url, sequence): (&str, Option<&str>),
+    ) -> Mail {
         let host = root_url.split_once("://").map_or(root_url, |(_, rest)| rest);
         let host = host.split('/').next().unwrap_or(host);
         let site_name = self.site_name.as_deref().unwrap_or(host);
-        let letter = template(&MailContext { user, address, url, site_name });
+        let letter = template(&MailContext { user, address, url, site_name, sequence });
         Mail {
             to: address.to_owned(),
             from: one_line(letter.from.unwrap_or_else(|| self.from.clone())),

@@ -12,6 +12,7 @@ use std::thread;
 use futures::channel::oneshot;
 use parking_lot::Mutex;
 
+use crate::accounts::delays::too_many;
 use crate::error::Error;
 use crate::transport::{Address, Shares};
 
@@ -91,16 +92,6 @@ impl Pool {
         *jobs = Some(sender.clone());
         Ok(sender)
     }
-}
-
-/// Meteor's refusal of a client that asks too often.
-fn too_many(seconds: u32) -> Error {
-    let reason = format!(
-        "Error, too many requests. Please slow down. You must wait {seconds} seconds before trying \
-         again."
-    );
-    let details = serde_json::json!({"timeToReset": u64::from(seconds) * 1000});
-    Error::client("too-many-requests", reason).with_details(&details)
 }
 
 fn work(jobs: &Mutex<Receiver<Job>>) {

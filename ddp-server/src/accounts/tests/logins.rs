@@ -186,3 +186,20 @@ async fn the_rate_of_logins_is_limited_unless_that_is_lifted() {
     assert!(refused(&client, "createUser", (json!({}),)).await.ends_with("[400]"));
     client.call::<()>("logout", ()).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_client_configures_no_login_service() {
+    let scene = Scene::with(|accounts| {
+        accounts.login_service("github", [("clientId".to_owned(), "x".into())].into())
+    })
+    .await;
+    let (client, _) = scene.ada().await;
+    for (options, text) in [
+        (json!({"service": "github", "secret": "x"}), "Service github already configured [403]"),
+        (json!({"service": "gitlab", "secret": "x"}), "Service unknown [403]"),
+        (json!({"service": {"$ne": ""}}), "Match failed [400]"),
+        (json!({}), "Match failed [400]"),
+    ] {
+        assert_eq!(refused(&client, "configureLoginService", (options,)).await, text);
+    }
+}

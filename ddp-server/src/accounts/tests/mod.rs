@@ -8,7 +8,9 @@ mod mails;
 #[cfg(feature = "oauth")]
 mod oauth;
 mod order;
+mod passwordless;
 mod profile;
+mod second_factor;
 mod server_side;
 mod sessions;
 mod support;
