@@ -10,6 +10,8 @@ use super::delays::Delays;
 use super::handle::AccountsHandle;
 use super::handler::{Login, LoginHandler, LoginRequest};
 use super::hooks::{Hooks, hook};
+#[cfg(feature = "jwt")]
+use super::jwt::Jwt;
 use super::mail::{LogMailer, MailTemplates, Mailer, Mails};
 use super::options::{Options, Restriction};
 use super::password::{PasswordAlgorithm, Passwords};
@@ -26,6 +28,8 @@ pub struct Accounts {
     options: Options,
     hooks: Hooks,
     handlers: Vec<LoginHandler>,
+    #[cfg(feature = "jwt")]
+    jwts: Vec<Jwt>,
     algorithm: PasswordAlgorithm,
     threads: Option<usize>,
     mailer: Arc<dyn Mailer>,
@@ -43,6 +47,8 @@ impl Accounts {
             options: Options::default(),
             hooks: Hooks::default(),
             handlers: Vec::new(),
+            #[cfg(feature = "jwt")]
+            jwts: Vec::new(),
             algorithm: PasswordAlgorithm::BCRYPT,
             threads: None,
             mailer: Arc::new(LogMailer),
@@ -221,6 +227,20 @@ impl Accounts {
         self
     }
 
+    /// Logs in whoever has a JSON Web Token of another backend: `login` with `{jwt: "<token>"}`. Several may
+    /// be given, and the first that a token satisfies counts. They come after `resume` and `password`.
+    ///
+    /// # Panics
+    /// If tokens for other applications would be accepted: keys of a set without an
+    /// [audience](Jwt::audience), or two issuers with one [service](Jwt::service).
+    #[cfg(feature = "jwt")]
+    #[must_use]
+    pub fn jwt(mut self, jwt: Jwt) -> Self {
+        jwt.check(&self.jwts);
+        self.jwts.push(jwt);
+        self
+    }
+
     /// Asks about each attempt to log in, also about one that failed already. With `false` the client
     /// gets `Login forbidden` (403) unless there is another error, with an error that one. Nothing lets
     /// in whom something else refuses.
@@ -313,6 +333,8 @@ impl Accounts {
             options: self.options,
             hooks: self.hooks,
             handlers: self.handlers,
+            #[cfg(feature = "jwt")]
+            jwts: self.jwts,
             passwords: Passwords::new(self.algorithm, self.threads),
             held: Arc::default(),
             delays: Delays::new(),

@@ -54,7 +54,7 @@
 //!
 //! | for clients | |
 //! |---|---|
-//! | `login` | by password, its digest, a token, or a [handler of one's own](Accounts::register_login_handler) |
+//! | `login` | by password, its digest, a token, a [JWT](#json-web-tokens) of another backend, or a [handler of one's own](Accounts::register_login_handler) |
 //! | `logout`, `logoutOtherClients`, `logoutAllClients`, `getNewToken`, `removeOtherTokens` | tokens are 43 random characters; a store has only their hashes |
 //! | `createUser`, `changePassword`, `forgotPassword`, `resetPassword`, `verifyEmail` | with mails by a [`Mailer`], to the log without one |
 //! | the own user's document in `users` | `username`, `emails`, `profile` and the [fields that you name](Accounts::default_field_selector), live |
@@ -78,6 +78,10 @@
 //! an address or an id, the next ones for it wait, longer each time up to 30 seconds, whoever sends
 //! them to this server; after 15 minutes without any, that is forgotten. Nobody is locked out.
 //!
+//! # JSON Web Tokens
+//! With the feature `jwt`, `login` takes `{jwt: "<token>"}` for users whom another backend knows, such as
+//! Django or Rails: see [`Accounts::jwt`] and [`Jwt`], which has the views that make such tokens.
+//!
 //! # Unlike Meteor
 //! - Tokens that are mailed are stored as hashes, and a password that is set by any way ends them.
 //!   Those that verify an address end after as long as those that set the first password.
@@ -85,6 +89,8 @@
 //! - What a client gives to `createUser` has at most 16 KiB, with the profile.
 //! - Usernames have at most 256 characters, addresses 256 bytes, passwords 4 KiB; a digest is 64
 //!   hexadecimal digits. All else is `Match failed [400]`.
+//! - A login token with an [end of its own](Login::expires) closes the connections that hold it as it ends, and
+//!   not at the next look for expired ones.
 //! - A user with an active second factor cannot log in by password yet: no code is accepted.
 
 mod attempt;
@@ -98,6 +104,8 @@ mod handlers;
 mod held;
 mod hooks;
 mod input;
+#[cfg(feature = "jwt")]
+mod jwt;
 mod letters;
 mod login;
 mod mail;
@@ -118,6 +126,8 @@ pub use attempt::{Attempt, Creation, Logout};
 pub use builder::Accounts;
 pub use handle::AccountsHandle;
 pub use handler::{Login, LoginRequest};
+#[cfg(feature = "jwt")]
+pub use jwt::{Jwt, JwtError};
 pub use mail::{Letter, LogMailer, Mail, MailContext, MailTemplate, MailTemplates, Mailer};
 pub use memory::MemoryAccounts;
 pub use password::PasswordAlgorithm;

@@ -1,6 +1,7 @@
 //! Accounts in PostgreSQL: their tables, their store, and what other programs do to them.
 
 mod installation;
+mod mapped;
 mod plugin;
 mod races;
 mod revocations;

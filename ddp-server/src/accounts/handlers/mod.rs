@@ -1,5 +1,7 @@
 //! The login handlers that are always there.
 
+#[cfg(feature = "jwt")]
+mod jwt;
 mod password;
 mod resume;
 
@@ -20,6 +22,11 @@ pub(super) async fn run(core: &Core, request: &LoginRequest) -> (Arc<str>, Resul
     match password::handle(core, request).await {
         Ok(None) => {}
         found => return ("password".into(), unwrapped(found)),
+    }
+    #[cfg(feature = "jwt")]
+    match jwt::handle(core, request).await {
+        Ok(None) => {}
+        found => return ("jwt".into(), unwrapped(found)),
     }
     for handler in &core.handlers {
         match (handler.handle)(request.clone()).await {

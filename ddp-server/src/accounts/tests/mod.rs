@@ -2,6 +2,8 @@
 
 mod attacks;
 mod hooks;
+#[cfg(feature = "jwt")]
+mod jwt;
 mod logins;
 mod mails;
 mod order;
