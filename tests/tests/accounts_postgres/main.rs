@@ -1,5 +1,6 @@
 //! Accounts in PostgreSQL: their tables, their store, and what other programs do to them.
 
+mod django;
 mod installation;
 mod mapped;
 mod plugin;

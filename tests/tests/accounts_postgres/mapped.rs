@@ -27,25 +27,31 @@ CREATE INDEX "auth_user_username_6821ab7c_like" ON "auth_user" ("username" varch
 /// Of `analytical engine`, by Django with few iterations.
 const PBKDF2: &str =
     "pbkdf2_sha256$1000$GkhDMTZma9WLyGrMjOSY31$zpFvcUnRaywaFnxilcL7oD/3WzIPN1KZD5NqmJVVmaU=";
-const PASSWORD: &str = "analytical engine";
+pub(crate) const PASSWORD: &str = "analytical engine";
 /// Its SHA-256.
-const DIGEST: &str = "9ae82d97eba6f44eca8f6fa322fa2351538acd03fceacf60bbfa78b3090aa190";
+pub(crate) const DIGEST: &str = "9ae82d97eba6f44eca8f6fa322fa2351538acd03fceacf60bbfa78b3090aa190";
 
 /// How soon every server knows.
 const LIMIT: Duration = Duration::from_secs(1);
 
-async fn start(name: &str, setup: &str, users: UsersTable, feed: Feed) -> Fixture {
-    let database = database::name(&format!("mapped_{name}"), feed);
-    let url = database::create_database(&database, setup);
+/// A server's handle on a database whose users are in this table.
+pub(crate) async fn start(database: &str, users: UsersTable, feed: Feed) -> Fixture {
+    let url = database::database_url(database);
     let db = Db::builder(url).accounts(AccountsTables::existing(users)).feed(feed).connect().await;
     let db = db.unwrap_or_else(|error| panic!("{error}"));
     let accounts = db.accounts();
-    Fixture { database, db, accounts }
+    Fixture { database: database.to_owned(), db, accounts }
+}
+
+async fn create(name: &str, setup: &str, users: UsersTable, feed: Feed) -> Fixture {
+    let database = database::name(&format!("mapped_{name}"), feed);
+    let _ = database::create_database(&database, setup);
+    start(&database, users, feed).await
 }
 
 async fn django(name: &str, feed: Feed) -> Fixture {
     let setup = format!("{DJANGO}{}", insert("ada", "Ada@example.com"));
-    start(name, &setup, UsersTable::django(), feed).await
+    create(name, &setup, UsersTable::django(), feed).await
 }
 
 fn insert(name: &str, email: &str) -> String {
@@ -76,7 +82,7 @@ impl Fixture {
         found?.password.map(|hash| hash.as_str().to_owned())
     }
 
-    async fn serve(&self) -> (std::net::SocketAddr, Server) {
+    pub(crate) async fn serve(&self) -> (std::net::SocketAddr, Server) {
         let accounts = Accounts::new(self.accounts.clone())
             .password_algorithm(PasswordAlgorithm::Bcrypt { cost: 4 })
             .ambiguous_error_messages(false)
@@ -91,7 +97,7 @@ fn by_password(password: Value) -> Value {
     json!([{"user": {"username": "ada"}, "password": password}])
 }
 
-fn digest(digest: &str) -> Value {
+pub(crate) fn digest(digest: &str) -> Value {
     json!({"digest": digest, "algorithm": "sha-256"})
 }
 
@@ -307,7 +313,7 @@ async fn a_table_of_rails_is_named_by_its_columns() {
         .created_at("created_at")
         .password(PasswordColumn::Devise, "encrypted_password");
     let setup = setup.replace("mapped_rails_notify", &database::name("mapped_rails", Feed::default()));
-    let fixture = start("rails", &setup, users, Feed::default()).await;
+    let fixture = create("rails", &setup, users, Feed::default()).await;
     let ada = fixture.user(Selector::Email("ada@example.com".to_owned())).await.unwrap();
     assert_eq!(ada.id, "00000000-0000-4000-8000-000000000001");
     assert_eq!((ada.created_at, ada.username.clone()), (Some(super::WHEN), None));
