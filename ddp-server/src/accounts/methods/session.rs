@@ -36,7 +36,7 @@ pub(super) async fn logout(
     let core = &*accounts.core;
     let held = core.held.take(connection_of(&invocation)?);
     let removed = match held {
-        Some(Held { hash, user_id }) => {
+        Some(Held { hash, user_id, .. }) => {
             core.store.remove_login_tokens(&user_id, &Tokens::One(hash)).await
         }
         None => Ok(0),
@@ -103,7 +103,7 @@ pub(super) async fn remove_other_tokens(
     invocation: Invocation,
 ) -> Result<(), Error> {
     let core = &*accounts.core;
-    let Held { hash, user_id } = held(core, &invocation)?;
+    let Held { hash, user_id, .. } = held(core, &invocation)?;
     core.store.remove_login_tokens(&user_id, &Tokens::AllBut(hash)).await?;
     Ok(())
 }
