@@ -4,7 +4,10 @@ use super::fold;
 
 /// The statements, for the schema `accounts`.
 pub(super) fn statements() -> Vec<String> {
-    let fixed = [TABLES, TOKENS_AND_SERVICES, TRIGGERS, DEACTIVATION].concat().into_iter().map(str::to_owned);
+    let fixed = [TABLES, TOKENS_AND_SERVICES, TRIGGERS, DEACTIVATION]
+        .concat()
+        .into_iter()
+        .map(str::to_owned);
     std::iter::once(fold::function_sql()).chain(fixed).collect()
 }
 

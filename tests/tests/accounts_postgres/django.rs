@@ -20,8 +20,7 @@ fn python() -> Option<PathBuf> {
     let wanted = std::env::var_os("PYTHON").map(PathBuf::from);
     let is_wanted = wanted.is_some();
     let python = wanted.unwrap_or(made);
-    let status =
-        Command::new(&python).args(["-c", "import django"]).stderr(Stdio::null()).status();
+    let status = Command::new(&python).args(["-c", "import django"]).stderr(Stdio::null()).status();
     let is_there = status.is_ok_and(|status| status.success());
     assert!(is_there || !is_wanted, "PYTHON ({}) has no Django", python.display());
     is_there.then_some(python)
@@ -36,7 +35,8 @@ struct Django {
 
 impl Django {
     fn start(python: &PathBuf, url: &str) -> Self {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/accounts_postgres/django.py");
+        let script =
+            concat!(env!("CARGO_MANIFEST_DIR"), "/tests/accounts_postgres/users_of_django.py");
         let mut process = Command::new(python)
             .args([script, url])
             .stdin(Stdio::piped())
@@ -79,8 +79,7 @@ async fn users_of_each_of_djangos_hashers_log_in_and_django_keeps_its_own() {
     let name = database::name("mapped_real_django", Feed::default());
     let mut django = Django::start(&python, &database::create_database(&name, ""));
     django.tell(&json!({"what": "migrate"}));
-    let hashers =
-        ["pbkdf2_sha256", "pbkdf2_sha1", "argon2", "bcrypt", "bcrypt_sha256", "scrypt"];
+    let hashers = ["pbkdf2_sha256", "pbkdf2_sha1", "argon2", "bcrypt", "bcrypt_sha256", "scrypt"];
     // Some before and some after their table is followed.
     let create = |hasher: &str| {
         json!({"what": "create", "name": hasher, "password": PASSWORD, "hasher": hasher,

@@ -156,7 +156,8 @@ async fn a_document_is_live_and_a_deactivation_ends_it(feed: Feed) {
     loop {
         let message = peer.recv().await;
         if message["msg"] == "changed" {
-            let fields = json!({"profile": {"name": "Augusta Lovelace"}, "roles": ["staff", "superuser"]});
+            let fields =
+                json!({"profile": {"name": "Augusta Lovelace"}, "roles": ["staff", "superuser"]});
             assert_eq!(message["fields"], fields);
             break;
         }
@@ -288,7 +289,8 @@ async fn of_two_who_take_a_name_one_has_it() {
     let fence = fence();
     let ids: Vec<String> = (2..=9).map(|id: u32| id.to_string()).collect();
     let names = ["new", "New", "NEW"].into_iter().cycle();
-    let all = ids.iter().zip(names).map(|(id, name)| fixture.accounts.set_username(id, name, &fence));
+    let all =
+        ids.iter().zip(names).map(|(id, name)| fixture.accounts.set_username(id, name, &fence));
     let taken = futures::future::join_all(all).await;
     assert_eq!(taken.iter().filter(|taken| matches!(taken, Ok(true))).count(), 1);
     for refused in taken.into_iter().filter(|taken| !matches!(taken, Ok(true))) {
@@ -312,7 +314,8 @@ async fn a_table_of_rails_is_named_by_its_columns() {
         .name(["full_name"])
         .created_at("created_at")
         .password(PasswordColumn::Devise, "encrypted_password");
-    let setup = setup.replace("mapped_rails_notify", &database::name("mapped_rails", Feed::default()));
+    let setup =
+        setup.replace("mapped_rails_notify", &database::name("mapped_rails", Feed::default()));
     let fixture = create("rails", &setup, users, Feed::default()).await;
     let ada = fixture.user(Selector::Email("ada@example.com".to_owned())).await.unwrap();
     assert_eq!(ada.id, "00000000-0000-4000-8000-000000000001");
@@ -324,7 +327,10 @@ async fn a_table_of_rails_is_named_by_its_columns() {
     assert_eq!(fixture.hash(&ada.id).await.as_deref(), Some("$2a$04$x"));
     let change = PasswordChange { hash: "$2b$04$new".into(), only_if: None, ends: Tokens::All };
     assert!(fixture.accounts.set_password(&ada.id, &change).await.unwrap());
-    assert_eq!(fixture.psql("SELECT encrypted_password = '' FROM users WHERE full_name = 'Ada'"), "t");
+    assert_eq!(
+        fixture.psql("SELECT encrypted_password = '' FROM users WHERE full_name = 'Ada'"),
+        "t"
+    );
     assert_eq!(fixture.hash(&ada.id).await.as_deref(), Some("$2b$04$new"));
     assert!(fixture.accounts.set_active(&ada.id, false).await.is_err());
 }
@@ -354,7 +360,10 @@ async fn other_columns_are_followed_anew_and_other_kinds_are_not() {
     assert_eq!(fixture.named("missed").await.as_deref(), Some("1"));
 
     let error = connect(AccountsTables::new()).await.unwrap_err().to_string();
-    assert!(error.contains("follow a table of users that AccountsTables::existing names"), "{error}");
+    assert!(
+        error.contains("follow a table of users that AccountsTables::existing names"),
+        "{error}"
+    );
     let nowhere = AccountsTables::existing(UsersTable::new("nowhere")).schema("other");
     let error = connect(nowhere).await.unwrap_err().to_string();
     assert!(error.contains("cannot follow the table \"public\".\"nowhere\""), "{error}");

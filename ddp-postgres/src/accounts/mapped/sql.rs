@@ -54,14 +54,14 @@ impl Follow<'_> {
     /// them fail: they are part of the other program's own.
     fn sync(&self, rows: &str) -> String {
         format!(
-            "INSERT INTO accounts.users AS old
+            "INSERT INTO accounts.users AS mine
         (id, created_at, username, profile, emails, roles, is_active)
     SELECT {id}, {created_at}, {username}, {profile}, {emails}, {roles}, {is_active}
     FROM {rows} t ORDER BY 1
     ON CONFLICT (id) DO UPDATE
     SET created_at = excluded.created_at, username = excluded.username, profile = excluded.profile,
         emails = excluded.emails, roles = excluded.roles, is_active = excluded.is_active
-    WHERE (old.created_at, old.username, old.profile, old.emails, old.roles, old.is_active)
+    WHERE (mine.created_at, mine.username, mine.profile, mine.emails, mine.roles, mine.is_active)
         IS DISTINCT FROM (excluded.created_at, excluded.username, excluded.profile,
             excluded.emails, excluded.roles, excluded.is_active);
     {passwords}",
@@ -97,8 +97,7 @@ impl Follow<'_> {
         if self.users.name.is_empty() {
             return "NULL::jsonb".to_owned();
         }
-        let parts: Vec<_> =
-            self.users.name.iter().map(|column| self.text(Some(column))).collect();
+        let parts: Vec<_> = self.users.name.iter().map(|column| self.text(Some(column))).collect();
         let name = format!("nullif(btrim(concat_ws(' ', {})), '')", parts.join(", "));
         format!("CASE WHEN {name} IS NOT NULL THEN jsonb_build_object('name', {name}) END")
     }
@@ -153,10 +152,10 @@ impl Follow<'_> {
         format!(
             "DELETE FROM accounts.passwords p USING {rows} t
     WHERE p.user_id = {id} AND NOT {usable} AND p.source <> {gone};
-    INSERT INTO accounts.passwords AS old (user_id, hash, source)
+    INSERT INTO accounts.passwords AS mine (user_id, hash, source)
     SELECT {id}, {hash}, {source} FROM {rows} t WHERE {usable}
     ON CONFLICT (user_id) DO UPDATE SET hash = excluded.hash, source = excluded.source
-    WHERE old.source <> excluded.source;"
+    WHERE mine.source <> excluded.source;"
         )
     }
 
@@ -196,39 +195,44 @@ impl Follow<'_> {
         )
     }
 
-    /// Writes a user's column; without a name of one, locks its row, before ours is.
+    /// Writes a user's column; without a name of one, locks its row, before ours is. The variables have
+    /// names that no column has.
     fn write_function(&self, table: &str) -> String {
         let key = quote(&self.users.id);
         let update = |name: &str, column: &str, value: &str| {
             let column = quote(column);
             format!(
-                "    IF what = '{name}' THEN UPDATE {table} SET {column} = {value} WHERE {key} = k; END IF;\n"
+                "    IF ddp_what = '{name}' THEN
+        UPDATE {table} t SET {column} = {value} WHERE t.{key} = ddp_id;
+    END IF;\n"
             )
         };
         let users = self.users;
+        let boolean = "ddp_value::boolean";
         let updates = [
-            users.username.as_deref().map(|column| update("username", column, "value")),
-            users.email.as_deref().map(|column| update("email", column, "value")),
-            users.is_active.as_deref().map(|column| update("is_active", column, "value::boolean")),
-            users.password.as_ref().map(|(_, column)| update("password", column, "value")),
+            users.username.as_deref().map(|column| update("username", column, "ddp_value")),
+            users.email.as_deref().map(|column| update("email", column, "ddp_value")),
+            users.is_active.as_deref().map(|column| update("is_active", column, boolean)),
+            users.password.as_ref().map(|(_, column)| update("password", column, "ddp_value")),
         ];
         let updates: String = updates.into_iter().flatten().collect();
-        let verify = format!(
-            "    IF what = 'verified' THEN
-        INSERT INTO accounts.verified_emails AS old (user_id, address) VALUES (key, value)
-        ON CONFLICT (user_id) DO UPDATE SET address = excluded.address;
-        UPDATE {table} t SET {key} = {key} WHERE t.{key} = k;
-    END IF;\n"
-        );
         function(
-            "write_user(key text, what text, value text) RETURNS boolean",
-            &format!("DECLARE k {table}.{key}%TYPE;\n"),
+            "write_user(ddp_key text, ddp_what text, ddp_value text) RETURNS boolean",
+            &format!("DECLARE ddp_id {table}.{key}%TYPE;\n"),
             &format!(
-                "    IF NOT EXISTS (SELECT FROM accounts.users u WHERE u.id = key) THEN RETURN false; END IF;
-    k := key;
-    PERFORM FROM {table} t WHERE t.{key} = k FOR NO KEY UPDATE;
+                "    IF NOT EXISTS (SELECT FROM accounts.users u WHERE u.id = ddp_key) THEN
+        RETURN false;
+    END IF;
+    ddp_id := ddp_key;
+    PERFORM FROM {table} t WHERE t.{key} = ddp_id FOR NO KEY UPDATE;
     IF NOT FOUND THEN RETURN false; END IF;
-{updates}{verify}    RETURN true;"
+{updates}    IF ddp_what = 'verified' THEN
+        INSERT INTO accounts.verified_emails (user_id, address) VALUES (ddp_key, ddp_value)
+        ON CONFLICT (user_id) DO UPDATE SET address = excluded.address;
+        UPDATE accounts.users u SET emails = jsonb_set(u.emails, '{{0,verified}}', 'true')
+        WHERE u.id = ddp_key AND u.emails #>> '{{0,address}}' = ddp_value;
+    END IF;
+    RETURN true;"
             ),
         )
     }

@@ -37,12 +37,7 @@ impl Writing<'_> {
 
     /// Lets nobody else of ours take a name or an address that somebody has, but for its case. The other
     /// program has only its own constraint.
-    async fn is_taken(
-        &self,
-        user_id: &str,
-        column: &str,
-        value: &str,
-    ) -> Result<bool, WriteError> {
+    async fn is_taken(&self, user_id: &str, column: &str, value: &str) -> Result<bool, WriteError> {
         let sql = "SELECT pg_catalog.pg_advisory_xact_lock(
             pg_catalog.hashtextextended(accounts.fold($1), 0x64647061))";
         self.query(sql, &[&value]).await?;
@@ -205,7 +200,9 @@ impl PostgresAccounts {
             PasswordColumn::Devise => String::new(),
         };
         // What ends is told by the change, and not by the trigger.
-        writing.query("SELECT pg_catalog.set_config('ddp.is_own_password', 'on', true)", &[]).await?;
+        writing
+            .query("SELECT pg_catalog.set_config('ddp.is_own_password', 'on', true)", &[])
+            .await?;
         writing.write_user(user_id, "password", Some(&theirs)).await?;
         let sql = format!(
             "INSERT INTO accounts.passwords (user_id, hash, source) VALUES ($1, $2, {})

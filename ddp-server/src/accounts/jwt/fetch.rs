@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::JwtError;
+use super::error::JwtError;
 
 /// The most bytes of a set of keys.
 const SET_BYTES_MAX: usize = 256 * 1024;
@@ -88,7 +88,10 @@ impl Url {
         let answer = async {
             let answer = sender.send_request(request).await.map_err(text)?;
             if answer.status() != StatusCode::OK {
-                return Err(format!("the answer was {}, and redirects are not followed", answer.status()));
+                return Err(format!(
+                    "the answer was {}, and redirects are not followed",
+                    answer.status()
+                ));
             }
             let body = to_bytes(Body::new(answer.into_body()), SET_BYTES_MAX).await;
             body.map(Vec::from).map_err(text)

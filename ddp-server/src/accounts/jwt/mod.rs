@@ -1,5 +1,6 @@
 //! Logins by tokens of another backend, for users whom that backend knows.
 
+mod error;
 mod fetch;
 mod key;
 mod refusal;
@@ -9,16 +10,16 @@ mod token;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde_json::{Map, Value};
 
+pub use self::error::JwtError;
 use self::fetch::{Source, Url};
 use self::key::Key;
 pub(super) use self::refusal::Refusal;
 use self::remote::RemoteKeys;
 use self::token::Unchecked;
-use super::core::now;
 use crate::ejson::Date;
 
 /// Which JSON Web Tokens log in: `login` with `{jwt: "<token>"}`, for
@@ -109,24 +110,6 @@ pub struct Jwt {
 enum Keys {
     One(Key),
     Remote(Arc<RemoteKeys>),
-}
-
-/// Why a key, or a place of keys, cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum JwtError {
-    /// The secret is too short to be one.
-    #[error("a secret of HS256 has at least 32 bytes, and not {0}: make one by `openssl rand -hex 32`")]
-    ShortSecret(usize),
-    /// A key in PEM was given as a secret.
-    #[error("a key in PEM is no secret: give the public key to Jwt::public_key")]
-    PemAsSecret,
-    /// The public key is not one.
-    #[error("the public key cannot be used, which begins with `-----BEGIN PUBLIC KEY-----`: {0}")]
-    PublicKey(String),
-    /// The URL is not one that can be believed.
-    #[error("{0:?} cannot be the URL of keys: {1}")]
-    Url(String, &'static str),
 }
 
 /// What a token that is right says.
@@ -284,7 +267,7 @@ impl Jwt {
         if !self.any_audience {
             claims.check_audience(&self.audiences)?;
         }
-        let now = now();
+        let now = SystemTime::now().into();
         let expires = claims.expires(now)?;
         claims.check_begun(now, self.leeway)?;
         Ok(Verified { user_id: claims.user_id(&self.claim)?, expires, claims: claims.0 })

@@ -41,8 +41,7 @@ async fn what_is_not_signed_by_the_right_key_is_refused() {
 #[tokio::test]
 async fn a_public_key_is_no_secret() {
     let rsa = Signer::rsa();
-    let scene =
-        Scene::with(|accounts| accounts.jwt(Jwt::public_key(rsa.pem()).unwrap())).await;
+    let scene = Scene::with(|accounts| accounts.jwt(Jwt::public_key(rsa.pem()).unwrap())).await;
     let client = scene.client().await;
     let claims = claims(&scene.ada);
     let (der, pem) = (rsa.json_key("")["n"].to_string(), rsa.pem());
@@ -80,9 +79,11 @@ async fn claims_that_do_not_fit_are_refused() {
     let signer = Signer::secret(SECRET);
     let (past, soon) = (seconds_from_now(-1), seconds_from_now(20));
     let later = seconds_from_now(40);
-    let (audience, issuer) = ("This token is for another audience", "This token is of another issuer");
+    let (audience, issuer) =
+        ("This token is for another audience", "This token is of another issuer");
     let (expired, endless) = ("This token has expired", "This token does not say when it ends");
-    let (early, nobody) = ("This token is not valid yet", "This token does not say who the user is");
+    let (early, nobody) =
+        ("This token is not valid yet", "This token does not say who the user is");
     for (claim, value, text) in [
         ("aud", json!("other"), audience),
         ("aud", json!(null), audience),

@@ -35,7 +35,9 @@ async fn each_kind_of_key_checks_its_signatures() {
 
 #[test]
 fn what_is_no_public_key_says_so() {
-    for pem in ["", "x", RSA_PRIVATE, "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"] {
+    for pem in
+        ["", "x", RSA_PRIVATE, "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"]
+    {
         let error = Jwt::public_key(pem).unwrap_err().to_string();
         assert!(error.contains("-----BEGIN PUBLIC KEY-----") && !error.contains("AAAA"), "{error}");
     }
@@ -198,6 +200,9 @@ async fn who_does_not_answer_is_not_waited_for_long() {
     let jwt = at(listener.local_addr().unwrap());
     let begin = tokio::time::Instant::now();
     let refused = jwt.verify(&Signer::ed25519().sign(&claims("7"))).await.map(drop);
-    assert_eq!(refused.unwrap_err().to_string(), "The keys of tokens are out of reach. Please try again later.");
+    assert_eq!(
+        refused.unwrap_err().to_string(),
+        "The keys of tokens are out of reach. Please try again later."
+    );
     assert_eq!(begin.elapsed().as_secs(), 10);
 }

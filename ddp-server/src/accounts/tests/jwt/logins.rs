@@ -67,7 +67,8 @@ async fn a_service_knows_its_users_and_creates_none_unasked() {
     let client = scene.client().await;
     let token = Signer::secret(SECRET).sign(&claims("7"));
     assert_eq!(refusal(&client, &token).await, "User not found [403]");
-    let record = crate::accounts::Service { service_id: Some("7".to_owned()), data: <_>::default() };
+    let record =
+        crate::accounts::Service { service_id: Some("7".to_owned()), data: <_>::default() };
     let store = &scene.accounts.core.store;
     assert!(store.put_service(&scene.ada, "acme", 0, Some(&record)).await.unwrap());
     assert_eq!(log_in_by(&client, &token).await.unwrap().id, scene.ada);
