@@ -39,7 +39,7 @@ impl Writing<'_> {
     /// program has only its own constraint.
     async fn is_taken(&self, user_id: &str, column: &str, value: &str) -> Result<bool, WriteError> {
         let sql = "SELECT pg_catalog.pg_advisory_xact_lock(
-            pg_catalog.hashtextextended(accounts.fold($1), 0x64647061))";
+            pg_catalog.hashtextextended(accounts.fold($1), 1684303457))";
         self.query(sql, &[&value]).await?;
         let sql = format!(
             "SELECT FROM accounts.users u
