@@ -80,7 +80,7 @@
 //!
 //! # JSON Web Tokens
 //! With the feature `jwt`, `login` takes `{jwt: "<token>"}` for users whom another backend knows, such as
-//! Django or Rails: see [`Accounts::jwt`] and [`Jwt`], which has the views that make such tokens.
+//! Django or Rails: see `Accounts::jwt` and `Jwt`, whose page has the views that make such tokens.
 //!
 //! # Unlike Meteor
 //! - Tokens that are mailed are stored as hashes, and a password that is set by any way ends them.

@@ -17,7 +17,7 @@ pub(in crate::accounts) fn not_ours(what: &str) -> WriteError {
 /// Begins a hash of Django that is one of ours: the same bcrypt, of the same digest.
 const DJANGO_BCRYPT: &str = "bcrypt_sha256$";
 
-/// What Django takes for no password, with letters after it that nobody hashes to.
+/// What Django takes for no password.
 const DJANGO_UNUSABLE: &str = "!";
 
 impl Writing<'_> {
