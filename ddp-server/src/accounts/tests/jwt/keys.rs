@@ -206,3 +206,33 @@ async fn who_does_not_answer_is_not_waited_for_long() {
     );
     assert_eq!(begin.elapsed().as_secs(), 10);
 }
+
+/// Made by PyJWT, for `{"sub": "7", "aud": "todos", "exp": 4102444800}`.
+const PYJWT: [(&str, &str); 4] = [
+    (
+        SECRET,
+        "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiI3IiwiYXVkIjoidG9kb3MiLCJleHAiOjQxMDI0NDQ4MDB9.7ioMpjbvneHnAKFH8e76zl_5VCfBy21He4UNs-2rFwE",
+    ),
+    (
+        RSA_PUBLIC,
+        "eyJhbGciOiJSUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiI3IiwiYXVkIjoidG9kb3MiLCJleHAiOjQxMDI0NDQ4MDB9.Y3tfCkluVubhpgLzbFeceQ4OQuG_tWeN-6dYEdfMaMyxxIcJd-_cs0vkb6-yOlhbw2T5OK5ZADL9u1UmwLMYuzE-oWKr8o6WQOKsSY2w-oSz-xfOsgkP-Y7xzakcf6FvejknPNKjJPCk7p2ECi9TcePyWN_AIQelZWESaFH3yQZtKnPrZQ9W0hk_QvMf736iYLAWkt6g8k_OA8a8hjGQoJX9PlBpYg4aEo1-ruigpSrQi-xDjO0v6gMqRiMvtt8s449jp7dxaVLgVuUxAEOMgIyIwy6Q-Kqiu78GmYGOKqyv6ZkpS3pqIzmJzglK_vKee-XUSRFKN_48kShPdRVv2g",
+    ),
+    (
+        "-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE3v09nyS0/e6IJ5MJqsW7FJVWZP7w\nZjMi2lwyueb+phRazBt6DngznJ8kpVeyr9m43z3hCs/Z+FBznFXsGXZtfQ==\n-----END PUBLIC KEY-----\n",
+        "eyJhbGciOiJFUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiI3IiwiYXVkIjoidG9kb3MiLCJleHAiOjQxMDI0NDQ4MDB9.kQIRcxV1i2JVJBSDmXJbyQdQrYIF4SxhdwEzrCcHDyQbB-m5WhVpB0HQoNLlpHqQbALpFvTWoNDX2LHWxjZ7-A",
+    ),
+    (
+        "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA33ilfq/H/lRHv0akrz7KVVkSZnrBVVvTDOyGmTZXzPs=\n-----END PUBLIC KEY-----\n",
+        "eyJhbGciOiJFZERTQSIsInR5cCI6IkpXVCJ9.eyJzdWIiOiI3IiwiYXVkIjoidG9kb3MiLCJleHAiOjQxMDI0NDQ4MDB9.yqHYJqJTNoAHsXsnv-Ut36WmuFPFuAk7I-BGpGSqmkLYYJBnayqaNQbMn97IeJqgIBZf4XIDiAgaXz9yMf6FCQ",
+    ),
+];
+
+#[tokio::test]
+async fn tokens_of_pyjwt_are_right() {
+    for (key, token) in PYJWT {
+        let jwt = if key == SECRET { Jwt::hs256(key) } else { Jwt::public_key(key) };
+        let jwt = jwt.unwrap().audience("todos");
+        let verified = jwt.verify(token).await.map(|verified| verified.user_id);
+        assert_eq!(verified, Ok("7".to_owned()), "{token}");
+    }
+}
