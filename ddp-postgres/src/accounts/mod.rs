@@ -73,6 +73,7 @@
 mod connected;
 mod emails;
 mod error;
+mod existing;
 mod fold;
 mod hidden;
 mod install;

@@ -4,7 +4,7 @@ use ddp_server::WriteFence;
 use ddp_server::accounts::{LoginUser, NewUser, Selector, User, WriteError};
 use ddp_server::ejson::Object;
 
-use super::mapped::not_ours;
+use super::existing::not_ours;
 use super::row::{COLUMNS, COLUMNS_COUNT, object_text, time, user};
 use super::store::PostgresAccounts;
 

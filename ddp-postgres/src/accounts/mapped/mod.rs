@@ -8,8 +8,8 @@ mod install;
 mod sql;
 mod users_table;
 mod version1;
-mod writes;
 
 pub(super) use install::{VERSIONS, check_kind, follow, script};
+pub(super) use sql::source_sql;
+pub(super) use users_table::Verified;
 pub use users_table::{PasswordColumn, UsersTable};
-pub(super) use writes::not_ours;

@@ -239,7 +239,7 @@ impl Follow<'_> {
 }
 
 /// The digest of another program's hash.
-pub(super) fn source_sql(hash: &str) -> String {
+pub(in crate::accounts) fn source_sql(hash: &str) -> String {
     format!("encode(sha256(convert_to({hash}, 'UTF8')), 'hex')")
 }
 

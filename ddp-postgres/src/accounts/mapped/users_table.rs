@@ -26,19 +26,19 @@ pub struct UsersTable {
     pub(super) schema: String,
     pub(super) table: String,
     pub(super) id: String,
-    pub(super) username: Option<String>,
-    pub(super) email: Option<String>,
-    pub(super) verified: Verified,
+    pub(in crate::accounts) username: Option<String>,
+    pub(in crate::accounts) email: Option<String>,
+    pub(in crate::accounts) verified: Verified,
     pub(super) name: Vec<String>,
     pub(super) created_at: Option<String>,
-    pub(super) is_active: Option<String>,
-    pub(super) password: Option<(PasswordColumn, String)>,
+    pub(in crate::accounts) is_active: Option<String>,
+    pub(in crate::accounts) password: Option<(PasswordColumn, String)>,
     pub(super) roles: Vec<(String, String)>,
 }
 
 /// Whether the address of a user is verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Verified {
+pub(in crate::accounts) enum Verified {
     /// Once the user has followed a link of ours.
     ByLink,
     /// Of all users.

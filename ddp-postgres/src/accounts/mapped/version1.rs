@@ -25,7 +25,7 @@ const USERS: &[&str] = &[
     "CREATE INDEX users_username ON accounts.users USING hash (accounts.fold(username))",
     "CREATE INDEX users_address ON accounts.users
     USING hash (accounts.fold(emails #>> '{0,address}'))",
-    // The hash that logs in, and the digest of the other program's, of which it was made.
+    // The hash that logs in, and the digest of the hash that the other program had then.
     "CREATE TABLE accounts.passwords (
     user_id text PRIMARY KEY REFERENCES accounts.users ON DELETE CASCADE,
     hash text NOT NULL,

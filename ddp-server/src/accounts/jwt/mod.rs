@@ -151,8 +151,8 @@ impl Jwt {
         Ok(Self::new(Keys::One(Key::public(pem.as_ref())?)))
     }
 
-    /// Tokens that are signed with any key of a set (JWKS, RFC 7517), of which the server at this URL
-    /// tells: `https`, or `http` on this machine. Those of `RS256`, `ES256` and `EdDSA` are used, the
+    /// Tokens that are signed with any key of a set (JWKS, RFC 7517) at this URL: `https`, or
+    /// `http` on this machine. Those of `RS256`, `ES256` and `EdDSA` are used, the
     /// first 64; secrets in it are not.
     ///
     /// It is read when the first token comes, once more when a token names a key that is not in it, at most

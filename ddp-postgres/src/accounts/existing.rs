@@ -3,13 +3,12 @@
 use ddp_server::accounts::{Conflict, Email, PasswordChange, Tokens, WriteError};
 use ddp_server::{Error, WriteFence};
 
-use super::sql::source_sql;
-use super::users_table::{PasswordColumn, UsersTable, Verified};
-use crate::accounts::session::Writing;
-use crate::accounts::store::PostgresAccounts;
+use super::mapped::{PasswordColumn, UsersTable, Verified, source_sql};
+use super::session::Writing;
+use super::store::PostgresAccounts;
 
 /// What only the other program does.
-pub(in crate::accounts) fn not_ours(what: &str) -> WriteError {
+pub(super) fn not_ours(what: &str) -> WriteError {
     let text = format!("{what} by the program that the users belong to");
     WriteError::Failed(Error::client(403, text))
 }
@@ -74,7 +73,7 @@ impl Writing<'_> {
 }
 
 impl PostgresAccounts {
-    pub(in crate::accounts) async fn change_mapped_username(
+    pub(super) async fn change_mapped_username(
         &self,
         users: &UsersTable,
         (user_id, username): (&str, &str),
@@ -96,7 +95,7 @@ impl PostgresAccounts {
     }
 
     /// A user has one address: another one takes its place only by [`replace`](Self::replace_mapped_address).
-    pub(in crate::accounts) async fn add_mapped_address(
+    pub(super) async fn add_mapped_address(
         &self,
         users: &UsersTable,
         (user_id, email): (&str, &Email),
@@ -118,7 +117,7 @@ impl PostgresAccounts {
         writing.commit(true).await
     }
 
-    pub(in crate::accounts) async fn replace_mapped_address(
+    pub(super) async fn replace_mapped_address(
         &self,
         users: &UsersTable,
         (user_id, old, new): (&str, &str, Option<&Email>),
@@ -140,7 +139,7 @@ impl PostgresAccounts {
         writing.commit(true).await
     }
 
-    pub(in crate::accounts) async fn verify_mapped_address(
+    pub(super) async fn verify_mapped_address(
         &self,
         users: &UsersTable,
         (user_id, address): (&str, &str),
@@ -160,7 +159,7 @@ impl PostgresAccounts {
         writing.commit(true).await
     }
 
-    pub(in crate::accounts) async fn activate_mapped(
+    pub(super) async fn activate_mapped(
         &self,
         users: &UsersTable,
         user_id: &str,
@@ -176,7 +175,7 @@ impl PostgresAccounts {
     }
 
     /// The other program's hash goes with the old password, or that would still be good there.
-    pub(in crate::accounts) async fn change_mapped_password(
+    pub(super) async fn change_mapped_password(
         &self,
         users: &UsersTable,
         user_id: &str,
