@@ -12,6 +12,9 @@ impl PostgresAccounts {
         email: &Email,
         fence: &WriteFence,
     ) -> Result<bool, WriteError> {
+        if let Some(users) = &self.accounts.tables.existing {
+            return self.add_mapped_address(users, (user_id, email), fence).await;
+        }
         let writing = self.write(fence).await?;
         if !writing.lock_user(user_id).await? {
             return writing.commit(false).await;
@@ -38,6 +41,9 @@ impl PostgresAccounts {
         new: &Email,
         fence: &WriteFence,
     ) -> Result<bool, WriteError> {
+        if let Some(users) = &self.accounts.tables.existing {
+            return self.replace_mapped_address(users, (user_id, old, Some(new)), fence).await;
+        }
         let writing = self.write(fence).await?;
         if !writing.lock_user(user_id).await? {
             return writing.commit(false).await;
@@ -58,6 +64,9 @@ impl PostgresAccounts {
         address: &str,
         fence: &WriteFence,
     ) -> Result<bool, WriteError> {
+        if let Some(users) = &self.accounts.tables.existing {
+            return self.replace_mapped_address(users, (user_id, address, None), fence).await;
+        }
         let writing = self.write(fence).await?;
         if !writing.lock_user(user_id).await? {
             return writing.commit(false).await;
@@ -75,6 +84,9 @@ impl PostgresAccounts {
         address: &str,
         fence: &WriteFence,
     ) -> Result<bool, WriteError> {
+        if let Some(users) = &self.accounts.tables.existing {
+            return self.verify_mapped_address(users, (user_id, address), fence).await;
+        }
         let writing = self.write(fence).await?;
         if !writing.lock_user(user_id).await? {
             return writing.commit(false).await;

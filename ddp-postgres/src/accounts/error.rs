@@ -32,6 +32,22 @@ pub(crate) enum AccountsError {
         .version.map_or_else(|| "not installed".to_owned(), |version| format!("of version {version}, which is too old"))
     )]
     NotInstalled { schema: String, version: Option<i32> },
+    #[error(
+        "the accounts in schema {schema} {}: name another schema by AccountsTables::schema",
+        if *is_mapped { "follow a table of users that AccountsTables::existing names" } else { "have users of their own" }
+    )]
+    OtherKind { schema: String, is_mapped: bool },
+    #[error(
+        "the accounts in schema {schema} do not follow the table {table} as it is named: have a role that may \
+         install them connect, or run the SQL of AccountsTables::install_sql"
+    )]
+    NotFollowing { schema: String, table: String },
+    #[error(
+        "the accounts in schema {schema} cannot follow the table {table}: {}: see that it and the columns that \
+         UsersTable names are there, and that this role has SELECT, UPDATE and TRIGGER on it",
+        of_database(error)
+    )]
+    MayNotFollow { schema: String, table: String, error: tokio_postgres::Error },
     #[error("role {role} may not use the accounts in schema {schema}: {grants}")]
     MayNotUse { schema: String, role: String, grants: String },
 }
@@ -40,7 +56,9 @@ impl AccountsError {
     /// What the database said.
     pub(crate) fn postgres(&self) -> Option<&tokio_postgres::Error> {
         match self {
-            Self::MayNotInstall { error, .. } | Self::Refused { error, .. } => Some(error),
+            Self::MayNotInstall { error, .. }
+            | Self::Refused { error, .. }
+            | Self::MayNotFollow { error, .. } => Some(error),
             _ => None,
         }
     }

@@ -4,6 +4,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, GenericClient, Transaction};
 
 use super::error::AccountsError;
+use super::mapped;
 use super::tables::AccountsTables;
 use super::version1;
 use crate::error::Error;
@@ -51,7 +52,13 @@ impl AccountsTables {
             self.has_good_name(),
             "the schema's name has at most 63 letters, digits and underscores"
         );
-        script(self, VERSIONS)
+        match &self.existing {
+            None => script(self, VERSIONS),
+            Some(users) => {
+                let versions = script(self, mapped::VERSIONS);
+                versions.replace("COMMIT;\n", &format!("{}COMMIT;\n", mapped::script(self, users)))
+            }
+        }
     }
 }
 
@@ -68,7 +75,17 @@ pub(crate) async fn prepare(
     tables: &AccountsTables,
     install: bool,
 ) -> Result<(), Error> {
-    prepare_versions(client, tables, install, VERSIONS).await
+    if !tables.has_good_name() {
+        return Err(AccountsError::Name(tables.schema.clone()).into());
+    }
+    mapped::check_kind(client, tables).await?;
+    match &tables.existing {
+        None => prepare_versions(client, tables, install, VERSIONS).await,
+        Some(users) => {
+            prepare_versions(client, tables, install, mapped::VERSIONS).await?;
+            mapped::follow(client, tables, users, install).await
+        }
+    }
 }
 
 /// The same for these versions.
@@ -78,9 +95,6 @@ async fn prepare_versions(
     install: bool,
     versions: &[Version],
 ) -> Result<(), Error> {
-    if !tables.has_good_name() {
-        return Err(AccountsError::Name(tables.schema.clone()).into());
-    }
     let schema = tables.schema.clone();
     let found = find(client, tables).await?;
     if !is_current(tables, &found, versions)? {
@@ -235,7 +249,7 @@ async fn may_not_use(
     let schema = tables.schema.clone();
     let grants = format!(
         "GRANT USAGE ON SCHEMA \"{schema}\" TO {role}; GRANT SELECT, INSERT, UPDATE, DELETE, TRIGGER ON ALL TABLES \
-         IN SCHEMA \"{schema}\" TO {role}"
+         IN SCHEMA \"{schema}\" TO {role}; GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA \"{schema}\" TO {role}"
     );
     Ok(AccountsError::MayNotUse { schema, role, grants }.into())
 }

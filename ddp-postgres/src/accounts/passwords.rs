@@ -10,6 +10,9 @@ impl PostgresAccounts {
         user_id: &str,
         change: &PasswordChange,
     ) -> Result<bool, WriteError> {
+        if let Some(users) = &self.accounts.tables.existing {
+            return self.change_mapped_password(users, user_id, change).await;
+        }
         let writing = self.write_aside().await?;
         if !writing.lock_user(user_id).await? {
             return writing.commit(false).await;

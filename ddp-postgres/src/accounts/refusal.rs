@@ -34,14 +34,16 @@ fn conflict(error: &Error) -> Option<Conflict> {
         "users_username_key" => Some(Conflict::Username),
         "emails_address_key" => Some(Conflict::Email),
         "services_service_id_key" => Some(Conflict::Service),
-        _ => None,
+        // Another program's own: names and addresses are all that is written there.
+        other if other.contains("email") => Some(Conflict::Email),
+        _ => Some(Conflict::Username),
     }
 }
 
 /// Whether a value is one that no row can have: a text with NUL or with letters that the database's encoding
-/// does not have, an empty one, one that is too long for an index, or a date out of range.
+/// does not have, an empty one, one that is too long for an index or a column, or a date out of range.
 pub(super) fn is_of_input(error: &Error) -> bool {
-    error
-        .code()
-        .is_some_and(|code| matches!(code.code(), "22021" | "22P05" | "22008" | "23514" | "54000"))
+    error.code().is_some_and(|code| {
+        matches!(code.code(), "22001" | "22021" | "22P05" | "22008" | "23514" | "54000")
+    })
 }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::mapped::UsersTable;
 use crate::table::Table;
 
 /// The schema unless another is named. The SQL of this module is written for it.
@@ -46,6 +47,8 @@ pub(crate) const USERS: &str = "users";
 pub struct AccountsTables {
     pub(crate) schema: String,
     keys_only: bool,
+    /// Where the users are, if they are another program's.
+    pub(super) existing: Option<UsersTable>,
 }
 
 impl Default for AccountsTables {
@@ -57,7 +60,13 @@ impl Default for AccountsTables {
 impl AccountsTables {
     /// Tables in the schema `accounts`.
     pub fn new() -> Self {
-        Self { schema: SCHEMA.to_owned(), keys_only: false }
+        Self { schema: SCHEMA.to_owned(), keys_only: false, existing: None }
+    }
+
+    /// Users who are another program's, in a table that exists. Beside it, in the schema `accounts`, are
+    /// tables for what that one has no columns for. See [there](super#users-of-another-program).
+    pub fn existing(users: UsersTable) -> Self {
+        Self { existing: Some(users), ..Self::new() }
     }
 
     /// Another schema, by a name of at most 63 ASCII letters, digits and underscores. An application may
@@ -76,10 +85,11 @@ impl AccountsTables {
 
     /// The tables whose changes are followed.
     pub(crate) fn published(&self) -> [Table; 2] {
+        let roles = self.existing.as_ref().filter(|users| users.has_roles()).map(|_| "roles");
         let users = Table::new("users")
             .schema(&self.schema)
             .collection(USERS)
-            .columns(["created_at", "username", "profile", "emails"])
+            .columns(["created_at", "username", "profile", "emails"].into_iter().chain(roles))
             .camel_case()
             .ejson("profile")
             .without_nulls();

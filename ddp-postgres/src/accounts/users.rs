@@ -4,13 +4,18 @@ use ddp_server::WriteFence;
 use ddp_server::accounts::{LoginUser, NewUser, Selector, User, WriteError};
 use ddp_server::ejson::Object;
 
+use super::existing::not_ours;
 use super::row::{COLUMNS, COLUMNS_COUNT, object_text, time, user};
 use super::store::PostgresAccounts;
 
 /// The condition on `accounts.users u`, and its parameter. As two names that differ in case only cannot be
 /// there, the one that is found is the exact one, if that is there.
-fn condition(by: &Selector) -> (&'static str, &str) {
+///
+/// Of another program's users, several may have a name or an address: see the functions.
+fn condition(by: &Selector, is_mapped: bool) -> (&'static str, &str) {
     match by {
+        Selector::Username(name) if is_mapped => ("u.id = accounts.user_named($1)", name),
+        Selector::Email(address) if is_mapped => ("u.id = accounts.user_at($1)", address),
         Selector::Id(id) => ("u.id = $1", id),
         Selector::Username(name) => ("accounts.fold(u.username) = accounts.fold($1)", name),
         Selector::Email(address) => (
@@ -23,7 +28,7 @@ fn condition(by: &Selector) -> (&'static str, &str) {
 
 impl PostgresAccounts {
     pub(super) async fn find(&self, by: &Selector) -> Result<Option<User>, ddp_server::Error> {
-        let (condition, value) = condition(by);
+        let (condition, value) = condition(by, self.accounts.tables.existing.is_some());
         let sql = format!("SELECT {COLUMNS} FROM accounts.users u WHERE {condition}");
         self.read_one(&sql, &[&value]).await?.as_ref().map(user).transpose()
     }
@@ -32,7 +37,7 @@ impl PostgresAccounts {
         &self,
         by: &Selector,
     ) -> Result<Option<LoginUser>, ddp_server::Error> {
-        let (condition, value) = condition(by);
+        let (condition, value) = condition(by, self.accounts.tables.existing.is_some());
         let sql = format!(
             "SELECT {COLUMNS}, p.hash, EXISTS (SELECT FROM accounts.services s WHERE s.user_id = u.id
                 AND s.service = 'twoFactorAuthentication' AND s.data ->> 'type' <> '')
@@ -45,6 +50,9 @@ impl PostgresAccounts {
     }
 
     pub(super) async fn create(&self, new: &NewUser, fence: &WriteFence) -> Result<(), WriteError> {
+        if self.accounts.tables.existing.is_some() {
+            return Err(not_ours("Users are created"));
+        }
         let NewUser { user, password, services } = new;
         let writing = self.write(fence).await?;
         let (created, profile) =
@@ -91,6 +99,9 @@ impl PostgresAccounts {
         username: &str,
         fence: &WriteFence,
     ) -> Result<bool, WriteError> {
+        if let Some(users) = &self.accounts.tables.existing {
+            return self.change_mapped_username(users, (user_id, username), fence).await;
+        }
         let writing = self.write(fence).await?;
         let sql = "UPDATE accounts.users SET username = $2 WHERE id = $1";
         let is_done = writing.execute(sql, &[&user_id, &username]).await? > 0;
@@ -103,6 +114,9 @@ impl PostgresAccounts {
         profile: Option<&Object>,
         fence: &WriteFence,
     ) -> Result<bool, WriteError> {
+        if self.accounts.tables.existing.is_some() {
+            return Err(not_ours("Profiles are written"));
+        }
         let writing = self.write(fence).await?;
         let sql = "UPDATE accounts.users SET profile = $2::text::jsonb WHERE id = $1";
         let is_done = writing.execute(sql, &[&user_id, &profile.map(object_text)]).await? > 0;
@@ -130,6 +144,9 @@ impl PostgresAccounts {
         user_id: &str,
         is_active: bool,
     ) -> Result<bool, WriteError> {
+        if let Some(users) = &self.accounts.tables.existing {
+            return self.activate_mapped(users, user_id, is_active).await;
+        }
         let writing = self.write_aside().await?;
         let sql = "UPDATE accounts.users SET is_active = $2 WHERE id = $1";
         let is_done = writing.execute(sql, &[&user_id, &is_active]).await? > 0;
@@ -141,6 +158,9 @@ impl PostgresAccounts {
         user_id: &str,
         fence: &WriteFence,
     ) -> Result<bool, WriteError> {
+        if self.accounts.tables.existing.is_some() {
+            return Err(not_ours("Users are removed"));
+        }
         let writing = self.write(fence).await?;
         let sql = "DELETE FROM accounts.users WHERE id = $1";
         let is_done = writing.execute(sql, &[&user_id]).await? > 0;

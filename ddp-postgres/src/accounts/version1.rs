@@ -4,7 +4,10 @@ use super::fold;
 
 /// The statements, for the schema `accounts`.
 pub(super) fn statements() -> Vec<String> {
-    let fixed = [TABLES, TRIGGERS].concat().into_iter().map(str::to_owned);
+    let fixed = [TABLES, TOKENS_AND_SERVICES, TRIGGERS, DEACTIVATION]
+        .concat()
+        .into_iter()
+        .map(str::to_owned);
     std::iter::once(fold::function_sql()).chain(fixed).collect()
 }
 
@@ -32,6 +35,10 @@ const TABLES: &[&str] = &[
     user_id text PRIMARY KEY REFERENCES accounts.users ON DELETE CASCADE,
     hash text NOT NULL
 )",
+];
+
+/// What belongs to users, whatever the users are.
+pub(super) const TOKENS_AND_SERVICES: &[&str] = &[
     "CREATE TABLE accounts.login_tokens (
     hash text PRIMARY KEY,
     user_id text NOT NULL REFERENCES accounts.users ON DELETE CASCADE,
@@ -116,7 +123,10 @@ END $$",
     "CREATE TRIGGER users_emails_updated BEFORE UPDATE ON accounts.users
     FOR EACH ROW WHEN (NEW.emails IS DISTINCT FROM OLD.emails AND pg_catalog.pg_trigger_depth() = 0)
     EXECUTE FUNCTION accounts.refuse_emails()",
-    // Who may not log in must not be logged in.
+];
+
+/// Who may not log in must not be logged in.
+pub(super) const DEACTIVATION: &[&str] = &[
     "CREATE FUNCTION accounts.end_logins() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN

@@ -11,6 +11,8 @@ use super::handle::AccountsHandle;
 use super::handler::{Login, LoginHandler, LoginRequest};
 use super::hooks::{Hooks, hook};
 use super::http::Cookies;
+#[cfg(feature = "jwt")]
+use super::jwt::Jwt;
 use super::mail::{LogMailer, MailTemplates, Mailer, Mails};
 use super::options::{Options, Restriction, TOKEN_SEQUENCE_MAX, TOKEN_SEQUENCE_MIN};
 use super::password::{PasswordAlgorithm, Passwords};
@@ -28,6 +30,8 @@ pub struct Accounts {
     options: Options,
     hooks: Hooks,
     handlers: Vec<LoginHandler>,
+    #[cfg(feature = "jwt")]
+    jwts: Vec<Jwt>,
     algorithm: PasswordAlgorithm,
     threads: Option<usize>,
     mailer: Arc<dyn Mailer>,
@@ -48,6 +52,8 @@ impl Accounts {
             options: Options::default(),
             hooks: Hooks::default(),
             handlers: Vec::new(),
+            #[cfg(feature = "jwt")]
+            jwts: Vec::new(),
             algorithm: PasswordAlgorithm::BCRYPT,
             threads: None,
             mailer: Arc::new(LogMailer),
@@ -316,6 +322,20 @@ impl Accounts {
         self
     }
 
+    /// Logs in whoever has a JSON Web Token of another backend: `login` with `{jwt: "<token>"}`. Several may
+    /// be given, and the first that a token satisfies counts. They come after `resume` and `password`.
+    ///
+    /// # Panics
+    /// If tokens for other applications would be accepted: keys of a set without an
+    /// [audience](Jwt::audience), or two issuers with one [service](Jwt::service).
+    #[cfg(feature = "jwt")]
+    #[must_use]
+    pub fn jwt(mut self, jwt: Jwt) -> Self {
+        jwt.check(&self.jwts);
+        self.jwts.push(jwt);
+        self
+    }
+
     /// Asks about each attempt to log in, also about one that failed already. With `false` the client
     /// gets `Login forbidden` (403) unless there is another error, with an error that one. Nothing lets
     /// in whom something else refuses.
@@ -426,6 +446,8 @@ impl Accounts {
             options: self.options,
             hooks: self.hooks,
             handlers: self.handlers,
+            #[cfg(feature = "jwt")]
+            jwts: self.jwts,
             passwords: Passwords::new(self.algorithm, self.threads),
             sealer: self.sealer,
             held: Arc::default(),

@@ -9,6 +9,8 @@ use super::held::HeldTokens;
 use super::hooks::Hooks;
 use super::http::Cookies;
 use super::input::Password;
+#[cfg(feature = "jwt")]
+use super::jwt::Jwt;
 use super::mail::Mails;
 use super::options::{FOR_EVER, Options};
 use super::password::Passwords;
@@ -28,6 +30,9 @@ pub(super) struct Core {
     pub(super) hooks: Hooks,
     /// The application's, in their order.
     pub(super) handlers: Vec<LoginHandler>,
+    /// The tokens of other backends that log in.
+    #[cfg(feature = "jwt")]
+    pub(super) jwts: Vec<Jwt>,
     pub(super) passwords: Passwords,
     pub(super) sealer: Sealer,
     pub(super) held: Arc<HeldTokens>,
@@ -94,6 +99,18 @@ pub(super) fn now() -> Date {
 pub(super) fn later(date: Date, by: Duration) -> Date {
     let by = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
     Date::from_millis(date.millis().unwrap_or_default().saturating_add(by))
+}
+
+/// How long it is until a date, at most as long as anything lasts.
+pub(super) fn until(date: Date) -> Duration {
+    let millis = |date: Date| date.millis().unwrap_or_default();
+    let left = millis(date).saturating_sub(millis(now()));
+    Duration::from_millis(u64::try_from(left).unwrap_or_default()).min(FOR_EVER)
+}
+
+/// What Meteor tells a client whose token has ended.
+pub(super) fn session_expired() -> Error {
+    Error::client(403, "Your session has expired. Please log in again.")
 }
 
 /// The date so much before now.

@@ -3,6 +3,8 @@
 use super::attempt::Creation;
 use super::core::{Core, now};
 use super::input::{self, Password, match_failed};
+#[cfg(feature = "jwt")]
+use super::store::Service;
 use super::store::{Conflict, Email, NewUser, Purpose, User, WriteError};
 use crate::ejson::{Ejson, Object};
 use crate::error::Error;
@@ -57,13 +59,36 @@ impl Core {
             ..User::new(random::id())
         };
         let user = self.complete(user, options, Object::new()).await?;
-        if let Some(restriction) = &self.options.restriction {
-            restriction.check(&user, None)?;
-        }
-        self.hooks.validate_user(&user).await?;
+        self.check_new(&user).await?;
         let new = NewUser { user, password, services: Vec::new() };
         self.store.create_user(&new, fence).await.map_err(|error| self.conflict(error))?;
         Ok(new)
+    }
+
+    /// Creates a user whom a login service knows by this id, as the application completes it.
+    #[cfg(feature = "jwt")]
+    pub(super) async fn create_service_user(
+        &self,
+        service: &str,
+        service_id: String,
+        options: Object,
+    ) -> Result<User, WriteError> {
+        let user = User { created_at: Some(now()), ..User::new(random::id()) };
+        let user = self.complete(user, options, Object::new()).await?;
+        self.check_new(&user).await?;
+        let record = Service { service_id: Some(service_id), data: Object::new() };
+        let new = NewUser { user, password: None, services: vec![(service.to_owned(), record)] };
+        // Nobody has documents of this user yet.
+        self.store.create_user(&new, &WriteFence::detached()).await?;
+        Ok(new.user)
+    }
+
+    /// Whether a user may be created.
+    async fn check_new(&self, user: &User) -> Result<(), Error> {
+        if let Some(restriction) = &self.options.restriction {
+            restriction.check(user, None)?;
+        }
+        self.hooks.validate_user(user).await
     }
 
     /// Lets the application complete a user, whose id stays.

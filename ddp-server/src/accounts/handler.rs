@@ -101,7 +101,8 @@ impl Login {
         self
     }
 
-    /// The login token ends then, if not before: no later than what the client logged in with.
+    /// The login token ends then, if not before: no later than what the client logged in with. Connections
+    /// that hold it then are closed; a client that connects again is told that its session has expired.
     #[must_use]
     pub fn expires(mut self, expires: Date) -> Self {
         self.expires = Some(expires);

@@ -3,12 +3,14 @@
 //! A connection is noted before its token is looked up or added, so that whoever revokes the token
 //! meanwhile finds the connection: it ends closed, whichever comes first.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::store::TokenHash;
 use crate::ejson::Date;
@@ -16,7 +18,11 @@ use crate::extract::Connection;
 
 /// The tokens that connections of this server hold.
 #[derive(Default)]
-pub(super) struct HeldTokens(Mutex<State>);
+pub(super) struct HeldTokens {
+    state: Mutex<State>,
+    /// A token was held that ends before all others.
+    ends_sooner: Arc<Notify>,
+}
 
 #[derive(Default)]
 struct State {
@@ -24,6 +30,8 @@ struct State {
     open: HashMap<Arc<str>, Option<Held>>,
     /// The connections that hold a token, or are about to.
     holders: HashMap<TokenHash, HashMap<Arc<str>, Connection>>,
+    /// When tokens end that have an end of their own, and the connections that hold them.
+    ends: BTreeSet<(Instant, Arc<str>)>,
     /// How often held tokens were listed, to be looked at again.
     listed: u64,
 }
@@ -37,6 +45,8 @@ pub(super) struct Held {
     pub(super) since: Date,
     /// Who has logged in as the user, if that is somebody else.
     pub(super) impersonated_by: Option<Arc<str>>,
+    /// When the token ends, if it has an end of its own.
+    ends: Option<Instant>,
 }
 
 /// A connection that is about to hold a token; dropped, it does not.
@@ -60,21 +70,21 @@ pub(super) enum Look {
 impl HeldTokens {
     /// A connection has begun.
     pub(super) fn open(&self, connection: &Connection) {
-        self.0.lock().open.insert(Arc::clone(connection.shared_id()), None);
+        self.state.lock().open.insert(Arc::clone(connection.shared_id()), None);
     }
 
     /// The connection with this id has ended.
     pub(super) fn close(&self, connection_id: &str) {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         if let Some(Some(held)) = state.open.remove(connection_id) {
-            state.forget(&held.hash, connection_id);
+            state.let_go(&held, connection_id);
         }
     }
 
     /// A connection is about to hold a token: it is closed if the token is revoked from now on.
     pub(super) fn begin(self: &Arc<Self>, connection: &Connection, hash: &TokenHash) -> Pending {
         let id = Arc::clone(connection.shared_id());
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         state.holders.entry(hash.clone()).or_default().insert(id, connection.clone());
         let listed = state.listed;
         drop(state);
@@ -89,12 +99,12 @@ impl HeldTokens {
 
     /// The same of the connection with this id.
     pub(super) fn of_id(&self, connection_id: &str) -> Option<Held> {
-        self.0.lock().open.get(connection_id).cloned().flatten()
+        self.state.lock().open.get(connection_id).cloned().flatten()
     }
 
     /// The connections of a user, with the tokens that they hold.
     pub(super) fn sessions(&self, user_id: &str) -> Vec<(Connection, Held)> {
-        let state = self.0.lock();
+        let state = self.state.lock();
         let held = state.open.iter().filter_map(|(id, held)| Some((id, held.as_ref()?)));
         let held = held.filter(|(_, held)| *held.user_id == *user_id);
         let session = |(id, held): (&Arc<str>, &Held)| {
@@ -105,15 +115,15 @@ impl HeldTokens {
 
     /// The connection holds no token any longer, because it logs out.
     pub(super) fn take(&self, connection: &Connection) -> Option<Held> {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         let held = state.open.get_mut(connection.id())?.take()?;
-        state.forget(&held.hash, connection.id());
+        state.let_go(&held, connection.id());
         Some(held)
     }
 
     /// The token is gone: closes all connections that hold it.
     pub(super) fn revoke(&self, hash: &TokenHash) {
-        let holders = self.0.lock().holders.get(hash).cloned().unwrap_or_default();
+        let holders = self.state.lock().holders.get(hash).cloned().unwrap_or_default();
         for connection in holders.values() {
             connection.close();
         }
@@ -121,24 +131,62 @@ impl HeldTokens {
 
     /// The tokens that are held by connections of these users.
     pub(super) fn of_users(&self, is_one: impl Fn(&str) -> bool) -> Vec<TokenHash> {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         // Those that are about to be held may have been looked up before this.
         state.listed += 1;
         let held = state.open.values().flatten().filter(|held| is_one(&held.user_id));
         held.map(|held| held.hash.clone()).collect::<HashSet<_>>().into_iter().collect()
     }
 
+    /// Closes the connections whose tokens have ended, and says when the next one ends.
+    pub(super) fn close_ended(&self, now: Instant) -> Option<Instant> {
+        let mut closed = Vec::new();
+        let mut state = self.state.lock();
+        let next = loop {
+            let Some((at, id)) = state.ends.pop_first() else { break None };
+            if at > now {
+                state.ends.insert((at, id));
+                break Some(at);
+            }
+            let held = state.open.get(&id).and_then(Option::as_ref);
+            let holders = held.and_then(|held| state.holders.get(&held.hash));
+            closed.extend(holders.and_then(|holders| holders.get(&id)).cloned());
+        };
+        drop(state);
+        for connection in closed {
+            connection.close();
+        }
+        next
+    }
+
+    /// Tells when a token is held that ends before all others.
+    pub(super) fn ends_sooner(&self) -> Arc<Notify> {
+        Arc::clone(&self.ends_sooner)
+    }
+
     /// How many connections hold a token.
     #[cfg(all(test, feature = "testing"))]
     pub(super) fn count(&self) -> usize {
-        let state = self.0.lock();
+        let state = self.state.lock();
         let count = state.open.values().flatten().count();
         assert!(state.holders.len() <= count, "some is forgotten");
+        assert!(state.ends.len() <= count, "an end is forgotten");
         count
     }
 }
 
 impl State {
+    fn let_go(&mut self, held: &Held, connection_id: &str) {
+        self.forget(&held.hash, connection_id);
+        self.forget_end(held, connection_id);
+    }
+
+    fn forget_end(&mut self, held: &Held, connection_id: &str) {
+        if let Some(at) = held.ends {
+            self.ends.remove(&(at, connection_id.into()));
+        }
+    }
+
     fn forget(&mut self, hash: &TokenHash, connection_id: &str) {
         if let Some(holders) = self.holders.get_mut(hash) {
             holders.remove(connection_id);
@@ -150,10 +198,16 @@ impl State {
 }
 
 impl Pending {
-    /// The connection holds the token, in place of any other, unless it has ended.
-    pub(super) fn hold(mut self, user_id: &str, impersonated_by: Option<Arc<str>>) -> Look {
+    /// The connection holds the token, in place of any other, unless it has ended; until the token ends,
+    /// if it has an end of its own.
+    pub(super) fn hold(
+        mut self,
+        user_id: &str,
+        ends: Option<Instant>,
+        impersonated_by: Option<Arc<str>>,
+    ) -> Look {
         let tokens = Arc::clone(&self.tokens);
-        let mut state = tokens.0.lock();
+        let mut state = tokens.state.lock();
         // If it has ended, `self` is dropped after the lock, and forgets the token.
         let Some(held) = state.open.get_mut(self.connection.id()) else { return Look::Settled };
         let Some(hash) = self.hash.take() else { return Look::Settled };
@@ -162,18 +216,36 @@ impl Pending {
             user_id: user_id.into(),
             since: SystemTime::now().into(),
             impersonated_by,
+            ends,
         };
-        if let Some(old) = held.replace(new).filter(|old| old.hash != hash) {
-            state.forget(&old.hash, self.connection.id());
+        if let Some(old) = held.replace(new) {
+            state.forget_end(&old, self.connection.id());
+            if old.hash != hash {
+                state.forget(&old.hash, self.connection.id());
+            }
+        }
+        if let Some(at) = ends {
+            let is_first = state.ends.first().is_none_or(|(first, _)| at < *first);
+            state.ends.insert((at, Arc::clone(self.connection.shared_id())));
+            if is_first {
+                tokens.ends_sooner.notify_one();
+            }
         }
         if state.listed == self.listed { Look::Settled } else { Look::Again }
+    }
+}
+
+impl Drop for HeldTokens {
+    fn drop(&mut self) {
+        // So that whoever waits finds out that there is nothing to wait for.
+        self.ends_sooner.notify_one();
     }
 }
 
 impl Drop for Pending {
     fn drop(&mut self) {
         let Some(hash) = self.hash.take() else { return };
-        let mut state = self.tokens.0.lock();
+        let mut state = self.tokens.state.lock();
         let id = self.connection.id();
         // It may have held the same token before.
         let held = state.open.get(id).and_then(Option::as_ref);
@@ -185,7 +257,7 @@ impl Drop for Pending {
 
 impl fmt::Debug for HeldTokens {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let connections = self.0.lock().open.values().flatten().count();
+        let connections = self.state.lock().open.values().flatten().count();
         f.debug_struct("HeldTokens").field("connections", &connections).finish_non_exhaustive()
     }
 }

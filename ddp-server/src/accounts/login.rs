@@ -5,8 +5,10 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use super::attempt::Attempt;
-use super::core::Core;
+use super::core::{Core, now, session_expired, until};
 use super::handler::{Login, Resumed, Who};
 use super::held::{Look, Pending};
 use super::store::{LoginToken, Selector, TokenGuard, User};
@@ -87,15 +89,18 @@ impl Core {
         let connection = connection_of(invocation)?;
         let (token, stored) = match login.resumed {
             Some(Resumed { token, stored, pending }) => {
-                self.hold(pending, user_id, None);
+                self.hold(pending, user_id, &stored, None);
                 (token, stored)
             }
             None => {
+                if login.expires.is_some_and(|expires| expires <= now()) {
+                    return Err(session_expired());
+                }
                 let token = Token::random();
                 let stored = Self::login_token(token.hash(), login.expires);
                 let pending = self.held.begin(connection, &stored.hash);
                 if self.store.add_login_token(user_id, &stored, &login.guard).await? {
-                    self.hold(pending, user_id, login.impersonated_by);
+                    self.hold(pending, user_id, &stored, login.impersonated_by);
                 } else {
                     return Err(match login.guard {
                         TokenGuard::Password(_) => self.refusal("Incorrect password"),
@@ -124,13 +129,20 @@ impl Core {
         let pending = self.held.begin(connection, &token.hash);
         let is_added = self.store.add_login_token(user_id, token, guard).await?;
         if is_added {
-            self.hold(pending, user_id, None);
+            self.hold(pending, user_id, token, None);
         }
         Ok(is_added)
     }
 
-    fn hold(&self, pending: Pending, user_id: &str, impersonated_by: Option<Arc<str>>) {
-        if pending.hold(user_id, impersonated_by) == Look::Again {
+    fn hold(
+        &self,
+        pending: Pending,
+        user_id: &str,
+        token: &LoginToken,
+        impersonated_by: Option<Arc<str>>,
+    ) {
+        let ends = token.expires.map(|date| Instant::now() + until(date));
+        if pending.hold(user_id, ends, impersonated_by) == Look::Again {
             self.watch.doubt_user(user_id.to_owned());
         }
     }

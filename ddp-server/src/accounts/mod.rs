@@ -54,7 +54,7 @@
 //!
 //! | for clients | |
 //! |---|---|
-//! | `login` | by password, its digest, a token, or a [handler of one's own](Accounts::register_login_handler) |
+//! | `login` | by password, its digest, a token, a [JWT](#json-web-tokens) of another backend, or a [handler of one's own](Accounts::register_login_handler) |
 //! | `logout`, `logoutOtherClients`, `logoutAllClients`, `getNewToken`, `removeOtherTokens` | tokens are 43 random characters; a store has only their hashes |
 //! | `createUser`, `changePassword`, `forgotPassword`, `resetPassword`, `verifyEmail` | with mails by a [`Mailer`], such as `SmtpMailer` (feature `smtp`), to the log without one |
 //! | `generate2faActivationQrCode`, `enableUser2fa`, `disableUser2fa`, `has2faEnabled` | with [`two_factor_authentication`](Accounts::two_factor_authentication) |
@@ -124,6 +124,10 @@
 //! and verifies its address. Ten wrong tries end it, and a user is mailed ten times an hour at most, so
 //! that one in 16 million is not found by trying.
 //!
+//! # JSON Web Tokens
+//! With the feature `jwt`, `login` takes `{jwt: "<token>"}` for users whom another backend knows, such as
+//! Django or Rails: see `Accounts::jwt` and `Jwt`, whose page has the views that make such tokens.
+//!
 //! # Unlike Meteor
 //! - Clients may change their profiles by `Meteor.users.update` only where you
 //!   [allow it](Accounts::allow_profile_updates); Meteor does, and its guide warns of it.
@@ -142,6 +146,8 @@
 //! - An address that differs in case from the stored one logs in by its token.
 //! - With [ambiguous errors](Accounts::ambiguous_error_messages), `requestLoginTokenForUser` that creates
 //!   nobody answers the same whether there is such a user, and `extra` of its options is not looked at.
+//! - A login token with an [end of its own](Login::expires) closes the connections that hold it as it ends, and
+//!   not at the next look for expired ones.
 
 mod attempt;
 mod authenticate;
@@ -157,6 +163,8 @@ mod held;
 mod hooks;
 mod http;
 mod input;
+#[cfg(feature = "jwt")]
+mod jwt;
 mod kept;
 mod letters;
 mod login;
@@ -189,6 +197,8 @@ pub use builder::Accounts;
 pub use handle::AccountsHandle;
 pub use handler::{Login, LoginRequest};
 pub use http::Unauthorized;
+#[cfg(feature = "jwt")]
+pub use jwt::{Jwt, JwtError};
 pub use mail::{Letter, LogMailer, Mail, MailContext, MailTemplate, MailTemplates, Mailer};
 #[cfg(feature = "smtp")]
 pub use mail::{MailUrlError, SmtpMailer};

@@ -1,4 +1,5 @@
-//! What happens by itself: expired tokens are forgotten, and tokens in doubt are looked at again.
+//! What happens by itself: expired tokens are forgotten, those that are held end, and tokens in doubt are
+//! looked at again.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -17,6 +18,9 @@ const SWEEP_EVERY: Duration = Duration::from_secs(600);
 /// How long after the store was out of reach it is asked again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
+/// How long is slept at most.
+const SLEEP_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// How many tokens the store is asked for at a time.
 const TOKENS_AT_ONCE: usize = 1000;
 
@@ -34,6 +38,7 @@ impl Core {
     pub(super) fn begin_tasks(self: &Arc<Self>) {
         if self.watch.begins() {
             tokio::spawn(sweep(Arc::downgrade(self)));
+            tokio::spawn(close_ended(self.held.ends_sooner(), Arc::downgrade(self)));
             tokio::spawn(settle_doubts(self.watch.doubted(), Arc::downgrade(self)));
         }
     }
@@ -72,6 +77,27 @@ async fn sweep(core: Weak<Core>) {
         drop(core);
         next += SWEEP_EVERY;
         sleep_until(next).await;
+    }
+}
+
+/// Closes connections whose tokens end, as they end: their clients connect again, and are told so.
+async fn close_ended(ends_sooner: Arc<Notify>, core: Weak<Core>) {
+    loop {
+        // Not kept while waiting, or accounts would never end.
+        let Some(core) = core.upgrade() else { return };
+        let next = core.held.close_ended(Instant::now());
+        drop(core);
+        match next {
+            // Timers have a longest time, so one that is far away is looked at again.
+            Some(at) => {
+                let at = at.min(Instant::now() + SLEEP_MAX);
+                tokio::select! {
+                    () = sleep_until(at) => {}
+                    () = ends_sooner.notified() => {}
+                }
+            }
+            None => ends_sooner.notified().await,
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! Accounts in PostgreSQL: their tables, their store, and what other programs do to them.
 
+mod django;
 mod installation;
+mod mapped;
 mod plugin;
 mod races;
 mod revocations;

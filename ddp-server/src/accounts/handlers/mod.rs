@@ -1,5 +1,7 @@
 //! The login handlers that are always there.
 
+#[cfg(feature = "jwt")]
+mod jwt;
 mod password;
 mod passwordless;
 mod resume;
@@ -29,6 +31,11 @@ pub(super) async fn run(core: &Core, request: &LoginRequest) -> (Arc<str>, Resul
     #[cfg(feature = "oauth")]
     if let Some((service, found)) = super::oauth::handle(core, request).await {
         return (service, found);
+    }
+    #[cfg(feature = "jwt")]
+    match jwt::handle(core, request).await {
+        Ok(None) => {}
+        found => return ("jwt".into(), unwrapped(found)),
     }
     for handler in &core.handlers {
         match (handler.handle)(request.clone()).await {

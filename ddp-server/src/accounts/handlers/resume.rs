@@ -1,6 +1,6 @@
 //! `{resume: token}`: a client that was logged in before.
 
-use crate::accounts::core::{Core, now};
+use crate::accounts::core::{Core, now, session_expired};
 use crate::accounts::handler::{Login, LoginRequest, Resumed};
 use crate::accounts::input;
 use crate::accounts::token::Token;
@@ -21,8 +21,7 @@ pub(super) async fn handle(core: &Core, request: &LoginRequest) -> Result<Option
         return Err(logged_out());
     };
     if core.token_expires(&stored) <= now() {
-        let error = Error::client(403, "Your session has expired. Please log in again.");
-        return Ok(Some(Login::failed(Some(user), error)));
+        return Ok(Some(Login::failed(Some(user), session_expired())));
     }
     Ok(Some(Login::resumed(user, Resumed { token, stored, pending })))
 }

@@ -3,6 +3,8 @@
 mod attacks;
 mod hooks;
 mod http;
+#[cfg(feature = "jwt")]
+mod jwt;
 mod logins;
 mod mails;
 #[cfg(feature = "oauth")]
