@@ -21,7 +21,7 @@ pub struct SessionConfig {
     /// Meteor has no such limit.
     pub inbox_messages_max: usize,
     /// How many bytes of its client's messages a session may keep: ids, names and parameters of
-    /// subscriptions, calls that run, and messages that wait; 1 MiB. What does not fit waits in the
+    /// subscriptions and calls that run, with 512 bytes for each, and messages that wait; 1 MiB. What does not fit waits in the
     /// socket, one message at a time may be larger, and so may one call that runs. A subscription
     /// that does not fit beside the others gets `nosub` with `too-many-subscriptions`; one that would,
     /// but not in what the session has [been given](super::Session::give_subscription_bytes) yet,

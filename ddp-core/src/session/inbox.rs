@@ -44,8 +44,10 @@ impl Session {
     /// Processes each `unsub` that waits behind a `sub` that waits for bytes: it may be what gives
     /// them. Meteor's client, when the parameters of a subscription change, begins the new one first.
     /// An `unsub` does not overtake a `sub` of the same id: that one never begins.
-    fn let_unsubs_pass(&mut self) {
-        if !self.queue.iter().any(|waiting| matches!(waiting.kind, Kind::Unsub(_))) {
+    pub(super) fn let_unsubs_pass(&mut self) {
+        if self.has_more()
+            || !self.queue.iter().any(|waiting| matches!(waiting.kind, Kind::Unsub(_)))
+        {
             return;
         }
         let first = self.queue.front().map(|waiting| waiting.kind);
@@ -55,18 +57,26 @@ impl Session {
             match waiting.kind {
                 Kind::Unsub(id) => {
                     ended.insert(Kind::Sub(id));
-                    unsubs.push(waiting.text);
+                    unsubs.push(waiting);
                 }
                 kind if ended.contains(&kind) => self.budget.pop_waiting(&waiting.text),
                 _ => others.push_front(waiting),
             }
         }
         self.queue = others;
-        for text in unsubs.into_iter().rev() {
-            self.budget.pop_waiting(&text);
-            self.process(decode::decode(&text), &text);
+        let has_ended = first.is_some_and(|first| ended.contains(&first));
+        let mut place = usize::from(!has_ended);
+        for waiting in unsubs.into_iter().rev() {
+            if self.has_more() {
+                // Its turn comes when the documents of the one before are gone.
+                self.queue.insert(place, waiting);
+                place += 1;
+                continue;
+            }
+            self.budget.pop_waiting(&waiting.text);
+            self.process(decode::decode(&waiting.text), &waiting.text);
         }
-        if first.is_some_and(|first| ended.contains(&first)) {
+        if has_ended {
             self.unblock(Blocker::Bytes);
         } else {
             self.try_waiting_subscription();

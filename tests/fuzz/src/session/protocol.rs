@@ -89,6 +89,12 @@ struct Rerun {
     updated: Vec<CallKey>,
 }
 
+/// What a subscription counts as for its session, besides its message.
+const COUNTED: usize = 512;
+
+/// What is needed for one.
+const NEEDED: usize = 1024;
+
 /// The protocol by the book: DDP's messages in order, without documents.
 #[derive(Debug, Default)]
 pub(super) struct Protocol {
@@ -114,7 +120,7 @@ impl Protocol {
             subscriptions_max: config.subscriptions_max,
             reports_messages: config.reports_messages,
             session_bytes_max: config.session_bytes_max,
-            bytes_max: config.session_bytes_max,
+            bytes_max: usize::MAX,
             ..Self::default()
         }
     }
@@ -136,13 +142,18 @@ impl Protocol {
     }
 
     pub(super) fn allow(&mut self, bytes: usize) {
-        self.bytes_max = bytes.min(self.session_bytes_max);
+        self.bytes_max = bytes;
         self.unblock(Blocker::Bytes);
     }
 
-    /// What a `sub` needs does not fit in what subscriptions may have.
-    fn exceeds(&self, bytes: usize, most: usize) -> bool {
-        self.subscription_bytes() + bytes + 512 > most
+    /// What a `sub` needs does not fit in what subscriptions are given.
+    fn lacks(&self, bytes: usize) -> bool {
+        self.subscription_bytes(NEEDED) + bytes + NEEDED > self.bytes_max
+    }
+
+    /// A `sub` counts as more than is left for the session.
+    fn exceeds(&self, bytes: usize) -> bool {
+        self.subscription_bytes(COUNTED) + bytes + COUNTED > self.session_bytes_max
     }
 
     /// Whether a `sub` with this id could begin.
@@ -157,19 +168,20 @@ impl Protocol {
         waiting + self.calls.values().map(|call| call.bytes + 512).sum::<usize>()
     }
 
-    fn subscription_bytes(&self) -> usize {
+    fn subscription_bytes(&self, each: usize) -> usize {
         let named = self.subscriptions.values().filter(|state| state.id.is_some());
-        named.map(|state| state.bytes + 512).sum()
+        named.map(|state| state.bytes + each).sum()
     }
 
     pub(super) fn kept_bytes(&self) -> usize {
-        self.passing_bytes() + self.subscription_bytes()
+        self.passing_bytes() + self.subscription_bytes(NEEDED)
     }
 
     pub(super) fn has_room(&self) -> bool {
         let is_next = self.blocker == Some(Blocker::Bytes) && self.queue.len() == 1;
+        let counted = self.passing_bytes() + self.subscription_bytes(COUNTED);
         self.passing_bytes() == 0
-            || self.kept_bytes() < self.bytes_max
+            || counted < self.session_bytes_max && self.kept_bytes() < self.bytes_max
             || is_next && self.calls.is_empty()
     }
 
@@ -211,8 +223,8 @@ impl Protocol {
             let Some((message, bytes)) = self.queue.pop_front() else { return };
             if let Message::Sub { id, .. } = &message
                 && self.is_new(id)
-                && self.exceeds(bytes, self.bytes_max)
-                && !self.exceeds(bytes, self.session_bytes_max)
+                && self.lacks(bytes)
+                && !self.exceeds(bytes)
             {
                 self.queue.push_front((message, bytes));
                 self.blocker = Some(Blocker::Bytes);
@@ -281,7 +293,7 @@ impl Protocol {
     fn sub(&mut self, id: String, name: String, bytes: usize) {
         if self.key_of(Some(&id)).is_some() {
             self.expected.push_back(Expected::SubscribeAgain { id, name });
-        } else if !self.is_new(&id) || self.exceeds(bytes, self.session_bytes_max) {
+        } else if !self.is_new(&id) || self.exceeds(bytes) {
             self.expected.push_back(Expected::Nosub { id: Some(id), has_error: true });
         } else {
             self.expected.push_back(Expected::Subscribe { id, name, bytes });

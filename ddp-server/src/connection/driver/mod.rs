@@ -11,7 +11,8 @@ use ddp_core::{DdpError, Session, SubscriptionKey};
 use futures::future::BoxFuture;
 use tokio::time::Sleep;
 
-use super::end::End;
+use super::delivery;
+use super::end::{CLOSED, End};
 use super::handlers::Running;
 use super::inbound::Inbound;
 use super::input;
@@ -30,9 +31,6 @@ const MESSAGES_PER_WRITE: usize = 32;
 
 /// The WebSocket close code of a server that goes away (RFC 6455 section 7.4.1).
 const GOING_AWAY: u16 = 1001;
-
-/// The code and reason with which Meteor's server ends a connection, by WebSocket and by SockJS.
-const CLOSED: (u16, &str) = (1000, "Normal closure");
 
 /// What woke the task.
 enum Wake {
@@ -69,6 +67,8 @@ pub(crate) struct Driver {
     closing: Option<CloseReason>,
     /// Whether nothing more is read from the client, and the connection ends with its methods.
     is_draining: bool,
+    /// Whether the last mail is sent, however much room there is.
+    is_ending: bool,
     /// How the connection ends, once it does.
     end: End,
     inbound: Inbound,
@@ -82,7 +82,7 @@ pub(crate) struct Driver {
 
 impl Driver {
     pub(super) fn new(
-        session: Session,
+        mut session: Session,
         running: Running,
         transport: AnyTransport,
         mailbox: Arc<Mailbox>,
@@ -90,12 +90,15 @@ impl Driver {
         address: Option<Address>,
     ) -> Self {
         let outbox_bytes_max = registry.config.outbox_bytes_max;
+        // What can never be given does not wait for it.
+        session.set_subscription_bytes_max(registry.kept.session_bytes_max());
         let (large, results) = (Arc::clone(&registry.large), Arc::clone(&registry.results));
+        let together = registry.kept.of(address.as_ref());
         let kept = Kept::new(Arc::clone(&registry.kept), large, results, address);
         Self {
             running,
             session,
-            outbound: Outbound::new(transport, outbox_bytes_max),
+            outbound: Outbound::new(transport, outbox_bytes_max, together),
             mailbox,
             tray: Tray::default(),
             messages_since_write: 0,
@@ -104,6 +107,7 @@ impl Driver {
             deadline: None,
             closing: None,
             is_draining: false,
+            is_ending: false,
             end: End::Gone,
             inbound: Inbound::new(kept),
             waker: Waker::noop().clone(),
@@ -120,16 +124,14 @@ impl Driver {
         loop {
             self.drain(cx);
             self.inbound.after(&mut self.session, &self.outbound);
-            self.running.all_is_sent();
+            if !self.session.has_more() {
+                self.running.all_is_sent();
+            }
             self.tray.end_turn();
             if let Some(reason) = self.closing {
-                if reason == CloseReason::HeartbeatTimeout {
-                    self.registry.counters.disconnected_silent.add(1);
-                }
-                tracing::debug!(session = self.session.id(), %reason, "closing");
-                return Poll::Ready(End::Close(CLOSED.0, CLOSED.1.to_owned()));
+                return Poll::Ready(End::closing(&self.registry, self.session.id(), reason));
             }
-            let wake = if self.tray.is_ready() { Wake::Mail } else { ready!(self.poll_wake(cx)) };
+            let wake = if self.goes_on() { Wake::Mail } else { ready!(self.poll_wake(cx)) };
             match wake {
                 Wake::Message(text) => {
                     self.has_asked = self.universal_begun.is_some();
@@ -146,7 +148,8 @@ impl Driver {
                 Wake::Mail => self.handle_mail(cx),
                 Wake::End(EndReason::Requested) => {
                     // The session's output for the last mail still goes out.
-                    while !self.tray.mail.is_empty() {
+                    self.is_ending = true;
+                    while self.has_left() {
                         self.handle_mail(cx);
                         self.drain(cx);
                     }
@@ -165,22 +168,20 @@ impl Driver {
                     self.session.handle_input(Input::Timeout(Instant::now()));
                 }
                 Wake::Stalled => return Poll::Ready(End::Stalled),
-                Wake::Gone(error) => {
-                    let id = self.session.id();
-                    match error {
-                        Some(error) => tracing::debug!(session = id, %error, "connection lost"),
-                        None => tracing::debug!(session = id, "closed by the client"),
-                    }
-                    return Poll::Ready(End::Gone);
-                }
+                Wake::Gone(error) => return Poll::Ready(End::gone(self.session.id(), error)),
             }
         }
     }
 
-    /// Hands mail to the session, up to what must be [first](Tray::next) in the next call.
+    /// Hands mail to the session for as long as there is room for what it makes, up to what must be
+    /// [first](Tray::next) in the next call.
     fn handle_mail(&mut self, cx: &mut Context<'_>) {
+        let mut messages = Messages::new(self.outbound.framing());
         let mut is_first = true;
-        while let Some(next) = self.tray.next(std::mem::take(&mut is_first)) {
+        while (self.has_room_beside(&messages) || self.tray.has_room_next())
+            && let Some(next) = self.tray.next(is_first, self.is_ending)
+        {
+            is_first = false;
             if matches!(next, Mail::Universal) {
                 // Documents that they show at once precede later mail, such as the result of the
                 // method that started them.
@@ -189,7 +190,23 @@ impl Driver {
             } else if let Some(input) = input::of(next, &self.session, &mut self.running) {
                 self.session.handle_input(input);
             }
+            self.drain_into(&mut messages, cx);
         }
+        self.outbound.queue(messages);
+    }
+
+    /// Whether something waits for room, or for its turn.
+    fn has_left(&self) -> bool {
+        !self.tray.mail.is_empty() || self.session.has_more()
+    }
+
+    /// Whether there is something that waits for neither.
+    fn goes_on(&self) -> bool {
+        (self.tray.is_ready() || self.session.has_more()) && self.outbound.has_room()
+    }
+
+    fn has_room_beside(&self, messages: &Messages) -> bool {
+        self.is_ending || self.outbound.has_room_beside(messages)
     }
 
     /// Starts the universal publications that have not started yet, once the client is connected.
@@ -220,25 +237,31 @@ impl Driver {
         while self.running.start_next(cx) && !self.inbound.is_tired() {}
     }
 
-    /// Does everything that the session wants done.
+    /// Does everything that the session wants done, as far as there is room for documents.
     fn drain(&mut self, cx: &mut Context<'_>) {
         let mut messages = Messages::new(self.outbound.framing());
-        loop {
+        self.drain_into(&mut messages, cx);
+        self.outbound.queue(messages);
+    }
+
+    fn drain_into(&mut self, messages: &mut Messages, cx: &mut Context<'_>) {
+        while !self.session.has_more() || self.has_room_beside(messages) {
             match self.session.poll_output() {
-                Output::Send(outgoing) => self.outbound.send(outgoing, &mut messages),
-                Output::EndFrame => self.outbound.end_frame(&mut messages),
+                Output::Send(outgoing) => self.outbound.send(outgoing, messages),
+                Output::EndFrame => self.outbound.end_frame(messages),
                 Output::Event(event) => self.handle_event(event, cx),
                 Output::Close(reason) => {
                     self.closing = Some(reason);
-                    break;
+                    return;
                 }
                 Output::Timeout(deadline) => {
                     self.deadline = deadline;
-                    break;
+                    return;
                 }
             }
         }
-        self.outbound.queue(messages);
+        // Nothing is read from the client meanwhile, so its silence means nothing.
+        self.deadline = None;
     }
 
     fn handle_event(&mut self, event: Event, cx: &mut Context<'_>) {
@@ -286,6 +309,9 @@ impl Driver {
             && let Poll::Ready(gone) = self.poll_write(cx)
         {
             return Poll::Ready(gone);
+        }
+        if self.goes_on() {
+            return Poll::Ready(Wake::Mail);
         }
         let has_more = self.messages_since_write > 0 || self.running.has_to_start();
         let is_tired = has_more && self.inbound.is_tired();
@@ -405,7 +431,7 @@ impl Drive for Driver {
     }
 
     fn deliver(&mut self) -> bool {
-        if !self.tray.mail.is_empty() || !self.outbound.has_room() {
+        if self.has_left() || !self.outbound.has_room() {
             return false;
         }
         let alone = self.mailbox.take_alone();
@@ -418,20 +444,10 @@ impl Drive for Driver {
             }
         }
         let Self { session, outbound, tray, inbound, .. } = self;
-        let mut messages = Messages::new(outbound.framing());
-        for mail in alone.into_iter().chain(tray.mail.drain(..)) {
-            let mut send = |outgoing| outbound.send(outgoing, &mut messages);
-            match mail {
-                Mail::Step(query, delta) => session.deliver_step(query, &delta, &mut send),
-                Mail::Delta(subscription, source, delta) => {
-                    session.deliver(subscription, source, delta, &mut send);
-                }
-                _ => debug_assert!(false, "what else could be there was left in the mailbox"),
-            }
-        }
-        outbound.queue(messages);
+        delivery::deliver(session, outbound, alone, &mut tray.mail);
         let is_pending = outbound.poll_write(&mut Context::from_waker(&self.waker)).is_pending();
         inbound.note_large(session, outbound);
+        let is_pending = is_pending && tray.mail.is_empty() && !session.has_more();
         is_pending && outbound.is_empty() && outbound.stalled_since().is_none()
     }
 
@@ -453,3 +469,6 @@ impl fmt::Debug for Driver {
         f.debug_tuple("Driver").field(&self.session.id()).finish()
     }
 }
+
+#[cfg(all(test, feature = "testing"))]
+mod tests;
