@@ -24,8 +24,9 @@
 //!   and so are steps: a view that takes one [like](crate::Delta::is_like) that of an earlier view
 //!   costs the same however many documents it updates. With fewer views, nothing is kept.
 //!
-//! Messages that are this client's own are made in pieces of 16 KiB: what a step or the end of a
-//! subscription means beyond the first piece is sent by [`send_more`](MergeBox::send_more).
+//! Messages that are this client's own are made in pieces of 16 KiB: what a step, the end of a
+//! subscription or that of a rerun means beyond the first piece is sent by
+//! [`send_more`](MergeBox::send_more).
 //!
 //! ```
 //! use std::collections::BTreeMap;
@@ -73,13 +74,15 @@ mod telling;
 mod tests;
 mod view;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use collection_view::SessionCollectionView;
+use difference::Difference;
 pub use io::{Direct, Outgoing, Place, Placement, Source};
 use litemap::LiteMap;
-use pieces::{PIECE_BYTES, Piece, Unsent};
+pub(crate) use pieces::PIECE_BYTES;
+use pieces::{Piece, Unsent};
 pub use strategy::{PublicationStrategies, PublicationStrategy};
 
 use crate::id::{DocumentId, LiveQueryKey, SubscriptionKey};
@@ -93,7 +96,7 @@ pub struct MergeBox {
     /// While subscriptions are rerun and nothing is sent.
     held: Option<Box<Held>>,
     /// What is left of the last change.
-    unsent: Option<Box<Unsent>>,
+    left: Option<Box<Left>>,
     piece_bytes: usize,
 }
 
@@ -101,6 +104,14 @@ impl Default for MergeBox {
     fn default() -> Self {
         Self::new(PublicationStrategies::default())
     }
+}
+
+/// What is left of a change.
+#[derive(Debug)]
+enum Left {
+    Change(Unsent),
+    /// The differences of these collections.
+    Release(VecDeque<Difference>),
 }
 
 /// What must be known to send the difference.
@@ -119,8 +130,16 @@ impl MergeBox {
     /// A merge box without documents.
     #[must_use]
     pub fn new(strategies: PublicationStrategies) -> Self {
-        let (collections, held, unsent) = Default::default();
-        Self { strategies, collections, held, unsent, piece_bytes: PIECE_BYTES }
+        let (collections, held, left) = Default::default();
+        Self { strategies, collections, held, left, piece_bytes: PIECE_BYTES }
+    }
+
+    /// The same with pieces of so many bytes, and what is more of the last message of each. Each has a
+    /// message at least.
+    #[must_use]
+    pub const fn in_pieces_of(mut self, bytes: usize) -> Self {
+        self.piece_bytes = if bytes > 0 { bytes } else { 1 };
+        self
     }
 
     /// Brings a subscription's documents to the state after the delta.
@@ -145,7 +164,7 @@ impl MergeBox {
             self.forget_places(&delta);
         } else {
             let unsent = view.apply((subscription, source), &delta, &mut Piece::new(send, bytes));
-            self.unsent = unsent.map(Box::new);
+            self.leave(unsent);
         }
     }
 
@@ -164,7 +183,7 @@ impl MergeBox {
             self.forget_places(delta);
         } else {
             let unsent = view.step(query, delta, &mut Piece::new(send, self.piece_bytes));
-            self.unsent = unsent.map(Box::new);
+            self.leave(unsent);
         }
     }
 
@@ -172,23 +191,34 @@ impl MergeBox {
     /// once.
     #[must_use]
     pub fn has_more(&self) -> bool {
-        self.unsent.is_some()
+        self.left.is_some()
     }
 
     /// Sends the next piece of it: at least 16 KiB of messages, unless it is the last one.
     pub fn send_more(&mut self, send: &mut impl FnMut(Outgoing)) {
-        let Some(unsent) = self.unsent.take() else { return };
-        let Some(view) = self.collections.get_mut(&unsent.collection) else { return };
-        let (mut piece, removes) = (Piece::new(send, self.piece_bytes), unsent.removes());
-        self.unsent = view.go_on(*unsent, &mut piece).map(Box::new);
-        if let Some(subscription) = removes.filter(|_| self.unsent.is_none()) {
-            self.remove_rest(subscription, &mut piece);
+        let mut piece = Piece::new(send, self.piece_bytes);
+        match self.left.take().map(|left| *left) {
+            None => {}
+            Some(Left::Release(differences)) => self.tell_differences(differences, &mut piece),
+            Some(Left::Change(unsent)) => {
+                let Some(view) = self.collections.get_mut(&unsent.collection) else { return };
+                let removes = unsent.removes();
+                let unsent = view.go_on(unsent, &mut piece);
+                self.leave(unsent);
+                if let Some(subscription) = removes.filter(|_| !self.has_more()) {
+                    self.remove_rest(subscription, &mut piece);
+                }
+            }
         }
+    }
+
+    fn leave(&mut self, unsent: Option<Unsent>) {
+        self.left = unsent.map(|unsent| Box::new(Left::Change(unsent)));
     }
 
     /// Nobody is to be sent the rest of it any more.
     pub(crate) fn forget_more(&mut self) {
-        self.unsent = None;
+        self.left = None;
     }
 
     fn send_all(&mut self, send: &mut impl FnMut(Outgoing)) {
@@ -239,7 +269,7 @@ impl MergeBox {
             if is_held {
                 view.forget(subscription);
             } else if let Some(unsent) = view.remove(collection, subscription, piece) {
-                self.unsent = Some(Box::new(unsent));
+                self.left = Some(Box::new(Left::Change(unsent)));
                 return;
             }
         }
@@ -268,21 +298,41 @@ impl MergeBox {
     }
 
     /// Sends the difference between what the client had been sent before [`hold`](Self::hold) and
-    /// what the subscriptions show now. From now on everything is sent again.
+    /// what the subscriptions show now, perhaps only in part: see [`has_more`](Self::has_more). From now
+    /// on everything is sent again.
     pub fn release(&mut self, send: &mut impl FnMut(Outgoing)) {
+        self.send_all(send);
         let Some(held) = self.held.take() else { return };
         let Held { mut before, mut order } = *held;
-        for (collection, after) in self.collections.iter_mut() {
-            if after.is_tracked() {
-                let before = before.remove(collection);
-                let before = before.unwrap_or_else(|| SessionCollectionView::new(after.strategy()));
-                let order = order.remove(collection).unwrap_or_default();
-                after.send_difference(&before, collection, order, send);
-            }
+        let mut differences = VecDeque::new();
+        for (collection, after) in self.collections.iter().filter(|(_, view)| view.is_tracked()) {
+            let before = before.remove(collection);
+            let before = before.unwrap_or_else(|| SessionCollectionView::new(after.strategy()));
+            let order = order.remove(collection).unwrap_or_default();
+            differences.push_back(Difference::new(collection.clone(), before, after, order));
         }
         for (collection, gone) in before {
             let after = SessionCollectionView::new(gone.strategy());
-            after.send_difference(&gone, &collection, Vec::new(), send);
+            differences.push_back(Difference::new(collection, gone, &after, Vec::new()));
+        }
+        self.tell_differences(differences, &mut Piece::new(send, self.piece_bytes));
+    }
+
+    fn tell_differences(
+        &mut self,
+        mut differences: VecDeque<Difference>,
+        piece: &mut Piece<'_, impl FnMut(Outgoing)>,
+    ) {
+        while let Some(difference) = differences.front_mut() {
+            let is_told = match self.collections.get(&difference.collection) {
+                Some(after) => difference.tell(after, piece),
+                None => difference.tell(&difference.nothing(), piece),
+            };
+            if !is_told {
+                self.left = Some(Box::new(Left::Release(differences)));
+                return;
+            }
+            differences.pop_front();
         }
     }
 

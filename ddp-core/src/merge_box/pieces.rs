@@ -13,7 +13,7 @@ use crate::id::{DocumentId, SubscriptionKey};
 use crate::snapshot::{CollectionName, Delta, Snapshot};
 
 /// How many bytes of messages a piece has, besides what is more of its last message.
-pub(super) const PIECE_BYTES: usize = 16 * 1024;
+pub(crate) const PIECE_BYTES: usize = 16 * 1024;
 
 /// The views that are to take a step, by their positions.
 pub(super) type Positions = SmallVec<[usize; 1]>;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::merge_box::PublicationStrategies;
+use crate::merge_box::{PIECE_BYTES, PublicationStrategies};
 
 /// Timeouts, limits and strategies of a session.
 ///
@@ -33,6 +33,10 @@ pub struct SessionConfig {
     /// How many subscriptions a client may have. One more gets `nosub` with
     /// `too-many-subscriptions`.
     pub subscriptions_max: usize,
+    /// How many bytes of documents that are this client's own are made into messages at a time,
+    /// besides what is more of the last message; 16 KiB. See
+    /// [`Session::has_more`](super::Session::has_more).
+    pub piece_bytes: usize,
     /// How each collection is merged.
     pub strategies: PublicationStrategies,
     /// Whether [`Event::Message`](super::Event::Message) reports each message when its turn comes.
@@ -49,6 +53,7 @@ impl Default for SessionConfig {
             session_bytes_max: 1024 * 1024,
             calls_max: 1024,
             subscriptions_max: 1024,
+            piece_bytes: PIECE_BYTES,
             strategies: PublicationStrategies::default(),
             reports_messages: false,
         }

@@ -69,9 +69,6 @@ use crate::merge_box::MergeBox;
 use crate::message::client::Malformed;
 use crate::message::{ClientMessage, ServerMessage, decode};
 
-/// A queue of more outputs is not kept when it is empty.
-const OUTPUTS_KEPT: usize = 64;
-
 /// The server's side of a DDP session: protocol, order, subscriptions and merge box.
 ///
 /// Methods come in two groups. [`handle_input`](Self::handle_input) takes what happened;
@@ -108,7 +105,8 @@ pub struct Session {
     last_key: u64,
     outputs: VecDeque<Output>,
     /// What comes before the rest of the documents that the merge box has, which come before `outputs`.
-    first_outputs: VecDeque<Output>,
+    /// There are some, or nothing.
+    pieces: Option<Box<VecDeque<Output>>>,
 }
 
 impl Session {
@@ -130,12 +128,12 @@ impl Session {
             subscriptions: LiteMap::new(),
             subscription_keys: HashMap::new(),
             calls: HashMap::new(),
-            merge_box: MergeBox::new(config.strategies.clone()),
+            merge_box: MergeBox::new(config.strategies.clone()).in_pieces_of(config.piece_bytes),
             config,
             rerun: None,
             last_key: 0,
             outputs: VecDeque::new(),
-            first_outputs: VecDeque::new(),
+            pieces: None,
         };
         session.send(ServerMessage::ServerId);
         session
@@ -236,13 +234,7 @@ impl Session {
 
     /// Says what to do next.
     pub fn poll_output(&mut self) -> Output {
-        while self.first_outputs.is_empty() && self.has_more() {
-            self.send_more();
-        }
-        let next = self.first_outputs.pop_front().or_else(|| self.outputs.pop_front());
-        next.unwrap_or_else(|| {
-            free(&mut self.first_outputs);
-            free(&mut self.outputs);
+        self.next_output().unwrap_or_else(|| {
             let deadline = (self.state != State::Closed).then(|| self.heartbeat.deadline());
             Output::Timeout(deadline.flatten())
         })
@@ -348,16 +340,9 @@ impl Session {
 
     fn close(&mut self, reason: CloseReason) {
         self.state = State::Closed;
-        self.merge_box.forget_more();
+        self.forget_rest();
         self.queue = VecDeque::new();
         self.budget.clear_waiting();
         self.outputs.push_back(Output::Close(reason));
-    }
-}
-
-/// Frees the memory of outputs that were many.
-fn free(outputs: &mut VecDeque<Output>) {
-    if outputs.capacity() > OUTPUTS_KEPT {
-        *outputs = VecDeque::new();
     }
 }

@@ -40,7 +40,7 @@ impl Session {
         rerun.ready.clear();
         self.outputs.push_back(Output::Event(Event::Rerun(renamed)));
         self.finish_rerun();
-        self.process_queue();
+        self.go_on();
     }
 
     /// Sends `ready`, or keeps it until the rerun is over.
@@ -83,6 +83,7 @@ impl Session {
         let Some(rerun) = self.rerun.take_if(|rerun| rerun.waiting.is_empty()) else { return };
         self.send_all_documents();
         self.merge_box.release(&mut sender(&mut self.outputs));
+        self.leave_rest();
         let subs: Vec<&str> = rerun.ready.iter().map(|id| &**id).collect();
         if !subs.is_empty() {
             self.send(ServerMessage::Ready { subs: &subs });

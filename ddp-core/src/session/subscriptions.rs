@@ -152,6 +152,7 @@ impl Session {
             let outputs = &mut self.outputs;
             self.merge_box.apply(subscription, source, delta, &mut sender(outputs));
             self.leave_rest();
+            self.go_on();
         }
     }
 
@@ -159,6 +160,7 @@ impl Session {
         self.send_all_documents();
         self.merge_box.step(query, delta, &mut sender(&mut self.outputs));
         self.leave_rest();
+        self.go_on();
     }
 
     pub(super) fn handle_placed(
@@ -171,6 +173,7 @@ impl Session {
             self.send_all_documents();
             let outputs = &mut self.outputs;
             self.merge_box.place(subscription, delta, placement, &mut sender(outputs));
+            self.go_on();
         }
     }
 
@@ -191,13 +194,13 @@ impl Session {
         }
         self.unblock(Blocker::Subscription(subscription));
         self.settle(subscription);
-        self.process_queue();
+        self.go_on();
     }
 
     pub(super) fn handle_returned(&mut self, subscription: SubscriptionKey) {
         self.unblock(Blocker::Subscription(subscription));
         self.settle(subscription);
-        self.process_queue();
+        self.go_on();
     }
 
     pub(super) fn handle_stop(&mut self, subscription: SubscriptionKey, error: Option<&DdpError>) {
@@ -208,7 +211,7 @@ impl Session {
         self.unblock(Blocker::Subscription(subscription));
         self.settle(subscription);
         self.try_waiting_subscription();
-        self.process_queue();
+        self.go_on();
     }
 
     /// Removes a subscription and its documents. Returns the client's id of it, if it existed.

@@ -65,6 +65,68 @@ fn a_second_step_comes_after_the_rest_of_the_first() {
     assert!(sent[COUNT..].iter().all(|text| is_of("3", text)));
 }
 
+/// Whatever comes while documents are left has the rest of them sent, and then the messages that waited
+/// for that.
+#[test]
+fn messages_that_waited_go_on_whatever_came_last() {
+    let inputs: [fn(SubscriptionKey, &mut Snapshot) -> Input<'static>; 3] = [
+        |one, shown| Input::Delta(one, Source::Cursor, step(shown, "d0001", Some("3"))),
+        |_, shown| Input::Step(LiveQueryKey::from(7), step(shown, "d0001", Some("3"))),
+        |one, _| {
+            let (collection, id) = ("tasks".into(), DocumentId::from_string("d0001"));
+            Input::Placed(one, None, Placement { collection, id, place: Place::before(None) })
+        },
+    ];
+    for input in inputs {
+        let (mut peer, [one, _], mut shown) = overlapping();
+        let large = many(&mut shown, "2");
+        peer.session.handle_input(Input::Delta(one, Source::Cursor, large));
+        peer.session.handle_input(Input::Message(peer.now, r#"{"msg":"unsub","id":"two"}"#));
+        assert!(peer.session.has_more() && peer.session.is_busy());
+        peer.session.handle_input(input(one, &mut shown));
+        let sent = peer.drain();
+        assert!(sent.iter().filter(|text| text.contains("changed")).count() >= COUNT);
+        assert_eq!(sent.last().map(String::as_str), Some(r#"{"msg":"nosub","id":"two"}"#));
+        assert!(!peer.session.is_busy() && !peer.session.has_more());
+    }
+}
+
+/// Each `unsub` waits for the documents of the one before, and a `sub` that waits for bytes for all.
+#[test]
+fn unsubs_that_give_bytes_are_told_in_pieces() {
+    let mut peer = Peer::connected();
+    let delta = many(&mut Snapshot::default(), "1");
+    for (number, id) in ["a", "b"].into_iter().enumerate() {
+        let key = peer.subscribe(id);
+        let changes: BTreeMap<_, _> =
+            delta.after().iter().map(|(id, document)| (id.clone(), Arc::clone(document))).collect();
+        let own = Snapshot::default().replace(&format!("c{number}").into(), changes);
+        peer.input(Input::Delta(key, Source::Cursor, own.expect("they are new")));
+        peer.input(Input::Ready(key));
+    }
+    peer.session.give_subscription_bytes(peer.session.subscription_bytes());
+    let (sub, call) = (
+        r#"{"msg":"sub","id":"new","name":"tasks","params":["much longer than one of the others"]}"#,
+        r#"{"msg":"method","id":"1","method":"m"}"#,
+    );
+    let texts = [sub, call, r#"{"msg":"unsub","id":"a"}"#, r#"{"msg":"unsub","id":"b"}"#];
+    for text in texts {
+        peer.session.handle_input(Input::Message(peer.now, text));
+    }
+    assert!(peer.session.has_more());
+    let mut nosubs = vec![];
+    let sent = peer.drain();
+    for (index, text) in sent.iter().enumerate() {
+        if text.contains("nosub") {
+            nosubs.push(index);
+        }
+    }
+    assert_eq!(nosubs, [COUNT, 2 * COUNT + 1], "each after its documents");
+    let is_new = |event: &Event| matches!(event, Event::Subscribe { .. });
+    assert!(peer.events.last().is_some_and(is_new), "{:?}", peer.events);
+    assert!(peer.session.is_busy(), "the call waits for it");
+}
+
 #[test]
 fn the_ends_of_many_subscriptions_are_told_one_after_the_other() {
     let mut peer = Peer::connected();
@@ -95,8 +157,11 @@ fn who_leaves_is_not_sent_the_rest() {
     let (mut peer, [one, _], mut shown) = overlapping();
     let step = many(&mut shown, "2");
     peer.session.handle_input(Input::Delta(one, Source::Cursor, step));
+    let ping = r#"{"msg":"ping","id":"1"}"#;
+    peer.session.handle_input(Input::Message(peer.now, ping));
     peer.session.handle_input(Input::Message(peer.now, r#"{"msg":"disconnect"}"#));
     assert!(!peer.session.has_more());
-    peer.drain();
+    let sent = peer.drain();
+    assert!(sent.len() < COUNT && sent.iter().all(|text| text.contains("changed")), "nor what follows");
     assert_eq!(peer.closed, Some(CloseReason::Disconnect));
 }

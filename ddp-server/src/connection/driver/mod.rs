@@ -67,8 +67,8 @@ pub(crate) struct Driver {
     closing: Option<CloseReason>,
     /// Whether nothing more is read from the client, and the connection ends with its methods.
     is_draining: bool,
-    /// Whether the last mail is sent, however much room there is.
-    is_ending: bool,
+    /// Until when what is left is still sent, once the end is asked for.
+    ends_at: Option<Instant>,
     /// How the connection ends, once it does.
     end: End,
     inbound: Inbound,
@@ -107,7 +107,7 @@ impl Driver {
             deadline: None,
             closing: None,
             is_draining: false,
-            is_ending: false,
+            ends_at: None,
             end: End::Gone,
             inbound: Inbound::new(kept),
             waker: Waker::noop().clone(),
@@ -131,7 +131,8 @@ impl Driver {
             if let Some(reason) = self.closing {
                 return Poll::Ready(End::closing(&self.registry, self.session.id(), reason));
             }
-            let wake = if self.goes_on() { Wake::Mail } else { ready!(self.poll_wake(cx)) };
+            let goes_on = self.goes_on(self.outbound.has_room());
+            let wake = if goes_on { Wake::Mail } else { ready!(self.poll_wake(cx)) };
             match wake {
                 Wake::Message(text) => {
                     self.has_asked = self.universal_begun.is_some();
@@ -147,12 +148,6 @@ impl Driver {
                 Wake::Rerun => self.start_some(cx),
                 Wake::Mail => self.handle_mail(cx),
                 Wake::End(EndReason::Requested) => {
-                    // The session's output for the last mail still goes out.
-                    self.is_ending = true;
-                    while self.has_left() {
-                        self.handle_mail(cx);
-                        self.drain(cx);
-                    }
                     let is_closing = self.registry.open.is_closing();
                     let server_closed = (GOING_AWAY, "server closed");
                     let (code, reason) = if is_closing { server_closed } else { CLOSED };
@@ -174,13 +169,17 @@ impl Driver {
     }
 
     /// Hands mail to the session for as long as there is room for what it makes, up to what must be
-    /// [first](Tray::next) in the next call.
+    /// [first](Tray::next) in the next call. Documents that are left come before what it makes.
     fn handle_mail(&mut self, cx: &mut Context<'_>) {
         let mut messages = Messages::new(self.outbound.framing());
         let mut is_first = true;
-        while (self.has_room_beside(&messages) || self.tray.has_room_next())
-            && let Some(next) = self.tray.next(is_first, self.is_ending)
-        {
+        loop {
+            self.drain_into(&mut messages, cx);
+            let has_room = !self.session.has_more() && self.outbound.has_room_beside(&messages);
+            if self.closing.is_some() || !has_room && !self.tray.has_room_next() {
+                break;
+            }
+            let Some(next) = self.tray.next(is_first, self.ends_at.is_some()) else { break };
             is_first = false;
             if matches!(next, Mail::Universal) {
                 // Documents that they show at once precede later mail, such as the result of the
@@ -190,7 +189,6 @@ impl Driver {
             } else if let Some(input) = input::of(next, &self.session, &mut self.running) {
                 self.session.handle_input(input);
             }
-            self.drain_into(&mut messages, cx);
         }
         self.outbound.queue(messages);
     }
@@ -201,12 +199,8 @@ impl Driver {
     }
 
     /// Whether there is something that waits for neither.
-    fn goes_on(&self) -> bool {
-        (self.tray.is_ready() || self.session.has_more()) && self.outbound.has_room()
-    }
-
-    fn has_room_beside(&self, messages: &Messages) -> bool {
-        self.is_ending || self.outbound.has_room_beside(messages)
+    fn goes_on(&self, has_room: bool) -> bool {
+        has_room && (self.tray.is_ready() || self.session.has_more())
     }
 
     /// Starts the universal publications that have not started yet, once the client is connected.
@@ -245,7 +239,7 @@ impl Driver {
     }
 
     fn drain_into(&mut self, messages: &mut Messages, cx: &mut Context<'_>) {
-        while !self.session.has_more() || self.has_room_beside(messages) {
+        while !self.session.has_more() || self.outbound.has_room_beside(messages) {
             match self.session.poll_output() {
                 Output::Send(outgoing) => self.outbound.send(outgoing, messages),
                 Output::EndFrame => self.outbound.end_frame(messages),
@@ -303,14 +297,17 @@ impl Driver {
             self.mailbox.request_end();
         }
         if let Some(reason) = self.mailbox.take_end(&mut self.tray.mail) {
-            return Poll::Ready(Wake::End(reason));
+            return self.poll_ending(reason, cx);
         }
         if self.messages_since_write >= MESSAGES_PER_WRITE
             && let Poll::Ready(gone) = self.poll_write(cx)
         {
             return Poll::Ready(gone);
         }
-        if self.goes_on() {
+        // Looked at once, for others of its address change it at any time: what is read and taken below
+        // must not meet documents that are left.
+        let has_room = self.outbound.has_room();
+        if self.goes_on(has_room) {
             return Poll::Ready(Wake::Mail);
         }
         let has_more = self.messages_since_write > 0 || self.running.has_to_start();
@@ -318,36 +315,28 @@ impl Driver {
         if self.running.has_to_start() && !is_tired {
             return Poll::Ready(Wake::Rerun);
         }
-        if self.outbound.has_room()
+        if has_room
             && !is_tired
             && let Poll::Ready(wake) = self.poll_mail_and_messages(cx)
         {
             self.messages_since_write += 1;
             return Poll::Ready(wake);
         }
-        if !self.outbound.has_room() {
-            self.tray.pause();
-            if let Poll::Ready(late) = self.inbound.poll_no_more(cx) {
-                return Poll::Ready(Wake::Memory(late));
-            }
-            let paused = self.inbound.poll_paused(&mut self.outbound.transport, cx);
-            if let Poll::Ready(error) = paused {
-                return Poll::Ready(Wake::Gone(Some(error)));
-            }
+        if !has_room && let Poll::Ready(wake) = self.poll_paused(cx) {
+            return Poll::Ready(wake);
         }
         if has_more {
             // One more look before resting: whoever calls one method after the other has often sent
             // the next by then, and looking costs less than falling asleep and being woken.
             cx.waker().wake_by_ref();
         }
-        let had_room = self.outbound.has_room();
         if let Poll::Ready(gone) = self.poll_write(cx) {
             return Poll::Ready(gone);
         }
         if self.outbound.transport.is_held_back() || self.inbound.holds_back(&self.session) {
             self.outbound.note_behind();
         }
-        if !had_room {
+        if !has_room {
             self.outbound.note_behind();
             if self.outbound.has_room() {
                 // There is room now; look at once what was left for later.
@@ -356,13 +345,43 @@ impl Driver {
         }
         let timer = self.poll_timer(cx);
         if timer.is_pending()
-            && (!self.mailbox.rest(cx.waker(), self.outbound.has_room() && !self.tray.waits())
+            && (!self.mailbox.rest(cx.waker(), has_room && !self.tray.waits())
                 || self.mailbox.is_draining() != self.is_draining)
         {
             // It came after it was looked for.
             cx.waker().wake_by_ref();
         }
         timer
+    }
+
+    /// Nothing is taken for a while.
+    fn poll_paused(&mut self, cx: &mut Context<'_>) -> Poll<Wake> {
+        self.tray.pause();
+        if let Poll::Ready(late) = self.inbound.poll_no_more(cx) {
+            return Poll::Ready(Wake::Memory(late));
+        }
+        let paused = self.inbound.poll_paused(&mut self.outbound.transport, cx);
+        paused.map(|error| Wake::Gone(Some(error)))
+    }
+
+    /// The end has come. If it was asked for, the last mail and the documents that are left still go out
+    /// as the client takes them, for as long as closing may take.
+    fn poll_ending(&mut self, reason: EndReason, cx: &mut Context<'_>) -> Poll<Wake> {
+        if reason == EndReason::Behind || !self.has_left() {
+            return Poll::Ready(Wake::End(reason));
+        }
+        let close_timeout = self.registry.config.close_timeout;
+        let ends_at = *self.ends_at.get_or_insert_with(|| Instant::now() + close_timeout);
+        if !self.outbound.has_room()
+            && let Poll::Ready(gone) = self.poll_write(cx)
+        {
+            return Poll::Ready(gone);
+        }
+        if self.outbound.has_room() {
+            return Poll::Ready(Wake::Mail);
+        }
+        self.timer.as_mut().reset(ends_at.into());
+        self.timer.as_mut().poll(cx).map(|()| Wake::End(reason))
     }
 
     /// Takes mail or a message, by turns if there are both.
