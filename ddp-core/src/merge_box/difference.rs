@@ -170,7 +170,8 @@ impl SessionCollectionView {
         nothing: &'a Snapshot,
     ) -> impl Iterator<Item = &'a DocumentId> {
         let (old, new) = (before.views(), self.views());
-        let snapshot = |views: &'a [View], at: usize| views.get(at).map_or(nothing, |v| &v.snapshot);
+        let snapshot =
+            |views: &'a [View], at: usize| views.get(at).map_or(nothing, |v| &v.snapshot);
         let changes = (0..old.len().max(new.len()))
             .map(|at| snapshot(old, at).changes_to(snapshot(new, at), told))
             .map(|changes| changes.map(|(id, ..)| id).peekable());

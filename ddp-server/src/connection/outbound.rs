@@ -22,7 +22,7 @@ const BYTES_PER_SECOND: u64 = 16 * 1024;
 const LARGE_MESSAGE_WITHIN: Duration = Duration::from_secs(5 * 60);
 
 /// While no more waits than this, there is room, whatever waits for others.
-const OWN_BYTES: usize = 64 * 1024;
+const OWN_BYTES: usize = 16 * 1024;
 
 /// How many clients of one address may have a full outbox, while others of it have [`OWN_BYTES`].
 const FULL_OUTBOXES: usize = 128;
@@ -351,7 +351,7 @@ mod tests {
             let (mut outbound, _client) = connect(address);
             for _ in 0..2 {
                 assert!(outbound.has_room(), "what each may have anyway");
-                send(&mut outbound, 40_000);
+                send(&mut outbound, 14_000);
             }
             assert_eq!(outbound.has_room(), has_room, "{address}");
             let mut messages = Messages::new(outbound.framing());
@@ -360,7 +360,7 @@ mod tests {
         }
         full.truncate(FULL_OUTBOXES / 2);
         let (mut outbound, _client) = connect("192.0.2.1");
-        send(&mut outbound, 80_000);
+        send(&mut outbound, 40_000);
         assert!(outbound.has_room(), "others have left");
     }
 

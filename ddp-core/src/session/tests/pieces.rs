@@ -162,6 +162,9 @@ fn who_leaves_is_not_sent_the_rest() {
     peer.session.handle_input(Input::Message(peer.now, r#"{"msg":"disconnect"}"#));
     assert!(!peer.session.has_more());
     let sent = peer.drain();
-    assert!(sent.len() < COUNT && sent.iter().all(|text| text.contains("changed")), "nor what follows");
+    assert!(
+        sent.len() < COUNT && sent.iter().all(|text| text.contains("changed")),
+        "nor what follows"
+    );
     assert_eq!(peer.closed, Some(CloseReason::Disconnect));
 }

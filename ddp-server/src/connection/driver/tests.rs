@@ -1,6 +1,7 @@
 //! Drivers that are polled by hand, for clients that read nothing.
 
 use axum::http::Request;
+use futures::channel::oneshot;
 use futures::{FutureExt, SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::io::DuplexStream;
@@ -8,7 +9,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::{Message, protocol::Role};
 
 use super::*;
-use crate::extract::{Connection, Params, State};
+use crate::extract::{Connection, Params, State, UserId};
 use crate::transport::{TransportConfig, in_process};
 use crate::{Collection, Cursor, MemoryCollection, Server, field};
 
@@ -33,6 +34,14 @@ async fn rows(
     rows.find().filter(field("number").gt(-1 - number)).fields(["number", name.as_str()])
 }
 
+/// A publication that shows each user another field.
+async fn fields(
+    State(rows): State<MemoryCollection<Value>>,
+    user: Option<UserId>,
+) -> Cursor<Value> {
+    rows.find().fields(["number", if user.is_some() { "two" } else { "one" }])
+}
+
 impl Slow {
     async fn connect() -> Self {
         let rows_of = MemoryCollection::new(&Collection::<Value>::new("rows"));
@@ -40,7 +49,8 @@ impl Slow {
             let row = json!({ "number": number, "one": TEXT, "two": TEXT });
             rows_of.insert_with_id(&format!("r{number:05}"), &row).expect("a new id");
         }
-        let server = Server::builder().publish("rows", rows).with_state(rows_of.clone());
+        let server = Server::builder().publish("rows", rows).publish("fields", fields);
+        let server = server.with_state(rows_of.clone());
         let registry = Arc::clone(server.registry());
         let (io, client) = tokio::io::duplex(8192);
         let request = Request::new(()).into_parts().0;
@@ -81,11 +91,23 @@ impl Slow {
 
     /// Reads messages up to one with this text; returns how many there were.
     async fn read_to(&mut self, last: &str) -> usize {
+        self.read(last, |driver, cx| {
+            assert!(driver.poll(cx).is_pending(), "the connection goes on");
+        })
+        .await
+    }
+
+    /// The same while something is done besides.
+    async fn read(
+        &mut self,
+        last: &str,
+        mut poll: impl FnMut(&mut Driver, &mut Context<'_>),
+    ) -> usize {
         let mut count = 0;
         loop {
             let mut next = self.client.next();
             let message = std::future::poll_fn(|cx| {
-                assert!(self.driver.poll(cx).is_pending(), "the connection goes on");
+                poll(&mut self.driver, cx);
                 next.poll_unpin(cx)
             });
             let message = message.await.expect("an open connection").expect("a sound frame");
@@ -94,6 +116,16 @@ impl Slow {
                 return count;
             }
         }
+    }
+
+    /// A client that is about to get more of its own documents than there is room for.
+    async fn with_more() -> Self {
+        let mut slow = Self::connect().await;
+        slow.sub("1", json!([1, "one"])).await;
+        slow.read_to(r#""ready""#).await;
+        slow.sub("2", json!([2, "two"])).await;
+        assert!(slow.driver.session.has_more());
+        slow
     }
 }
 
@@ -153,4 +185,76 @@ async fn a_courier_leaves_what_there_is_no_room_for() {
     assert!(slow.waiting() < BYTES_MAX, "{}", slow.waiting());
     assert_eq!(slow.read_to(&format!("field{}", QUERIES - 1)).await, QUERIES);
     assert!(!slow.driver.has_left());
+}
+
+/// There is room again in the middle of documents, and mail: that comes after all of them.
+#[tokio::test]
+async fn mail_waits_while_documents_are_left() {
+    let mut slow = Slow::with_more().await;
+    slow.rows.update("r00000", |row| row["one"] = "new".into()).expect("a row");
+    let write = |driver: &mut Driver, cx: &mut Context<'_>| {
+        assert!(driver.outbound.poll_write(cx).is_pending());
+    };
+    slow.read(r#""id":"r01500""#, write).await;
+    assert!(slow.driver.outbound.has_room() && slow.driver.session.has_more());
+    let Driver { mailbox, tray, .. } = &mut *slow.driver;
+    assert!(mailbox.take(&mut tray.mail), "the update");
+    slow.driver.handle_mail(&mut Context::from_waker(Waker::noop()));
+    assert!(slow.driver.session.has_more() && !slow.driver.tray.mail.is_empty());
+    assert!(slow.waiting() < BYTES_MAX, "{}", slow.waiting());
+    slow.read_to(r#""ready""#).await;
+    slow.read_to(r#""id":"r00000","fields":{"one":"new"}"#).await;
+    assert!(!slow.driver.has_left());
+}
+
+#[tokio::test]
+async fn another_user_is_told_in_pieces() {
+    let mut slow = Slow::connect().await;
+    slow.say(r#"{"msg":"sub","id":"1","name":"fields"}"#).await;
+    slow.read_to(r#""ready""#).await;
+    for user in [Some("ada"), None] {
+        let (done, mut is_done) = oneshot::channel();
+        slow.driver.mailbox.push(Mail::SetUser(user.map(UserId::from), done));
+        slow.poll();
+        assert!(slow.driver.session.has_more());
+        assert!((256 * 1024..BYTES_MAX).contains(&slow.waiting()), "{}", slow.waiting());
+        assert_eq!(is_done.try_recv(), Ok(None), "the client has not learned of it");
+        assert_eq!(slow.read_to(r#""ready""#).await, ROWS + 1);
+        slow.poll();
+        assert_eq!(is_done.try_recv(), Ok(Some(())));
+        assert!(!slow.driver.has_left());
+    }
+}
+
+/// Who reads gets all of it, and then the end.
+#[tokio::test]
+async fn the_end_of_a_connection_comes_after_its_documents() {
+    let mut slow = Slow::with_more().await;
+    slow.driver.mailbox.request_end();
+    slow.poll();
+    assert!(slow.driver.session.has_more());
+    assert!(slow.waiting() < BYTES_MAX, "{}", slow.waiting());
+    let mut is_over = false;
+    let read = slow.read(r#""ready""#, |driver, cx| {
+        if is_over {
+            assert!(driver.outbound.poll_write(cx).is_pending());
+        } else {
+            is_over = driver.poll(cx).is_ready();
+        }
+    });
+    assert_eq!(read.await, ROWS + 1);
+    assert!(is_over && matches!(slow.driver.end, End::Close(1000, _)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_takes_nothing_ends_without_its_documents() {
+    let mut slow = Slow::with_more().await;
+    slow.driver.mailbox.request_end();
+    slow.poll();
+    let ended = std::future::poll_fn(|cx| slow.driver.poll(cx));
+    let begun = tokio::time::Instant::now();
+    ended.await;
+    let close_timeout = slow.driver.registry.config.close_timeout;
+    assert!(begun.elapsed().abs_diff(close_timeout) < std::time::Duration::from_secs(1));
+    assert!(slow.waiting() < BYTES_MAX && slow.driver.session.has_more());
 }
