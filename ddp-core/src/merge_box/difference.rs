@@ -1,6 +1,7 @@
 //! The difference between what a collection's views showed before a rerun and after it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::collection_view::SessionCollectionView;
@@ -68,8 +69,9 @@ impl Difference {
         // may also show again what another one did.
         while let Stage::Documents { had, told } = &self.stage {
             let had = *had;
-            if let Some(told) = self.tell_documents(after, &sides, had, told.as_ref(), piece) {
-                self.stage = Stage::Documents { had, told: Some(told) };
+            let telling = self.tell_documents(after, &sides, had, told.as_ref(), piece);
+            if let ControlFlow::Break(told) = telling {
+                self.stage = Stage::Documents { had, told };
                 return false;
             }
             self.stage = match had {
@@ -94,8 +96,8 @@ impl Difference {
         self.order.is_empty()
     }
 
-    /// Tells of the documents that the client had or not, after one. Returns the last one that it told of
-    /// if others are left.
+    /// Tells of the documents that the client had or not, after one. If others are left, breaks with the
+    /// last one that it told of.
     fn tell_documents(
         &self,
         after: &SessionCollectionView,
@@ -103,12 +105,12 @@ impl Difference {
         had: bool,
         told: Option<&DocumentId>,
         piece: &mut Piece<'_, impl FnMut(Outgoing)>,
-    ) -> Option<DocumentId> {
+    ) -> ControlFlow<Option<DocumentId>> {
         let nothing = Snapshot::default();
         let mut last = told;
         for id in after.different(&self.before, told, &nothing) {
             if piece.is_full() {
-                return last.cloned();
+                return ControlFlow::Break(last.cloned());
             }
             last = Some(id);
             for (was, is) in after.changes(&self.before, sides, id) {
@@ -118,7 +120,7 @@ impl Difference {
                 }
             }
         }
-        None
+        ControlFlow::Continue(())
     }
 }
 

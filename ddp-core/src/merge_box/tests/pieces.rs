@@ -110,6 +110,53 @@ fn the_end_of_a_subscription_is_told_in_pieces() {
     assert_eq!(sent.client.0["f"].len(), COUNT);
 }
 
+#[test]
+fn a_rerun_is_told_in_pieces_in_the_order_of_places() {
+    let (mut merge_box, mut sent) = (MergeBox::default(), Sent::default());
+    let (first, second) = (SubscriptionKey::from(1), SubscriptionKey::from(2));
+    for collection in ["c", "e"] {
+        let begun = Snapshot::default().replace(&collection.into(), documents("a")).unwrap();
+        merge_box.apply(first, Source::Cursor, begun, &mut sent.sender());
+    }
+    merge_box.hold(&BTreeMap::from([(first, second)]), &mut sent.sender());
+    let begun = Snapshot::default().replace(&"c".into(), documents("b")).unwrap();
+    merge_box.apply(second, Source::Cursor, begun, &mut |sent| panic!("{sent:?} is held"));
+    let mut placed = Snapshot::default();
+    let ids: Vec<DocumentId> =
+        (0..COUNT).map(|number| DocumentId::from_string(&format!("p{number:04}"))).collect();
+    let (_, document) = documents("p").pop_first().expect("a document");
+    for id in &ids {
+        let step = BTreeMap::from([(id.clone(), Some(Arc::clone(&document)))]);
+        let step = placed.advance(&"f".into(), step).unwrap();
+        let placement = Placement { collection: "f".into(), id: id.clone(), place: Place::End };
+        merge_box.place(second, Some(&step), placement, &mut |sent| panic!("{sent:?} is held"));
+    }
+    let mut messages = Vec::new();
+    let (mut pieces, mut bytes) = (1, 0);
+    merge_box.release(&mut |outgoing| messages.push(outgoing));
+    while merge_box.has_more() {
+        merge_box.send_more(&mut |outgoing| messages.push(outgoing));
+        pieces += 1;
+    }
+    let mut next = None;
+    for outgoing in &messages {
+        let Outgoing::Text(text) = outgoing else { panic!("of this client alone") };
+        bytes += text.len();
+        if !text.contains("addedBefore") {
+            sent.client.apply(text);
+            continue;
+        }
+        // Each document goes right before the one that was placed last.
+        let message: Value = serde_json::from_str(text).unwrap();
+        assert_eq!(message["before"].as_str(), next.as_deref());
+        next = message["id"].as_str().map(str::to_owned);
+    }
+    assert_eq!(next.as_deref(), Some("p0000"));
+    assert!(pieces > bytes / (PIECE_BYTES + 300), "{bytes} bytes in {pieces} pieces");
+    assert!((0..COUNT).all(|number| sent.text(number) == Some("b")));
+    assert!(sent.client.0["e"].is_empty());
+}
+
 /// Where each subscription's documents are sent, all of them take the same step, one after the other.
 #[test]
 fn pieces_of_several_views_are_told_one_view_after_the_other() {
