@@ -67,8 +67,8 @@ pub(crate) struct Driver {
     closing: Option<CloseReason>,
     /// Whether nothing more is read from the client, and the connection ends with its methods.
     is_draining: bool,
-    /// Until when what is left is still sent, once the end is asked for.
-    ends_at: Option<Instant>,
+    /// Whether the end is asked for, and what is left is sent until the timer rings.
+    is_ending: bool,
     /// How the connection ends, once it does.
     end: End,
     inbound: Inbound,
@@ -107,7 +107,7 @@ impl Driver {
             deadline: None,
             closing: None,
             is_draining: false,
-            ends_at: None,
+            is_ending: false,
             end: End::Gone,
             inbound: Inbound::new(kept),
             waker: Waker::noop().clone(),
@@ -181,7 +181,7 @@ impl Driver {
             if self.closing.is_some() || !has_room && !self.tray.has_room_next() {
                 break;
             }
-            let Some(next) = self.tray.next(is_first, self.ends_at.is_some()) else { break };
+            let Some(next) = self.tray.next(is_first, self.is_ending) else { break };
             is_first = false;
             if matches!(next, Mail::Universal) {
                 // Documents that they show at once precede later mail, such as the result of the
@@ -372,8 +372,10 @@ impl Driver {
         if reason == EndReason::Behind || !self.has_left() {
             return Poll::Ready(Wake::End(reason));
         }
-        let close_timeout = self.registry.config.close_timeout;
-        let ends_at = *self.ends_at.get_or_insert_with(|| Instant::now() + close_timeout);
+        if !std::mem::replace(&mut self.is_ending, true) {
+            let until = Instant::now() + self.registry.config.close_timeout;
+            self.timer.as_mut().reset(until.into());
+        }
         if !self.outbound.has_room()
             && let Poll::Ready(gone) = self.poll_write(cx)
         {
@@ -382,7 +384,6 @@ impl Driver {
         if self.outbound.has_room() {
             return Poll::Ready(Wake::Mail);
         }
-        self.timer.as_mut().reset(ends_at.into());
         self.timer.as_mut().poll(cx).map(|()| Wake::End(reason))
     }
 
