@@ -56,7 +56,7 @@ impl KeptBytes {
 
     /// How much the subscriptions of a session may have at most, whatever others have.
     pub(crate) fn session_bytes_max(&self) -> usize {
-        OWN_BYTES.saturating_add(self.subscriptions.each_max())
+        FREE_BYTES.saturating_add(self.subscriptions.each_max())
     }
 }
 

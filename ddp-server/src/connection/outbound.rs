@@ -355,7 +355,7 @@ mod tests {
             }
             assert_eq!(outbound.has_room(), has_room, "{address}");
             let mut messages = Messages::new(outbound.framing());
-            outbound.send(Outgoing::Text("x".repeat(200_000)), &mut messages);
+            outbound.send(Outgoing::Text("x".repeat(240_000)), &mut messages);
             assert!(!outbound.has_room_beside(&messages), "what is made counts at once");
         }
         full.truncate(FULL_OUTBOXES / 2);

@@ -373,8 +373,8 @@ impl Driver {
             return Poll::Ready(Wake::End(reason));
         }
         if !std::mem::replace(&mut self.is_ending, true) {
-            let until = Instant::now() + self.registry.config.close_timeout;
-            self.timer.as_mut().reset(until.into());
+            let close_timeout = self.registry.config.close_timeout;
+            self.timer.as_mut().reset(tokio::time::Instant::now() + close_timeout);
         }
         if !self.outbound.has_room()
             && let Poll::Ready(gone) = self.poll_write(cx)
