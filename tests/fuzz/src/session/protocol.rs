@@ -505,7 +505,7 @@ impl Protocol {
                 msg == "nosub" && answer.id == *id && answer.error.is_some() == *has_error
             }
             Some(Expected::Result(id)) => msg == "result" && answer.id.as_ref() == Some(id),
-            Some(Expected::Updated(ids, None)) => {
+            Some(Expected::Updated(ids, _)) => {
                 msg == "updated" && answer.methods.as_ref() == Some(ids)
             }
             Some(Expected::Connected) => msg == "connected" && answer.session.is_some(),
