@@ -371,8 +371,10 @@ impl World {
                 }
             }
         }
-        self.protocol.is_left = self.session.has_more();
         self.catch_up();
+        if !self.protocol.is_left {
+            self.protocol.check_empty();
+        }
         if was_left && !self.protocol.is_left && self.closed.is_none() {
             // It was not read from.
             self.hear();
@@ -382,6 +384,7 @@ impl World {
 
     /// The protocol takes as many messages as the session has.
     fn catch_up(&mut self) {
+        self.protocol.is_left = self.session.has_more();
         if self.protocol.is_left {
             while self.protocol.kept_bytes() != self.session.kept_bytes() {
                 assert!(self.protocol.advance(), "messages that the session does not take");
@@ -391,7 +394,6 @@ impl World {
             while self.protocol.advance() {
                 self.note();
             }
-            self.protocol.check_empty();
         }
     }
 
@@ -456,6 +458,8 @@ impl World {
             }
             Event::SubscribeAgain { id, name } => {
                 if name == "p0" {
+                    // It comes after the answers to all messages that the session has taken by now.
+                    self.catch_up();
                     self.protocol.refuse(&id);
                     self.session.refuse(&id, &DdpError::subscription_not_found(&name));
                 }

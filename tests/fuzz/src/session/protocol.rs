@@ -303,9 +303,9 @@ impl Protocol {
         };
         let mut others: VecDeque<_> = others
             .into_iter()
-            .filter(|(at, (message, _))| {
-                !matches!(message, Message::Sub { id, .. } if ends(*at, id))
-            })
+            .filter(
+                |(at, (message, _))| !matches!(message, Message::Sub { id, .. } if ends(*at, id)),
+            )
             .collect();
         let first = others.pop_front_if(|(at, _)| *at == 0);
         let (waits, has_unsub) = (first.is_some(), !unsubs.is_empty());
