@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::store::TokenHash;
 use crate::ejson::Date;
+use crate::error::Error;
 use crate::extract::Connection;
 
 /// The tokens that connections of this server hold.
@@ -47,6 +48,16 @@ pub(super) struct Held {
     pub(super) impersonated_by: Option<Arc<str>>,
     /// When the token ends, if it has an end of its own.
     ends: Option<Instant>,
+}
+
+impl Held {
+    /// Who is here as somebody else has no say about that user's tokens and second factor.
+    pub(super) fn check_own(&self) -> Result<(), Error> {
+        match self.impersonated_by {
+            Some(_) => Err(Error::client(403, "Not as another user")),
+            None => Ok(()),
+        }
+    }
 }
 
 /// A connection that is about to hold a token; dropped, it does not.

@@ -204,6 +204,8 @@ pub use mail::{Letter, LogMailer, Mail, MailContext, MailTemplate, MailTemplates
 pub use mail::{MailUrlError, SmtpMailer};
 pub use memory::MemoryAccounts;
 pub use password::PasswordAlgorithm;
+#[cfg(feature = "testing")]
+pub use second_factor::totp_code;
 pub use sessions::UserSession;
 pub use store::{
     AccountsStore, Conflict, Email, Expired, LoginToken, LoginUser, NewUser, OnRevocation,

@@ -16,6 +16,12 @@ async fn user_of(core: &Core, invocation: &Invocation) -> Result<Option<User>, E
     core.store.find_user(&Selector::Id(id.into())).await
 }
 
+/// Whether the user of the connection is who is there.
+fn check_own(core: &Core, invocation: &Invocation) -> Result<(), Error> {
+    let held = invocation.connection().and_then(|connection| core.held.of(connection));
+    held.map_or(Ok(()), |held| held.check_own())
+}
+
 fn nobody() -> Error {
     Error::client(400, "No user logged in.")
 }
@@ -27,6 +33,7 @@ pub(super) async fn generate_2fa_activation_qr_code(
     Raw(arguments): Raw,
 ) -> Result<Ejson, Error> {
     let core = &accounts.core;
+    check_own(core, &invocation)?;
     let [app] = input::arguments(&arguments, ARGUMENTS_BYTES_MAX)?;
     let app = second_factor::app_name(&app)?;
     let user = user_of(core, &invocation).await?.ok_or_else(|| {
@@ -48,6 +55,7 @@ pub(super) async fn enable_user_2fa(
     Raw(arguments): Raw,
 ) -> Result<Ejson, Error> {
     let core = &accounts.core;
+    check_own(core, &invocation)?;
     let [code] = input::arguments(&arguments, ARGUMENTS_BYTES_MAX)?;
     let code = input::token(code)?;
     let user = invocation.user_id().ok_or_else(nobody)?;
@@ -63,6 +71,7 @@ pub(super) async fn disable_user_2fa(
     State(accounts): State<AccountsHandle>,
     invocation: Invocation,
 ) -> Result<(), Error> {
+    check_own(&accounts.core, &invocation)?;
     let user = invocation.user_id().ok_or_else(nobody)?;
     second_factor::disable(&accounts.core, &user).await.map(drop)
 }

@@ -70,16 +70,8 @@ fn held(core: &Core, invocation: &Invocation) -> Result<Held, Error> {
     let user = invocation.user_id().ok_or_else(not_logged_in)?;
     let held = core.held.of(connection_of(invocation)?);
     let held = held.filter(|held| *held.user_id == *user).ok_or_else(invalid_token)?;
-    check_own(&held)?;
+    held.check_own()?;
     Ok(held)
-}
-
-/// Who is here as somebody else has no say about that user's tokens.
-fn check_own(held: &Held) -> Result<(), Error> {
-    match held.impersonated_by {
-        Some(_) => Err(Error::client(403, "Not as another user")),
-        None => Ok(()),
-    }
 }
 
 fn invalid_token() -> Error {
@@ -141,7 +133,7 @@ pub(super) async fn logout_all_clients(
     let core = &*accounts.core;
     let user = invocation.user_id().ok_or_else(not_logged_in)?;
     if let Some(held) = core.held.of(connection_of(&invocation)?) {
-        check_own(&held)?;
+        held.check_own()?;
     }
     // So that this connection stays to get its result.
     core.held.take(connection_of(&invocation)?);

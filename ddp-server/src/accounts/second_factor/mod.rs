@@ -141,7 +141,16 @@ pub(super) fn app_name(value: &Ejson) -> Result<String, Error> {
     }
 }
 
-/// The code of an app that was given this secret, so many steps from now.
+/// The code that an app which was given this secret shows now, for tests that log in with a second
+/// factor. `None` if it is no secret.
+#[cfg(feature = "testing")]
+#[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
+#[must_use]
+pub fn totp_code(secret: &str) -> Option<String> {
+    Some(totp::code(&totp::decode(secret)?, totp::step_at(now())))
+}
+
+/// The same, so many steps later.
 #[cfg(all(test, feature = "testing"))]
 pub(super) fn code_of(secret: &str, steps: u64) -> String {
     totp::code(&totp::decode(secret).expect("a secret"), totp::step_at(now()) + steps)

@@ -26,11 +26,24 @@ pub(super) fn new_secret() -> String {
     BASE32_NOPAD.encode(&secret)
 }
 
-/// The bytes of a secret as Meteor stores it, perhaps in small letters or in groups.
+/// The bytes of a secret as Meteor stores it, perhaps in small letters or in groups. As for Meteor, bits
+/// that make no whole byte count for nothing.
 pub(super) fn decode(secret: &str) -> Option<Vec<u8>> {
-    let letters = secret.chars().filter(char::is_ascii_alphanumeric);
-    let letters: String = letters.map(|letter| letter.to_ascii_uppercase()).collect();
-    let bytes = BASE32_NOPAD.decode(letters.as_bytes()).ok()?;
+    let mut bytes = Vec::new();
+    let (mut bits, mut count) = (0_u32, 0);
+    for letter in secret.bytes().filter(u8::is_ascii_alphanumeric) {
+        let value = match letter.to_ascii_uppercase() {
+            letter @ b'A'..=b'Z' => letter - b'A',
+            digit @ b'2'..=b'7' => digit - b'2' + 26,
+            _ => return None,
+        };
+        bits = (bits << 5 | u32::from(value)) & 0xfff;
+        count += 5;
+        if count >= 8 {
+            count -= 8;
+            bytes.push((bits >> count & 0xff) as u8);
+        }
+    }
     (!bytes.is_empty()).then_some(bytes)
 }
 
@@ -106,7 +119,8 @@ mod tests {
         assert_eq!(secret.len(), 32);
         assert_eq!(decode(&secret).map(|bytes| bytes.len()), Some(SECRET_BYTES));
         assert_eq!(decode("jbsw y3dp-ehpk 3pxp"), decode("JBSWY3DPEHPK3PXP"));
-        for bad in ["", "-", "superSecret", "0189"] {
+        assert_eq!(decode("shhhh").map(|bytes| bytes.len()), Some(3));
+        for bad in ["", "-", "A", "0189"] {
             assert_eq!(decode(bad), None, "{bad}");
         }
     }

@@ -15,6 +15,8 @@
 //! - `countUsersOnServer(query)`: how many have exactly this `username` or `emails.address`.
 //! - `getInterceptedEmails(address)`: the mails to an address that has `intercept` in it.
 //! - `addEmailForTestAndVerify(address)`: the user has it from now on, and gets the mail.
+//! - `forceEnableUser2fa({username}, secret)`: the user has this second factor; returns a code of it.
+//!   `getTokenFromSecret({selector, secret})`: a code of the secret, or of that of the user.
 //! - `createUserOnServer(address)`: a new user, who gets a mail to set the first password.
 
 use std::collections::{HashMap, HashSet};
@@ -22,8 +24,8 @@ use std::sync::Arc;
 
 use ddp_core::ejson::Ejson;
 use ddp_server::accounts::{
-    Accounts, AccountsHandle, Attempt, Letter, Mail, MailContext, MailTemplate, MailTemplates,
-    Mailer, MemoryAccounts, Purpose, User,
+    Accounts, AccountsHandle, AccountsStore, Attempt, Letter, Mail, MailContext, MailTemplate,
+    MailTemplates, Mailer, MemoryAccounts, Purpose, Selector, Service, User, totp_code,
 };
 use ddp_server::extract::{Connection, Invocation, Params, UserId};
 use ddp_server::{Error, ServerBuilder};
@@ -140,6 +142,7 @@ fn accounts(scene: &Scene, root_url: String) -> AccountsHandle {
         .remove_default_rate_limit()
         .send_verification_email()
         .allow_profile_updates()
+        .two_factor_authentication()
         .root_url(root_url)
         .mailer(Interceptor(seen()))
         .email_templates(templates())
@@ -192,6 +195,7 @@ pub(crate) fn install(builder: ServerBuilder<App>, root_url: String) -> ServerBu
     let builder = builder.plugin(accounts.clone());
     let builder = of_connections(builder, &scene);
     let builder = of_users(builder, &scene, &accounts);
+    let builder = of_second_factors(builder, &scene);
     of_mails(builder, &scene, &accounts)
 }
 
@@ -312,6 +316,54 @@ async fn count(accounts: &AccountsHandle, query: &Value) -> Result<usize, Error>
     let addresses: HashSet<String> =
         user.into_iter().flat_map(|user| user.emails).map(|email| email.address).collect();
     Ok(usize::from(addresses.contains(address)))
+}
+
+const SECOND_FACTOR: &str = "twoFactorAuthentication";
+
+/// The id of the user with this `username`, and its second factor.
+async fn second_factor(
+    users: &MemoryAccounts,
+    selector: &Value,
+) -> Result<(String, Option<(Service, u64)>), Error> {
+    let unknown = || Error::client(404, "There is no such user");
+    let name = selector.get("username").and_then(Value::as_str).ok_or_else(unknown)?;
+    let user = users.find_user(&Selector::Username(name.to_owned())).await?.ok_or_else(unknown)?;
+    let factor = users.find_service(&user.id, SECOND_FACTOR).await?;
+    Ok((user.id, factor))
+}
+
+fn of_second_factors(builder: ServerBuilder<App>, scene: &Scene) -> ServerBuilder<App> {
+    let (forced, asked) = (scene.users.clone(), scene.users.clone());
+    let no_secret = || Error::client(500, "twoFactorAuthentication not set.");
+    builder
+        .method("forceEnableUser2fa", move |Params((selector, secret)): Params<(Value, String)>| {
+            let users = forced.clone();
+            async move {
+                let (user, before) = second_factor(&users, &selector).await?;
+                let data = [("secret", &*secret), ("type", "otp")];
+                let data = data.map(|(key, value)| (key.to_owned(), value.into()));
+                let new = Service { service_id: None, data: data.into_iter().collect() };
+                let version = before.map_or(0, |(_, version)| version);
+                let put = users.put_service(&user, SECOND_FACTOR, version, Some(&new));
+                put.await.map_err(|error| Error::internal(format!("{error:?}")))?;
+                totp_code(&secret).ok_or_else(no_secret)
+            }
+        })
+        .method("getTokenFromSecret", move |Params((options,)): Params<(Value,)>| {
+            let users = asked.clone();
+            async move {
+                let given = options.get("secret").and_then(Value::as_str).map(str::to_owned);
+                let secret = match given {
+                    Some(secret) => Some(secret),
+                    None => {
+                        let (_, factor) = second_factor(&users, &options["selector"]).await?;
+                        let (factor, _) = factor.ok_or_else(no_secret)?;
+                        factor.data.get("secret").and_then(Ejson::as_str).map(str::to_owned)
+                    }
+                };
+                secret.as_deref().and_then(totp_code).ok_or_else(no_secret)
+            }
+        })
 }
 
 /// Mails, and what sends them.
