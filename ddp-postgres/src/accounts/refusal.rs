@@ -13,19 +13,19 @@ pub(super) fn without_conflict<T>(written: Result<T, WriteError>) -> Result<T, d
     })
 }
 
-/// Why a write was refused.
-pub(super) fn refusal(error: Error) -> WriteError {
+/// Why a write was refused, which may have been one to another program's table.
+pub(super) fn refusal(error: Error, is_mapped: bool) -> WriteError {
     if is_of_input(&error) {
         return WriteError::Failed(ddp_server::Error::client(400, "Match failed"));
     }
-    match conflict(&error) {
+    match conflict(&error, is_mapped) {
         Some(conflict) => WriteError::Conflict(conflict),
         None => WriteError::Failed(error.into()),
     }
 }
 
 /// What of another user's the database has found, by the name of the unique index.
-fn conflict(error: &Error) -> Option<Conflict> {
+fn conflict(error: &Error, is_mapped: bool) -> Option<Conflict> {
     let error = error.postgres()?;
     if error.code() != Some(&SqlState::UNIQUE_VIOLATION) {
         return None;
@@ -35,8 +35,9 @@ fn conflict(error: &Error) -> Option<Conflict> {
         "emails_address_key" => Some(Conflict::Email),
         "services_service_id_key" => Some(Conflict::Service),
         // Another program's own: names and addresses are all that is written there.
-        other if other.contains("email") => Some(Conflict::Email),
-        _ => Some(Conflict::Username),
+        other if is_mapped && other.contains("email") => Some(Conflict::Email),
+        _ if is_mapped => Some(Conflict::Username),
+        _ => None,
     }
 }
 

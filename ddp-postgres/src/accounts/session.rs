@@ -81,7 +81,10 @@ impl Writing<'_> {
     /// Runs a statement; returns how many rows it touched.
     pub(super) async fn execute(&self, sql: &str, params: Params<'_>) -> Result<u64, WriteError> {
         let sql = self.store.accounts.tables.sql(sql);
-        self.transaction.execute(&sql, &as_params(&hide(params))).await.map_err(refusal)
+        self.transaction
+            .execute(&sql, &as_params(&hide(params)))
+            .await
+            .map_err(|error| self.refusal(error))
     }
 
     /// Runs a statement; returns its rows.
@@ -91,13 +94,21 @@ impl Writing<'_> {
         params: Params<'_>,
     ) -> Result<Vec<Row>, WriteError> {
         let sql = self.store.accounts.tables.sql(sql);
-        self.transaction.query(&sql, &as_params(&hide(params))).await.map_err(refusal)
+        self.transaction
+            .query(&sql, &as_params(&hide(params)))
+            .await
+            .map_err(|error| self.refusal(error))
+    }
+
+    fn refusal(&self, error: Error) -> WriteError {
+        refusal(error, self.store.accounts.tables.existing.is_some())
     }
 
     /// Ends it, if something was to be done; otherwise nothing has happened.
     pub(super) async fn commit(self, is_done: bool) -> Result<bool, WriteError> {
         if is_done {
-            self.transaction.commit().await.map_err(refusal)?;
+            let is_mapped = self.store.accounts.tables.existing.is_some();
+            self.transaction.commit().await.map_err(|error| refusal(error, is_mapped))?;
         }
         Ok(is_done)
     }

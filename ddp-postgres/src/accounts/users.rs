@@ -5,7 +5,7 @@ use ddp_server::accounts::{LoginUser, NewUser, Selector, User, WriteError};
 use ddp_server::ejson::Object;
 
 use super::existing::not_ours;
-use super::row::{COLUMNS, COLUMNS_COUNT, object_text, time, user};
+use super::row::{COLUMNS, COLUMNS_COUNT, object, object_text, time, user};
 use super::store::PostgresAccounts;
 
 /// The condition on `accounts.users u`, and its parameter. As two names that differ in case only cannot be
@@ -130,11 +130,21 @@ impl PostgresAccounts {
         new: Option<&Object>,
         fence: &WriteFence,
     ) -> Result<bool, WriteError> {
+        if self.accounts.tables.existing.is_some() {
+            return Err(not_ours("Profiles are written"));
+        }
         let writing = self.write(fence).await?;
-        let sql = "UPDATE accounts.users SET profile = $2::text::jsonb
-            WHERE id = $1 AND profile IS NOT DISTINCT FROM $3::text::jsonb";
-        let (old, new) = (old.map(object_text), new.map(object_text));
-        let is_done = writing.execute(sql, &[&user_id, &new, &old]).await? > 0;
+        let sql = "SELECT profile::text FROM accounts.users WHERE id = $1 FOR NO KEY UPDATE";
+        let Some(row) = writing.query(sql, &[&user_id]).await?.into_iter().next() else {
+            return writing.commit(false).await;
+        };
+        // As it was read, for PostgreSQL keeps numbers that EJSON cannot have.
+        let stored: Option<&str> = row.try_get(0).map_err(ddp_server::Error::from)?;
+        if stored.map(object).transpose()?.as_ref() != old {
+            return writing.commit(false).await;
+        }
+        let sql = "UPDATE accounts.users SET profile = $2::text::jsonb WHERE id = $1";
+        let is_done = writing.execute(sql, &[&user_id, &new.map(object_text)]).await? > 0;
         writing.commit(is_done).await
     }
 

@@ -428,6 +428,11 @@ impl Accounts {
             let oauth = super::oauth::Logins::new(self.oauth, root_url);
             let published = oauth.published().map(|(name, fields)| (name.to_owned(), fields));
             let published: Vec<_> = published.chain(self.services).collect();
+            #[cfg(feature = "jwt")]
+            for name in self.jwts.iter().filter_map(Jwt::service_name) {
+                let why = "is the name of an OAuth service and of a Jwt: a user of one would be one of the other";
+                assert!(oauth.service(name).is_none(), "{name:?} {why}");
+            }
             (oauth, published)
         };
         #[cfg(not(feature = "oauth"))]

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::core::Core;
 use super::create::Wanted;
 use super::input::{self, Password};
-use super::second_factor;
 use super::store::{Email, PasswordChange, Purpose, Selector, Tokens, User, WriteError};
+use super::{passwordless, second_factor};
 use crate::ejson::{self, Ejson, Object};
 use crate::error::Error;
 use crate::write_fence::WriteFence;
@@ -110,6 +110,7 @@ impl AccountsHandle {
         let hash = self.core.passwords.hash(Password::Plain(password.to_owned()), None).await?;
         let ends = if logs_out { Tokens::All } else { Tokens::Nothing };
         let change = PasswordChange { hash, only_if: None, ends };
+        passwordless::forget(&self.core, user_id).await?;
         self.found(self.core.store.set_password(user_id, &change).await?)
     }
 
@@ -257,6 +258,7 @@ impl AccountsHandle {
     /// # Errors
     /// See [above](Self#errors).
     pub async fn logout_user(&self, user_id: &str) -> Result<u64, Error> {
+        passwordless::forget(&self.core, user_id).await?;
         self.core.store.remove_login_tokens(user_id, &Tokens::All).await
     }
 
@@ -266,6 +268,7 @@ impl AccountsHandle {
     /// # Errors
     /// See [above](Self#errors).
     pub async fn deactivate(&self, user_id: &str) -> Result<(), Error> {
+        passwordless::forget(&self.core, user_id).await?;
         self.found(self.core.store.set_active(user_id, false).await?)
     }
 

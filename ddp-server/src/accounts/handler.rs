@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::held::Pending;
+use super::held::{Impersonator, Pending};
 use super::hooks::Hook;
 use super::store::{LoginToken, TokenGuard, User};
 use super::token::Token;
@@ -56,7 +56,7 @@ pub struct Login {
     pub(super) guard: TokenGuard,
     pub(super) resumed: Option<Resumed>,
     /// Who logs in as the user, if that is somebody else.
-    pub(super) impersonated_by: Option<Arc<str>>,
+    pub(super) impersonated_by: Option<Impersonator>,
 }
 
 /// A token that is stored already.
@@ -109,7 +109,7 @@ impl Login {
         self
     }
 
-    pub(super) fn by(mut self, impersonator: Arc<str>) -> Self {
+    pub(super) fn by(mut self, impersonator: Impersonator) -> Self {
         self.impersonated_by = Some(impersonator);
         self
     }

@@ -45,9 +45,16 @@ pub(super) struct Held {
     /// When the connection logged in by it.
     pub(super) since: Date,
     /// Who has logged in as the user, if that is somebody else.
-    pub(super) impersonated_by: Option<Arc<str>>,
+    pub(super) impersonated_by: Option<Impersonator>,
     /// When the token ends, if it has an end of its own.
     ends: Option<Instant>,
+}
+
+/// Who is here as somebody else, and the login token without which that ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Impersonator {
+    pub(super) user_id: Arc<str>,
+    pub(super) hash: TokenHash,
 }
 
 impl Held {
@@ -57,6 +64,16 @@ impl Held {
             Some(_) => Err(Error::client(403, "Not as another user")),
             None => Ok(()),
         }
+    }
+
+    /// The tokens that must all be there, and whose they are.
+    fn tokens(&self) -> impl Iterator<Item = (&Arc<str>, &TokenHash)> {
+        let own = self.impersonated_by.iter().map(|by| (&by.user_id, &by.hash));
+        std::iter::once((&self.user_id, &self.hash)).chain(own)
+    }
+
+    fn needs(&self, hash: &TokenHash) -> bool {
+        self.tokens().any(|(_, needed)| needed == hash)
     }
 }
 
@@ -145,8 +162,9 @@ impl HeldTokens {
         let mut state = self.state.lock();
         // Those that are about to be held may have been looked up before this.
         state.listed += 1;
-        let held = state.open.values().flatten().filter(|held| is_one(&held.user_id));
-        held.map(|held| held.hash.clone()).collect::<HashSet<_>>().into_iter().collect()
+        let tokens = state.open.values().flatten().flat_map(Held::tokens);
+        let hashes = tokens.filter(|(user_id, _)| is_one(user_id)).map(|(_, hash)| hash.clone());
+        hashes.collect::<HashSet<_>>().into_iter().collect()
     }
 
     /// Closes the connections whose tokens have ended, and says when the next one ends.
@@ -180,7 +198,8 @@ impl HeldTokens {
     pub(super) fn count(&self) -> usize {
         let state = self.state.lock();
         let count = state.open.values().flatten().count();
-        assert!(state.holders.len() <= count, "some is forgotten");
+        let tokens = state.open.values().flatten().flat_map(Held::tokens).count();
+        assert!(state.holders.len() <= tokens, "some is forgotten");
         assert!(state.ends.len() <= count, "an end is forgotten");
         count
     }
@@ -188,7 +207,9 @@ impl HeldTokens {
 
 impl State {
     fn let_go(&mut self, held: &Held, connection_id: &str) {
-        self.forget(&held.hash, connection_id);
+        for (_, hash) in held.tokens() {
+            self.forget(hash, connection_id);
+        }
         self.forget_end(held, connection_id);
     }
 
@@ -215,7 +236,7 @@ impl Pending {
         mut self,
         user_id: &str,
         ends: Option<Instant>,
-        impersonated_by: Option<Arc<str>>,
+        impersonated_by: Option<Impersonator>,
     ) -> Look {
         let tokens = Arc::clone(&self.tokens);
         let mut state = tokens.state.lock();
@@ -223,16 +244,16 @@ impl Pending {
         let Some(held) = state.open.get_mut(self.connection.id()) else { return Look::Settled };
         let Some(hash) = self.hash.take() else { return Look::Settled };
         let new = Held {
-            hash: hash.clone(),
+            hash,
             user_id: user_id.into(),
             since: SystemTime::now().into(),
             impersonated_by,
             ends,
         };
-        if let Some(old) = held.replace(new) {
+        if let Some(old) = held.replace(new.clone()) {
             state.forget_end(&old, self.connection.id());
-            if old.hash != hash {
-                state.forget(&old.hash, self.connection.id());
+            for (_, hash) in old.tokens().filter(|(_, hash)| !new.needs(hash)) {
+                state.forget(hash, self.connection.id());
             }
         }
         if let Some(at) = ends {
@@ -260,7 +281,7 @@ impl Drop for Pending {
         let id = self.connection.id();
         // It may have held the same token before.
         let held = state.open.get(id).and_then(Option::as_ref);
-        if held.is_none_or(|held| held.hash != hash) {
+        if held.is_none_or(|held| !held.needs(&hash)) {
             state.forget(&hash, id);
         }
     }

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::attempt::Attempt;
 use super::core::{Core, now, session_expired, until};
 use super::handler::{Login, Resumed, Who};
-use super::held::{Look, Pending};
+use super::held::{Impersonator, Look, Pending};
 use super::store::{LoginToken, Selector, TokenGuard, User};
 use super::token::Token;
 use crate::ejson::{Ejson, Object, RawParams};
@@ -42,7 +42,7 @@ impl Core {
             user: None,
             method_name: call.name,
             connection: connection.cloned(),
-            impersonated_by: login.impersonated_by.clone(),
+            impersonated_by: login.impersonated_by.as_ref().map(|by| Arc::clone(&by.user_id)),
             arguments: call.arguments.clone(),
         };
         let who = std::mem::replace(&mut login.user, Who::Unknown);
@@ -139,7 +139,7 @@ impl Core {
         pending: Pending,
         user_id: &str,
         token: &LoginToken,
-        impersonated_by: Option<Arc<str>>,
+        impersonated_by: Option<Impersonator>,
     ) {
         let ends = token.expires.map(|date| Instant::now() + until(date));
         if pending.hold(user_id, ends, impersonated_by) == Look::Again {

@@ -4,6 +4,9 @@
 use crate::ejson::{Ejson, Object};
 use crate::error::Error;
 
+/// The most values of `$each`: each one of `$addToSet` is compared with all that is there.
+const EACH_MAX: usize = 1000;
+
 /// The most names in a path.
 const PATH_NAMES_MAX: usize = 32;
 
@@ -143,6 +146,9 @@ impl Change {
             }
             _ => std::slice::from_ref(&self.value),
         };
+        if values.len() > EACH_MAX {
+            return Err(refused("$each has at most 1,000 values"));
+        }
         Ok(values.iter())
     }
 }

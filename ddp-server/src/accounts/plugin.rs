@@ -10,8 +10,16 @@ use crate::builder::{Plugged, Plugin, PluginBuilder};
 use crate::rate_limit::{Kind, Rule};
 
 /// The methods that Meteor's default rule limits, each by itself.
-const LIMITED: [&str; 5] =
-    ["login", "createUser", "resetPassword", "forgotPassword", "requestLoginTokenForUser"];
+const LIMITED: [&str; 7] = [
+    "login",
+    "createUser",
+    "resetPassword",
+    "forgotPassword",
+    "requestLoginTokenForUser",
+    // Not in Meteor: a picture is made, and a code may be tried.
+    "generate2faActivationQrCode",
+    "enableUser2fa",
+];
 
 impl Plugin for Accounts {
     type State = AccountsHandle;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::core::{Core, later, now};
 use super::handle::AccountsHandle;
 use super::handler::Login;
-use super::held::Held;
+use super::held::{Held, Impersonator};
 use super::login::{Call, connection_of};
 use super::store::{TokenHash, Tokens};
 use crate::ejson::{Date, RawParams};
@@ -37,7 +37,7 @@ impl AccountsHandle {
     #[must_use]
     pub fn sessions(&self, user_id: &str) -> Vec<UserSession> {
         let sessions = self.core.held.sessions(user_id).into_iter().map(|(connection, held)| {
-            let impersonated_by = held.impersonated_by.as_deref().map(str::to_owned);
+            let impersonated_by = held.impersonated_by.map(|by| by.user_id.to_string());
             UserSession { connection, since: held.since, impersonated_by }
         });
         let mut sessions: Vec<UserSession> = sessions.collect();
@@ -83,32 +83,41 @@ impl AccountsHandle {
     /// Hooks are asked and told as for any login, of the type `impersonation`, with
     /// [`impersonated_by`](super::Attempt::impersonated_by); the log tells it at level `info`. The
     /// client gets no token: it is the other user until it disconnects or logs in again, at most for
-    /// 12 hours, and cannot have new tokens of that user or end others. What a page shows follows with
+    /// 12 hours and as long as its own token is good, and cannot have new tokens of that user or end
+    /// others. What a page shows follows with
     /// `Meteor.connection.setUserId(id)`.
     ///
     /// # Errors
-    /// `Must be logged in` (401); `User not found`, `Login forbidden` (403) and those of the hooks; if
+    /// `Must be logged in` (401), by a login token; `User not found`, `Login forbidden` (403) and those of the hooks; if
     /// no client called the method, or it has unblocked.
     pub async fn login_as(&self, invocation: &Invocation, user_id: &str) -> Result<(), Error> {
         let core = &self.core;
         let connection = connection_of(invocation)?;
         let me = invocation.user_id().ok_or_else(|| Error::client(401, "Must be logged in"))?;
+        // It ends with the token of who does it, so there must be one.
+        let before = core.held.of(connection).filter(|held| *held.user_id == *me);
+        let Some(Held { hash, user_id: my_id, impersonated_by, .. }) = before else {
+            return Err(Error::client(401, "Must be logged in by a login token"));
+        };
         // Whoever does it as somebody else is still the same person.
-        let before = core.held.of(connection);
-        let by = before.as_ref().and_then(|held| held.impersonated_by.clone());
-        let by = by.unwrap_or_else(|| me.as_str().into());
+        let by = impersonated_by.unwrap_or(Impersonator { user_id: my_id, hash });
         let expires = later(now(), IMPERSONATION_MAX);
-        let login = Login::user(user_id).expires(expires).by(Arc::clone(&by));
+        let login = Login::user(user_id).expires(expires).by(by.clone());
         let arguments = RawParams::default();
         let call = Call { invocation, name: "login_as", arguments: &arguments };
         let ended = Box::pin(core.end_attempt(call, "impersonation".into(), Ok(login))).await;
-        if ended.is_err() && before.is_some() && core.held.of(connection).is_none() {
+        if ended.is_err() && core.held.of(connection).is_none() {
             // It would stay logged in without a token by which it can be logged out.
             connection.close();
         }
         ended?;
         let session = connection.id();
-        tracing::info!(user = user_id, impersonated_by = %by, session, "logged in as another user");
+        tracing::info!(
+            user = user_id,
+            impersonated_by = &*by.user_id,
+            session,
+            "logged in as another user"
+        );
         if let Some(Held { hash, .. }) = core.held.of(connection) {
             core.forget_with(connection, user_id, hash);
         }
@@ -120,7 +129,7 @@ impl AccountsHandle {
     #[must_use]
     pub fn impersonated_by(&self, connection: &Connection) -> Option<String> {
         let held = self.core.held.of(connection)?;
-        held.impersonated_by.as_deref().map(str::to_owned)
+        Some(held.impersonated_by?.user_id.to_string())
     }
 }
 

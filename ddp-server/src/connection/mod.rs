@@ -78,7 +78,8 @@ pub(crate) fn run(
     let driver = Driver::new(session, running, transport, Arc::clone(&mailbox), registry, address);
     mailbox.seat(Box::new(driver));
     async move {
-        let (_registration, closed) = (&registration, &closed);
+        // Dropped in this order: the connection counts until its `on_close` has run.
+        let (closed, _registration) = (&closed, &registration);
         let driven = poll_fn(|cx| closed.1.in_scope(|| mailbox.poll_driver(cx)));
         arrival.run(driven, || mailbox.has_settled()).await;
         if let Some(driver) = mailbox.unseat() {

@@ -241,10 +241,12 @@ impl Jwt {
             "keys of a set need Jwt::audience, as tokens for other applications may be signed with them"
         );
         let is_same = |other: &&Self| other.service.is_some() && other.service == self.service;
-        let is_mixed_up = others.iter().filter(is_same).any(|other| other.issuer != self.issuer);
+        // Without a name of the issuer nobody can tell that it is the same one.
+        let is_mixed_up = |other: &Self| other.issuer.is_none() || other.issuer != self.issuer;
         assert!(
-            !is_mixed_up,
-            "tokens of two issuers need two names by Jwt::service, as both may have a user of the same id"
+            !others.iter().filter(is_same).any(is_mixed_up),
+            "tokens of two issuers need two names by Jwt::service, as both may have a user of the same id; \
+             two keys of one issuer need Jwt::issuer"
         );
     }
 

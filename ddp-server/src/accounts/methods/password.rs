@@ -8,8 +8,10 @@ use crate::accounts::create::Wanted;
 use crate::accounts::handle::AccountsHandle;
 use crate::accounts::handler::Login;
 use crate::accounts::handlers::{PasswordCheck, find_and_check};
+use crate::accounts::held::Held;
 use crate::accounts::input::{self, ARGUMENTS_BYTES_MAX};
 use crate::accounts::login::{Call, connection_of};
+use crate::accounts::passwordless;
 use crate::accounts::store::{
     LoginUser, NewUser, OneTimeToken, PasswordChange, Purpose, Selector, TokenGuard, Tokens,
 };
@@ -73,6 +75,8 @@ pub(super) async fn change_password(
     let [old, new] = input::arguments(&arguments, ARGUMENTS_BYTES_MAX)?;
     let (old, new) = (input::password(old)?, input::new_password(new)?);
     let user = invocation.user_id().ok_or_else(|| Error::client(401, "Must be logged in"))?;
+    let held = core.held.of(connection_of(&invocation)?);
+    held.as_ref().map_or(Ok(()), Held::check_own)?;
     for password in [&old, &new] {
         Core::check_secure(password, invocation.connection())?;
     }
@@ -84,6 +88,7 @@ pub(super) async fn change_password(
     };
     let hash = core.passwords.hash(new, invocation.connection()).await?;
     let held = core.held.of(connection_of(&invocation)?);
+    passwordless::forget(core, &user).await?;
     let ends = match held.filter(|held| *held.user_id == *user) {
         Some(held) => Tokens::AllBut(held.hash),
         None => Tokens::All,
@@ -163,6 +168,7 @@ async fn reset(
         ));
     }
     let hash = core.passwords.hash(password, invocation.connection()).await?;
+    passwordless::forget(core, &user.id).await?;
     if core.store.take_one_time_token(&token).await?.is_none() {
         return Err(expired());
     }

@@ -43,7 +43,7 @@ async fn update(
     invocation: Invocation,
     Raw(arguments): Raw,
 ) -> Result<u32, Error> {
-    let [selector, modifier, options] = input::arguments(&arguments, input::ARGUMENTS_BYTES_MAX)?;
+    let [selector, modifier, options] = input::arguments(&arguments, input::CREATION_BYTES_MAX)?;
     let Some(id) = id_of(&selector) else {
         return Err(Error::client(
             403,

@@ -86,11 +86,17 @@ async fn linked(core: &Core, email: &str) -> Result<Option<User>, Error> {
     if !input::is_address(email) {
         return Ok(None);
     }
-    let user = core.store.find_user(&Selector::Email(email.to_owned())).await?;
+    let found = core.store.find_login_user(&Selector::Email(email.to_owned())).await?;
     let is_verified = |user: &User| {
         user.emails.iter().any(|own| own.verified && own.address.eq_ignore_ascii_case(email))
     };
-    Ok(user.filter(is_verified))
+    let Some(found) = found.filter(|found| is_verified(&found.user)) else { return Ok(None) };
+    if found.has_2fa {
+        // Whoever reads the mail of a user does not get past the second factor by it.
+        let why = "This address is that of a user with a second factor: log in as that user first";
+        return Err(core.refusal_with("2fa-enabled", why));
+    }
+    Ok(Some(found.user))
 }
 
 /// Sets what the service tells anew, and leaves the rest of its record.

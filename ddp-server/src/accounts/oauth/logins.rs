@@ -69,7 +69,7 @@ impl Logins {
         !self.services.is_empty()
     }
 
-    pub(super) fn service(&self, name: &str) -> Option<&OAuthService> {
+    pub(in crate::accounts) fn service(&self, name: &str) -> Option<&OAuthService> {
         self.services.iter().find(|service| &**service.name() == name)
     }
 

@@ -27,6 +27,9 @@ const MAILS_MAX: usize = 10;
 /// Refusals take at least so long where they must not tell who exists: who has a token costs a write.
 const REFUSED_AFTER: Duration = Duration::from_millis(250);
 
+/// How often it is tried to forget tokens that others change meanwhile.
+const FORGET_TRIES: usize = 16;
+
 /// A token to be mailed.
 pub(super) struct Letter {
     pub(super) address: String,
@@ -98,11 +101,27 @@ pub(super) struct Sent {
     pub(super) code: Option<String>,
 }
 
+/// Forgets what was mailed to a user to log in, because the user's password or sessions end.
+pub(super) async fn forget(core: &Core, user_id: &str) -> Result<(), Error> {
+    // Read or not: a record that is broken goes as well.
+    for _ in 0..FORGET_TRIES {
+        let Some((_, version)) = core.store.find_service(user_id, SERVICE).await? else {
+            return Ok(());
+        };
+        match core.store.put_service(user_id, SERVICE, version, None).await {
+            Ok(true) => return Ok(()),
+            Ok(false) => {}
+            Err(error) => return Err(core.conflict(error)),
+        }
+    }
+    Err(too_many(1))
+}
+
 /// Logs in by a token, which then does not work again.
 pub(super) async fn log_in(core: &Core, sent: Sent, fence: &WriteFence) -> Result<Login, Error> {
-    let begun = Instant::now();
     let target = core.delays.target(&sent.by);
     core.delays.wait(target).await;
+    let begun = Instant::now();
     let found = core.store.find_login_user(&sent.by).await?;
     let refused = match &found {
         Some(found) => attempt(core, found, &sent, fence).await?,

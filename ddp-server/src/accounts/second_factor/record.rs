@@ -121,8 +121,8 @@ impl Record {
     fn wait(&self, now: Date) -> Option<Duration> {
         let millis = self.next_code_at?.millis()?.checked_sub(now.millis()?)?;
         let wait = Duration::from_millis(u64::try_from(millis).ok()?);
-        // One that is longer than it can be comes from a clock that was wrong.
-        (!wait.is_zero() && wait <= LONGEST).then_some(wait)
+        // Clocks of servers differ. One that is much longer than it can be comes from one that was wrong.
+        (!wait.is_zero() && wait <= 2 * LONGEST).then_some(wait.min(LONGEST))
     }
 }
 

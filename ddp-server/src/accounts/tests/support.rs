@@ -97,6 +97,7 @@ async fn help_desk() -> (Server, AccountsHandle, MemoryAccounts, Seen) {
             told.lock().push(format!("in by {:?}", attempt.impersonated_by));
             async {}
         })
+        .two_factor_authentication()
         .build();
     async fn login_as(
         State(accounts): State<AccountsHandle>,
@@ -157,8 +158,18 @@ async fn support_is_another_user_until_it_goes() {
     let sessions = accounts.sessions(&ada);
     assert_eq!(sessions[0].impersonated_by.as_deref(), Some(desk.as_str()));
     // Neither gets a token of the user, nor ends one.
-    for method in ["getNewToken", "logoutOtherClients", "removeOtherTokens", "logoutAllClients"] {
-        assert_eq!(refused(&client, method, ()).await, "Not as another user [403]", "{method}");
+    let (no_params, passwords) = (json!([]), json!([PASSWORD, "another"]));
+    for (method, params) in [
+        ("getNewToken", &no_params),
+        ("logoutOtherClients", &no_params),
+        ("removeOtherTokens", &no_params),
+        ("logoutAllClients", &no_params),
+        ("changePassword", &passwords),
+        ("generate2faActivationQrCode", &json!(["app"])),
+        ("enableUser2fa", &json!(["123456"])),
+        ("disableUser2fa", &no_params),
+    ] {
+        assert_eq!(refused(&client, method, params).await, "Not as another user [403]", "{method}");
     }
     // As one user after another, it is still the same who does it.
     let alan = create(&accounts, "alan").await;
@@ -223,6 +234,34 @@ async fn not_everybody_can_be_another_user() {
     }
     // The server itself is nobody.
     assert!(server.call::<Value>("loginAs", (&ada,)).await.is_err());
+}
+
+#[tokio::test]
+async fn support_ends_with_who_does_it() {
+    for chained in [false, true] {
+        let (server, accounts, _, _) = help_desk().await;
+        let (ada, alan) = (create(&accounts, "ada").await, create(&accounts, "alan").await);
+        let desk = create(&accounts, "desk").await;
+        let login = json!({"user": "desk", "password": PASSWORD});
+        let (client, other) = (Client::connect(&server).await, Client::connect(&server).await);
+        let own: LoggedIn = client.call("login", (&login,)).await.unwrap();
+        client.call::<String>("loginAs", (&ada,)).await.unwrap();
+        if chained {
+            client.call::<String>("loginAs", (&alan,)).await.unwrap();
+        }
+        // Another token of the same person has nothing to do with it.
+        other.call::<LoggedIn>("login", (&login,)).await.unwrap();
+        other.call::<()>("logout", ()).await.unwrap();
+        assert!(whoami(&client).await.is_some());
+        if chained {
+            accounts.logout_user(&desk).await.unwrap();
+        } else {
+            accounts.deactivate(&desk).await.unwrap();
+        }
+        client.closed().await;
+        assert!(resume(&other, &own.token).await.is_err());
+        assert_eq!(accounts.core.held.count(), 0);
+    }
 }
 
 #[tokio::test]

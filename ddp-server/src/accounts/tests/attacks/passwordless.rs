@@ -177,3 +177,28 @@ async fn what_is_stored_in_the_place_of_a_token() {
     assert_eq!(refused(&client, "login", (login,)).await, "Match failed [400]");
     assert!(store.find_user(&Selector::Id(scene.ada.clone())).await.unwrap().is_some());
 }
+
+#[tokio::test]
+async fn a_token_of_before_everything_was_ended() {
+    let mut scene = Scene::with(Accounts::passwordless).await;
+    for end in 0..4 {
+        let (own, _) = scene.ada().await;
+        request(&scene.client().await).await;
+        let (_, token) = scene.mailed_sequence().await;
+        match end {
+            0 => scene.accounts.set_password(&scene.ada, PASSWORD, false).await.unwrap(),
+            1 => {
+                own.call::<Value>("changePassword", (PASSWORD, PASSWORD)).await.unwrap();
+            }
+            2 => {
+                scene.accounts.logout_user(&scene.ada).await.unwrap();
+            }
+            _ => {
+                scene.accounts.deactivate(&scene.ada).await.unwrap();
+                scene.accounts.activate(&scene.ada).await.unwrap();
+            }
+        }
+        let login = (by_token(ADA, &token),);
+        assert_eq!(refused(&scene.client().await, "login", login).await, NO_TOKEN, "{end}");
+    }
+}

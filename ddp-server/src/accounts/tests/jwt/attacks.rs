@@ -190,6 +190,13 @@ fn what_would_accept_tokens_of_others_does_not_build() {
         let both = [hs256().issuer("a").create_users(), hs256().issuer("b").create_users()];
         both.into_iter().fold(Accounts::new(MemoryAccounts::new()), Accounts::jwt)
     }));
+    // Nobody can tell that these are of one issuer.
+    assert!(panics(|| {
+        let both = [hs256().create_users(), hs256().create_users()];
+        both.into_iter().fold(Accounts::new(MemoryAccounts::new()), Accounts::jwt)
+    }));
+    let of_one = || hs256().issuer("a").create_users();
+    let _ = accounts().jwt(of_one()).jwt(of_one());
     let _ = accounts().jwt(Jwt::jwks_file("keys.json").audience("todos"));
     let _ = accounts().jwt(hs256().issuer("a").service("a")).jwt(hs256().issuer("b").service("b"));
 }

@@ -48,6 +48,20 @@ async fn an_address_links_only_if_both_have_verified_it() {
 }
 
 #[tokio::test]
+async fn an_address_is_no_way_past_a_second_factor() {
+    let all = OAuthScene::with(|accounts| accounts, OAuthService::link_by_verified_email).await;
+    verify_ada(&all).await;
+    let data = [("type", "otp"), ("secret", "JBSWY3DPEHPK3PXP")];
+    let data = data.map(|(name, value)| (name.to_owned(), value.into())).into_iter().collect();
+    let record = Service { service_id: None, data };
+    let store = &all.scene.accounts.core.store;
+    store.put_service(&all.scene.ada, "twoFactorAuthentication", 0, Some(&record)).await.unwrap();
+    let error = all.log_in(ada(true)).await.unwrap_err();
+    assert!(error.to_string().ends_with("[2fa-enabled]"), "{error}");
+    assert!(store.find_service(&all.scene.ada, "example").await.unwrap().is_none());
+}
+
+#[tokio::test]
 async fn another_account_of_the_same_service_does_not_take_the_place_of_the_first() {
     let all = OAuthScene::with(|accounts| accounts, OAuthService::link_by_verified_email).await;
     verify_ada(&all).await;
