@@ -60,7 +60,16 @@ impl Writing<'_> {
         Ok(row.try_get(0).map_err(crate::error::Error::from)?)
     }
 
-    async fn set_address(&self, user_id: &str, email: &Email) -> Result<bool, WriteError> {
+    /// What says that an old address is verified would say so of the new one.
+    async fn set_address(
+        &self,
+        users: &UsersTable,
+        user_id: &str,
+        email: &Email,
+    ) -> Result<bool, WriteError> {
+        if !email.verified && users.verified != Verified::ByLink {
+            return Err(not_ours("Addresses that are not verified are given"));
+        }
         if self.is_taken(user_id, "u.emails #>> '{0,address}'", &email.address).await? {
             return Err(Conflict::Email.into());
         }
@@ -113,7 +122,7 @@ impl PostgresAccounts {
             let text = "A user has one address: replace it instead";
             return Err(WriteError::Failed(Error::client(403, text)));
         }
-        writing.set_address(user_id, email).await?;
+        writing.set_address(users, user_id, email).await?;
         writing.commit(true).await
     }
 
@@ -132,7 +141,7 @@ impl PostgresAccounts {
             return writing.commit(false).await;
         }
         match new {
-            Some(email) => writing.set_address(user_id, email).await?,
+            Some(email) => writing.set_address(users, user_id, email).await?,
             None => writing.write_user(user_id, "email", Some("")).await?,
         };
         writing.forget_mailed(user_id, old).await?;

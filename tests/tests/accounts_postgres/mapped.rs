@@ -391,4 +391,7 @@ async fn nothing_else_of_a_user_is_broadcast() {
         WHERE attrelid = 'accounts.users'::regclass AND attnum > 0",
     );
     assert_eq!(columns, "id created_at username profile emails roles is_active");
+    let told = columns.split(' ').filter(|column| broadcast.contains(&format!("\"{column}\"")));
+    let told: Vec<_> = told.collect();
+    assert_eq!(told, ["id", "created_at", "username", "profile", "emails", "roles"], "{broadcast}");
 }
