@@ -29,8 +29,9 @@ pub(crate) const USERS: &str = "users";
 /// Usernames and addresses are unique without regard to case, by unique indexes over the function
 /// `fold`, which depends on no collation.
 ///
-/// Broadcasts carry `created_at`, `username`, `emails` and `profile` of users, and the hashes of login
-/// tokens, by which nobody can log in. Nothing else leaves the database.
+/// Broadcasts carry `created_at`, `username`, `emails` and `profile` of users, `roles` if they are
+/// [another program's](Self::existing) and have some, and the hashes of login tokens, by which nobody can
+/// log in. Nothing else leaves the database.
 ///
 /// ```no_run
 /// use ddp_postgres::{Db, accounts::AccountsTables};

@@ -43,18 +43,18 @@ pub(crate) async fn start(database: &str, users: UsersTable, feed: Feed) -> Fixt
     Fixture { database: database.to_owned(), db, accounts }
 }
 
-async fn create(name: &str, setup: &str, users: UsersTable, feed: Feed) -> Fixture {
+pub(crate) async fn create(name: &str, setup: &str, users: UsersTable, feed: Feed) -> Fixture {
     let database = database::name(&format!("mapped_{name}"), feed);
     let _ = database::create_database(&database, setup);
     start(&database, users, feed).await
 }
 
-async fn django(name: &str, feed: Feed) -> Fixture {
+pub(crate) async fn django(name: &str, feed: Feed) -> Fixture {
     let setup = format!("{DJANGO}{}", insert("ada", "Ada@example.com"));
     create(name, &setup, UsersTable::django(), feed).await
 }
 
-fn insert(name: &str, email: &str) -> String {
+pub(crate) fn insert(name: &str, email: &str) -> String {
     format!(
         "INSERT INTO auth_user (password, is_superuser, username, first_name, last_name, email, is_staff,
             is_active, date_joined)
@@ -64,11 +64,11 @@ fn insert(name: &str, email: &str) -> String {
 }
 
 impl Fixture {
-    async fn user(&self, by: Selector) -> Option<User> {
+    pub(crate) async fn user(&self, by: Selector) -> Option<User> {
         self.accounts.find_user(&by).await.unwrap()
     }
 
-    async fn named(&self, name: &str) -> Option<String> {
+    pub(crate) async fn named(&self, name: &str) -> Option<String> {
         self.user(Selector::Username(name.to_owned())).await.map(|user| user.id)
     }
 
@@ -77,7 +77,7 @@ impl Fixture {
     }
 
     /// The hash that logs a user in.
-    async fn hash(&self, id: &str) -> Option<String> {
+    pub(crate) async fn hash(&self, id: &str) -> Option<String> {
         let found = self.accounts.find_login_user(&Selector::Id(id.to_owned())).await.unwrap();
         found?.password.map(|hash| hash.as_str().to_owned())
     }
@@ -391,4 +391,7 @@ async fn nothing_else_of_a_user_is_broadcast() {
         WHERE attrelid = 'accounts.users'::regclass AND attnum > 0",
     );
     assert_eq!(columns, "id created_at username profile emails roles is_active");
+    let told = columns.split(' ').filter(|column| broadcast.contains(&format!("\"{column}\"")));
+    let told: Vec<_> = told.collect();
+    assert_eq!(told, ["id", "created_at", "username", "profile", "emails", "roles"], "{broadcast}");
 }
