@@ -62,9 +62,8 @@ impl Writing<'_> {
 
     /// Takes an address away. An empty one would be another user's, where addresses are unique.
     async fn unset_address(&self, users: &UsersTable, user_id: &str) -> Result<(), WriteError> {
-        let rows = self
-            .query(may_be_null_sql(), &[&users.schema, &users.table, &users.email])
-            .await?;
+        let rows =
+            self.query(may_be_null_sql(), &[&users.schema, &users.table, &users.email]).await?;
         let row = rows.first().ok_or_else(|| Error::internal("the column of addresses is gone"))?;
         let may_be_null: bool = row.try_get(0).map_err(crate::error::Error::from)?;
         let is_unique: bool = row.try_get(1).map_err(crate::error::Error::from)?;

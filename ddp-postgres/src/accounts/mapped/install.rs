@@ -38,7 +38,8 @@ const FOLLOWED: &str = "SELECT
         WHERE s.nspname = $2 AND c.relname = $3 AND a.attname = w.name AND NOT a.attisdropped))";
 
 /// The triggers on other tables that were followed before.
-const STRAYS: &str = "SELECT pg_catalog.format('DROP TRIGGER %I ON %I.%I', t.tgname, s.nspname, c.relname)
+const STRAYS: &str =
+    "SELECT pg_catalog.format('DROP TRIGGER %I ON %I.%I', t.tgname, s.nspname, c.relname)
 FROM pg_catalog.pg_trigger t
     JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid
     JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
@@ -48,7 +49,8 @@ WHERE n.nspname = $1 AND p.proname = 'follow_users' AND NOT (s.nspname = $2 AND 
 ORDER BY s.nspname, c.relname, t.tgname";
 
 /// Whether this role may write by the function that knows the columns.
-const MAY_WRITE: &str = "SELECT pg_catalog.bool_and(pg_catalog.has_function_privilege(p.oid, 'EXECUTE'))
+const MAY_WRITE: &str =
+    "SELECT pg_catalog.bool_and(pg_catalog.has_function_privilege(p.oid, 'EXECUTE'))
 FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
 WHERE n.nspname = $1 AND p.proname = 'write_user'";
 
