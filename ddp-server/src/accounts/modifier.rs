@@ -52,7 +52,7 @@ impl Operator {
 }
 
 impl Change {
-    /// The changes that a modifier asks for, of which there is at least one.
+    /// The changes that a modifier asks for: at least one.
     pub(super) fn read(modifier: Ejson) -> Result<Vec<Self>, Error> {
         let Ejson::Object(modifier) = modifier else { return Err(Error::client(403, NO_REPLACE)) };
         let mut changes = Vec::new();
