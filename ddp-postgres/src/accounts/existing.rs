@@ -3,7 +3,7 @@
 use ddp_server::accounts::{Conflict, Email, PasswordChange, Tokens, WriteError};
 use ddp_server::{Error, WriteFence};
 
-use super::mapped::{PasswordColumn, UsersTable, Verified, source_sql};
+use super::mapped::{MAY_BE_NULL, PasswordColumn, UsersTable, Verified, source_sql};
 use super::session::Writing;
 use super::store::PostgresAccounts;
 
@@ -58,6 +58,19 @@ impl Writing<'_> {
         let rows = self.query(sql, &[&user_id]).await?;
         let Some(row) = rows.first() else { return Ok(None) };
         Ok(row.try_get(0).map_err(crate::error::Error::from)?)
+    }
+
+    /// Takes an address away. An empty one would be another user's, where addresses are unique.
+    async fn unset_address(&self, users: &UsersTable, user_id: &str) -> Result<(), WriteError> {
+        let rows = self.query(MAY_BE_NULL, &[&users.schema, &users.table, &users.email]).await?;
+        let row = rows.first().ok_or_else(|| Error::internal("the column of addresses is gone"))?;
+        let may_be_null: bool = row.try_get(0).map_err(crate::error::Error::from)?;
+        let is_unique: bool = row.try_get(1).map_err(crate::error::Error::from)?;
+        if !may_be_null && is_unique {
+            let text = "Each user has an address: replace it instead";
+            return Err(WriteError::Failed(Error::client(403, text)));
+        }
+        self.write_user(user_id, "email", (!may_be_null).then_some("")).await.map(drop)
     }
 
     /// What says that an old address is verified would say so of the new one.
@@ -141,9 +154,11 @@ impl PostgresAccounts {
             return writing.commit(false).await;
         }
         match new {
-            Some(email) => writing.set_address(users, user_id, email).await?,
-            None => writing.write_user(user_id, "email", Some("")).await?,
-        };
+            Some(email) => {
+                writing.set_address(users, user_id, email).await?;
+            }
+            None => writing.unset_address(users, user_id).await?,
+        }
         writing.forget_mailed(user_id, old).await?;
         writing.commit(true).await
     }

@@ -83,7 +83,11 @@ pub(crate) async fn prepare(
         None => prepare_versions(client, tables, install, VERSIONS).await,
         Some(users) => {
             prepare_versions(client, tables, install, mapped::VERSIONS).await?;
-            mapped::follow(client, tables, users, install).await
+            mapped::follow(client, tables, users, install).await?;
+            if !mapped::may_write(client, tables).await? {
+                return Err(may_not_use(client, tables).await?);
+            }
+            Ok(())
         }
     }
 }

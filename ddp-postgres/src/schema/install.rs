@@ -14,12 +14,12 @@ use crate::feed::Feed;
 
 /// How long writers may queue behind us. Less than PostgreSQL's `deadlock_timeout`, so that in a
 /// deadlock we give up rather than a writer's statement fail.
-pub(super) const TABLE_LOCK_TIMEOUT: &str = "800ms";
+pub(crate) const TABLE_LOCK_TIMEOUT: &str = "800ms";
 /// How long they may if we only try whether the table is free.
 const TRIAL_TIMEOUT: &str = "5ms";
-const ATTEMPTS: u32 = 6;
+pub(crate) const ATTEMPTS: u32 = 6;
 /// Lets queued writers go first before the next attempt.
-const PAUSE: Duration = Duration::from_millis(250);
+pub(crate) const PAUSE: Duration = Duration::from_millis(250);
 
 /// Whether the schema exists, and which role and database this is.
 const HAS_SCHEMA: &str = "SELECT pg_catalog.to_regnamespace('ddp') IS NOT NULL,
@@ -184,7 +184,7 @@ fn may_retry(error: &tokio_postgres::Error) -> bool {
     is_busy(error) || error.code() == Some(&SqlState::QUERY_CANCELED)
 }
 
-fn is_busy(error: &tokio_postgres::Error) -> bool {
+pub(crate) fn is_busy(error: &tokio_postgres::Error) -> bool {
     matches!(error.code(), Some(&(SqlState::LOCK_NOT_AVAILABLE | SqlState::T_R_DEADLOCK_DETECTED)))
 }
 

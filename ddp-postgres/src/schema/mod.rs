@@ -47,6 +47,8 @@ pub use describe::describe;
 pub(crate) use digest::digests;
 pub use error::Error;
 pub(crate) use inspect::{Readiness, inspect, inspect_all};
+#[cfg(feature = "accounts")]
+pub(crate) use install::{ATTEMPTS, PAUSE, TABLE_LOCK_TIMEOUT, is_busy};
 pub use install::{install, install_sql};
 pub(crate) use install::{install_one, stop};
 pub use installed::Installed;

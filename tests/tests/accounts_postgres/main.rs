@@ -3,6 +3,7 @@
 mod django;
 mod installation;
 mod mapped;
+mod migrations;
 mod plugin;
 mod races;
 mod revocations;

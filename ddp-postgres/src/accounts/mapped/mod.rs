@@ -9,7 +9,7 @@ mod sql;
 mod users_table;
 mod version1;
 
-pub(super) use install::{VERSIONS, check_kind, follow, script};
-pub(super) use sql::source_sql;
+pub(super) use install::{VERSIONS, check_kind, follow, may_write, script};
+pub(super) use sql::{MAY_BE_NULL, source_sql};
 pub(super) use users_table::Verified;
 pub use users_table::{PasswordColumn, UsersTable};

@@ -8,14 +8,12 @@ struct Follow<'a> {
 }
 
 impl UsersTable {
-    /// The statements, for the schema `accounts`, after those that drop what was there before.
+    /// The statements, for the schema `accounts`. They replace what was there before.
     pub(super) fn statements(&self, schema: &str) -> Vec<String> {
         let table = self.quoted();
         let follow = Follow { users: self };
+        // By replacing, what has been granted on them stays, and nothing waits for readers of the table.
         let mut statements = vec![
-            "DROP FUNCTION IF EXISTS accounts.follow_users() CASCADE".to_owned(),
-            "DROP FUNCTION IF EXISTS accounts.follow_all()".to_owned(),
-            "DROP FUNCTION IF EXISTS accounts.write_user(text, text, text)".to_owned(),
             follow.trigger_function(),
             follow.all_function(&table),
             follow.write_function(&table),
@@ -31,12 +29,28 @@ impl UsersTable {
             ("TRUNCATE", ""),
         ] {
             statements.push(format!(
-                "CREATE TRIGGER \"{name}_follows_{}\" AFTER {event} ON {table} {rows}\n\
+                "CREATE OR REPLACE TRIGGER \"{name}_follows_{}\" AFTER {event} ON {table} {rows}\n\
                  FOR EACH STATEMENT EXECUTE FUNCTION accounts.follow_users()",
                 event.to_lowercase()
             ));
         }
         statements
+    }
+
+    /// The columns that are read, each once.
+    pub(super) fn columns(&self) -> Vec<&str> {
+        let mut columns = vec![self.id.as_str()];
+        let named = [&self.username, &self.email, &self.created_at, &self.is_active];
+        columns.extend(named.into_iter().filter_map(|column| column.as_deref()));
+        columns.extend(self.name.iter().map(String::as_str));
+        columns.extend(self.password.iter().map(|(_, column)| column.as_str()));
+        columns.extend(self.roles.iter().map(|(_, column)| column.as_str()));
+        if let Verified::Column(column) = &self.verified {
+            columns.push(column);
+        }
+        columns.sort_unstable();
+        columns.dedup();
+        columns
     }
 
     /// The table's name, as SQL has it.
@@ -45,19 +59,43 @@ impl UsersTable {
     }
 }
 
+const CREATED_AT: &str = "CASE WHEN isfinite(t.ddp_created_at) THEN t.ddp_created_at END";
+
 impl Follow<'_> {
     fn column(column: &str) -> String {
         format!("t.{}", quote(column))
     }
 
-    /// The statements that bring the users of these rows up to date. Nothing that a row can have makes
-    /// them fail: they are part of the other program's own.
-    fn sync(&self, rows: &str) -> String {
+    /// Brings the users up to date whose rows meet the condition. Nothing that a row can have makes it
+    /// fail, nor a column or a table that was renamed or dropped since: it is part of the other program's
+    /// own statement. So the columns that are there are looked up each time, and those that are not are
+    /// NULL.
+    fn sync(&self, relation: &str, condition: &str) -> String {
+        let columns: Vec<_> = self.users.columns().into_iter().map(literal).collect();
+        let created_at = self.users.created_at.as_deref().map_or("NULL".to_owned(), literal);
         format!(
-            "INSERT INTO accounts.users AS mine
+            "    SELECT string_agg(CASE WHEN a.attnum IS NULL THEN format('NULL::text AS %I', c.name)
+            ELSE format('t.%1$I::text AS %1$I', c.name) END, ', ')
+        || ', ' || coalesce(min(format('t.%I::timestamptz', c.name)) FILTER (WHERE c.name = {created_at}
+            AND a.atttypid IN ('timestamptz'::regtype, 'timestamp'::regtype, 'date'::regtype)),
+            'NULL::timestamptz') || ' AS ddp_created_at'
+    INTO ddp_columns
+    FROM unnest(ARRAY[{columns}]) AS c (name) LEFT JOIN pg_attribute a
+        ON a.attrelid = {relation} AND a.attname = c.name AND a.attnum > 0 AND NOT a.attisdropped;
+    EXECUTE replace($sync${statements}$sync$, 'ddp_rows',
+        format('(SELECT %s FROM %s t {condition})', ddp_columns, {relation}::regclass));",
+            columns = columns.join(", "),
+            statements = self.statements(),
+        )
+    }
+
+    fn statements(&self) -> String {
+        format!(
+            "
+    INSERT INTO accounts.users AS mine
         (id, created_at, username, profile, emails, roles, is_active)
     SELECT {id}, {created_at}, {username}, {profile}, {emails}, {roles}, {is_active}
-    FROM {rows} t ORDER BY 1
+    FROM ddp_rows t ORDER BY 1
     ON CONFLICT (id) DO UPDATE
     SET created_at = excluded.created_at, username = excluded.username, profile = excluded.profile,
         emails = excluded.emails, roles = excluded.roles, is_active = excluded.is_active
@@ -66,13 +104,13 @@ impl Follow<'_> {
             excluded.emails, excluded.roles, excluded.is_active);
     {passwords}",
             id = self.id(),
-            created_at = self.created_at(),
+            created_at = CREATED_AT,
             username = self.text(self.users.username.as_deref()),
             profile = self.profile(),
             emails = self.emails(),
             roles = self.roles(),
             is_active = self.is_active(),
-            passwords = self.passwords(rows),
+            passwords = self.passwords(),
         )
     }
 
@@ -83,13 +121,6 @@ impl Follow<'_> {
     fn text(&self, column: Option<&str>) -> String {
         column.map_or("NULL".to_owned(), |column| {
             format!("nullif({}::text, '')", Self::column(column))
-        })
-    }
-
-    fn created_at(&self) -> String {
-        let column = self.users.created_at.as_deref().map(Self::column);
-        column.map_or("NULL::timestamptz".to_owned(), |column| {
-            format!("CASE WHEN isfinite({column}) THEN {column}::timestamptz END")
         })
     }
 
@@ -129,19 +160,23 @@ impl Follow<'_> {
             return "NULL::jsonb".to_owned();
         }
         let roles = self.users.roles.iter().map(|(role, column)| {
-            format!("CASE WHEN {}::boolean THEN {} END", Self::column(column), literal(role))
+            format!("CASE WHEN {} THEN {} END", Self::is_true(column), literal(role))
         });
         let roles = roles.collect::<Vec<_>>().join(", ");
         format!("to_jsonb(array_remove(ARRAY[{roles}], NULL))")
     }
 
+    /// Of whatever type it is; false if it is not there.
+    fn is_true(column: &str) -> String {
+        format!("coalesce({} IN ('true', 't', '1'), false)", Self::column(column))
+    }
+
     fn is_active(&self) -> String {
-        let column = self.users.is_active.as_deref().map(Self::column);
-        column.map_or("true".to_owned(), |column| format!("coalesce({column}, false)"))
+        self.users.is_active.as_deref().map_or("true".to_owned(), Self::is_true)
     }
 
     /// What the other program has stored takes the place of ours, which was made of an older one.
-    fn passwords(&self, rows: &str) -> String {
+    fn passwords(&self) -> String {
         let Some((_, column)) = &self.users.password else { return String::new() };
         let (id, hash) = (self.id(), format!("{}::text", Self::column(column)));
         let source = source_sql(&hash);
@@ -150,47 +185,57 @@ impl Follow<'_> {
         let gone = source_sql(&format!("coalesce({hash}, '')"));
         let usable = format!("coalesce({hash} <> '' AND {hash} NOT LIKE '!%', false)");
         format!(
-            "DELETE FROM accounts.passwords p USING {rows} t
+            "DELETE FROM accounts.passwords p USING ddp_rows t
     WHERE p.user_id = {id} AND NOT {usable} AND p.source <> {gone};
     INSERT INTO accounts.passwords AS mine (user_id, hash, source)
-    SELECT {id}, {hash}, {source} FROM {rows} t WHERE {usable}
+    SELECT {id}, {hash}, {source} FROM ddp_rows t WHERE {usable}
     ON CONFLICT (user_id) DO UPDATE SET hash = excluded.hash, source = excluded.source
     WHERE mine.source <> excluded.source;"
         )
     }
 
+    /// What it reads is what the table has by now, as other triggers may have changed it after the statement.
+    /// Without the key nobody can be told from others, and nobody gets in.
     fn trigger_function(&self) -> String {
-        let id = quote(&self.users.id);
+        let (key, name) = (quote(&self.users.id), literal(&self.users.id));
+        let condition = format!("WHERE t.{key} IN (SELECT n.{key} FROM new_rows n)");
+        let sync = self.sync("TG_RELID", &condition.replace('%', "%%").replace('\'', "''"));
         function(
             "follow_users() RETURNS trigger",
-            "",
+            "DECLARE ddp_columns text;\n",
             &format!(
-                "    IF TG_OP IN ('INSERT', 'UPDATE') THEN
-    {}
-    END IF;
-    IF TG_OP = 'UPDATE' THEN
-        DELETE FROM accounts.users u WHERE u.id IN (
-            SELECT o.{id}::text FROM old_rows o EXCEPT SELECT n.{id}::text FROM new_rows n);
-    ELSIF TG_OP = 'DELETE' THEN
-        DELETE FROM accounts.users u USING old_rows o WHERE u.id = o.{id}::text;
-    ELSIF TG_OP = 'TRUNCATE' THEN
+                "    IF TG_OP = 'TRUNCATE' THEN
         DELETE FROM accounts.users;
+        RETURN NULL;
     END IF;
-    RETURN NULL;",
-                self.sync("new_rows")
+    IF NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = TG_RELID AND a.attname = {name}
+            AND a.attnum > 0 AND NOT a.attisdropped) THEN
+        UPDATE accounts.users SET is_active = false WHERE is_active;
+        RETURN NULL;
+    END IF;
+    IF TG_OP IN ('INSERT', 'UPDATE') THEN
+{sync}
+    END IF;
+    IF TG_OP IN ('UPDATE', 'DELETE') THEN
+        EXECUTE replace($gone$DELETE FROM accounts.users u WHERE u.id IN (
+            SELECT o.{key}::text FROM old_rows o
+            WHERE NOT EXISTS (SELECT FROM ddp_table t WHERE t.{key} = o.{key}))$gone$,
+            'ddp_table', TG_RELID::regclass::text);
+    END IF;
+    RETURN NULL;"
             ),
         )
     }
 
     fn all_function(&self, table: &str) -> String {
-        let id = self.id();
+        let key = Self::column(&self.users.id);
         function(
             "follow_all() RETURNS void",
-            "",
+            "DECLARE ddp_columns text;\n",
             &format!(
-                "    {}
-    DELETE FROM accounts.users u WHERE NOT EXISTS (SELECT FROM {table} t WHERE {id} = u.id);",
-                self.sync(table)
+                "{}
+    DELETE FROM accounts.users u WHERE NOT EXISTS (SELECT FROM {table} t WHERE {key}::text = u.id);",
+                self.sync(&format!("{}::regclass", literal(table)), "")
             ),
         )
     }
@@ -243,10 +288,21 @@ pub(in crate::accounts) fn source_sql(hash: &str) -> String {
     format!("encode(sha256(convert_to({hash}, 'UTF8')), 'hex')")
 }
 
+/// Whether the column `$3` of the table `$2` in the schema `$1` may be NULL, and whether an index or a
+/// constraint has its values unique.
+pub(in crate::accounts) const MAY_BE_NULL: &str =
+    "SELECT NOT a.attnotnull, EXISTS (SELECT FROM pg_catalog.pg_index i
+        WHERE i.indrelid = a.attrelid AND i.indisunique AND (a.attnum = ANY (i.indkey::int2[])
+            OR EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.objid = i.indexrelid
+                AND d.refobjid = a.attrelid AND d.refobjsubid = a.attnum)))
+    FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
+        JOIN pg_catalog.pg_namespace s ON s.oid = c.relnamespace
+    WHERE s.nspname = $1 AND c.relname = $2 AND a.attname = $3 AND NOT a.attisdropped";
+
 /// Times without a zone are in UTC.
 fn function(signature: &str, declare: &str, body: &str) -> String {
     format!(
-        "CREATE FUNCTION accounts.{signature}
+        "CREATE OR REPLACE FUNCTION accounts.{signature}
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $body$
 {declare}BEGIN
 {body}
@@ -254,10 +310,10 @@ END $body$"
     )
 }
 
-fn quote(name: &str) -> String {
+pub(super) fn quote(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-fn literal(text: &str) -> String {
+pub(super) fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }

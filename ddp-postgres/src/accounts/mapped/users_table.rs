@@ -23,8 +23,8 @@
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct UsersTable {
-    pub(super) schema: String,
-    pub(super) table: String,
+    pub(in crate::accounts) schema: String,
+    pub(in crate::accounts) table: String,
     pub(super) id: String,
     pub(in crate::accounts) username: Option<String>,
     pub(in crate::accounts) email: Option<String>,
