@@ -1,6 +1,7 @@
 //! Logins by services, from the provider's answer to the login of the client.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use oauth2::RedirectUrl;
@@ -23,12 +24,16 @@ use crate::ejson::Object;
 use crate::error::Error;
 use crate::log::Log;
 use crate::random;
+use crate::transport::Shares;
 
 /// How many exchanges with providers are under way at most.
 const AT_ONCE: usize = 32;
 
 /// How many more wait for one of these places; others are refused at once.
 const WAITING_MAX: usize = 224;
+
+/// How many requests of one address are handled at a time, from reading them to the provider's answer.
+const EACH_MAX: usize = 16;
 
 /// How long one waits for its place, and how long it then takes with all its requests.
 const PLACE_WITHIN: Duration = Duration::from_secs(10);
@@ -46,6 +51,8 @@ pub(in crate::accounts) struct Logins {
     http: Http,
     places: Semaphore,
     all: Semaphore,
+    /// By the addresses of clients, those that are known.
+    pub(super) shares: Arc<Shares>,
 }
 
 impl Logins {
@@ -62,6 +69,7 @@ impl Logins {
             http: Http::default(),
             places: Semaphore::new(AT_ONCE),
             all: Semaphore::new(AT_ONCE + WAITING_MAX),
+            shares: Shares::new(EACH_MAX),
         }
     }
 

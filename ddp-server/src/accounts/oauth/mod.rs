@@ -72,7 +72,8 @@
 //!   beyond that the oldest go. A query has at most 16 KiB, a body 64 KiB.
 //! - Credentials wait in the memory of the server that the browser came to. With several servers,
 //!   the balancer must send a client's browser and its connection to the same one.
-//! - The 32 exchanges are for all clients together, since a plugin does not know which proxy to believe.
+//! - Of an address, 16 requests are handled at a time, and more are refused (429). Behind a proxy it is
+//!   known by [`forwarded_count`](crate::ServerConfig::forwarded_count).
 //!
 //! # Unlike Meteor
 //! - A service is configured here, not in `ServiceConfiguration`; `configureLoginService` is missing.

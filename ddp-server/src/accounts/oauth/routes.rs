@@ -6,6 +6,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, Request};
 use axum::http::header::{ALLOW, HeaderValue, LOCATION, SET_COOKIE};
+use axum::http::request::Parts;
 use axum::http::{Method, Response, StatusCode};
 use axum::routing::{any, get};
 
@@ -14,6 +15,7 @@ use super::parameters::Parameters;
 use super::started::{CookiePlace, Started};
 use super::state::LoginState;
 use crate::accounts::core::Core;
+use crate::transport::open::ConnectionInfo;
 
 /// The routes, if there is a service: at the root, and below the application's path.
 pub(in crate::accounts) fn router(core: &Arc<Core>) -> Router {
@@ -58,7 +60,9 @@ async fn end(core: &Core, service: &str, request: Request) -> Response<Body> {
         response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, POST"));
         return response;
     }
-    let headers = request.headers().clone();
+    let (headers, body) = request.into_parts();
+    let Ok(_share) = share(core, &headers) else { return too_many() };
+    let request = Request::from_parts(headers.clone(), body);
     let parameters = match Parameters::read(request).await {
         Ok(parameters) => parameters,
         Err(status) => return page::refusal(status, "The request cannot be read.\n"),
@@ -67,7 +71,7 @@ async fn end(core: &Core, service: &str, request: Request) -> Response<Body> {
         return page::refusal(StatusCode::BAD_REQUEST, UNKNOWN_STATE);
     };
     let name = &**service.name();
-    let started = Started::read(&headers, name, &state.credential_token);
+    let started = Started::read(&headers.headers, name, &state.credential_token);
     let is_started = started.is_some();
     let secret = logins.finish(&core.log, service, &parameters, &state, started).await;
     let mut response = match (parameters.get("only_credential_secret_for_test"), &secret) {
@@ -82,12 +86,27 @@ async fn end(core: &Core, service: &str, request: Request) -> Response<Body> {
     response
 }
 
+/// A place of those that the client's address has, until it is dropped. Clients whose address is not known
+/// share those of all.
+fn share(core: &Core, request: &Parts) -> Result<impl Sized + use<>, ()> {
+    let address = ConnectionInfo::of_request(request).address();
+    address.map(|address| core.oauth.shares.take(address).ok_or(())).transpose()
+}
+
+fn too_many() -> Response<Body> {
+    let text = "Too many logins come from your address. Please try again later.\n";
+    page::refusal(StatusCode::TOO_MANY_REQUESTS, text)
+}
+
 /// A login begins here: the browser is sent on to the provider.
 async fn begin(core: &Core, service: &str, request: Request) -> Response<Body> {
     let logins = &core.oauth;
     let Some(service) = logins.service(service) else {
         return page::refusal(StatusCode::NOT_FOUND, UNKNOWN_SERVICE);
     };
+    let (request, body) = request.into_parts();
+    let Ok(_share) = share(core, &request) else { return too_many() };
+    let request = Request::from_parts(request, body);
     let parameters = match Parameters::read(request).await {
         Ok(parameters) => parameters,
         Err(status) => return page::refusal(status, "The request cannot be read.\n"),

@@ -80,6 +80,39 @@ async fn a_flood_of_logins_asks_the_provider_for_32_at_a_time() {
 }
 
 #[tokio::test]
+async fn an_address_has_its_share_of_logins() {
+    let all = Arc::new(OAuthScene::new().await);
+    all.log_in(grace()).await.unwrap();
+    all.provider.answers(Answer::Hangs);
+    let from = |address: [u8; 4], path: &str| {
+        let request = Request::get(format!("/_oauth/example{path}")).body(Body::empty());
+        let mut request = request.unwrap();
+        let address = std::net::SocketAddr::from((address, 1));
+        request.extensions_mut().insert(axum::extract::ConnectInfo(address));
+        let all = Arc::clone(&all);
+        async move { all.browser.send(request).await }
+    };
+    let (one, other) = ([192, 0, 2, 1], [192, 0, 2, 2]);
+    let query = format!("?state={}&code=x", popup());
+    let mut flood: Vec<_> = (0..16).map(|_| tokio::spawn(from(one, &query))).collect();
+    all.provider.until_asked(17).await;
+    for path in [&query, &format!("/start{query}")] {
+        assert_eq!(from(one, path).await.status, StatusCode::TOO_MANY_REQUESTS);
+    }
+    flood.push(tokio::spawn(from(other, &query)));
+    all.provider.until_asked(18).await;
+    for one in &flood {
+        one.abort();
+    }
+    for one in flood {
+        assert!(one.await.is_err());
+    }
+    // Whoever leaves gives its place back.
+    tokio::spawn(from(one, &query));
+    all.provider.until_asked(19).await;
+}
+
+#[tokio::test]
 async fn a_huge_query_or_body() {
     let all = OAuthScene::new().await;
     let huge = "x".repeat(20 * 1024);
