@@ -1,11 +1,13 @@
 //! What sessions keep of their clients' messages, all together.
 //!
-//! Each session has [`FREE_BYTES`] that nobody counts. What it keeps beyond that is of two kinds.
+//! Each session has [`FREE_BYTES`] without asking, or [`OWN_BYTES`] once the sessions of its address have
+//! [`ADDRESS_BYTES`] beyond that. What it keeps besides is of two kinds.
 //! Subscriptions stay for as long as their client likes, so one that finds no memory waits for it, and
 //! an address has at most half: see [`Memory`]. It waits for a minute at most, since it and what is behind
 //! it may have memory of large messages meanwhile. Messages that wait and calls that run pass by
 //! themselves, so a session for which nothing is left gets along with what is free, and reads on when
-//! some of its own have passed. The two are apart, so that what waits for memory never holds it.
+//! some of its own have passed; an address has at most half of that, too. The two are apart, so that what
+//! waits for memory never holds it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,10 +17,17 @@ use ddp_core::Session;
 use ddp_core::session::LARGE_MESSAGE_BYTES;
 use futures::FutureExt;
 
+use super::together::{Addresses, Together, change};
 use crate::transport::{Address, Asking, Deadline, LargeMessages, Memory, Share};
 
-/// What each session may keep without asking.
+/// What each session may keep without asking, while its address has that much.
 const FREE_BYTES: usize = LARGE_MESSAGE_BYTES;
+
+/// What it may keep whatever its address has.
+const OWN_BYTES: usize = 16 * 1024;
+
+/// What the sessions of an address may keep beyond that without asking.
+const ADDRESS_BYTES: usize = 16 * 1024 * 1024;
 
 const _: () = assert!(LARGE_MESSAGE_BYTES == crate::transport::large::LARGE_MESSAGE_BYTES);
 
@@ -28,6 +37,7 @@ pub(crate) struct KeptBytes {
     subscriptions: Arc<Memory>,
     passing: AtomicUsize,
     passing_max: usize,
+    addresses: Arc<Addresses>,
 }
 
 impl KeptBytes {
@@ -35,7 +45,13 @@ impl KeptBytes {
     pub(crate) fn new(bytes_max: usize) -> Arc<Self> {
         let passing_max = bytes_max / 4;
         let subscriptions = Memory::new(bytes_max - passing_max, 0);
-        Arc::new(Self { subscriptions, passing: AtomicUsize::new(0), passing_max })
+        let (passing, addresses) = Default::default();
+        Arc::new(Self { subscriptions, passing, passing_max, addresses })
+    }
+
+    /// What the clients of an address have together.
+    pub(super) fn of(&self, address: Option<&Address>) -> Arc<Together> {
+        self.addresses.of(address)
     }
 
     /// How much the subscriptions of a session may have at most, whatever others have.
@@ -49,8 +65,11 @@ impl KeptBytes {
 pub(super) struct Kept {
     all: Arc<KeptBytes>,
     address: Option<Address>,
-    /// This session's part of what passes.
+    /// What it has with others of its address.
+    together: Arc<Together>,
+    /// This session's part of what passes, and of what its address has without asking.
     passing: usize,
+    free: usize,
     /// The memory of its subscriptions beyond what is free.
     subscriptions: Option<Box<Share>>,
     /// What a `sub` waits for.
@@ -113,11 +132,14 @@ impl Kept {
         all_results: Arc<Memory>,
         address: Option<Address>,
     ) -> Self {
-        let (passing, subscriptions, more, until, large, there, results) = Default::default();
+        let (passing, free, subscriptions, more, until, large, there, results) = Default::default();
+        let together = all.of(address.as_ref());
         Self {
             all,
             address,
+            together,
             passing,
+            free,
             subscriptions,
             more,
             until,
@@ -152,28 +174,51 @@ impl Kept {
 
     /// Notes what the session keeps now.
     pub(super) fn update(&mut self, session: &mut Session) {
-        let subscriptions = session.subscription_bytes().saturating_sub(FREE_BYTES);
-        shrink(&mut self.subscriptions, subscriptions);
+        self.note(session.subscription_bytes(), session.kept_bytes());
         self.give(session);
         self.until.take_if(|_| session.subscription_bytes_wanted() == 0);
-        let passing = session.kept_bytes().saturating_sub(FREE_BYTES + subscriptions);
-        if passing == 0 && self.passing == 0 {
-            return;
-        }
-        // The sum is a limit, not a lock: each change is seen by whoever comes next.
-        let before = std::mem::replace(&mut self.passing, passing);
-        self.all.passing.fetch_add(passing.wrapping_sub(before), Ordering::Relaxed);
+    }
+
+    /// Notes how many bytes its subscriptions need, and what it keeps with these.
+    fn note(&mut self, subscriptions: usize, kept: usize) {
+        let free_max = self.free_max();
+        let wanted = subscriptions.saturating_sub(free_max);
+        shrink(&mut self.subscriptions, wanted);
+        let shared = self.shared().min(wanted);
+        let passing = kept.saturating_sub(free_max + shared);
+        self.set_passing(passing);
+        let free = kept.saturating_sub(OWN_BYTES + shared + passing);
+        change(&self.together.free, &mut self.free, free);
+    }
+
+    /// How much it may keep without asking.
+    fn free_max(&self) -> usize {
+        let left = ADDRESS_BYTES.saturating_sub(self.together.free.load(Ordering::Relaxed));
+        OWN_BYTES + self.free.saturating_add(left).min(FREE_BYTES - OWN_BYTES)
+    }
+
+    /// What its subscriptions have been given beyond that.
+    fn shared(&self) -> usize {
+        self.subscriptions.as_ref().map_or(0, |share| share.bytes())
+    }
+
+    fn set_passing(&mut self, passing: usize) {
+        let mut before = self.passing;
+        change(&self.together.passing, &mut before, passing);
+        change(&self.all.passing, &mut self.passing, passing);
     }
 
     /// How much the session may keep before it reads no more.
     pub(super) fn bytes_max(&self) -> usize {
-        let left = self.all.passing_max.saturating_sub(self.all.passing.load(Ordering::Relaxed));
+        let left = |max: usize, sum: &AtomicUsize| max.saturating_sub(sum.load(Ordering::Relaxed));
+        let max = self.all.passing_max;
+        let left = left(max, &self.all.passing).min(left(max / 2, &self.together.passing));
         self.subscriptions_max().saturating_add(self.passing).saturating_add(left)
     }
 
     /// How much its subscriptions may have.
     fn subscriptions_max(&self) -> usize {
-        FREE_BYTES + self.subscriptions.as_ref().map_or(0, |share| share.bytes())
+        self.free_max() + self.shared()
     }
 
     /// Tells the session how much its subscriptions may have.
@@ -229,6 +274,61 @@ impl Kept {
 
 impl Drop for Kept {
     fn drop(&mut self) {
-        self.all.passing.fetch_sub(self.passing, Ordering::Relaxed);
+        self.set_passing(0);
+        change(&self.together.free, &mut self.free, 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_leaves_half_of_what_passes_to_others() {
+        let all = KeptBytes::new(400_000);
+        let kept = |last: u8| {
+            let large = Arc::new(LargeMessages::new(0, 0));
+            let address = Address::of(&format!("192.0.2.{last}"));
+            Kept::new(Arc::clone(&all), large, Memory::new(0, 0), Some(address))
+        };
+        let (mut hostile, same, other) = (kept(1), kept(1), kept(2));
+        assert_eq!(same.bytes_max(), FREE_BYTES + 50_000);
+        hostile.set_passing(60_000);
+        assert_eq!(same.bytes_max(), FREE_BYTES);
+        assert_eq!(other.bytes_max(), FREE_BYTES + 40_000);
+        assert_eq!(hostile.bytes_max(), FREE_BYTES + 60_000, "what it has is its own");
+        drop(hostile);
+        assert_eq!(same.bytes_max(), FREE_BYTES + 50_000);
+    }
+
+    #[test]
+    fn sessions_of_an_address_have_so_much_together_without_asking() {
+        let all = KeptBytes::new(0);
+        let kept = |last: u8| {
+            let large = Arc::new(LargeMessages::new(0, 0));
+            let address = Address::of(&format!("192.0.2.{last}"));
+            Kept::new(Arc::clone(&all), large, Memory::new(0, 0), Some(address))
+        };
+        let each = FREE_BYTES - OWN_BYTES;
+        let mut hostile = Vec::new();
+        for _ in 0..ADDRESS_BYTES / each {
+            let mut one = kept(1);
+            assert_eq!(one.subscriptions_max(), FREE_BYTES);
+            one.note(FREE_BYTES, FREE_BYTES);
+            hostile.push(one);
+        }
+        let (mut same, other) = (kept(1), kept(2));
+        let rest = ADDRESS_BYTES % each;
+        assert_eq!(same.subscriptions_max(), OWN_BYTES + rest);
+        same.note(0, OWN_BYTES + rest);
+        assert_eq!(same.subscriptions_max(), OWN_BYTES + rest, "what it has is its own");
+        assert_eq!(kept(1).subscriptions_max(), OWN_BYTES);
+        assert_eq!(hostile[0].subscriptions_max(), FREE_BYTES);
+        assert_eq!(other.subscriptions_max(), FREE_BYTES);
+        hostile.pop();
+        assert_eq!(kept(1).subscriptions_max(), FREE_BYTES);
+        drop((hostile, same));
+        let alone = kept(1);
+        assert_eq!(alone.together.free.load(Ordering::Relaxed), 0);
     }
 }

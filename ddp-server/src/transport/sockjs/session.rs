@@ -50,6 +50,10 @@ const HANDLED_WITHIN: Duration = Duration::from_secs(1);
 /// How many senders may wait for room. Clients of SockJS send one request after the other.
 const WAITING_MAX: usize = 8;
 
+/// How many bytes they may have together, unless there is only one. Frames whose memory was asked for
+/// do not count.
+const WAITING_BYTES_MAX: usize = 64 * 1024;
+
 /// How long a second receiver waits for the first one's departure to be noticed.
 ///
 /// A client may abort a response and ask again on another connection. Which of the two the server
@@ -74,6 +78,8 @@ struct State {
     inbox_bytes: usize,
     /// How many senders wait for room in it.
     waiting: usize,
+    /// What they have together.
+    waiting_bytes: usize,
     /// How many frames have arrived, and how many of them the application is done with.
     delivered: u64,
     handled: u64,
@@ -116,22 +122,26 @@ pub(super) enum Undelivered {
 }
 
 /// A sender that waits for room.
-struct Waiting<'a>(&'a Session);
+struct Waiting<'a>(&'a Session, usize);
 
 impl<'a> Waiting<'a> {
-    fn begin(session: &'a Session) -> Result<Self, Undelivered> {
+    fn begin(session: &'a Session, bytes: usize) -> Result<Self, Undelivered> {
         let mut state = session.state.lock();
-        if state.waiting == WAITING_MAX {
+        let fits = state.waiting_bytes.saturating_add(bytes) <= WAITING_BYTES_MAX;
+        if state.waiting == WAITING_MAX || state.waiting > 0 && !fits {
             return Err(Undelivered::Crowded);
         }
         state.waiting += 1;
-        Ok(Self(session))
+        state.waiting_bytes += bytes;
+        Ok(Self(session, bytes))
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.state.lock().waiting -= 1;
+        let mut state = self.0.state.lock();
+        state.waiting -= 1;
+        state.waiting_bytes -= self.1;
     }
 }
 
@@ -145,6 +155,7 @@ impl Session {
                 inbox: VecDeque::new(),
                 inbox_bytes: 0,
                 waiting: 0,
+                waiting_bytes: 0,
                 delivered: 0,
                 handled: 0,
                 receiver: None,
@@ -259,7 +270,9 @@ impl Session {
         let number = match self.try_deliver(&mut frame, bytes_max)? {
             Some(number) => number,
             None => {
-                let _waiting = Waiting::begin(self)?;
+                let uncounted = frame.as_ref().filter(|frame| !frame.has_share());
+                let bytes = uncounted.map_or(0, ClientFrame::bytes);
+                let _waiting = Waiting::begin(self, bytes)?;
                 let delivered = self.deliver_in_turn(&mut frame, bytes_max);
                 let delivered = Deadline::begin().limit(delivered).await;
                 delivered.ok_or(Undelivered::Late)??

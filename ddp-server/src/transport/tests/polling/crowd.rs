@@ -94,3 +94,27 @@ async fn a_page_that_sees_no_status_is_told_by_the_end() {
     assert_passed(start, MINUTE);
     assert!(receiving.rest().await.ends_with(INTERRUPTED));
 }
+
+#[tokio::test(start_paused = true)]
+async fn senders_that_wait_have_no_more_than_a_large_message() {
+    let (clients, mut transports) = endpoint(TransportConfig::default());
+    assert_eq!(clients.poll("a").await, "o\n");
+    let mut transport = transports.recv().await.expect("a session");
+    let _receiving = clients.stream("a").await;
+    let body = format!("[\"{}\"]", "x".repeat(40_000));
+    assert_eq!(clients.send("a", &body).await, 204);
+    let sender = tokio::spawn({
+        let (clients, body) = (clients.clone(), body.clone());
+        async move { clients.send("a", &body).await }
+    });
+    sleep(Duration::from_millis(1)).await;
+    assert!(!sender.is_finished());
+    let start = Instant::now();
+    assert_eq!(clients.send("a", &body).await, 503, "two wait with more than 64 KiB");
+    assert_passed(start, Duration::ZERO);
+    for _ in 0..2 {
+        assert!(matches!(recv(&mut transport).await, Ok(Some(_))));
+    }
+    assert!(timeout(SECOND / 2, recv(&mut transport)).await.is_err());
+    assert_eq!(sender.await.expect("no panic"), 204);
+}
