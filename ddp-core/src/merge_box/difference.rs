@@ -52,7 +52,7 @@ impl Difference {
         Self { collection, before, order, placed, stage }
     }
 
-    /// The views of a collection of which nothing is shown any more.
+    /// The views of a collection when nothing of it is shown any more.
     pub(super) fn nothing(&self) -> SessionCollectionView {
         SessionCollectionView::new(self.before.strategy())
     }

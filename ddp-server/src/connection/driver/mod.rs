@@ -13,7 +13,6 @@ use ddp_core::{DdpError, Session, SubscriptionKey};
 use futures::future::BoxFuture;
 use tokio::time::Sleep;
 
-use self::wake::Wake;
 use super::delivery;
 use super::end::{CLOSED, End};
 use super::handlers::Running;
@@ -27,10 +26,25 @@ use super::tray::Tray;
 use super::waits;
 use crate::handler::callbacks::guard;
 use crate::registry::Registry;
-use crate::transport::{Address, AnyTransport};
+use crate::transport::{Address, AnyTransport, TransportError};
 
 /// The WebSocket close code of a server that goes away (RFC 6455 section 7.4.1).
 const GOING_AWAY: u16 = 1001;
+
+/// What woke the task.
+enum Wake {
+    /// The connection is to end, after the mail.
+    End(EndReason),
+    Mail,
+    Message(String),
+    /// Of a `sub` that wants memory.
+    Memory(More),
+    /// Publications are still to run again.
+    Rerun,
+    Timer,
+    Stalled,
+    Gone(Option<TransportError>),
+}
 
 /// The session and its transport. The connection's task drives them; couriers
 /// [deliver](Drive::deliver) the steps of live queries.

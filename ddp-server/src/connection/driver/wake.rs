@@ -3,28 +3,12 @@
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use super::Driver;
-use crate::connection::kept::More;
+use super::{Driver, Wake};
 use crate::connection::mailbox::EndReason;
-use crate::transport::{Transport, TransportError};
+use crate::transport::Transport;
 
 /// How many messages are read before what they made is written.
 const MESSAGES_PER_WRITE: usize = 32;
-
-/// What woke the task.
-pub(super) enum Wake {
-    /// The connection is to end, after the mail.
-    End(EndReason),
-    Mail,
-    Message(String),
-    /// Of a `sub` that wants memory.
-    Memory(More),
-    /// Publications are still to run again.
-    Rerun,
-    Timer,
-    Stalled,
-    Gone(Option<TransportError>),
-}
 
 impl Driver {
     /// Waits for whatever comes first. While too much waits for the socket, it reads nothing and
