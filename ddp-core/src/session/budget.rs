@@ -1,7 +1,7 @@
 //! How much of a client's messages a session keeps, in bytes.
 
-/// A message of more than this many bytes is a large one: 64 KiB.
-pub const LARGE_MESSAGE_BYTES: usize = 64 * 1024;
+/// A message of more than this many bytes is a large one: 16 KiB.
+pub const LARGE_MESSAGE_BYTES: usize = 16 * 1024;
 
 /// What is needed for a message that waits, besides its text.
 const WAITING_BYTES: usize = 64;

@@ -1,7 +1,6 @@
 //! What sessions keep of their clients' messages, all together.
 //!
-//! Each session has [`FREE_BYTES`] without asking, or [`OWN_BYTES`] once the sessions of its address have
-//! [`ADDRESS_BYTES`] beyond that. What it keeps besides is of two kinds.
+//! Each session has [`FREE_BYTES`] without asking. What it keeps besides is of two kinds.
 //! Subscriptions stay for as long as their client likes, so one that finds no memory waits for it, and
 //! an address has at most half: see [`Memory`]. It waits for a minute at most, since it and what is behind
 //! it may have memory of large messages meanwhile. Messages that wait and calls that run pass by
@@ -20,14 +19,8 @@ use futures::FutureExt;
 use super::together::{Addresses, Together, change};
 use crate::transport::{Address, Asking, Deadline, LargeMessages, Memory, Share};
 
-/// What each session may keep without asking, while its address has that much.
+/// What each session may keep without asking.
 const FREE_BYTES: usize = LARGE_MESSAGE_BYTES;
-
-/// What it may keep whatever its address has.
-const OWN_BYTES: usize = 16 * 1024;
-
-/// What the sessions of an address may keep beyond that without asking.
-const ADDRESS_BYTES: usize = 16 * 1024 * 1024;
 
 const _: () = assert!(LARGE_MESSAGE_BYTES == crate::transport::large::LARGE_MESSAGE_BYTES);
 
@@ -67,9 +60,8 @@ pub(super) struct Kept {
     address: Option<Address>,
     /// What it has with others of its address.
     together: Arc<Together>,
-    /// This session's part of what passes, and of what its address has without asking.
+    /// This session's part of what passes.
     passing: usize,
-    free: usize,
     /// The memory of its subscriptions beyond what is free.
     subscriptions: Option<Box<Share>>,
     /// What a `sub` waits for.
@@ -132,14 +124,13 @@ impl Kept {
         all_results: Arc<Memory>,
         address: Option<Address>,
     ) -> Self {
-        let (passing, free, subscriptions, more, until, large, there, results) = Default::default();
+        let (passing, subscriptions, more, until, large, there, results) = Default::default();
         let together = all.of(address.as_ref());
         Self {
             all,
             address,
             together,
             passing,
-            free,
             subscriptions,
             more,
             until,
@@ -181,20 +172,9 @@ impl Kept {
 
     /// Notes how many bytes its subscriptions need, and what it keeps with these.
     fn note(&mut self, subscriptions: usize, kept: usize) {
-        let free_max = self.free_max();
-        let wanted = subscriptions.saturating_sub(free_max);
+        let wanted = subscriptions.saturating_sub(FREE_BYTES);
         shrink(&mut self.subscriptions, wanted);
-        let shared = self.shared().min(wanted);
-        let passing = kept.saturating_sub(free_max + shared);
-        self.set_passing(passing);
-        let free = kept.saturating_sub(OWN_BYTES + shared + passing);
-        change(&self.together.free, &mut self.free, free);
-    }
-
-    /// How much it may keep without asking.
-    fn free_max(&self) -> usize {
-        let left = ADDRESS_BYTES.saturating_sub(self.together.free.load(Ordering::Relaxed));
-        OWN_BYTES + self.free.saturating_add(left).min(FREE_BYTES - OWN_BYTES)
+        self.set_passing(kept.saturating_sub(FREE_BYTES + self.shared().min(wanted)));
     }
 
     /// What its subscriptions have been given beyond that.
@@ -218,7 +198,7 @@ impl Kept {
 
     /// How much its subscriptions may have.
     fn subscriptions_max(&self) -> usize {
-        self.free_max() + self.shared()
+        FREE_BYTES + self.shared()
     }
 
     /// Tells the session how much its subscriptions may have.
@@ -275,7 +255,6 @@ impl Kept {
 impl Drop for Kept {
     fn drop(&mut self) {
         self.set_passing(0);
-        change(&self.together.free, &mut self.free, 0);
     }
 }
 
@@ -299,36 +278,5 @@ mod tests {
         assert_eq!(hostile.bytes_max(), FREE_BYTES + 60_000, "what it has is its own");
         drop(hostile);
         assert_eq!(same.bytes_max(), FREE_BYTES + 50_000);
-    }
-
-    #[test]
-    fn sessions_of_an_address_have_so_much_together_without_asking() {
-        let all = KeptBytes::new(0);
-        let kept = |last: u8| {
-            let large = Arc::new(LargeMessages::new(0, 0));
-            let address = Address::of(&format!("192.0.2.{last}"));
-            Kept::new(Arc::clone(&all), large, Memory::new(0, 0), Some(address))
-        };
-        let each = FREE_BYTES - OWN_BYTES;
-        let mut hostile = Vec::new();
-        for _ in 0..ADDRESS_BYTES / each {
-            let mut one = kept(1);
-            assert_eq!(one.subscriptions_max(), FREE_BYTES);
-            one.note(FREE_BYTES, FREE_BYTES);
-            hostile.push(one);
-        }
-        let (mut same, other) = (kept(1), kept(2));
-        let rest = ADDRESS_BYTES % each;
-        assert_eq!(same.subscriptions_max(), OWN_BYTES + rest);
-        same.note(0, OWN_BYTES + rest);
-        assert_eq!(same.subscriptions_max(), OWN_BYTES + rest, "what it has is its own");
-        assert_eq!(kept(1).subscriptions_max(), OWN_BYTES);
-        assert_eq!(hostile[0].subscriptions_max(), FREE_BYTES);
-        assert_eq!(other.subscriptions_max(), FREE_BYTES);
-        hostile.pop();
-        assert_eq!(kept(1).subscriptions_max(), FREE_BYTES);
-        drop((hostile, same));
-        let alone = kept(1);
-        assert_eq!(alone.together.free.load(Ordering::Relaxed), 0);
     }
 }

@@ -22,10 +22,10 @@ const BYTES_PER_SECOND: u64 = 16 * 1024;
 const LARGE_MESSAGE_WITHIN: Duration = Duration::from_secs(5 * 60);
 
 /// While no more waits than this, there is room, whatever waits for others.
-const OWN_BYTES: usize = 16 * 1024;
+const OWN_BYTES: usize = 8 * 1024;
 
 /// How many clients of one address may have a full outbox, while others of it have [`OWN_BYTES`].
-const FULL_OUTBOXES: usize = 128;
+const FULL_OUTBOXES: usize = 64;
 
 /// A transport, and the output waiting for it.
 #[derive(Debug)]
@@ -355,7 +355,7 @@ mod tests {
             }
             assert_eq!(outbound.has_room(), has_room, "{address}");
             let mut messages = Messages::new(outbound.framing());
-            outbound.send(Outgoing::Text("x".repeat(240_000)), &mut messages);
+            outbound.send(Outgoing::Text("x".repeat(250_000)), &mut messages);
             assert!(!outbound.has_room_beside(&messages), "what is made counts at once");
         }
         full.truncate(FULL_OUTBOXES / 2);
@@ -382,7 +382,7 @@ mod tests {
         let slow = given_up(20 << 20, 20 * 1024, 0).await;
         assert!(is_about(slow, 300), "{slow:?}");
         // A small one holds nothing that others wait for.
-        assert_eq!(given_up(60_000, 500, 0).await, None);
+        assert_eq!(given_up(15_000, 500, 0).await, None);
     }
 
     #[tokio::test(start_paused = true)]

@@ -18,8 +18,6 @@ pub(crate) struct Addresses(Mutex<HashMap<Option<Address>, Weak<Together>>>);
 pub(crate) struct Together {
     /// Of messages that wait and calls that run.
     pub(super) passing: AtomicUsize,
-    /// Of what sessions keep without asking, beyond what each may keep anyway.
-    pub(super) free: AtomicUsize,
     /// Of what waits for sockets, beyond what each may have anyway.
     pub(super) outboxes: AtomicUsize,
     address: Option<Address>,
@@ -32,9 +30,9 @@ impl Addresses {
         let mut all = self.0.lock();
         let found = all.entry(address.cloned()).or_default();
         found.upgrade().unwrap_or_else(|| {
-            let (passing, free, outboxes) = Default::default();
+            let (passing, outboxes) = Default::default();
             let (address, addresses) = (address.cloned(), Arc::clone(self));
-            let together = Arc::new(Together { passing, free, outboxes, address, addresses });
+            let together = Arc::new(Together { passing, outboxes, address, addresses });
             *found = Arc::downgrade(&together);
             together
         })
@@ -73,7 +71,6 @@ impl fmt::Debug for Together {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Together")
             .field("passing", &self.passing)
-            .field("free", &self.free)
             .field("outboxes", &self.outboxes)
             .finish_non_exhaustive()
     }

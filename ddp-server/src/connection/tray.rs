@@ -11,7 +11,7 @@ use futures::FutureExt;
 
 use super::mail::Mail;
 use super::mailbox::Mailbox;
-use crate::transport::large::LARGE_MESSAGE_BYTES;
+use crate::transport::large::TURN_BYTES;
 use crate::transport::{Address, LargeMessages, NextTurn, Turn};
 
 #[derive(Debug, Default)]
@@ -86,5 +86,5 @@ impl Tray {
 
 /// Whether it takes long to encode.
 fn is_large(mail: &Mail) -> bool {
-    matches!(mail, Mail::Result(_, Ok(Some(text))) if text.len() > LARGE_MESSAGE_BYTES)
+    matches!(mail, Mail::Result(_, Ok(Some(text))) if text.len() > TURN_BYTES)
 }

@@ -135,8 +135,6 @@ impl Driver {
             match wake {
                 Wake::Message(text) => {
                     self.has_asked = self.universal_begun.is_some();
-                    // Others of its address may have taken what was free.
-                    self.inbound.give(&mut self.session);
                     self.session.handle_input(Input::Message(Instant::now(), &text));
                 }
                 Wake::Memory(More::Waits) => {

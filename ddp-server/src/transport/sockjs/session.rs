@@ -52,7 +52,7 @@ const WAITING_MAX: usize = 8;
 
 /// How many bytes they may have together, unless there is only one. Frames whose memory was asked for
 /// do not count.
-const WAITING_BYTES_MAX: usize = 64 * 1024;
+const WAITING_BYTES_MAX: usize = 16 * 1024;
 
 /// How long a second receiver waits for the first one's departure to be noticed.
 ///

@@ -101,7 +101,7 @@ async fn senders_that_wait_have_no_more_than_a_large_message() {
     assert_eq!(clients.poll("a").await, "o\n");
     let mut transport = transports.recv().await.expect("a session");
     let _receiving = clients.stream("a").await;
-    let body = format!("[\"{}\"]", "x".repeat(40_000));
+    let body = format!("[\"{}\"]", "x".repeat(10_000));
     assert_eq!(clients.send("a", &body).await, 204);
     let sender = tokio::spawn({
         let (clients, body) = (clients.clone(), body.clone());
@@ -110,7 +110,7 @@ async fn senders_that_wait_have_no_more_than_a_large_message() {
     sleep(Duration::from_millis(1)).await;
     assert!(!sender.is_finished());
     let start = Instant::now();
-    assert_eq!(clients.send("a", &body).await, 503, "two wait with more than 64 KiB");
+    assert_eq!(clients.send("a", &body).await, 503, "two wait with more than 16 KiB");
     assert_passed(start, Duration::ZERO);
     for _ in 0..2 {
         assert!(matches!(recv(&mut transport).await, Ok(Some(_))));
