@@ -5,8 +5,8 @@ use std::hash::BuildHasher;
 
 use super::Session;
 use super::state::{Blocker, Kind, Waiting};
+use crate::message::ClientMessage;
 use crate::message::client::Malformed;
-use crate::message::{ClientMessage, decode};
 
 impl Session {
     fn kind(&self, message: &Result<ClientMessage, Malformed>) -> Kind {
@@ -69,13 +69,14 @@ impl Session {
             return self.unblock(Blocker::Bytes);
         }
         self.queue = others;
+        let mut made = 0;
         while !self.has_more()
             && let Some(Waiting { text, .. }) = unsubs.pop_front()
         {
-            self.budget.pop_waiting(&text);
-            self.process(decode::decode(&text), &text);
+            self.process_waiting(&text, &mut made);
         }
         if unsubs.is_empty() {
+            self.is_held = false;
             return self.try_waiting_subscription();
         }
         // Their turn comes when the documents of the one before are gone.
@@ -86,11 +87,12 @@ impl Session {
 
     /// Runs the waiting messages in order, up to one that holds up the others.
     pub(super) fn process_queue(&mut self) {
+        let mut made = 0;
         while self.can_process()
             && let Some(Waiting { text, .. }) = self.queue.pop_front()
         {
-            self.budget.pop_waiting(&text);
-            self.process(decode::decode(&text), &text);
+            self.process_waiting(&text, &mut made);
         }
+        self.is_held &= !self.queue.is_empty();
     }
 }

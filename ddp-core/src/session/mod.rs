@@ -104,6 +104,8 @@ pub struct Session {
     rerun: Option<Box<Rerun>>,
     last_key: u64,
     outputs: VecDeque<Output>,
+    /// Whether messages that wait go on when these are taken.
+    is_held: bool,
     /// What comes before the rest of the documents that the merge box has, which come before `outputs`.
     /// There are some, or nothing.
     #[expect(
@@ -137,6 +139,7 @@ impl Session {
             rerun: None,
             last_key: 0,
             outputs: VecDeque::new(),
+            is_held: false,
             pieces: None,
         };
         session.send(ServerMessage::ServerId);
@@ -245,11 +248,11 @@ impl Session {
     }
 
     /// Whether documents of this session alone are still to be made into messages, which is done piece
-    /// by piece. A driver that has no room for them may leave them until it has: meanwhile it need not
+    /// by piece, or messages of the client wait until what earlier ones made is taken. A driver that has no room for them may leave them until it has: meanwhile it need not
     /// call [`poll_output`](Self::poll_output). They come before what other inputs make.
     #[must_use]
     pub fn has_more(&self) -> bool {
-        self.merge_box.has_more()
+        self.is_held || self.merge_box.has_more()
     }
 
     fn handle_timeout(&mut self, now: Instant) {

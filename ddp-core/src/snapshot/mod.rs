@@ -101,7 +101,7 @@ impl Snapshot {
     }
 
     /// The same for the documents after one, or for all, without copying anything. Shared parts are
-    /// skipped only if it is for all.
+    /// skipped only if it is for all, or everything is shared.
     pub(crate) fn changes_to<'a>(
         &'a self,
         next: &'a Self,
@@ -114,6 +114,9 @@ impl Snapshot {
                 DiffItem::Remove(id, was) => (id, Some(was), None),
             }));
         };
+        if self.documents.ptr_eq(&next.documents) {
+            return Box::new(std::iter::empty());
+        }
         let rest: (Bound<&DocumentId>, Bound<&DocumentId>) = (Excluded(after), Unbounded);
         let mut old = self.documents.range::<_, DocumentId>(rest).peekable();
         let mut new = next.documents.range::<_, DocumentId>(rest).peekable();

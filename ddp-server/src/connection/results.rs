@@ -22,6 +22,7 @@ use futures::channel::oneshot;
 use futures::future::{self, Either, Shared};
 use tokio::time::timeout;
 
+use crate::transport::large::TURN_BYTES;
 use crate::transport::{Address, Asking, Memory, Share};
 
 /// The part of the difference by which a smaller result makes less be expected.
@@ -111,8 +112,8 @@ impl Room {
         params_bytes: usize,
         client: &mut Presence,
     ) -> Self {
-        // Those of a large message are memory that others wait for, so they do not wait for anything.
-        let asks = expected.bytes() > 0 && counted(params_bytes) == 0;
+        // Those of a very large message are memory that others wait for, so they do not wait for anything.
+        let asks = expected.bytes() > 0 && params_bytes <= TURN_BYTES;
         Self {
             gone: asks.then(|| client.gone()),
             expected: Arc::clone(expected),

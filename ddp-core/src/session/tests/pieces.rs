@@ -168,3 +168,47 @@ fn who_leaves_is_not_sent_the_rest() {
     );
     assert_eq!(peer.closed, Some(CloseReason::Disconnect));
 }
+
+#[test]
+fn what_many_waiting_messages_make_is_taken_piece_by_piece() {
+    let mut peer = Peer::connected();
+    let count = 40;
+    for number in 0..count {
+        let id = format!("s{number}");
+        let key = peer.subscribe(&id);
+        let document = Document::from_fields([("text".into(), id.as_str())]).map(Arc::new);
+        let document = document.expect("a sound field");
+        let documents = (0..100)
+            .map(|at| (DocumentId::from_string(&format!("{id}-{at}")), Arc::clone(&document)));
+        let mut shown = Snapshot::default();
+        let delta = shown.replace(&"tasks".into(), documents.collect()).expect("a step");
+        peer.input(Input::Delta(key, Source::Cursor, delta));
+        peer.input(Input::Ready(key));
+    }
+    peer.input(Input::Message(peer.now, r#"{"msg":"method","id":"1","method":"m"}"#));
+    let Some(Event::Call { call, .. }) = peer.events.pop() else { panic!("it was called") };
+    for number in 0..count {
+        let text = format!(r#"{{"msg":"unsub","id":"s{number}"}}"#);
+        peer.input(Input::Message(peer.now, &text));
+    }
+    peer.session.handle_input(Input::Result(call, Ok(None)));
+    // Each makes less than a piece.
+    let (mut made, mut nosubs) = (0, 0);
+    let mut most = 0;
+    while peer.session.has_more() {
+        match peer.session.poll_output() {
+            Output::Send(Outgoing::Text(text)) => {
+                made += text.len();
+                nosubs += usize::from(text.contains("nosub"));
+            }
+            Output::Timeout(_) => unreachable!("there is more"),
+            _ => {}
+        }
+        most = most.max(peer.session.outputs.len());
+    }
+    assert!(most <= 500, "{most} outputs at once");
+    assert!(made > 150_000, "{made}");
+    let rest = peer.drain();
+    assert_eq!(nosubs + rest.iter().filter(|text| text.contains("nosub")).count(), count);
+    assert!(peer.session.queue.is_empty());
+}

@@ -333,6 +333,10 @@ impl Mount {
             }
             bytes.extend_from_slice(&part);
         }
+        if let Some(share) = &mut share {
+            // It was for what the body might have become.
+            share.shrink_to(bytes.len());
+        }
         Ok((bytes, share))
     }
 

@@ -32,7 +32,7 @@ use tokio::time::Instant;
 
 use super::frame::ClientFrame;
 use super::frame::close_text;
-use super::outbox::Outbox;
+use super::outbox::{Outbox, PIECE_BYTES};
 use crate::transport::Deadline;
 use crate::transport::Share;
 use crate::transport::TransportError;
@@ -392,12 +392,15 @@ impl Session {
         self.state.lock().inbox.front().is_some_and(ClientFrame::has_share)
     }
 
-    /// The application is gone. What it has not taken is kept for nobody, while the session may be for
-    /// as long as its client asks for it.
-    pub(super) fn forget_inbox(&self) {
+    /// The application is gone. What it has not taken is kept for nobody, and of what its client has not
+    /// taken no more than a little, while the session may be kept for as long as its client asks for it.
+    pub(super) fn forget(&self) {
         let mut state = self.state.lock();
         let inbox = std::mem::take(&mut state.inbox);
         state.inbox_bytes = 0;
+        if state.outbox.bytes() > PIECE_BYTES {
+            state.outbox = Outbox::default();
+        }
         drop(state);
         drop(inbox);
     }
@@ -421,10 +424,10 @@ impl Session {
         self.state.lock().outbox.bytes()
     }
 
-    /// Ready when nothing is on its way to the client any more.
+    /// Ready when nothing is on its way to the client any more, and no more than a little waits for it.
     pub(super) fn poll_handed_over(&self, cx: &Context<'_>) -> Poll<()> {
         let mut state = self.state.lock();
-        if state.outbox.in_flight() == 0 {
+        if state.outbox.in_flight() == 0 && state.outbox.bytes() <= PIECE_BYTES {
             return Poll::Ready(());
         }
         keep(&mut state.application_waker, cx);

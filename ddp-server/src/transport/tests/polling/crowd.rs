@@ -1,5 +1,7 @@
 //! Senders whose application takes nothing.
 
+use std::future::poll_fn;
+
 use super::*;
 
 /// How many may wait.
@@ -117,4 +119,25 @@ async fn senders_that_wait_have_no_more_than_a_large_message() {
     }
     assert!(timeout(SECOND / 2, recv(&mut transport)).await.is_err());
     assert_eq!(sender.await.expect("no panic"), 204);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_closed_session_still_has_to_say_counts_or_is_forgotten() {
+    let (clients, mut transports) = endpoint(TransportConfig::default());
+    for is_polled in [true, false] {
+        let id = if is_polled { "polled" } else { "left" };
+        assert_eq!(clients.poll(id).await, "o\n");
+        let mut transport = transports.recv().await.expect("a session");
+        queue(&mut transport, &[&"x".repeat(100_000)]);
+        let mut closed = Box::pin(poll_fn(|cx| transport.poll_closed(cx)));
+        assert!(timeout(SECOND, &mut closed).await.is_err(), "it counts until it is taken");
+        if is_polled {
+            let (text, closed) = tokio::join!(clients.poll(id), closed);
+            assert!(text.len() > 100_000 && closed.is_ok());
+        } else {
+            drop(closed);
+        }
+        drop(transport);
+        assert!(clients.poll(id).await.starts_with("c[1000"), "{id}");
+    }
 }
