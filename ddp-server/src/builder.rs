@@ -324,12 +324,8 @@ impl<S: Clone + Send + Sync + 'static> ServerBuilder<S> {
         let universal = self.universal.into_iter().map(|bind| bind(state.clone()));
         let (large, results) = (config.large_messages(), config.results());
         let kept = KeptBytes::new(config.sessions_bytes_max);
-        let mut session_config = config.session.clone();
-        // What can never be given does not wait for it.
-        session_config.session_bytes_max =
-            session_config.session_bytes_max.min(kept.session_bytes_max());
         let registry = Registry {
-            session_config: Arc::new(session_config),
+            session_config: Arc::new(config.session.clone()),
             arrivals: Arrivals::new(config.serve.arrivals_at_once),
             config,
             publications: RwLock::new(publications.collect()),

@@ -34,15 +34,16 @@ pub struct ServerConfig {
     /// The largest message that a client may send, in bytes; 4 MiB. A client that sends a larger one
     /// is disconnected with code 1009.
     pub message_bytes_max: usize,
-    /// How many bytes of messages over 64 KiB are read or handled at once, for all clients together;
+    /// How many bytes of messages over 16 KiB are read or handled at once, for all clients together;
     /// 64 MiB. Others wait for their turn, unread. The clients of one address have half of it. At least
-    /// one message of `message_bytes_max`. As much is for results over 64 KiB until their clients have
+    /// one message of `message_bytes_max`. As much is for results over 16 KiB until their clients have
     /// taken them: calls of methods that have returned such ones wait for it before they run.
     pub large_messages_bytes_max: usize,
-    /// How many bytes of their clients' messages all sessions may keep together, besides 64 KiB
-    /// each; 128 MiB. Subscriptions have three quarters of it, and the clients of one address half
-    /// of that. When it is used up, a session gets along with its 64 KiB, and a subscription beyond
-    /// that waits until others end; see [`SessionConfig::session_bytes_max`].
+    /// How many bytes all sessions may keep together for their clients' messages, besides 16 KiB each;
+    /// 128 MiB. Subscriptions have three quarters of it, and the clients of one address half of that, and of the rest. A
+    /// subscription counts as its message and 1 KiB. When it is used up, a session gets along with
+    /// what it has besides, and a subscription beyond that waits until others end; see
+    /// [`SessionConfig::session_bytes_max`].
     pub sessions_bytes_max: usize,
     /// How many proxies are in front of the server, Meteor's `HTTP_FORWARDED_COUNT`; 0. It decides
     /// which address in `x-forwarded-for` is the client's.
@@ -68,10 +69,11 @@ pub struct ServerConfig {
     /// falls further behind is disconnected.
     pub outbox_messages_max: usize,
     /// When this many bytes wait for a socket, the server encodes nothing more for it and reads
-    /// nothing from it; 256 KiB.
+    /// nothing from it; 256 KiB. While the clients of an address have 64 times as much beyond 8 KiB
+    /// each, it is 8 KiB for them.
     pub outbox_bytes_max: usize,
     /// How long a client's socket may accept nothing before the client is disconnected; 30 s. While a
-    /// result over 64 KiB waits for it, also how long it may take in all, and a second more for each
+    /// result over 16 KiB waits for it, also how long it may take in all, and a second more for each
     /// 16 KiB that it took, up to five minutes.
     pub write_timeout: Duration,
     /// How long a closing handshake may take; 5 s.

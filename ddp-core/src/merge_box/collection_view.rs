@@ -3,16 +3,17 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
 use super::holders::{Holders, MANY};
 use super::io::{Outgoing, Placement, Source};
-use super::send::{send_change, send_placed};
+use super::pieces::{Piece, Positions, Rest, Unsent};
+use super::send::send_placed;
 use super::strategy::PublicationStrategy;
 use super::view::{View, ViewKey};
 use crate::document::Document;
 use crate::id::{DocumentId, LiveQueryKey, SubscriptionKey};
-use crate::snapshot::{CollectionName, Delta, DocumentChange, Snapshot};
+use crate::snapshot::{CollectionName, Delta, Snapshot};
 
 /// What each subscription of a session shows of one collection.
 #[derive(Debug)]
@@ -25,9 +26,6 @@ pub(crate) struct SessionCollectionView {
     /// If there are many views. A view that is alone has none.
     holders: Option<Box<Holders>>,
 }
-
-/// A document before and after.
-type Change<'a> = (&'a DocumentId, Option<&'a Arc<Document>>, Option<&'a Arc<Document>>);
 
 impl SessionCollectionView {
     pub(crate) fn new(strategy: PublicationStrategy) -> Self {
@@ -55,51 +53,52 @@ impl SessionCollectionView {
         self.strategy != PublicationStrategy::NoMergeNoHistory
     }
 
-    pub(crate) fn apply(
+    pub(super) fn apply(
         &mut self,
         view: ViewKey,
-        delta: Arc<Delta>,
-        send: &mut impl FnMut(Outgoing),
-    ) {
+        delta: &Arc<Delta>,
+        piece: &mut Piece<'_, impl FnMut(Outgoing)>,
+    ) -> Option<Unsent> {
         let position = self.enter(view);
-        self.advance(position, delta, send);
+        self.advance_all(smallvec![position], delta, piece)
     }
 
     /// A step of a live query, for all subscriptions that show it.
-    pub(crate) fn step(
+    pub(super) fn step(
         &mut self,
         query: LiveQueryKey,
         delta: &Arc<Delta>,
-        send: &mut impl FnMut(Outgoing),
-    ) {
-        for position in self.showing(query) {
-            self.advance(position, Arc::clone(delta), send);
-        }
+        piece: &mut Piece<'_, impl FnMut(Outgoing)>,
+    ) -> Option<Unsent> {
+        self.advance_all(self.showing(query), delta, piece)
     }
 
-    fn advance(&mut self, position: usize, delta: Arc<Delta>, send: &mut impl FnMut(Outgoing)) {
+    /// Has a view take a step, and sends that if the client gets it unchanged. Otherwise returns what
+    /// is to be told of it.
+    pub(super) fn advance(
+        &mut self,
+        position: usize,
+        delta: &Arc<Delta>,
+        piece: &mut Piece<'_, impl FnMut(Outgoing)>,
+    ) -> Option<Rest> {
         let snapshot = &self.views[position].snapshot;
         if delta.to() <= snapshot.version() {
-            return;
+            return None;
         }
         let is_next = delta.from() == snapshot.version();
         if is_next && self.is_alone() {
             self.views[position].snapshot = delta.after().clone();
             if !delta.changes().is_empty() {
-                send(Outgoing::Shared(delta));
+                piece.send(Outgoing::Shared(Arc::clone(delta)));
             }
-            return;
+            return None;
         }
-        let missed = if is_next { Vec::new() } else { snapshot.diff(delta.after()) };
+        let was = snapshot.clone();
         self.begin_change(position, delta.after().clone());
-        if is_next && self.is_repeated(position, &delta) {
-            return;
+        if !is_next {
+            return Some(Rest::Difference { was, told: None });
         }
-        let changes = if is_next { delta.changes() } else { &missed };
-        let changes = changes
-            .iter()
-            .map(|DocumentChange { id, before, after }| (id, before.as_ref(), after.as_ref()));
-        self.send_effects(delta.collection(), position, changes, send);
+        (!self.is_repeated(position, delta)).then(|| Rest::Step(Arc::clone(delta), 0))
     }
 
     /// Records a subscription's step without sending anything yet.
@@ -149,12 +148,12 @@ impl SessionCollectionView {
         send_placed(collection, id, place, before.as_ref(), after.as_ref(), send);
     }
 
-    pub(crate) fn remove(
+    pub(super) fn remove(
         &mut self,
         collection: &CollectionName,
         subscription: SubscriptionKey,
-        send: &mut impl FnMut(Outgoing),
-    ) {
+        piece: &mut Piece<'_, impl FnMut(Outgoing)>,
+    ) -> Option<Unsent> {
         while let Some(position) = self.position_of(subscription) {
             if self.is_shadow(position) {
                 self.remove_shadow(position);
@@ -172,13 +171,16 @@ impl SessionCollectionView {
             }
             if self.is_tracked() {
                 let gone = self.views[position].snapshot.clone();
-                let changes = gone.iter().map(|(id, document)| (id, Some(document), None));
                 self.begin_change(position, Snapshot::default());
-                self.send_effects(collection, position, changes, send);
+                let unsent = self.tell_gone(collection, position, gone, piece);
+                if unsent.is_some() {
+                    return unsent;
+                }
             }
             self.remove_view(position);
         }
         self.keep_holders();
+        None
     }
 
     /// Removes a subscription's documents without sending anything.
@@ -224,7 +226,7 @@ impl SessionCollectionView {
     }
 
     /// The views in which a live query's steps are recorded.
-    fn showing(&self, query: LiveQueryKey) -> SmallVec<[usize; 1]> {
+    fn showing(&self, query: LiveQueryKey) -> Positions {
         if self.shares_views() {
             return self.lead(query).into_iter().collect();
         }
@@ -281,7 +283,7 @@ impl SessionCollectionView {
     }
 
     /// Removes a view that shows nothing.
-    fn remove_view(&mut self, position: usize) {
+    pub(super) fn remove_view(&mut self, position: usize) {
         let view = self.views.remove(position);
         if let Some(holders) = &mut self.holders {
             holders.remove(position, &view);
@@ -316,7 +318,13 @@ impl SessionCollectionView {
         }
     }
 
-    fn note_holder(&mut self, position: usize, id: &DocumentId, held: bool, holds: bool) {
+    pub(super) fn note_holder(
+        &mut self,
+        position: usize,
+        id: &DocumentId,
+        held: bool,
+        holds: bool,
+    ) {
         if let Some(holders) = &mut self.holders
             && held != holds
         {
@@ -343,29 +351,9 @@ impl SessionCollectionView {
             && holders.begin_to_take(position, delta)
     }
 
-    /// Sends the effects of changes between a view's last snapshot and the one that it now has.
-    fn send_effects<'a>(
-        &mut self,
-        collection: &CollectionName,
-        position: usize,
-        changes: impl Iterator<Item = Change<'a>>,
-        send: &mut impl FnMut(Outgoing),
-    ) {
-        for (id, before, after) in changes {
-            #[cfg(test)]
-            LOOKED_AT.set(LOOKED_AT.get() + 1);
-            self.note_holder(position, id, before.is_some(), after.is_some());
-            if self.is_hidden(position, id, before, after) {
-                continue;
-            }
-            let (before, after) = self.effect(id, position, before, after);
-            send_change(collection, id, before.as_ref(), after.as_ref(), send);
-        }
-    }
-
     /// Whether an earlier view is known to show a document just as the one that changes does now, so
     /// that the client need not learn of the change.
-    fn is_hidden(
+    pub(super) fn is_hidden(
         &mut self,
         position: usize,
         id: &DocumentId,
@@ -378,15 +366,4 @@ impl SessionCollectionView {
             // A field that goes may have been seen here.
             && before.is_none_or(|before| after.has_fields_of(before))
     }
-}
-
-#[cfg(test)]
-thread_local! {
-    static LOOKED_AT: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
-}
-
-/// How many changes of a document were looked at on this thread.
-#[cfg(test)]
-pub(super) fn looked_at() -> usize {
-    LOOKED_AT.get()
 }

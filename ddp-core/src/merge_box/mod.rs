@@ -24,6 +24,10 @@
 //!   and so are steps: a view that takes one [like](crate::Delta::is_like) that of an earlier view
 //!   costs the same however many documents it updates. With fewer views, nothing is kept.
 //!
+//! Messages that are this client's own are made in pieces of 16 KiB: what a step, the end of a
+//! subscription or that of a rerun means beyond the first piece is sent by
+//! [`send_more`](MergeBox::send_more).
+//!
 //! ```
 //! use std::collections::BTreeMap;
 //! use std::sync::Arc;
@@ -62,30 +66,52 @@ mod difference;
 mod effect;
 mod holders;
 mod io;
+mod pieces;
 mod send;
 mod strategy;
+mod telling;
 #[cfg(test)]
 mod tests;
 mod view;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use collection_view::SessionCollectionView;
+use difference::Difference;
 pub use io::{Direct, Outgoing, Place, Placement, Source};
 use litemap::LiteMap;
+pub(crate) use pieces::PIECE_BYTES;
+use pieces::{Piece, Unsent};
 pub use strategy::{PublicationStrategies, PublicationStrategy};
 
 use crate::id::{DocumentId, LiveQueryKey, SubscriptionKey};
 use crate::snapshot::{CollectionName, Delta};
 
 /// All views of one session.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct MergeBox {
     strategies: PublicationStrategies,
     collections: Views,
     /// While subscriptions are rerun and nothing is sent.
     held: Option<Box<Held>>,
+    /// What is left of the last change.
+    left: Option<Box<Left>>,
+    piece_bytes: usize,
+}
+
+impl Default for MergeBox {
+    fn default() -> Self {
+        Self::new(PublicationStrategies::default())
+    }
+}
+
+/// What is left of a change.
+#[derive(Debug)]
+enum Left {
+    Change(Unsent),
+    /// The differences of these collections.
+    Release(VecDeque<Difference>),
 }
 
 /// What must be known to send the difference.
@@ -104,7 +130,16 @@ impl MergeBox {
     /// A merge box without documents.
     #[must_use]
     pub fn new(strategies: PublicationStrategies) -> Self {
-        Self { strategies, ..Self::default() }
+        let (collections, held, left) = Default::default();
+        Self { strategies, collections, held, left, piece_bytes: PIECE_BYTES }
+    }
+
+    /// The same with pieces of so many bytes, and what is more of the last message of each. Each has a
+    /// message at least.
+    #[must_use]
+    pub const fn in_pieces_of(mut self, bytes: usize) -> Self {
+        self.piece_bytes = if bytes > 0 { bytes } else { 1 };
+        self
     }
 
     /// Brings a subscription's documents to the state after the delta.
@@ -112,6 +147,8 @@ impl MergeBox {
     /// A delta that does not start at the subscription's version is not an error: an older one is
     /// ignored, and for one further ahead (the session lagged, and steps were dropped) the client
     /// is sent the difference between what it has and the delta's snapshot.
+    ///
+    /// Messages that are not shared may be sent only in part: see [`has_more`](Self::has_more).
     pub fn apply(
         &mut self,
         subscription: SubscriptionKey,
@@ -119,13 +156,15 @@ impl MergeBox {
         delta: Arc<Delta>,
         send: &mut impl FnMut(Outgoing),
     ) {
-        let is_held = self.held.is_some();
+        self.send_all(send);
+        let (is_held, bytes) = (self.held.is_some(), self.piece_bytes);
         let view = self.view(delta.collection());
         if is_held && view.is_tracked() {
             view.note((subscription, source), &delta);
             self.forget_places(&delta);
         } else {
-            view.apply((subscription, source), delta, send);
+            let unsent = view.apply((subscription, source), &delta, &mut Piece::new(send, bytes));
+            self.leave(unsent);
         }
     }
 
@@ -137,12 +176,54 @@ impl MergeBox {
         delta: &Arc<Delta>,
         send: &mut impl FnMut(Outgoing),
     ) {
+        self.send_all(send);
         let Some(view) = self.collections.get_mut(delta.collection()) else { return };
         if self.held.is_some() && view.is_tracked() {
             view.note_step(query, delta);
             self.forget_places(delta);
         } else {
-            view.step(query, delta, send);
+            let unsent = view.step(query, delta, &mut Piece::new(send, self.piece_bytes));
+            self.leave(unsent);
+        }
+    }
+
+    /// Whether the last change has only been sent in part. Before the next one, the rest is sent at
+    /// once.
+    #[must_use]
+    pub fn has_more(&self) -> bool {
+        self.left.is_some()
+    }
+
+    /// Sends the next piece of it: at least 16 KiB of messages, unless it is the last one.
+    pub fn send_more(&mut self, send: &mut impl FnMut(Outgoing)) {
+        let mut piece = Piece::new(send, self.piece_bytes);
+        match self.left.take().map(|left| *left) {
+            None => {}
+            Some(Left::Release(differences)) => self.tell_differences(differences, &mut piece),
+            Some(Left::Change(unsent)) => {
+                let Some(view) = self.collections.get_mut(&unsent.collection) else { return };
+                let removes = unsent.removes();
+                let unsent = view.go_on(unsent, &mut piece);
+                self.leave(unsent);
+                if let Some(subscription) = removes.filter(|_| !self.has_more()) {
+                    self.remove_rest(subscription, &mut piece);
+                }
+            }
+        }
+    }
+
+    fn leave(&mut self, unsent: Option<Unsent>) {
+        self.left = unsent.map(|unsent| Box::new(Left::Change(unsent)));
+    }
+
+    /// Nobody is to be sent the rest of it any more.
+    pub(crate) fn forget_more(&mut self) {
+        self.left = None;
+    }
+
+    fn send_all(&mut self, send: &mut impl FnMut(Outgoing)) {
+        while self.has_more() {
+            self.send_more(send);
         }
     }
 
@@ -156,6 +237,7 @@ impl MergeBox {
         placement: Placement,
         send: &mut impl FnMut(Outgoing),
     ) {
+        self.send_all(send);
         let is_held = self.held.is_some();
         let view = self.view(&placement.collection);
         let key = (subscription, Source::ByHand);
@@ -170,24 +252,41 @@ impl MergeBox {
         }
     }
 
-    /// Removes a subscription's documents.
+    /// Removes a subscription's documents. What that means may be sent only in part: see
+    /// [`has_more`](Self::has_more).
     pub fn remove(&mut self, subscription: SubscriptionKey, send: &mut impl FnMut(Outgoing)) {
+        self.send_all(send);
+        self.remove_rest(subscription, &mut Piece::new(send, self.piece_bytes));
+    }
+
+    fn remove_rest(
+        &mut self,
+        subscription: SubscriptionKey,
+        piece: &mut Piece<'_, impl FnMut(Outgoing)>,
+    ) {
         let is_held = self.held.is_some();
         for (collection, view) in self.collections.iter_mut() {
             if is_held {
                 view.forget(subscription);
-            } else {
-                view.remove(collection, subscription, send);
+            } else if let Some(unsent) = view.remove(collection, subscription, piece) {
+                self.left = Some(Box::new(Left::Change(unsent)));
+                return;
             }
         }
         self.collections.retain(|_, view| !view.is_empty());
     }
 
     /// From now on nothing is sent: the client's documents stay unchanged while the subscriptions
-    /// run again under other keys, starting without documents. `renamed` gives the new key of each.
+    /// run again under other keys, starting without documents. `renamed` gives the new key of each. What
+    /// is left of the last change is still sent.
     ///
     /// Collections with the strategy that remembers nothing go on as before.
-    pub fn hold(&mut self, renamed: &BTreeMap<SubscriptionKey, SubscriptionKey>) {
+    pub fn hold(
+        &mut self,
+        renamed: &BTreeMap<SubscriptionKey, SubscriptionKey>,
+        send: &mut impl FnMut(Outgoing),
+    ) {
+        self.send_all(send);
         let mut before = std::mem::take(&mut self.collections);
         before.retain(|_, view| view.is_tracked());
         let held =
@@ -199,21 +298,41 @@ impl MergeBox {
     }
 
     /// Sends the difference between what the client had been sent before [`hold`](Self::hold) and
-    /// what the subscriptions show now. From now on everything is sent again.
+    /// what the subscriptions show now, perhaps only in part: see [`has_more`](Self::has_more). From now
+    /// on everything is sent again.
     pub fn release(&mut self, send: &mut impl FnMut(Outgoing)) {
+        self.send_all(send);
         let Some(held) = self.held.take() else { return };
         let Held { mut before, mut order } = *held;
-        for (collection, after) in self.collections.iter_mut() {
-            if after.is_tracked() {
-                let before = before.remove(collection);
-                let before = before.unwrap_or_else(|| SessionCollectionView::new(after.strategy()));
-                let order = order.remove(collection).unwrap_or_default();
-                after.send_difference(&before, collection, order, send);
-            }
+        let mut differences = VecDeque::new();
+        for (collection, after) in self.collections.iter().filter(|(_, view)| view.is_tracked()) {
+            let before = before.remove(collection);
+            let before = before.unwrap_or_else(|| SessionCollectionView::new(after.strategy()));
+            let order = order.remove(collection).unwrap_or_default();
+            differences.push_back(Difference::new(collection.clone(), before, after, order));
         }
         for (collection, gone) in before {
             let after = SessionCollectionView::new(gone.strategy());
-            after.send_difference(&gone, &collection, Vec::new(), send);
+            differences.push_back(Difference::new(collection, gone, &after, Vec::new()));
+        }
+        self.tell_differences(differences, &mut Piece::new(send, self.piece_bytes));
+    }
+
+    fn tell_differences(
+        &mut self,
+        mut differences: VecDeque<Difference>,
+        piece: &mut Piece<'_, impl FnMut(Outgoing)>,
+    ) {
+        while let Some(difference) = differences.front_mut() {
+            let is_told = match self.collections.get(&difference.collection) {
+                Some(after) => difference.tell(after, piece),
+                None => difference.tell(&difference.nothing(), piece),
+            };
+            if !is_told {
+                self.left = Some(Box::new(Left::Release(differences)));
+                return;
+            }
+            differences.pop_front();
         }
     }
 

@@ -26,7 +26,7 @@ impl ClientMessage {
 const NAME_BYTES_MAX: usize = 256;
 
 /// The longest id of a ping, in bytes of its JSON. It is not kept, only sent back.
-const PING_ID_BYTES_MAX: usize = 64 * 1024;
+const PING_ID_BYTES_MAX: usize = 16 * 1024;
 
 /// The longest `connect`, in bytes. That of Meteor's client has about 100.
 const CONNECT_BYTES_MAX: usize = 64 * 1024;

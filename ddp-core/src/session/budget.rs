@@ -1,13 +1,17 @@
 //! How much of a client's messages a session keeps, in bytes.
 
-/// A message of more than this many bytes is a large one: 64 KiB.
-pub const LARGE_MESSAGE_BYTES: usize = 64 * 1024;
+/// A message of more than this many bytes is a large one: 16 KiB.
+pub const LARGE_MESSAGE_BYTES: usize = 16 * 1024;
 
 /// What is needed for a message that waits, besides its text.
 const WAITING_BYTES: usize = 64;
 
-/// What is needed for a subscription or a call, besides what the client sent.
+/// What a subscription or a call counts as for its own session, besides what the client sent.
 const RUNNING_BYTES: usize = 512;
+
+/// What is needed for a subscription besides what the client sent: here, and by whoever runs its
+/// publication. It counts for what all sessions share, and takes nothing from what a client may have.
+pub(super) const SUBSCRIPTION_BYTES: usize = 1024;
 
 /// What a session keeps.
 #[derive(Debug, Default)]
@@ -18,7 +22,9 @@ pub(super) struct Budget {
     calls: usize,
     /// The largest part of these that belongs to a single call.
     large_call: usize,
+    /// As they count for the session.
     subscriptions: usize,
+    subscription_count: usize,
     /// Of all messages that are large ones, and wait or run.
     large: usize,
 }
@@ -76,26 +82,41 @@ impl Budget {
         }
     }
 
-    /// What all subscriptions would count as with another one.
-    pub(super) const fn with_subscription(&self, text: &str) -> usize {
+    /// What all subscriptions would count as for the session with another one.
+    const fn with_subscription(&self, text: &str) -> usize {
         self.subscriptions + text.len() + RUNNING_BYTES
     }
 
-    /// Begins a subscription if it fits, and returns what it counts as.
-    pub(super) fn begin_subscription(&mut self, text: &str, bytes_max: usize) -> Option<u32> {
+    /// What would be needed for all subscriptions with another one.
+    pub(super) const fn needed_with_subscription(&self, text: &str) -> usize {
+        self.subscriptions() + text.len() + SUBSCRIPTION_BYTES
+    }
+
+    /// Whether another subscription counts as no more than `bytes_max`, and needs no more than
+    /// `needed_max`, with all others.
+    pub(super) const fn fits(&self, text: &str, bytes_max: usize, needed_max: usize) -> bool {
+        self.with_subscription(text) <= bytes_max
+            && self.needed_with_subscription(text) <= needed_max
+    }
+
+    /// Begins a subscription that fits, and returns what it counts as.
+    pub(super) fn begin_subscription(&mut self, text: &str) -> Option<u32> {
         let all = self.with_subscription(text);
-        let counted = u32::try_from(all - self.subscriptions).ok().filter(|_| all <= bytes_max)?;
+        let counted = u32::try_from(all - self.subscriptions).ok()?;
         self.subscriptions = all;
+        self.subscription_count += 1;
         Some(counted)
     }
 
+    /// Universal subscriptions have not begun here.
     pub(super) fn end_subscription(&mut self, bytes: u32) {
         self.subscriptions -= bytes as usize;
+        self.subscription_count -= usize::from(bytes > 0);
     }
 
-    /// What all subscriptions count as.
+    /// What is needed for all subscriptions.
     pub(super) const fn subscriptions(&self) -> usize {
-        self.subscriptions
+        self.subscriptions + self.subscription_count * (SUBSCRIPTION_BYTES - RUNNING_BYTES)
     }
 
     /// What counts of what waits or runs: all but the largest call.
@@ -103,9 +124,9 @@ impl Budget {
         self.inbox + self.calls - self.large_call
     }
 
-    /// The same with the subscriptions.
+    /// The same with what is needed for subscriptions.
     pub(super) const fn kept(&self) -> usize {
-        self.passing() + self.subscriptions
+        self.passing() + self.subscriptions()
     }
 
     /// Of large messages that wait or run.
@@ -113,8 +134,10 @@ impl Budget {
         self.large
     }
 
-    /// Whether another message fits. One always fits if nothing waits or runs.
-    pub(super) const fn has_room(&self, bytes_max: usize) -> bool {
-        self.passing() == 0 || self.kept() < bytes_max
+    /// Whether another message fits, for the session and as far as `kept_max` goes. One always fits if
+    /// nothing waits or runs.
+    pub(super) const fn has_room(&self, bytes_max: usize, kept_max: usize) -> bool {
+        let passing = self.passing();
+        passing == 0 || passing + self.subscriptions < bytes_max && self.kept() < kept_max
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::merge_box::PublicationStrategies;
+use crate::merge_box::{PIECE_BYTES, PublicationStrategies};
 
 /// Timeouts, limits and strategies of a session.
 ///
@@ -21,7 +21,7 @@ pub struct SessionConfig {
     /// Meteor has no such limit.
     pub inbox_messages_max: usize,
     /// How many bytes of its client's messages a session may keep: ids, names and parameters of
-    /// subscriptions, calls that run, and messages that wait; 1 MiB. What does not fit waits in the
+    /// subscriptions and calls that run, with 512 bytes for each, and messages that wait; 1 MiB. What does not fit waits in the
     /// socket, one message at a time may be larger, and so may one call that runs. A subscription
     /// that does not fit beside the others gets `nosub` with `too-many-subscriptions`; one that would,
     /// but not in what the session has [been given](super::Session::give_subscription_bytes) yet,
@@ -33,6 +33,10 @@ pub struct SessionConfig {
     /// How many subscriptions a client may have. One more gets `nosub` with
     /// `too-many-subscriptions`.
     pub subscriptions_max: usize,
+    /// How many bytes of documents that are this client's own are made into messages at a time,
+    /// besides what is more of the last message; 16 KiB. See
+    /// [`Session::has_more`](super::Session::has_more).
+    pub piece_bytes: usize,
     /// How each collection is merged.
     pub strategies: PublicationStrategies,
     /// Whether [`Event::Message`](super::Event::Message) reports each message when its turn comes.
@@ -49,6 +53,7 @@ impl Default for SessionConfig {
             session_bytes_max: 1024 * 1024,
             calls_max: 1024,
             subscriptions_max: 1024,
+            piece_bytes: PIECE_BYTES,
             strategies: PublicationStrategies::default(),
             reports_messages: false,
         }

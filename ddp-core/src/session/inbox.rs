@@ -5,8 +5,8 @@ use std::hash::BuildHasher;
 
 use super::Session;
 use super::state::{Blocker, Kind, Waiting};
+use crate::message::ClientMessage;
 use crate::message::client::Malformed;
-use crate::message::{ClientMessage, decode};
 
 impl Session {
     fn kind(&self, message: &Result<ClientMessage, Malformed>) -> Kind {
@@ -44,42 +44,55 @@ impl Session {
     /// Processes each `unsub` that waits behind a `sub` that waits for bytes: it may be what gives
     /// them. Meteor's client, when the parameters of a subscription change, begins the new one first.
     /// An `unsub` does not overtake a `sub` of the same id: that one never begins.
-    fn let_unsubs_pass(&mut self) {
-        if !self.queue.iter().any(|waiting| matches!(waiting.kind, Kind::Unsub(_))) {
+    pub(super) fn let_unsubs_pass(&mut self) {
+        if self.has_more()
+            || !self.queue.iter().any(|waiting| matches!(waiting.kind, Kind::Unsub(_)))
+        {
             return;
         }
         let first = self.queue.front().map(|waiting| waiting.kind);
-        let (mut unsubs, mut ended) = (Vec::new(), HashSet::new());
+        let (mut unsubs, mut ended) = (VecDeque::new(), HashSet::new());
         let mut others = VecDeque::with_capacity(self.queue.len());
         for waiting in std::mem::take(&mut self.queue).into_iter().rev() {
             match waiting.kind {
                 Kind::Unsub(id) => {
                     ended.insert(Kind::Sub(id));
-                    unsubs.push(waiting.text);
+                    unsubs.push_front(waiting);
                 }
                 kind if ended.contains(&kind) => self.budget.pop_waiting(&waiting.text),
                 _ => others.push_front(waiting),
             }
         }
+        if first.is_none_or(|first| ended.contains(&first)) {
+            unsubs.append(&mut others);
+            self.queue = unsubs;
+            return self.unblock(Blocker::Bytes);
+        }
         self.queue = others;
-        for text in unsubs.into_iter().rev() {
-            self.budget.pop_waiting(&text);
-            self.process(decode::decode(&text), &text);
+        let mut made = 0;
+        while !self.has_more()
+            && let Some(Waiting { text, .. }) = unsubs.pop_front()
+        {
+            self.process_waiting(&text, &mut made);
         }
-        if first.is_some_and(|first| ended.contains(&first)) {
-            self.unblock(Blocker::Bytes);
-        } else {
-            self.try_waiting_subscription();
+        if unsubs.is_empty() {
+            self.is_held = false;
+            return self.try_waiting_subscription();
         }
+        // Their turn comes when the documents of the one before are gone.
+        let first = self.queue.pop_front();
+        unsubs.append(&mut self.queue);
+        self.queue = first.into_iter().chain(unsubs).collect();
     }
 
     /// Runs the waiting messages in order, up to one that holds up the others.
     pub(super) fn process_queue(&mut self) {
+        let mut made = 0;
         while self.can_process()
             && let Some(Waiting { text, .. }) = self.queue.pop_front()
         {
-            self.budget.pop_waiting(&text);
-            self.process(decode::decode(&text), &text);
+            self.process_waiting(&text, &mut made);
         }
+        self.is_held &= !self.queue.is_empty();
     }
 }

@@ -44,6 +44,7 @@ mod heartbeat;
 mod inbox;
 mod io;
 mod methods;
+mod pieces;
 mod rerun;
 mod state;
 mod subscriptions;
@@ -93,14 +94,25 @@ pub struct Session {
     /// How many bytes the budget may be at present, and how many of them subscriptions may have.
     bytes_max: usize,
     subscription_bytes_given: usize,
+    /// How many may be given at most.
+    subscription_bytes_max: usize,
     blocked_by: Option<Blocker>,
     subscriptions: LiteMap<SubscriptionKey, Subscription>,
-    subscription_keys: HashMap<String, SubscriptionKey>,
+    subscription_keys: HashMap<Arc<str>, SubscriptionKey>,
     calls: HashMap<CallKey, Call>,
     merge_box: MergeBox,
     rerun: Option<Box<Rerun>>,
     last_key: u64,
     outputs: VecDeque<Output>,
+    /// Whether messages that wait go on when these are taken.
+    is_held: bool,
+    /// What comes before the rest of the documents that the merge box has, which come before `outputs`.
+    /// There are some, or nothing.
+    #[expect(
+        clippy::box_collection,
+        reason = "few sessions have any, each would take 24 bytes more"
+    )]
+    pieces: Option<Box<VecDeque<Output>>>,
 }
 
 impl Session {
@@ -115,17 +127,20 @@ impl Session {
             heartbeat: Heartbeat::new(now + config.connect_timeout),
             queue: VecDeque::new(),
             budget: Budget::default(),
-            bytes_max: config.session_bytes_max,
+            bytes_max: usize::MAX,
             subscription_bytes_given: usize::MAX,
+            subscription_bytes_max: usize::MAX,
             blocked_by: None,
             subscriptions: LiteMap::new(),
             subscription_keys: HashMap::new(),
             calls: HashMap::new(),
-            merge_box: MergeBox::new(config.strategies.clone()),
+            merge_box: MergeBox::new(config.strategies.clone()).in_pieces_of(config.piece_bytes),
             config,
             rerun: None,
             last_key: 0,
             outputs: VecDeque::new(),
+            is_held: false,
+            pieces: None,
         };
         session.send(ServerMessage::ServerId);
         session
@@ -150,7 +165,8 @@ impl Session {
     pub fn wants_input(&self) -> bool {
         self.state != State::Closed
             && self.queue.len() < self.config.inbox_messages_max
-            && (self.budget.has_room(self.bytes_max) || self.only_waits_for_bytes())
+            && (self.budget.has_room(self.config.session_bytes_max, self.bytes_max)
+                || self.only_waits_for_bytes())
     }
 
     /// Whether nothing waits or runs but a `sub` that needs bytes. What the client sends next may give
@@ -171,7 +187,7 @@ impl Session {
         self.subscriptions.iter().all(|(_, subscription)| subscription.is_ready)
     }
 
-    /// How many bytes of its client's messages the session keeps, but for the largest call that
+    /// How many bytes the session keeps for its client's messages, but for the largest call that
     /// runs.
     #[must_use]
     pub fn kept_bytes(&self) -> usize {
@@ -184,11 +200,11 @@ impl Session {
         self.budget.large()
     }
 
-    /// Lowers [`session_bytes_max`](SessionConfig::session_bytes_max) for this session from now on,
-    /// or raises it again, as far as it says when no more is read. What subscriptions may have is
-    /// [given](Self::give_subscription_bytes) apart from that.
+    /// How many bytes the session may [keep](Self::kept_bytes) before no more is read, if
+    /// [`session_bytes_max`](SessionConfig::session_bytes_max) does not say so earlier. What
+    /// subscriptions may have is [given](Self::give_subscription_bytes) apart from that.
     pub fn set_bytes_max(&mut self, bytes_max: usize) {
-        self.bytes_max = bytes_max.min(self.config.session_bytes_max);
+        self.bytes_max = bytes_max;
     }
 
     /// Takes what happened.
@@ -225,10 +241,18 @@ impl Session {
 
     /// Says what to do next.
     pub fn poll_output(&mut self) -> Output {
-        self.outputs.pop_front().unwrap_or_else(|| {
+        self.next_output().unwrap_or_else(|| {
             let deadline = (self.state != State::Closed).then(|| self.heartbeat.deadline());
             Output::Timeout(deadline.flatten())
         })
+    }
+
+    /// Whether documents of this session alone are still to be made into messages, which is done piece
+    /// by piece, or messages of the client wait until what earlier ones made is taken. A driver that has no room for them may leave them until it has: meanwhile it need not
+    /// call [`poll_output`](Self::poll_output). They come before what other inputs make.
+    #[must_use]
+    pub fn has_more(&self) -> bool {
+        self.is_held || self.merge_box.has_more()
     }
 
     fn handle_timeout(&mut self, now: Instant) {
@@ -272,7 +296,7 @@ impl Session {
     }
 
     fn can_process(&self) -> bool {
-        self.blocked_by.is_none() && self.calls.len() < self.config.calls_max
+        self.blocked_by.is_none() && self.calls.len() < self.config.calls_max && !self.has_more()
     }
 
     fn process(&mut self, message: Result<ClientMessage, Malformed>, text: &str) {
@@ -323,6 +347,7 @@ impl Session {
 
     fn close(&mut self, reason: CloseReason) {
         self.state = State::Closed;
+        self.forget_rest();
         self.queue = VecDeque::new();
         self.budget.clear_waiting();
         self.outputs.push_back(Output::Close(reason));

@@ -1,6 +1,7 @@
 //! Changing a session's user: all subscriptions run again, and only the difference is sent.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::Session;
 use super::io::{Event, Output};
@@ -22,7 +23,7 @@ impl Session {
             let new = SubscriptionKey::from(self.next_key());
             renamed.insert(old, new);
             if let Some(id) = &subscription.id {
-                self.subscription_keys.insert(id.clone(), new);
+                self.subscription_keys.insert(Arc::clone(id), new);
             }
             subscription.is_ready = false;
             self.subscriptions.insert(new, subscription);
@@ -32,17 +33,18 @@ impl Session {
         {
             self.blocked_by = Some(Blocker::Subscription(*new));
         }
-        self.merge_box.hold(&renamed);
+        self.send_all_documents();
+        self.merge_box.hold(&renamed, &mut sender(&mut self.outputs));
         let rerun = self.rerun.get_or_insert_default();
         rerun.waiting = renamed.values().copied().collect();
         rerun.ready.clear();
         self.outputs.push_back(Output::Event(Event::Rerun(renamed)));
         self.finish_rerun();
-        self.process_queue();
+        self.go_on();
     }
 
     /// Sends `ready`, or keeps it until the rerun is over.
-    pub(super) fn send_ready(&mut self, id: String) {
+    pub(super) fn send_ready(&mut self, id: Arc<str>) {
         match &mut self.rerun {
             Some(rerun) => rerun.ready.push(id),
             None => self.send(ServerMessage::Ready { subs: &[&id] }),
@@ -52,7 +54,7 @@ impl Session {
     /// Cancels the `ready` of a subscription that has ended.
     pub(super) fn retract_ready(&mut self, id: &str) {
         if let Some(rerun) = &mut self.rerun {
-            rerun.ready.retain(|other| other != id);
+            rerun.ready.retain(|other| **other != *id);
         }
     }
 
@@ -79,8 +81,10 @@ impl Session {
 
     fn finish_rerun(&mut self) {
         let Some(rerun) = self.rerun.take_if(|rerun| rerun.waiting.is_empty()) else { return };
+        self.send_all_documents();
         self.merge_box.release(&mut sender(&mut self.outputs));
-        let subs: Vec<&str> = rerun.ready.iter().map(String::as_str).collect();
+        self.leave_rest();
+        let subs: Vec<&str> = rerun.ready.iter().map(|id| &**id).collect();
         if !subs.is_empty() {
             self.send(ServerMessage::Ready { subs: &subs });
         }

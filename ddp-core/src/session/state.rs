@@ -1,6 +1,7 @@
 //! What a session remembers.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use crate::id::{CallKey, SubscriptionKey};
 use crate::version::Version;
@@ -17,8 +18,8 @@ pub(super) enum State {
 #[derive(Debug)]
 pub(super) struct Subscription {
     /// The client's name for it; none if it is universal.
-    pub(super) id: Option<String>,
-    /// What it counts as, in bytes.
+    pub(super) id: Option<Arc<str>>,
+    /// What it counts as for the session, in bytes.
     pub(super) bytes: u32,
     pub(super) is_ready: bool,
 }
@@ -49,7 +50,7 @@ pub(super) struct Rerun {
     /// Those that are neither ready nor have returned.
     pub(super) waiting: BTreeSet<SubscriptionKey>,
     /// The clients' ids of those that are ready.
-    pub(super) ready: Vec<String>,
+    pub(super) ready: Vec<Arc<str>>,
     /// Calls whose writes have been sent, except for those that the rerun holds back. They count as
     /// unfinished.
     pub(super) updated: Vec<CallKey>,

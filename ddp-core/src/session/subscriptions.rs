@@ -30,7 +30,7 @@ impl Session {
 
     pub(super) fn process_sub(&mut self, id: String, name: String, params: RawParams, text: &str) {
         // A client that reconnects may repeat itself; Meteor ignores a `sub` whose id is in use.
-        if self.subscription_keys.contains_key(&id) {
+        if self.subscription_keys.contains_key(&*id) {
             let event = Event::SubscribeAgain { id, name };
             return self.outputs.push_back(Output::Event(event));
         }
@@ -38,14 +38,15 @@ impl Session {
             let error = DdpError::new("too-many-subscriptions", "Too many subscriptions");
             return self.send(ServerMessage::Nosub { id: Some(&id), error: Some(&error) });
         }
-        let Some(bytes) = self.budget.begin_subscription(text, self.config.session_bytes_max)
-        else {
+        let fits = self.fits(text);
+        let Some(bytes) = fits.then(|| self.budget.begin_subscription(text)).flatten() else {
             let reason = "The parameters of the subscriptions take too much memory";
             let error = DdpError::new("too-many-subscriptions", reason);
             return self.send(ServerMessage::Nosub { id: Some(&id), error: Some(&error) });
         };
         let subscription = SubscriptionKey::from(self.next_key());
-        self.subscription_keys.insert(id.clone(), subscription);
+        let id: Arc<str> = id.into();
+        self.subscription_keys.insert(Arc::clone(&id), subscription);
         let state = Subscription { id: Some(id), bytes, is_ready: false };
         self.subscriptions.insert(subscription, state);
         self.blocked_by = Some(Blocker::Subscription(subscription));
@@ -55,14 +56,19 @@ impl Session {
 
     /// Whether a `sub` could begin, but needs more bytes than the session has been given.
     pub(super) fn lacks_bytes(&self, id: &str, text: &str) -> bool {
-        let needed = self.budget.with_subscription(text);
+        let needed = self.budget.needed_with_subscription(text);
         !self.subscription_keys.contains_key(id)
             && self.subscription_keys.len() < self.config.subscriptions_max
             && needed > self.subscription_bytes_given
-            && needed <= self.config.session_bytes_max
+            && self.fits(text)
     }
 
-    /// How many bytes all subscriptions count as: their messages, and 512 bytes for each.
+    /// Whether there may ever be enough bytes for a `sub`.
+    fn fits(&self, text: &str) -> bool {
+        self.budget.fits(text, self.config.session_bytes_max, self.subscription_bytes_max)
+    }
+
+    /// How many bytes all subscriptions need: their messages, and 1 KiB for each.
     #[must_use]
     pub fn subscription_bytes(&self) -> usize {
         self.budget.subscriptions()
@@ -73,11 +79,16 @@ impl Session {
     #[must_use]
     pub fn subscription_bytes_wanted(&self) -> usize {
         let waiting = self.queue.front().filter(|_| self.blocked_by == Some(Blocker::Bytes));
-        waiting.map_or(0, |waiting| self.budget.with_subscription(&waiting.text))
+        waiting.map_or(0, |waiting| self.budget.needed_with_subscription(&waiting.text))
     }
 
-    /// How many bytes subscriptions may count as from now on, if that is less than
-    /// [`session_bytes_max`](super::SessionConfig::session_bytes_max). Those that there are stay.
+    /// How many bytes may be given at most: a `sub` that needs more is refused, as one beyond
+    /// [`session_bytes_max`](super::SessionConfig::session_bytes_max) is.
+    pub fn set_subscription_bytes_max(&mut self, bytes: usize) {
+        self.subscription_bytes_max = bytes;
+    }
+
+    /// How many bytes subscriptions may need from now on. Those that there are stay.
     pub fn give_subscription_bytes(&mut self, bytes: usize) {
         self.subscription_bytes_given = bytes;
         self.try_waiting_subscription();
@@ -111,7 +122,7 @@ impl Session {
         delta: Arc<Delta>,
         send: &mut impl FnMut(Outgoing),
     ) {
-        debug_assert!(self.outputs.is_empty(), "outputs precede what is delivered");
+        self.assert_drained();
         if self.state != State::Closed && self.has_subscription(subscription) {
             self.merge_box.apply(subscription, source, delta, send);
         }
@@ -124,7 +135,7 @@ impl Session {
         delta: &Arc<Delta>,
         send: &mut impl FnMut(Outgoing),
     ) {
-        debug_assert!(self.outputs.is_empty(), "outputs precede what is delivered");
+        self.assert_drained();
         if self.state != State::Closed {
             self.merge_box.step(query, delta, send);
         }
@@ -137,13 +148,19 @@ impl Session {
         delta: Arc<Delta>,
     ) {
         if self.has_subscription(subscription) {
+            self.send_all_documents();
             let outputs = &mut self.outputs;
             self.merge_box.apply(subscription, source, delta, &mut sender(outputs));
+            self.leave_rest();
+            self.go_on();
         }
     }
 
     pub(super) fn handle_step(&mut self, query: LiveQueryKey, delta: &Arc<Delta>) {
+        self.send_all_documents();
         self.merge_box.step(query, delta, &mut sender(&mut self.outputs));
+        self.leave_rest();
+        self.go_on();
     }
 
     pub(super) fn handle_placed(
@@ -153,8 +170,10 @@ impl Session {
         placement: Placement,
     ) {
         if self.has_subscription(subscription) {
+            self.send_all_documents();
             let outputs = &mut self.outputs;
             self.merge_box.place(subscription, delta, placement, &mut sender(outputs));
+            self.go_on();
         }
     }
 
@@ -175,13 +194,13 @@ impl Session {
         }
         self.unblock(Blocker::Subscription(subscription));
         self.settle(subscription);
-        self.process_queue();
+        self.go_on();
     }
 
     pub(super) fn handle_returned(&mut self, subscription: SubscriptionKey) {
         self.unblock(Blocker::Subscription(subscription));
         self.settle(subscription);
-        self.process_queue();
+        self.go_on();
     }
 
     pub(super) fn handle_stop(&mut self, subscription: SubscriptionKey, error: Option<&DdpError>) {
@@ -192,19 +211,20 @@ impl Session {
         self.unblock(Blocker::Subscription(subscription));
         self.settle(subscription);
         self.try_waiting_subscription();
-        self.process_queue();
+        self.go_on();
     }
 
     /// Removes a subscription and its documents. Returns the client's id of it, if it existed.
-    fn end(&mut self, subscription: SubscriptionKey) -> Option<Option<String>> {
+    fn end(&mut self, subscription: SubscriptionKey) -> Option<Option<Arc<str>>> {
         let Subscription { id, bytes, .. } = self.subscriptions.remove(&subscription)?;
         self.budget.end_subscription(bytes);
         if let Some(id) = &id {
-            self.subscription_keys.remove(id);
+            self.subscription_keys.remove(&**id);
             self.retract_ready(id);
         }
-        let outputs = &mut self.outputs;
-        self.merge_box.remove(subscription, &mut sender(outputs));
+        self.send_all_documents();
+        self.merge_box.remove(subscription, &mut sender(&mut self.outputs));
+        self.leave_rest();
         Some(id)
     }
 }

@@ -26,8 +26,10 @@
 
 mod frames;
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Bound::{self, Excluded, Unbounded};
 use std::sync::{Arc, OnceLock, Weak};
 
 use bytes::Bytes;
@@ -96,6 +98,44 @@ impl Snapshot {
             DiffItem::Remove(id, before) => change(id, Some(before), None),
         });
         changes.collect()
+    }
+
+    /// The same for the documents after one, or for all, without copying anything. Shared parts are
+    /// skipped only if it is for all, or everything is shared.
+    pub(crate) fn changes_to<'a>(
+        &'a self,
+        next: &'a Self,
+        after: Option<&DocumentId>,
+    ) -> Box<dyn Iterator<Item = Sides<'a>> + 'a> {
+        let Some(after) = after else {
+            return Box::new(self.documents.diff(&next.documents).map(|item| match item {
+                DiffItem::Add(id, is) => (id, None, Some(is)),
+                DiffItem::Update { old: (_, was), new: (id, is) } => (id, Some(was), Some(is)),
+                DiffItem::Remove(id, was) => (id, Some(was), None),
+            }));
+        };
+        if self.documents.ptr_eq(&next.documents) {
+            return Box::new(std::iter::empty());
+        }
+        let rest: (Bound<&DocumentId>, Bound<&DocumentId>) = (Excluded(after), Unbounded);
+        let mut old = self.documents.range::<_, DocumentId>(rest).peekable();
+        let mut new = next.documents.range::<_, DocumentId>(rest).peekable();
+        Box::new(std::iter::from_fn(move || {
+            loop {
+                let order = match (old.peek(), new.peek()) {
+                    (Some((was, _)), Some((is, _))) => was.cmp(is),
+                    (Some(_), None) => Ordering::Less,
+                    (None, _) => Ordering::Greater,
+                };
+                let was = if order.is_le() { old.next() } else { None };
+                let is = if order.is_ge() { new.next() } else { None };
+                let (id, _) = is.or(was)?;
+                let (was, is) = (was.map(|(_, was)| was), is.map(|(_, is)| is));
+                if was != is {
+                    return Some((id, was, is));
+                }
+            }
+        }))
     }
 
     /// Replaces this snapshot by the next version, in which each given document has its new
@@ -219,6 +259,9 @@ impl Snapshot {
         Arc::new(Delta::new(collection.clone(), 0, changes, self.clone()))
     }
 }
+
+/// A document before and after.
+pub(crate) type Sides<'a> = (&'a DocumentId, Option<&'a Arc<Document>>, Option<&'a Arc<Document>>);
 
 impl fmt::Debug for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

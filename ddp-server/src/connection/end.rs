@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 
 use ddp_core::Session;
+use ddp_core::session::CloseReason;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
@@ -14,13 +15,16 @@ use super::waits::REMEDY;
 use crate::extract::Connection;
 use crate::log::Count;
 use crate::registry::Registry;
-use crate::transport::Transport;
+use crate::transport::{Transport, TransportError};
 
 /// The code for a client that is given up, from the application's range.
 const BEHIND: u16 = 3000;
 
 /// The WebSocket close code for "try again later", from IANA's registry.
 const TRY_AGAIN_LATER: u16 = 1013;
+
+/// The code and reason with which Meteor's server ends a connection, by WebSocket and by SockJS.
+pub(super) const CLOSED: (u16, &str) = (1000, "Normal closure");
 
 /// How a connection ends.
 pub(super) enum End {
@@ -33,6 +37,24 @@ pub(super) enum End {
 }
 
 impl End {
+    /// The session wants it.
+    pub(super) fn closing(registry: &Registry, session: &str, reason: CloseReason) -> Self {
+        if reason == CloseReason::HeartbeatTimeout {
+            registry.counters.disconnected_silent.add(1);
+        }
+        tracing::debug!(session, %reason, "closing");
+        Self::Close(CLOSED.0, CLOSED.1.to_owned())
+    }
+
+    /// The client of this session is gone, with an error if its connection was lost.
+    pub(super) fn gone(session: &str, error: Option<TransportError>) -> Self {
+        match error {
+            Some(error) => tracing::debug!(session, %error, "connection lost"),
+            None => tracing::debug!(session, "closed by the client"),
+        }
+        Self::Gone
+    }
+
     /// Too much waits for the client of this session.
     pub(super) fn behind(registry: &Registry, session: &str) -> Self {
         registry.counters.disconnected_behind.add(1);

@@ -65,8 +65,9 @@ struct Start {
 struct Publication {
     publication: ErasedPublication,
     subscription: Subscription,
+    /// While it runs: a handle keeps the memory of a task that has ended.
     task: Option<AbortHandle>,
-    observations: Vec<Observation>,
+    observations: Box<[Observation]>,
 }
 
 impl Drop for Publication {
@@ -74,7 +75,7 @@ impl Drop for Publication {
         if let Some(task) = &self.task {
             task.abort();
         }
-        self.observations.clear();
+        self.observations = Box::default();
         self.subscription.stopped();
     }
 }
@@ -161,7 +162,7 @@ impl Running {
         let mut to_start = Vec::with_capacity(renamed.len());
         for (old, key) in renamed {
             if let Some(mut running) = self.publications.remove(&old) {
-                self.retired.append(&mut running.observations);
+                self.retired.extend(std::mem::take(&mut running.observations));
                 let request = Arc::clone(running.subscription.request());
                 to_start.push(Start {
                     key,
@@ -208,7 +209,7 @@ impl Running {
             publication: Arc::clone(&publication),
             subscription: subscription.clone(),
             task: None,
-            observations: Vec::new(),
+            observations: Box::default(),
         };
         // Registered before it starts, so that its calls can find the subscription.
         self.publications.insert(key, running);
@@ -220,10 +221,18 @@ impl Running {
         }
     }
 
-    pub(crate) fn observing(&mut self, key: SubscriptionKey, observations: Vec<Observation>) {
+    pub(crate) fn observing(&mut self, key: SubscriptionKey, observations: Box<[Observation]>) {
         // If the subscription has ended in the meantime, the observations end here.
         if let Some(publication) = self.publications.get_mut(&key) {
             publication.observations = observations;
+        }
+        self.returned(key);
+    }
+
+    /// A publication's function has returned.
+    pub(crate) fn returned(&mut self, key: SubscriptionKey) {
+        if let Some(publication) = self.publications.get_mut(&key) {
+            publication.task = None;
         }
     }
 
@@ -363,11 +372,9 @@ async fn invoke(
     invocation.fence().arm();
     let there = room.take(result.as_ref().ok().map(Option::as_deref));
     drop(asked);
-    connection.mailbox().push(Mail::Result(call, result));
-    if let Some(there) = there {
-        // It counts as the session's when that has taken the result.
-        connection.mailbox().push(Mail::Room(Box::new(there)));
-    }
+    // Both are taken together: it counts as the session's when that has taken the result.
+    let room = there.map(|there| Mail::Room(Box::new(there)));
+    connection.mailbox().push_all([Mail::Result(call, result)].into_iter().chain(room));
 }
 
 async fn publish(publication: ErasedPublication, context: PublicationContext) {
@@ -410,7 +417,7 @@ pub(super) fn check_collections(cursors: &[AnyCursor]) -> Result<(), Error> {
 async fn observe(
     subscription: &Subscription,
     cursors: &[AnyCursor],
-) -> Result<Vec<Observation>, Error> {
+) -> Result<Box<[Observation]>, Error> {
     check_collections(cursors)?;
     let observing = cursors.iter().map(|cursor| show(subscription, cursor));
     let observations = futures::future::try_join_all(observing).await?;

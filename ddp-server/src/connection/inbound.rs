@@ -9,6 +9,7 @@ use futures::FutureExt;
 
 use super::kept::{Kept, More};
 use super::outbound::Outbound;
+use crate::transport::large::TURN_BYTES;
 use crate::transport::{
     AnyTransport, Deadline, LargeMessages, NextTurn, Share, Transport, TransportError, Turn,
 };
@@ -24,7 +25,7 @@ pub(super) struct Inbound {
     busy_since: Instant,
     /// What the session keeps.
     kept: Kept,
-    /// A large message that waits for its turn to be handled.
+    /// A message over 64 KiB that waits for its turn to be handled.
     large: Option<Box<Waiting>>,
     /// The turn of the one that is being handled.
     turn: Option<Box<Turn>>,
@@ -124,7 +125,7 @@ impl Inbound {
         transport.poll_paused(cx)
     }
 
-    /// The client's next message. A large one waits for its turn.
+    /// The client's next message. One that takes long waits for its turn.
     pub(super) fn poll_message(
         &mut self,
         transport: &mut AnyTransport,
@@ -136,6 +137,9 @@ impl Inbound {
             None => match ready!(transport.poll_recv(cx)) {
                 Ok(Some(text)) if text.len() > LARGE_MESSAGE_BYTES => {
                     self.kept.add(transport.take_share(text.len()));
+                    if text.len() <= TURN_BYTES {
+                        return Poll::Ready(Ok(Some(text)));
+                    }
                     Box::new(Waiting { text, turn: None, until: Deadline::begin() })
                 }
                 received => return Poll::Ready(received),

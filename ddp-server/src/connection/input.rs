@@ -26,7 +26,10 @@ pub(super) fn of(mail: Mail, session: &Session, running: &mut Running) -> Option
             Input::Stop(subscription, error.map(|error| *error))
         }
         Mail::SubscriptionUnblocked(subscription) => Input::SubscriptionUnblocked(subscription),
-        Mail::SubscriptionReturned(subscription) => Input::SubscriptionReturned(subscription),
+        Mail::SubscriptionReturned(subscription) => {
+            running.returned(subscription);
+            Input::SubscriptionReturned(subscription)
+        }
         Mail::MethodUnblocked(call) => Input::MethodUnblocked(call),
         Mail::Result(call, result) => Input::Result(call, result.map_err(|error| *error)),
         Mail::Updated(call) => Input::Updated(call),

@@ -1,11 +1,12 @@
 //! What sessions keep of their clients' messages, all together.
 //!
-//! Each session has [`FREE_BYTES`] that nobody counts. What it keeps beyond that is of two kinds.
+//! Each session has [`FREE_BYTES`] without asking. What it keeps besides is of two kinds.
 //! Subscriptions stay for as long as their client likes, so one that finds no memory waits for it, and
 //! an address has at most half: see [`Memory`]. It waits for a minute at most, since it and what is behind
 //! it may have memory of large messages meanwhile. Messages that wait and calls that run pass by
 //! themselves, so a session for which nothing is left gets along with what is free, and reads on when
-//! some of its own have passed. The two are apart, so that what waits for memory never holds it.
+//! some of its own have passed; an address has at most half of that, too. The two are apart, so that what
+//! waits for memory never holds it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,6 +16,7 @@ use ddp_core::Session;
 use ddp_core::session::LARGE_MESSAGE_BYTES;
 use futures::FutureExt;
 
+use super::together::{Addresses, Together, change};
 use crate::transport::{Address, Asking, Deadline, LargeMessages, Memory, Share};
 
 /// What each session may keep without asking.
@@ -28,6 +30,7 @@ pub(crate) struct KeptBytes {
     subscriptions: Arc<Memory>,
     passing: AtomicUsize,
     passing_max: usize,
+    addresses: Arc<Addresses>,
 }
 
 impl KeptBytes {
@@ -35,7 +38,13 @@ impl KeptBytes {
     pub(crate) fn new(bytes_max: usize) -> Arc<Self> {
         let passing_max = bytes_max / 4;
         let subscriptions = Memory::new(bytes_max - passing_max, 0);
-        Arc::new(Self { subscriptions, passing: AtomicUsize::new(0), passing_max })
+        let (passing, addresses) = Default::default();
+        Arc::new(Self { subscriptions, passing, passing_max, addresses })
+    }
+
+    /// What the clients of an address have together.
+    pub(super) fn of(&self, address: Option<&Address>) -> Arc<Together> {
+        self.addresses.of(address)
     }
 
     /// How much the subscriptions of a session may have at most, whatever others have.
@@ -49,6 +58,8 @@ impl KeptBytes {
 pub(super) struct Kept {
     all: Arc<KeptBytes>,
     address: Option<Address>,
+    /// What it has with others of its address.
+    together: Arc<Together>,
     /// This session's part of what passes.
     passing: usize,
     /// The memory of its subscriptions beyond what is free.
@@ -114,9 +125,11 @@ impl Kept {
         address: Option<Address>,
     ) -> Self {
         let (passing, subscriptions, more, until, large, there, results) = Default::default();
+        let together = all.of(address.as_ref());
         Self {
             all,
             address,
+            together,
             passing,
             subscriptions,
             more,
@@ -152,28 +165,40 @@ impl Kept {
 
     /// Notes what the session keeps now.
     pub(super) fn update(&mut self, session: &mut Session) {
-        let subscriptions = session.subscription_bytes().saturating_sub(FREE_BYTES);
-        shrink(&mut self.subscriptions, subscriptions);
+        self.note(session.subscription_bytes(), session.kept_bytes());
         self.give(session);
         self.until.take_if(|_| session.subscription_bytes_wanted() == 0);
-        let passing = session.kept_bytes().saturating_sub(FREE_BYTES + subscriptions);
-        if passing == 0 && self.passing == 0 {
-            return;
-        }
-        // The sum is a limit, not a lock: each change is seen by whoever comes next.
-        let before = std::mem::replace(&mut self.passing, passing);
-        self.all.passing.fetch_add(passing.wrapping_sub(before), Ordering::Relaxed);
+    }
+
+    /// Notes how many bytes its subscriptions need, and what it keeps with these.
+    fn note(&mut self, subscriptions: usize, kept: usize) {
+        let wanted = subscriptions.saturating_sub(FREE_BYTES);
+        shrink(&mut self.subscriptions, wanted);
+        self.set_passing(kept.saturating_sub(FREE_BYTES + self.shared().min(wanted)));
+    }
+
+    /// What its subscriptions have been given beyond that.
+    fn shared(&self) -> usize {
+        self.subscriptions.as_ref().map_or(0, |share| share.bytes())
+    }
+
+    fn set_passing(&mut self, passing: usize) {
+        let mut before = self.passing;
+        change(&self.together.passing, &mut before, passing);
+        change(&self.all.passing, &mut self.passing, passing);
     }
 
     /// How much the session may keep before it reads no more.
     pub(super) fn bytes_max(&self) -> usize {
-        let left = self.all.passing_max.saturating_sub(self.all.passing.load(Ordering::Relaxed));
+        let left = |max: usize, sum: &AtomicUsize| max.saturating_sub(sum.load(Ordering::Relaxed));
+        let max = self.all.passing_max;
+        let left = left(max, &self.all.passing).min(left(max / 2, &self.together.passing));
         self.subscriptions_max().saturating_add(self.passing).saturating_add(left)
     }
 
     /// How much its subscriptions may have.
     fn subscriptions_max(&self) -> usize {
-        FREE_BYTES + self.subscriptions.as_ref().map_or(0, |share| share.bytes())
+        FREE_BYTES + self.shared()
     }
 
     /// Tells the session how much its subscriptions may have.
@@ -229,6 +254,29 @@ impl Kept {
 
 impl Drop for Kept {
     fn drop(&mut self) {
-        self.all.passing.fetch_sub(self.passing, Ordering::Relaxed);
+        self.set_passing(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_leaves_half_of_what_passes_to_others() {
+        let all = KeptBytes::new(400_000);
+        let kept = |last: u8| {
+            let large = Arc::new(LargeMessages::new(0, 0));
+            let address = Address::of(&format!("192.0.2.{last}"));
+            Kept::new(Arc::clone(&all), large, Memory::new(0, 0), Some(address))
+        };
+        let (mut hostile, same, other) = (kept(1), kept(1), kept(2));
+        assert_eq!(same.bytes_max(), FREE_BYTES + 50_000);
+        hostile.set_passing(60_000);
+        assert_eq!(same.bytes_max(), FREE_BYTES);
+        assert_eq!(other.bytes_max(), FREE_BYTES + 40_000);
+        assert_eq!(hostile.bytes_max(), FREE_BYTES + 60_000, "what it has is its own");
+        drop(hostile);
+        assert_eq!(same.bytes_max(), FREE_BYTES + 50_000);
     }
 }

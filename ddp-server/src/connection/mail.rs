@@ -24,7 +24,7 @@ pub(crate) enum Mail {
     Placed(SubscriptionKey, Option<Arc<Delta>>, Box<Placement>),
     Direct(SubscriptionKey, Box<Direct>),
     Ready(SubscriptionKey),
-    Observing(SubscriptionKey, Vec<Observation>),
+    Observing(SubscriptionKey, Box<[Observation]>),
     Stop(SubscriptionKey, Option<Box<DdpError>>),
     SubscriptionUnblocked(SubscriptionKey),
     SubscriptionReturned(SubscriptionKey),

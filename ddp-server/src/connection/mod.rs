@@ -20,6 +20,7 @@
 //! | gone | publications end, and whatever was waiting is dropped; methods run to their end |
 
 pub(crate) mod check;
+mod delivery;
 mod driver;
 mod end;
 pub(crate) mod handlers;
@@ -33,6 +34,7 @@ mod outbound;
 pub(crate) mod results;
 #[cfg(all(test, feature = "testing"))]
 mod tests;
+mod together;
 mod tray;
 mod waits;
 

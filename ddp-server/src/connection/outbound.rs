@@ -1,12 +1,15 @@
 //! Output on its way to a client, and how fast the client takes it.
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use ddp_core::merge_box::Outgoing;
 
+use super::together::{Together, change};
 use crate::transport::framing::FrameBuilder;
 use crate::transport::large::LARGE_MESSAGE_BYTES;
 use crate::transport::{AnyTransport, Framing, Transport};
@@ -17,6 +20,12 @@ const BYTES_PER_SECOND: u64 = 16 * 1024;
 
 /// How long it may take for one, however much it takes.
 const LARGE_MESSAGE_WITHIN: Duration = Duration::from_secs(5 * 60);
+
+/// While no more waits than this, there is room, whatever waits for others.
+const OWN_BYTES: usize = 8 * 1024;
+
+/// How many clients of one address may have a full outbox, while others of it have [`OWN_BYTES`].
+const FULL_OUTBOXES: usize = 64;
 
 /// A transport, and the output waiting for it.
 #[derive(Debug)]
@@ -29,6 +38,9 @@ pub(crate) struct Outbound {
     written: u64,
     /// While this many bytes are waiting, nothing more is encoded for the client.
     outbox_bytes_max: usize,
+    /// What waits for clients of its address, and how much of that for this one.
+    together: Arc<Together>,
+    shared: usize,
     /// Since when the client has taken nothing, although something is waiting.
     stalled_since: Option<Instant>,
     /// What large messages for this session only are waiting.
@@ -88,10 +100,18 @@ impl Messages {
     pub(crate) fn new(framing: Framing) -> Self {
         Self { frames: FrameBuilder::new(framing), is_empty: true }
     }
+
+    fn bytes(&self) -> usize {
+        self.frames.bytes()
+    }
 }
 
 impl Outbound {
-    pub(crate) fn new(transport: AnyTransport, outbox_bytes_max: usize) -> Self {
+    pub(crate) fn new(
+        transport: AnyTransport,
+        outbox_bytes_max: usize,
+        together: Arc<Together>,
+    ) -> Self {
         let framing = transport.framing();
         let (queued_total, written, stalled_since, large, was_behind) = Default::default();
         Self {
@@ -100,6 +120,8 @@ impl Outbound {
             queued_total,
             written,
             outbox_bytes_max,
+            together,
+            shared: 0,
             stalled_since,
             large,
             was_behind,
@@ -111,7 +133,23 @@ impl Outbound {
     }
 
     pub(crate) fn has_room(&self) -> bool {
-        self.transport.queued_bytes() < self.outbox_bytes_max
+        self.has_room_for(self.transport.queued_bytes())
+    }
+
+    /// Whether there is room for more if so many bytes wait.
+    fn has_room_for(&self, bytes: usize) -> bool {
+        bytes < self.outbox_bytes_max && (bytes < OWN_BYTES || self.shares())
+    }
+
+    /// Whether there is something left of what clients of its address share.
+    fn shares(&self) -> bool {
+        let all = FULL_OUTBOXES.saturating_mul(self.outbox_bytes_max);
+        self.together.outboxes.load(Ordering::Relaxed) < all
+    }
+
+    /// Whether there is room if `messages` are queued as well.
+    pub(crate) fn has_room_beside(&self, messages: &Messages) -> bool {
+        self.has_room_for(self.transport.queued_bytes() + messages.bytes())
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -201,6 +239,8 @@ impl Outbound {
         let moves = written > self.written;
         self.written = written;
         let (total, waiting) = (self.queued_total, self.transport.queued_bytes());
+        let shared = waiting.saturating_sub(OWN_BYTES);
+        change(&self.together.outboxes, &mut self.shared, shared);
         self.large.take_if(|large| {
             large.note(written, total, waiting);
             large.bytes <= LARGE_MESSAGE_BYTES
@@ -215,13 +255,20 @@ impl Outbound {
     }
 }
 
+impl Drop for Outbound {
+    fn drop(&mut self) {
+        change(&self.together.outboxes, &mut self.shared, 0);
+    }
+}
+
 #[cfg(all(test, feature = "testing"))]
 mod tests {
     use axum::http::Request;
     use tokio::io::{AsyncReadExt, duplex};
 
     use super::*;
-    use crate::transport::{TransportConfig, in_process};
+    use crate::connection::together::Addresses;
+    use crate::transport::{Address, TransportConfig, in_process};
 
     const TIMEOUT: Duration = Duration::from_secs(30);
     const SECOND: Duration = Duration::from_secs(1);
@@ -231,7 +278,8 @@ mod tests {
         let (io, client) = duplex(8192);
         let request = Request::new(()).into_parts().0;
         let (transport, _) = in_process::open(io, &request, &TransportConfig::default());
-        (Outbound::new(transport, 256 * 1024), client)
+        let together = Arc::new(Addresses::default()).of(None);
+        (Outbound::new(transport, 256 * 1024, together), client)
     }
 
     fn send(outbound: &mut Outbound, bytes: usize) {
@@ -278,6 +326,44 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn clients_of_one_address_share_what_they_have_beyond_a_little() {
+        let addresses = Arc::new(Addresses::default());
+        let connect = |address: &str| {
+            let (io, client) = duplex(8192);
+            let request = Request::new(()).into_parts().0;
+            let (transport, _) = in_process::open(io, &request, &TransportConfig::default());
+            let together = addresses.of(Some(&Address::of(address)));
+            (Outbound::new(transport, 256 * 1024, together), client)
+        };
+        let mut full = Vec::new();
+        for _ in 0..FULL_OUTBOXES * 3 / 2 {
+            let (mut outbound, client) = connect("192.0.2.1");
+            while outbound.has_room() {
+                send(&mut outbound, 30_000);
+            }
+            full.push((outbound, client));
+        }
+        let waiting: usize = full.iter().map(|(one, _)| one.transport.queued_bytes()).sum();
+        let most = FULL_OUTBOXES * 256 * 1024 + full.len() * (OWN_BYTES + 30_100);
+        assert!(waiting <= most, "{waiting}");
+        for (address, has_room) in [("192.0.2.1", false), ("192.0.2.2", true)] {
+            let (mut outbound, _client) = connect(address);
+            for _ in 0..2 {
+                assert!(outbound.has_room(), "what each may have anyway");
+                send(&mut outbound, 14_000);
+            }
+            assert_eq!(outbound.has_room(), has_room, "{address}");
+            let mut messages = Messages::new(outbound.framing());
+            outbound.send(Outgoing::Text("x".repeat(250_000)), &mut messages);
+            assert!(!outbound.has_room_beside(&messages), "what is made counts at once");
+        }
+        full.truncate(FULL_OUTBOXES / 2);
+        let (mut outbound, _client) = connect("192.0.2.1");
+        send(&mut outbound, 40_000);
+        assert!(outbound.has_room(), "others have left");
+    }
+
     /// Whether a time is about so many seconds.
     fn is_about(time: Option<Duration>, seconds: u64) -> bool {
         time.is_some_and(|time| time.as_secs().abs_diff(seconds) <= 1)
@@ -296,7 +382,7 @@ mod tests {
         let slow = given_up(20 << 20, 20 * 1024, 0).await;
         assert!(is_about(slow, 300), "{slow:?}");
         // A small one holds nothing that others wait for.
-        assert_eq!(given_up(60_000, 500, 0).await, None);
+        assert_eq!(given_up(15_000, 500, 0).await, None);
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,7 +1,7 @@
 //! What results of methods take until their clients have taken them.
 //!
 //! How large a result is shows when it is there. So a method is believed to return as much as it did
-//! last: if that was more than 64 KiB, a call [asks](Memory::ask) for so much before it runs, and waits
+//! last: if that was more than 16 KiB, a call [asks](Memory::ask) for so much before it runs, and waits
 //! while the clients of its address have not taken what there is for them. Otherwise a thousand calls of
 //! a few bytes each would have a thousand results in memory at once. What a result really has is
 //! [taken](Memory::take) when it is there, whoever expected what.
@@ -9,7 +9,7 @@
 //! | a method has returned | a call of it, before it runs |
 //! |---|---|
 //! | nothing yet, or only errors | has one of [`PLACES`], an address at most half of them, until it ends or for [`SLOW`] |
-//! | at most 64 KiB the last times | waits for nothing |
+//! | at most 16 KiB the last times | waits for nothing |
 //! | more | has memory for as much as it returned last, or somewhat less after smaller ones |
 
 use std::sync::Arc;
@@ -22,6 +22,7 @@ use futures::channel::oneshot;
 use futures::future::{self, Either, Shared};
 use tokio::time::timeout;
 
+use crate::transport::large::TURN_BYTES;
 use crate::transport::{Address, Asking, Memory, Share};
 
 /// The part of the difference by which a smaller result makes less be expected.
@@ -111,8 +112,8 @@ impl Room {
         params_bytes: usize,
         client: &mut Presence,
     ) -> Self {
-        // Those of a large message are memory that others wait for, so they do not wait for anything.
-        let asks = expected.bytes() > 0 && counted(params_bytes) == 0;
+        // Those of a very large message are memory that others wait for, so they do not wait for anything.
+        let asks = expected.bytes() > 0 && params_bytes <= TURN_BYTES;
         Self {
             gone: asks.then(|| client.gone()),
             expected: Arc::clone(expected),

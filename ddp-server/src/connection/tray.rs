@@ -11,7 +11,7 @@ use futures::FutureExt;
 
 use super::mail::Mail;
 use super::mailbox::Mailbox;
-use crate::transport::large::LARGE_MESSAGE_BYTES;
+use crate::transport::large::TURN_BYTES;
 use crate::transport::{Address, LargeMessages, NextTurn, Turn};
 
 #[derive(Debug, Default)]
@@ -66,16 +66,25 @@ impl Tray {
         self.turn = None;
     }
 
+    /// Whether the memory of a result is next, which is taken with the result.
+    pub(super) fn has_room_next(&self) -> bool {
+        matches!(self.mail.front(), Some(Mail::Room(_)))
+    }
+
     /// The next piece of mail, up to one that must be the first that is handled: a change of the user,
     /// before which everything must be done that the session wants done for earlier mail, and a large
-    /// result, which has a turn of its own.
-    pub(super) fn next(&mut self, is_first: bool) -> Option<Mail> {
-        let begins = |next: &Mail| matches!(next, Mail::SetUser(..)) || is_large(next);
-        self.mail.pop_front_if(|next| is_first || !begins(next))
+    /// result, which has a turn of its own, unless the connection is about to end.
+    pub(super) fn next(&mut self, is_first: bool, is_ending: bool) -> Option<Mail> {
+        let has_turn = self.turn.is_some() || is_ending;
+        self.mail.pop_front_if(|next| match next {
+            Mail::SetUser(..) => is_first,
+            next if is_large(next) => is_first && has_turn,
+            _ => true,
+        })
     }
 }
 
 /// Whether it takes long to encode.
 fn is_large(mail: &Mail) -> bool {
-    matches!(mail, Mail::Result(_, Ok(Some(text))) if text.len() > LARGE_MESSAGE_BYTES)
+    matches!(mail, Mail::Result(_, Ok(Some(text))) if text.len() > TURN_BYTES)
 }

@@ -19,9 +19,12 @@ pub(crate) enum Change {
     Direct(Box<Direct>),
 }
 
-/// What one subscription publishes by hand.
+/// What one subscription publishes by hand: mostly nothing, which takes no memory.
 #[derive(Default)]
-pub(crate) struct ByHand(HashMap<CollectionName, Collection>);
+pub(crate) struct ByHand(Option<Box<Collections>>);
+
+#[derive(Default)]
+struct Collections(HashMap<CollectionName, Collection>);
 
 #[derive(Default)]
 struct Collection {
@@ -64,11 +67,12 @@ impl ByHand {
     }
 
     fn collection(&mut self, name: &str) -> (CollectionName, &mut Collection) {
-        let name = match self.0.get_key_value(name) {
+        let Collections(collections) = &mut **self.0.get_or_insert_default();
+        let name = match collections.get_key_value(name) {
             Some((name, _)) => name.clone(),
             None => name.into(),
         };
-        (name.clone(), self.0.entry(name).or_default())
+        (name.clone(), collections.entry(name).or_default())
     }
 }
 

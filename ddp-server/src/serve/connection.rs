@@ -25,8 +25,8 @@ use crate::arrivals::{Arrivals, Stage};
 use crate::transport::open::OverTls;
 use crate::transport::{Place, Socket, Stream};
 
-/// How much is read of a request's head, or waits to be written; Node takes heads of 16 KiB.
-const BUFFER_BYTES_MAX: usize = 64 * 1024;
+/// How much is read of a request's head, which is what Node takes, or waits to be written.
+const BUFFER_BYTES_MAX: usize = 16 * 1024;
 
 /// How a server's life goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

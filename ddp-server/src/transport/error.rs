@@ -28,7 +28,7 @@ pub(crate) enum TransportError {
         limit: usize,
     },
     /// A large message, whose memory others wait for, did not arrive within a minute.
-    #[error("a message over 64 KiB took more than a minute")]
+    #[error("a message over 16 KiB took more than a minute")]
     TooSlow,
     /// The payload of a compressed message is not DEFLATE data (RFC 7692 section 7.2.2).
     #[error("broken compressed data")]

@@ -1,10 +1,10 @@
 //! What large messages of all connections share: memory, and turns.
 //!
-//! A message needs a [share](super::Share) of [memory](Memory) before more than 64 KiB of it are read,
+//! A message needs a [share](super::Share) of [memory](Memory) before more than 16 KiB of it are read,
 //! as large as the message may become, and keeps it for as long as somebody keeps the message. (Were
-//! it given piece by piece, many could have some of it, and none the rest.) Whoever reads or handles
-//! one that has arrived, or encodes a large result, takes a [turn](LargeMessages::turn) for that, since
-//! it may occupy a thread for tens of milliseconds; half of the threads are left to others. Addresses
+//! it given piece by piece, many could have some of it, and none the rest.) Whoever inflates
+//! one that has arrived, or handles or encodes one over 64 KiB, takes a [turn](LargeMessages::turn) for
+//! that, since it may occupy a thread for tens of milliseconds; half of the threads are left to others. Addresses
 //! that wait for one are served by how long the turns were that they had while they did: see [`Turns`].
 
 use std::fmt;
@@ -20,7 +20,10 @@ use super::share::Address;
 use super::turns::{NextTurn, Turns};
 
 /// A message of more bytes is a large one.
-pub(crate) const LARGE_MESSAGE_BYTES: usize = 64 * 1024;
+pub(crate) const LARGE_MESSAGE_BYTES: usize = 16 * 1024;
+
+/// A message of more bytes takes so long that it needs a turn.
+pub(crate) const TURN_BYTES: usize = 64 * 1024;
 
 /// How long a large message may take to arrive once it has its memory, which others wait for, and
 /// how long one that has arrived may wait for room.

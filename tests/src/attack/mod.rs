@@ -14,6 +14,7 @@ mod scene;
 mod silent_sockjs;
 mod slow_headers;
 mod storm;
+mod subscriptions;
 mod victim;
 mod wire;
 
@@ -25,6 +26,7 @@ pub use self::scene::{Report, Scene};
 pub use self::silent_sockjs::SilentSockJs;
 pub use self::slow_headers::SlowHeaders;
 pub use self::storm::Storm;
+pub use self::subscriptions::Subscriptions;
 pub use self::victim::Victim;
 
 /// What an attack did and what it met: a name and a value for each line.

@@ -2,13 +2,20 @@
 
 use std::time::{Duration, Instant};
 
+use futures::future::try_join_all;
+use tokio::time::sleep;
+
 use super::bystander::Bystander;
+use super::wire::{Frame, Wire};
 use super::{Error, Findings, Victim};
 use crate::load::Marks;
 use crate::load::drive::Driver;
 
 /// How often the rows are updated, to take the median.
 const UPDATES: u64 = 5;
+
+/// How long clients that read nothing have for what they do.
+const UNREAD: Duration = Duration::from_secs(3);
 
 /// Subscribes many times to the same rows, by queries that differ, and has all rows updated.
 #[derive(Clone, Debug, clap::Args)]
@@ -25,6 +32,9 @@ pub struct Overlap {
     /// Updates all rows that the publication shows; `$mark` becomes another text each time.
     #[arg(long, default_value = "UPDATE tasks SET text = '$mark'")]
     sql: String,
+    /// Has so many clients do that who read nothing, instead of one that does.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=5000))]
+    unread: Option<u32>,
 }
 
 /// What an update cost.
@@ -52,6 +62,9 @@ impl Overlap {
     /// If the database cannot be updated, or the server does not send the rows and their changes.
     pub async fn run(&self, victim: Victim) -> Result<Findings, Error> {
         let mut driver = Driver::sql(&self.database, self.sql.clone(), 1).await?;
+        if let Some(clients) = self.unread {
+            return self.read_nothing(victim, &mut driver, clients).await;
+        }
         let mut mark = 0;
         let mut costs = Vec::new();
         let mut rows = 0;
@@ -80,6 +93,41 @@ impl Overlap {
         ])
     }
 
+    /// Has clients subscribe and the rows updated, and reads nothing of that.
+    async fn read_nothing(
+        &self,
+        victim: Victim,
+        driver: &mut Driver,
+        clients: u32,
+    ) -> Result<Findings, Error> {
+        let frames: Vec<Frame> =
+            (0..self.count).map(|number| Frame::new(&self.sub(number), false)).collect();
+        let wires = try_join_all((0..clients).map(|_| async {
+            let mut wire = Wire::connect(victim, false, true).await?;
+            for frame in &frames {
+                let sent = wire.send(frame).await;
+                sent.map_err(|error| Error::Server(victim.address(), error.to_string()))?;
+            }
+            Ok::<_, Error>(wire)
+        }));
+        let wires = wires.await?;
+        sleep(UNREAD).await;
+        for mark in 1..=UPDATES {
+            driver.step(&Marks::default(), mark, Instant::now()).await?;
+        }
+        sleep(UNREAD).await;
+        Ok(vec![
+            ("clients that read nothing", wires.len().to_string()),
+            ("subscriptions of each", self.count.to_string()),
+        ])
+    }
+
+    /// The message of a subscription.
+    fn sub(&self, number: u32) -> String {
+        let name = &self.publication;
+        format!(r#"{{"msg":"sub","id":"s{number}","name":"{name}","params":[{number}]}}"#)
+    }
+
     /// Makes the subscriptions; returns how many rows they show.
     async fn subscribe(
         &self,
@@ -88,10 +136,7 @@ impl Overlap {
         count: u32,
     ) -> Result<usize, Error> {
         for number in 0..count {
-            let name = &self.publication;
-            let sub =
-                format!(r#"{{"msg":"sub","id":"s{number}","name":"{name}","params":[{number}]}}"#);
-            client.say(sub).await?;
+            client.say(self.sub(number)).await?;
         }
         let (mut rows, mut ready) = (0, 0);
         let read = client.read(|message| {

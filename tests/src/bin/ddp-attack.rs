@@ -7,7 +7,7 @@
 use clap::{Parser, Subcommand};
 use ddp_tests::attack::{
     Bytes, Error, LogFlood, ManyConnections, Overlap, Report, Scene, SilentSockJs, SlowHeaders,
-    Storm, Victim,
+    Storm, Subscriptions, Victim,
 };
 
 /// Attacks a DDP server on this machine, within bounds.
@@ -38,6 +38,7 @@ enum Attack {
     SilentSockJs(SilentSockJs),
     SlowHeaders(SlowHeaders),
     Storm(Storm),
+    Subscriptions(Subscriptions),
 }
 
 async fn make(arguments: &Arguments) -> Result<Report, Error> {
@@ -51,6 +52,7 @@ async fn make(arguments: &Arguments) -> Result<Report, Error> {
         Attack::SilentSockJs(attack) => scene.watch(attack.run(victim)).await,
         Attack::SlowHeaders(attack) => scene.watch(attack.run(victim)).await,
         Attack::Storm(attack) => scene.watch(attack.run(victim)).await,
+        Attack::Subscriptions(attack) => scene.watch(attack.run(victim)).await,
     }
 }
 

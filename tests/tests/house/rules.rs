@@ -29,7 +29,7 @@ pub(crate) const RULES: &[Rule] = &[
     Rule {
         because: "a mailbox knows no driver",
         from: &["ddp-server/src/connection/mailbox/", "ddp-server/src/connection/mail.rs"],
-        to: &["ddp-server/src/connection/driver.rs"],
+        to: &["ddp-server/src/connection/driver/mod.rs"],
         except: &[],
     },
     Rule {

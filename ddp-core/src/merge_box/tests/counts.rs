@@ -3,8 +3,8 @@
 
 use super::*;
 use crate::id::LiveQueryKey;
-use crate::merge_box::collection_view::looked_at;
 use crate::merge_box::effect::asked;
+use crate::merge_box::telling::looked_at;
 
 const VIEWS: usize = 300;
 const ROWS: usize = 20;

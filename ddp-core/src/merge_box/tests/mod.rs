@@ -1,6 +1,7 @@
 //! The merge box against a naive union that stores everything.
 
 mod counts;
+mod pieces;
 mod shared;
 mod strategies;
 
@@ -119,10 +120,14 @@ fn union(
 proptest! {
     /// Whatever subscriptions do, and even if steps are lost on the way, the client sees the union
     /// of what they published, through messages that always fit. During a rerun it sees nothing of
-    /// it, and then everything.
+    /// it, and then everything. It makes no difference in which pieces that comes, and whether all of
+    /// them are sent before something else happens.
     #[test]
-    fn the_client_sees_the_union(operations in proptest::collection::vec(operation(), 1..60)) {
-        let mut merge_box = MergeBox::default();
+    fn the_client_sees_the_union(
+        operations in proptest::collection::vec((operation(), 0..5usize), 1..60),
+        piece_bytes in prop_oneof![Just(1), Just(100), Just(PIECE_BYTES)],
+    ) {
+        let mut merge_box = MergeBox { piece_bytes, ..MergeBox::default() };
         let mut client = Client::default();
         let mut order: BTreeMap<u8, Vec<u64>> = BTreeMap::new();
         let mut subscriptions: Vec<Subscription> = (1..=3)
@@ -130,7 +135,8 @@ proptest! {
             .collect();
         let mut next_key = 4;
         let mut is_held = false;
-        for (index, operation) in operations {
+        let mut held = None;
+        for ((index, operation), pieces) in operations {
             let subscription = &mut subscriptions[usize::from(index)];
             let key = SubscriptionKey::from(subscription.key);
             let mut messages = Vec::new();
@@ -161,9 +167,11 @@ proptest! {
                             keys.push(subscription.key);
                         }
                         // A step that comes again, or late, changes nothing.
-                        let count = messages.len();
+                        while merge_box.has_more() {
+                            merge_box.send_more(&mut send);
+                        }
                         merge_box.apply(key, Source::Cursor, delta.clone(), &mut |outgoing| {
-                            panic!("sent again: {outgoing:?}, after {count}");
+                            panic!("sent again: {outgoing:?}");
                         });
                     }
                 }
@@ -183,7 +191,7 @@ proptest! {
                         *subscription = Subscription { key: next_key, ..Subscription::default() };
                         next_key += 1;
                     }
-                    merge_box.hold(&renamed);
+                    merge_box.hold(&renamed, &mut send);
                     order.clear();
                     is_held = true;
                 }
@@ -192,13 +200,22 @@ proptest! {
                     is_held = false;
                 }
             }
-            prop_assert!(!is_held || messages.is_empty(), "{:?}", messages);
+            for _ in 0..pieces {
+                merge_box.send_more(&mut send);
+            }
+            let has_all = !merge_box.has_more();
             for message in messages {
                 client.apply(&message);
             }
             client.0.retain(|_, documents| !documents.is_empty());
-            if !is_held {
+            if has_all && !is_held {
                 prop_assert_eq!(&client.0, &union(&order, &subscriptions));
+            }
+            if is_held {
+                let now = held.get_or_insert_with(|| client.0.clone());
+                prop_assert_eq!(&client.0, &*now);
+            } else {
+                held = None;
             }
         }
     }

@@ -296,7 +296,7 @@ proptest! {
                     let renamed = before.into_iter().zip(model.keys);
                     let key = SubscriptionKey::from;
                     let renamed = renamed.map(|(old, new)| (key(old), key(new))).collect();
-                    merge_box.hold(&renamed);
+                    merge_box.hold(&renamed, &mut send);
                     model.views.clear();
                     model.by_hand.clear();
                     is_held = true;

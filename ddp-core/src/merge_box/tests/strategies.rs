@@ -55,7 +55,7 @@ impl Peer {
     fn hold(&mut self, renamed: &[(u64, u64)]) {
         let key = SubscriptionKey::from;
         let renamed = renamed.iter().map(|(old, new)| (key(*old), key(*new))).collect();
-        self.merge_box.hold(&renamed);
+        self.merge_box.hold(&renamed, &mut note(&mut self.sent));
     }
 
     fn release(&mut self) -> Vec<String> {

@@ -1,6 +1,7 @@
 //! What a session keeps of its client's messages, whatever they are.
 
 use super::*;
+use crate::session::budget::SUBSCRIPTION_BYTES;
 
 fn method(id: u32, bytes: usize) -> String {
     let params = "x".repeat(bytes);
@@ -158,6 +159,11 @@ fn a_thousand_usual_subscriptions_fit() {
         };
         peer.input(Input::Ready(subscription));
     }
+    // Less than that counts for the session, and nothing else may be refused.
+    assert!(peer.session.subscription_bytes() > SessionConfig::default().session_bytes_max);
+    assert!(peer.session.wants_input());
+    peer.call("0");
+    assert!(peer.session.wants_input());
 }
 
 /// Gives the session bytes, and does what it then wants done.
@@ -169,12 +175,13 @@ fn give(peer: &mut Peer, bytes: usize) -> Vec<String> {
 #[test]
 fn what_does_not_fit_yet_waits_and_what_never_can_is_refused() {
     let mut peer = connected(10_000);
-    give(&mut peer, 2000);
+    give(&mut peer, 2500);
     // However little is given, it is refused only for the limit.
     assert!(peer.recv(&sub(1, 9900))[0].contains("too-many-subscriptions"));
     assert_eq!(peer.recv(&sub(2, 2000)), [""; 0]);
     let wanted = peer.session.subscription_bytes_wanted();
-    assert!((2512..2700).contains(&wanted) && peer.events.is_empty(), "{wanted}");
+    let needed = 2000 + SUBSCRIPTION_BYTES;
+    assert!((needed..needed + 200).contains(&wanted) && peer.events.is_empty(), "{wanted}");
     // What comes after it waits as well, in order; pings do not.
     assert_eq!(peer.recv(&method(3, 10)), [""; 0]);
     assert_eq!(peer.recv(r#"{"msg":"ping"}"#), [r#"{"msg":"pong"}"#]);
@@ -213,7 +220,7 @@ fn take_subscription(peer: &mut Peer) -> SubscriptionKey {
 fn an_unsub_gives_its_bytes_to_the_sub_that_waits_for_them() {
     for is_behind in [false, true] {
         let mut peer = connected(100_000);
-        give(&mut peer, 3500);
+        give(&mut peer, 4500);
         peer.recv(&sub(1, 2000));
         let old = take_subscription(&mut peer);
         // The new one first, as Meteor's autorun does, and while the old one is not ready yet.
@@ -234,7 +241,7 @@ fn an_unsub_gives_its_bytes_to_the_sub_that_waits_for_them() {
         assert!(peer.events.is_empty(), "the last waits for its turn");
         peer.input(Input::Ready(new));
         take_subscription(&mut peer);
-        assert!(peer.session.subscription_bytes() < 4000);
+        assert!(peer.session.subscription_bytes() < 4500);
     }
 }
 
@@ -258,7 +265,7 @@ fn an_unsub_of_what_waits_for_bytes_ends_that() {
     let call = take_call(&mut peer);
     finish(&mut peer, call);
     let wanted = peer.session.subscription_bytes_wanted();
-    assert!((512..700).contains(&wanted), "{wanted}");
+    assert!((SUBSCRIPTION_BYTES..SUBSCRIPTION_BYTES + 200).contains(&wanted), "{wanted}");
     assert_eq!(give(&mut peer, wanted), [""; 0]);
     let last = take_subscription(&mut peer);
     peer.input(Input::Ready(last));

@@ -3,6 +3,7 @@
 mod budget;
 mod direct;
 mod frames;
+mod pieces;
 mod rerun;
 
 use std::collections::BTreeMap;

@@ -7,7 +7,7 @@ async fn who_begins_a_message_and_is_silent_holds_up_nobody_for_long() {
     // For one message.
     let server = server(|config| config.large_messages_bytes_max = 0);
     let mut silent = Wire::connect(&server, HOSTILE, "pre1").await;
-    silent.begin(65_600).await;
+    silent.begin(16_450).await;
     tokio::time::sleep(SECOND).await;
     let begun = Instant::now();
     let mut other = Wire::connect(&server, HONEST, "pre1").await;
@@ -32,25 +32,25 @@ async fn an_address_leaves_memory_for_large_messages_of_others() {
     assert!(begun.elapsed() < SECOND, "{:?}", begun.elapsed());
 }
 
-/// Of 400,000 bytes subscriptions have 300,000, and an address half of these; each session has 64 KiB.
+/// Of 400,000 bytes subscriptions have 300,000, and an address half of these; each session has 16 KiB.
 #[tokio::test]
 async fn a_subscription_waits_until_others_of_its_address_give_memory_back() {
     let server = server(|config| config.sessions_bytes_max = 400_000);
     let mut first = Wire::connect(&server, HOSTILE, "1").await;
     for id in ["1", "2", "3", "4"] {
-        first.sub(id, 50_000).await;
+        first.sub(id, 38_000).await;
         assert_eq!(first.hear().await, ready(id));
     }
     let mut second = Wire::connect(&server, HOSTILE, "1").await;
-    second.sub("1", 60_000).await;
+    second.sub("1", 12_000).await;
     assert_eq!(second.hear().await, ready("1"), "what each has");
-    second.sub("2", 60_000).await;
+    second.sub("2", 40_000).await;
     second.say(r#"{"msg":"ping"}"#).await;
     assert_eq!(second.hear().await, r#"{"msg":"pong"}"#, "not refused, and not ready");
 
     let mut other = Wire::connect(&server, HONEST, "1").await;
     for id in ["1", "2", "3", "4"] {
-        other.sub(id, 50_000).await;
+        other.sub(id, 38_000).await;
         assert_eq!(other.hear().await, ready(id), "another address has its own part");
     }
     other.sub("5", 215_000).await;
@@ -61,7 +61,7 @@ async fn a_subscription_waits_until_others_of_its_address_give_memory_back() {
     assert!(first.hear().await.contains("nosub"));
     assert_eq!(second.hear().await, ready("2"));
     // And so does who leaves.
-    second.sub("3", 60_000).await;
+    second.sub("3", 40_000).await;
     second.say(r#"{"msg":"ping"}"#).await;
     assert_eq!(second.hear().await, r#"{"msg":"pong"}"#);
     drop(first);
@@ -72,7 +72,7 @@ async fn a_subscription_waits_until_others_of_its_address_give_memory_back() {
 async fn who_waits_for_memory_for_a_minute_is_disconnected_and_holds_none() {
     let server = server(|config| config.sessions_bytes_max = 400_000);
     let mut first = Wire::connect(&server, HOSTILE, "pre1").await;
-    first.sub("1", 200_000).await;
+    first.sub("1", 150_000).await;
     assert_eq!(first.hear().await, ready("1"));
     let mut second = Wire::connect(&server, HOSTILE, "pre1").await;
     second.sub("1", 150_000).await;
@@ -82,7 +82,7 @@ async fn who_waits_for_memory_for_a_minute_is_disconnected_and_holds_none() {
     assert!(taken(&server) > 250_000, "{}", taken(&server));
     // Another gets what it waits for within the minute, and stays.
     let mut third = Wire::connect(&server, HONEST, "pre1").await;
-    third.sub("1", 200_000).await;
+    third.sub("1", 150_000).await;
     assert_eq!(third.hear().await, ready("1"));
     let begun = Instant::now();
     let end = timeout(120 * SECOND, second.0.next()).await.expect("it does not wait for ever");
@@ -107,7 +107,7 @@ async fn who_is_not_read_while_it_waits_for_memory_does_not_count_as_silent() {
         config.session.heartbeat_timeout = Duration::from_millis(50);
     });
     let mut first = Wire::connect(&server, HOSTILE, "pre1").await;
-    first.sub("1", 200_000).await;
+    first.sub("1", 150_000).await;
     assert_eq!(first.hear().await, ready("1"));
     let mut second = Wire::connect(&server, HOSTILE, "1").await;
     second.sub("1", 150_000).await;

@@ -91,6 +91,11 @@ impl FrameBuilder {
         }
     }
 
+    /// About how many bytes there are.
+    pub(crate) fn bytes(&self) -> usize {
+        self.buffer.len()
+    }
+
     /// The frames; empty if there was no message.
     pub(crate) fn finish(self) -> Bytes {
         match self.framing.envelope {

@@ -35,7 +35,7 @@ use super::store::Store;
 use super::wire::Callback;
 use super::wire::Wire;
 use crate::log::{Count, Log};
-use crate::transport::large::LARGE_MESSAGE_BYTES;
+use crate::transport::large::{LARGE_MESSAGE_BYTES, TURN_BYTES};
 use crate::transport::open::ConnectionInfo;
 use crate::transport::{Address, Deadline, LargeMessages, Origins, Share, TransportConfig};
 
@@ -252,10 +252,10 @@ impl Mount {
         let session = self.store.find(session).ok_or(UNKNOWN)?;
         let address = || ConnectionInfo::of(request, "", self.forwarded_count).address();
         let (body, share) = self.read(body, address).await?;
-        // Reading a large one takes time, and is done in turn.
+        // Reading one that is very large takes time, and is done in turn.
         let turn = match &share {
-            Some(share) => Some(self.large.turn(share.address()).await),
-            None => None,
+            Some(share) if body.len() > TURN_BYTES => Some(self.large.turn(share.address()).await),
+            _ => None,
         };
         let content_type = request.headers.get(header::CONTENT_TYPE);
         let content_type = content_type.map_or(Ok(""), |value| value.to_str()).unwrap_or("?");
@@ -332,6 +332,10 @@ impl Mount {
                 deadline.note(part.len());
             }
             bytes.extend_from_slice(&part);
+        }
+        if let Some(share) = &mut share {
+            // It was for what the body might have become.
+            share.shrink_to(bytes.len());
         }
         Ok((bytes, share))
     }

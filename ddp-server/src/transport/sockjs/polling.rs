@@ -93,6 +93,6 @@ impl Transport for Polling {
 impl Drop for Polling {
     fn drop(&mut self) {
         self.session.interrupt();
-        self.session.forget_inbox();
+        self.session.forget();
     }
 }

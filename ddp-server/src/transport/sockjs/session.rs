@@ -32,7 +32,7 @@ use tokio::time::Instant;
 
 use super::frame::ClientFrame;
 use super::frame::close_text;
-use super::outbox::Outbox;
+use super::outbox::{Outbox, PIECE_BYTES};
 use crate::transport::Deadline;
 use crate::transport::Share;
 use crate::transport::TransportError;
@@ -49,6 +49,10 @@ const HANDLED_WITHIN: Duration = Duration::from_secs(1);
 
 /// How many senders may wait for room. Clients of SockJS send one request after the other.
 const WAITING_MAX: usize = 8;
+
+/// How many bytes they may have together, unless there is only one. Frames whose memory was asked for
+/// do not count.
+const WAITING_BYTES_MAX: usize = 16 * 1024;
 
 /// How long a second receiver waits for the first one's departure to be noticed.
 ///
@@ -74,6 +78,8 @@ struct State {
     inbox_bytes: usize,
     /// How many senders wait for room in it.
     waiting: usize,
+    /// What they have together.
+    waiting_bytes: usize,
     /// How many frames have arrived, and how many of them the application is done with.
     delivered: u64,
     handled: u64,
@@ -116,22 +122,26 @@ pub(super) enum Undelivered {
 }
 
 /// A sender that waits for room.
-struct Waiting<'a>(&'a Session);
+struct Waiting<'a>(&'a Session, usize);
 
 impl<'a> Waiting<'a> {
-    fn begin(session: &'a Session) -> Result<Self, Undelivered> {
+    fn begin(session: &'a Session, bytes: usize) -> Result<Self, Undelivered> {
         let mut state = session.state.lock();
-        if state.waiting == WAITING_MAX {
+        let fits = state.waiting_bytes.saturating_add(bytes) <= WAITING_BYTES_MAX;
+        if state.waiting == WAITING_MAX || state.waiting > 0 && !fits {
             return Err(Undelivered::Crowded);
         }
         state.waiting += 1;
-        Ok(Self(session))
+        state.waiting_bytes += bytes;
+        Ok(Self(session, bytes))
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.state.lock().waiting -= 1;
+        let mut state = self.0.state.lock();
+        state.waiting -= 1;
+        state.waiting_bytes -= self.1;
     }
 }
 
@@ -145,6 +155,7 @@ impl Session {
                 inbox: VecDeque::new(),
                 inbox_bytes: 0,
                 waiting: 0,
+                waiting_bytes: 0,
                 delivered: 0,
                 handled: 0,
                 receiver: None,
@@ -259,7 +270,9 @@ impl Session {
         let number = match self.try_deliver(&mut frame, bytes_max)? {
             Some(number) => number,
             None => {
-                let _waiting = Waiting::begin(self)?;
+                let uncounted = frame.as_ref().filter(|frame| !frame.has_share());
+                let bytes = uncounted.map_or(0, ClientFrame::bytes);
+                let _waiting = Waiting::begin(self, bytes)?;
                 let delivered = self.deliver_in_turn(&mut frame, bytes_max);
                 let delivered = Deadline::begin().limit(delivered).await;
                 delivered.ok_or(Undelivered::Late)??
@@ -379,12 +392,15 @@ impl Session {
         self.state.lock().inbox.front().is_some_and(ClientFrame::has_share)
     }
 
-    /// The application is gone. What it has not taken is kept for nobody, while the session may be for
-    /// as long as its client asks for it.
-    pub(super) fn forget_inbox(&self) {
+    /// The application is gone. What it has not taken is kept for nobody, and of what its client has not
+    /// taken no more than a little, while the session may be kept for as long as its client asks for it.
+    pub(super) fn forget(&self) {
         let mut state = self.state.lock();
         let inbox = std::mem::take(&mut state.inbox);
         state.inbox_bytes = 0;
+        if state.outbox.bytes() > PIECE_BYTES {
+            state.outbox = Outbox::default();
+        }
         drop(state);
         drop(inbox);
     }
@@ -408,10 +424,10 @@ impl Session {
         self.state.lock().outbox.bytes()
     }
 
-    /// Ready when nothing is on its way to the client any more.
+    /// Ready when nothing is on its way to the client any more, and no more than a little waits for it.
     pub(super) fn poll_handed_over(&self, cx: &Context<'_>) -> Poll<()> {
         let mut state = self.state.lock();
-        if state.outbox.in_flight() == 0 {
+        if state.outbox.in_flight() == 0 && state.outbox.bytes() <= PIECE_BYTES {
             return Poll::Ready(());
         }
         keep(&mut state.application_waker, cx);

@@ -10,6 +10,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::{
 };
 
 use super::*;
+use crate::transport::large::{LARGE_MESSAGE_BYTES, TURN_BYTES};
 use crate::transport::{Address, LargeMessages, Turn};
 
 /// Room for one message of the largest size.
@@ -32,7 +33,7 @@ async fn serve_keeping() -> (SocketAddr, mpsc::UnboundedReceiver<(usize, mpsc::S
         async move {
             while let Ok(Some(text)) = recv(&mut transport).await {
                 let share = transport.take_share(text.len());
-                assert_eq!(share.is_some(), text.len() > 64 * 1024);
+                assert_eq!(share.is_some(), text.len() > LARGE_MESSAGE_BYTES);
                 let (release, mut released) = mpsc::channel(1);
                 arrivals.send((text.len(), release)).expect("the test waits");
                 released.recv().await;
@@ -62,9 +63,9 @@ async fn one_waits_unread_until_the_memory_of_others_is_free() {
     let text = "x".repeat(1 << 20);
     send(&mut second, Message::text(&text)).await;
     // Small ones need none.
-    send(&mut third, Message::text("x".repeat(65_536))).await;
+    send(&mut third, Message::text("x".repeat(LARGE_MESSAGE_BYTES))).await;
     let (bytes, third_release) = arrived.recv().await.expect("the small one");
-    assert_eq!(bytes, 65_536);
+    assert_eq!(bytes, LARGE_MESSAGE_BYTES);
     third_release.send(()).await.expect("it waits");
     assert_eq!(next_text(&mut third).await, "done");
     assert!(arrived.try_recv().is_err(), "the second waits");
@@ -124,9 +125,9 @@ async fn what_inflates_to_a_large_message_waits_as_well() {
     let (mut wire, _) = Wire::open(addr, "/websocket", "permessage-deflate").await;
     wire.send(0xc1, &bomb).await;
     let (mut small, _) = Wire::open(addr, "/websocket", "permessage-deflate").await;
-    small.send(0xc1, &deflate(9, &[b'x'; 65_536])).await;
+    small.send(0xc1, &deflate(9, &[b'x'; LARGE_MESSAGE_BYTES])).await;
     let (bytes, small_release) = arrived.recv().await.expect("what inflates to little");
-    assert_eq!(bytes, 65_536);
+    assert_eq!(bytes, LARGE_MESSAGE_BYTES);
     small_release.send(()).await.expect("it waits");
     assert_eq!(small.message().await.1, "done");
     assert!(arrived.try_recv().is_err(), "the bomb waits");
@@ -187,7 +188,7 @@ async fn a_message_that_drips_gives_its_memory_back() {
     let large = Arc::new(LargeMessages::new(0, 1 << 20));
     let (socket, mut client) = pipe(1 << 21).await;
     let mut socket = socket.with_large(Arc::clone(&large), None);
-    send(&mut client, part(Data::Text, &"x".repeat(65_540), false)).await;
+    send(&mut client, part(Data::Text, &"x".repeat(LARGE_MESSAGE_BYTES + 4), false)).await;
     let begun = tokio::time::Instant::now();
     let dripping = async {
         loop {
@@ -224,7 +225,7 @@ async fn who_announces_a_message_and_is_silent_gives_its_memory_back() {
     let large = Arc::new(LargeMessages::new(0, 1 << 20));
     let (socket, mut client) = pipe(1 << 21).await;
     let mut socket = socket.with_large(Arc::clone(&large), None);
-    send(&mut client, part(Data::Text, &"x".repeat(65_540), false)).await;
+    send(&mut client, part(Data::Text, &"x".repeat(LARGE_MESSAGE_BYTES + 4), false)).await;
     let begun = tokio::time::Instant::now();
     let received = tokio::time::timeout(3 * PATIENCE + SECOND, recv(&mut socket)).await;
     let error = received.expect("it is given up").unwrap_err();
@@ -293,14 +294,18 @@ async fn nobody_has_memory_for_a_mere_header() {
     let mut wire = vec![0x81, 0xff];
     wire.extend((1_u64 << 20).to_be_bytes());
     wire.extend([0; 4]);
-    wire.extend([b'x'; 65_536]);
+    wire.extend([b'x'; LARGE_MESSAGE_BYTES]);
     client.get_mut().write_all(&wire).await.expect("an open connection");
     assert!(futures::poll!(std::pin::pin!(recv(&mut socket))).is_pending());
     assert_eq!(large.memory().taken(), 0, "it may still become a small one");
     client.get_mut().write_all(b"x").await.expect("an open connection");
     assert!(futures::poll!(std::pin::pin!(recv(&mut socket))).is_pending());
     assert_eq!(large.memory().taken(), 1 << 20, "as much as it announced");
-    client.get_mut().write_all(&vec![b'x'; (1 << 20) - 65_537]).await.expect("an open connection");
+    client
+        .get_mut()
+        .write_all(&vec![b'x'; (1 << 20) - LARGE_MESSAGE_BYTES - 1])
+        .await
+        .expect("an open connection");
     let text = recv(&mut socket).await.expect("a sound message").expect("a message");
     assert_eq!(text.len(), 1 << 20);
 }
@@ -322,6 +327,23 @@ async fn who_has_sent_everything_is_not_too_slow_while_it_waits_for_its_turn() {
     drop(turns);
     let received = received.await.expect("no panic").expect("in time");
     assert_eq!(received.map(|text| text.len()), Some(66_000));
+}
+
+#[tokio::test]
+async fn up_to_64_kib_need_memory_and_no_turn() {
+    let large = Arc::new(LargeMessages::new(0, 1 << 20));
+    let turns = all_turns(&large);
+    let (socket, mut client) = pipe(1 << 21).await;
+    let mut socket = socket.with_large(Arc::clone(&large), None);
+    send(&mut client, Message::text("x".repeat(TURN_BYTES))).await;
+    let received = tokio::time::timeout(PATIENCE, recv(&mut socket)).await.expect("no turn");
+    assert_eq!(received.expect("a sound message").map(|text| text.len()), Some(TURN_BYTES));
+    assert_eq!(large.memory().taken(), TURN_BYTES);
+    send(&mut client, Message::text("x".repeat(TURN_BYTES + 1))).await;
+    assert!(recv(&mut socket).now_or_never().is_none());
+    drop(turns);
+    let received = tokio::time::timeout(PATIENCE, recv(&mut socket)).await.expect("its turn");
+    assert_eq!(received.expect("a sound message").map(|text| text.len()), Some(TURN_BYTES + 1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -378,8 +400,9 @@ async fn what_came_while_a_message_waited_for_memory_counts_as_come() {
     let all = large.memory().ask(None, usize::MAX).await;
     let (socket, mut client) = pipe(1 << 21).await;
     let mut socket = socket.with_large(Arc::clone(&large), None);
-    // 4,464 bytes beyond 64 KiB, which is 9 s.
-    send(&mut client, part(Data::Text, &"x".repeat(70_000), false)).await;
+    // Of the rest, which is 9 s.
+    let text = "x".repeat(LARGE_MESSAGE_BYTES + 4464);
+    send(&mut client, part(Data::Text, &text, false)).await;
     let received = tokio::spawn(async move { recv(&mut socket).await });
     tokio::time::sleep(100 * SECOND).await;
     drop(all);

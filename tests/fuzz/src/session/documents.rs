@@ -8,6 +8,9 @@ use ddp_core::{Delta, LiveQueryKey, Snapshot, SubscriptionKey};
 use super::COLLECTIONS;
 use crate::client::{Client, Documents, Strictness};
 
+/// What a client must have of each collection, and how strictly.
+pub(super) type State = [(Strictness, Documents); COLLECTIONS.len()];
+
 /// Everything that a client's subscriptions have published.
 #[derive(Debug)]
 pub(super) struct Shown {
@@ -135,25 +138,20 @@ impl Shown {
         }
     }
 
+    /// What the client must have now.
+    pub(super) fn state(&self) -> State {
+        COLLECTIONS.map(|name| {
+            let documents = match &self.held {
+                Some(held) => held[index(name)].clone(),
+                None => self.union(index(name)),
+            };
+            (self.strictness(name), documents)
+        })
+    }
+
     /// Checks that the client has what the subscriptions show.
     pub(super) fn check(&self, client: &Client) {
-        for (collection, name) in COLLECTIONS.into_iter().enumerate() {
-            let expected = match &self.held {
-                Some(held) => &held[collection],
-                None => &self.union(collection),
-            };
-            let documents = client.documents(name);
-            match self.strictness(name) {
-                Strictness::Fields => assert_eq!(documents, expected, "{name}"),
-                Strictness::Documents => {
-                    let ids = |documents: &Documents| -> BTreeSet<String> {
-                        documents.keys().cloned().collect()
-                    };
-                    assert_eq!(ids(documents), ids(expected), "{name}");
-                }
-                Strictness::Nothing => {}
-            }
-        }
+        check(&self.state(), client);
     }
 
     /// Each field from the first that has it, in the order in which they began.
@@ -166,6 +164,23 @@ impl Shown {
             }
         }
         union
+    }
+}
+
+/// Checks that the client has what it must have.
+pub(super) fn check(state: &State, client: &Client) {
+    for (name, (strictness, expected)) in COLLECTIONS.into_iter().zip(state) {
+        let documents = client.documents(name);
+        match strictness {
+            Strictness::Fields => assert_eq!(documents, expected, "{name}"),
+            Strictness::Documents => {
+                let ids = |documents: &Documents| -> BTreeSet<String> {
+                    documents.keys().cloned().collect()
+                };
+                assert_eq!(ids(documents), ids(expected), "{name}");
+            }
+            Strictness::Nothing => {}
+        }
     }
 }
 

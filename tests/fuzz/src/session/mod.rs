@@ -12,7 +12,7 @@ use ddp_core::merge_box::{Outgoing, PublicationStrategies, PublicationStrategy};
 use ddp_core::session::{CallKey, CloseReason, Event, Input, Output, SessionConfig};
 use ddp_core::{DdpError, Session, SubscriptionKey};
 
-use self::documents::Shown;
+use self::documents::{Shown, check};
 pub use self::operation::{FieldBits, Operation, Setup};
 use self::protocol::{Message, Protocol};
 use self::publications::{Mail, PUBLICATIONS, Publications};
@@ -45,6 +45,8 @@ pub struct World {
     publications: Publications,
     subscriptions: Vec<SubscriptionKey>,
     calls: Vec<CallKey>,
+    /// How many messages the client takes while documents are left.
+    room: usize,
 }
 
 impl World {
@@ -63,6 +65,9 @@ impl World {
         }
         config.calls_max = limit(setup.calls_max);
         config.subscriptions_max = limit(setup.subscriptions_max);
+        if setup.piece_bytes > 0 {
+            config.piece_bytes = usize::from(setup.piece_bytes) * 8;
+        }
         config.strategies = strategies.clone();
         config.reports_messages = setup.reports_messages;
         let now = Instant::now();
@@ -80,6 +85,7 @@ impl World {
             publications: Publications::new(strategies),
             subscriptions: Vec::new(),
             calls: Vec::new(),
+            room: usize::MAX,
         };
         world.drain();
         world
@@ -119,10 +125,17 @@ impl World {
                 self.send(Message::Malformed { text, reason });
             }
             Operation::Pass { seconds } => self.pass(Duration::from_secs(seconds.into()) / 4),
-            Operation::EarlyTimeout if self.deadline.is_none_or(|at| at > self.now) => {
+            // While documents are left, nobody waits for time to pass.
+            Operation::EarlyTimeout
+                if !self.session.has_more() && self.deadline.is_none_or(|at| at > self.now) =>
+            {
                 self.give(Input::Timeout(self.now));
             }
             Operation::EarlyTimeout => {}
+            Operation::Room(messages) => {
+                self.room = if messages < 16 { messages.into() } else { usize::MAX };
+                self.drain();
+            }
             Operation::Backlogged => {
                 self.hear();
                 self.give(Input::Backlogged);
@@ -149,10 +162,14 @@ impl World {
                 self.protocol.universal(key);
                 self.begin(key, publication % PUBLICATIONS);
             }
-            Operation::Rerun => {
+            // Before a rerun everything that the session wants done must be done.
+            Operation::Rerun if !self.session.has_more() => {
                 self.protocol.rerun();
+                let room = std::mem::replace(&mut self.room, usize::MAX);
                 self.give(Input::Rerun);
+                self.room = room;
             }
+            Operation::Rerun => {}
             Operation::UnblockCall(index) => {
                 let Some(key) = self.call(index) else { return };
                 self.protocol.unblock_call(key);
@@ -195,8 +212,6 @@ impl World {
                 self.give(Input::SubscriptionUnblocked(key));
             }
             Operation::Stop { has_error, .. } => {
-                self.shown.remove(key);
-                self.publications.end(key);
                 self.protocol.stop(key, has_error);
                 let error = has_error.then(|| DdpError::new(403, "No"));
                 self.give(Input::Stop(key, error));
@@ -300,7 +315,7 @@ impl World {
             assert!(self.deadline.is_none_or(|next| next > self.now), "it is due again at once");
         }
         self.now = until;
-        if self.closed.is_none() && self.protocol.is_connected {
+        if self.closed.is_none() && self.protocol.is_connected && !self.session.has_more() {
             let silence = self.now - self.heard_at;
             let silence_max = 2 * self.config.heartbeat_interval + self.config.heartbeat_timeout;
             assert!(silence <= silence_max, "a client that is silent for {silence:?}");
@@ -323,13 +338,22 @@ impl World {
     }
 
     fn give(&mut self, input: Input<'_>) {
+        self.note();
         self.session.handle_input(input);
         self.drain();
     }
 
+    /// Does what the session wants, as far as there is room.
     fn drain(&mut self) {
-        self.release();
+        let was_left = self.protocol.is_left;
         loop {
+            if self.session.has_more() {
+                let Some(room) = self.room.checked_sub(1) else {
+                    self.deadline = None;
+                    break;
+                };
+                self.room = if self.room == usize::MAX { self.room } else { room };
+            }
             match self.session.poll_output() {
                 Output::Send(Outgoing::Text(text)) => self.receive(&text),
                 Output::Send(Outgoing::Shared(delta)) => {
@@ -347,7 +371,48 @@ impl World {
                 }
             }
         }
-        self.protocol.check_empty();
+        self.catch_up();
+        if !self.protocol.is_left {
+            self.protocol.check_empty();
+        }
+        if was_left && !self.protocol.is_left && self.closed.is_none() {
+            // It was not read from.
+            self.hear();
+            self.give(Input::Backlogged);
+        }
+    }
+
+    /// The protocol takes as many messages as the session has.
+    fn catch_up(&mut self) {
+        self.protocol.is_left = self.session.has_more();
+        if self.protocol.is_left {
+            while self.protocol.kept_bytes() != self.session.kept_bytes() {
+                assert!(self.protocol.advance(), "messages that the session does not take");
+                self.note();
+            }
+        } else {
+            while self.protocol.advance() {
+                self.note();
+            }
+        }
+    }
+
+    /// Notes what has become of subscriptions, and what is to be told now.
+    fn note(&mut self) {
+        self.release();
+        for key in std::mem::take(&mut self.protocol.ended) {
+            self.shown.remove(key);
+            self.publications.end(key);
+        }
+        let shown = &self.shown;
+        self.protocol.stamp(|| shown.state());
+    }
+
+    /// The next thing that is owed is known.
+    fn look_ahead(&mut self) {
+        while self.protocol.owes_nothing() && self.protocol.advance() {
+            self.note();
+        }
     }
 
     fn release(&mut self) {
@@ -371,11 +436,11 @@ impl World {
                 assert!(self.now - self.heard_at >= self.config.heartbeat_interval);
                 self.pinged_at = Some(self.now);
             }
-            Some(msg) => {
-                self.protocol.meet_answer(&answer);
+            Some(_) => {
+                self.look_ahead();
                 // Anything to see comes before this.
-                if matches!(msg, "ready" | "updated") {
-                    self.shown.check(&self.client);
+                if let Some(state) = self.protocol.meet_answer(&answer) {
+                    check(&state, &self.client);
                 }
             }
         }
@@ -383,6 +448,7 @@ impl World {
 
     fn handle(&mut self, event: Event) {
         trace(&event);
+        self.look_ahead();
         self.protocol.meet_event(&event);
         match event {
             Event::Connected(_) => self.heard_at = self.now,
@@ -392,13 +458,11 @@ impl World {
             }
             Event::SubscribeAgain { id, name } => {
                 if name == "p0" {
+                    // It comes after the answers to all messages that the session has taken by now.
+                    self.catch_up();
                     self.protocol.refuse(&id);
                     self.session.refuse(&id, &DdpError::subscription_not_found(&name));
                 }
-            }
-            Event::Unsubscribe(key) => {
-                self.shown.remove(key);
-                self.publications.end(key);
             }
             Event::Rerun(renamed) => {
                 self.shown.hold(|key| renamed.get(&key).copied());
@@ -407,8 +471,9 @@ impl World {
                 self.subscriptions.extend(renamed.values());
             }
             Event::Call { call, .. } => self.calls.push(call),
-            Event::Message(_) | Event::RerunDone => {}
+            Event::Unsubscribe(_) | Event::Message(_) | Event::RerunDone => {}
         }
+        self.note();
     }
 
     fn begin(&mut self, key: SubscriptionKey, publication: u8) {
@@ -417,7 +482,9 @@ impl World {
     }
 
     fn check(&self) {
-        self.shown.check(&self.client);
+        if !self.session.has_more() {
+            self.shown.check(&self.client);
+        }
         if self.closed.is_none() {
             assert_eq!(self.session.kept_bytes(), self.protocol.kept_bytes());
         }
@@ -431,6 +498,8 @@ impl World {
         if !self.protocol.is_connected {
             return;
         }
+        self.room = usize::MAX;
+        self.drain();
         if self.closed.is_none() {
             self.allow(usize::MAX);
         }

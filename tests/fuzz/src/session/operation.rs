@@ -15,6 +15,8 @@ pub struct Setup {
     /// In steps of 64 bytes; 0 stands for the default.
     pub(super) session_bytes_max: u8,
     pub(super) reports_messages: bool,
+    /// In steps of 8 bytes; 0 stands for the default.
+    pub(super) piece_bytes: u8,
 }
 
 /// Fields of a document, two bits each; 3 means that there is none.
@@ -88,6 +90,8 @@ pub enum Operation {
     },
     EarlyTimeout,
     Backlogged,
+    /// The client takes only so many more messages while documents are left; from 16 on, all.
+    Room(u8),
     /// As many steps of 64 bytes for what the session keeps.
     BytesMax(u8),
 }

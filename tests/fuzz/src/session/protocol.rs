@@ -1,10 +1,12 @@
 //! What a session must answer, apart from documents.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::rc::Rc;
 
 use ddp_core::SubscriptionKey;
 use ddp_core::session::{CallKey, Event, SessionConfig};
 
+use super::documents::State;
 use crate::answer::Answer;
 
 /// Something that the session must do next.
@@ -12,10 +14,10 @@ use crate::answer::Answer;
 pub(super) enum Expected {
     Pong(Option<String>),
     Error(&'static str),
-    Ready(Vec<String>),
+    Ready(Vec<String>, Option<Rc<State>>),
     Nosub { id: Option<String>, has_error: bool },
     Result(String),
-    Updated(Vec<String>),
+    Updated(Vec<String>, Option<Rc<State>>),
     Connected,
     Message,
     Subscribe { id: String, name: String, bytes: usize },
@@ -89,7 +91,14 @@ struct Rerun {
     updated: Vec<CallKey>,
 }
 
-/// The protocol by the book: DDP's messages in order, without documents.
+/// What a subscription counts as for its session, besides its message.
+const COUNTED: usize = 512;
+
+/// What is needed for one.
+const NEEDED: usize = 1024;
+
+/// The protocol by the book: DDP's messages in order, without documents. It does not know how many bytes
+/// these have, so it takes the client's messages one by one, as their answers come.
 #[derive(Debug, Default)]
 pub(super) struct Protocol {
     calls_max: usize,
@@ -105,6 +114,10 @@ pub(super) struct Protocol {
     subscriptions: BTreeMap<SubscriptionKey, Subscription>,
     pub(super) calls: BTreeMap<CallKey, Call>,
     rerun: Option<Rerun>,
+    /// Whether documents are left, as the session says. Until they are sent, messages wait.
+    pub(super) is_left: bool,
+    /// Subscriptions that have ended, until they are taken from here.
+    pub(super) ended: Vec<SubscriptionKey>,
 }
 
 impl Protocol {
@@ -114,7 +127,7 @@ impl Protocol {
             subscriptions_max: config.subscriptions_max,
             reports_messages: config.reports_messages,
             session_bytes_max: config.session_bytes_max,
-            bytes_max: config.session_bytes_max,
+            bytes_max: usize::MAX,
             ..Self::default()
         }
     }
@@ -136,13 +149,27 @@ impl Protocol {
     }
 
     pub(super) fn allow(&mut self, bytes: usize) {
-        self.bytes_max = bytes.min(self.session_bytes_max);
-        self.unblock(Blocker::Bytes);
+        self.bytes_max = bytes;
+        self.try_waiting();
     }
 
-    /// What a `sub` needs does not fit in what subscriptions may have.
-    fn exceeds(&self, bytes: usize, most: usize) -> bool {
-        self.subscription_bytes() + bytes + 512 > most
+    /// The `sub` that waits for bytes may have them.
+    fn try_waiting(&mut self) {
+        if self.blocker == Some(Blocker::Bytes)
+            && self.queue.front().is_none_or(|(_, bytes)| !self.lacks(*bytes))
+        {
+            self.unblock(Blocker::Bytes);
+        }
+    }
+
+    /// What a `sub` needs does not fit in what subscriptions are given.
+    fn lacks(&self, bytes: usize) -> bool {
+        self.subscription_bytes(NEEDED) + bytes + NEEDED > self.bytes_max
+    }
+
+    /// A `sub` counts as more than is left for the session.
+    fn exceeds(&self, bytes: usize) -> bool {
+        self.subscription_bytes(COUNTED) + bytes + COUNTED > self.session_bytes_max
     }
 
     /// Whether a `sub` with this id could begin.
@@ -154,22 +181,32 @@ impl Protocol {
     /// What waits or runs; no message of these is a large one.
     fn passing_bytes(&self) -> usize {
         let waiting: usize = self.queue.iter().map(|(_, bytes)| bytes + 64).sum();
-        waiting + self.calls.values().map(|call| call.bytes + 512).sum::<usize>()
+        let begun = self.expected.iter().filter_map(|expected| match expected {
+            Expected::Call { bytes, .. } => Some(bytes),
+            _ => None,
+        });
+        let calls = self.calls.values().map(|call| &call.bytes).chain(begun);
+        waiting + calls.map(|bytes| bytes + 512).sum::<usize>()
     }
 
-    fn subscription_bytes(&self) -> usize {
+    fn subscription_bytes(&self, each: usize) -> usize {
+        let begun = self.expected.iter().filter_map(|expected| match expected {
+            Expected::Subscribe { bytes, .. } => Some(bytes),
+            _ => None,
+        });
         let named = self.subscriptions.values().filter(|state| state.id.is_some());
-        named.map(|state| state.bytes + 512).sum()
+        named.map(|state| &state.bytes).chain(begun).map(|bytes| bytes + each).sum()
     }
 
     pub(super) fn kept_bytes(&self) -> usize {
-        self.passing_bytes() + self.subscription_bytes()
+        self.passing_bytes() + self.subscription_bytes(NEEDED)
     }
 
     pub(super) fn has_room(&self) -> bool {
         let is_next = self.blocker == Some(Blocker::Bytes) && self.queue.len() == 1;
+        let counted = self.passing_bytes() + self.subscription_bytes(COUNTED);
         self.passing_bytes() == 0
-            || self.kept_bytes() < self.bytes_max
+            || counted < self.session_bytes_max && self.kept_bytes() < self.bytes_max
             || is_next && self.calls.is_empty()
     }
 
@@ -196,46 +233,53 @@ impl Protocol {
             Message::Garbage(_) => expected.push_back(Expected::Error("Bad request")),
             other => {
                 self.queue.push_back((other, bytes));
-                if self.blocker == Some(Blocker::Bytes) {
-                    self.pass();
-                } else {
-                    self.process();
-                }
+                self.process();
             }
         }
     }
 
-    /// Messages take their turns, up to one that holds up the others.
+    /// Messages take their turns. During a rerun that changes no documents, and what follows may be told
+    /// only after it.
     fn process(&mut self) {
-        while self.blocker.is_none() && self.calls.len() < self.calls_max {
-            let Some((message, bytes)) = self.queue.pop_front() else { return };
-            if let Message::Sub { id, .. } = &message
-                && self.is_new(id)
-                && self.exceeds(bytes, self.bytes_max)
-                && !self.exceeds(bytes, self.session_bytes_max)
-            {
-                self.queue.push_front((message, bytes));
-                self.blocker = Some(Blocker::Bytes);
-                return self.pass();
+        while self.rerun.is_some() && !self.is_left && self.advance() {}
+    }
+
+    /// The next message takes its turn. False if there is none, or it has to wait.
+    pub(super) fn advance(&mut self) -> bool {
+        if self.blocker == Some(Blocker::Bytes) {
+            return self.pass();
+        }
+        if self.blocker.is_some() || self.calls.len() >= self.calls_max {
+            return false;
+        }
+        let Some((message, bytes)) = self.queue.pop_front() else { return false };
+        if let Message::Sub { id, .. } = &message
+            && self.is_new(id)
+            && self.lacks(bytes)
+            && !self.exceeds(bytes)
+        {
+            self.queue.push_front((message, bytes));
+            self.blocker = Some(Blocker::Bytes);
+            return self.pass();
+        }
+        if self.reports_messages {
+            self.expected.push_back(Expected::Message);
+        }
+        match message {
+            Message::Sub { id, name, .. } => self.sub(id, name, bytes),
+            Message::Unsub(id) => self.unsub(id),
+            Message::Method { id, name, .. } => {
+                self.expected.push_back(Expected::Call { id, name, bytes });
+                self.blocker = Some(Blocker::Next);
             }
-            if self.reports_messages {
-                self.expected.push_back(Expected::Message);
+            Message::Malformed { reason, .. } => {
+                self.expected.push_back(Expected::Error(reason));
             }
-            match message {
-                Message::Sub { id, name, .. } => self.sub(id, name, bytes),
-                Message::Unsub(id) => self.unsub(id),
-                Message::Method { id, name, .. } => {
-                    self.expected.push_back(Expected::Call { id, name, bytes });
-                    self.blocker = Some(Blocker::Next);
-                }
-                Message::Malformed { reason, .. } => {
-                    self.expected.push_back(Expected::Error(reason));
-                }
-                Message::Connect | Message::Ping(_) | Message::Pong | Message::Garbage(_) => {
-                    unreachable!("answered at once")
-                }
+            Message::Connect | Message::Ping(_) | Message::Pong | Message::Garbage(_) => {
+                unreachable!("answered at once")
             }
         }
+        true
     }
 
     fn unsub(&mut self, id: Option<String>) {
@@ -248,28 +292,40 @@ impl Protocol {
     }
 
     /// No `unsub` waits behind a `sub` that waits for bytes, but a `sub` that waits never begins once
-    /// its `unsub` has come.
-    fn pass(&mut self) {
+    /// its `unsub` has come. False if there is none.
+    fn pass(&mut self) -> bool {
         let is_unsub = |(message, _): &(Message, usize)| matches!(message, Message::Unsub(_));
-        let mut has_passed = false;
-        while let Some(at) = self.queue.iter().position(is_unsub) {
-            let Some((Message::Unsub(ended), _)) = self.queue.remove(at) else { unreachable!() };
-            let mut index = 0;
-            self.queue.retain(|(message, _)| {
-                index += 1;
-                let is_of_it =
-                    matches!(message, Message::Sub { id, .. } if Some(id) == ended.as_ref());
-                index > at || !is_of_it
-            });
-            if self.reports_messages {
-                self.expected.push_back(Expected::Message);
-            }
-            self.unsub(ended);
-            has_passed = true;
+        let (unsubs, others): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.queue).into_iter().enumerate().partition(|(_, m)| is_unsub(m));
+        let ends = |at: usize, id: &String| {
+            let mut later = unsubs.iter().filter(|(other, _)| *other > at);
+            later.any(|(_, (unsub, _))| matches!(unsub, Message::Unsub(Some(of)) if of == id))
+        };
+        let mut others: VecDeque<_> = others
+            .into_iter()
+            .filter(
+                |(at, (message, _))| !matches!(message, Message::Sub { id, .. } if ends(*at, id)),
+            )
+            .collect();
+        let first = others.pop_front_if(|(at, _)| *at == 0);
+        let (waits, has_unsub) = (first.is_some(), !unsubs.is_empty());
+        self.queue = first.into_iter().chain(unsubs).chain(others).map(|(_, both)| both).collect();
+        if !waits {
+            self.blocker = None;
+            return true;
         }
-        if has_passed {
-            self.unblock(Blocker::Bytes);
+        if !has_unsub {
+            return false;
         }
+        let Some((Message::Unsub(ended), _)) = self.queue.remove(1) else { unreachable!() };
+        if self.reports_messages {
+            self.expected.push_back(Expected::Message);
+        }
+        self.unsub(ended);
+        if !self.queue.iter().any(is_unsub) {
+            self.try_waiting();
+        }
+        true
     }
 
     fn key_of(&self, id: Option<&str>) -> Option<SubscriptionKey> {
@@ -281,7 +337,7 @@ impl Protocol {
     fn sub(&mut self, id: String, name: String, bytes: usize) {
         if self.key_of(Some(&id)).is_some() {
             self.expected.push_back(Expected::SubscribeAgain { id, name });
-        } else if !self.is_new(&id) || self.exceeds(bytes, self.session_bytes_max) {
+        } else if !self.is_new(&id) || self.exceeds(bytes) {
             self.expected.push_back(Expected::Nosub { id: Some(id), has_error: true });
         } else {
             self.expected.push_back(Expected::Subscribe { id, name, bytes });
@@ -305,7 +361,7 @@ impl Protocol {
             match (&mut self.rerun, state.id.clone()) {
                 (_, None) => {}
                 (Some(rerun), Some(id)) => rerun.ready.push(id),
-                (None, Some(id)) => self.expected.push_back(Expected::Ready(vec![id])),
+                (None, Some(id)) => self.expected.push_back(Expected::Ready(vec![id], None)),
             }
         }
         self.unblock(Blocker::Subscription(key));
@@ -322,15 +378,18 @@ impl Protocol {
     pub(super) fn stop(&mut self, key: SubscriptionKey, has_error: bool) {
         if let Some(id) = self.end(key) {
             self.expected.push_back(Expected::Nosub { id, has_error });
+            // What was left is sent before these are removed, and during a rerun nothing is left of that.
+            self.is_left &= self.rerun.is_none();
         }
         self.unblock(Blocker::Subscription(key));
         self.settle(key);
-        self.unblock(Blocker::Bytes);
+        self.try_waiting();
         self.process();
     }
 
     fn end(&mut self, key: SubscriptionKey) -> Option<Option<String>> {
         let id = self.subscriptions.remove(&key)?.id;
+        self.ended.push(key);
         if let (Some(rerun), Some(id)) = (&mut self.rerun, &id) {
             rerun.ready.retain(|other| other != id);
         }
@@ -367,7 +426,9 @@ impl Protocol {
             call.is_updated = true;
             match &mut self.rerun {
                 Some(rerun) => rerun.updated.push(key),
-                None => self.expected.push_back(Expected::Updated(vec![call.id.clone()])),
+                None => {
+                    self.expected.push_back(Expected::Updated(vec![call.id.clone()], None));
+                }
             }
             self.forget(key);
         }
@@ -397,11 +458,11 @@ impl Protocol {
     fn finish_rerun(&mut self) {
         if let Some(rerun) = self.rerun.take_if(|rerun| rerun.waiting.is_empty()) {
             if !rerun.ready.is_empty() {
-                self.expected.push_back(Expected::Ready(rerun.ready));
+                self.expected.push_back(Expected::Ready(rerun.ready, None));
             }
             if !rerun.updated.is_empty() {
                 let ids = rerun.updated.iter().map(|key| self.calls[key].id.clone()).collect();
-                self.expected.push_back(Expected::Updated(ids));
+                self.expected.push_back(Expected::Updated(ids, None));
             }
             for key in rerun.updated {
                 if self.calls[&key].has_result {
@@ -412,8 +473,26 @@ impl Protocol {
         }
     }
 
-    /// An answer came that is not about documents.
-    pub(super) fn meet_answer(&mut self, answer: &Answer<'_>) {
+    /// What was just added is to be told to a client that has these documents.
+    pub(super) fn stamp(&mut self, state: impl FnOnce() -> State) {
+        let mut bare = self.expected.iter_mut().rev().filter_map(|expected| match expected {
+            Expected::Ready(_, state @ None) | Expected::Updated(_, state @ None) => Some(state),
+            _ => None,
+        });
+        let Some(first) = bare.next() else { return };
+        let state = Rc::new(state());
+        *first = Some(Rc::clone(&state));
+        bare.for_each(|bare| *bare = Some(Rc::clone(&state)));
+    }
+
+    /// Whether nothing is owed at present.
+    pub(super) fn owes_nothing(&self) -> bool {
+        self.expected.is_empty()
+    }
+
+    /// An answer came that is not about documents. Returns what the client must have by now, if that
+    /// matters.
+    pub(super) fn meet_answer(&mut self, answer: &Answer<'_>) -> Option<Rc<State>> {
         let expected = self.expected.pop_front();
         let msg = answer.msg.as_deref().unwrap_or_default();
         let is_met = match &expected {
@@ -421,18 +500,22 @@ impl Protocol {
             Some(Expected::Error(reason)) => {
                 msg == "error" && answer.reason.as_deref() == Some(reason)
             }
-            Some(Expected::Ready(ids)) => msg == "ready" && answer.subs.as_ref() == Some(ids),
+            Some(Expected::Ready(ids, _)) => msg == "ready" && answer.subs.as_ref() == Some(ids),
             Some(Expected::Nosub { id, has_error }) => {
                 msg == "nosub" && answer.id == *id && answer.error.is_some() == *has_error
             }
             Some(Expected::Result(id)) => msg == "result" && answer.id.as_ref() == Some(id),
-            Some(Expected::Updated(ids)) => {
+            Some(Expected::Updated(ids, _)) => {
                 msg == "updated" && answer.methods.as_ref() == Some(ids)
             }
             Some(Expected::Connected) => msg == "connected" && answer.session.is_some(),
             _ => false,
         };
         assert!(is_met, "expected {expected:?}, got {answer:?}, then {:?}", self.expected);
+        match expected {
+            Some(Expected::Ready(_, state) | Expected::Updated(_, state)) => state,
+            _ => None,
+        }
     }
 
     /// An event came.

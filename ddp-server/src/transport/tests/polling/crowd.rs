@@ -1,5 +1,7 @@
 //! Senders whose application takes nothing.
 
+use std::future::poll_fn;
+
 use super::*;
 
 /// How many may wait.
@@ -93,4 +95,49 @@ async fn a_page_that_sees_no_status_is_told_by_the_end() {
     assert_eq!(clients.post("a/jsonp_send", &body()).await.status, 408);
     assert_passed(start, MINUTE);
     assert!(receiving.rest().await.ends_with(INTERRUPTED));
+}
+
+#[tokio::test(start_paused = true)]
+async fn senders_that_wait_have_no_more_than_a_large_message() {
+    let (clients, mut transports) = endpoint(TransportConfig::default());
+    assert_eq!(clients.poll("a").await, "o\n");
+    let mut transport = transports.recv().await.expect("a session");
+    let _receiving = clients.stream("a").await;
+    let body = format!("[\"{}\"]", "x".repeat(10_000));
+    assert_eq!(clients.send("a", &body).await, 204);
+    let sender = tokio::spawn({
+        let (clients, body) = (clients.clone(), body.clone());
+        async move { clients.send("a", &body).await }
+    });
+    sleep(Duration::from_millis(1)).await;
+    assert!(!sender.is_finished());
+    let start = Instant::now();
+    assert_eq!(clients.send("a", &body).await, 503, "two wait with more than 16 KiB");
+    assert_passed(start, Duration::ZERO);
+    for _ in 0..2 {
+        assert!(matches!(recv(&mut transport).await, Ok(Some(_))));
+    }
+    assert!(timeout(SECOND / 2, recv(&mut transport)).await.is_err());
+    assert_eq!(sender.await.expect("no panic"), 204);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_closed_session_still_has_to_say_counts_or_is_forgotten() {
+    let (clients, mut transports) = endpoint(TransportConfig::default());
+    for is_polled in [true, false] {
+        let id = if is_polled { "polled" } else { "left" };
+        assert_eq!(clients.poll(id).await, "o\n");
+        let mut transport = transports.recv().await.expect("a session");
+        queue(&mut transport, &[&"x".repeat(100_000)]);
+        let mut closed = Box::pin(poll_fn(|cx| transport.poll_closed(cx)));
+        assert!(timeout(SECOND, &mut closed).await.is_err(), "it counts until it is taken");
+        if is_polled {
+            let (text, closed) = tokio::join!(clients.poll(id), closed);
+            assert!(text.len() > 100_000 && closed.is_ok());
+        } else {
+            drop(closed);
+        }
+        drop(transport);
+        assert!(clients.poll(id).await.starts_with("c[1000"), "{id}");
+    }
 }

@@ -8,7 +8,9 @@ use tungstenite::protocol::frame::{
 };
 
 use crate::transport::{
-    TransportError, Violation, deflate, framing::CONTROL_BYTES_MAX, large::LARGE_MESSAGE_BYTES,
+    TransportError, Violation, deflate,
+    framing::CONTROL_BYTES_MAX,
+    large::{LARGE_MESSAGE_BYTES, TURN_BYTES},
 };
 
 /// The longest header of a masked frame: two bytes, a 64-bit length and a 32-bit mask.
@@ -335,7 +337,9 @@ impl Decoder {
     /// The message that has arrived as a whole, or what is still needed for it.
     fn finish_message(&mut self) -> Result<Event, TransportError> {
         let is_large = self.message.len() > LARGE_MESSAGE_BYTES;
-        if self.allowed == Allowed::Payload || (is_large && self.allowed < Allowed::Whole) {
+        let takes_long = self.compressed || self.message.len() > TURN_BYTES;
+        let needs_turn = self.allowed == Allowed::Payload || is_large;
+        if takes_long && needs_turn && self.allowed < Allowed::Whole {
             return Ok(Event::Whole);
         }
         let message = if self.compressed {

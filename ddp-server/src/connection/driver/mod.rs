@@ -1,5 +1,7 @@
 //! Drives a connection's session and transport, for the connection's own task and for couriers.
 
+mod wake;
+
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,7 +13,8 @@ use ddp_core::{DdpError, Session, SubscriptionKey};
 use futures::future::BoxFuture;
 use tokio::time::Sleep;
 
-use super::end::End;
+use super::delivery;
+use super::end::{CLOSED, End};
 use super::handlers::Running;
 use super::inbound::Inbound;
 use super::input;
@@ -23,16 +26,10 @@ use super::tray::Tray;
 use super::waits;
 use crate::handler::callbacks::guard;
 use crate::registry::Registry;
-use crate::transport::{Address, AnyTransport, Transport, TransportError};
-
-/// How many messages are read before what they made is written.
-const MESSAGES_PER_WRITE: usize = 32;
+use crate::transport::{Address, AnyTransport, TransportError};
 
 /// The WebSocket close code of a server that goes away (RFC 6455 section 7.4.1).
 const GOING_AWAY: u16 = 1001;
-
-/// The code and reason with which Meteor's server ends a connection, by WebSocket and by SockJS.
-const CLOSED: (u16, &str) = (1000, "Normal closure");
 
 /// What woke the task.
 enum Wake {
@@ -69,6 +66,8 @@ pub(crate) struct Driver {
     closing: Option<CloseReason>,
     /// Whether nothing more is read from the client, and the connection ends with its methods.
     is_draining: bool,
+    /// Whether the end is asked for, and what is left is sent until the timer rings.
+    is_ending: bool,
     /// How the connection ends, once it does.
     end: End,
     inbound: Inbound,
@@ -82,7 +81,7 @@ pub(crate) struct Driver {
 
 impl Driver {
     pub(super) fn new(
-        session: Session,
+        mut session: Session,
         running: Running,
         transport: AnyTransport,
         mailbox: Arc<Mailbox>,
@@ -90,12 +89,15 @@ impl Driver {
         address: Option<Address>,
     ) -> Self {
         let outbox_bytes_max = registry.config.outbox_bytes_max;
+        // What can never be given does not wait for it.
+        session.set_subscription_bytes_max(registry.kept.session_bytes_max());
         let (large, results) = (Arc::clone(&registry.large), Arc::clone(&registry.results));
+        let together = registry.kept.of(address.as_ref());
         let kept = Kept::new(Arc::clone(&registry.kept), large, results, address);
         Self {
             running,
             session,
-            outbound: Outbound::new(transport, outbox_bytes_max),
+            outbound: Outbound::new(transport, outbox_bytes_max, together),
             mailbox,
             tray: Tray::default(),
             messages_since_write: 0,
@@ -104,6 +106,7 @@ impl Driver {
             deadline: None,
             closing: None,
             is_draining: false,
+            is_ending: false,
             end: End::Gone,
             inbound: Inbound::new(kept),
             waker: Waker::noop().clone(),
@@ -120,16 +123,15 @@ impl Driver {
         loop {
             self.drain(cx);
             self.inbound.after(&mut self.session, &self.outbound);
-            self.running.all_is_sent();
+            if !self.session.has_more() {
+                self.running.all_is_sent();
+            }
             self.tray.end_turn();
             if let Some(reason) = self.closing {
-                if reason == CloseReason::HeartbeatTimeout {
-                    self.registry.counters.disconnected_silent.add(1);
-                }
-                tracing::debug!(session = self.session.id(), %reason, "closing");
-                return Poll::Ready(End::Close(CLOSED.0, CLOSED.1.to_owned()));
+                return Poll::Ready(End::closing(&self.registry, self.session.id(), reason));
             }
-            let wake = if self.tray.is_ready() { Wake::Mail } else { ready!(self.poll_wake(cx)) };
+            let goes_on = self.goes_on(self.outbound.has_room());
+            let wake = if goes_on { Wake::Mail } else { ready!(self.poll_wake(cx)) };
             match wake {
                 Wake::Message(text) => {
                     self.has_asked = self.universal_begun.is_some();
@@ -145,11 +147,6 @@ impl Driver {
                 Wake::Rerun => self.start_some(cx),
                 Wake::Mail => self.handle_mail(cx),
                 Wake::End(EndReason::Requested) => {
-                    // The session's output for the last mail still goes out.
-                    while !self.tray.mail.is_empty() {
-                        self.handle_mail(cx);
-                        self.drain(cx);
-                    }
                     let is_closing = self.registry.open.is_closing();
                     let server_closed = (GOING_AWAY, "server closed");
                     let (code, reason) = if is_closing { server_closed } else { CLOSED };
@@ -165,22 +162,24 @@ impl Driver {
                     self.session.handle_input(Input::Timeout(Instant::now()));
                 }
                 Wake::Stalled => return Poll::Ready(End::Stalled),
-                Wake::Gone(error) => {
-                    let id = self.session.id();
-                    match error {
-                        Some(error) => tracing::debug!(session = id, %error, "connection lost"),
-                        None => tracing::debug!(session = id, "closed by the client"),
-                    }
-                    return Poll::Ready(End::Gone);
-                }
+                Wake::Gone(error) => return Poll::Ready(End::gone(self.session.id(), error)),
             }
         }
     }
 
-    /// Hands mail to the session, up to what must be [first](Tray::next) in the next call.
+    /// Hands mail to the session for as long as there is room for what it makes, up to what must be
+    /// [first](Tray::next) in the next call. Documents that are left come before what it makes.
     fn handle_mail(&mut self, cx: &mut Context<'_>) {
+        let mut messages = Messages::new(self.outbound.framing());
         let mut is_first = true;
-        while let Some(next) = self.tray.next(std::mem::take(&mut is_first)) {
+        loop {
+            self.drain_into(&mut messages, cx);
+            let has_room = !self.session.has_more() && self.outbound.has_room_beside(&messages);
+            if self.closing.is_some() || !has_room && !self.tray.has_room_next() {
+                break;
+            }
+            let Some(next) = self.tray.next(is_first, self.is_ending) else { break };
+            is_first = false;
             if matches!(next, Mail::Universal) {
                 // Documents that they show at once precede later mail, such as the result of the
                 // method that started them.
@@ -190,6 +189,17 @@ impl Driver {
                 self.session.handle_input(input);
             }
         }
+        self.outbound.queue(messages);
+    }
+
+    /// Whether something waits for room, or for its turn.
+    fn has_left(&self) -> bool {
+        !self.tray.mail.is_empty() || self.session.has_more()
+    }
+
+    /// Whether there is something that waits for neither.
+    fn goes_on(&self, has_room: bool) -> bool {
+        has_room && (self.tray.is_ready() || self.session.has_more())
     }
 
     /// Starts the universal publications that have not started yet, once the client is connected.
@@ -220,25 +230,31 @@ impl Driver {
         while self.running.start_next(cx) && !self.inbound.is_tired() {}
     }
 
-    /// Does everything that the session wants done.
+    /// Does everything that the session wants done, as far as there is room for documents.
     fn drain(&mut self, cx: &mut Context<'_>) {
         let mut messages = Messages::new(self.outbound.framing());
-        loop {
+        self.drain_into(&mut messages, cx);
+        self.outbound.queue(messages);
+    }
+
+    fn drain_into(&mut self, messages: &mut Messages, cx: &mut Context<'_>) {
+        while !self.session.has_more() || self.outbound.has_room_beside(messages) {
             match self.session.poll_output() {
-                Output::Send(outgoing) => self.outbound.send(outgoing, &mut messages),
-                Output::EndFrame => self.outbound.end_frame(&mut messages),
+                Output::Send(outgoing) => self.outbound.send(outgoing, messages),
+                Output::EndFrame => self.outbound.end_frame(messages),
                 Output::Event(event) => self.handle_event(event, cx),
                 Output::Close(reason) => {
                     self.closing = Some(reason);
-                    break;
+                    return;
                 }
                 Output::Timeout(deadline) => {
                     self.deadline = deadline;
-                    break;
+                    return;
                 }
             }
         }
-        self.outbound.queue(messages);
+        // Nothing is read from the client meanwhile, so its silence means nothing.
+        self.deadline = None;
     }
 
     fn handle_event(&mut self, event: Event, cx: &mut Context<'_>) {
@@ -271,132 +287,6 @@ impl Driver {
             }
         }
     }
-
-    /// Waits for whatever comes first. While too much waits for the socket, it reads nothing and
-    /// takes no mail, so that a slow client costs no memory.
-    fn poll_wake(&mut self, cx: &mut Context<'_>) -> Poll<Wake> {
-        self.is_draining = self.mailbox.is_draining();
-        if self.is_draining && !self.session.is_busy() {
-            self.mailbox.request_end();
-        }
-        if let Some(reason) = self.mailbox.take_end(&mut self.tray.mail) {
-            return Poll::Ready(Wake::End(reason));
-        }
-        if self.messages_since_write >= MESSAGES_PER_WRITE
-            && let Poll::Ready(gone) = self.poll_write(cx)
-        {
-            return Poll::Ready(gone);
-        }
-        let has_more = self.messages_since_write > 0 || self.running.has_to_start();
-        let is_tired = has_more && self.inbound.is_tired();
-        if self.running.has_to_start() && !is_tired {
-            return Poll::Ready(Wake::Rerun);
-        }
-        if self.outbound.has_room()
-            && !is_tired
-            && let Poll::Ready(wake) = self.poll_mail_and_messages(cx)
-        {
-            self.messages_since_write += 1;
-            return Poll::Ready(wake);
-        }
-        if !self.outbound.has_room() {
-            self.tray.pause();
-            if let Poll::Ready(late) = self.inbound.poll_no_more(cx) {
-                return Poll::Ready(Wake::Memory(late));
-            }
-            let paused = self.inbound.poll_paused(&mut self.outbound.transport, cx);
-            if let Poll::Ready(error) = paused {
-                return Poll::Ready(Wake::Gone(Some(error)));
-            }
-        }
-        if has_more {
-            // One more look before resting: whoever calls one method after the other has often sent
-            // the next by then, and looking costs less than falling asleep and being woken.
-            cx.waker().wake_by_ref();
-        }
-        let had_room = self.outbound.has_room();
-        if let Poll::Ready(gone) = self.poll_write(cx) {
-            return Poll::Ready(gone);
-        }
-        if self.outbound.transport.is_held_back() || self.inbound.holds_back(&self.session) {
-            self.outbound.note_behind();
-        }
-        if !had_room {
-            self.outbound.note_behind();
-            if self.outbound.has_room() {
-                // There is room now; look at once what was left for later.
-                cx.waker().wake_by_ref();
-            }
-        }
-        let timer = self.poll_timer(cx);
-        if timer.is_pending()
-            && (!self.mailbox.rest(cx.waker(), self.outbound.has_room() && !self.tray.waits())
-                || self.mailbox.is_draining() != self.is_draining)
-        {
-            // It came after it was looked for.
-            cx.waker().wake_by_ref();
-        }
-        timer
-    }
-
-    /// Takes mail or a message, by turns if there are both.
-    fn poll_mail_and_messages(&mut self, cx: &mut Context<'_>) -> Poll<Wake> {
-        let mail_is_next = std::mem::replace(&mut self.mail_is_next, true);
-        if mail_is_next && self.poll_mail(cx) {
-            self.mail_is_next = false;
-            return Poll::Ready(Wake::Mail);
-        }
-        if let Poll::Ready(more) = self.inbound.poll_more(&self.session, cx) {
-            return Poll::Ready(Wake::Memory(more));
-        }
-        self.inbound.before(&mut self.session);
-        if !self.session.wants_input() || self.is_draining {
-            let paused = self.inbound.poll_paused(&mut self.outbound.transport, cx);
-            if let Poll::Ready(error) = paused {
-                return Poll::Ready(Wake::Gone(Some(error)));
-            }
-        } else if let Poll::Ready(received) =
-            self.inbound.poll_message(&mut self.outbound.transport, &self.registry.large, cx)
-        {
-            return Poll::Ready(match received {
-                Ok(Some(text)) => Wake::Message(text),
-                Ok(None) => Wake::Gone(None),
-                Err(error) => Wake::Gone(Some(error)),
-            });
-        }
-        if !mail_is_next && self.poll_mail(cx) {
-            return Poll::Ready(Wake::Mail);
-        }
-        Poll::Pending
-    }
-
-    fn poll_mail(&mut self, cx: &mut Context<'_>) -> bool {
-        self.tray.poll(&self.mailbox, &self.registry.large, self.running.address(), cx)
-    }
-
-    /// Writes what the socket takes. Ready only if the socket failed.
-    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Wake> {
-        self.messages_since_write = 0;
-        let failed = self.outbound.poll_write(cx).map(|error| Wake::Gone(Some(error.into())));
-        self.inbound.note_large(&self.session, &self.outbound);
-        failed
-    }
-
-    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<Wake> {
-        let write_timeout = self.registry.config.write_timeout;
-        let stalled = self.outbound.gives_up_at(write_timeout);
-        let Some(next) = [self.deadline, stalled].into_iter().flatten().min() else {
-            return Poll::Pending;
-        };
-        if self.timer.deadline().into_std() != next {
-            self.timer.as_mut().reset(next.into());
-        }
-        if self.timer.as_mut().poll(cx).is_pending() {
-            return Poll::Pending;
-        }
-        let is_stalled = stalled.is_some_and(|stalled| stalled <= Instant::now());
-        Poll::Ready(if is_stalled { Wake::Stalled } else { Wake::Timer })
-    }
 }
 
 impl Drive for Driver {
@@ -405,7 +295,7 @@ impl Drive for Driver {
     }
 
     fn deliver(&mut self) -> bool {
-        if !self.tray.mail.is_empty() || !self.outbound.has_room() {
+        if self.has_left() || !self.outbound.has_room() {
             return false;
         }
         let alone = self.mailbox.take_alone();
@@ -418,20 +308,10 @@ impl Drive for Driver {
             }
         }
         let Self { session, outbound, tray, inbound, .. } = self;
-        let mut messages = Messages::new(outbound.framing());
-        for mail in alone.into_iter().chain(tray.mail.drain(..)) {
-            let mut send = |outgoing| outbound.send(outgoing, &mut messages);
-            match mail {
-                Mail::Step(query, delta) => session.deliver_step(query, &delta, &mut send),
-                Mail::Delta(subscription, source, delta) => {
-                    session.deliver(subscription, source, delta, &mut send);
-                }
-                _ => debug_assert!(false, "what else could be there was left in the mailbox"),
-            }
-        }
-        outbound.queue(messages);
+        delivery::deliver(session, outbound, alone, &mut tray.mail);
         let is_pending = outbound.poll_write(&mut Context::from_waker(&self.waker)).is_pending();
         inbound.note_large(session, outbound);
+        let is_pending = is_pending && tray.mail.is_empty() && !session.has_more();
         is_pending && outbound.is_empty() && outbound.stalled_since().is_none()
     }
 
@@ -453,3 +333,6 @@ impl fmt::Debug for Driver {
         f.debug_tuple("Driver").field(&self.session.id()).finish()
     }
 }
+
+#[cfg(all(test, feature = "testing"))]
+mod tests;
