@@ -98,7 +98,8 @@ impl Session {
         self.process(decode::decode(text), text);
         let new = self.outputs.iter().skip(before);
         *made += new.map(output_bytes).sum::<usize>();
-        self.is_held |= *made >= self.config.piece_bytes;
+        // During a rerun no documents change, so little is made.
+        self.is_held |= *made >= self.config.piece_bytes && self.rerun.is_none();
     }
 
     pub(super) fn assert_drained(&self) {
