@@ -25,26 +25,36 @@ fn output_bytes(output: &Output) -> usize {
 const OUTPUTS_KEPT: usize = 64;
 
 impl Session {
-    /// The next output, if there is one.
-    pub(super) fn next_output(&mut self) -> Option<Output> {
-        while self.pieces.is_none() && self.merge_box.has_more() {
-            self.send_piece();
+    /// What comes before the other outputs, while there is any.
+    #[cold]
+    fn next_of_pieces(&mut self) -> Option<Output> {
+        loop {
+            if let Some(pieces) = &mut self.pieces {
+                let next = pieces.pop_front();
+                if pieces.is_empty() {
+                    self.pieces = None;
+                }
+                return next;
+            }
+            if self.merge_box.has_more() {
+                self.send_piece();
+            } else if !self.outputs.is_empty() || !std::mem::take(&mut self.is_held) {
+                return None;
+            }
             self.go_on();
         }
-        let Some(pieces) = &mut self.pieces else {
-            if self.outputs.is_empty() && std::mem::take(&mut self.is_held) {
-                self.go_on();
-                return self.next_output();
-            }
-            let next = self.outputs.pop_front();
-            if next.is_none() && self.outputs.capacity() > OUTPUTS_KEPT {
-                self.outputs = VecDeque::new();
-            }
-            return next;
-        };
-        let next = pieces.pop_front();
-        if pieces.is_empty() {
-            self.pieces = None;
+    }
+
+    /// The next output, if there is one.
+    pub(super) fn next_output(&mut self) -> Option<Output> {
+        if (self.pieces.is_some() || self.has_more())
+            && let Some(next) = self.next_of_pieces()
+        {
+            return Some(next);
+        }
+        let next = self.outputs.pop_front();
+        if next.is_none() && self.outputs.capacity() > OUTPUTS_KEPT {
+            self.outputs = VecDeque::new();
         }
         next
     }
