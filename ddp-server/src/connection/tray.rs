@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::task::{Context, Poll};
 
+use ddp_core::CallKey;
 use futures::FutureExt;
 
 use super::mail::Mail;
@@ -64,6 +65,11 @@ impl Tray {
     /// What was handled has been encoded.
     pub(super) fn end_turn(&mut self) {
         self.turn = None;
+    }
+
+    /// Whether the result of this call is next.
+    pub(super) fn has_result_next(&self, call: Option<CallKey>) -> bool {
+        matches!(self.mail.front(), Some(Mail::Result(next, _)) if Some(*next) == call)
     }
 
     /// Whether the memory of a result is next, which is taken with the result.

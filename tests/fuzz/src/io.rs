@@ -22,6 +22,7 @@ pub struct Chunks {
 pub struct Written(Arc<Mutex<Vec<u8>>>);
 
 impl Written {
+    /// What was written since the last time.
     #[must_use]
     pub fn take(&self) -> Vec<u8> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))

@@ -172,14 +172,19 @@ impl Driver {
     fn handle_mail(&mut self, cx: &mut Context<'_>) {
         let mut messages = Messages::new(self.outbound.framing());
         let mut is_first = true;
+        let mut updated = None;
         loop {
-            self.drain_into(&mut messages, cx);
+            // A call's `result` shares the frame of its `updated`.
+            if !self.tray.has_result_next(updated) {
+                self.drain_into(&mut messages, cx);
+            }
             let has_room = !self.session.has_more() && self.outbound.has_room_beside(&messages);
             if self.closing.is_some() || !has_room && !self.tray.has_room_next() {
                 break;
             }
             let Some(next) = self.tray.next(is_first, self.is_ending) else { break };
             is_first = false;
+            updated = if let Mail::Updated(call) = next { Some(call) } else { None };
             if matches!(next, Mail::Universal) {
                 // Documents that they show at once precede later mail, such as the result of the
                 // method that started them.
