@@ -12,7 +12,7 @@ pub(super) fn fold(text: &str) -> String {
 #[derive(Debug, Default)]
 pub(super) struct Unique {
     /// By the fold: spellings, and whose they are. More than one only if one of them was
-    /// [skipped](Self::skip).
+    /// skipped.
     owners: HashMap<String, Vec<(String, String)>>,
     /// Spellings that may be had beside others that differ from them in case only.
     skipped: HashSet<String>,

@@ -126,7 +126,12 @@ fn inflate(payload: &[u8], message_bytes_max: usize) -> Result<Vec<u8>, InflateE
     };
     let inflated = inflater.message(payload);
     DECOMPRESSOR.set(Some(inflater.decompressor));
-    inflated.map(|()| inflater.output)
+    let mut output = inflater.output;
+    if output.capacity() > LARGE_MESSAGE_BYTES && output.capacity() / 2 > output.len() {
+        // It may wait for its turn, and counts as what it is, not as what it might have become.
+        output.shrink_to_fit();
+    }
+    inflated.map(|()| output)
 }
 
 /// Where the decompressor is after some input.

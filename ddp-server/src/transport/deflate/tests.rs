@@ -61,6 +61,16 @@ fn what_does_not_shrink_stays() {
 }
 
 #[test]
+fn what_it_might_have_become_is_not_kept() {
+    for size in [10, 10_000, 17_000, 70_000, 1_000_000] {
+        let payload = compress_with(9, &vec![b'x'; size], false);
+        let message = inflate(&payload, 4 << 20).expect("a sound payload");
+        assert_eq!(message.len(), size);
+        assert!(message.capacity() <= (2 * size).max(16 * 1024), "{}", message.capacity());
+    }
+}
+
+#[test]
 fn sizes_around_every_buffer_come_back() {
     for level in [0, 1, 9] {
         for size in (0..300).chain([1023, 16_384, 32_767, 32_768, 65_536, LIMIT]) {

@@ -29,7 +29,7 @@ use super::path::Endpoint;
 use super::polling::Polling;
 use super::protocol::Protocol;
 use super::receiver::Receiver;
-use super::session::Undelivered;
+use super::session::senders::Undelivered;
 use super::store::Refused;
 use super::store::Store;
 use super::wire::Callback;
