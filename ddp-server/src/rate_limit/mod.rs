@@ -85,6 +85,11 @@ impl RateLimiter {
         removed.is_some()
     }
 
+    /// Whether there is no rule.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.lock().rules.is_empty()
+    }
+
     /// Counts a request.
     ///
     /// # Errors

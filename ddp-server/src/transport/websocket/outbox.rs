@@ -10,6 +10,8 @@ use std::{
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::AsyncWrite;
 
+use crate::transport::framing::BUFFER_BYTES;
+
 /// How many buffers one vectored write offers.
 const SLICES_MAX: usize = 64;
 
@@ -55,6 +57,11 @@ impl Outbox {
     /// Bytes that the socket has not taken yet.
     pub(super) fn queued_bytes(&self) -> usize {
         self.queued_bytes
+    }
+
+    /// The same with what the buffers take besides.
+    pub(super) fn kept_bytes(&self) -> usize {
+        self.queued_bytes + self.queue.len() * BUFFER_BYTES
     }
 
     /// Writes until everything is taken or the socket is full; ready only when nothing is left.

@@ -286,6 +286,11 @@ impl Session {
         self.state.lock().outbox.bytes()
     }
 
+    /// The same with what the buffers take besides.
+    pub(super) fn kept_bytes(&self) -> usize {
+        self.state.lock().outbox.kept_bytes()
+    }
+
     /// Ready when nothing is on its way to the client any more, and no more than a little waits for it.
     pub(super) fn poll_handed_over(&self, cx: &Context<'_>) -> Poll<()> {
         let mut state = self.state.lock();
