@@ -65,6 +65,7 @@ impl WriteFence {
     }
 
     /// The method has returned. True if there is no write to wait for; else the caller is told later.
+    #[must_use]
     pub(crate) fn arm(&self) -> bool {
         self.0.state.lock().arm()
     }

@@ -289,7 +289,7 @@ impl Running {
     /// Asks the rate limiter, which runs conditions of the application.
     fn limit(&self, kind: rate_limit::Kind, name: &str) -> Result<(), DdpError> {
         let limiter = &self.registry.rate_limiter;
-        if limiter.is_empty() {
+        if !limiter.has_rules() {
             return Ok(());
         }
         let request = rate_limit::Request {

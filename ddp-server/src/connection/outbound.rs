@@ -36,7 +36,8 @@ pub(crate) struct Outbound {
     queued_total: u64,
     /// How many of them the socket had taken at the last write.
     written: u64,
-    /// While this many bytes are waiting, with what their buffers take, nothing more is encoded for the client.
+    /// While this many bytes are waiting, with what their buffers take, nothing more is encoded for
+    /// the client.
     outbox_bytes_max: usize,
     /// What waits for clients of its address, and how much of that for this one.
     together: Arc<Together>,

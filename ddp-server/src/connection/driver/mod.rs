@@ -179,6 +179,7 @@ impl Driver {
         let mut messages = Messages::new(self.outbound.framing());
         let mut is_first = true;
         loop {
+            // It is drained before there is mail, but for documents that are left.
             if !is_first || self.session.has_more() {
                 self.drain_into(&mut messages, cx);
             }

@@ -186,6 +186,19 @@ mod tests {
     }
 
     #[test]
+    fn what_buffers_take_counts_until_they_are_written() {
+        let mut outbox = Outbox::default();
+        for _ in 0..100 {
+            outbox.push(Bytes::from_static(b"1"));
+        }
+        assert_eq!(outbox.kept_bytes(), 100 + 100 * BUFFER_BYTES);
+        outbox.advance(99);
+        assert_eq!(outbox.kept_bytes(), 1 + BUFFER_BYTES);
+        outbox.advance(1);
+        assert_eq!(outbox.kept_bytes(), 0);
+    }
+
+    #[test]
     fn any_sequence_of_partial_writes_keeps_the_order() {
         for step in 1..12 {
             let mut outbox = Outbox::default();
