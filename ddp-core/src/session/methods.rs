@@ -92,7 +92,7 @@ impl Session {
 
     fn forget(&mut self, key: CallKey) {
         if let Some(call) = self.calls.remove(&key) {
-            self.budget.end_call(call.bytes, self.calls.iter_values().map(|call| call.bytes));
+            self.budget.end_call(call.bytes, self.calls.values().map(|call| call.bytes));
         }
     }
 
