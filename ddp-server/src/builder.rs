@@ -320,7 +320,10 @@ impl<S: Clone + Send + Sync + 'static> ServerBuilder<S> {
         }
         let publications = self.publications.into_iter().map(|one| one.bind(&state));
         let methods = self.methods.into_iter().map(|one| one.bind(&state));
-        let methods = methods.map(|(name, method)| (name, method.into()));
+        let methods = methods.map(|(name, method)| {
+            let method = Described::method(&name, method);
+            (name, method)
+        });
         let universal = self.universal.into_iter().map(|bind| bind(state.clone()));
         let (large, results) = (config.large_messages(), config.results());
         let kept = KeptBytes::new(config.sessions_bytes_max);

@@ -68,9 +68,9 @@ pub struct ServerConfig {
     /// documents, and of collections with the strategy `NoMergeNoHistory`; 10,000. A client that
     /// falls further behind is disconnected.
     pub outbox_messages_max: usize,
-    /// When this many bytes wait for a socket, the server encodes nothing more for it and reads
-    /// nothing from it; 256 KiB. While the clients of an address have 64 times as much beyond 8 KiB
-    /// each, it is 8 KiB for them.
+    /// When this many bytes wait for a socket, with 96 for each buffer that they are in, the server
+    /// encodes nothing more for it and reads nothing from it; 256 KiB. While the clients of an
+    /// address have 64 times as much beyond 8 KiB each, it is 8 KiB for them.
     pub outbox_bytes_max: usize,
     /// How long a client's socket may accept nothing before the client is disconnected; 30 s. While a
     /// result over 16 KiB waits for it, also how long it may take in all, and a second more for each

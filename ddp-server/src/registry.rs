@@ -55,16 +55,17 @@ pub(crate) struct Registry {
 }
 
 /// A method, and what is known of its results.
-#[derive(Clone)]
 pub(crate) struct Method {
+    pub(crate) name: Arc<str>,
     pub(crate) handler: ErasedMethod,
     pub(crate) results: Arc<Expected>,
 }
 
-impl From<Described<ErasedMethod>> for Described<Method> {
-    fn from(described: Described<ErasedMethod>) -> Self {
+impl Described<Method> {
+    pub(crate) fn method(name: &str, described: Described<ErasedMethod>) -> Self {
         let Described { handler, signature } = described;
-        Self { handler: Method { handler, results: Arc::default() }, signature }
+        let method = Method { name: name.into(), handler, results: Arc::default() };
+        Self { handler: method, signature }
     }
 }
 
@@ -119,10 +120,10 @@ impl Host for Registry {
         params: RawParams,
         invocation: Invocation,
     ) -> BoxFuture<'static, Result<Option<String>, Error>> {
-        let Some(Method { handler, .. }) = self.method(method) else {
+        let Some(Method { name, handler, .. }) = self.method(method) else {
             return futures::future::ready(Err(DdpError::method_not_found(method).into())).boxed();
         };
-        let context = MethodContext { name: method.to_owned(), params, invocation };
+        let context = MethodContext { name: Arc::clone(name), params, invocation };
         let span = span::method(&context);
         let run = handler(context);
         // It is boxed already.

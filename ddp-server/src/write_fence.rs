@@ -64,10 +64,10 @@ impl WriteFence {
         Write(self.clone())
     }
 
-    /// The method has returned.
-    pub(crate) fn arm(&self) {
-        let fires = self.0.state.lock().arm();
-        self.fire_if(fires);
+    /// The method has returned. True if there is no write to wait for; else the caller is told later.
+    #[must_use]
+    pub(crate) fn arm(&self) -> bool {
+        self.0.state.lock().arm()
     }
 
     fn fire_if(&self, fires: bool) {

@@ -57,15 +57,4 @@ impl Session {
             self.outputs.push_back(Output::EndFrame);
         }
     }
-
-    /// Lets a call's `result` share the frame of its `updated`, if nothing was sent since.
-    pub(super) fn rejoin_updated(&mut self, updated: &str) {
-        let mut last = self.outputs.iter().rev();
-        if let (Some(Output::EndFrame), Some(Output::Send(Outgoing::Text(text)))) =
-            (last.next(), last.next())
-            && text == updated
-        {
-            self.outputs.pop_back();
-        }
-    }
 }

@@ -44,6 +44,9 @@ pub enum Input<'a> {
     Result(CallKey, Result<Option<String>, DdpError>),
     /// A method's write fence fired.
     Updated(CallKey),
+    /// A method returned, and there is no write to wait for: [`Updated`](Self::Updated) and
+    /// [`Result`](Self::Result) in one. Both answers may share a frame.
+    Finished(CallKey, Result<Option<String>, DdpError>),
     /// The user changed: run all subscriptions again.
     Rerun,
 }

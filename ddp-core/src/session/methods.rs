@@ -30,15 +30,33 @@ impl Session {
             call.has_result = true;
             let result = result.as_ref().map(Option::as_deref);
             let text = ServerMessage::Result { id: &call.id, result }.to_text();
-            if call.is_updated {
-                let updated = ServerMessage::Updated { methods: &[&call.id] }.to_text();
-                self.rejoin_updated(&updated);
-            }
             self.push_message(text, true);
             self.shrink(key);
             self.forget_finished(key);
         }
         self.unblock(Blocker::Method(key));
+    }
+
+    /// As in Meteor, `updated` comes first.
+    pub(super) fn handle_finished(
+        &mut self,
+        key: CallKey,
+        result: Result<Option<String>, DdpError>,
+    ) {
+        let is_new = |call: &&Call| !call.has_result && !call.is_updated;
+        let Some(call) = self.calls.get(&key).filter(is_new).filter(|_| self.rerun.is_none())
+        else {
+            self.handle_updated(key);
+            return self.handle_result(key, result);
+        };
+        let result = result.as_ref().map(Option::as_deref);
+        let updated = ServerMessage::Updated { methods: &[&call.id] }.to_text();
+        let result = ServerMessage::Result { id: &call.id, result }.to_text();
+        self.push_message(updated, false);
+        self.push_message(result, true);
+        self.forget(key);
+        self.blocked_by.take_if(|blocker| *blocker == Blocker::Method(key));
+        self.process_queue();
     }
 
     /// A call has its result. It may wait long for its `updated`, but its parameters are gone.

@@ -16,8 +16,7 @@
 //!         match session.poll_output() {
 //!             Output::Send(Outgoing::Text(text)) => sent.push(text),
 //!             Output::Event(Event::Call { call, .. }) => {
-//!                 session.handle_input(Input::Result(call, Ok(Some("42".to_owned()))));
-//!                 session.handle_input(Input::Updated(call));
+//!                 session.handle_input(Input::Finished(call, Ok(Some("42".to_owned()))));
 //!             }
 //!             Output::Timeout(_) | Output::Close(_) => return sent,
 //!             Output::Send(_) | Output::EndFrame | Output::Event(_) => {}
@@ -32,7 +31,7 @@
 //! let call = r#"{"msg":"method","id":"1","method":"answer","params":[]}"#;
 //! assert_eq!(
 //!     step(&mut session, Input::Message(now, call)),
-//!     [r#"{"msg":"result","id":"1","result":42}"#, r#"{"msg":"updated","methods":["1"]}"#]
+//!     [r#"{"msg":"updated","methods":["1"]}"#, r#"{"msg":"result","id":"1","result":42}"#]
 //! );
 //! ```
 
@@ -99,7 +98,7 @@ pub struct Session {
     blocked_by: Option<Blocker>,
     subscriptions: LiteMap<SubscriptionKey, Subscription>,
     subscription_keys: HashMap<Arc<str>, SubscriptionKey>,
-    calls: HashMap<CallKey, Call>,
+    calls: LiteMap<CallKey, Call>,
     merge_box: MergeBox,
     rerun: Option<Box<Rerun>>,
     last_key: u64,
@@ -133,7 +132,7 @@ impl Session {
             blocked_by: None,
             subscriptions: LiteMap::new(),
             subscription_keys: HashMap::new(),
-            calls: HashMap::new(),
+            calls: LiteMap::new(),
             merge_box: MergeBox::new(config.strategies.clone()).in_pieces_of(config.piece_bytes),
             config,
             rerun: None,
@@ -235,6 +234,7 @@ impl Session {
             Input::MethodUnblocked(call) => self.unblock(Blocker::Method(call)),
             Input::Result(call, result) => self.handle_result(call, result),
             Input::Updated(call) => self.handle_updated(call),
+            Input::Finished(call, result) => self.handle_finished(call, result),
             Input::Rerun => self.handle_rerun(),
         }
     }

@@ -265,13 +265,12 @@ impl Running {
         cx: &mut Context<'_>,
     ) {
         let mailbox = self.connection.mailbox();
-        let Some(method) = self.registry.method(&name).cloned() else {
+        let Some(method) = self.registry.method(&name) else {
             mailbox.push(Mail::Result(key, Err(Box::new(DdpError::method_not_found(&name)))));
             return mailbox.push(Mail::Updated(key));
         };
         if let Err(error) = self.limit(rate_limit::Kind::Method, &name) {
-            mailbox.push(Mail::Updated(key));
-            return mailbox.push(Mail::Result(key, Err(Box::new(error))));
+            return mailbox.push(Mail::Finished(key, Err(Box::new(error))));
         }
         let (host, connection) = (self.host(), self.connection.clone());
         let user_id = self.user_id.clone();
@@ -279,9 +278,9 @@ impl Running {
         let (memory, address) = (&self.registry.results, self.address.as_ref());
         let (results, bytes) = (&method.results, params.as_text().len());
         let room = Room::new(results, memory, address, bytes, &mut self.client);
-        let context = MethodContext { name, params, invocation };
+        let context = MethodContext { name: Arc::clone(&method.name), params, invocation };
         let span = span::method(&context);
-        let run = invoke(method.handler, context, connection, key, room);
+        let run = invoke(Arc::clone(&method.handler), context, connection, key, room);
         // Its end arrives as mail, so nothing waits for the task.
         let counts = || self.registry.open.begin_method();
         let _ = start(span, run, counts, cx);
@@ -289,6 +288,10 @@ impl Running {
 
     /// Asks the rate limiter, which runs conditions of the application.
     fn limit(&self, kind: rate_limit::Kind, name: &str) -> Result<(), DdpError> {
+        let limiter = &self.registry.rate_limiter;
+        if !limiter.has_rules() {
+            return Ok(());
+        }
         let request = rate_limit::Request {
             user_id: self.user_id.as_deref(),
             client_address: self.connection.client_address(),
@@ -296,7 +299,6 @@ impl Running {
             name,
             connection_id: self.connection.id(),
         };
-        let limiter = &self.registry.rate_limiter;
         let check = AssertUnwindSafe(|| limiter.check(Instant::now(), &request));
         catch_unwind(check).unwrap_or_else(|panic| {
             let (session, error) = (request.connection_id, panic_text(&*panic));
@@ -347,7 +349,7 @@ async fn invoke(
     call: CallKey,
     mut room: Room,
 ) {
-    let (name, invocation) = (context.name.clone(), context.invocation.clone());
+    let (name, invocation) = (Arc::clone(&context.name), context.invocation.clone());
     let (log, mut is_counted) = (invocation.host().log(), false);
     let tell = |waits_for| {
         let is_first = !std::mem::replace(&mut is_counted, true);
@@ -358,7 +360,7 @@ async fn invoke(
     let run = async { method(context).await };
     let result = catch_panic(run).await.map_err(|error| {
         Box::new(redact(error, |error| {
-            let (method, session) = (&name, connection.id());
+            let (method, session) = (&*name, connection.id());
             let count: Count = |method, error, count| {
                 tracing::error!(method, error, count, "exceptions while invoking a method");
             };
@@ -368,13 +370,15 @@ async fn invoke(
             }
         }))
     });
-    // As in Meteor, `updated` comes first if there is nothing to wait for.
-    invocation.fence().arm();
     let there = room.take(result.as_ref().ok().map(Option::as_deref));
     drop(asked);
-    // Both are taken together: it counts as the session's when that has taken the result.
-    let room = there.map(|there| Mail::Room(Box::new(there)));
-    connection.mailbox().push_all([Mail::Result(call, result)].into_iter().chain(room));
+    let is_updated = invocation.fence().arm();
+    let mail = if is_updated { Mail::Finished(call, result) } else { Mail::Result(call, result) };
+    match there {
+        None => connection.mailbox().push(mail),
+        // Both are taken together: it counts as the session's when that has taken the result.
+        Some(there) => connection.mailbox().push_all([mail, Mail::Room(Box::new(there))]),
+    }
 }
 
 async fn publish(publication: ErasedPublication, context: PublicationContext) {

@@ -33,6 +33,7 @@ pub(super) fn of(mail: Mail, session: &Session, running: &mut Running) -> Option
         Mail::MethodUnblocked(call) => Input::MethodUnblocked(call),
         Mail::Result(call, result) => Input::Result(call, result.map_err(|error| *error)),
         Mail::Updated(call) => Input::Updated(call),
+        Mail::Finished(call, result) => Input::Finished(call, result.map_err(|error| *error)),
         Mail::Observing(subscription, observations) => {
             running.observing(subscription, observations);
             return None;

@@ -33,6 +33,8 @@ pub(crate) enum Mail {
     /// The memory of a large result that is before it.
     Room(Box<Share>),
     Updated(CallKey),
+    /// Both in one: there is no write to wait for.
+    Finished(CallKey, Result<Option<String>, Box<DdpError>>),
     /// A method logged the connection in or out, and waits until the client knows.
     SetUser(Option<UserId>, oneshot::Sender<()>),
     /// There is a new universal publication.
@@ -74,6 +76,7 @@ impl Mail {
             | Self::Result(..)
             | Self::Room(_)
             | Self::Updated(_)
+            | Self::Finished(..)
             | Self::SetUser(..)
             | Self::Universal => None,
         }

@@ -36,7 +36,8 @@ pub(crate) struct Outbound {
     queued_total: u64,
     /// How many of them the socket had taken at the last write.
     written: u64,
-    /// While this many bytes are waiting, nothing more is encoded for the client.
+    /// While this many bytes are waiting, with what their buffers take, nothing more is encoded for
+    /// the client.
     outbox_bytes_max: usize,
     /// What waits for clients of its address, and how much of that for this one.
     together: Arc<Together>,
@@ -133,7 +134,7 @@ impl Outbound {
     }
 
     pub(crate) fn has_room(&self) -> bool {
-        self.has_room_for(self.transport.queued_bytes())
+        self.has_room_for(self.transport.kept_bytes())
     }
 
     /// Whether there is room for more if so many bytes wait.
@@ -149,7 +150,7 @@ impl Outbound {
 
     /// Whether there is room if `messages` are queued as well.
     pub(crate) fn has_room_beside(&self, messages: &Messages) -> bool {
-        self.has_room_for(self.transport.queued_bytes() + messages.bytes())
+        self.has_room_for(self.transport.kept_bytes() + messages.bytes())
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -239,7 +240,7 @@ impl Outbound {
         let moves = written > self.written;
         self.written = written;
         let (total, waiting) = (self.queued_total, self.transport.queued_bytes());
-        let shared = waiting.saturating_sub(OWN_BYTES);
+        let shared = self.transport.kept_bytes().saturating_sub(OWN_BYTES);
         change(&self.together.outboxes, &mut self.shared, shared);
         self.large.take_if(|large| {
             large.note(written, total, waiting);

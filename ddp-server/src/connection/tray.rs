@@ -7,7 +7,6 @@
 use std::collections::VecDeque;
 use std::task::{Context, Poll};
 
-use ddp_core::CallKey;
 use futures::FutureExt;
 
 use super::mail::Mail;
@@ -67,11 +66,6 @@ impl Tray {
         self.turn = None;
     }
 
-    /// Whether the result of this call is next.
-    pub(super) fn has_result_next(&self, call: Option<CallKey>) -> bool {
-        matches!(self.mail.front(), Some(Mail::Result(next, _)) if Some(*next) == call)
-    }
-
     /// Whether the memory of a result is next, which is taken with the result.
     pub(super) fn has_room_next(&self) -> bool {
         matches!(self.mail.front(), Some(Mail::Room(_)))
@@ -92,5 +86,6 @@ impl Tray {
 
 /// Whether it takes long to encode.
 fn is_large(mail: &Mail) -> bool {
-    matches!(mail, Mail::Result(_, Ok(Some(text))) if text.len() > TURN_BYTES)
+    let (Mail::Result(_, result) | Mail::Finished(_, result)) = mail else { return false };
+    matches!(result, Ok(Some(text)) if text.len() > TURN_BYTES)
 }

@@ -66,7 +66,7 @@ impl<S: Sync, T: DeserializeOwned + Send> FromContext<MethodContext, S> for Para
     async fn from_context(context: &MethodContext, _: &S) -> Result<Self, Error> {
         Self::extract(&context.params, |error| {
             let session = context.invocation.connection().map(Connection::id);
-            let method = context.name.as_str();
+            let method = &*context.name;
             let count: Count = |method, error, count| {
                 tracing::warn!(method, error, count, "match failed");
             };

@@ -14,7 +14,7 @@ use crate::handler::Handler;
 /// The context of a method call, from which arguments are extracted.
 #[derive(Clone, Debug)]
 pub struct MethodContext {
-    pub(crate) name: String,
+    pub(crate) name: Arc<str>,
     pub(crate) params: RawParams,
     pub(crate) invocation: Invocation,
 }

@@ -15,7 +15,7 @@ pub(crate) fn method(context: &MethodContext) -> Span {
     // The macro evaluates the fields only if a subscriber listens.
     tracing::info_span!(
         "meteor.method",
-        method = name,
+        method = &**name,
         session = invocation.connection().map(Connection::id),
         user = invocation.user_id().as_deref(),
     )

@@ -18,6 +18,7 @@ pub use rule::{Kind, Request, Rule, Verdict};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use ddp_core::DdpError;
@@ -49,7 +50,11 @@ pub struct RuleId(u64);
 /// assert!(!limiter.remove_rule(maintenance), "it is gone already");
 /// ```
 #[derive(Default)]
-pub struct RateLimiter(Mutex<State>);
+pub struct RateLimiter {
+    state: Mutex<State>,
+    /// Changed with the state; without a rule nobody needs its lock.
+    has_rules: AtomicBool,
+}
 
 #[derive(Default)]
 struct State {
@@ -67,22 +72,29 @@ struct Running {
 impl RateLimiter {
     /// Adds a rule, Meteor's `DDPRateLimiter.addRule`.
     pub fn add_rule(&self, rule: Rule) -> RuleId {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         state.last_id += 1;
         let id = RuleId(state.last_id);
         let rule = Arc::new(rule);
         state.rules.push(Running { id, rule, since: None, counters: HashMap::new() });
+        self.has_rules.store(true, Ordering::Release);
         id
     }
 
     /// Removes a rule with its counters. Returns false if it is already gone.
     pub fn remove_rule(&self, id: RuleId) -> bool {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         let index = state.rules.iter().position(|running| running.id == id);
         let removed = index.map(|index| state.rules.remove(index));
+        self.has_rules.store(!state.rules.is_empty(), Ordering::Release);
         // Drops the application's conditions outside the lock.
         drop(state);
         removed.is_some()
+    }
+
+    /// Whether there is a rule.
+    pub(crate) fn has_rules(&self) -> bool {
+        self.has_rules.load(Ordering::Acquire)
     }
 
     /// Counts a request.
@@ -92,7 +104,7 @@ impl RateLimiter {
     /// several rules refuse, the error of the longest wait.
     pub(crate) fn check(&self, now: Instant, request: &Request<'_>) -> Result<(), DdpError> {
         let rules: Vec<(RuleId, Arc<Rule>)> = {
-            let state = self.0.lock();
+            let state = self.state.lock();
             state.rules.iter().map(|running| (running.id, Arc::clone(&running.rule))).collect()
         };
         // Conditions are the application's: no lock is held while they run.
@@ -102,7 +114,7 @@ impl RateLimiter {
             .collect();
         let mut verdicts = Vec::with_capacity(concerned.len());
         if !concerned.is_empty() {
-            let mut state = self.0.lock();
+            let mut state = self.state.lock();
             for (id, rule, counter) in concerned {
                 // A rule that has been removed since limits nothing.
                 if let Some(running) = state.rules.iter_mut().find(|running| running.id == id) {
@@ -146,7 +158,7 @@ impl Running {
 
 impl fmt::Debug for RateLimiter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = self.0.lock();
+        let state = self.state.lock();
         f.debug_list().entries(state.rules.iter().map(|running| &running.rule)).finish()
     }
 }

@@ -160,7 +160,7 @@ impl Connection {
         let frames = self.transport.framing().encode([text]);
         poll_fn(|cx| {
             self.poll_write(cx);
-            let has_room = self.transport.queued_bytes() < self.config.outbox_bytes_max;
+            let has_room = self.transport.kept_bytes() < self.config.outbox_bytes_max;
             if self.is_gone || has_room { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;

@@ -78,6 +78,10 @@ impl Transport for AnyTransport {
         delegate!(self, transport => transport.queued_bytes())
     }
 
+    fn kept_bytes(&self) -> usize {
+        delegate!(self, transport => transport.kept_bytes())
+    }
+
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         delegate!(self, transport => transport.poll_flush(cx))
     }

@@ -106,7 +106,7 @@ pub(crate) trait Transport: Send + Unpin + 'static {
     /// Queues whole frames, made by a [`FrameBuilder`](framing::FrameBuilder) with this transport's framing.
     ///
     /// The bytes are shared, never copied. The queue has no bound of its own: the driver watches
-    /// [`queued_bytes`](Self::queued_bytes). Frames queued after the close are dropped.
+    /// [`kept_bytes`](Self::kept_bytes). Frames queued after the close are dropped.
     fn queue(&mut self, frames: Bytes);
 
     /// What is queued from now on must not reach the client in a frame with what was queued so far.
@@ -115,6 +115,9 @@ pub(crate) trait Transport: Send + Unpin + 'static {
 
     /// Bytes queued that the socket has not taken yet.
     fn queued_bytes(&self) -> usize;
+
+    /// The same with what their buffers take besides: most of it if the frames are small.
+    fn kept_bytes(&self) -> usize;
 
     /// Writes as much as the socket takes; ready when nothing is queued and everything is flushed.
     ///

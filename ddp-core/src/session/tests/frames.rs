@@ -63,7 +63,7 @@ fn nothing_shares_a_frame_with_a_nosub_before_it() {
 }
 
 #[test]
-fn only_its_own_updated_shares_the_frame_of_a_result() {
+fn updated_shares_the_frame_of_a_result_that_comes_with_it() {
     let result = |call| Input::Result(call, Ok(None));
     let (mut peer, subscription) = subscribed("");
     peer.input(Input::Ready(subscription));
@@ -72,7 +72,7 @@ fn only_its_own_updated_shares_the_frame_of_a_result() {
         peer.input(Input::MethodUnblocked(call));
         call
     });
-    let answers = [Input::Updated(first), result(first), Input::Updated(second), result(second)];
+    let answers = [first, second].map(|call| Input::Finished(call, Ok(None)));
     assert_eq!(frames(&mut peer, answers), "updated result | updated result |");
 
     let [first, second, third] = ["1", "2", "3"].map(|id| {

@@ -75,6 +75,26 @@ fn all_subscriptions_run_anew_and_only_the_difference_is_sent() {
 }
 
 #[test]
+fn a_call_that_is_finished_meanwhile_is_updated_when_the_rerun_is_over() {
+    let mut peer = Peer::connected();
+    let universal = peer.session.subscribe_universal();
+    let call = peer.call("1");
+    let (_, renamed) = peer.rerun();
+    let sent = peer.input(Input::Finished(call, Ok(None)));
+    assert_eq!(sent, [r#"{"msg":"result","id":"1"}"#]);
+    assert_eq!(
+        peer.input(Input::SubscriptionReturned(renamed[&universal])),
+        [r#"{"msg":"updated","methods":["1"]}"#]
+    );
+    assert_eq!(peer.input(Input::Finished(call, Ok(None))), [""; 0], "once");
+    let call = peer.call("2");
+    peer.input(Input::Updated(call));
+    let sent = peer.input(Input::Finished(call, Ok(None)));
+    assert_eq!(sent, [r#"{"msg":"result","id":"2"}"#], "only what it has not had");
+    assert!(!peer.session.is_busy());
+}
+
+#[test]
 fn without_subscriptions_a_rerun_is_done_at_once() {
     let mut peer = Peer::connected();
     assert_eq!(peer.input(Input::Rerun), [""; 0]);

@@ -120,8 +120,11 @@ impl Driver {
         self.waker.clone_from(cx.waker());
         self.mailbox.attend();
         self.inbound.begin();
+        let mut is_drained = false;
         loop {
-            self.drain(cx);
+            if !std::mem::take(&mut is_drained) {
+                self.drain(cx);
+            }
             self.inbound.after(&mut self.session, &self.outbound);
             if !self.session.has_more() {
                 self.running.all_is_sent();
@@ -145,7 +148,10 @@ impl Driver {
                     return Poll::Ready(End::waited(&self.registry, self.running.connection()));
                 }
                 Wake::Rerun => self.start_some(cx),
-                Wake::Mail => self.handle_mail(cx),
+                Wake::Mail => {
+                    self.handle_mail(cx);
+                    is_drained = true;
+                }
                 Wake::End(EndReason::Requested) => {
                     let is_closing = self.registry.open.is_closing();
                     let server_closed = (GOING_AWAY, "server closed");
@@ -172,10 +178,9 @@ impl Driver {
     fn handle_mail(&mut self, cx: &mut Context<'_>) {
         let mut messages = Messages::new(self.outbound.framing());
         let mut is_first = true;
-        let mut updated = None;
         loop {
-            // A call's `result` shares the frame of its `updated`.
-            if !self.tray.has_result_next(updated) {
+            // It is drained before there is mail, but for documents that are left.
+            if !is_first || self.session.has_more() {
                 self.drain_into(&mut messages, cx);
             }
             let has_room = !self.session.has_more() && self.outbound.has_room_beside(&messages);
@@ -184,7 +189,6 @@ impl Driver {
             }
             let Some(next) = self.tray.next(is_first, self.is_ending) else { break };
             is_first = false;
-            updated = if let Mail::Updated(call) = next { Some(call) } else { None };
             if matches!(next, Mail::Universal) {
                 // Documents that they show at once precede later mail, such as the result of the
                 // method that started them.

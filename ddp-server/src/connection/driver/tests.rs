@@ -87,7 +87,7 @@ impl Slow {
     }
 
     fn waiting(&self) -> usize {
-        self.driver.outbound.transport.queued_bytes()
+        self.driver.outbound.transport.kept_bytes()
     }
 
     /// Reads messages up to one with this text; returns how many there were.

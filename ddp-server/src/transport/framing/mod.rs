@@ -17,6 +17,9 @@ const HEADER_BYTES_MAX: usize = 10;
 /// The largest payload of a control frame (RFC 6455 section 5.5).
 pub(super) const CONTROL_BYTES_MAX: usize = 125;
 
+/// What a buffer of frames takes in memory besides its bytes.
+pub(super) const BUFFER_BYTES: usize = 96;
+
 /// How messages become WebSocket frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Framing {

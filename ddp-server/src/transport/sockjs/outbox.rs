@@ -7,6 +7,7 @@ use bytes::Bytes;
 use bytes::BytesMut;
 
 use super::frame::split_messages;
+use crate::transport::framing::BUFFER_BYTES;
 
 /// How much a response hands to its socket at once. It is asked for when there is room, so what a
 /// client has not taken is known, and counts, until then.
@@ -52,6 +53,11 @@ impl Outbox {
     /// What waits, and what a response has not handed to its socket.
     pub(super) const fn bytes(&self) -> usize {
         self.bytes + self.in_flight
+    }
+
+    /// The same with what the buffers take besides.
+    pub(super) fn kept_bytes(&self) -> usize {
+        self.bytes() + self.chunks.len() * BUFFER_BYTES
     }
 
     /// What a response has not handed to its socket.

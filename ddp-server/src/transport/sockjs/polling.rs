@@ -75,6 +75,10 @@ impl Transport for Polling {
         self.session.queued_bytes()
     }
 
+    fn kept_bytes(&self) -> usize {
+        self.session.kept_bytes()
+    }
+
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.session.poll_flush(cx).map(Ok)
     }

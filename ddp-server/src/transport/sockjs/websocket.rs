@@ -125,6 +125,10 @@ where
         self.socket.queued_bytes()
     }
 
+    fn kept_bytes(&self) -> usize {
+        self.socket.kept_bytes()
+    }
+
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.socket.poll_flush(cx)
     }

@@ -10,6 +10,8 @@ use std::{
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::AsyncWrite;
 
+use crate::transport::framing::BUFFER_BYTES;
+
 /// How many buffers one vectored write offers.
 const SLICES_MAX: usize = 64;
 
@@ -55,6 +57,11 @@ impl Outbox {
     /// Bytes that the socket has not taken yet.
     pub(super) fn queued_bytes(&self) -> usize {
         self.queued_bytes
+    }
+
+    /// The same with what the buffers take besides.
+    pub(super) fn kept_bytes(&self) -> usize {
+        self.queued_bytes + self.queue.len() * BUFFER_BYTES
     }
 
     /// Writes until everything is taken or the socket is full; ready only when nothing is left.
@@ -176,6 +183,19 @@ mod tests {
         assert_eq!(outbox.queued_bytes(), 8);
         outbox.advance(8);
         assert_eq!((outbox.queued_bytes(), wire(&outbox).len()), (0, 0));
+    }
+
+    #[test]
+    fn what_buffers_take_counts_until_they_are_written() {
+        let mut outbox = Outbox::default();
+        for _ in 0..100 {
+            outbox.push(Bytes::from_static(b"1"));
+        }
+        assert_eq!(outbox.kept_bytes(), 100 + 100 * BUFFER_BYTES);
+        outbox.advance(99);
+        assert_eq!(outbox.kept_bytes(), 1 + BUFFER_BYTES);
+        outbox.advance(1);
+        assert_eq!(outbox.kept_bytes(), 0);
     }
 
     #[test]

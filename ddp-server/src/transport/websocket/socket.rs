@@ -429,6 +429,10 @@ where
         self.outbox.queued_bytes()
     }
 
+    fn kept_bytes(&self) -> usize {
+        self.outbox.kept_bytes()
+    }
+
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.outbox.poll_write(&mut self.io, cx))?;
         Pin::new(&mut self.io).poll_flush(cx)

@@ -235,14 +235,22 @@ impl World {
         pick(index, &open, &self.calls)
     }
 
+    /// `updated` comes with the other half of the kinds.
     fn result(&mut self, key: CallKey, kind: u8) {
+        let is_updated = kind >= 128;
+        if is_updated {
+            self.protocol.updated(key);
+        }
         self.protocol.result(key);
         let result = match kind % 3 {
             0 => Ok(None),
             1 => Ok(Some("[1]".to_owned())),
             _ => Err(DdpError::method_not_found("m")),
         };
-        self.give(Input::Result(key, result));
+        self.give(match is_updated {
+            true => Input::Finished(key, result),
+            false => Input::Result(key, result),
+        });
     }
 
     fn updated(&mut self, key: CallKey) {

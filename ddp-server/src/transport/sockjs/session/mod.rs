@@ -260,7 +260,7 @@ impl Session {
         let mut state = self.state.lock();
         let inbox = std::mem::take(&mut state.inbox);
         state.inbox_bytes = 0;
-        if state.outbox.bytes() > PIECE_BYTES {
+        if state.outbox.kept_bytes() > PIECE_BYTES {
             state.outbox = Outbox::default();
         }
         drop(state);
@@ -286,10 +286,15 @@ impl Session {
         self.state.lock().outbox.bytes()
     }
 
+    /// The same with what the buffers take besides.
+    pub(super) fn kept_bytes(&self) -> usize {
+        self.state.lock().outbox.kept_bytes()
+    }
+
     /// Ready when nothing is on its way to the client any more, and no more than a little waits for it.
     pub(super) fn poll_handed_over(&self, cx: &Context<'_>) -> Poll<()> {
         let mut state = self.state.lock();
-        if state.outbox.in_flight() == 0 && state.outbox.bytes() <= PIECE_BYTES {
+        if state.outbox.in_flight() == 0 && state.outbox.kept_bytes() <= PIECE_BYTES {
             return Poll::Ready(());
         }
         keep(&mut state.application_waker, cx);
