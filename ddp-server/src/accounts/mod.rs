@@ -204,6 +204,7 @@ pub use mail::{Letter, LogMailer, Mail, MailContext, MailTemplate, MailTemplates
 pub use mail::{MailUrlError, SmtpMailer};
 pub use memory::MemoryAccounts;
 pub use password::PasswordAlgorithm;
+pub use sealed::Sealer;
 #[cfg(feature = "testing")]
 pub use second_factor::totp_code;
 pub use sessions::UserSession;
