@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::record::Imported;
+use super::imported::Imported;
 use super::session::Session;
 use crate::error::Error;
 
@@ -38,7 +38,7 @@ impl Kind {
     }
 }
 
-/// Something that must be unique, of which equal ones have equal keys.
+/// Something that must be unique. Its key is that of all that count as equal.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Claim {
     kind: Kind,

@@ -26,7 +26,7 @@ const FOREIGN: [&str; 6] = ["$timestamp", "$minKey", "$maxKey", "$code", "$dbPoi
 /// What an object with a special key is.
 enum Special {
     Value(Ejson),
-    /// A type that EJSON does not have, or a value that is none of its type.
+    /// A type that EJSON does not have, or a value that its type cannot have.
     Foreign,
 }
 

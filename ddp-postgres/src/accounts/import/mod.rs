@@ -31,7 +31,7 @@
 //! let users = BufReader::new(File::open("users.jsonl")?);
 //! let key = Sealer::new("MDEyMzQ1Njc4OWFiY2RlZg==").ok_or("a key is base64 of 16 bytes")?;
 //! let import = UsersImport::new().sealer(key);
-//! let report = import.run("postgres://localhost/app", users, |bytes| drop(bytes)).await?;
+//! let report = import.run("postgres://localhost/app", users, |_| {}).await?;
 //! print!("{report}");
 //! # Ok(())
 //! # }
@@ -39,8 +39,10 @@
 
 mod claims;
 mod extended;
+mod imported;
 mod lines;
 mod losses;
+mod member;
 mod record;
 mod report;
 mod secrets;
@@ -56,9 +58,9 @@ use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
 use self::claims::{Claims, Decision};
+use self::imported::{Imported, Refused};
 use self::lines::{Line, Lines};
 use self::losses::{Losses, Why};
-use self::record::{Imported, Refused};
 use self::session::Session;
 use self::write::Written;
 use super::install;

@@ -1,43 +1,15 @@
 //! A document of Meteor's `users`, as the tables have it.
 
-use ddp_server::accounts::{Email, LoginToken, NewUser, OneTimeToken, Sealer, User};
-use ddp_server::ejson::{self, Date, Ejson, Object};
+use ddp_server::accounts::{Email, NewUser, Sealer, User};
+use ddp_server::ejson::{self, Date, Ejson};
 
+use super::imported::{Imported, Refused};
 use super::losses::{Losses, Why};
+use super::member::{ID_BYTES_MAX, date, items, object, take, text};
 use super::{extended, services};
-
-/// The longest id, address, and id at a login service, in bytes.
-pub(super) const ID_BYTES_MAX: usize = 256;
 
 /// The most characters of a username.
 const USERNAME_CHARS_MAX: usize = 256;
-
-/// The first time that PostgreSQL knows, in 4714 BC.
-const FIRST_MILLIS: i64 = -210_866_803_200_000;
-
-/// A user who may be imported.
-#[derive(Debug)]
-pub(super) struct Imported {
-    pub(super) line: u64,
-    pub(super) new: NewUser,
-    pub(super) login_tokens: Vec<LoginToken>,
-    pub(super) one_time_tokens: Vec<OneTimeToken>,
-}
-
-/// A line that gives no user.
-#[derive(Debug)]
-pub(super) struct Refused {
-    /// The user's id, if it is known.
-    pub(super) user: Option<String>,
-    /// It shows nothing of the line but its form.
-    pub(super) why: String,
-}
-
-impl Refused {
-    fn new(user: Option<&str>, why: impl Into<String>) -> Self {
-        Self { user: user.map(str::to_owned), why: why.into() }
-    }
-}
 
 /// Reads a line, which is not empty.
 pub(super) fn read(
@@ -72,27 +44,6 @@ pub(super) fn read(
     services::read(services.unwrap_or_default(), sealer, &mut imported, losses)
         .map_err(|why| Refused::new(Some(&id), why))?;
     Ok(imported)
-}
-
-/// Takes a member out of an object; null if it is not there.
-pub(super) fn take(object: &mut Object, name: &str) -> Ejson {
-    object.shift_remove(name).unwrap_or_default()
-}
-
-/// A date that PostgreSQL can keep. Meteor had some as numbers.
-pub(super) fn date(value: &Ejson) -> Option<Date> {
-    let date = match value {
-        Ejson::Date(date) => *date,
-        Ejson::Number(millis) => Date::from_millis_f64(*millis),
-        Ejson::String(text) => Date::from_iso(text)?,
-        _ => return None,
-    };
-    date.millis().filter(|millis| *millis >= FIRST_MILLIS).map(|_| date)
-}
-
-/// A text that is not empty, of so many bytes at most.
-pub(super) fn text(value: &Ejson, bytes_max: usize) -> Option<&str> {
-    value.as_str().filter(|text| (1..=bytes_max).contains(&text.len()))
 }
 
 fn id(value: &Ejson) -> Option<String> {
@@ -137,28 +88,4 @@ fn emails(value: Ejson, losses: &mut Losses) -> Vec<Email> {
         }
     }
     emails
-}
-
-/// The members of an object, if there is one.
-pub(super) fn object(value: Ejson, path: &str, losses: &mut Losses) -> Option<Object> {
-    match value {
-        Ejson::Object(object) => Some(object),
-        Ejson::Null => None,
-        _ => {
-            losses.field(path, Why::Form);
-            None
-        }
-    }
-}
-
-/// The items of an array, if there is one.
-pub(super) fn items(value: Ejson, path: &str, losses: &mut Losses) -> Vec<Ejson> {
-    match value {
-        Ejson::Array(items) => items,
-        Ejson::Null => Vec::new(),
-        _ => {
-            losses.field(path, Why::Form);
-            Vec::new()
-        }
-    }
 }

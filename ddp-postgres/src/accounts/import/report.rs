@@ -6,7 +6,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::losses::{Losses, Why};
-use super::record::Refused;
+use super::imported::Refused;
 
 /// How many lines are listed of each kind; the others are counted.
 const LISTED_MAX: usize = 10_000;

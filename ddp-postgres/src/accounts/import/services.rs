@@ -3,8 +3,9 @@
 use ddp_server::accounts::{Sealer, Service};
 use ddp_server::ejson::{Ejson, Object};
 
+use super::imported::Imported;
 use super::losses::{Losses, Why};
-use super::record::{ID_BYTES_MAX, Imported, take, text};
+use super::member::{ID_BYTES_MAX, take, text};
 use super::secrets::Secrets;
 use super::tokens;
 

@@ -7,8 +7,9 @@ use base64::engine::general_purpose::STANDARD;
 use ddp_server::accounts::{LoginToken, OneTimeToken, Purpose, TokenHash};
 use ddp_server::ejson::{Ejson, Object};
 
+use super::imported::Imported;
 use super::losses::{Losses, Why};
-use super::record::{ID_BYTES_MAX, Imported, date, items, take, text};
+use super::member::{ID_BYTES_MAX, date, items, take, text};
 
 /// How many login tokens of a user are kept.
 const LOGIN_MAX: usize = 1_000;

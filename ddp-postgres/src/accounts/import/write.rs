@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use ddp_server::accounts::Service;
 
 use super::claims::Claims;
-use super::record::Imported;
+use super::imported::Imported;
 use super::report::Kept;
 use super::session::Session;
 use crate::accounts::row::{object_text, time};
