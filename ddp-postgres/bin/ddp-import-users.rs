@@ -80,8 +80,8 @@ async fn import(arguments: &Arguments) -> Result<bool, String> {
         users = users.dry_run();
     }
     // Before anything is imported whose report could not be written.
-    let file = arguments.report.as_deref().map(|path| Ok((path, create(path)?)));
-    let file = file.transpose().map_err(|error: String| error)?;
+    let file = arguments.report.as_deref();
+    let file = file.map(|path| create(path).map(|file| (path, file))).transpose()?;
     let (lines, length) = open(&arguments.file)?;
     let bar = bar(length);
     let outcome = users.run(&url, lines, |bytes| bar.set_position(bytes)).await;

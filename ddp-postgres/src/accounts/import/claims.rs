@@ -16,8 +16,6 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 4] = [Self::Id, Self::Username, Self::Email, Self::Service];
-
     const fn as_str(self) -> &'static str {
         match self {
             Self::Id => "id",

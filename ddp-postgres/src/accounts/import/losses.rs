@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use ddp_server::ejson::Ejson;
+
 /// The most characters of a field's name that are reported.
 const NAME_CHARS_MAX: usize = 120;
 
@@ -53,7 +55,7 @@ impl Losses {
     pub(super) fn rest<'a>(
         &mut self,
         path: &str,
-        members: impl IntoIterator<Item = (&'a String, &'a ddp_server::ejson::Ejson)>,
+        members: impl IntoIterator<Item = (&'a String, &'a Ejson)>,
     ) {
         for (name, value) in members {
             if !value.is_null() {

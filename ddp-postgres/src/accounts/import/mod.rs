@@ -162,7 +162,8 @@ impl UsersImport {
     /// Imports these lines into the database at a URL, as [`Db::builder`](crate::Db::builder) takes it. The
     /// tables are made if they are not there. `progress` is told how many bytes of the lines have been read.
     ///
-    /// The thread waits while the lines are read. A line may have 16 MiB, and takes some ten times as much memory.
+    /// The thread waits while the lines are read. A line may have 16 MiB; while it is read it takes tens of
+    /// times as much memory if it is made of small objects.
     ///
     /// # Errors
     /// Lines that cannot be read, a database that is out of reach or may not be written. What was imported
