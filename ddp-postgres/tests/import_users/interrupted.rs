@@ -73,9 +73,16 @@ fn an_import_that_is_killed_is_completed_by_the_next() {
 
     let outcome = scene.import(&lines((0..USERS).map(numbered)));
     assert_eq!(outcome.code, Some(0), "{}", outcome.stdout);
-    assert_eq!((&outcome.report["imported"], &outcome.report["alreadyThere"]), (&json!(800), &json!(500)));
+    assert_eq!(
+        (&outcome.report["imported"], &outcome.report["alreadyThere"]),
+        (&json!(800), &json!(500))
+    );
     for table in ["users", "emails", "passwords", "login_tokens", "services"] {
-        assert_eq!(scene.psql(&format!("SELECT count(*) FROM accounts.{table}")), "1300", "{table}");
+        assert_eq!(
+            scene.psql(&format!("SELECT count(*) FROM accounts.{table}")),
+            "1300",
+            "{table}"
+        );
     }
 }
 

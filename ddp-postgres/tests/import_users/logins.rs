@@ -144,7 +144,10 @@ fn documents_are_the_same_and_secrets_are_not_there() {
         let stored = scene.psql(crate::EVERYTHING);
         for secret in [TOKEN, UNHASHED, RESET, VERIFY, ENROLL, TOTP, ACCESS, "ya29.access"] {
             let plain = format!("|{secret}|");
-            assert!(!stored.contains(&plain) && !stored.contains(&format!("\"{secret}\"")), "{secret}");
+            assert!(
+                !stored.contains(&plain) && !stored.contains(&format!("\"{secret}\"")),
+                "{secret}"
+            );
         }
         assert!(!stored.contains(TOTP) && !stored.contains(RESET) && !stored.contains(ACCESS));
     }

@@ -59,7 +59,11 @@ fn who_comes_too_late_is_told_with_both_ids() {
         "6 h: its id at a login service is that of user g".to_owned(),
     ];
     assert_eq!(problems(&outcome, "refusals"), expected);
-    assert!(outcome.stdout.contains(&format!("  line 4, user e: {name} c\n")), "{}", outcome.stdout);
+    assert!(
+        outcome.stdout.contains(&format!("  line 4, user e: {name} c\n")),
+        "{}",
+        outcome.stdout
+    );
     let count = |name: &str| outcome.report[name].as_u64().unwrap();
     assert_eq!((count("imported"), count("alreadyThere"), count("refused")), (2, 1, 5));
     assert_eq!(scene.psql("SELECT string_agg(id, ' ' ORDER BY id) FROM accounts.users"), "a c g i");
@@ -90,7 +94,10 @@ fn fields_that_fit_nowhere_are_counted() {
     assert!(outcome.stdout.contains(line), "{}", outcome.stdout);
     let emails = "SELECT emails FROM accounts.users WHERE id = 'c'";
     assert_eq!(scene.psql(emails), r#"[{"address": "c@example.com", "verified": true}]"#);
-    assert_eq!(scene.psql("SELECT profile FROM accounts.users WHERE id = 'b'"), r#"{"x": 1, "at": null}"#);
+    assert_eq!(
+        scene.psql("SELECT profile FROM accounts.users WHERE id = 'b'"),
+        r#"{"x": 1, "at": null}"#
+    );
     assert_eq!(scene.psql("SELECT data FROM accounts.services"), r#"{"z": "kept"}"#);
     assert_eq!(scene.psql("SELECT user_id FROM accounts.login_tokens"), "d");
 }
@@ -124,7 +131,10 @@ fn what_is_malformed_is_told_by_its_line() {
     let refusals = problems(&outcome, "refusals");
     let id = "-: its _id is not an ObjectID or a text of 1 to 256 bytes -";
     assert_eq!(refusals[..2], [format!("4 {id}"), format!("5 {id}")]);
-    assert!(refusals[2].starts_with("6 -: the line is not an object: export without"), "{refusals:?}");
+    assert!(
+        refusals[2].starts_with("6 -: the line is not an object: export without"),
+        "{refusals:?}"
+    );
     let expected = [
         "7 name: its username is not a text of up to 256 characters -",
         "8 factor: its second factor is active, and has no secret that can be read -",
@@ -143,7 +153,8 @@ fn what_is_malformed_is_told_by_its_line() {
 
 #[test]
 fn what_the_database_cannot_keep_holds_up_nobody_else() {
-    let scene = Scene::with("latin1", "ENCODING 'LATIN1' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'");
+    let scene =
+        Scene::with("latin1", "ENCODING 'LATIN1' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'");
     let mut users: Vec<Value> = (0..3).map(numbered).collect();
     users.insert(1, user("kanji", json!({"username": "漢字"})));
     let outcome = scene.import(&lines(users));
@@ -162,7 +173,10 @@ fn a_second_run_changes_nothing() {
     let second = scene.import(&text);
     assert_eq!(scene.psql(EVERYTHING), stored);
     assert_eq!((first.code, second.code), (Some(2), Some(2)));
-    assert_eq!((&second.report["imported"], &second.report["alreadyThere"]), (&json!(0), &json!(5)));
+    assert_eq!(
+        (&second.report["imported"], &second.report["alreadyThere"]),
+        (&json!(0), &json!(5))
+    );
     assert_eq!(second.report["kept"]["passwords"], 0);
     // What does not fit is that of the file.
     assert_eq!(fields(&second), json!({"roles": 1}));

@@ -74,7 +74,9 @@ impl Form {
 
     fn bytes(self, base64: &str) -> Value {
         match self {
-            Self::Canonical | Self::Relaxed => json!({"$binary": {"base64": base64, "subType": "00"}}),
+            Self::Canonical | Self::Relaxed => {
+                json!({"$binary": {"base64": base64, "subType": "00"}})
+            }
             Self::Old => json!({"$binary": base64, "$type": "00"}),
         }
     }

@@ -163,8 +163,11 @@ mod tests {
             "Ld0ctBJcRF6YYDWW8wmJJQY9ZLdKHE+f1eggRPrxn2uNKRZhOw==",
             "dDxY7JKRjbjTrDulq3ZKdw==",
         );
-        let nobodys =
-            sealed("+FpfPrpHbVSqV4Af", "Ey9CsIhEunwlobMA/m6CDNcDUM+TqA==", "57whXXb93es2g//2Ko+Riw==");
+        let nobodys = sealed(
+            "+FpfPrpHbVSqV4Af",
+            "Ey9CsIhEunwlobMA/m6CDNcDUM+TqA==",
+            "57whXXb93es2g//2Ko+Riw==",
+        );
         let sealer = Sealer::new(KEY).unwrap();
         let secret = Some(Ejson::from("ya29.access"));
         assert_eq!(sealer.open_meteor(&adas, "ada"), secret);

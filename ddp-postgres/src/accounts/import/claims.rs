@@ -102,10 +102,7 @@ const REHEARSE: &str = "INSERT INTO pg_temp.ddp_claims (kind, key, user_id)
 
 impl Claims {
     /// Looks who has what these users want.
-    pub(super) async fn look_up(
-        session: &Session<'_>,
-        users: &[Imported],
-    ) -> Result<Self, Error> {
+    pub(super) async fn look_up(session: &Session<'_>, users: &[Imported]) -> Result<Self, Error> {
         let mut claims = Self::default();
         let ids: Vec<&str> = users.iter().map(|user| user.new.user.id.as_str()).collect();
         for row in session.query(IDS, &[&ids]).await? {

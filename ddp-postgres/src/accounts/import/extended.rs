@@ -139,7 +139,8 @@ fn number(value: &Ejson) -> Option<f64> {
 }
 
 fn object_id(value: &Ejson) -> Option<Ejson> {
-    let is_hex = |text: &&str| text.len() == 24 && text.bytes().all(|digit| digit.is_ascii_hexdigit());
+    let is_hex =
+        |text: &&str| text.len() == 24 && text.bytes().all(|digit| digit.is_ascii_hexdigit());
     value.as_str().filter(is_hex).map(|hex| Ejson::custom("oid", hex.to_ascii_lowercase()))
 }
 
@@ -210,7 +211,10 @@ mod tests {
                 r#"{"$date":1704067200123}"#,
             ),
             (&[r#"{"$date":{"$numberLong":"-1"}}"#], r#"{"$date":-1}"#),
-            (&[r#"{"$numberInt":"3"}"#, r#"{"$numberLong":"3"}"#, r#"{"$numberLong":3}"#, "3"], "3"),
+            (
+                &[r#"{"$numberInt":"3"}"#, r#"{"$numberLong":"3"}"#, r#"{"$numberLong":3}"#, "3"],
+                "3",
+            ),
             (&[r#"{"$numberDouble":"-0.5"}"#, "-0.5"], "-0.5"),
             (&[r#"{"$numberDouble":"Infinity"}"#], r#"{"$InfNaN":1}"#),
             (&[r#"{"$numberDouble":"NaN"}"#], r#"{"$InfNaN":0}"#),

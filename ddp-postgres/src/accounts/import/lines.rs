@@ -60,9 +60,11 @@ mod tests {
     #[test]
     fn a_line_that_is_too_long_is_skipped_and_counted() {
         let longest = vec![b'x'; LINE_BYTES_MAX];
-        for (too_long, is_so) in
-            [(longest.clone(), false), ([&longest[..], b"x"].concat(), true), (longest.repeat(3), true)]
-        {
+        for (too_long, is_so) in [
+            (longest.clone(), false),
+            ([&longest[..], b"x"].concat(), true),
+            (longest.repeat(3), true),
+        ] {
             let text = [b"{}\r\n", &too_long[..], b"\n\nlast"].concat();
             let mut lines = Lines::new(&text[..]);
             assert_eq!(lines.read().unwrap(), Some(Line::Bytes(b"{}")));

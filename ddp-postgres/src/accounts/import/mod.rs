@@ -345,12 +345,7 @@ impl UsersImport {
 }
 
 /// Reports what became of users.
-fn note(
-    users: &[Imported],
-    decisions: Vec<Decision>,
-    written: Written,
-    report: &mut ImportReport,
-) {
+fn note(users: &[Imported], decisions: Vec<Decision>, written: Written, report: &mut ImportReport) {
     for (user, decision) in users.iter().zip(decisions) {
         match decision {
             Decision::Import => report.imported += 1,

@@ -32,8 +32,9 @@ pub(super) fn read(
     })?;
     let mut user = User::new(id.clone());
     user.created_at = created_at(&take(&mut document, "createdAt"), losses);
-    user.username = username(take(&mut document, "username"))
-        .map_err(|()| Refused::new(Some(&id), "its username is not a text of up to 256 characters"))?;
+    user.username = username(take(&mut document, "username")).map_err(|()| {
+        Refused::new(Some(&id), "its username is not a text of up to 256 characters")
+    })?;
     user.emails = emails(take(&mut document, "emails"), losses);
     user.profile = object(take(&mut document, "profile"), "profile", losses);
     let services = object(take(&mut document, "services"), "services", losses);
@@ -48,7 +49,9 @@ pub(super) fn read(
 
 fn id(value: &Ejson) -> Option<String> {
     match value {
-        Ejson::Custom { type_name, value } if type_name == "oid" => value.as_str().map(str::to_owned),
+        Ejson::Custom { type_name, value } if type_name == "oid" => {
+            value.as_str().map(str::to_owned)
+        }
         other => text(other, ID_BYTES_MAX).map(str::to_owned),
     }
 }

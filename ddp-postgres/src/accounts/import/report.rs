@@ -5,8 +5,8 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::losses::{Losses, Why};
 use super::imported::Refused;
+use super::losses::{Losses, Why};
 
 /// How many lines are listed of each kind; the others are counted.
 const LISTED_MAX: usize = 10_000;

@@ -18,13 +18,7 @@ impl Secrets<'_> {
         self.members(members, false, path, losses)
     }
 
-    fn members(
-        &self,
-        members: Object,
-        is_within: bool,
-        path: &str,
-        losses: &mut Losses,
-    ) -> Object {
+    fn members(&self, members: Object, is_within: bool, path: &str, losses: &mut Losses) -> Object {
         let mut kept = Object::with_capacity(members.len());
         for (name, value) in members {
             let is_secret = is_within || is_secret(&name);

@@ -24,7 +24,8 @@ pub(super) fn read(
 ) -> Result<(), &'static str> {
     for (name, value) in services {
         let members = match value {
-            Ejson::Object(members) if name.len() <= ID_BYTES_MAX => members,
+            // What is sealed says for which service, up to a slash.
+            Ejson::Object(members) if name.len() <= ID_BYTES_MAX && !name.contains('/') => members,
             Ejson::Null => continue,
             _ => {
                 losses.field(&format!("services.{name}"), Why::NoColumn);

@@ -23,8 +23,10 @@ const TOKEN_BYTES_MAX: usize = 1024;
 /// The costs of bcrypt that are compared.
 const BCRYPT_COSTS: std::ops::RangeInclusive<u32> = 4..=16;
 
-const OLD_PASSWORD: &str = "its password is kept by SRP, as before Meteor 0.8.2: the user has to set a new one";
-const UNKNOWN_PASSWORD: &str = "its password is neither of bcrypt nor of Argon2: the user has to set a new one";
+const OLD_PASSWORD: &str =
+    "its password is kept by SRP, as before Meteor 0.8.2: the user has to set a new one";
+const UNKNOWN_PASSWORD: &str =
+    "its password is neither of bcrypt nor of Argon2: the user has to set a new one";
 
 /// `{bcrypt | argon2, reset, enroll}`.
 pub(super) fn password(mut members: Object, into: &mut Imported, losses: &mut Losses) {
@@ -53,7 +55,9 @@ pub(super) fn password(mut members: Object, into: &mut Imported, losses: &mut Lo
 /// Whether it may be a hash of a password that can be compared.
 fn is_hash(hash: &str) -> bool {
     let is_plain = hash.len() <= 512 && hash.bytes().all(|byte| byte.is_ascii_graphic());
-    is_plain && (is_bcrypt(hash) || ["$argon2id$", "$argon2i$", "$argon2d$"].iter().any(|name| hash.starts_with(name)))
+    is_plain
+        && (is_bcrypt(hash)
+            || ["$argon2id$", "$argon2i$", "$argon2d$"].iter().any(|name| hash.starts_with(name)))
 }
 
 /// `$2b$10$` and 53 characters.
@@ -88,7 +92,8 @@ pub(super) fn resume(mut members: Object, into: &mut Imported, losses: &mut Loss
 
 fn login_token(value: Ejson, losses: &mut Losses) -> Option<LoginToken> {
     let Ejson::Object(mut members) = value else { return None };
-    let [when, hashed, token] = ["when", "hashedToken", "token"].map(|name| take(&mut members, name));
+    let [when, hashed, token] =
+        ["when", "hashedToken", "token"].map(|name| take(&mut members, name));
     let hash = match (text(&hashed, TOKEN_BYTES_MAX), text(&token, TOKEN_BYTES_MAX)) {
         (Some(hashed), _) if is_token_hash(hashed) => TokenHash::from(hashed),
         (None, Some(token)) => TokenHash::of(token),
@@ -108,7 +113,8 @@ fn is_token_hash(hash: &str) -> bool {
 pub(super) fn email(mut members: Object, into: &mut Imported, losses: &mut Losses) {
     let path = "services.email.verificationTokens";
     let tokens = items(take(&mut members, "verificationTokens"), path, losses);
-    let of = |token| one_time(token, Purpose::Verify, &format!("{path}."), &into.new.user.id, losses);
+    let of =
+        |token| one_time(token, Purpose::Verify, &format!("{path}."), &into.new.user.id, losses);
     let mut tokens: Vec<OneTimeToken> = tokens.into_iter().filter_map(of).collect();
     newest(&mut tokens, VERIFY_MAX, |token| token.when, path, losses);
     into.one_time_tokens.extend(tokens);
@@ -127,7 +133,8 @@ fn one_time(
         let Ejson::Object(mut members) = value else { return None };
         let [token, email, address, when, reason] =
             ["token", "email", "address", "when", "reason"].map(|name| take(&mut members, name));
-        let address = text(&email, ID_BYTES_MAX).or_else(|| text(&address, ID_BYTES_MAX))?.to_owned();
+        let address =
+            text(&email, ID_BYTES_MAX).or_else(|| text(&address, ID_BYTES_MAX))?.to_owned();
         // Meteor before 2.0 had tokens that enrol in the place of those that reset.
         let is_enrolment = purpose == Purpose::Reset && reason.as_str() == Some("enroll");
         let purpose = if is_enrolment { Purpose::Enroll } else { purpose };
@@ -166,11 +173,17 @@ mod tests {
     fn hashes_are_told_from_other_texts() {
         let bcrypt = "$2b$10$CVzwkQLhgaeq0p09U1fO6OLueOzVfbMKQMnItbeUVy9LI9kGSFfsu";
         assert!(is_hash(bcrypt) && is_hash(&bcrypt.replace("2b", "2a")));
-        assert!(is_hash("$argon2id$v=19$m=64,t=1,p=1$C6uI0H0JGcjqM7MPjv4daw$6T0OcIFOuaotJy2rGRh0CeNtm"));
-        for other in ["", "$2b$", "secret", &bcrypt[1..], &bcrypt[..59], &bcrypt.replace("10", "17")] {
+        assert!(is_hash(
+            "$argon2id$v=19$m=64,t=1,p=1$C6uI0H0JGcjqM7MPjv4daw$6T0OcIFOuaotJy2rGRh0CeNtm"
+        ));
+        for other in
+            ["", "$2b$", "secret", &bcrypt[1..], &bcrypt[..59], &bcrypt.replace("10", "17")]
+        {
             assert!(!is_hash(other), "{other}");
         }
         assert!(is_token_hash("XohImNooBHFR0OVvjcYpJ3NgPQ1qq73WKHhvch0VQtg="));
-        assert!(!is_token_hash("XohImNooBHFR0OVvjcYpJ3NgPQ1qq73WKHhvch0VQt") && !is_token_hash("AQID"));
+        assert!(
+            !is_token_hash("XohImNooBHFR0OVvjcYpJ3NgPQ1qq73WKHhvch0VQt") && !is_token_hash("AQID")
+        );
     }
 }

@@ -111,7 +111,8 @@ fn emails<'a>(users: &[&'a Imported], claims: &Claims) -> Vec<EmailRow<'a>> {
     for user in users {
         let user_id = user.new.user.id.as_str();
         for email in &user.new.user.emails {
-            let place = *places.entry(claims.folded(&email.address).to_owned()).or_insert(rows.len());
+            let place =
+                *places.entry(claims.folded(&email.address).to_owned()).or_insert(rows.len());
             match rows.get_mut(place) {
                 Some(row) => row.verified |= email.verified,
                 None => {
@@ -132,15 +133,16 @@ async fn write_users(session: &Session<'_>, users: &[&Imported]) -> Result<(), E
     let profiles: Vec<Option<String>> =
         of().map(|user| user.profile.as_ref().map(object_text)).collect();
     session.execute(USERS, &[&ids, &created, &names, &profiles]).await?;
-    let hashed = users.iter().filter_map(|user| {
-        Some((user.new.user.id.as_str(), user.new.password.as_ref()?.as_str()))
-    });
+    let hashed = users
+        .iter()
+        .filter_map(|user| Some((user.new.user.id.as_str(), user.new.password.as_ref()?.as_str())));
     let (ids, hashes): (Vec<&str>, Vec<&str>) = hashed.unzip();
     session.execute(PASSWORDS, &[&ids, &hashes]).await.map(drop)
 }
 
 async fn write_login_tokens(session: &Session<'_>, users: &[&Imported]) -> Result<u64, Error> {
-    let tokens = || users.iter().flat_map(|user| user.login_tokens.iter().map(move |token| (user, token)));
+    let tokens =
+        || users.iter().flat_map(|user| user.login_tokens.iter().map(move |token| (user, token)));
     let ids: Vec<&str> = tokens().map(|(user, _)| user.new.user.id.as_str()).collect();
     let hashes: Vec<&str> = tokens().map(|(_, token)| token.hash.as_str()).collect();
     let when: Vec<SystemTime> = tokens().map(|(_, token)| time(token.when)).collect();
