@@ -28,7 +28,7 @@ pub(crate) const BARBARA: &str = "507f1f77bcf86cd799439011";
 
 /// A login token, and its hash as Meteor stores it.
 pub(crate) const TOKEN: &str = "password";
-const TOKEN_HASH: &str = "XohImNooBHFR0OVvjcYpJ3NgPQ1qq73WKHhvch0VQtg=";
+const TOKEN_HASH: &str = "XohImNooBHFR0OVvjcYpJ3NgPQ1qq73WKhHvch0VQtg=";
 
 pub(crate) const UNHASHED: &str = "an-old-login-token-that-was-never-hashed-43";
 pub(crate) const RESET: &str = "a-token-that-resets-a-password-and-is-plain";

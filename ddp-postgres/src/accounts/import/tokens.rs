@@ -181,9 +181,9 @@ mod tests {
         {
             assert!(!is_hash(other), "{other}");
         }
-        assert!(is_token_hash("XohImNooBHFR0OVvjcYpJ3NgPQ1qq73WKHhvch0VQtg="));
+        assert!(is_token_hash("XohImNooBHFR0OVvjcYpJ3NgPQ1qq73WKhHvch0VQtg="));
         assert!(
-            !is_token_hash("XohImNooBHFR0OVvjcYpJ3NgPQ1qq73WKHhvch0VQt") && !is_token_hash("AQID")
+            !is_token_hash("XohImNooBHFR0OVvjcYpJ3NgPQ1qq73WKhHvch0VQt") && !is_token_hash("AQID")
         );
     }
 }
