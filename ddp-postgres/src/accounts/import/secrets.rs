@@ -77,7 +77,7 @@ fn is_secret(name: &str) -> bool {
 /// Whether Meteor's `oauth-encryption` has made it.
 fn is_sealed(value: &Ejson) -> bool {
     let is_text = |name: &&str| value.get(name).and_then(Ejson::as_str).is_some();
-    ["iv", "ciphertext", "algorithm", "authTag"].iter().all(|name| is_text(name))
+    ["iv", "ciphertext", "algorithm", "authTag"].iter().all(is_text)
 }
 
 #[cfg(test)]
