@@ -96,6 +96,8 @@
 //! # Features
 //!
 //! - `accounts`, on by default: the module [`accounts`].
+//! - `import`: brings the users of a Meteor app over, by the module `accounts::import` or the program
+//!   `ddp-import-users`.
 //! - `tls`, on by default: TLS to the database, by rustls. Without it, connections are not
 //!   encrypted and `sslmode=require` is an error.
 

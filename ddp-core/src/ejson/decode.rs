@@ -36,6 +36,24 @@ pub fn parse(text: &str) -> Result<Ejson, DecodeError> {
     Ok(value)
 }
 
+/// Reads JSON text as it is, as `JSON.parse` does: `{"$date": 0}` is an object with a key.
+/// [`Ejson::from_json_value`] would make a date of it.
+///
+/// ```
+/// use ddp_core::ejson;
+///
+/// let plain = ejson::parse_json(r#"{"$date":{"$numberLong":"0"}}"#)?;
+/// assert_eq!(plain.get("$date").and_then(|date| date.get("$numberLong")?.as_str()), Some("0"));
+/// # Ok::<(), ejson::DecodeError>(())
+/// ```
+///
+/// # Errors
+///
+/// If the text is not JSON, or nested deeper than [`NESTING_MAX`](super::NESTING_MAX).
+pub fn parse_json(text: &str) -> Result<Ejson, DecodeError> {
+    json::parse(text).map(|(value, _)| value)
+}
+
 impl Ejson {
     /// Converts a value from its wire form, like `EJSON.fromJSONValue`: objects with the right keys
     /// become dates and so on. Values that are not plain JSON are left unchanged.

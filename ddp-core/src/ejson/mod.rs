@@ -61,7 +61,7 @@ mod tests;
 pub use canonical::stringify;
 pub use date::Date;
 pub use de::{from_params, from_text, from_value};
-pub use decode::parse;
+pub use decode::{parse, parse_json};
 pub use encode::{escape_json, write_number, write_string};
 pub use error::{DecodeError, EncodeError};
 pub use json::NESTING_MAX;

@@ -1,7 +1,7 @@
 //! Installs the tables of accounts, each version once.
 
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, GenericClient, Transaction};
+use tokio_postgres::{Client, GenericClient};
 
 use super::error::AccountsError;
 use super::mapped;
@@ -92,6 +92,25 @@ pub(crate) async fn prepare(
     }
 }
 
+/// The same within a transaction that will be rolled back, so that nothing stays, and nobody waits for
+/// it unless the accounts are not there at all.
+#[cfg(feature = "import")]
+pub(super) async fn rehearse(client: &Client, tables: &AccountsTables) -> Result<(), Error> {
+    if !tables.has_good_name() {
+        return Err(AccountsError::Name(tables.schema.clone()).into());
+    }
+    mapped::check_kind(client, tables).await?;
+    let found = find(client, tables).await?;
+    if found.version.is_none() {
+        return install_missing(client, tables, &found, VERSIONS).await;
+    }
+    if !is_current(tables, &found, VERSIONS)? {
+        let schema = tables.schema.clone();
+        return Err(AccountsError::NotInstalled { schema, version: found.version }.into());
+    }
+    check_usable(client, tables).await
+}
+
 /// The same for these versions.
 async fn prepare_versions(
     client: &mut Client,
@@ -179,7 +198,7 @@ fn is_current(
 }
 
 async fn install_missing(
-    transaction: &Transaction<'_>,
+    transaction: &impl GenericClient,
     tables: &AccountsTables,
     found: &Found,
     versions: &[Version],

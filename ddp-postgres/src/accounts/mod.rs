@@ -76,6 +76,9 @@ mod error;
 mod existing;
 mod fold;
 mod hidden;
+#[cfg(feature = "import")]
+#[cfg_attr(docsrs, doc(cfg(feature = "import")))]
+pub mod import;
 mod install;
 mod mapped;
 mod passwords;

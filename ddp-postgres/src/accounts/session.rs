@@ -114,10 +114,10 @@ impl Writing<'_> {
     }
 }
 
-fn hide<'a>(params: Params<'a>) -> Vec<Hidden<'a>> {
+pub(super) fn hide<'a>(params: Params<'a>) -> Vec<Hidden<'a>> {
     params.iter().map(|param| Hidden(*param)).collect()
 }
 
-fn as_params<'a>(hidden: &'a [Hidden<'_>]) -> Vec<&'a (dyn ToSql + Sync)> {
+pub(super) fn as_params<'a>(hidden: &'a [Hidden<'_>]) -> Vec<&'a (dyn ToSql + Sync)> {
     hidden.iter().map(|param| param as _).collect()
 }

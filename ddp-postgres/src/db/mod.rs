@@ -12,7 +12,7 @@ pub(crate) mod methods;
 pub(crate) mod tls;
 pub(crate) mod tokens;
 pub(crate) mod transaction;
-mod url;
+pub(crate) mod url;
 #[cfg(feature = "tls")]
 mod verifier;
 

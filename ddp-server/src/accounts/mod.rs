@@ -116,8 +116,8 @@
 //! for 30 seconds, twice as long after each further one, up to an hour (`too-many-requests`), on all
 //! servers: guesses by somebody who knows the password succeed with 0.05 % a day. Recovery codes are not
 //! held up by that. Set [`oauth_secret_key`](Accounts::oauth_secret_key): without it the secrets are
-//! stored as they are. Who has lost the app and the codes is helped by
-//! [`disable_2fa`](AccountsHandle::disable_2fa).
+//! stored as they are. [`Sealer`] opens what it has encrypted, and what Meteor's `oauth-encryption` has.
+//! Who has lost the app and the codes is helped by [`disable_2fa`](AccountsHandle::disable_2fa).
 //!
 //! # Tokens by mail
 //! `requestLoginTokenForUser` mails a token of 6 hexadecimal digits, which logs in once within an hour
@@ -204,6 +204,7 @@ pub use mail::{Letter, LogMailer, Mail, MailContext, MailTemplate, MailTemplates
 pub use mail::{MailUrlError, SmtpMailer};
 pub use memory::MemoryAccounts;
 pub use password::PasswordAlgorithm;
+pub use sealed::Sealer;
 #[cfg(feature = "testing")]
 pub use second_factor::totp_code;
 pub use sessions::UserSession;

@@ -7,7 +7,7 @@ use aes_gcm::{Aes128Gcm, Nonce};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::ejson::Ejson;
+use crate::ejson::{self, Ejson};
 use crate::random;
 
 /// The one algorithm, by the name that Meteor has for it.
@@ -22,22 +22,36 @@ const TAG_BYTES: usize = 16;
 /// A sealed secret has the form of Meteor's package `oauth-encryption`: `{iv, ciphertext, algorithm,
 /// authTag}`, each in base64. What it is for, and whose it is, is authenticated, so that nobody who can
 /// write to the store makes the secret of one user that of another.
-#[derive(Default)]
-pub(super) struct Sealer(Option<Aes128Gcm>);
+///
+/// ```
+/// use ddp_server::accounts::Sealer;
+///
+/// let sealer = Sealer::new("MDEyMzQ1Njc4OWFiY2RlZg==").expect("base64 of 16 bytes");
+/// let stored = sealer.seal("an access token", "google", "6bjBdidQrjM7t2g5J");
+/// let opened = sealer.open(&stored, "google", "6bjBdidQrjM7t2g5J");
+/// assert_eq!(opened.as_deref(), Some("an access token"));
+/// assert_eq!(sealer.open(&stored, "google", "another user"), None);
+/// ```
+#[derive(Clone, Default)]
+pub struct Sealer(Option<Aes128Gcm>);
 
 impl Sealer {
-    /// With this key: base64 of 16 bytes. `None` if it is something else.
-    pub(super) fn new(key: &str) -> Option<Self> {
+    /// With this key: base64 of 16 bytes. `None` if it is something else. [`Default`] has no key.
+    #[must_use]
+    pub fn new(key: &str) -> Option<Self> {
         let key: [u8; 16] = STANDARD.decode(key).ok()?.try_into().ok()?;
         Some(Self(Some(Aes128Gcm::new(&key.into()))))
     }
 
-    pub(super) fn has_key(&self) -> bool {
+    /// Whether there is a key, so that anything is sealed.
+    #[must_use]
+    pub fn has_key(&self) -> bool {
         self.0.is_some()
     }
 
     /// What is to be stored for a secret of a service and a user.
-    pub(super) fn seal(&self, secret: &str, service: &str, user_id: &str) -> Ejson {
+    #[must_use]
+    pub fn seal(&self, secret: &str, service: &str, user_id: &str) -> Ejson {
         let Some(cipher) = &self.0 else { return secret.into() };
         let mut nonce = [0; NONCE_BYTES];
         random::fill(&mut nonce);
@@ -56,10 +70,31 @@ impl Sealer {
 
     /// The secret again. `None` if it was sealed with another key, for another service or user, or has
     /// been changed. One that was never sealed is taken as it is, so that a key can be added later.
-    pub(super) fn open(&self, stored: &Ejson, service: &str, user_id: &str) -> Option<String> {
+    #[must_use]
+    pub fn open(&self, stored: &Ejson, service: &str, user_id: &str) -> Option<String> {
         if let Some(plain) = stored.as_str() {
             return Some(plain.to_owned());
         }
+        String::from_utf8(self.decrypt(stored, place(service, user_id).as_bytes())?).ok()
+    }
+
+    /// A secret that Meteor's own `oauth-encryption` has sealed, for a user or for nobody yet. `None` as
+    /// for [`open`](Self::open).
+    ///
+    /// There it is not authenticated for whom that was, but encrypted with the secret, as
+    /// `{data, userId}` in EJSON.
+    #[must_use]
+    pub fn open_meteor(&self, stored: &Ejson, user_id: &str) -> Option<Ejson> {
+        let text = String::from_utf8(self.decrypt(stored, b"")?).ok()?;
+        let opened = ejson::parse(&text).ok()?;
+        let owner = opened.get("userId").filter(|owner| !owner.is_null());
+        if owner.is_some_and(|owner| owner.as_str() != Some(user_id)) {
+            return None;
+        }
+        opened.get("data").cloned()
+    }
+
+    fn decrypt(&self, stored: &Ejson, place: &[u8]) -> Option<Vec<u8>> {
         let member = |name| stored.get(name).and_then(Ejson::as_str);
         let bytes = |name| STANDARD.decode(member(name)?).ok();
         if member("algorithm")? != ALGORITHM {
@@ -68,10 +103,8 @@ impl Sealer {
         let nonce: [u8; NONCE_BYTES] = bytes("iv")?.try_into().ok()?;
         let mut sealed = bytes("ciphertext")?;
         sealed.extend(bytes("authTag").filter(|tag| tag.len() == TAG_BYTES)?);
-        let place = place(service, user_id);
-        let payload = Payload { msg: &sealed, aad: place.as_bytes() };
-        let opened = self.0.as_ref()?.decrypt(&Nonce::from(nonce), payload).ok()?;
-        String::from_utf8(opened).ok()
+        let payload = Payload { msg: &sealed, aad: place };
+        self.0.as_ref()?.decrypt(&Nonce::from(nonce), payload).ok()
     }
 }
 
@@ -116,6 +149,34 @@ mod tests {
             changed.insert(name.to_owned(), value.into());
             assert_eq!(sealer.open(&Ejson::Object(changed), "otp", "ada"), None, "{name}");
         }
+    }
+
+    /// Made by Node's `crypto` in the way of `oauth-encryption`.
+    #[test]
+    fn what_meteor_has_sealed_opens_for_its_user() {
+        let sealed = |iv: &str, ciphertext: &str, tag: &str| {
+            let algorithm = ("algorithm", ALGORITHM);
+            Ejson::object([("iv", iv), ("ciphertext", ciphertext), algorithm, ("authTag", tag)])
+        };
+        let adas = sealed(
+            "lkTEZFqIfk2wudDs",
+            "Ld0ctBJcRF6YYDWW8wmJJQY9ZLdKHE+f1eggRPrxn2uNKRZhOw==",
+            "dDxY7JKRjbjTrDulq3ZKdw==",
+        );
+        let nobodys = sealed(
+            "+FpfPrpHbVSqV4Af",
+            "Ey9CsIhEunwlobMA/m6CDNcDUM+TqA==",
+            "57whXXb93es2g//2Ko+Riw==",
+        );
+        let sealer = Sealer::new(KEY).unwrap();
+        let secret = Some(Ejson::from("ya29.access"));
+        assert_eq!(sealer.open_meteor(&adas, "ada"), secret);
+        assert_eq!(sealer.open_meteor(&adas, "alan"), None);
+        assert_eq!(sealer.open_meteor(&nobodys, "alan"), secret);
+        assert_eq!(Sealer::default().open_meteor(&adas, "ada"), None);
+        // Neither is taken for the other.
+        assert_eq!(sealer.open(&adas, "google", "ada"), None);
+        assert_eq!(sealer.open_meteor(&sealer.seal("{}", "google", "ada"), "ada"), None);
     }
 
     #[test]

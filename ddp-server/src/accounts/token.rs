@@ -2,10 +2,6 @@
 
 use std::fmt;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use sha2::{Digest, Sha256};
-
 use super::store::TokenHash;
 use crate::random;
 
@@ -24,7 +20,7 @@ impl Token {
     }
 
     pub(super) fn hash(&self) -> TokenHash {
-        STANDARD.encode(Sha256::digest(self.0.as_bytes())).into()
+        TokenHash::of(&self.0)
     }
 
     /// For its client, or its mail.

@@ -3,6 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use sha2::{Digest, Sha256};
+
 use crate::ejson::{Date, Object};
 use crate::error::Error;
 
@@ -106,6 +110,12 @@ impl fmt::Debug for PasswordHash {
 pub struct TokenHash(Arc<str>);
 
 impl TokenHash {
+    /// That of a token as its client, or a mail, has it.
+    #[must_use]
+    pub fn of(token: &str) -> Self {
+        STANDARD.encode(Sha256::digest(token.as_bytes())).into()
+    }
+
     /// The text that is stored.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -1,0 +1,258 @@
+//! What does not fit is told, and nothing else is held up by it.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::shapes::{BCRYPT, Form, lines, numbered};
+use crate::{EVERYTHING, Outcome, Scene};
+
+/// The problems of a report, as `line user why other`.
+fn problems(outcome: &Outcome, list: &str) -> Vec<String> {
+    let problems = outcome.report[list].as_array().expect("a list");
+    let problem = |problem: &Value| {
+        let text = |name: &str| problem[name].as_str().unwrap_or("-").to_owned();
+        format!("{} {}: {} {}", problem["line"], text("user"), text("why"), text("other"))
+    };
+    problems.iter().map(problem).collect()
+}
+
+/// How many users have each field that is not kept.
+fn fields(outcome: &Outcome) -> Value {
+    let fields = outcome.report["fields"].as_object().expect("an object").iter();
+    fields.map(|(name, field)| (name.clone(), field["users"].clone())).collect()
+}
+
+fn user(id: &str, more: Value) -> Value {
+    let mut user = json!({"_id": id});
+    user.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    user
+}
+
+#[test]
+fn who_comes_too_late_is_told_with_both_ids() {
+    let scene = Scene::new("conflicts");
+    let first = lines([
+        user("a", json!({"username": "Élise", "emails": [{"address": "e@example.com"}]})),
+        user("g", json!({"services": {"google": {"id": "1"}}})),
+    ]);
+    assert_eq!(scene.import(&first).code, Some(0));
+    let outcome = scene.import(&lines([
+        user("b", json!({"username": "ÉLISE"})),
+        user("c", json!({"username": "carol", "emails": [{"address": "C@example.com"}]})),
+        user("d", json!({"emails": [{"address": "d@example.com"}, {"address": "E@EXAMPLE.com"}]})),
+        user("e", json!({"username": "Carol"})),
+        user("f", json!({"emails": [{"address": "c@example.com"}]})),
+        user("h", json!({"services": {"google": {"id": "1"}}})),
+        // Who was refused has nothing that others could not have.
+        user("i", json!({"emails": [{"address": "D@example.com"}]})),
+        user("a", json!({"username": "somebody else"})),
+    ]));
+    assert_eq!(outcome.code, Some(2));
+    let name = "its username, but for upper and lower case, is that of user";
+    let address = "an address of it, but for upper and lower case, is that of user";
+    let expected = [
+        format!("1 b: {name} a"),
+        format!("3 d: {address} a"),
+        format!("4 e: {name} c"),
+        format!("5 f: {address} c"),
+        "6 h: its id at a login service is that of user g".to_owned(),
+    ];
+    assert_eq!(problems(&outcome, "refusals"), expected);
+    assert!(
+        outcome.stdout.contains(&format!("  line 4, user e: {name} c\n")),
+        "{}",
+        outcome.stdout
+    );
+    let count = |name: &str| outcome.report[name].as_u64().unwrap();
+    assert_eq!((count("imported"), count("alreadyThere"), count("refused")), (2, 1, 5));
+    assert_eq!(scene.psql("SELECT string_agg(id, ' ' ORDER BY id) FROM accounts.users"), "a c g i");
+    assert_eq!(scene.psql("SELECT username FROM accounts.users WHERE id = 'a'"), "Élise");
+}
+
+#[test]
+fn fields_that_fit_nowhere_are_counted() {
+    let scene = Scene::new("fields");
+    let token = json!({"when": {"$date": 0}, "token": "one", "type": "pat"});
+    let outcome = scene.import(&lines([
+        user("a", json!({"roles": ["admin"], "status": {"online": true}, "nothing": null})),
+        user("b", json!({"roles": [], "profile": {"at": {"$timestamp": {"t": 1, "i": 1}}, "x": 1}})),
+        user("c", json!({"emails": [{"address": "c@example.com", "primary": true}, {"address": "C@example.com", "verified": true}, 5]})),
+        user("d", json!({"services": {"resume": {"loginTokens": [token, {"when": 0}, {"hashedToken": "AQID", "when": 0}]}, "apiTokens": [1]}})),
+        user("e", json!({"services": {"resume": {"loginTokens": [{"when": 0, "token": "one"}]}, "email": {"verificationTokens": [{"token": "t", "when": 0}]}}})),
+        user("f", json!({"createdAt": "then", "profile": "P", "services": {"x": {"id": {"y": 1}, "z": "kept"}}})),
+    ]));
+    let expected = json!({
+        "createdAt": 1, "emails": 2, "emails.primary": 1, "profile": 1, "profile.at": 1, "roles": 2,
+        "services.apiTokens": 1, "services.email.verificationTokens": 1,
+        "services.resume.loginTokens": 2, "services.resume.loginTokens.type": 1,
+        "services.x.id": 1, "status": 1,
+    });
+    assert_eq!(fields(&outcome), expected);
+    assert_eq!((outcome.code, outcome.report["imported"].as_u64()), (Some(2), Some(6)));
+    let line = "  roles: of 2 users: there is no column for it\n";
+    assert!(outcome.stdout.contains(line), "{}", outcome.stdout);
+    let emails = "SELECT emails FROM accounts.users WHERE id = 'c'";
+    assert_eq!(scene.psql(emails), r#"[{"address": "c@example.com", "verified": true}]"#);
+    assert_eq!(
+        scene.psql("SELECT profile FROM accounts.users WHERE id = 'b'"),
+        r#"{"x": 1, "at": null}"#
+    );
+    assert_eq!(scene.psql("SELECT data FROM accounts.services"), r#"{"z": "kept"}"#);
+    assert_eq!(scene.psql("SELECT user_id FROM accounts.login_tokens"), "d");
+}
+
+#[test]
+fn what_is_malformed_is_told_by_its_line() {
+    let scene = Scene::new("malformed");
+    let secret = "a-secret-that-nobody-may-see";
+    let old = json!({"identity": "i", "salt": "s", "verifier": secret});
+    let mut text = lines([
+        user("srp", json!({"services": {"password": {"srp": old}}})),
+        user("upgraded", json!({"services": {"password": {"srp": old, "bcrypt": BCRYPT}}})),
+        user("odd", json!({"services": {"password": {"bcrypt": secret}}})),
+        json!({"username": "nobody"}),
+        json!({"_id": {"a": secret}}),
+        json!([{"_id": "in an array"}]),
+        user("name", json!({"username": 5})),
+        user("factor", json!({"services": {"twoFactorAuthentication": {"type": "otp"}}})),
+        user("nul", json!({"username": "n\u{0}l", "profile": {"a": "\u{0}"}})),
+    ]);
+    text.push_str(&format!("{{\"_id\": \"{secret}\n\n"));
+    text.push_str(&format!("{{\"_id\":\"long\",\"profile\":\"{}\"}}\n", "x".repeat(16 << 20)));
+    text.push_str(&lines([user("last", json!({}))]));
+    let outcome = scene.import(&text);
+    let set = "the user has to set a new one -";
+    let expected = [
+        format!("1 srp: its password is kept by SRP, as before Meteor 0.8.2: {set}"),
+        format!("3 odd: its password is neither of bcrypt nor of Argon2: {set}"),
+    ];
+    assert_eq!(problems(&outcome, "notes"), expected);
+    let refusals = problems(&outcome, "refusals");
+    let id = "-: its _id is not an ObjectID or a text of 1 to 256 bytes -";
+    assert_eq!(refusals[..2], [format!("4 {id}"), format!("5 {id}")]);
+    assert!(
+        refusals[2].starts_with("6 -: the line is not an object: export without"),
+        "{refusals:?}"
+    );
+    let expected = [
+        "7 name: its username is not a text of up to 256 characters -",
+        "8 factor: its second factor is active, and has no secret that can be read -",
+    ];
+    assert_eq!(refusals[3..5], expected);
+    assert!(refusals[5].starts_with("10 -: the line is not JSON: "), "{refusals:?}");
+    assert_eq!(refusals[6], "12 -: the line has more than 16 MiB -");
+    assert_eq!(refusals.len(), 7);
+    assert_eq!(fields(&outcome), json!({"profile.a": 1, "username": 1}));
+    let ids = scene.psql("SELECT string_agg(id, ' ' ORDER BY id) FROM accounts.users");
+    assert_eq!(ids, "last nul odd srp upgraded");
+    assert_eq!(scene.psql("SELECT user_id FROM accounts.passwords"), "upgraded");
+    let said = format!("{}{}{}", outcome.stdout, outcome.stderr, outcome.report);
+    assert!(!said.contains(secret), "{said}");
+}
+
+#[test]
+fn what_the_database_cannot_keep_holds_up_nobody_else() {
+    let scene =
+        Scene::with("latin1", "ENCODING 'LATIN1' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'");
+    let mut users: Vec<Value> = (0..3).map(numbered).collect();
+    users.insert(1, user("kanji", json!({"username": "漢字"})));
+    let outcome = scene.import(&lines(users));
+    let why = "2 kanji: PostgreSQL cannot keep a value of it (SQLSTATE 22P05) -";
+    assert_eq!(problems(&outcome, "refusals"), [why]);
+    assert_eq!((outcome.code, outcome.report["imported"].as_u64()), (Some(2), Some(3)));
+}
+
+#[test]
+fn a_second_run_changes_nothing() {
+    let scene = Scene::new("twice");
+    let mut text = Form::Canonical.lines();
+    text.push_str(&lines([user("more", json!({"roles": []}))]));
+    let first = scene.import(&text);
+    let stored = scene.psql(EVERYTHING);
+    let second = scene.import(&text);
+    assert_eq!(scene.psql(EVERYTHING), stored);
+    assert_eq!((first.code, second.code), (Some(2), Some(2)));
+    assert_eq!(
+        (&second.report["imported"], &second.report["alreadyThere"]),
+        (&json!(0), &json!(5))
+    );
+    assert_eq!(second.report["kept"]["passwords"], 0);
+    // What does not fit is that of the file.
+    assert_eq!(fields(&second), json!({"roles": 1}));
+}
+
+#[test]
+fn a_dry_run_writes_nothing_and_says_what_would_happen() {
+    let scene = Scene::new("dry");
+    let mut users: Vec<Value> = (0..1_100).map(numbered).collect();
+    // In a later batch than those who have it.
+    users.push(user("late", json!({"username": "USER3"})));
+    users.push(user("later", json!({"emails": [{"address": "USER4@example.com"}]})));
+    users.push(user("latest", json!({"services": {"google": {"id": "g5"}}})));
+    users.push(numbered(6));
+    users.push(user("roles", json!({"roles": []})));
+    let text = lines(users);
+    let rehearsed = scene.import_with(&text, &["--dry-run"], crate::KEY);
+    assert_eq!(rehearsed.code, Some(2), "{}", rehearsed.stderr);
+    assert!(rehearsed.stdout.contains("1101 users would be imported, 1 already there, 3 not"));
+    assert_eq!(scene.psql("SELECT count(*) FROM pg_namespace WHERE nspname = 'accounts'"), "0");
+    let as_done = |report: &Value| {
+        let mut report = report.clone();
+        report["dryRun"] = json!(null);
+        report
+    };
+    let done = scene.import(&text);
+    assert_eq!(as_done(&done.report), as_done(&rehearsed.report));
+    // The same over what is there.
+    let stored = scene.psql(EVERYTHING);
+    let rehearsed = scene.import_with(&text, &["--dry-run"], crate::KEY);
+    assert_eq!(rehearsed.report["alreadyThere"], 1_102);
+    assert_eq!(problems(&rehearsed, "refusals"), problems(&done, "refusals"));
+    assert_eq!(scene.psql(EVERYTHING), stored);
+}
+
+#[test]
+fn what_cannot_begin_says_why() {
+    let scene = Scene::new("usage");
+    let run = |change: &dyn Fn(&mut std::process::Command)| {
+        let mut command = scene.program();
+        change(&mut command);
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let file = scene.folder.join("users.jsonl");
+    fs::write(&file, "").unwrap();
+    let (code, said) = run(&|command| {
+        command.arg(&file).env_remove("DATABASE_URL");
+    });
+    let why = "ddp-import-users: name the database by --database or DATABASE_URL\n";
+    assert_eq!((code, said.as_str()), (Some(1), why));
+    let (code, said) = run(&|command| {
+        command.arg(&file).env("OAUTH_SECRET_KEY", "secret");
+    });
+    let why = "ddp-import-users: OAUTH_SECRET_KEY is not base64 of 16 bytes\n";
+    assert_eq!((code, said.as_str()), (Some(1), why));
+    let (code, said) = run(&|command| {
+        command.arg("/nowhere/users.jsonl");
+    });
+    assert!(code == Some(1) && said.contains("/nowhere/users.jsonl: "), "{said}");
+    let (code, said) = run(&|command| {
+        command.arg("--what");
+    });
+    assert!(code == Some(1) && said.contains("--what"), "{said}");
+    let (code, _) = run(&|command| {
+        command.arg("--help");
+    });
+    assert_eq!(code, Some(0));
+    let database = |command: &mut std::process::Command| {
+        command.args(["--database", "postgres://nobody@127.0.0.1:1/app"]).arg(&file);
+    };
+    let (code, said) = run(&database);
+    assert!(code == Some(1) && said.contains("run it again"), "{said}");
+    let (code, said) = run(&|command| {
+        command.args(["--schema", "people"]).arg(&file);
+    });
+    assert_eq!((code, said.as_str()), (Some(0), ""));
+    assert_eq!(scene.psql("SELECT count(*) FROM people.users"), "0");
+}
