@@ -71,6 +71,8 @@
 //! After data was loaded with triggers disabled, `SELECT accounts.follow_all()` brings ours up to date.
 
 mod connected;
+mod django;
+mod django_logins;
 mod emails;
 mod error;
 mod existing;
@@ -91,6 +93,7 @@ mod users;
 mod version1;
 
 pub(crate) use connected::Accounts;
+pub use django::DjangoSessions;
 pub(crate) use error::AccountsError;
 pub use mapped::{PasswordColumn, UsersTable};
 pub use store::PostgresAccounts;
