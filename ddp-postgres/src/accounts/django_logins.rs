@@ -7,9 +7,10 @@ use ddp_server::Error;
 use ddp_server::accounts::{Login, LoginHandler, LoginRequest, TokenGuard};
 use ddp_server::ejson::{Date, Ejson};
 use ddp_server::log::Log;
+use postgres_types::to_sql_checked;
 use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::types::{Format, IsNull, ToSql, Type, to_sql_checked};
+use tokio_postgres::types::{Format, IsNull, ToSql, Type};
 
 use super::django::{DjangoSessions, Refusal, STORED_BYTES_MAX, SessionUser};
 use super::mapped::{PasswordColumn, UsersTable, quote};
@@ -268,7 +269,7 @@ fn tell(log: &Log, refusal: &Refusal) {
         }
         _ => return,
     };
-    log.line("a session of Django was refused", "", why, |_, why, count| {
+    log.line("a session of Django was refused", &why, "", |why, _, count| {
         tracing::warn!(why, count, "a session of Django was refused");
     });
 }

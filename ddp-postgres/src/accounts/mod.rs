@@ -68,6 +68,10 @@
 //! `createUser` is refused. `set_username`, `replace_email`, `deactivate` and `activate` write its columns;
 //! its constraints hold, and ours about case among those who write by us.
 //!
+//! **Logins.** Users of Django log in by the tokens of its REST framework
+//! ([`django_tokens`](PostgresAccounts::django_tokens)) and by the session that their browser has
+//! ([`django_sessions`](PostgresAccounts::django_sessions)), if that is switched on.
+//!
 //! After data was loaded with triggers disabled, `SELECT accounts.follow_all()` brings ours up to date.
 
 mod connected;

@@ -88,7 +88,7 @@ async fn who_no_longer_has_the_password_that_was_looked_at_is_not_logged_in() {
         vec![LoginHandler::new("guarded", move |_| {
             let guard = TokenGuard::Password("of another day".to_owned().into());
             let login = Login::user(ada.clone()).guard(guard);
-            async { Ok(Some(login)) }
+            async move { Ok(Some(login)) }
         })]
     };
     let (server, _) = serve(guarded, false).await;

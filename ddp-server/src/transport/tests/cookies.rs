@@ -1,5 +1,7 @@
 //! Cookies of handshakes, by whichever transport.
 
+use std::sync::Arc;
+
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 
@@ -8,7 +10,8 @@ use crate::transport::Origins;
 
 fn config() -> TransportConfig {
     let origins = Origins::only(["https://app.example"]).expect("an origin");
-    TransportConfig { origins, cookies: ["sessionid".into()].into(), ..TransportConfig::default() }
+    let cookies = Arc::new([Arc::from("sessionid")]);
+    TransportConfig { origins, cookies, ..TransportConfig::default() }
 }
 
 /// Hands on what connections have of the cookie.

@@ -202,7 +202,7 @@ fn what_is_signed_is_bounded_and_json() {
         &deep,
     ] {
         let read = read_row(&dumps(json.as_bytes(), true, TABLE_SALT));
-        assert_eq!(read, Err(Unreadable::NoJson.into()), "{:.40}", json);
+        assert_eq!(read, Err(Unreadable::NoJson.into()), "{json:.40}");
     }
     for json in [
         "{}",
