@@ -47,8 +47,9 @@ pub(crate) fn values<'a>(
 ) -> impl Iterator<Item = &'a [u8]> + use<'a> {
     let lines = request.get_all(COOKIE).iter();
     let pairs = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
-    let values = pairs
-        .filter_map(move |pair| pair.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"="));
+    let values = pairs.filter_map(move |pair| {
+        pair.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"=")
+    });
     values.filter(|value| !value.is_empty())
 }
 

@@ -20,9 +20,16 @@ pub(crate) fn python() -> Option<PathBuf> {
     let wanted = std::env::var_os("PYTHON").map(PathBuf::from);
     let is_wanted = wanted.is_some();
     let python = wanted.unwrap_or(made);
-    let status = Command::new(&python).args(["-c", "import django, rest_framework"]).stderr(Stdio::null()).status();
+    let status = Command::new(&python)
+        .args(["-c", "import django, rest_framework"])
+        .stderr(Stdio::null())
+        .status();
     let is_there = status.is_ok_and(|status| status.success());
-    assert!(is_there || !is_wanted, "PYTHON ({}) has no Django with its REST framework", python.display());
+    assert!(
+        is_there || !is_wanted,
+        "PYTHON ({}) has no Django with its REST framework",
+        python.display()
+    );
     is_there.then_some(python)
 }
 

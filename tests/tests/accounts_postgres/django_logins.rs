@@ -203,9 +203,17 @@ async fn sessions_of_the_database_that_cannot_be_read_are_told_in_the_log() {
     let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false).finish();
     let _guard = tracing::subscriber::set_default(subscriber);
     for (with, expected, line) in [
-        (json!({"serializer": "pickle"}), UNREADABLE, "it is a pickle: set Django's SESSION_SERIALIZER"),
+        (
+            json!({"serializer": "pickle"}),
+            UNREADABLE,
+            "it is a pickle: set Django's SESSION_SERIALIZER",
+        ),
         (json!({"basket": 40_000}), UNREADABLE, "it has more than 64 KiB"),
-        (json!({"key": "of somebody else"}), WRONG_KEY, "DjangoSessions has not Django's SECRET_KEY"),
+        (
+            json!({"key": "of somebody else"}),
+            WRONG_KEY,
+            "DjangoSessions has not Django's SECRET_KEY",
+        ),
     ] {
         let cookie = scene.cookie("db", with);
         assert_eq!(scene.log_in(&cookie).await, expected);

@@ -131,8 +131,7 @@ async fn a_role_that_may_not_read_the_tokens_says_what_to_grant() {
     let (address, _server) = serve(&db).await;
     let mut peer = Peer::connect(address).await;
     let log = Log::default();
-    let subscriber =
-        tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false).finish();
+    let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false).finish();
     let _guard = tracing::subscriber::set_default(subscriber);
     assert_eq!(error(&log_in(&mut peer, KEY).await), "Internal server error [500]");
     let logged = log.take();

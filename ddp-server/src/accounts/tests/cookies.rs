@@ -47,9 +47,9 @@ async fn serve(
 }
 
 async fn connect(server: &Server, headers: &[(&str, &str)]) -> Client {
-    let builder = headers.iter().fold(Client::builder(server), |builder, (name, value)| {
-        builder.header(name, value)
-    });
+    let builder = headers
+        .iter()
+        .fold(Client::builder(server), |builder, (name, value)| builder.header(name, value));
     builder.connect().await
 }
 
