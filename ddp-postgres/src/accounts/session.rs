@@ -32,11 +32,7 @@ impl PostgresAccounts {
     }
 
     /// The same with the database's own error.
-    pub(super) async fn try_read(
-        &self,
-        sql: &str,
-        params: Params<'_>,
-    ) -> Result<Vec<Row>, Error> {
+    pub(super) async fn try_read(&self, sql: &str, params: Params<'_>) -> Result<Vec<Row>, Error> {
         let methods = &self.inner.methods;
         let sql = self.accounts.tables.sql(sql);
         let begin = format!("BEGIN ISOLATION LEVEL READ COMMITTED; {}", methods.limits_sql);

@@ -27,7 +27,9 @@ pub(in crate::accounts) enum Refusal {
 /// What is wrong with a session that the project has signed, for its log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(in crate::accounts) enum Unreadable {
-    #[error("it is a pickle: set Django's SESSION_SERIALIZER to its JSONSerializer, or log in by another way")]
+    #[error(
+        "it is a pickle: set Django's SESSION_SERIALIZER to its JSONSerializer, or log in by another way"
+    )]
     Pickle,
     #[error("it has more than 64 KiB")]
     TooLong,

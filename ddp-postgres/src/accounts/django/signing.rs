@@ -31,7 +31,10 @@ impl SecretKeys {
 
     /// Panics if the key is empty, as everybody knows that one.
     pub(super) fn with(mut self, key: &[u8]) -> Self {
-        assert!(!key.is_empty(), "an empty SECRET_KEY signs for everybody: give Django's settings.SECRET_KEY");
+        assert!(
+            !key.is_empty(),
+            "an empty SECRET_KEY signs for everybody: give Django's settings.SECRET_KEY"
+        );
         self.0.push(key.into());
         self
     }

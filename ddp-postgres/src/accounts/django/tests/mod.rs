@@ -132,7 +132,9 @@ fn a_change_anywhere_is_noticed() {
                 assert!(expected.contains(&refusal), "{changed}: {refusal}");
             }
         }
-        assert!(read_cookie(&COOKIE[..index]).is_err() && read_cookie(&COOKIE[index + 1..]).is_err());
+        assert!(
+            read_cookie(&COOKIE[..index]).is_err() && read_cookie(&COOKIE[index + 1..]).is_err()
+        );
     }
     // Another time with the signature of this one.
     let (text, signature) = COOKIE.rsplit_once(':').unwrap();
