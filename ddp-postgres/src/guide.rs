@@ -90,6 +90,8 @@ pub mod accounts {}
 #[doc = include_str!("../docs/from-meteor.md")]
 pub mod from_meteor {}
 
+/// [accounts]: crate::guide::accounts
+/// [accounts#logins-of-django]: crate::guide::accounts#logins-of-django
 /// [feeds]: crate::guide::feeds
 /// [operations#logins-of-a-web-application]: crate::guide::operations#logins-of-a-web-application
 /// [operations#permissions]: crate::guide::operations#permissions

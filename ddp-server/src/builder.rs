@@ -30,6 +30,7 @@ pub struct ServerBuilder<S, B = Server> {
     universal: Vec<Bind<S, ErasedPublication>>,
     methods: Vec<Definition<S, ErasedMethod>>,
     hooks: Hooks,
+    cookies: Vec<Arc<str>>,
     rules: Vec<Rule>,
     routes: Router,
     last: Last,
@@ -135,6 +136,7 @@ impl<S: Clone + Send + Sync + 'static, B> ServerBuilder<S, B> {
             universal: Vec::new(),
             methods: Vec::new(),
             hooks: Hooks::default(),
+            cookies: Vec::new(),
             rules: Vec::new(),
             routes: Router::new(),
             last: Last::Nothing,
@@ -156,6 +158,7 @@ impl<S: Clone + Send + Sync + 'static, B> ServerBuilder<S, B> {
         self.methods.extend(plugged.methods.into_iter().map(Definition::lift));
         self.hooks.on_connection.extend(plugged.hooks.on_connection);
         self.hooks.on_message.extend(plugged.hooks.on_message);
+        self.cookies.extend(plugged.cookies);
         self.rules.extend(plugged.rules);
         self.routes = self.routes.merge(plugged.routes);
         self.last = Last::Nothing;
@@ -273,6 +276,26 @@ impl<S: Clone + Send + Sync + 'static, B> ServerBuilder<S, B> {
         self
     }
 
+    /// Keeps a cookie of the request that opens a connection, for [`Connection::cookie`]: a login of another
+    /// program, such as Django's `sessionid`.
+    ///
+    /// A browser sends cookies along whichever page connects. So they are kept only if it says, by `Origin` or
+    /// `Sec-Fetch-Site: same-origin`, that the page is one of
+    /// [`allowed_origins`](ServerConfig::allowed_origins), which must be set, or the server's own. A program
+    /// that is no browser sends such an `Origin`. A value of over 8 KiB or with anything but visible ASCII is
+    /// missing, and so are two different ones.
+    ///
+    /// # Panics
+    /// If no cookie can have this name. [`with_state`](Self::with_state) and [`build`](Self::build) panic if
+    /// any origin is allowed.
+    #[must_use]
+    pub fn keep_cookie(mut self, name: &str) -> Self {
+        let fits = |byte: u8| byte.is_ascii_graphic() && !b"=;,\"".contains(&byte);
+        assert!(!name.is_empty() && name.bytes().all(fits), "{name:?} is not a name of a cookie");
+        self.cookies.push(name.into());
+        self
+    }
+
     /// Limits how often clients may call and subscribe.
     #[must_use]
     pub fn rate_limit(mut self, rule: Rule) -> Self {
@@ -310,6 +333,12 @@ impl<S: Clone + Send + Sync + 'static> ServerBuilder<S> {
     #[must_use]
     pub fn with_state(self, state: S) -> Server {
         let mut config = self.config;
+        assert!(
+            self.cookies.is_empty() || !config.allowed_origins.is_any(),
+            "the cookie {:?} is sent along whichever page connects: name your pages' origins by \
+             ServerConfig::allowed_origins, or keep no cookies",
+            self.cookies[0]
+        );
         config.session.reports_messages |= !self.hooks.on_message.is_empty();
         for (collection, strategy) in self.strategies {
             config.session.strategies = config.session.strategies.with(collection, strategy);
@@ -335,6 +364,7 @@ impl<S: Clone + Send + Sync + 'static> ServerBuilder<S> {
             universal: RwLock::new(universal.collect()),
             methods: methods.collect(),
             hooks: self.hooks,
+            cookies: self.cookies.into(),
             rate_limiter,
             routes: self.routes,
             open: Arc::default(),
@@ -382,6 +412,7 @@ impl<S: Clone + Send + Sync + 'static> PluginBuilder<S> {
                 .collect(),
             methods: self.methods.into_iter().map(|one| one.with_state(state.clone())).collect(),
             hooks: self.hooks,
+            cookies: self.cookies,
             rules: self.rules,
             routes: self.routes,
             last: Last::Nothing,

@@ -168,6 +168,7 @@ impl ServerConfig {
             message_bytes_max: self.message_bytes_max,
             forwarded_count: self.forwarded_count,
             origins: self.allowed_origins.clone(),
+            cookies: Arc::default(),
             websockets: Shares::new(self.serve.per_address_max()),
             large,
             #[cfg(feature = "compression")]

@@ -45,6 +45,7 @@ pub mod meteor_calls {}
 /// [`serve`]: crate::serve()
 /// [`ServeConfig`]: crate::ServeConfig
 /// [`ServerConfig::from_env`]: crate::ServerConfig::from_env
+/// [`ServerBuilder::keep_cookie`]: crate::ServerBuilder::keep_cookie
 #[cfg_attr(feature = "sockjs", doc = "[`sockjs::router`]: crate::sockjs::router")]
 ///
 // Its examples need the feature.

@@ -29,7 +29,7 @@ use crate::log::Log;
 use crate::rate_limit::RateLimiter;
 use crate::signature::Signature;
 use crate::stats::Counters;
-use crate::transport::{LargeMessages, Memory};
+use crate::transport::{LargeMessages, Memory, TransportConfig};
 
 /// What all connections of a server share.
 pub(crate) struct Registry {
@@ -40,6 +40,8 @@ pub(crate) struct Registry {
     pub(crate) universal: RwLock<Vec<ErasedPublication>>,
     pub(crate) methods: HashMap<String, Described<Method>>,
     pub(crate) hooks: Hooks,
+    /// The names of the cookies that connections keep.
+    pub(crate) cookies: Arc<[Arc<str>]>,
     pub(crate) rate_limiter: RateLimiter,
     /// Those of plugins and of the application.
     pub(crate) routes: Router,
@@ -97,6 +99,12 @@ impl Registry {
     /// The universal publications from this one on, counted from 0.
     pub(crate) fn universal(&self, from: usize) -> Vec<ErasedPublication> {
         self.universal.read().get(from..).unwrap_or_default().to_vec()
+    }
+
+    /// What the transports of its clients need.
+    pub(crate) fn transport(&self) -> TransportConfig {
+        let cookies = Arc::clone(&self.cookies);
+        TransportConfig { cookies, ..self.config.transport(Arc::clone(&self.large)) }
     }
 
     /// The signatures of all named publications and methods, by their names.

@@ -94,7 +94,7 @@ impl Server {
         let others = registry.routes.clone();
         #[cfg(feature = "accounts")]
         let others = others.layer(Extension(ForwardedCount(registry.config.forwarded_count)));
-        let config = registry.config.transport(Arc::clone(&registry.large));
+        let config = registry.transport();
         let routes = routes::router(config, move |transport, info| {
             connection::run(Arc::clone(&registry), transport, info)
         });

@@ -68,9 +68,15 @@
 //! `createUser` is refused. `set_username`, `replace_email`, `deactivate` and `activate` write its columns;
 //! its constraints hold, and ours about case among those who write by us.
 //!
+//! **Logins.** Users of Django log in by the tokens of its REST framework
+//! ([`django_tokens`](PostgresAccounts::django_tokens)) and by the session that their browser has
+//! ([`django_sessions`](PostgresAccounts::django_sessions)), if that is switched on.
+//!
 //! After data was loaded with triggers disabled, `SELECT accounts.follow_all()` brings ours up to date.
 
 mod connected;
+mod django;
+mod django_logins;
 mod emails;
 mod error;
 mod existing;
@@ -94,6 +100,7 @@ mod users;
 mod version1;
 
 pub(crate) use connected::Accounts;
+pub use django::DjangoSessions;
 pub(crate) use error::AccountsError;
 pub use mapped::{PasswordColumn, UsersTable};
 pub use store::PostgresAccounts;

@@ -28,6 +28,11 @@ impl PostgresAccounts {
         sql: &str,
         params: Params<'_>,
     ) -> Result<Vec<Row>, ddp_server::Error> {
+        Ok(self.try_read(sql, params).await?)
+    }
+
+    /// The same with the database's own error.
+    pub(super) async fn try_read(&self, sql: &str, params: Params<'_>) -> Result<Vec<Row>, Error> {
         let methods = &self.inner.methods;
         let sql = self.accounts.tables.sql(sql);
         let begin = format!("BEGIN ISOLATION LEVEL READ COMMITTED; {}", methods.limits_sql);
@@ -39,7 +44,7 @@ impl PostgresAccounts {
                 // Somebody has deallocated what was prepared; that connection is closed by now.
                 Err(error) if error.is_of_lost_statement() => {}
                 Err(error) if is_of_input(&error) => return Ok(Vec::new()),
-                read => return Ok(read?),
+                read => return read,
             }
         }
     }

@@ -313,12 +313,19 @@ impl Accounts {
     /// # let _ = accounts;
     /// ```
     #[must_use]
-    pub fn register_login_handler<F, Fut>(mut self, name: &str, handler: F) -> Self
+    pub fn register_login_handler<F, Fut>(self, name: &str, handler: F) -> Self
     where
         F: Fn(LoginRequest) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<Option<Login>, Error>> + Send + 'static,
     {
-        self.handlers.push(LoginHandler { name: name.into(), handle: hook(handler) });
+        self.login_handler(LoginHandler::new(name, handler))
+    }
+
+    /// Adds a handler that a library brings along, such as those of `ddp-postgres` for users of Django. It is
+    /// one of those of [`register_login_handler`](Self::register_login_handler), in their order.
+    #[must_use]
+    pub fn login_handler(mut self, handler: LoginHandler) -> Self {
+        self.handlers.push(handler);
         self
     }
 

@@ -12,7 +12,7 @@ use super::input::Password;
 #[cfg(feature = "jwt")]
 use super::jwt::Jwt;
 use super::mail::Mails;
-use super::options::{FOR_EVER, Options};
+use super::options::{AMBIGUOUS, FOR_EVER, Options};
 use super::password::Passwords;
 use super::sealed::Sealer;
 use super::store::{AccountsStore, LoginToken, TokenHash};
@@ -60,8 +60,7 @@ impl Core {
         code: impl Into<ddp_core::error::ErrorCode>,
         reason: &str,
     ) -> Error {
-        let ambiguous = "Something went wrong. Please check your credentials.";
-        let reason = if self.options.ambiguous_error_messages { ambiguous } else { reason };
+        let reason = if self.options.ambiguous_error_messages { AMBIGUOUS } else { reason };
         Error::client(code, reason)
     }
 

@@ -4,12 +4,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::held::{Impersonator, Pending};
-use super::hooks::Hook;
+use super::hooks::{Hook, hook};
+use super::options::AMBIGUOUS;
 use super::store::{LoginToken, TokenGuard, User};
 use super::token::Token;
 use crate::ejson::{Date, Ejson, Object};
 use crate::error::Error;
-use crate::extract::Connection;
+use crate::extract::{Connection, Invocation};
 use crate::write_fence::WriteFence;
 
 /// What a client gave to `login`. `Debug` does not show it.
@@ -18,9 +19,16 @@ pub struct LoginRequest {
     pub(super) options: Arc<Object>,
     pub(super) connection: Option<Connection>,
     pub(super) fence: WriteFence,
+    is_ambiguous: bool,
 }
 
 impl LoginRequest {
+    pub(super) fn new(options: Object, invocation: &Invocation, is_ambiguous: bool) -> Self {
+        let connection = invocation.connection().cloned();
+        let fence = invocation.fence().clone();
+        Self { options: Arc::new(options), connection, fence, is_ambiguous }
+    }
+
     /// The client's argument, an object. It can hold anything.
     #[must_use]
     pub fn options(&self) -> &Object {
@@ -37,6 +45,13 @@ impl LoginRequest {
     #[must_use]
     pub fn connection(&self) -> Option<&Connection> {
         self.connection.as_ref()
+    }
+
+    /// The error (403) for a client that is not who it says it is. With [ambiguous
+    /// errors](super::Accounts::ambiguous_error_messages) it has the text that is the same for all reasons.
+    #[must_use]
+    pub fn refusal(&self, reason: &str) -> Error {
+        Error::client(403, if self.is_ambiguous { AMBIGUOUS } else { reason })
     }
 }
 
@@ -109,6 +124,14 @@ impl Login {
         self
     }
 
+    /// The user logs in only if this still holds as the login token is stored; unless it is told otherwise,
+    /// if the user is active.
+    #[must_use]
+    pub fn guard(mut self, guard: TokenGuard) -> Self {
+        self.guard = guard;
+        self
+    }
+
     pub(super) fn by(mut self, impersonator: Impersonator) -> Self {
         self.impersonated_by = Some(impersonator);
         self
@@ -129,9 +152,41 @@ impl Login {
     }
 }
 
-/// A handler with its name: `None` says that the argument is another handler's.
+/// A login handler with its name, for [`Accounts::login_handler`](super::Accounts::login_handler): one that a
+/// library brings along.
 #[derive(Clone)]
-pub(super) struct LoginHandler {
+pub struct LoginHandler {
     pub(super) name: Arc<str>,
     pub(super) handle: Hook<LoginRequest, Result<Option<Login>, Error>>,
+    pub(super) cookie: Option<Box<str>>,
+}
+
+impl LoginHandler {
+    /// An async function that is given what a client gave to `login`, and returns who logs in, or `None` if
+    /// this is for another handler. The name is the `type` of its logins.
+    #[must_use]
+    pub fn new<F, Fut>(name: &str, handler: F) -> Self
+    where
+        F: Fn(LoginRequest) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Option<Login>, Error>> + Send + 'static,
+    {
+        Self { name: name.into(), handle: hook(handler), cookie: None }
+    }
+
+    /// The handler looks at this [cookie of the connection](Connection::cookie), which the server then
+    /// [keeps](crate::ServerBuilder::keep_cookie).
+    #[must_use]
+    pub fn cookie(mut self, name: &str) -> Self {
+        self.cookie = Some(name.into());
+        self
+    }
+}
+
+impl fmt::Debug for LoginHandler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LoginHandler")
+            .field("name", &self.name)
+            .field("cookie", &self.cookie)
+            .finish_non_exhaustive()
+    }
 }

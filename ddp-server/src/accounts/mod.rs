@@ -54,7 +54,7 @@
 //!
 //! | for clients | |
 //! |---|---|
-//! | `login` | by password, its digest, a token, a [JWT](#json-web-tokens) of another backend, or a [handler of one's own](Accounts::register_login_handler) |
+//! | `login` | by password, its digest, a token, a [JWT](#json-web-tokens) of another backend, a [handler of one's own](Accounts::register_login_handler) or [one of a library](Accounts::login_handler) |
 //! | `logout`, `logoutOtherClients`, `logoutAllClients`, `getNewToken`, `removeOtherTokens` | tokens are 43 random characters; a store has only their hashes |
 //! | `createUser`, `changePassword`, `forgotPassword`, `resetPassword`, `verifyEmail` | with mails by a [`Mailer`], such as `SmtpMailer` (feature `smtp`), to the log without one |
 //! | `generate2faActivationQrCode`, `enableUser2fa`, `disableUser2fa`, `has2faEnabled` | with [`two_factor_authentication`](Accounts::two_factor_authentication) |
@@ -128,6 +128,13 @@
 //! With the feature `jwt`, `login` takes `{jwt: "<token>"}` for users whom another backend knows, such as
 //! Django or Rails: see `Accounts::jwt` and `Jwt`, whose page has the views that make such tokens.
 //!
+//! # Cookies of another program
+//! A [handler of a library](Accounts::login_handler) may log in by a cookie of the request that opened the
+//! connection, such as Django's session: the page is the same site's, and its client need not hold a token.
+//! As a browser sends cookies along whichever page connects, that needs
+//! [`allowed_origins`](crate::ServerConfig::allowed_origins); without them such a server is not built. See
+//! [`keep_cookie`](crate::ServerBuilder::keep_cookie).
+//!
 //! # Unlike Meteor
 //! - Clients may change their profiles by `Meteor.users.update` only where you
 //!   [allow it](Accounts::allow_profile_updates); Meteor does, and its guide warns of it.
@@ -195,7 +202,7 @@ mod watch;
 pub use attempt::{Attempt, CreatedLoginToken, Creation, Logout};
 pub use builder::Accounts;
 pub use handle::AccountsHandle;
-pub use handler::{Login, LoginRequest};
+pub use handler::{Login, LoginHandler, LoginRequest};
 pub use http::Unauthorized;
 #[cfg(feature = "jwt")]
 pub use jwt::{Jwt, JwtError};

@@ -16,6 +16,9 @@ pub(super) const FOR_EVER: Duration = Duration::from_secs(365 * 100 * 24 * 60 * 
 pub(super) const TOKEN_SEQUENCE_MIN: usize = 6;
 pub(super) const TOKEN_SEQUENCE_MAX: usize = 64;
 
+/// What a client is told in place of a reason, if errors are ambiguous.
+pub(super) const AMBIGUOUS: &str = "Something went wrong. Please check your credentials.";
+
 /// What is configured.
 #[derive(Clone, Debug)]
 pub(super) struct Options {

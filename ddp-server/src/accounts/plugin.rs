@@ -49,6 +49,9 @@ impl Plugin for AccountsHandle {
         if self.core.cookies.is_some() {
             plugin = plugin.routes(http::routes(self.clone()));
         }
+        for cookie in self.core.handlers.iter().filter_map(|handler| handler.cookie.as_deref()) {
+            plugin = plugin.keep_cookie(cookie);
+        }
         let core = Arc::clone(&self.core);
         plugin
             .on_connection(move |connection| {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::connection::mailbox::Mailbox;
 use crate::handler::callbacks::{Callbacks, guard};
 use crate::transport::Headers;
+use crate::transport::cookies::Cookies;
 use crate::transport::open::ConnectionInfo;
 
 /// A client's connection, Meteor's `this.connection`: handlers take it as an argument, and
@@ -37,19 +38,21 @@ struct Inner {
     client_address: Option<Box<str>>,
     is_secure: bool,
     headers: Headers,
+    cookies: Cookies,
     mailbox: Arc<Mailbox>,
     on_close: Callbacks,
 }
 
 impl Connection {
     pub(crate) fn new(id: &str, info: ConnectionInfo, mailbox: Arc<Mailbox>) -> Self {
-        let ConnectionInfo { remote_addr, client_address, is_secure, headers, .. } = info;
+        let ConnectionInfo { remote_addr, client_address, is_secure, headers, cookies, .. } = info;
         Self(Arc::new(Inner {
             id: id.into(),
             client_address,
             remote_addr,
             is_secure,
             headers,
+            cookies,
             mailbox,
             on_close: Callbacks::default(),
         }))
@@ -104,10 +107,18 @@ impl Connection {
     }
 
     /// Headers of the request that opened the connection, Meteor's `httpHeaders`: those that SockJS
-    /// lets an application see. No cookies are among them.
+    /// lets an application see. No cookies are among them; see [`cookie`](Self::cookie).
     #[must_use]
     pub fn headers(&self) -> &Headers {
         &self.0.headers
+    }
+
+    /// A cookie of the request that opened the connection, if
+    /// [`keep_cookie`](crate::ServerBuilder::keep_cookie) names it and a page that is allowed to connect
+    /// sent it.
+    #[must_use]
+    pub fn cookie(&self, name: &str) -> Option<&str> {
+        self.0.cookies.get(name)
     }
 
     /// Disconnects the client once everything queued for it has been sent. It may connect again.

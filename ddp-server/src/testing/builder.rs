@@ -111,7 +111,7 @@ impl ClientBuilder {
             let strategies = registry.config.session.strategies.clone();
             let shared = Arc::new(Shared::new(strategies, timeout));
             let (io, peer) = tokio::io::duplex(buffer_bytes);
-            let config = registry.config.transport(Arc::clone(&registry.large));
+            let config = registry.transport();
             let (transport, info) = in_process::open(peer, &request.into_parts().0, &config);
             let over = Over(Arc::clone(&shared));
             tokio::spawn(async move {

@@ -17,7 +17,7 @@ pub(crate) fn open(
     request: &Parts,
     config: &TransportConfig,
 ) -> (AnyTransport, ConnectionInfo) {
-    let info = ConnectionInfo::of(request, RAW_WEBSOCKET, config.forwarded_count);
+    let info = ConnectionInfo::opening(request, RAW_WEBSOCKET, config);
     let socket = WebSocket::new(io, Bytes::new(), config.message_bytes_max);
     let socket = socket.with_large(Arc::clone(&config.large), info.address());
     (AnyTransport::InProcess(socket), info)

@@ -14,6 +14,7 @@
 mod any;
 #[cfg(feature = "compression")]
 mod compression;
+pub(crate) mod cookies;
 #[cfg_attr(not(feature = "compression"), path = "no_deflate.rs")]
 mod deflate;
 mod effort;
@@ -154,6 +155,8 @@ pub(crate) struct TransportConfig {
     pub(crate) forwarded_count: usize,
     /// Whose scripts may connect.
     pub(crate) origins: Origins,
+    /// The names of the cookies that are kept.
+    pub(crate) cookies: Arc<[Arc<str>]>,
     /// The WebSockets of each client's address.
     pub(crate) websockets: Arc<Shares>,
     /// What large messages of all transports share.
@@ -172,6 +175,7 @@ impl Default for TransportConfig {
             message_bytes_max,
             forwarded_count: 0,
             origins: Origins::default(),
+            cookies: Arc::default(),
             websockets: Shares::new(usize::MAX),
             large: Arc::new(LargeMessages::new(64 * 1024 * 1024, message_bytes_max)),
             deflate: Deflate::by_default(),

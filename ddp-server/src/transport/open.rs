@@ -7,6 +7,7 @@ use axum::extract::{ConnectInfo, OriginalUri, Request};
 use axum::http::request::Parts;
 use axum::response::Response;
 
+use super::cookies::Cookies;
 use super::share::Address;
 use super::websocket::{Upgrade, UpgradeRefused, UpgradedIo, WebSocket};
 use super::{Headers, TransportConfig};
@@ -27,6 +28,8 @@ pub(crate) struct ConnectionInfo {
     pub(crate) is_secure: bool,
     /// The headers of the opening request.
     pub(crate) headers: Headers,
+    /// The cookies of it that are kept.
+    pub(crate) cookies: Cookies,
     /// The path of the opening request, as the client sent it.
     pub(crate) path: String,
     /// How the client opened the connection, in sockjs-node's terms.
@@ -36,10 +39,20 @@ pub(crate) struct ConnectionInfo {
 impl ConnectionInfo {
     /// That of a connection without a client.
     pub(crate) fn of_nobody() -> Self {
-        let (remote_addr, client_address, path) = Default::default();
+        let (remote_addr, client_address, cookies, path) = Default::default();
         let headers = Headers::keep(&axum::http::HeaderMap::new());
         let is_secure = false;
-        Self { remote_addr, client_address, is_secure, headers, path, protocol: "none" }
+        Self { remote_addr, client_address, is_secure, headers, cookies, path, protocol: "none" }
+    }
+
+    /// What is known by the request that opens a connection.
+    pub(super) fn opening(
+        request: &Parts,
+        protocol: &'static str,
+        config: &TransportConfig,
+    ) -> Self {
+        let cookies = Cookies::keep(&request.headers, &config.cookies, &config.origins);
+        Self { cookies, ..Self::of(request, protocol, config.forwarded_count) }
     }
 
     pub(super) fn of(request: &Parts, protocol: &'static str, forwarded_count: usize) -> Self {
@@ -55,6 +68,7 @@ impl ConnectionInfo {
             remote_addr,
             path: uri.path().to_owned(),
             headers,
+            cookies: Cookies::default(),
             protocol,
         }
     }
@@ -127,7 +141,7 @@ where
     let deflate = upgrade.deflate();
     let (message_bytes_max, large) = (config.message_bytes_max, Arc::clone(&config.large));
     // Frees the request and hyper's buffers under it before waiting for the client.
-    let info = ConnectionInfo::of(&request, protocol, config.forwarded_count);
+    let info = ConnectionInfo::opening(&request, protocol, config);
     let address = info.address();
     let share = match address.clone() {
         Some(address) => Some(config.websockets.take(address).ok_or(UpgradeRefused::Share)?),

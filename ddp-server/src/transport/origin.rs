@@ -55,24 +55,33 @@ impl Origins {
     }
 
     /// Whether any origin may connect.
-    #[cfg(feature = "sockjs")]
-    pub(super) fn is_any(&self) -> bool {
+    pub(crate) fn is_any(&self) -> bool {
         self.0.is_none()
     }
 
     /// Whether the page that makes this request may.
     pub(super) fn allow(&self, request: &HeaderMap) -> bool {
         let Some(allowed) = &self.0 else { return true };
-        let text = |name: &HeaderName| request.get(name).map(|value| value.to_str().unwrap_or("?"));
-        let is_allowed =
-            |origin: &str| allowed.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin));
-        if let Some(origin) = text(&ORIGIN) {
-            return is_allowed(origin);
+        if let Some(origin) = text(request, &ORIGIN) {
+            return is_among(allowed, origin);
         }
         // A script or a frame is loaded without `Origin`; then browsers tell what it is to the page.
-        match text(&SEC_FETCH_SITE) {
+        match text(request, &SEC_FETCH_SITE) {
             None | Some("same-origin" | "none") => true,
-            Some(_) => text(&REFERER).and_then(origin_of).is_some_and(is_allowed),
+            Some(_) => {
+                let referer = text(request, &REFERER).and_then(origin_of);
+                referer.is_some_and(|origin| is_among(allowed, origin))
+            }
+        }
+    }
+
+    /// Whether a browser says that a page of these origins, or of the server's own, makes this request, so
+    /// that its cookies were not sent along for a page of somebody else. False if any may connect.
+    pub(super) fn vouch_for(&self, request: &HeaderMap) -> bool {
+        let Some(allowed) = &self.0 else { return false };
+        match text(request, &ORIGIN) {
+            Some(origin) => is_among(allowed, origin),
+            None => text(request, &SEC_FETCH_SITE) == Some("same-origin"),
         }
     }
 
@@ -81,6 +90,15 @@ impl Origins {
     pub(super) fn listed(&self) -> Option<String> {
         self.0.as_ref().map(|origins| origins.join(" "))
     }
+}
+
+/// A header as text.
+fn text<'a>(request: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    request.get(name).map(|value| value.to_str().unwrap_or("?"))
+}
+
+fn is_among(allowed: &[String], origin: &str) -> bool {
+    allowed.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin))
 }
 
 /// The origin of a URL.

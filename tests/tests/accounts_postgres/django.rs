@@ -13,28 +13,35 @@ use serde_json::{Value, json};
 use super::mapped::{DIGEST, PASSWORD, digest, start};
 use super::within;
 
-/// A Python with Django: `PYTHON`, which must have it, or otherwise the one made by the tests' script, if
+/// A Python with Django and its REST framework: `PYTHON`, which must have it, or otherwise the one made by the tests' script, if
 /// that has it.
-fn python() -> Option<PathBuf> {
+pub(crate) fn python() -> Option<PathBuf> {
     let made = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.cache/python/bin/python"));
     let wanted = std::env::var_os("PYTHON").map(PathBuf::from);
     let is_wanted = wanted.is_some();
     let python = wanted.unwrap_or(made);
-    let status = Command::new(&python).args(["-c", "import django"]).stderr(Stdio::null()).status();
+    let status = Command::new(&python)
+        .args(["-c", "import django, rest_framework"])
+        .stderr(Stdio::null())
+        .status();
     let is_there = status.is_ok_and(|status| status.success());
-    assert!(is_there || !is_wanted, "PYTHON ({}) has no Django", python.display());
+    assert!(
+        is_there || !is_wanted,
+        "PYTHON ({}) has no Django with its REST framework",
+        python.display()
+    );
     is_there.then_some(python)
 }
 
 /// A Django on a database.
-struct Django {
+pub(crate) struct Django {
     process: Child,
     input: ChildStdin,
     output: BufReader<ChildStdout>,
 }
 
 impl Django {
-    fn start(python: &PathBuf, url: &str) -> Self {
+    pub(crate) fn start(python: &PathBuf, url: &str) -> Self {
         let script =
             concat!(env!("CARGO_MANIFEST_DIR"), "/tests/accounts_postgres/users_of_django.py");
         let mut process = Command::new(python)
@@ -48,7 +55,7 @@ impl Django {
         Self { process, input, output }
     }
 
-    fn tell(&mut self, command: &Value) -> Value {
+    pub(crate) fn tell(&mut self, command: &Value) -> Value {
         writeln!(self.input, "{command}").expect("Django reads");
         let mut line = String::new();
         self.output.read_line(&mut line).expect("Django answers");

@@ -1,6 +1,8 @@
 //! Accounts in PostgreSQL: their tables, their store, and what other programs do to them.
 
 mod django;
+mod django_logins;
+mod django_tokens;
 mod installation;
 mod mapped;
 mod migrations;

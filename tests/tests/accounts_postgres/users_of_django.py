@@ -1,7 +1,12 @@
 """Does with a database what Django does: reads commands as lines of JSON, and answers each by one."""
 
 import json
+import pickle
+import secrets
 import sys
+import time
+from importlib import import_module
+from unittest import mock
 from urllib.parse import unquote, urlsplit
 
 import django
@@ -19,7 +24,12 @@ settings.configure(
             "PORT": url.port,
         }
     },
-    INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes"],
+    INSTALLED_APPS=[
+        "django.contrib.auth",
+        "django.contrib.contenttypes",
+        "django.contrib.sessions",
+        "rest_framework.authtoken",
+    ],
     DEFAULT_AUTO_FIELD="django.db.models.AutoField",
     USE_TZ=True,
     SECRET_KEY="of a test",
@@ -37,9 +47,11 @@ settings.configure(
 )
 django.setup()
 
-from django.contrib.auth import authenticate, hashers  # noqa: E402
+from django.contrib.auth import authenticate, hashers, login  # noqa: E402
 from django.contrib.auth.models import User  # noqa: E402
 from django.core.management import call_command  # noqa: E402
+from django.http import HttpRequest  # noqa: E402
+from rest_framework.authtoken.models import Token  # noqa: E402
 
 # Cheap, as there are many.
 hashers.PBKDF2PasswordHasher.iterations = 1000
@@ -48,6 +60,36 @@ hashers.Argon2PasswordHasher.memory_cost = 64
 hashers.BCryptSHA256PasswordHasher.rounds = 4
 hashers.BCryptPasswordHasher.rounds = 4
 hashers.ScryptPasswordHasher.work_factor = 1024
+
+
+class Pickled:
+    """As Django's PickleSerializer was, until version 5."""
+
+    def dumps(self, value):
+        return pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
+
+    def loads(self, data):
+        return pickle.loads(data)
+
+
+def cookie(user, engine, key=None, age=0, serializer=None, basket=0):
+    """What the cookie `sessionid` is in a browser whose user has logged in."""
+    store = import_module(f"django.contrib.sessions.backends.{engine}").SessionStore
+    own = settings.SECRET_KEY
+    settings.SECRET_KEY = key or own
+    try:
+        with mock.patch("time.time", return_value=time.time() - age):
+            request = HttpRequest()
+            request.session = store()
+            if serializer == "pickle":
+                request.session.serializer = Pickled
+            login(request, user, backend="django.contrib.auth.backends.ModelBackend")
+            # As much as hexadecimal digits of chance take.
+            request.session["basket"] = secrets.token_hex(basket)
+            request.session.save()
+            return request.session.session_key
+    finally:
+        settings.SECRET_KEY = own
 
 
 def do(what, name=None, password=None, hasher="default", **fields):
@@ -73,6 +115,10 @@ def do(what, name=None, password=None, hasher="default", **fields):
         return user.save()
     if what == "delete":
         return user.delete()[0]
+    if what == "token":
+        return Token.objects.create(user=user).key
+    if what == "cookie":
+        return cookie(user, **fields)
     raise ValueError(what)
 
 

@@ -10,6 +10,6 @@ mod users_table;
 mod version1;
 
 pub(super) use install::{VERSIONS, check_kind, follow, may_write, script};
-pub(super) use sql::{MAY_BE_NULL, source_sql};
+pub(super) use sql::{MAY_BE_NULL, quote, source_sql};
 pub(super) use users_table::Verified;
 pub use users_table::{PasswordColumn, UsersTable};

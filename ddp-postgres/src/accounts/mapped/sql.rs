@@ -310,7 +310,7 @@ END $body$"
     )
 }
 
-pub(super) fn quote(name: &str) -> String {
+pub(in crate::accounts) fn quote(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 

@@ -25,7 +25,7 @@
 pub struct UsersTable {
     pub(in crate::accounts) schema: String,
     pub(in crate::accounts) table: String,
-    pub(super) id: String,
+    pub(in crate::accounts) id: String,
     pub(in crate::accounts) username: Option<String>,
     pub(in crate::accounts) email: Option<String>,
     pub(in crate::accounts) verified: Verified,

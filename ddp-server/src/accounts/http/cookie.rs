@@ -3,12 +3,12 @@
 use std::time::{Duration, SystemTime};
 
 use axum::http::HeaderMap;
-use axum::http::header::COOKIE;
 use axum::http::request::Parts;
 
 use super::limit::Limit;
 use super::site::{Origin, Site, site};
 use crate::ejson::Date;
+use crate::transport::cookies::values;
 use crate::transport::open::ConnectionInfo;
 
 /// The name that Meteor has for it.
@@ -78,15 +78,10 @@ impl Cookies {
 
 /// Reads the cookie of a request.
 pub(in crate::accounts) fn sent(headers: &HeaderMap) -> Sent<'_> {
-    let lines = headers.get_all(COOKIE).iter();
-    let pairs = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
     let mut found = Sent::Nothing;
-    for pair in pairs {
-        let Some(value) = pair.trim_ascii().strip_prefix(NAME.as_bytes()) else { continue };
-        let Some(value) = value.strip_prefix(b"=") else { continue };
+    for value in values(headers, NAME) {
         let value = std::str::from_utf8(value).unwrap_or("?");
         found = match found {
-            _ if value.is_empty() => continue,
             _ if !is_token(value) => Sent::Unusable,
             Sent::Nothing => Sent::Token(value),
             Sent::Token(other) if other == value => found,
@@ -108,6 +103,7 @@ pub(super) fn is_token(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use axum::http::HeaderValue;
+    use axum::http::header::COOKIE;
 
     use super::*;
 

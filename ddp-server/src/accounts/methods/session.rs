@@ -22,9 +22,8 @@ pub(super) async fn login(
 ) -> Result<Ejson, Error> {
     let core = &*accounts.core;
     let [options] = input::arguments(&arguments, input::ARGUMENTS_BYTES_MAX)?;
-    let options = input::object(options)?.into();
-    let (connection, fence) = (invocation.connection().cloned(), invocation.fence().clone());
-    let request = LoginRequest { options, connection, fence };
+    let options = input::object(options)?;
+    let request = LoginRequest::new(options, &invocation, core.options.ambiguous_error_messages);
     let (kind, found) = Box::pin(handlers::run(core, &request)).await;
     let call = Call { invocation: &invocation, name: "login", arguments: &arguments };
     Box::pin(core.end_attempt(call, kind, found)).await

@@ -1,6 +1,7 @@
 //! Accounts as clients see them, without sockets.
 
 mod attacks;
+mod cookies;
 mod hooks;
 mod http;
 #[cfg(feature = "jwt")]

@@ -63,7 +63,7 @@ impl Wire {
     async fn connect(server: &Server, address: [u8; 4], version: &str) -> Self {
         let (io, client) = duplex(1 << 17);
         let registry = Arc::clone(server.registry());
-        let config = registry.config.transport(Arc::clone(&registry.large));
+        let config = registry.transport();
         let mut request = Request::new(());
         request.extensions_mut().insert(ConnectInfo(SocketAddr::from((address, 40_000))));
         let (transport, info) = in_process::open(io, &request.into_parts().0, &config);

@@ -75,7 +75,7 @@ where
         }
         _ => {
             let answer = mount.answer(endpoint, request, |transport, request, protocol| {
-                let info = ConnectionInfo::of(&request, protocol.as_str(), config.forwarded_count);
+                let info = ConnectionInfo::opening(&request, protocol.as_str(), config);
                 tokio::spawn(on_open(AnyTransport::Polling(transport), info, protocol));
             });
             answer.await

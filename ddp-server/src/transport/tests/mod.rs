@@ -4,6 +4,7 @@
 mod closing;
 #[cfg(feature = "compression")]
 mod compression;
+mod cookies;
 mod effort;
 mod http;
 mod large;
