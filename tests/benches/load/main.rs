@@ -33,7 +33,7 @@ use servers::{Kind, Peer};
 
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
-const ROWS: [&str; 22] = [
+const ROWS: [&str; 23] = [
     "fan-out/1000/1",
     "fan-out/1000/4",
     "fan-out/1000/16",
@@ -46,6 +46,7 @@ const ROWS: [&str; 22] = [
     "cores/1000",
     "methods/50/10",
     "methods/1/1",
+    "latency/1000/25",
     "latency/1000/100",
     "slow/1000/50",
     "storm/5000/50",
