@@ -279,11 +279,12 @@ impl<S: Clone + Send + Sync + 'static, B> ServerBuilder<S, B> {
     /// Keeps a cookie of the request that opens a connection, for [`Connection::cookie`]: a login of another
     /// program, such as Django's `sessionid`.
     ///
-    /// A browser sends cookies along whichever page connects. So they are kept only if it says, by `Origin` or
-    /// `Sec-Fetch-Site: same-origin`, that the page is one of
-    /// [`allowed_origins`](ServerConfig::allowed_origins), which must be set, or the server's own. A program
-    /// that is no browser sends such an `Origin`. A value of over 8 KiB or with anything but visible ASCII is
-    /// missing, and so are two different ones.
+    /// A browser sends cookies along whichever page connects. So they are kept only if it says by `Origin` that
+    /// a script of a page of [`allowed_origins`](ServerConfig::allowed_origins) connects. They must be set, and
+    /// name the server's own origin as well, if it has pages. WebSockets and the `xhr` transports of SockJS have
+    /// an `Origin`; `eventsource`, `htmlfile` and `jsonp` have none where the page is the server's own, and no
+    /// cookie is kept. A program that is no browser sends such an `Origin`. A value of over 8 KiB or with
+    /// anything but visible ASCII is missing, and so are two different ones.
     ///
     /// # Panics
     /// If no cookie can have this name. [`with_state`](Self::with_state) and [`build`](Self::build) panic if

@@ -54,7 +54,7 @@ impl Writing<'_> {
 
     /// The address of a user, if there is one.
     async fn address(&self, user_id: &str) -> Result<Option<String>, WriteError> {
-        let sql = "SELECT u.emails #>> '{0,address}' FROM accounts.users u WHERE u.id = $1";
+        let sql = "SELECT u.emails #>> '{0,address}'::text[] FROM accounts.users u WHERE u.id = $1";
         let rows = self.query(sql, &[&user_id]).await?;
         let Some(row) = rows.first() else { return Ok(None) };
         Ok(row.try_get(0).map_err(crate::error::Error::from)?)
@@ -83,7 +83,7 @@ impl Writing<'_> {
         if !email.verified && users.verified != Verified::ByLink {
             return Err(not_ours("Addresses that are not verified are given"));
         }
-        if self.is_taken(user_id, "u.emails #>> '{0,address}'", &email.address).await? {
+        if self.is_taken(user_id, "u.emails #>> '{0,address}'::text[]", &email.address).await? {
             return Err(Conflict::Email.into());
         }
         let is_done = self.write_user(user_id, "email", Some(&email.address)).await?;

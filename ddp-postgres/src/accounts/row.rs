@@ -7,8 +7,11 @@ use ddp_server::ejson::{self, Date, Ejson, Object};
 use tokio_postgres::Row;
 
 /// What is selected of `accounts.users u`, in the order of [`user`].
+///
+/// Operators are named by their schema where `pg_catalog` has none of exactly these types: else one in any
+/// other schema of the `search_path` would be taken.
 pub(super) const COLUMNS: &str =
-    "u.id, pg_catalog.floor(extract(epoch FROM u.created_at) * 1000)::int8, u.username,
+    "u.id, pg_catalog.floor(extract(epoch FROM u.created_at) OPERATOR(pg_catalog.*) 1000)::int8, u.username,
     u.profile::text, u.emails::text, u.is_active";
 
 /// How many columns these are.
@@ -16,7 +19,7 @@ pub(super) const COLUMNS_COUNT: usize = 6;
 
 /// A point in time in milliseconds.
 pub(super) fn millis_sql(column: &str) -> String {
-    format!("pg_catalog.floor(extract(epoch FROM {column}) * 1000)::int8")
+    format!("pg_catalog.floor(extract(epoch FROM {column}) OPERATOR(pg_catalog.*) 1000)::int8")
 }
 
 /// The user in a row that begins with [`COLUMNS`].

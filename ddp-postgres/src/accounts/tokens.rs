@@ -42,6 +42,13 @@ impl Writing<'_> {
         }
     }
 
+    /// Whether a user has no password, and is given none until the end. A row that is not there cannot be
+    /// locked, but whoever adds it locks the user first.
+    async fn keep_without_password(&self, user_id: &str) -> Result<bool, WriteError> {
+        let sql = "SELECT FROM accounts.passwords WHERE user_id = $1";
+        Ok(self.lock_user(user_id).await? && self.query(sql, &[&user_id]).await?.is_empty())
+    }
+
     /// Removes those tokens of a table that meet a condition, whose parameter is a time.
     async fn sweep(
         &self,
@@ -68,8 +75,11 @@ impl PostgresAccounts {
         guard: &TokenGuard,
     ) -> Result<bool, WriteError> {
         let writing = self.write_aside().await?;
+        if matches!(guard, TokenGuard::NoPassword) && !writing.keep_without_password(user_id).await? {
+            return writing.commit(false).await;
+        }
         let (join, locked, value) = match guard {
-            TokenGuard::Active => ("", "u", None),
+            TokenGuard::Active | TokenGuard::NoPassword => ("", "u", None),
             TokenGuard::Password(hash) => (
                 "JOIN accounts.passwords g ON g.user_id = u.id AND g.hash = $5",
                 "u, g",

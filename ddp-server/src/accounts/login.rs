@@ -103,7 +103,9 @@ impl Core {
                     self.hold(pending, user_id, &stored, login.impersonated_by);
                 } else {
                     return Err(match login.guard {
-                        TokenGuard::Password(_) => self.refusal("Incorrect password"),
+                        TokenGuard::Password(_) | TokenGuard::NoPassword => {
+                            self.refusal("Incorrect password")
+                        }
                         _ => Error::client(403, "Login forbidden"),
                     });
                 }

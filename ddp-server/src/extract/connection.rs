@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::connection::mailbox::Mailbox;
 use crate::handler::callbacks::{Callbacks, guard};
@@ -39,6 +40,7 @@ struct Inner {
     is_secure: bool,
     headers: Headers,
     cookies: Cookies,
+    cookies_are_forgotten: AtomicBool,
     mailbox: Arc<Mailbox>,
     on_close: Callbacks,
 }
@@ -53,6 +55,7 @@ impl Connection {
             is_secure,
             headers,
             cookies,
+            cookies_are_forgotten: AtomicBool::new(false),
             mailbox,
             on_close: Callbacks::default(),
         }))
@@ -115,10 +118,17 @@ impl Connection {
 
     /// A cookie of the request that opened the connection, if
     /// [`keep_cookie`](crate::ServerBuilder::keep_cookie) names it and a page that is allowed to connect
-    /// sent it.
+    /// sent it. The method `logout` of [`Accounts`](crate::accounts::Accounts) forgets all of them: nobody
+    /// is to be logged in again by what was sent before.
     #[must_use]
     pub fn cookie(&self, name: &str) -> Option<&str> {
-        self.0.cookies.get(name)
+        let is_forgotten = self.0.cookies_are_forgotten.load(Ordering::Relaxed);
+        self.0.cookies.get(name).filter(|_| !is_forgotten)
+    }
+
+    /// The other program's session may have ended together with ours.
+    pub(crate) fn forget_cookies(&self) {
+        self.0.cookies_are_forgotten.store(true, Ordering::Relaxed);
     }
 
     /// Disconnects the client once everything queued for it has been sent. It may connect again.

@@ -1,7 +1,7 @@
 //! Cookies of the request that opens a connection.
 //!
 //! Browsers send them along whichever page connects, so they are kept only if the application says which,
-//! and only of requests by pages of the allowed origins.
+//! and only of requests by scripts of pages of the allowed origins.
 
 use std::fmt;
 use std::sync::Arc;
@@ -72,10 +72,12 @@ mod tests {
     const PAGE: (&str, &str) = ("origin", "https://app.example");
 
     fn request(headers: &[(&'static str, &str)]) -> HeaderMap {
-        let pair = |&(name, value): &(&'static str, &str)| {
-            (HeaderName::from_static(name), HeaderValue::from_str(value).expect("a header value"))
-        };
-        headers.iter().map(pair).collect()
+        let mut request = HeaderMap::new();
+        for (name, value) in headers {
+            let value = HeaderValue::from_str(value).expect("a header value");
+            request.append(HeaderName::from_static(name), value);
+        }
+        request
     }
 
     fn kept(headers: &[(&'static str, &str)]) -> Cookies {
@@ -99,11 +101,20 @@ mod tests {
     #[test]
     fn they_are_kept_only_of_pages_that_are_allowed() {
         let cookie = ("cookie", "sessionid=b");
-        let table: [(&[(&'static str, &str)], bool); 11] = [
+        let table: [(&[(&'static str, &str)], bool); 19] = [
             (&[PAGE], true),
             (&[("origin", "HTTPS://APP.example")], true),
-            (&[("origin", "https://app.example"), ("sec-fetch-site", "same-site")], true),
-            (&[("sec-fetch-site", "same-origin")], true),
+            (&[PAGE, ("sec-fetch-site", "same-site")], true),
+            (&[PAGE, ("sec-fetch-dest", "empty"), ("sec-fetch-mode", "cors")], true),
+            (&[PAGE, ("sec-fetch-dest", "websocket")], true),
+            // Links, images, scripts and frames on the server's own origin, and a form.
+            (&[("sec-fetch-site", "same-origin")], false),
+            (&[("sec-fetch-site", "same-origin"), ("sec-fetch-dest", "document")], false),
+            (&[("sec-fetch-site", "same-origin"), ("sec-fetch-dest", "image")], false),
+            (&[("sec-fetch-site", "same-origin"), ("sec-fetch-dest", "script")], false),
+            (&[("sec-fetch-site", "same-origin"), ("sec-fetch-dest", "empty")], false),
+            (&[PAGE, ("sec-fetch-site", "same-origin"), ("sec-fetch-dest", "document")], false),
+            (&[PAGE, PAGE], false),
             // Whoever says nothing may be an old browser.
             (&[], false),
             (&[("sec-fetch-site", "none")], false),

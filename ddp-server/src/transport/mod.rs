@@ -26,7 +26,7 @@ pub(crate) mod in_process;
 pub(crate) mod large;
 mod memory;
 pub(crate) mod open;
-mod origin;
+pub(crate) mod origin;
 mod patience;
 pub(crate) mod routes;
 mod share;

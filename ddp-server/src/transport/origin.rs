@@ -7,6 +7,7 @@ use axum::http::HeaderMap;
 use axum::http::header::{HeaderName, ORIGIN, REFERER};
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 
 /// The origins whose pages may connect, for
 /// [`ServerConfig::allowed_origins`](crate::ServerConfig::allowed_origins); by default any.
@@ -75,14 +76,17 @@ impl Origins {
         }
     }
 
-    /// Whether a browser says that a page of these origins, or of the server's own, makes this request, so
-    /// that its cookies were not sent along for a page of somebody else. False if any may connect.
+    /// Whether a browser says by `Origin` that a script of a page of these origins makes this request, so
+    /// that its cookies were not sent along for somebody else. False if any may connect.
+    ///
+    /// `Sec-Fetch-Site: same-origin` is not enough: links and images on the server's own origin have it as
+    /// well, and whoever wrote them has chosen the name of a SockJS session. Forms have an `Origin`, but are
+    /// documents.
     pub(super) fn vouch_for(&self, request: &HeaderMap) -> bool {
         let Some(allowed) = &self.0 else { return false };
-        match text(request, &ORIGIN) {
-            Some(origin) => is_among(allowed, origin),
-            None => text(request, &SEC_FETCH_SITE) == Some("same-origin"),
-        }
+        let by_script =
+            matches!(text(request, &SEC_FETCH_DEST), None | Some("empty" | "websocket"));
+        by_script && text(request, &ORIGIN).is_some_and(|origin| is_among(allowed, origin))
     }
 
     /// The origins for a header that lists them.
@@ -92,9 +96,11 @@ impl Origins {
     }
 }
 
-/// A header as text.
-fn text<'a>(request: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
-    request.get(name).map(|value| value.to_str().unwrap_or("?"))
+/// A header that can be there once. What is not text, or there twice, is nothing that a browser sends.
+pub(crate) fn text<'a>(request: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    let mut values = request.get_all(name).iter();
+    let value = values.next()?;
+    Some(if values.next().is_some() { "?" } else { value.to_str().unwrap_or("?") })
 }
 
 fn is_among(allowed: &[String], origin: &str) -> bool {
@@ -145,15 +151,17 @@ mod tests {
     use super::*;
 
     fn request(headers: &[(&'static str, &'static str)]) -> HeaderMap {
-        let pair =
-            |&(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value));
-        headers.iter().map(pair).collect()
+        let mut request = HeaderMap::new();
+        for (name, value) in headers {
+            request.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        request
     }
 
     #[test]
     fn only_listed_pages_are_allowed() {
         let only = Origins::only(["https://app.example", "http://localhost:3000"]).unwrap();
-        let table: [(&[(&str, &str)], bool); 12] = [
+        let table: [(&[(&str, &str)], bool); 15] = [
             (&[], true),
             (&[("origin", "https://app.example")], true),
             (&[("origin", "HTTPS://APP.example")], true),
@@ -163,6 +171,9 @@ mod tests {
             (&[("origin", "https://app.example:444")], false),
             (&[("origin", "null")], false),
             (&[("origin", "")], false),
+            (&[("origin", "https://app.example"), ("origin", "https://evil.example")], false),
+            (&[("origin", "https://app.example"), ("origin", "https://app.example")], false),
+            (&[("sec-fetch-site", "same-origin"), ("sec-fetch-site", "cross-site")], false),
             (&[("sec-fetch-site", "same-origin")], true),
             (&[("sec-fetch-site", "cross-site"), ("referer", "https://evil.example/")], false),
             (&[("sec-fetch-site", "cross-site"), ("referer", "https://app.example/a?b")], true),

@@ -72,8 +72,22 @@ BEGIN
     RETURN NULL;
 END $$",
     "REVOKE ALL ON FUNCTION accounts.end_old_password() FROM PUBLIC",
+    // A first one as well, which may come after one by which nobody could log in.
+    "CREATE FUNCTION accounts.end_without_password() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF current_setting('ddp.is_own_password', true) IS DISTINCT FROM 'on' THEN
+        DELETE FROM accounts.login_tokens t USING new_rows n WHERE t.user_id = n.user_id;
+        DELETE FROM accounts.one_time_tokens t USING new_rows n WHERE t.user_id = n.user_id;
+    END IF;
+    RETURN NULL;
+END $$",
+    "REVOKE ALL ON FUNCTION accounts.end_without_password() FROM PUBLIC",
     "CREATE TRIGGER passwords_changed AFTER UPDATE ON accounts.passwords
     FOR EACH ROW WHEN (OLD.source <> NEW.source) EXECUTE FUNCTION accounts.end_old_password()",
+    "CREATE TRIGGER passwords_added AFTER INSERT ON accounts.passwords
+    REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT
+    EXECUTE FUNCTION accounts.end_without_password()",
     "CREATE TRIGGER passwords_removed AFTER DELETE ON accounts.passwords
     FOR EACH ROW EXECUTE FUNCTION accounts.end_old_password()",
 ];

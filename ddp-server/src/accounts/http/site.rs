@@ -4,11 +4,11 @@
 //! otherwise and the browser knows that. Whose page it is, is told by `Sec-Fetch-Site` and, in browsers
 //! without it, `Origin`: no page can set either.
 
-use axum::http::HeaderMap;
 use axum::http::header::{HOST, HeaderName, ORIGIN};
 use axum::http::request::Parts;
 
 use crate::transport::open::ConnectionInfo;
+use crate::transport::origin::text;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
@@ -65,13 +65,6 @@ pub(super) fn site(request: &Parts, root: Option<&Origin>) -> Site {
         }
         _ => Site::Other,
     }
-}
-
-/// A header that can be there once.
-fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
-    let mut values = headers.get_all(name).iter();
-    let value = values.next()?;
-    Some(if values.next().is_some() { "?" } else { value.to_str().unwrap_or("?") })
 }
 
 /// Where the request went to, as far as this server can tell.

@@ -183,6 +183,7 @@ impl State {
         let holds = match guard {
             TokenGuard::Active => true,
             TokenGuard::Password(hash) => record.password.as_ref() == Some(hash),
+            TokenGuard::NoPassword => record.password.is_none(),
             TokenGuard::Token(hash) => record.tokens.iter().any(|token| token.hash == *hash),
         };
         if !holds || !record.user.is_active {

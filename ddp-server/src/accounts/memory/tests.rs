@@ -46,6 +46,7 @@ fn the_guard_of_a_token_holds_or_nothing_is_added() {
     assert!(add("1", TokenGuard::Active));
     assert!(add("2", TokenGuard::Password("$2b$old".into())));
     assert!(!add("3", TokenGuard::Password("$2b$new".into())));
+    assert!(!add("3", TokenGuard::NoPassword));
     assert!(add("3", TokenGuard::Token("2".into())));
     assert!(!add("4", TokenGuard::Token("5".into())));
     assert!(done(store.set_active(&id, false)).unwrap());

@@ -34,7 +34,9 @@ pub(super) async fn logout(
     invocation: Invocation,
 ) -> Result<(), Error> {
     let core = &*accounts.core;
-    let held = core.held.take(connection_of(&invocation)?);
+    let connection = connection_of(&invocation)?;
+    connection.forget_cookies();
+    let held = core.held.take(connection);
     let removed = match held {
         Some(Held { hash, user_id, .. }) => {
             core.store.remove_login_tokens(&user_id, &Tokens::One(hash)).await

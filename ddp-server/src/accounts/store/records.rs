@@ -160,6 +160,8 @@ pub enum TokenGuard {
     Active,
     /// The user's password has this hash.
     Password(PasswordHash),
+    /// The user has no password.
+    NoPassword,
     /// The user has this other login token.
     Token(TokenHash),
 }

@@ -74,6 +74,58 @@ async fn a_handler_sees_its_cookie_if_an_allowed_page_sent_it() {
 }
 
 #[tokio::test]
+async fn a_logout_forgets_the_cookie() {
+    let (server, ada) = serve(|ada| vec![door(ada)], false).await;
+    let headers = [("origin", PAGE), ("cookie", "key=brass")];
+    let client = connect(&server, &headers).await;
+    for _ in 0..2 {
+        let login: LoggedIn = client.call("login", (json!({"door": true}),)).await.unwrap();
+        assert_eq!(login.id, ada);
+    }
+    client.call::<()>("logout", ()).await.unwrap();
+    assert_eq!(refused(&client, "login", (json!({"door": true}),)).await, "Wrong key [403]");
+    let login = connect(&server, &headers).await.call("login", (json!({"door": true}),)).await;
+    assert_eq!(login.map(|login: LoggedIn| login.id).unwrap(), ada, "on another connection");
+}
+
+/// A user's browser follows a link on the server's own origin, and so opens a session whose name the link's
+/// author knows, who goes on with it.
+#[cfg(feature = "sockjs")]
+#[tokio::test]
+async fn a_link_logs_nobody_in_for_its_author() {
+    use axum::body::{Body, to_bytes};
+    use axum::http::Request;
+    use tower::ServiceExt;
+
+    let (server, _) = serve(|ada| vec![door(ada)], false).await;
+    let app = server.router();
+    let ask = async |request: Request<Body>| {
+        let answer = app.clone().oneshot(request).await.unwrap();
+        assert!(answer.status().is_success(), "{}", answer.status());
+        let body = to_bytes(answer.into_body(), 65_536).await.unwrap();
+        String::from_utf8(body.to_vec()).unwrap()
+    };
+    let link = Request::get("/sockjs/000/chosen/jsonp?c=x")
+        .header("cookie", "key=brass")
+        .header("sec-fetch-site", "same-origin");
+    let opened = ask(link.body(Body::empty()).unwrap()).await;
+    assert!(opened.contains(r#"x("o")"#), "{opened}");
+    let messages = [
+        json!({"msg": "connect", "version": "1", "support": ["1"]}).to_string(),
+        json!({"msg": "method", "id": "1", "method": "login", "params": [{"door": true}]})
+            .to_string(),
+    ];
+    let send = Request::post("/sockjs/000/chosen/xhr_send");
+    ask(send.body(json!(messages).to_string().into()).unwrap()).await;
+    let mut received = String::new();
+    while !received.contains("result") {
+        let poll = Request::post("/sockjs/000/chosen/xhr");
+        received += &ask(poll.body(Body::empty()).unwrap()).await;
+    }
+    assert!(received.contains("Wrong key"), "{received}");
+}
+
+#[tokio::test]
 async fn a_refusal_says_no_more_than_others() {
     let (server, _) = serve(|ada| vec![door(ada)], true).await;
     let client = connect(&server, &[]).await;

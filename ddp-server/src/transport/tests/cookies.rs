@@ -70,7 +70,7 @@ async fn sockjs_sessions_keep_the_cookie_of_the_request_that_opens_them() {
     {
         let pages = [
             ("origin", "https://app.example", Some("abc")),
-            ("sec-fetch-site", "same-origin", Some("abc")),
+            ("sec-fetch-site", "same-origin", None),
             ("dnt", "1", None),
         ];
         for (page, (name, value, expected)) in pages.into_iter().enumerate() {
@@ -86,5 +86,34 @@ async fn sockjs_sessions_keep_the_cookie_of_the_request_that_opens_them() {
             let kept = kept.recv().await.expect("a connection");
             assert_eq!(kept.as_deref(), expected, "{path} {name}");
         }
+    }
+}
+
+/// Whoever writes a link on the server's own origin chooses the name of the session that it opens, and can
+/// go on with that session from anywhere.
+#[cfg(feature = "sockjs")]
+#[tokio::test]
+async fn a_session_that_a_link_has_opened_has_no_cookie_for_who_goes_on_with_it() {
+    use axum::body::Body;
+    use axum::http::Request;
+    use tower::ServiceExt;
+
+    let (cookies, mut kept) = mpsc::unbounded_channel();
+    let app = router(config(), told(cookies));
+    for (path, dest) in [
+        ("jsonp?c=x", "image"),
+        ("jsonp?c=x", "script"),
+        ("htmlfile?c=x", "document"),
+        ("htmlfile?c=x", "iframe"),
+        ("eventsource", "document"),
+    ] {
+        let session = format!("/sockjs/000/{}-{dest}", &path[..4]);
+        let victim = Request::get(format!("{session}/{path}"))
+            .header("cookie", "sessionid=abc")
+            .header("sec-fetch-site", "same-origin")
+            .header("sec-fetch-dest", dest);
+        let victim = victim.body(Body::empty()).expect("a request");
+        assert_eq!(app.clone().oneshot(victim).await.expect("an answer").status(), 200, "{path}");
+        assert_eq!(kept.recv().await.expect("a connection"), None, "{path} {dest}");
     }
 }
