@@ -1,4 +1,5 @@
-//! Brings the users of a Meteor app over to PostgreSQL, so that nobody has to log in again.
+//! Brings the users of a Meteor app over to PostgreSQL, so that nobody has to log in again. The import is
+//! that of an export made with Meteor stopped.
 //!
 //! ```console
 //! $ mongoexport --uri "$MONGO_URL" --collection users --jsonFormat canonical --out users.jsonl
@@ -6,8 +7,8 @@
 //! $ ddp-import-users --report report.json users.jsonl
 //! ```
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, IsTerminal, Write};
+use std::fs::{File, OpenOptions, canonicalize};
+use std::io::{self, BufRead, BufReader, ErrorKind, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -20,13 +21,18 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 const INCOMPLETE: u8 = 2;
 
 /// Brings the users of a Meteor app over to the accounts of ddp-postgres, so that nobody has to log in
-/// again. It may be run again at any time: users who are there already are left as they are.
+/// again.
+///
+/// Rehearse by --dry-run as often as you like; import once, from an export that was made with Meteor stopped.
+/// An import that was interrupted is run again. Users who are there already are left as they are: what they
+/// have changed in Meteor since, such as a password, is reported and not brought over. Users who were
+/// deleted here since are imported again.
 ///
 /// OAUTH_SECRET_KEY in the environment is the key that encrypts secrets: that of the server's
 /// oauth_secret_key, and of Meteor's oauthSecretKey if the app had one.
 ///
 /// The exit code is 0 if everything fitted, 2 if something did not, which the report tells, and 1 if the
-/// import ended early.
+/// import ended early or the report could not be written.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
@@ -38,9 +44,14 @@ struct Arguments {
     /// The schema of the accounts.
     #[arg(long, default_value = "accounts")]
     schema: String,
-    /// Write nothing, and report what would happen.
+    /// Write nothing, and report what would happen, but for tokens that are there already and values that the
+    /// database's encoding does not have.
     #[arg(long)]
     dry_run: bool,
+    /// Go on where a secret cannot be encrypted or read, for want of its key: secrets of second factors are
+    /// stored as they are, and tokens of providers such as Google are left out.
+    #[arg(long)]
+    without_key: bool,
     /// A file for the report, as JSON.
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
@@ -79,29 +90,56 @@ async fn import(arguments: &Arguments) -> Result<bool, String> {
     if arguments.dry_run {
         users = users.dry_run();
     }
+    if arguments.without_key {
+        users = users.without_key();
+    }
+    let (lines, length) = open(&arguments.file)?;
     // Before anything is imported whose report could not be written.
     let file = arguments.report.as_deref();
-    let file = file.map(|path| create(path).map(|file| (path, file))).transpose()?;
-    let (lines, length) = open(&arguments.file)?;
+    let file = file.map(|path| open_report(path, &arguments.file).map(|file| (path, file)));
+    let file = file.transpose()?;
     let bar = bar(length);
     let outcome = users.run(&url, lines, |bytes| bar.set_position(bytes)).await;
     bar.finish_and_clear();
     let report = outcome.map_err(|error| error.to_string())?;
-    tell(&report, file)
-}
-
-/// Prints the report, and writes it to its file.
-fn tell(report: &ImportReport, file: Option<(&Path, File)>) -> Result<bool, String> {
-    if let Some((path, mut file)) = file {
-        let text = serde_json::to_string_pretty(report).map_err(|error| error.to_string())?;
-        writeln!(file, "{text}").map_err(|error| named(path, &error))?;
-    }
-    write!(io::stdout(), "{report}").map_err(|error| format!("standard output: {error}"))?;
+    let told = tell(&report, file);
+    told.map_err(|error| format!("all lines are done, but the report is lost: {error}"))?;
     Ok(report.is_complete())
 }
 
-fn create(path: &Path) -> Result<File, String> {
-    File::create(path).map_err(|error| named(path, &error))
+/// Prints the report, and writes it to its file.
+fn tell(report: &ImportReport, file: Option<(&Path, File)>) -> Result<(), String> {
+    // Who has closed the output does not want it.
+    let printed = match write!(io::stdout(), "{report}") {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error),
+        _ => Ok(()),
+    };
+    if let Some((path, file)) = file {
+        write_report(report, file).map_err(|error| named(path, &error))?;
+    }
+    printed.map_err(|error| format!("standard output: {error}"))
+}
+
+fn write_report(report: &ImportReport, mut file: File) -> io::Result<()> {
+    let text = serde_json::to_string_pretty(report).map_err(io::Error::other)?;
+    // Devices have no length.
+    if file.metadata()?.is_file() {
+        file.set_len(0)?;
+    }
+    writeln!(file, "{text}")
+}
+
+/// What is in it stays until the report is written.
+fn open_report(path: &Path, users: &Path) -> Result<File, String> {
+    let file = OpenOptions::new().write(true).create(true).truncate(false).open(path);
+    let file = file.map_err(|error| named(path, &error))?;
+    if canonicalize(path).is_ok_and(|path| canonicalize(users).is_ok_and(|users| users == path)) {
+        return Err(format!(
+            "{}: it is the file of the users, not one for the report",
+            path.display()
+        ));
+    }
+    Ok(file)
 }
 
 /// The lines, and how many bytes they have, if that is known.

@@ -127,10 +127,14 @@ async fn prepare_versions(
         let transaction = schema::begin_turn(client, Patience::Long).await?;
         // Another server may have been faster.
         let found = find(&transaction, tables).await?;
-        if !is_current(tables, &found, versions)? {
+        let is_missing = !is_current(tables, &found, versions)?;
+        if is_missing {
             install_missing(&transaction, tables, &found, versions).await?;
         }
         transaction.commit().await?;
+        if is_missing {
+            tracing::info!(schema, "the tables of accounts were installed");
+        }
     }
     check_usable(client, tables).await
 }
@@ -221,7 +225,6 @@ async fn install_missing(
             return Err(refusal(tables, found, &sql, (database, role), error));
         }
     }
-    tracing::info!(schema = tables.schema, "the tables of accounts were installed");
     Ok(())
 }
 

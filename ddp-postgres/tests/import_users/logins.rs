@@ -13,6 +13,8 @@ use crate::shapes::{
 };
 use crate::{KEY, Scene};
 
+const OTHER_KEY: &str = "ZmVkY2JhOTg3NjU0MzIxMA==";
+
 const OTHER_DIGEST: &str = "5e884898da28047151d0e56f8dc6292773603d0d6aabbdd62a11ef721d1542d8";
 
 async fn serve(scene: &Scene) -> (Db, Server) {
@@ -51,7 +53,6 @@ async fn everybody_goes_on(form: Form) {
     assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(0), ""), "{}", outcome.stdout);
     let kept = json!({
         "passwords": 2, "loginTokens": 2, "oneTimeTokens": 3, "services": 4, "secondFactors": 1,
-        "isUnsealed": false,
     });
     assert_eq!(outcome.report["kept"], kept);
     assert_eq!(outcome.report["imported"], 4);
@@ -156,12 +157,29 @@ fn documents_are_the_same_and_secrets_are_not_there() {
 #[tokio::test]
 async fn without_a_key_second_factors_are_kept_and_other_secrets_are_not() {
     let scene = Scene::new("no_key");
-    let outcome = scene.import_with(&Form::Relaxed.lines(), &[], "");
+    // Nobody comes by mistake whose secrets are lost: not without the key, and not with another one.
+    let lines = Form::Relaxed.lines();
+    for (key, secret) in [
+        ("", "line 2: services.google.accessToken: it is secret, and there is no key"),
+        (OTHER_KEY, "line 2: services.google.idToken: it is encrypted, and not with the key"),
+    ] {
+        for options in [&["--dry-run"][..], &[]] {
+            let refused = scene.import_with(&lines, options, key);
+            assert_eq!(refused.code, Some(1));
+            assert!(refused.stderr.contains(secret), "{}", refused.stderr);
+            assert!(
+                refused.stderr.contains("OAUTH_SECRET_KEY") && !refused.stderr.contains(ACCESS)
+            );
+        }
+    }
+    assert_eq!(scene.psql("SELECT count(*) FROM accounts.users"), "0");
+    let outcome = scene.import_with(&lines, &["--without-key"], "");
     assert_eq!(outcome.code, Some(2), "{}", outcome.stderr);
     let fields: Vec<&String> = outcome.report["fields"].as_object().unwrap().keys().collect();
-    assert_eq!(fields, ["services.google.accessToken", "services.google.idToken"]);
-    assert_eq!(outcome.report["kept"]["isUnsealed"], true);
-    assert!(outcome.stdout.contains("secrets of second factors are not encrypted"));
+    let factor = "services.twoFactorAuthentication.secret";
+    assert_eq!(fields, ["services.google.accessToken", "services.google.idToken", factor]);
+    let said = format!("  {factor}: of 1 users: it is stored as it is, for there is no key");
+    assert!(outcome.stdout.contains(&said), "{}", outcome.stdout);
     assert!(!outcome.stdout.contains(ACCESS) && !outcome.stdout.contains(TOTP));
     assert!(!scene.psql(crate::EVERYTHING).contains(ACCESS));
     // With a key later, what is stored without one can still be read.

@@ -1,5 +1,6 @@
 //! Users of a Meteor app, as `mongoexport` writes them, are users here who need not log in again.
 
+mod again;
 mod interrupted;
 mod logins;
 mod reports;

@@ -1,14 +1,16 @@
 //! What does not fit is told, and nothing else is held up by it.
 
 use std::fs;
+use std::io::Write;
+use std::process::Stdio;
 
 use serde_json::{Value, json};
 
-use crate::shapes::{BCRYPT, Form, lines, numbered};
+use crate::shapes::{BCRYPT, lines, numbered};
 use crate::{EVERYTHING, Outcome, Scene};
 
 /// The problems of a report, as `line user why other`.
-fn problems(outcome: &Outcome, list: &str) -> Vec<String> {
+pub(crate) fn problems(outcome: &Outcome, list: &str) -> Vec<String> {
     let problems = outcome.report[list].as_array().expect("a list");
     let problem = |problem: &Value| {
         let text = |name: &str| problem[name].as_str().unwrap_or("-").to_owned();
@@ -17,13 +19,15 @@ fn problems(outcome: &Outcome, list: &str) -> Vec<String> {
     problems.iter().map(problem).collect()
 }
 
-/// How many users have each field that is not kept.
-fn fields(outcome: &Outcome) -> Value {
+/// How many users have each field that is not kept, for each of the reasons.
+pub(crate) fn fields(outcome: &Outcome) -> Value {
     let fields = outcome.report["fields"].as_object().expect("an object").iter();
-    fields.map(|(name, field)| (name.clone(), field["users"].clone())).collect()
+    let counts =
+        |reasons: &Value| reasons.as_object().expect("an object").values().cloned().collect();
+    fields.map(|(name, reasons)| (name.clone(), Value::Array(counts(reasons)))).collect()
 }
 
-fn user(id: &str, more: Value) -> Value {
+pub(crate) fn user(id: &str, more: Value) -> Value {
     let mut user = json!({"_id": id});
     user.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     user
@@ -66,6 +70,9 @@ fn who_comes_too_late_is_told_with_both_ids() {
     );
     let count = |name: &str| outcome.report[name].as_u64().unwrap();
     assert_eq!((count("imported"), count("alreadyThere"), count("refused")), (2, 1, 5));
+    let there = "it was there already, with";
+    let other = format!("8 a: {there} another username; {there} other addresses -");
+    assert_eq!((count("differing"), problems(&outcome, "notes")), (1, vec![other]));
     assert_eq!(scene.psql("SELECT string_agg(id, ' ' ORDER BY id) FROM accounts.users"), "a c g i");
     assert_eq!(scene.psql("SELECT username FROM accounts.users WHERE id = 'a'"), "Élise");
 }
@@ -83,12 +90,25 @@ fn fields_that_fit_nowhere_are_counted() {
         user("f", json!({"createdAt": "then", "profile": "P", "services": {"x": {"id": {"y": 1}, "z": "kept"}}})),
     ]));
     let expected = json!({
-        "createdAt": 1, "emails": 2, "emails.primary": 1, "profile": 1, "profile.at": 1, "roles": 2,
-        "services.apiTokens": 1, "services.email.verificationTokens": 1,
-        "services.resume.loginTokens": 2, "services.resume.loginTokens.type": 1,
-        "services.x.id": 1, "status": 1,
+        "createdAt": [1], "emails": [1, 1], "emails.primary": [1], "profile": [1], "profile.at": [1],
+        "roles": [2], "services.apiTokens": [1], "services.email.verificationTokens": [1],
+        "services.resume.loginTokens": [1, 1], "services.resume.loginTokens.type": [1],
+        "services.x.id": [1], "status": [1],
     });
     assert_eq!(fields(&outcome), expected);
+    let reasons = json!({
+        "it does not have the form that Meteor gives it": 1,
+        "the user has it twice, but for upper and lower case": 1,
+    });
+    assert_eq!(outcome.report["fields"]["emails"], reasons);
+    // Who lacks what a login needs is named.
+    let expected = [
+        "3 c: an address of it is not kept -",
+        "4 d: not all of its login tokens are kept -",
+        "5 e: not all of its login tokens are kept -",
+        "6 f: its id at a login service is not kept -",
+    ];
+    assert_eq!(problems(&outcome, "notes"), expected);
     assert_eq!((outcome.code, outcome.report["imported"].as_u64()), (Some(2), Some(6)));
     let line = "  roles: of 2 users: there is no column for it\n";
     assert!(outcome.stdout.contains(line), "{}", outcome.stdout);
@@ -117,22 +137,44 @@ fn what_is_malformed_is_told_by_its_line() {
         user("name", json!({"username": 5})),
         user("factor", json!({"services": {"twoFactorAuthentication": {"type": "otp"}}})),
         user("nul", json!({"username": "n\u{0}l", "profile": {"a": "\u{0}"}})),
+        user(
+            "twice",
+            json!({"username": 5, "roles": [], "services": {"password": {"bcrypt": secret}}}),
+        ),
+        user("costly", json!({"services": {"password": {"bcrypt": BCRYPT.replace("04", "17")}}})),
+        user("rubbish", json!({"services": {"password": {"argon2": "$argon2id$rubbish"}}})),
+        user(
+            "code",
+            json!({"services": {"twoFactorAuthentication": {"type": "otp", "secret": "0189"}}}),
+        ),
+        user(
+            "chat",
+            json!({"services": {"email2fa": {"enabled": true}, "totp": {"enabled": false}}}),
+        ),
+        user("list", json!({"services": []})),
     ]);
     text.push_str(&format!("{{\"_id\": \"{secret}\n\n"));
-    text.push_str(&format!("{{\"_id\":\"long\",\"profile\":\"{}\"}}\n", "x".repeat(16 << 20)));
+    text.push_str(&format!("{{\"_id\":\"long\",\"profile\":\"{}\"}}\n", "x".repeat(32 << 20)));
     text.push_str(&lines([user("last", json!({}))]));
     let outcome = scene.import(&text);
     let set = "the user has to set a new one -";
+    let hash = "its password is no hash of bcrypt or Argon2, or one of too high costs";
     let expected = [
         format!("1 srp: its password is kept by SRP, as before Meteor 0.8.2: {set}"),
-        format!("3 odd: its password is neither of bcrypt nor of Argon2: {set}"),
+        format!("3 odd: {hash}: {set}"),
+        "9 nul: its username is not kept -".to_owned(),
+        format!("11 costly: {hash}: {set}"),
+        format!("12 rubbish: {hash}: {set}"),
+        "14 chat: it has a second factor of another package, which is not asked for here -"
+            .to_owned(),
+        "15 list: none of its services is kept -".to_owned(),
     ];
     assert_eq!(problems(&outcome, "notes"), expected);
     let refusals = problems(&outcome, "refusals");
     let id = "-: its _id is not an ObjectID or a text of 1 to 256 bytes -";
     assert_eq!(refusals[..2], [format!("4 {id}"), format!("5 {id}")]);
     assert!(
-        refusals[2].starts_with("6 -: the line is not an object: export without"),
+        refusals[2].starts_with("6 -: the line is not an object: export by --out, without"),
         "{refusals:?}"
     );
     let expected = [
@@ -140,12 +182,16 @@ fn what_is_malformed_is_told_by_its_line() {
         "8 factor: its second factor is active, and has no secret that can be read -",
     ];
     assert_eq!(refusals[3..5], expected);
-    assert!(refusals[5].starts_with("10 -: the line is not JSON: "), "{refusals:?}");
-    assert_eq!(refusals[6], "12 -: the line has more than 16 MiB -");
-    assert_eq!(refusals.len(), 7);
-    assert_eq!(fields(&outcome), json!({"profile.a": 1, "username": 1}));
+    assert!(refusals[5].starts_with("10 twice: its username"), "{refusals:?}");
+    assert!(refusals[6].starts_with("13 code: its second factor is active"), "{refusals:?}");
+    assert!(refusals[7].starts_with("16 -: the line is not JSON ("), "{refusals:?}");
+    assert!(refusals[7].ends_with(": export by --out, without --jsonArray and --pretty -"));
+    assert_eq!(refusals[8], "18 -: the line has more than 32 MiB: export without --jsonArray -");
+    assert_eq!(refusals.len(), 9);
+    // Nothing else is told of who was refused.
+    assert_eq!(fields(&outcome), json!({"profile.a": [1], "services": [1], "username": [1]}));
     let ids = scene.psql("SELECT string_agg(id, ' ' ORDER BY id) FROM accounts.users");
-    assert_eq!(ids, "last nul odd srp upgraded");
+    assert_eq!(ids, "chat costly last list nul odd rubbish srp upgraded");
     assert_eq!(scene.psql("SELECT user_id FROM accounts.passwords"), "upgraded");
     let said = format!("{}{}{}", outcome.stdout, outcome.stderr, outcome.report);
     assert!(!said.contains(secret), "{said}");
@@ -164,22 +210,20 @@ fn what_the_database_cannot_keep_holds_up_nobody_else() {
 }
 
 #[test]
-fn a_second_run_changes_nothing() {
-    let scene = Scene::new("twice");
-    let mut text = Form::Canonical.lines();
-    text.push_str(&lines([user("more", json!({"roles": []}))]));
-    let first = scene.import(&text);
-    let stored = scene.psql(EVERYTHING);
-    let second = scene.import(&text);
-    assert_eq!(scene.psql(EVERYTHING), stored);
-    assert_eq!((first.code, second.code), (Some(2), Some(2)));
-    assert_eq!(
-        (&second.report["imported"], &second.report["alreadyThere"]),
-        (&json!(0), &json!(5))
+fn ids_at_login_services_keep_all_of_their_digits() {
+    let scene = Scene::new("digits");
+    let service = |id: &str| format!(r#"{{"_id":"{id}","services":{{"x":{{"id":"#);
+    let text = format!(
+        "{}{{\"$numberLong\":\"9007199254740993\"}}}}}}}}\n{}9007199254740995}}}}}}\n",
+        service("exact"),
+        service("rounded"),
     );
-    assert_eq!(second.report["kept"]["passwords"], 0);
-    // What does not fit is that of the file.
-    assert_eq!(fields(&second), json!({"roles": 1}));
+    let outcome = scene.import(&text);
+    assert_eq!(outcome.code, Some(2), "{}", outcome.stderr);
+    let ids = "SELECT user_id, service_id FROM accounts.services ORDER BY user_id";
+    assert_eq!(scene.psql(ids), "exact|9007199254740993\nrounded|");
+    let note = "2 rounded: its id at a login service is not kept -";
+    assert_eq!(problems(&outcome, "notes"), [note]);
 }
 
 #[test]
@@ -195,7 +239,7 @@ fn a_dry_run_writes_nothing_and_says_what_would_happen() {
     let text = lines(users);
     let rehearsed = scene.import_with(&text, &["--dry-run"], crate::KEY);
     assert_eq!(rehearsed.code, Some(2), "{}", rehearsed.stderr);
-    assert!(rehearsed.stdout.contains("1101 users would be imported, 1 already there, 3 not"));
+    assert!(rehearsed.stdout.contains("1101 users would be imported, 0 already there (0 of"));
     assert_eq!(scene.psql("SELECT count(*) FROM pg_namespace WHERE nspname = 'accounts'"), "0");
     let as_done = |report: &Value| {
         let mut report = report.clone();
@@ -207,9 +251,48 @@ fn a_dry_run_writes_nothing_and_says_what_would_happen() {
     // The same over what is there.
     let stored = scene.psql(EVERYTHING);
     let rehearsed = scene.import_with(&text, &["--dry-run"], crate::KEY);
-    assert_eq!(rehearsed.report["alreadyThere"], 1_102);
+    assert_eq!(
+        (&rehearsed.report["alreadyThere"], &rehearsed.report["refused"]),
+        (&json!(1_101), &json!(4))
+    );
     assert_eq!(problems(&rehearsed, "refusals"), problems(&done, "refusals"));
     assert_eq!(scene.psql(EVERYTHING), stored);
+}
+
+#[test]
+fn a_report_overwrites_nothing_before_it_is_there() {
+    let scene = Scene::new("overwrites");
+    let (users, report) = (scene.folder.join("users.jsonl"), scene.folder.join("report.json"));
+    let text = format!("\u{feff}{}", lines([user("a", json!({}))]));
+    fs::write(&users, &text).unwrap();
+    fs::write(&report, "an older report, which is longer than nothing").unwrap();
+    let run = |file: &std::path::Path, report: &std::path::Path| {
+        let output = scene.program().arg("--report").arg(report).arg(file).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, said) = run(&users, &scene.folder.join(".").join("users.jsonl"));
+    assert!(code == Some(1) && said.contains("it is the file of the users"), "{said}");
+    assert_eq!(fs::read_to_string(&users).unwrap(), text);
+    let (code, _) = run(&scene.folder.join("nowhere.jsonl"), &report);
+    assert_eq!(code, Some(1));
+    assert!(fs::read_to_string(&report).unwrap().starts_with("an older report"));
+    // Whose disk is full is told that the users are there.
+    let (code, said) = run(&users, std::path::Path::new("/dev/full"));
+    assert!(
+        code == Some(1) && said.contains("all lines are done, but the report is lost"),
+        "{said}"
+    );
+    assert_eq!(scene.psql("SELECT count(*) FROM accounts.users"), "1");
+    assert_eq!(run(&users, &report).0, Some(0));
+    // Whoever reads what is printed may stop.
+    let mut program = scene.program();
+    program.arg("--report").arg(&report).arg("-").stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = program.spawn().unwrap();
+    drop(child.stdout.take());
+    child.stdin.take().expect("its input is a pipe").write_all(text.as_bytes()).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let written = fs::read_to_string(&report).unwrap();
+    assert_eq!(serde_json::from_str::<Value>(&written).unwrap()["alreadyThere"], 1);
 }
 
 #[test]

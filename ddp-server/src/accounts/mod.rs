@@ -212,6 +212,7 @@ pub use mail::{MailUrlError, SmtpMailer};
 pub use memory::MemoryAccounts;
 pub use password::PasswordAlgorithm;
 pub use sealed::Sealer;
+pub use second_factor::is_totp_secret;
 #[cfg(feature = "testing")]
 pub use second_factor::totp_code;
 pub use sessions::UserSession;

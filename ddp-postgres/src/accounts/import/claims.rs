@@ -1,6 +1,6 @@
 //! What no two users may have: who has it, and who comes too late.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::imported::Imported;
 use super::session::Session;
@@ -28,7 +28,7 @@ impl Kind {
     /// What the report says of a user who comes too late, before the other user's id.
     pub(super) const fn text(self) -> &'static str {
         match self {
-            Self::Id => "its _id is that of user",
+            Self::Id => "an earlier line has its _id already, that of user",
             Self::Username => "its username, but for upper and lower case, is that of user",
             Self::Email => "an address of it, but for upper and lower case, is that of user",
             Self::Service => "its id at a login service is that of user",
@@ -58,7 +58,7 @@ impl Claim {
 #[derive(Debug)]
 pub(super) enum Decision {
     Import,
-    /// The user was imported before.
+    /// The user was there before this run.
     There,
     /// Another user has this already.
     Conflict(Kind, String),
@@ -68,6 +68,8 @@ pub(super) enum Decision {
 #[derive(Debug, Default)]
 pub(super) struct Claims {
     owners: HashMap<Claim, String>,
+    /// The ids that were there before this run.
+    there: HashSet<String>,
     /// Names and addresses as they are compared.
     folded: HashMap<String, String>,
 }
@@ -89,15 +91,15 @@ const SERVICES: &str = "SELECT n.service, n.id,
         (SELECT s.user_id FROM accounts.services s WHERE s.service = n.service AND s.service_id = n.id)
     FROM unnest($1::text[], $2::text[]) AS n (service, id)";
 
-/// What earlier batches of a rehearsal have claimed, for they have written nothing.
-const REHEARSED: &str = "SELECT n.kind, n.key,
+/// What earlier batches have claimed: their ids, and in a rehearsal, which writes nothing, all else.
+const CLAIMED: &str = "SELECT n.kind, n.key,
         (SELECT c.user_id FROM pg_temp.ddp_claims c WHERE c.kind = n.kind AND c.key = n.key)
     FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS n (kind, key, place) ORDER BY n.place";
 
-pub(super) const CREATE_REHEARSED: &str = "CREATE TEMPORARY TABLE ddp_claims (
-    kind text, key text, user_id text NOT NULL, PRIMARY KEY (kind, key)) ON COMMIT DROP";
+pub(super) const CREATE_CLAIMED: &str = "CREATE TEMPORARY TABLE ddp_claims (
+    kind text, key text, user_id text NOT NULL, PRIMARY KEY (kind, key))";
 
-const REHEARSE: &str = "INSERT INTO pg_temp.ddp_claims (kind, key, user_id)
+const CLAIM: &str = "INSERT INTO pg_temp.ddp_claims (kind, key, user_id)
     SELECT n.kind, n.key, n.user_id FROM unnest($1::text[], $2::text[], $3::text[]) AS n (kind, key, user_id)";
 
 impl Claims {
@@ -106,8 +108,7 @@ impl Claims {
         let mut claims = Self::default();
         let ids: Vec<&str> = users.iter().map(|user| user.new.user.id.as_str()).collect();
         for row in session.query(IDS, &[&ids]).await? {
-            let id: String = row.try_get(0)?;
-            claims.owners.insert(Claim::new(Kind::Id, id.clone()), id);
+            claims.there.insert(row.try_get(0)?);
         }
         let names = users.iter().filter_map(|user| user.new.user.username.as_deref()).collect();
         claims.look_up_folded(session, (Kind::Username, USERNAMES), names).await?;
@@ -119,9 +120,7 @@ impl Claims {
             let claim = Claim::service(row.try_get(0)?, row.try_get(1)?);
             claims.own(claim, row.try_get(2)?);
         }
-        if session.is_rehearsal {
-            claims.look_up_rehearsed(session, users).await?;
-        }
+        claims.look_up_claimed(session, users).await?;
         Ok(claims)
     }
 
@@ -139,15 +138,17 @@ impl Claims {
         Ok(())
     }
 
-    async fn look_up_rehearsed(
+    async fn look_up_claimed(
         &mut self,
         session: &Session<'_>,
         users: &[Imported],
     ) -> Result<(), Error> {
-        let claims: Vec<Claim> = users.iter().flat_map(|user| self.of(user)).collect();
+        let is_claimed = |claim: &Claim| session.is_rehearsal || claim.kind == Kind::Id;
+        let claims = users.iter().flat_map(|user| self.of(user)).filter(is_claimed);
+        let claims: Vec<Claim> = claims.collect();
         let kinds: Vec<&str> = claims.iter().map(|claim| claim.kind.as_str()).collect();
         let keys: Vec<String> = claims.iter().map(|claim| storable(&claim.key)).collect();
-        let rows = session.query(REHEARSED, &[&kinds, &keys]).await?;
+        let rows = session.query(CLAIMED, &[&kinds, &keys]).await?;
         for (claim, row) in claims.into_iter().zip(rows) {
             self.own(claim, row.try_get(2)?);
         }
@@ -184,30 +185,40 @@ impl Claims {
     fn decide_one(&mut self, user: &Imported) -> Decision {
         let (id, claims) = (&user.new.user.id, self.of(user));
         for claim in &claims {
-            match (claim.kind, self.owners.get(claim)) {
-                (Kind::Id, Some(_)) => return Decision::There,
-                (kind, Some(other)) => return Decision::Conflict(kind, other.clone()),
-                (_, None) => {}
+            match self.owners.get(claim) {
+                Some(other) => return Decision::Conflict(claim.kind, other.clone()),
+                None if claim.kind == Kind::Id && self.there.contains(id) => {
+                    self.owners.insert(claim.clone(), id.clone());
+                    return Decision::There;
+                }
+                None => {}
             }
         }
         self.owners.extend(claims.into_iter().map(|claim| (claim, id.clone())));
         Decision::Import
     }
 
-    /// Notes what these users have, for the next batches of a rehearsal.
-    pub(super) async fn rehearse(
+    /// Notes what these users have, for the next batches.
+    pub(super) async fn claim(
         &self,
         session: &Session<'_>,
-        users: &[&Imported],
+        users: &[Imported],
+        decisions: &[Decision],
     ) -> Result<(), Error> {
         let mut rows: HashMap<Claim, &str> = HashMap::new();
-        for user in users {
-            rows.extend(self.of(user).into_iter().map(|claim| (claim, user.new.user.id.as_str())));
+        for (user, decision) in users.iter().zip(decisions) {
+            let id = user.new.user.id.as_str();
+            let claims = match decision {
+                Decision::Conflict(..) => continue,
+                Decision::Import if session.is_rehearsal => self.of(user),
+                Decision::Import | Decision::There => vec![Claim::new(Kind::Id, id)],
+            };
+            rows.extend(claims.into_iter().map(|claim| (claim, id)));
         }
         let kinds: Vec<&str> = rows.keys().map(|claim| claim.kind.as_str()).collect();
         let keys: Vec<String> = rows.keys().map(|claim| storable(&claim.key)).collect();
         let ids: Vec<&str> = rows.values().copied().collect();
-        session.execute(REHEARSE, &[&kinds, &keys, &ids]).await.map(drop)
+        session.execute(CLAIM, &[&kinds, &keys, &ids]).await.map(drop)
     }
 }
 

@@ -15,7 +15,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ddp_server::ejson::{Date, Ejson, Object};
 
-use super::losses::{Losses, Why};
+use super::losses::{Losses, Why, is_service_id};
 
 /// What Meteor puts in front of names that MongoDB would not store.
 const METEORS: &str = "EJSON";
@@ -23,9 +23,14 @@ const METEORS: &str = "EJSON";
 /// Types that clients do not have.
 const FOREIGN: [&str; 6] = ["$timestamp", "$minKey", "$maxKey", "$code", "$dbPointer", "$uuid"];
 
+/// From here on numbers of EJSON leave integers out.
+const SAFE_MAX: u64 = 1 << 53;
+
 /// What an object with a special key is.
 enum Special {
     Value(Ejson),
+    /// An integer that numbers of EJSON cannot tell from its neighbours.
+    Long(i64),
     /// A type that EJSON does not have, or a value that its type cannot have.
     Foreign,
 }
@@ -50,14 +55,33 @@ fn value(plain: Ejson, path: &mut String, losses: &mut Losses) -> Ejson {
                 Ejson::Null
             }
             Some(Special::Value(special)) => special,
+            Some(Special::Long(digits)) if is_service_id(path) => digits.to_string().into(),
+            Some(Special::Long(digits)) => {
+                losses.field(path, Why::Rounded);
+                Ejson::Number(digits as f64)
+            }
             Some(Special::Foreign) => {
                 losses.field(path, Why::Type);
                 Ejson::Null
             }
             None => custom(object(members, path, losses)),
         },
+        // Its digits are lost already, and it may be somebody else's.
+        Ejson::Number(number) if is_rounded(number) && is_service_id(path) => {
+            losses.field(path, Why::Rounded);
+            Ejson::Null
+        }
+        Ejson::Number(number) if is_rounded(number) => {
+            losses.field(path, Why::Rounded);
+            Ejson::Number(number)
+        }
         other => other,
     }
+}
+
+/// Whether it is an integer that MongoDB can have and whose last digits may be lost.
+fn is_rounded(number: f64) -> bool {
+    number.fract() == 0.0 && (SAFE_MAX as f64..=i64::MAX as f64).contains(&number.abs())
 }
 
 fn object(members: Object, path: &mut String, losses: &mut Losses) -> Object {
@@ -92,6 +116,12 @@ fn has_nul(special: &Ejson) -> bool {
 fn special(members: &Object) -> Option<Special> {
     let (name, first) = members.first()?;
     let second = members.get_index(1).map(|(name, second)| (name.as_str(), second));
+    let long = first.as_str().and_then(|digits| digits.parse::<i64>().ok());
+    if let Some(long) = long.filter(|long| long.unsigned_abs() > SAFE_MAX)
+        && (name.as_str(), members.len()) == ("$numberLong", 1)
+    {
+        return Some(Special::Long(long));
+    }
     let found = match (name.as_str(), second, members.len()) {
         ("$date", _, 1) => date(first).map(Ejson::Date),
         ("$oid", _, 1) => object_id(first),
@@ -291,5 +321,19 @@ mod tests {
         assert_eq!(value, r#"[{"b":{"c":null,"d":null},"f":2}]"#);
         assert_eq!(lost, ["a Nul", "a.b.c Nul", "a.b.d Type"]);
         assert_eq!(read(r#"{"$symbol":"\u0000"}"#).1, ["a Nul"]);
+    }
+    #[test]
+    fn integers_that_numbers_cannot_tell_apart_are_noted() {
+        for (text, value) in [
+            (r#"{"$numberLong":"9007199254740993"}"#, "9007199254740992"),
+            (r#"{"$numberLong":"-9007199254740993"}"#, "-9007199254740992"),
+            ("9007199254740993", "9007199254740992"),
+        ] {
+            assert_eq!(read(text), (value.to_owned(), vec!["a Rounded".to_owned()]), "{text}");
+        }
+        for text in ["9007199254740991", "0.5", "1e300"] {
+            assert_eq!(read(text).1, Vec::<String>::new(), "{text}");
+        }
+        assert_eq!(read(r#"{"$numberLong":"9007199254740992"}"#).1, Vec::<String>::new());
     }
 }

@@ -2,6 +2,8 @@
 
 use ddp_server::accounts::{LoginToken, NewUser, OneTimeToken};
 
+use super::losses::Losses;
+
 /// A user who may be imported.
 #[derive(Debug)]
 pub(super) struct Imported {
@@ -9,6 +11,8 @@ pub(super) struct Imported {
     pub(super) new: NewUser,
     pub(super) login_tokens: Vec<LoginToken>,
     pub(super) one_time_tokens: Vec<OneTimeToken>,
+    /// What is not kept of the document.
+    pub(super) losses: Losses,
 }
 
 /// A line that gives no user.

@@ -2,8 +2,8 @@
 
 use std::io::{self, BufRead, Read};
 
-/// The longest line that is read. MongoDB's documents have at most 16 MiB.
-pub(super) const LINE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// The longest line that is read. MongoDB's documents have at most 16 MiB, and are longer as text.
+pub(super) const LINE_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// Reads lines.
 #[derive(Debug)]
@@ -22,6 +22,16 @@ pub(super) enum Line<'a> {
     Bytes(&'a [u8]),
     /// It has more than [`LINE_BYTES_MAX`], and was skipped.
     TooLong,
+}
+
+impl Line<'_> {
+    /// How many bytes of it were read.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.len(),
+            Self::TooLong => 0,
+        }
+    }
 }
 
 impl<R: BufRead> Lines<R> {

@@ -16,9 +16,13 @@
 //!
 //! All else is reported: fields by their names and counts, users by their lines and ids. A user whose name,
 //! address or id at a login service another one has is left out, and so is a line that cannot be read; the
-//! others go on. Users go in by batches of at most 500, or 4 MiB of text, each in one transaction. Who is there
-//! already, by the id, is left alone: so an import that was interrupted is begun again, and goes on where
-//! it stopped. Servers may run meanwhile.
+//! others go on. Users go in by batches of at most 500, or 4 MiB of text, each in one transaction. Servers may
+//! run meanwhile.
+//!
+//! Who is there already, by the id, is left alone: so an import that was interrupted is begun again, and goes on
+//! where it stopped. It does not follow what Meteor's users do after it: passwords that they change there stay
+//! the old ones here. Who differs from the file is reported, and not changed; and who was deleted here since is
+//! imported again. So import once, with Meteor stopped, and before that rehearse only.
 //!
 //! ```no_run
 //! use std::fs::File;
@@ -37,6 +41,7 @@
 //! # }
 //! ```
 
+mod batch;
 mod claims;
 mod extended;
 mod imported;
@@ -48,6 +53,7 @@ mod report;
 mod secrets;
 mod services;
 mod session;
+mod stale;
 mod tokens;
 mod write;
 
@@ -55,32 +61,19 @@ use std::io::{self, BufRead};
 
 use ddp_server::accounts::Sealer;
 use tokio_postgres::Client;
-use tokio_postgres::error::SqlState;
 
-use self::claims::{Claims, Decision};
-use self::imported::{Imported, Refused};
+use self::batch::Batch;
+use self::imported::Refused;
 use self::lines::{Line, Lines};
-use self::losses::{Losses, Why};
 use self::session::Session;
-use self::write::Written;
 use super::install;
-use super::refusal::is_of_input;
 use super::tables::AccountsTables;
 use crate::db::dial::dial;
 use crate::db::tls;
 use crate::db::url::Target;
 use crate::error::Error;
 
-pub use self::report::{ImportProblem, ImportReport, Kept, LostField};
-
-/// How many users are written in one transaction.
-const BATCH_USERS_MAX: usize = 500;
-
-/// The same in bytes of their lines; one line may be longer.
-const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
-
-/// How often a batch is tried that meets with another writer of the same users.
-const ATTEMPTS: usize = 5;
+pub use self::report::{ImportProblem, ImportReport, Kept};
 
 /// An import of Meteor's users. See the [module](self).
 #[derive(Clone, Debug)]
@@ -89,6 +82,7 @@ pub struct UsersImport {
     tables: AccountsTables,
     sealer: Sealer,
     is_dry_run: bool,
+    is_without_key: bool,
 }
 
 /// Why an import ended early. It can be run again.
@@ -111,6 +105,22 @@ pub enum ImportError {
         /// What went wrong.
         error: Error,
     },
+    /// The database could not be used, and nothing was to be written.
+    #[error("{0} (it was a rehearsal: nothing was written)")]
+    Rehearsal(Error),
+    /// A secret that there is no key for, or another one.
+    #[error(
+        "line {line}: {}: {why} (give the key of the server's oauth_secret_key, which Meteor's was, in \
+        OAUTH_SECRET_KEY, or go on without such secrets by --without-key)", field.escape_debug()
+    )]
+    Key {
+        /// The number of the line.
+        line: u64,
+        /// The path of the secret.
+        field: String,
+        /// What is wrong.
+        why: &'static str,
+    },
 }
 
 impl From<Error> for ImportError {
@@ -125,17 +135,15 @@ impl Default for UsersImport {
     }
 }
 
-/// Users that wait for their transaction.
-#[derive(Default)]
-struct Batch {
-    users: Vec<Imported>,
-    bytes: usize,
-}
-
 impl UsersImport {
     /// Into the schema `accounts`, without a key.
     pub fn new() -> Self {
-        Self { tables: AccountsTables::new(), sealer: Sealer::default(), is_dry_run: false }
+        Self {
+            tables: AccountsTables::new(),
+            sealer: Sealer::default(),
+            is_dry_run: false,
+            is_without_key: false,
+        }
     }
 
     /// Into another schema: [`AccountsTables::schema`].
@@ -145,15 +153,23 @@ impl UsersImport {
     }
 
     /// Encrypts secrets with the key of this: that of the server's `oauth_secret_key`, and of Meteor's
-    /// `oauthSecretKey` if the app had one. Without a key the secrets of second factors are stored as they
-    /// are, and other secrets are left out.
+    /// `oauthSecretKey` if the app had one.
     pub fn sealer(mut self, sealer: Sealer) -> Self {
         self.sealer = sealer;
         self
     }
 
-    /// Writes nothing, and reports what would happen. What it looks up is rolled back with all else that
-    /// it does; if there are no accounts yet, whoever makes them meanwhile waits.
+    /// Goes on where a secret cannot be encrypted or read, for want of its key. Secrets of second factors are
+    /// stored as they are then, and other secrets are left out; the report says so. Without this such a secret
+    /// is an error.
+    pub fn without_key(mut self) -> Self {
+        self.is_without_key = true;
+        self
+    }
+
+    /// Writes nothing, and reports what would happen, but for what only writing shows: tokens that are there
+    /// already, and values that the database's encoding does not have. What it does is rolled back; if there
+    /// are no accounts yet, whoever makes them meanwhile waits.
     pub fn dry_run(mut self) -> Self {
         self.is_dry_run = true;
         self
@@ -162,12 +178,12 @@ impl UsersImport {
     /// Imports these lines into the database at a URL, as [`Db::builder`](crate::Db::builder) takes it. The
     /// tables are made if they are not there. `progress` is told how many bytes of the lines have been read.
     ///
-    /// The thread waits while the lines are read. A line may have 16 MiB; while it is read it takes tens of
+    /// The thread waits while the lines are read. A line may have 32 MiB; while it is read it takes tens of
     /// times as much memory if it is made of small objects.
     ///
     /// # Errors
-    /// Lines that cannot be read, a database that is out of reach or may not be written. What was imported
-    /// stays.
+    /// Lines that cannot be read, a database that is out of reach or may not be written, secrets without
+    /// their key. What was imported stays.
     pub async fn run(
         &self,
         url: &str,
@@ -182,7 +198,10 @@ impl UsersImport {
         drop(client);
         // It ends with its client; the outcome shows any error.
         let _ = connection.await;
-        outcome
+        outcome.map_err(|error| match error {
+            ImportError::Database { error, .. } if self.is_dry_run => ImportError::Rehearsal(error),
+            error => error,
+        })
     }
 
     async fn import(
@@ -194,10 +213,10 @@ impl UsersImport {
         if self.is_dry_run {
             client.batch_execute(session::BEGIN).await.map_err(Error::from)?;
             install::rehearse(client, &self.tables).await?;
-            client.batch_execute(claims::CREATE_REHEARSED).await.map_err(Error::from)?;
         } else {
             install::prepare(client, &self.tables, true).await?;
         }
+        client.batch_execute(claims::CREATE_CLAIMED).await.map_err(Error::from)?;
         let session = Session { client, tables: &self.tables, is_rehearsal: self.is_dry_run };
         let report = self.import_lines(&session, Lines::new(lines), progress).await?;
         if self.is_dry_run {
@@ -218,13 +237,13 @@ impl UsersImport {
             let number = lines.number + 1;
             let line = lines.read().map_err(|error| ImportError::Read { line: number, error })?;
             let Some(line) = line else { break };
-            self.take_line(number, &line, &mut batch, &mut report);
+            self.take_line(number, &line, &mut batch, &mut report)?;
             progress(lines.bytes);
-            if batch.users.len() == BATCH_USERS_MAX || batch.bytes >= BATCH_BYTES_MAX {
-                self.write_batch(session, &mut batch, &mut report).await?;
+            if batch.is_full() {
+                write(&mut batch, session, &mut report).await?;
             }
         }
-        self.write_batch(session, &mut batch, &mut report).await?;
+        write(&mut batch, session, &mut report).await?;
         Ok(report)
     }
 
@@ -234,156 +253,35 @@ impl UsersImport {
         line: &Line<'_>,
         batch: &mut Batch,
         report: &mut ImportReport,
-    ) {
-        let bytes = match line {
-            Line::Bytes(b"") => return,
-            Line::Bytes(bytes) => bytes,
+    ) -> Result<(), ImportError> {
+        let read = match line {
+            Line::Bytes(b"") => return Ok(()),
+            Line::Bytes(bytes) => record::read(number, bytes, &self.sealer),
             Line::TooLong => {
-                report.lines += 1;
-                let why = "the line has more than 16 MiB".to_owned();
-                return report.refuse(number, Refused { user: None, why });
+                Err(Refused::new(None, "the line has more than 32 MiB: export without --jsonArray"))
             }
         };
         report.lines += 1;
-        let mut losses = Losses::default();
-        match record::read(number, bytes, &self.sealer, &mut losses) {
+        match read {
             Ok(user) => {
-                report.lose(number, Some(&user.new.user.id), losses);
-                batch.bytes += bytes.len();
-                batch.users.push(user);
+                let lost = user.losses.fields.iter().find(|(_, why)| why.is_of_key());
+                if let Some((field, why)) = lost.filter(|_| !self.is_without_key) {
+                    let (field, why) = (field.clone(), why.text());
+                    return Err(ImportError::Key { line: number, field, why });
+                }
+                batch.add(user, line.len());
             }
             Err(refused) => report.refuse(number, refused),
         }
-    }
-
-    /// Writes what waits. If the database refuses a value in it, each user is written for itself.
-    async fn write_batch(
-        &self,
-        session: &Session<'_>,
-        batch: &mut Batch,
-        report: &mut ImportReport,
-    ) -> Result<(), ImportError> {
-        let users = std::mem::take(batch).users;
-        let whole = users.chunks(BATCH_USERS_MAX);
-        let outcome = match self.write_all(session, whole, false, report).await {
-            Err(error) if is_of_input(&error) => {
-                self.write_all(session, users.chunks(1), true, report).await
-            }
-            outcome => outcome,
-        };
-        outcome.map_err(|error| ImportError::Database { imported: report.imported, error })
-    }
-
-    async fn write_all(
-        &self,
-        session: &Session<'_>,
-        parts: std::slice::Chunks<'_, Imported>,
-        may_refuse: bool,
-        report: &mut ImportReport,
-    ) -> Result<(), Error> {
-        for users in parts {
-            match self.write_together(session, users).await {
-                Ok((decisions, written)) => note(users, decisions, written, report),
-                Err(error) if may_refuse && is_of_input(&error) => refuse(users, &error, report),
-                Err(error) => return Err(error),
-            }
-        }
         Ok(())
     }
-
-    /// Writes users in one transaction, again if another writer was faster with something of theirs.
-    async fn write_together(
-        &self,
-        session: &Session<'_>,
-        users: &[Imported],
-    ) -> Result<(Vec<Decision>, Written), Error> {
-        for _ in 1..ATTEMPTS {
-            match self.try_write(session, users).await {
-                Err(error) if is_of_race(&error) => {}
-                outcome => return outcome,
-            }
-        }
-        self.try_write(session, users).await
-    }
-
-    async fn try_write(
-        &self,
-        session: &Session<'_>,
-        users: &[Imported],
-    ) -> Result<(Vec<Decision>, Written), Error> {
-        session.begin().await?;
-        match self.write_within(session, users).await {
-            Ok(written) => {
-                session.commit().await?;
-                Ok(written)
-            }
-            Err(error) => {
-                // If the connection is lost, the database does so by itself.
-                let _ = session.roll_back().await;
-                Err(error)
-            }
-        }
-    }
-
-    async fn write_within(
-        &self,
-        session: &Session<'_>,
-        users: &[Imported],
-    ) -> Result<(Vec<Decision>, Written), Error> {
-        let mut claims = Claims::look_up(session, users).await?;
-        let decisions = claims.decide(users);
-        let new: Vec<&Imported> = (users.iter().zip(&decisions))
-            .filter(|(_, decision)| matches!(decision, Decision::Import))
-            .map(|(user, _)| user)
-            .collect();
-        if new.is_empty() {
-            return Ok((decisions, Written::default()));
-        }
-        let written = write::write(session, &new, (&claims, self.sealer.has_key())).await?;
-        Ok((decisions, written))
-    }
 }
 
-/// Reports what became of users.
-fn note(users: &[Imported], decisions: Vec<Decision>, written: Written, report: &mut ImportReport) {
-    for (user, decision) in users.iter().zip(decisions) {
-        match decision {
-            Decision::Import => report.imported += 1,
-            Decision::There => report.already_there += 1,
-            Decision::Conflict(kind, other) => report.refuse_as(ImportProblem {
-                line: user.line,
-                user: Some(user.new.user.id.clone()),
-                why: kind.text().to_owned(),
-                other: Some(other),
-            }),
-        }
-    }
-    report.kept.add(written.kept);
-    let [login, mailed] = written.taken;
-    for (name, why, count) in [
-        ("emails", Why::Twice, written.twice),
-        ("services.resume.loginTokens", Why::Taken, login),
-        ("services.password.reset, services.email.verificationTokens", Why::Taken, mailed),
-    ] {
-        report.lose_field(name.to_owned(), why, count);
-    }
-}
-
-/// Reports users whom the database does not take. What it says may show what it was given.
-fn refuse(users: &[Imported], error: &Error, report: &mut ImportReport) {
-    let code = error.code().map_or("", SqlState::code);
-    for Imported { line, new, .. } in users {
-        let why = format!("PostgreSQL cannot keep a value of it (SQLSTATE {code})");
-        report.refuse(*line, Refused { user: Some(new.user.id.clone()), why });
-    }
-}
-
-/// Whether another writer was faster, which can be seen at the next attempt.
-fn is_of_race(error: &Error) -> bool {
-    let codes = [
-        SqlState::UNIQUE_VIOLATION,
-        SqlState::T_R_DEADLOCK_DETECTED,
-        SqlState::T_R_SERIALIZATION_FAILURE,
-    ];
-    error.code().is_some_and(|code| codes.contains(code))
+async fn write(
+    batch: &mut Batch,
+    session: &Session<'_>,
+    report: &mut ImportReport,
+) -> Result<(), ImportError> {
+    let written = batch.write(session, report).await;
+    written.map_err(|error| ImportError::Database { imported: report.imported, error })
 }

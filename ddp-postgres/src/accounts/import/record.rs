@@ -11,39 +11,41 @@ use super::{extended, services};
 /// The most characters of a username.
 const USERNAME_CHARS_MAX: usize = 256;
 
+/// What helps if no line can be read.
+const EXPORT: &str = "export by --out, without --jsonArray and --pretty";
+
 /// Reads a line, which is not empty.
-pub(super) fn read(
-    line: u64,
-    bytes: &[u8],
-    sealer: &Sealer,
-    losses: &mut Losses,
-) -> Result<Imported, Refused> {
-    let text =
-        std::str::from_utf8(bytes).map_err(|_| Refused::new(None, "the line is not in UTF-8"))?;
+pub(super) fn read(line: u64, bytes: &[u8], sealer: &Sealer) -> Result<Imported, Refused> {
+    // Some editors and shells begin a file with it.
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").filter(|_| line == 1).unwrap_or(bytes);
+    let text = std::str::from_utf8(bytes)
+        .map_err(|_| Refused::new(None, format!("the line is not in UTF-8: {EXPORT}")))?;
     let plain = ejson::parse_json(text)
-        .map_err(|error| Refused::new(None, format!("the line is not JSON: {error}")))?;
+        .map_err(|error| Refused::new(None, format!("the line is not JSON ({error}): {EXPORT}")))?;
     let Ejson::Object(plain) = plain else {
-        let why = "the line is not an object: export without --jsonArray and --pretty";
-        return Err(Refused::new(None, why));
+        return Err(Refused::new(None, format!("the line is not an object: {EXPORT}")));
     };
-    let mut document = extended::document(plain, losses);
+    let mut losses = Losses::default();
+    let mut document = extended::document(plain, &mut losses);
     let id = id(&take(&mut document, "_id")).ok_or_else(|| {
         Refused::new(None, "its _id is not an ObjectID or a text of 1 to 256 bytes")
     })?;
     let mut user = User::new(id.clone());
-    user.created_at = created_at(&take(&mut document, "createdAt"), losses);
+    user.created_at = created_at(&take(&mut document, "createdAt"), &mut losses);
     user.username = username(take(&mut document, "username")).map_err(|()| {
         Refused::new(Some(&id), "its username is not a text of up to 256 characters")
     })?;
-    user.emails = emails(take(&mut document, "emails"), losses);
-    user.profile = object(take(&mut document, "profile"), "profile", losses);
-    let services = object(take(&mut document, "services"), "services", losses);
+    user.emails = emails(take(&mut document, "emails"), &mut losses);
+    user.profile = object(take(&mut document, "profile"), "profile", &mut losses);
+    let services = object(take(&mut document, "services"), "services", &mut losses);
     losses.rest("", &document);
     let new = NewUser { user, password: None, services: Vec::new() };
-    let mut imported =
-        Imported { line, new, login_tokens: Vec::new(), one_time_tokens: Vec::new() };
-    services::read(services.unwrap_or_default(), sealer, &mut imported, losses)
+    let (login_tokens, one_time_tokens) = (Vec::new(), Vec::new());
+    let none = Losses::default();
+    let mut imported = Imported { line, new, login_tokens, one_time_tokens, losses: none };
+    services::read(services.unwrap_or_default(), sealer, &mut imported, &mut losses)
         .map_err(|why| Refused::new(Some(&id), why))?;
+    imported.losses = losses;
     Ok(imported)
 }
 

@@ -1,6 +1,6 @@
 //! What an import did, and what did not fit.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::Serialize;
@@ -18,7 +18,8 @@ const FIELDS_MAX: usize = 1_000;
 /// of them. Serialized, the names are in `camelCase`.
 ///
 /// A report is about the whole file: a user who was imported before counts as
-/// [`already_there`](Self::already_there), and what does not fit of that user is listed again.
+/// [`already_there`](Self::already_there), and what does not fit of that user is listed again. Of lines that
+/// gave no user nothing else is listed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
@@ -31,19 +32,23 @@ pub struct ImportReport {
     pub imported: u64,
     /// How many were there already, by their ids, and were left as they are.
     pub already_there: u64,
+    /// How many of these have another username, password, other addresses, login tokens or login services
+    /// than the file says; they are in [`notes`](Self::notes) as well.
+    pub differing: u64,
     /// How many lines gave no user: the first 10,000 are in [`refusals`](Self::refusals).
     pub refused: u64,
-    /// How many users lack something that a login needs: the first 10,000 are in [`notes`](Self::notes).
+    /// How many users lack something that a login needs, or differ from the file: the first 10,000 are in
+    /// [`notes`](Self::notes).
     pub incomplete: u64,
     /// What came with the users that were imported.
     pub kept: Kept,
     /// The lines that gave no user.
     pub refusals: Vec<ImportProblem>,
-    /// What users lack who are not refused.
+    /// What users lack who are not refused, and how those who were there already differ.
     pub notes: Vec<ImportProblem>,
-    /// What is not kept, by the path of the field: `roles`, `services.google.accessToken`. After 1,000 paths
-    /// all others count as `…`.
-    pub fields: BTreeMap<String, LostField>,
+    /// What is not kept as it was, by the path of the field: `roles`, `services.google.accessToken`. For each
+    /// reason it says how many users have it. After 1,000 paths all others count as `…`.
+    pub fields: BTreeMap<String, BTreeMap<&'static str, u64>>,
 }
 
 /// How much came with the users.
@@ -61,8 +66,6 @@ pub struct Kept {
     pub services: u64,
     /// Second factors that are active.
     pub second_factors: u64,
-    /// Whether their secrets are stored as they are, for want of a key.
-    pub is_unsealed: bool,
 }
 
 /// A line that did not fit.
@@ -79,17 +82,6 @@ pub struct ImportProblem {
     /// The id of the user who has what must be unique.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub other: Option<String>,
-}
-
-/// A field that is not kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-#[non_exhaustive]
-pub struct LostField {
-    /// How many users have it.
-    pub users: u64,
-    /// Why it is not kept.
-    pub why: &'static str,
 }
 
 impl ImportReport {
@@ -109,25 +101,25 @@ impl ImportReport {
         list(&mut self.refusals, problem);
     }
 
-    /// Adds what one document lost.
-    pub(super) fn lose(&mut self, line: u64, user: Option<&str>, losses: Losses) {
-        for (name, why) in losses.fields {
-            self.lose_field(name, why, 1);
+    /// Adds what one user lost.
+    pub(super) fn lose(&mut self, line: u64, user: &str, losses: Losses) {
+        let Losses { fields, notes } = losses;
+        let listed = |(name, why): (String, Why)| {
+            let is_listed = self.fields.contains_key(&name) || self.fields.len() < FIELDS_MAX;
+            let name = if is_listed { name } else { "…".to_owned() };
+            self.fields.entry(name.clone()).or_default();
+            (name, why.text())
+        };
+        // A user who has several of those that are not listed counts once.
+        let fields: BTreeSet<(String, &'static str)> = fields.into_iter().map(listed).collect();
+        for (name, why) in fields {
+            *self.fields.entry(name).or_default().entry(why).or_default() += 1;
         }
-        if !losses.notes.is_empty() {
+        if !notes.is_empty() {
             self.incomplete += 1;
-            let (user, why) = (user.map(str::to_owned), losses.notes.join("; "));
+            let (user, why) = (Some(user.to_owned()), notes.join("; "));
             list(&mut self.notes, ImportProblem { line, user, why, other: None });
         }
-    }
-
-    pub(super) fn lose_field(&mut self, name: String, why: Why, users: u64) {
-        if users == 0 {
-            return;
-        }
-        let is_listed = self.fields.contains_key(&name) || self.fields.len() < FIELDS_MAX;
-        let name = if is_listed { name } else { "…".to_owned() };
-        self.fields.entry(name).or_insert(LostField { users: 0, why: why.text() }).users += users;
     }
 }
 
@@ -138,7 +130,6 @@ impl Kept {
         self.one_time_tokens += more.one_time_tokens;
         self.services += more.services;
         self.second_factors += more.second_factors;
-        self.is_unsealed |= more.is_unsealed;
     }
 }
 
@@ -150,11 +141,12 @@ fn list(listed: &mut Vec<ImportProblem>, problem: ImportProblem) {
 
 impl fmt::Display for ImportReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { lines, imported, already_there, refused, incomplete, kept, .. } = self;
+        let Self { lines, imported, already_there, differing, refused, incomplete, kept, .. } =
+            self;
         let done = if self.dry_run { "users would be imported" } else { "users imported" };
         writeln!(
             f,
-            "{lines} lines: {imported} {done}, {already_there} already there, {refused} not imported"
+            "{lines} lines: {imported} {done}, {already_there} already there ({differing} of them not as in the file), {refused} not imported"
         )?;
         writeln!(
             f,
@@ -165,16 +157,15 @@ impl fmt::Display for ImportReport {
             kept.services,
             kept.second_factors
         )?;
-        if kept.is_unsealed {
-            writeln!(f, "the secrets of second factors are not encrypted: there was no key")?;
-        }
         write_list(f, "not imported", *refused, &self.refusals)?;
-        write_list(f, "imported, but", *incomplete, &self.notes)?;
+        write_list(f, "here, but", *incomplete, &self.notes)?;
         if !self.fields.is_empty() {
-            writeln!(f, "fields that are not kept:")?;
+            writeln!(f, "fields that are not kept as they were:")?;
         }
-        for (name, LostField { users, why }) in &self.fields {
-            writeln!(f, "  {}: of {users} users: {why}", name.escape_debug())?;
+        for (name, reasons) in &self.fields {
+            for (why, users) in reasons {
+                writeln!(f, "  {}: of {users} users: {why}", name.escape_debug())?;
+            }
         }
         Ok(())
     }
@@ -221,15 +212,18 @@ mod tests {
             let mut losses = Losses::default();
             losses.field(&format!("field{number}"), Why::NoColumn);
             losses.field("roles", Why::NoColumn);
-            losses.notes.push("it lacks something");
-            report.lose(number, Some("ada\u{1b}"), losses);
+            losses.field("roles", Why::Type);
+            losses.note("it lacks something");
+            report.lose(number, "ada\u{1b}", losses);
         }
         assert!(!report.is_complete());
         assert_eq!((report.refused, report.incomplete), (10_005, 10_005));
         assert_eq!((report.refusals.len(), report.notes.len()), (LISTED_MAX, LISTED_MAX));
         assert_eq!(report.fields.len(), FIELDS_MAX + 1);
-        assert_eq!(report.fields["roles"].users, 10_005);
-        assert_eq!(report.fields["…"].users, 10_005 - (FIELDS_MAX as u64 - 1));
+        let reasons = [(Why::NoColumn.text(), 10_005), (Why::Type.text(), 10_005)];
+        assert_eq!(report.fields["roles"], BTreeMap::from(reasons));
+        let rest = [(Why::NoColumn.text(), 10_005 - (FIELDS_MAX as u64 - 1))];
+        assert_eq!(report.fields["…"], BTreeMap::from(rest));
         let text = report.to_string();
         assert!(text.contains("  and 5 more\n"), "{text}");
         assert!(!text.contains('\u{1b}'), "no terminal obeys it");

@@ -1,6 +1,6 @@
 //! What login services keep about a user: the members of `services`.
 
-use ddp_server::accounts::{Sealer, Service};
+use ddp_server::accounts::{Sealer, Service, is_totp_secret};
 use ddp_server::ejson::{Ejson, Object};
 
 use super::imported::Imported;
@@ -13,6 +13,8 @@ use super::tokens;
 const SECOND_FACTOR: &str = "twoFactorAuthentication";
 const PASSWORDLESS: &str = "passwordless";
 
+const FOREIGN_FACTOR: &str =
+    "it has a second factor of another package, which is not asked for here";
 const NO_SECRET: &str = "its second factor is active, and has no secret that can be read";
 
 /// Reads all of them. An error says why the user must not be imported.
@@ -54,12 +56,22 @@ fn second_factor(
     let (secret, kind) = (take(&mut members, "secret"), take(&mut members, "type"));
     losses.rest("services.twoFactorAuthentication.", &members);
     let mut data = Object::new();
-    match (text(&secret, ID_BYTES_MAX), &kind) {
+    let secret_text = text(&secret, ID_BYTES_MAX).filter(|secret| is_totp_secret(secret));
+    match (secret_text, &kind) {
         (Some(secret), Ejson::Null | Ejson::String(_)) => {
             let sealed = sealer.seal(secret, SECOND_FACTOR, &into.new.user.id);
             data.insert("secret".to_owned(), sealed);
+            if !sealer.has_key() {
+                losses.field("services.twoFactorAuthentication.secret", Why::Unsealed);
+            }
         }
-        (None, Ejson::Null) if secret.is_null() => return Ok(()),
+        // A second factor that was begun.
+        (None, Ejson::Null) => {
+            if !secret.is_null() {
+                losses.field("services.twoFactorAuthentication.secret", Why::Form);
+            }
+            return Ok(());
+        }
         _ => return Err(NO_SECRET),
     }
     if !kind.is_null() {
@@ -101,6 +113,11 @@ fn other(
     into: &mut Imported,
     losses: &mut Losses,
 ) {
+    // As Rocket.Chat has them.
+    let is_off = members.get("enabled").and_then(Ejson::as_bool) == Some(false);
+    if ["totp", "email2fa"].contains(&name.as_str()) && !is_off {
+        losses.note(FOREIGN_FACTOR);
+    }
     let path = format!("services.{name}.");
     let service_id = match take(&mut members, "id") {
         Ejson::Null => None,

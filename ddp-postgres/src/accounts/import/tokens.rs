@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use ddp_server::accounts::{LoginToken, OneTimeToken, Purpose, TokenHash};
+use ddp_server::accounts::{LoginToken, OneTimeToken, PasswordHash, Purpose, TokenHash};
 use ddp_server::ejson::{Ejson, Object};
 
 use super::imported::Imported;
@@ -20,24 +20,20 @@ const VERIFY_MAX: usize = 14;
 /// The longest token.
 const TOKEN_BYTES_MAX: usize = 1024;
 
-/// The costs of bcrypt that are compared.
-const BCRYPT_COSTS: std::ops::RangeInclusive<u32> = 4..=16;
-
 const OLD_PASSWORD: &str =
     "its password is kept by SRP, as before Meteor 0.8.2: the user has to set a new one";
-const UNKNOWN_PASSWORD: &str =
-    "its password is neither of bcrypt nor of Argon2: the user has to set a new one";
+const UNKNOWN_PASSWORD: &str = "its password is no hash of bcrypt or Argon2, or one of too high costs: the user has to set a new one";
 
 /// `{bcrypt | argon2, reset, enroll}`.
 pub(super) fn password(mut members: Object, into: &mut Imported, losses: &mut Losses) {
     let [argon2, bcrypt, srp] = ["argon2", "bcrypt", "srp"].map(|name| take(&mut members, name));
-    let hash = [&argon2, &bcrypt].into_iter().filter_map(Ejson::as_str).find(|hash| is_hash(hash));
-    if let Some(hash) = hash {
-        into.new.password = Some(hash.into());
+    into.new.password = [&argon2, &bcrypt].into_iter().find_map(hash);
+    if into.new.password.is_some() {
+        // An older one beside it is of no use.
     } else if !argon2.is_null() || !bcrypt.is_null() {
-        losses.notes.push(UNKNOWN_PASSWORD);
+        losses.note(UNKNOWN_PASSWORD);
     } else if !srp.is_null() {
-        losses.notes.push(OLD_PASSWORD);
+        losses.note(OLD_PASSWORD);
     }
     for purpose in [Purpose::Reset, Purpose::Enroll] {
         let (name, path) = match purpose {
@@ -52,24 +48,10 @@ pub(super) fn password(mut members: Object, into: &mut Imported, losses: &mut Lo
     losses.rest("services.password.", &members);
 }
 
-/// Whether it may be a hash of a password that can be compared.
-fn is_hash(hash: &str) -> bool {
-    let is_plain = hash.len() <= 512 && hash.bytes().all(|byte| byte.is_ascii_graphic());
-    is_plain
-        && (is_bcrypt(hash)
-            || ["$argon2id$", "$argon2i$", "$argon2d$"].iter().any(|name| hash.starts_with(name)))
-}
-
-/// `$2b$10$` and 53 characters.
-fn is_bcrypt(hash: &str) -> bool {
-    let mut parts = hash.split('$');
-    let (before, version) = (parts.next(), parts.next());
-    let (cost, rest) = (parts.next(), parts.next());
-    before == Some("")
-        && matches!(version, Some("2a" | "2b" | "2y"))
-        && cost.and_then(|cost| cost.parse().ok()).is_some_and(|cost| BCRYPT_COSTS.contains(&cost))
-        && rest.is_some_and(|rest| rest.len() == 53)
-        && parts.next().is_none()
+/// A hash that passwords can be compared with. Those of Meteor begin with a dollar sign.
+fn hash(value: &Ejson) -> Option<PasswordHash> {
+    let text = value.as_str().filter(|text| text.starts_with('$'))?;
+    Some(PasswordHash::from(text)).filter(PasswordHash::is_usable)
 }
 
 /// `{loginTokens: [{when, hashedToken}]}`; old ones are `{when, token}`.
@@ -172,13 +154,21 @@ mod tests {
     #[test]
     fn hashes_are_told_from_other_texts() {
         let bcrypt = "$2b$10$CVzwkQLhgaeq0p09U1fO6OLueOzVfbMKQMnItbeUVy9LI9kGSFfsu";
-        assert!(is_hash(bcrypt) && is_hash(&bcrypt.replace("2b", "2a")));
-        assert!(is_hash(
-            "$argon2id$v=19$m=64,t=1,p=1$C6uI0H0JGcjqM7MPjv4daw$6T0OcIFOuaotJy2rGRh0CeNtm"
-        ));
-        for other in
-            ["", "$2b$", "secret", &bcrypt[1..], &bcrypt[..59], &bcrypt.replace("10", "17")]
-        {
+        let argon2 = "$argon2id$v=19$m=64,t=1,p=1$C6uI0H0JGcjqM7MPjv4daw$6T0OcIFOuaotJy2rGRh0CeNtm+CINT8pPsgmeyY/C/s";
+        let is_hash = |text: &str| hash(&text.into()).is_some();
+        assert!(is_hash(bcrypt) && is_hash(&bcrypt.replace("2b", "2a")) && is_hash(argon2));
+        for other in [
+            "",
+            "$2b$",
+            "secret",
+            &bcrypt[1..],
+            &bcrypt[..59],
+            &bcrypt.replace("10", "17"),
+            "$argon2id$rubbish",
+            &argon2[..argon2.len() - 30],
+            &argon2.replace("m=64", "m=1048576"),
+            "pbkdf2_sha256$1000$GkhDMTZma9WLyGrMjOSY31$zpFvcUnRaywaFnxilcL7oD/3WzIPN1KZD5NqmJVVmaU=",
+        ] {
             assert!(!is_hash(other), "{other}");
         }
         assert!(is_token_hash("XohImNooBHFR0OVvjcYpJ3NgPQ1qq73WKhHvch0VQtg="));

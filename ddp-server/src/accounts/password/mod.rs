@@ -40,6 +40,15 @@ pub enum PasswordAlgorithm {
     },
 }
 
+impl PasswordHash {
+    /// Whether a password can be compared with it: it is in a form that is known, and its costs are not
+    /// more than a server takes on (bcrypt: 16; Argon2: 512 MiB, and 4 GiB over all passes).
+    #[must_use]
+    pub fn is_usable(&self) -> bool {
+        Stored::read(self.as_str()).is_some()
+    }
+}
+
 impl PasswordAlgorithm {
     /// Meteor's default.
     pub const BCRYPT: Self = Self::Bcrypt { cost: 10 };

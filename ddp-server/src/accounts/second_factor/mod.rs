@@ -141,6 +141,13 @@ pub(super) fn app_name(value: &Ejson) -> Result<String, Error> {
     }
 }
 
+/// Whether codes can be made of this secret: base32 of at least one byte, in upper or lower case, with
+/// spaces and hyphens anywhere.
+#[must_use]
+pub fn is_totp_secret(secret: &str) -> bool {
+    totp::decode(secret).is_some()
+}
+
 /// The code that an app which was given this secret shows now, for tests that log in with a second
 /// factor. `None` if it is no secret.
 #[cfg(feature = "testing")]
