@@ -129,7 +129,11 @@ impl PostgresAccounts {
         let is_key = (1..=TOKEN_BYTES_MAX).contains(&key.len())
             && key.bytes().all(|byte| byte.is_ascii_graphic());
         let table = self.django_table("authtoken_token");
-        let sql = format!("SELECT t.user_id::text FROM {table} t WHERE t.key = $1");
+        // A column is varchar, for which pg_catalog has no operator of its own: one of exactly that type in
+        // any other schema of the search_path would be taken.
+        let sql = format!(
+            "SELECT t.user_id::text FROM {table} t WHERE t.key::text OPERATOR(pg_catalog.=) $1"
+        );
         let found = if is_key { self.read_django(&sql, &[&key]).await? } else { None };
         let Some(row) = found else { return Err(request.refusal("User not found")) };
         Ok(Login::user(row.try_get::<_, String>(0)?))
@@ -183,8 +187,9 @@ impl PostgresAccounts {
         let (table, expires) = (self.django_table("django_session"), millis_sql("s.expire_date"));
         let sql = format!(
             "SELECT CASE WHEN pg_catalog.octet_length(s.session_data) <= {STORED_BYTES_MAX}
-                THEN s.session_data END, {expires}, s.expire_date > pg_catalog.now()
-            FROM {table} s WHERE s.session_key = $1"
+                THEN s.session_data END, {expires},
+                s.expire_date OPERATOR(pg_catalog.>) pg_catalog.now()
+            FROM {table} s WHERE s.session_key::text OPERATOR(pg_catalog.=) $1"
         );
         let Some(row) = self.read_django(&sql, &[&key]).await? else {
             return Ok(Err(Refusal::Unknown));
@@ -208,20 +213,23 @@ impl PostgresAccounts {
         let (_, password) = users.password.as_ref().expect("it was looked at before");
         let sql = format!(
             "SELECT t.{}::text, p.hash FROM {} t LEFT JOIN accounts.passwords p ON p.user_id = $2
-            WHERE t.{} = $1",
+            WHERE t.{} OPERATOR(pg_catalog.=) $1",
             quote(password),
             self.django_table(&users.table),
             quote(&users.id),
         );
-        let Some(row) = self.read_django(&sql, &[&AsText(&user.id), &user.id]).await? else {
-            return Ok(Err(Refusal::Nobody));
+        let found = match self.try_read(&sql, &[&AsText(&user.id), &user.id]).await {
+            // The session is of another model, whose keys had another type.
+            Err(error) if is_no_key(&error) => None,
+            found => first_row(found)?,
         };
+        let Some(row) = found else { return Ok(Err(Refusal::Nobody)) };
         if let Err(refusal) = sessions.check_password(&user, row.try_get(0)?) {
             return Ok(Err(refusal));
         }
         // Ours of the same password; there is none if nobody can log in by it.
         let hash: Option<String> = row.try_get(1)?;
-        let guard = hash.map_or(TokenGuard::Active, |hash| TokenGuard::Password(hash.into()));
+        let guard = hash.map_or(TokenGuard::NoPassword, |hash| TokenGuard::Password(hash.into()));
         Ok(Ok(Login::user(user.id).guard(guard).expires(expires)))
     }
 
@@ -231,21 +239,33 @@ impl PostgresAccounts {
         format!("{}.{}", quote(schema.unwrap_or("public")), quote(table))
     }
 
-    /// Reads at most one row of Django's tables. The log says what the role may lack.
+    /// Reads at most one row of Django's tables.
     async fn read_django(
         &self,
         sql: &str,
         params: &[&(dyn ToSql + Sync)],
     ) -> Result<Option<Row>, Error> {
-        match self.try_read(sql, params).await {
-            Ok(rows) => Ok(rows.into_iter().next()),
-            Err(error) if may_not_read(&error) => Err(Error::internal(format!(
-                "cannot read Django's tables: {error}: run Django's migrations, and GRANT SELECT on the columns \
-                 that the documentation of PostgresAccounts::django_tokens and django_sessions names"
-            ))),
-            Err(error) => Err(error.into()),
-        }
+        first_row(self.try_read(sql, params).await)
     }
+}
+
+/// At most one row of Django's tables. The log says what the role may lack.
+fn first_row(read: Result<Vec<Row>, crate::error::Error>) -> Result<Option<Row>, Error> {
+    match read {
+        Ok(rows) => Ok(rows.into_iter().next()),
+        Err(error) if may_not_read(&error) => Err(Error::internal(format!(
+            "cannot read Django's tables: {error}: run Django's migrations, GRANT USAGE ON SCHEMA on theirs, and \
+             GRANT SELECT on the columns that the documentation of PostgresAccounts::django_tokens and \
+             django_sessions names"
+        ))),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether a text is no value of the type of keys, or one out of its range.
+fn is_no_key(error: &crate::error::Error) -> bool {
+    let codes = [SqlState::INVALID_TEXT_REPRESENTATION, SqlState::NUMERIC_VALUE_OUT_OF_RANGE];
+    error.code().is_some_and(|code| codes.contains(code))
 }
 
 /// Whether something is not there, or not for this role.
@@ -259,10 +279,28 @@ fn may_not_read(error: &crate::error::Error) -> bool {
     error.code().is_some_and(|code| codes.contains(code))
 }
 
-/// Says in the log what is wrong with sessions that the project itself may have signed, which clients may
-/// cause as often as they like.
+/// Says in the log what may be wrong with how the two programs are set up. Clients may cause it as often as
+/// they like.
 fn tell(log: &Log, refusal: &Refusal) {
     let why = match refusal {
+        Refusal::NoCookie => {
+            tracing::debug!(
+                "no session cookie: the browser has sent none to this host, the page is not one of \
+                 allowed_origins, or DjangoSessions::cookie_name is not Django's SESSION_COOKIE_NAME"
+            );
+            return;
+        }
+        Refusal::Malformed => {
+            "it has not the form of one: DjangoSessions::database and signed_cookies are for other values of \
+             Django's SESSION_ENGINE, or Django is older than 3.1"
+                .to_owned()
+        }
+        Refusal::OtherPassword(_) => {
+            "the password has changed since, or Django hashes it in another way: by a SECRET_KEY that \
+             DjangoSessions has not, by an own get_session_auth_hash, or by \
+             DEFAULT_HASHING_ALGORITHM = \"sha1\""
+                .to_owned()
+        }
         Refusal::Unreadable(unreadable) => unreadable.to_string(),
         Refusal::Signature => {
             "its signature is wrong: somebody forged it, or DjangoSessions has not Django's SECRET_KEY".to_owned()

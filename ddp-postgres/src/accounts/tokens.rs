@@ -75,7 +75,9 @@ impl PostgresAccounts {
         guard: &TokenGuard,
     ) -> Result<bool, WriteError> {
         let writing = self.write_aside().await?;
-        if matches!(guard, TokenGuard::NoPassword) && !writing.keep_without_password(user_id).await? {
+        if matches!(guard, TokenGuard::NoPassword)
+            && !writing.keep_without_password(user_id).await?
+        {
             return writing.commit(false).await;
         }
         let (join, locked, value) = match guard {

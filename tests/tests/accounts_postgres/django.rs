@@ -13,24 +13,28 @@ use serde_json::{Value, json};
 use super::mapped::{DIGEST, PASSWORD, digest, start};
 use super::within;
 
-/// A Python with Django and its REST framework: `PYTHON`, which must have it, or otherwise the one made by the tests' script, if
-/// that has it.
-pub(crate) fn python() -> Option<PathBuf> {
+/// A Python with Django, and with this other module: `PYTHON`, which must have it, or otherwise the one made
+/// by the tests' script, if that has it.
+pub(crate) fn python_with(module: &str) -> Option<PathBuf> {
     let made = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.cache/python/bin/python"));
     let wanted = std::env::var_os("PYTHON").map(PathBuf::from);
     let is_wanted = wanted.is_some();
     let python = wanted.unwrap_or(made);
     let status = Command::new(&python)
-        .args(["-c", "import django, rest_framework"])
+        .args(["-c", &format!("import django, {module}")])
         .stderr(Stdio::null())
         .status();
     let is_there = status.is_ok_and(|status| status.success());
     assert!(
         is_there || !is_wanted,
-        "PYTHON ({}) has no Django with its REST framework",
+        "PYTHON ({}) cannot import django and {module}",
         python.display()
     );
     is_there.then_some(python)
+}
+
+pub(crate) fn python() -> Option<PathBuf> {
+    python_with("django")
 }
 
 /// A Django on a database.

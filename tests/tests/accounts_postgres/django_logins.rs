@@ -1,6 +1,7 @@
 //! Logins by the session cookies of a real Django.
 
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ddp_postgres::Feed;
@@ -24,7 +25,11 @@ struct Scene {
     fixture: Fixture,
     ada: String,
     address: SocketAddr,
+    /// What somebody does once between the look at a session and its login.
+    meanwhile: Meanwhile,
 }
+
+type Meanwhile = Arc<Mutex<Option<&'static str>>>;
 
 impl Scene {
     /// `None` without a Python that has Django.
@@ -38,8 +43,9 @@ impl Scene {
         django.tell(&json!({"what": "migrate"}));
         let ada = django.tell(&json!({"what": "create", "name": "ada", "password": PASSWORD}));
         let fixture = mapped::start(&name, UsersTable::django(), Feed::default()).await;
-        let address = serve(&fixture, sessions).await;
-        Some(Self { django, fixture, ada: ada.to_string(), address })
+        let meanwhile = Meanwhile::default();
+        let address = serve(&fixture, sessions, &meanwhile).await;
+        Some(Self { django, fixture, ada: ada.to_string(), address, meanwhile })
     }
 
     /// The cookie of a browser in which ada has logged in.
@@ -62,10 +68,16 @@ impl Scene {
     }
 }
 
-async fn serve(fixture: &Fixture, sessions: DjangoSessions) -> SocketAddr {
+async fn serve(fixture: &Fixture, sessions: DjangoSessions, meanwhile: &Meanwhile) -> SocketAddr {
+    let (meanwhile, database) = (meanwhile.clone(), fixture.database.clone());
     let accounts = Accounts::new(fixture.accounts.clone())
         .ambiguous_error_messages(false)
         .remove_default_rate_limit()
+        .validate_login_attempt(move |_| {
+            let sql = meanwhile.lock().unwrap().take();
+            sql.map(|sql| database::psql(&database, sql));
+            async { Ok(true) }
+        })
         .login_handler(fixture.accounts.django_sessions(sessions));
     let mut config = ServerConfig::default();
     config.allowed_origins = Origins::only([PAGE.1]).unwrap();
@@ -88,6 +100,7 @@ async fn ends(peer: &mut Peer) {
 const WRONG_KEY: &str = "This session is signed with another key";
 const OTHER_PASSWORD: &str = "The password has changed since this session began";
 const UNREADABLE: &str = "This session cannot be read here";
+const NO_COOKIE: &str = "This connection has no session cookie";
 
 #[tokio::test]
 async fn a_session_in_the_database_logs_in_until_it_ends() {
@@ -134,6 +147,17 @@ async fn a_signed_cookie_logs_in_until_it_ends() {
     let mut tampered = cookie.clone().into_bytes();
     tampered[20] ^= 1;
     assert_eq!(scene.log_in(std::str::from_utf8(&tampered).unwrap()).await, WRONG_KEY);
+    // One that Django has given another end.
+    for (with, expected) in [
+        (json!({"expiry": 60, "age": 30}), scene.ada.clone()),
+        (json!({"expiry": 60, "age": 60}), "This session has expired".to_owned()),
+        (json!({"until": 60}), scene.ada.clone()),
+        (json!({"until": -1}), "This session has expired".to_owned()),
+        (json!({"expiry": 0}), scene.ada.clone()),
+    ] {
+        let cookie = scene.cookie(engine, with.clone());
+        assert_eq!(scene.log_in(&cookie).await, expected, "{with}");
+    }
     // What Django has signed for its table, put into a cookie.
     scene.cookie("db", json!({}));
     let stored = scene.fixture.psql("SELECT session_data FROM django_session");
@@ -143,15 +167,14 @@ async fn a_signed_cookie_logs_in_until_it_ends() {
     // Longer than a cookie is kept.
     let long = scene.cookie(engine, json!({"basket": 7_000}));
     assert!(long.len() > 8192);
-    let missing = "The request that opened this connection had no session cookie";
-    assert_eq!(scene.log_in(&long).await, missing);
-    assert_eq!(scene.log_in(&format!("{cookie}; sessionid={forged}")).await, missing);
+    assert_eq!(scene.log_in(&long).await, NO_COOKIE);
+    assert_eq!(scene.log_in(&format!("{cookie}; sessionid={forged}")).await, NO_COOKIE);
 
     // With keys that were used before, and a shorter life.
     let sessions = DjangoSessions::signed_cookies("a new key")
         .secret_key_fallbacks([SECRET_KEY])
         .cookie_age(Duration::from_secs(60));
-    scene.address = serve(&scene.fixture, sessions).await;
+    scene.address = serve(&scene.fixture, sessions, &scene.meanwhile).await;
     assert_eq!(scene.log_in(&cookie).await, scene.ada);
     let minute = scene.cookie(engine, json!({"age": 60}));
     assert_eq!(scene.log_in(&minute).await, "This session has expired");
@@ -175,9 +198,63 @@ async fn another_password_ends_what_sessions_began() {
     let login = peer.call("login", by_password).await;
     assert_eq!(login["result"]["id"], scene.ada.as_str(), "{login}");
     assert_eq!(outcome(&mut peer).await, scene.ada);
-    // Who can have no password logs in there by other means.
+    // Who can have no password logs in there by other means; a first one ends that as well.
     scene.fixture.psql("UPDATE auth_user SET password = '!nobody has this one'");
     let cookie = scene.cookie("db", json!({}));
+    let mut peer = scene.connect(&cookie).await;
+    assert_eq!(outcome(&mut peer).await, scene.ada);
+    scene.django.tell(&json!({"what": "set", "name": "ada", "password": "a first one"}));
+    ends(&mut peer).await;
+    assert_eq!(scene.log_in(&cookie).await, OTHER_PASSWORD);
+}
+
+#[tokio::test]
+async fn a_password_that_changes_as_its_session_logs_in_ends_that_login() {
+    let sessions = DjangoSessions::database(SECRET_KEY);
+    let Some(mut scene) = Scene::start("race", sessions).await else { return };
+    for (before, change) in [
+        (None, "UPDATE auth_user SET password = 'pbkdf2_sha256$1$b$b'"),
+        (None, "UPDATE auth_user SET password = '!nobody has this one'"),
+        (Some("!unusable"), "UPDATE auth_user SET password = 'pbkdf2_sha256$1$b$b'"),
+    ] {
+        if let Some(before) = before {
+            scene.fixture.psql(&format!("UPDATE auth_user SET password = '{before}'"));
+        }
+        let cookie = scene.cookie("db", json!({}));
+        assert_eq!(scene.log_in(&cookie).await, scene.ada, "{change}");
+        *scene.meanwhile.lock().unwrap() = Some(change);
+        assert_eq!(scene.log_in(&cookie).await, "Incorrect password", "{before:?}: {change}");
+        assert_eq!(scene.fixture.psql("SELECT count(*) FROM accounts.login_tokens"), "0");
+    }
+}
+
+#[tokio::test]
+async fn after_a_logout_the_cookie_of_the_connection_logs_nobody_in() {
+    let sessions = DjangoSessions::signed_cookies(SECRET_KEY);
+    let Some(mut scene) = Scene::start("logout", sessions).await else { return };
+    let cookie = scene.cookie("signed_cookies", json!({}));
+    let mut peer = scene.connect(&cookie).await;
+    assert_eq!(outcome(&mut peer).await, scene.ada);
+    let out = peer.call("logout", json!([])).await;
+    assert!(out.get("error").is_none(), "{out}");
+    assert_eq!(outcome(&mut peer).await, NO_COOKIE);
+}
+
+#[tokio::test]
+async fn neither_an_operator_nor_an_id_of_another_type_finds_a_user() {
+    let sessions = DjangoSessions::database(SECRET_KEY);
+    let Some(mut scene) = Scene::start("operator", sessions).await else { return };
+    let cookie = scene.cookie("db", json!({}));
+    for pk in ["", "ada", "1.5", "99999999999999999999", "67e55044-10b1-426f-9247-bb680e5fe0c8"] {
+        let cookie = scene.cookie("db", json!({"pk": pk}));
+        assert_eq!(scene.log_in(&cookie).await, "Nobody is logged in by this session", "{pk}");
+    }
+    // Django itself makes no session any more from here on.
+    scene.fixture.psql(
+        "CREATE FUNCTION public.yes(varchar, varchar) RETURNS boolean LANGUAGE sql AS 'SELECT true';
+        CREATE OPERATOR public.= (LEFTARG = varchar, RIGHTARG = varchar, FUNCTION = public.yes)",
+    );
+    assert_eq!(scene.log_in(&"a".repeat(32)).await, "There is no such session");
     assert_eq!(scene.log_in(&cookie).await, scene.ada);
 }
 
@@ -220,6 +297,25 @@ async fn sessions_of_the_database_that_cannot_be_read_are_told_in_the_log() {
         let logged = log.take();
         assert!(logged.contains(line), "{logged}");
     }
+    let cookie = scene.cookie("db", json!({}));
+    for (sql, expected, line) in [
+        (
+            "UPDATE auth_user SET password = 'another'",
+            OTHER_PASSWORD,
+            "by an own get_session_auth_hash",
+        ),
+        // As Django 3.0 wrote it, more or less.
+        (
+            "UPDATE django_session SET session_data = 'YTp7fQ=='",
+            "This is no session",
+            "Django is older than 3.1",
+        ),
+    ] {
+        scene.fixture.psql(sql);
+        assert_eq!(scene.log_in(&cookie).await, expected);
+        let logged = log.take();
+        assert!(logged.contains(line), "{logged}");
+    }
 }
 
 #[tokio::test]
@@ -240,10 +336,9 @@ async fn cookies_of_other_pages_and_other_arguments_log_nobody_in() {
         let refused = peer.call("login", json!([options])).await;
         assert_eq!(refused["error"]["error"], 400, "{refused}");
     }
-    let missing = "The request that opened this connection had no session cookie";
-    assert_eq!(scene.log_in(&cookie).await, missing, "it has another name");
+    assert_eq!(scene.log_in(&cookie).await, NO_COOKIE, "it has another name");
     for headers in [&[("cookie", id.as_str())][..], &[PAGE]] {
         let mut peer = Peer::connect_with(scene.address, headers).await;
-        assert_eq!(outcome(&mut peer).await, missing, "{headers:?}");
+        assert_eq!(outcome(&mut peer).await, NO_COOKIE, "{headers:?}");
     }
 }

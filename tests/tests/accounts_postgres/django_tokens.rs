@@ -9,7 +9,7 @@ use ddp_server::accounts::Accounts;
 use ddp_tests::{Log, Peer, database, peer};
 use serde_json::{Value, json};
 
-use super::django::{Django, python};
+use super::django::{Django, python_with};
 use super::mapped::{self, PASSWORD};
 use super::{Fixture, within};
 
@@ -140,6 +140,25 @@ async fn a_role_that_may_not_read_the_tokens_says_what_to_grant() {
     assert_eq!(log_in(&mut peer, KEY).await["result"]["id"], "1");
 }
 
+/// Equal is what `pg_catalog` says, and no operator that somebody has made for the type of the column.
+#[tokio::test]
+async fn no_operator_of_another_schema_decides_whose_a_token_is() {
+    let fixture = django("tokens_operator").await;
+    fixture.psql(
+        "CREATE FUNCTION public.yes(varchar, varchar) RETURNS boolean LANGUAGE sql AS 'SELECT true';
+        CREATE OPERATOR public.= (LEFTARG = varchar, RIGHTARG = varchar, FUNCTION = public.yes)",
+    );
+    assert_eq!(fixture.psql("SELECT 'a'::varchar = 'b'::varchar"), "t", "it would be taken");
+    let (address, _server) = serve(&fixture.db).await;
+    let mut peer = Peer::connect(address).await;
+    assert_eq!(error(&log_in(&mut peer, KEY.replace('9', "8")).await), "User not found [403]");
+    assert_eq!(log_in(&mut peer, KEY).await["result"]["id"], "1");
+    let plan = "SET enable_seqscan = off; EXPLAIN SELECT t.user_id::text FROM authtoken_token t
+        WHERE t.key::text OPERATOR(pg_catalog.=) 'a'";
+    let plan = fixture.psql(plan);
+    assert!(plan.contains("Index Scan using authtoken_token_pkey"), "{plan}");
+}
+
 #[tokio::test]
 #[should_panic(expected = "name their table by AccountsTables::existing(UsersTable::django())")]
 async fn tokens_are_for_users_of_django() {
@@ -149,7 +168,9 @@ async fn tokens_are_for_users_of_django() {
 
 #[tokio::test]
 async fn a_token_of_the_framework_itself_logs_in() {
-    let Some(python) = python() else { return println!("there is no Python with Django") };
+    let Some(python) = python_with("rest_framework") else {
+        return println!("there is no Python with Django's REST framework");
+    };
     let name = database::name("mapped_real_tokens", Feed::default());
     let mut django = Django::start(&python, &database::create_database(&name, ""));
     django.tell(&json!({"what": "migrate"}));

@@ -6,6 +6,7 @@ mod django_tokens;
 mod installation;
 mod mapped;
 mod migrations;
+mod operators;
 mod plugin;
 mod races;
 mod revocations;

@@ -8,7 +8,7 @@ use ddp_server::accounts::{
 use ddp_tests::database;
 use futures::future::join_all;
 
-use super::{Fixture, WHEN, fence, new_user, password, token};
+use super::{Fixture, WHEN, fence, mapped, new_user, password, token};
 
 /// Waits until this many sessions of the database wait for somebody's lock.
 async fn waiting(database: &str, sessions: usize) {
@@ -116,6 +116,27 @@ async fn no_login_by_an_old_password_survives_its_change() {
         assert!(!added, "{guard:?}");
     }
     assert_eq!(fixture.psql("SELECT count(*) FROM accounts.login_tokens"), "0");
+}
+
+/// Of a user of another program, who has been given a first password meanwhile.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_login_without_a_password_survives_a_first_one() {
+    let fixture = mapped::django("first_password", Feed::default()).await;
+    fixture.psql("UPDATE auth_user SET password = '!unusable'");
+    let guard = TokenGuard::NoPassword;
+    let add =
+        async |hash| fixture.accounts.add_login_token("1", &token(hash), &guard).await.unwrap();
+    assert!(add("early").await);
+    let mut other = database::connect(&fixture.database).await;
+    let change = other.transaction().await.unwrap();
+    change.execute("UPDATE auth_user SET password = 'usable'", &[]).await.unwrap();
+    let (added, ()) = futures::join!(add("late"), async {
+        waiting(&fixture.database, 1).await;
+        change.commit().await.unwrap();
+    });
+    assert!(!added);
+    assert_eq!(fixture.psql("SELECT count(*) FROM accounts.login_tokens"), "0");
+    assert!(!add("later").await);
 }
 
 /// Whoever ends all logins ends those as well that are being added.

@@ -5,7 +5,9 @@ import pickle
 import secrets
 import sys
 import time
+from datetime import timedelta
 from importlib import import_module
+from importlib.util import find_spec
 from unittest import mock
 from urllib.parse import unquote, urlsplit
 
@@ -13,6 +15,7 @@ import django
 from django.conf import settings
 
 url = urlsplit(sys.argv[1])
+has_rest_framework = find_spec("rest_framework") is not None
 settings.configure(
     DATABASES={
         "default": {
@@ -28,7 +31,7 @@ settings.configure(
         "django.contrib.auth",
         "django.contrib.contenttypes",
         "django.contrib.sessions",
-        "rest_framework.authtoken",
+        *(["rest_framework.authtoken"] if has_rest_framework else []),
     ],
     DEFAULT_AUTO_FIELD="django.db.models.AutoField",
     USE_TZ=True,
@@ -51,7 +54,7 @@ from django.contrib.auth import authenticate, hashers, login  # noqa: E402
 from django.contrib.auth.models import User  # noqa: E402
 from django.core.management import call_command  # noqa: E402
 from django.http import HttpRequest  # noqa: E402
-from rest_framework.authtoken.models import Token  # noqa: E402
+from django.utils import timezone  # noqa: E402
 
 # Cheap, as there are many.
 hashers.PBKDF2PasswordHasher.iterations = 1000
@@ -72,7 +75,7 @@ class Pickled:
         return pickle.loads(data)
 
 
-def cookie(user, engine, key=None, age=0, serializer=None, basket=0):
+def cookie(user, engine, key=None, age=0, serializer=None, basket=0, expiry=None, until=None, pk=None):
     """What the cookie `sessionid` is in a browser whose user has logged in."""
     store = import_module(f"django.contrib.sessions.backends.{engine}").SessionStore
     own = settings.SECRET_KEY
@@ -84,6 +87,12 @@ def cookie(user, engine, key=None, age=0, serializer=None, basket=0):
             if serializer == "pickle":
                 request.session.serializer = Pickled
             login(request, user, backend="django.contrib.auth.backends.ModelBackend")
+            if pk is not None:
+                request.session["_auth_user_id"] = pk
+            if expiry is not None:
+                request.session.set_expiry(expiry)
+            if until is not None:
+                request.session.set_expiry(timezone.now() + timedelta(seconds=until))
             # As much as hexadecimal digits of chance take.
             request.session["basket"] = secrets.token_hex(basket)
             request.session.save()
@@ -116,6 +125,8 @@ def do(what, name=None, password=None, hasher="default", **fields):
     if what == "delete":
         return user.delete()[0]
     if what == "token":
+        from rest_framework.authtoken.models import Token
+
         return Token.objects.create(user=user).key
     if what == "cookie":
         return cookie(user, **fields)

@@ -94,8 +94,8 @@ impl DjangoSessions {
         self
     }
 
-    /// How long a signed cookie lasts, two weeks: Django's `SESSION_COOKIE_AGE`. Of sessions in the table,
-    /// the table says it.
+    /// How long a signed cookie lasts, two weeks: Django's `SESSION_COOKIE_AGE`. One for which Django's
+    /// `set_expiry` said less ends sooner. Of sessions in the table, the table says it.
     pub fn cookie_age(mut self, age: Duration) -> Self {
         self.cookie_age = age;
         self
@@ -123,9 +123,8 @@ impl DjangoSessions {
         cookie: &str,
         now: Date,
     ) -> Result<(SessionUser, Date), Refusal> {
-        let (user, signed) = SessionUser::read(cookie, COOKIE_SALT, &self.keys)?;
-        let age = self.cookie_age.min(AGE_MAX).as_secs().cast_signed();
-        let expires = Date::from_millis(signed.saturating_add(age).saturating_mul(1000));
+        let (user, life) = SessionUser::read(cookie, COOKIE_SALT, &self.keys)?;
+        let expires = life.end(self.cookie_age.min(AGE_MAX).as_secs().cast_signed())?;
         if expires <= now {
             return Err(Refusal::Expired);
         }

@@ -3,7 +3,7 @@
 /// Why a session of Django's logs nobody in.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(in crate::accounts) enum Refusal {
-    #[error("The request that opened this connection had no session cookie")]
+    #[error("This connection has no session cookie")]
     NoCookie,
     /// What no session of this kind looks like.
     #[error("This is no session")]

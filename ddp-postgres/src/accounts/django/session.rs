@@ -1,7 +1,9 @@
 //! Whose a session of Django's is: what `django.contrib.auth` keeps in one.
 
 use data_encoding::HEXLOWER;
+use ddp_server::ejson::Date;
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::refusal::{Refusal, Unreadable};
 use super::signing::{self, SecretKeys};
@@ -32,15 +34,52 @@ struct Session {
     id: Option<String>,
     #[serde(rename = "_auth_user_hash")]
     hash: Option<String>,
+    #[serde(rename = "_session_expiry")]
+    expiry: Option<Value>,
+}
+
+/// When a session was signed, and what Django's `set_expiry` has said of it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Life {
+    /// In seconds since 1970.
+    when: i64,
+    expiry: Option<Value>,
+}
+
+impl Life {
+    /// When it ends, if no session is older than so many seconds. Zero stands for the browser's end, which
+    /// nobody tells.
+    pub(super) fn end(&self, age_max: i64) -> Result<Date, Unreadable> {
+        let after = |seconds: i64| {
+            Date::from_millis(self.when.saturating_add(seconds).saturating_mul(1000))
+        };
+        let own = match &self.expiry {
+            None => None,
+            Some(Value::Number(seconds)) if seconds.as_f64() == Some(0.0) => None,
+            Some(Value::Number(seconds)) => Some(after(whole_seconds(seconds))),
+            // As Python's `isoformat` writes it; without a zone it is taken for UTC.
+            Some(Value::String(date)) => Some(Date::from_iso(date).ok_or(Unreadable::NoJson)?),
+            Some(_) => return Err(Unreadable::NoJson),
+        };
+        let last = after(age_max);
+        Ok(own.map_or(last, |own| own.min(last)))
+    }
+}
+
+/// A number of JSON without its fraction; what is too large is the largest.
+fn whole_seconds(number: &serde_json::Number) -> i64 {
+    #[expect(clippy::cast_possible_truncation, reason = "it saturates")]
+    let cut = |number: f64| number as i64;
+    number.as_i64().or_else(|| number.as_f64().map(cut)).unwrap_or(0)
 }
 
 impl SessionUser {
-    /// The user of a session that is signed for this, and when it was signed.
+    /// The user of a session that is signed for this, and how long it lives.
     pub(super) fn read(
         session: &str,
         salt: &str,
         keys: &SecretKeys,
-    ) -> Result<(Self, i64), Refusal> {
+    ) -> Result<(Self, Life), Refusal> {
         let signed = signing::loads(session, salt, keys)?;
         if signed.data.first() == Some(&PICKLE) {
             return Err(Unreadable::Pickle.into());
@@ -50,7 +89,7 @@ impl SessionUser {
         let (Some(id), Some(hash)) = (session.id, session.hash) else {
             return Err(Refusal::Nobody);
         };
-        Ok((Self { id, hash }, signed.when))
+        Ok((Self { id, hash }, Life { when: signed.when, expiry: session.expiry }))
     }
 
     /// Whether the user had this password, as Django stores it, when the session began.

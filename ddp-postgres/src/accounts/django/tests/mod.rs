@@ -172,6 +172,41 @@ fn a_signed_cookie_ends() {
 }
 
 #[test]
+fn a_signed_cookie_ends_as_the_session_says() {
+    let read = |expiry: &str, at: Duration| {
+        let session =
+            format!(r#"{{"_auth_user_id":"7","_auth_user_hash":"00","_session_expiry":{expiry}}}"#);
+        let cookie = dumps(session.as_bytes(), false, COOKIE_SALT);
+        of_cookies().read_cookie(&cookie, after(at)).map(|(_, end)| end)
+    };
+    let minute = Duration::from_secs(60);
+    // The fraction and the zone are as Python writes them, `WHEN` and a minute.
+    for expiry in [
+        "60",
+        "60.9",
+        r#""2023-11-14T22:14:20""#,
+        r#""2023-11-14T22:14:20+00:00""#,
+        r#""2023-11-14T22:14:20.000123+00:00""#,
+        r#""2023-11-15T00:14:20+02:00""#,
+    ] {
+        let just = minute.saturating_sub(Duration::from_secs(1));
+        assert_eq!(read(expiry, just), Ok(after(minute)), "{expiry}");
+        assert_eq!(read(expiry, minute), Err(Refusal::Expired), "{expiry}");
+    }
+    // No longer than others, and as long as they where the browser's end is meant.
+    for expiry in ["null", "0", "0.0", "31536000", "1e300", r#""2123-11-14T22:14:20+00:00""#] {
+        assert_eq!(read(expiry, minute), Ok(after(14 * DAY)), "{expiry}");
+        assert_eq!(read(expiry, 14 * DAY), Err(Refusal::Expired), "{expiry}");
+    }
+    for expiry in ["-1", "-1e300"] {
+        assert_eq!(read(expiry, Duration::ZERO), Err(Refusal::Expired), "{expiry}");
+    }
+    for expiry in ["true", "[]", "{}", r#""""#, r#""tomorrow""#] {
+        assert_eq!(read(expiry, Duration::ZERO), Err(Unreadable::NoJson.into()), "{expiry}");
+    }
+}
+
+#[test]
 fn what_is_signed_is_bounded_and_json() {
     let user = r#""_auth_user_id":"7","_auth_user_hash":"00""#;
     let padded = |length: usize| {
