@@ -33,9 +33,10 @@ impl PostgresAccounts {
     /// ```
     ///
     /// A login is one SELECT on `authtoken_token`, beside what every login does. The server's role needs
-    /// `GRANT SELECT (key, user_id) ON authtoken_token`, and `USAGE` on its schema; without them clients get 500, and the log says so. Who
-    /// is not active is refused; no second factor of ours is asked for. The client is given a login token as after every login, by which it is
-    /// logged in again: deleting Django's token does not end that one.
+    /// `GRANT SELECT (key, user_id) ON authtoken_token`, and `USAGE` on its schema; without them clients get
+    /// 500, and the log says so. Who is not active is refused; no second factor of ours is asked for. The
+    /// client is given a login token as after every login, by which it is logged in again: deleting Django's
+    /// token does not end that one.
     ///
     /// # Panics
     /// If the users are not those of [Django's table](super::AccountsTables::existing).
@@ -80,8 +81,9 @@ impl PostgresAccounts {
     ///
     /// As in Django, the signature must be right, the session not expired, the user active, and the password
     /// the one that the session began with. The login token that the client is given ends with the session, but
-    /// not with the browser: for sessions that last so long (`set_expiry(0)`, `SESSION_EXPIRE_AT_BROWSER_CLOSE`),
-    /// have Meteor's client keep it by `Accounts.config({clientStorage: "session"})`;
+    /// not with the browser: for sessions that last so long (`set_expiry(0)`,
+    /// `SESSION_EXPIRE_AT_BROWSER_CLOSE`), have Meteor's client keep it by
+    /// `Accounts.config({clientStorage: "session"})`;
     /// a [change of the password](super#users-of-another-program) ends it before. That Django logs the user
     /// out does not: the page calls `Meteor.logout()` as well. Which of Django's authentication backends
     /// logged the user in is not looked at, and no second factor of ours is asked for.
