@@ -42,7 +42,7 @@ fn who_comes_too_late_is_told_with_both_ids() {
     ]);
     assert_eq!(scene.import(&first).code, Some(0));
     let outcome = scene.import(&lines([
-        user("b", json!({"username": "ÉLISE"})),
+        user("b", json!({"username": "ÉLISE", "roles": [], "emails": [5]})),
         user("c", json!({"username": "carol", "emails": [{"address": "C@example.com"}]})),
         user("d", json!({"emails": [{"address": "d@example.com"}, {"address": "E@EXAMPLE.com"}]})),
         user("e", json!({"username": "Carol"})),
@@ -70,6 +70,8 @@ fn who_comes_too_late_is_told_with_both_ids() {
     );
     let count = |name: &str| outcome.report[name].as_u64().unwrap();
     assert_eq!((count("imported"), count("alreadyThere"), count("refused")), (2, 1, 5));
+    // Nothing else is told of who was refused.
+    assert_eq!(fields(&outcome), json!({}));
     let there = "it was there already, with";
     let other = format!("8 a: {there} another username; {there} other addresses -");
     assert_eq!((count("differing"), problems(&outcome, "notes")), (1, vec![other]));
@@ -333,6 +335,11 @@ fn what_cannot_begin_says_why() {
     };
     let (code, said) = run(&database);
     assert!(code == Some(1) && said.contains("run it again"), "{said}");
+    let (code, said) = run(&|command| {
+        command.arg("--dry-run");
+        database(command);
+    });
+    assert!(code == Some(1) && said.contains("nothing was written"), "{said}");
     let (code, said) = run(&|command| {
         command.args(["--schema", "people"]).arg(&file);
     });

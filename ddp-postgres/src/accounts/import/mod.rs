@@ -190,6 +190,18 @@ impl UsersImport {
         lines: impl BufRead,
         progress: impl FnMut(u64),
     ) -> Result<ImportReport, ImportError> {
+        self.connect(url, lines, progress).await.map_err(|error| match error {
+            ImportError::Database { error, .. } if self.is_dry_run => ImportError::Rehearsal(error),
+            error => error,
+        })
+    }
+
+    async fn connect(
+        &self,
+        url: &str,
+        lines: impl BufRead,
+        progress: impl FnMut(u64),
+    ) -> Result<ImportReport, ImportError> {
         let target = Target::parse(url)?;
         let dialled = dial(&target.config, &tls::of(&target)?, "").await;
         let (mut client, connection) = dialled.map_err(Error::from)?;
@@ -198,10 +210,7 @@ impl UsersImport {
         drop(client);
         // It ends with its client; the outcome shows any error.
         let _ = connection.await;
-        outcome.map_err(|error| match error {
-            ImportError::Database { error, .. } if self.is_dry_run => ImportError::Rehearsal(error),
-            error => error,
-        })
+        outcome
     }
 
     async fn import(
