@@ -76,9 +76,12 @@ impl Types {
         database.run(TYPES).await;
         let client = database.connect().await;
         for extension in ["seg", "isn", "intarray", "\"uuid-ossp\"", "postgis", "pg_trgm"] {
-            // Those that are installed.
-            let _ =
-                client.batch_execute(&format!("CREATE EXTENSION IF NOT EXISTS {extension}")).await;
+            let name = extension.trim_matches('"');
+            let is_there = "SELECT EXISTS (SELECT FROM pg_available_extensions WHERE name = $1)";
+            if client.query_one(is_there, &[&name]).await.unwrap().get(0) {
+                let create = format!("CREATE EXTENSION IF NOT EXISTS {extension}");
+                client.batch_execute(&create).await.unwrap();
+            }
         }
         // `pg_node_tree` and the like take no constants; composites, domains and arrays are made of these.
         let types = "SELECT format('%I.%I', n.nspname, t.typname) FROM pg_type t JOIN pg_namespace n

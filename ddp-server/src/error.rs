@@ -193,7 +193,7 @@ fn told(error: &(dyn std::error::Error + 'static)) -> Option<DdpError> {
 }
 
 /// The error and its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source.filter(|cause| !cause.is::<ForClient>()) {

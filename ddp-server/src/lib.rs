@@ -49,6 +49,7 @@
 //! Off by default:
 //!
 //! - `jwt`: logins by the JSON Web Tokens of another backend; the type `accounts::Jwt`. Brings `tls`.
+//! - `oauth`: logins by OAuth 2 and OpenID Connect; the module `accounts::oauth`.
 //! - `tls`: serves over TLS, by rustls; the type `Tls`.
 //! - `schema`: describes handlers' types as JSON Schemas, through `schemars`; the module `schema`.
 //! - `smtp`: mails of accounts by SMTP; the type `accounts::SmtpMailer`.

@@ -173,6 +173,30 @@ async fn live_queries_that_read_again_are_told_with_the_cause_and_a_first_read_i
     let again = text.lines().find(|line| line.contains("reading live queries again"));
     let words = [r#"collection="tasks""#, "queries=1", r#"cause="the feed was interrupted""#];
     assert_line(again.unwrap_or_else(|| panic!("{text}")), &words);
+    for said in ["feed lost", "feed back"] {
+        let lines: Vec<&str> = text.lines().filter(|line| line.contains(said)).collect();
+        assert_line(&lines.join("\n"), &[r#"feed="notify""#]);
+    }
+    db.close().await;
+}
+
+#[tokio::test]
+async fn a_table_that_changes_is_told_with_what_has_changed() {
+    let url = database::create_database(
+        "logging_changed",
+        "CREATE TABLE tasks (id int PRIMARY KEY, old int)",
+    );
+    let db = Db::builder(url).table(Table::new("tasks").all_columns());
+    let db = db.check_every(Duration::from_secs(3600)).connect().await.unwrap();
+    // Its own installation is announced, and has it check the tables once.
+    db.check().await.unwrap();
+    let (log, _guard) = listen();
+    database::psql("logging_changed", "ALTER TABLE tasks DROP old, ADD title text");
+    db.check().await.unwrap();
+    let text = log.take();
+    let changed = text.lines().find(|line| line.contains("the table has changed"));
+    let words = [r#"collection="tasks""#, "new column", "title", "no column", "old", "any more"];
+    assert_line(changed.unwrap_or_else(|| panic!("{text}")), &words);
     db.close().await;
 }
 

@@ -200,7 +200,7 @@ fn add_hosts(hosts: &str, options: &mut Vec<(String, String)>) -> Result<(), Err
         if port.parse::<u16>().is_err() && !port.is_empty() {
             // Without the text, which may be a part of the password.
             return Err(Error::connection_string(format!(
-                "the port is no number; if it is one, {RESERVED}"
+                "the port is not a number; if it is one, {RESERVED}"
             )));
         }
         names.push(decoded(name)?);

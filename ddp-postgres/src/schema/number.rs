@@ -1,7 +1,7 @@
 //! SQL for the numbers that stand for tables and their families.
 
 /// A table and all its descendants, as one number: those that other numbers stand for differ in at
-/// least one of them. A partition that is being detached is none. `root` is SQL for the table's oid.
+/// least one of them. A partition that is being detached is not among them. `root` is SQL for the table's oid.
 pub(super) fn family_sql(root: &str) -> String {
     format!("({} SELECT {NUMBER} FROM ddp_part WHERE NOT ddp_part.leaves)", descendants(root))
 }

@@ -110,7 +110,9 @@ impl Change {
             (Operator::Inc, old) => {
                 let old = if old.is_null() { Some(0.0) } else { old.as_f64() };
                 let (Some(old), Some(amount)) = (old, self.value.as_f64()) else {
-                    return Err(refused(&format!("$inc: '{name}' or its increment is no number")));
+                    return Err(refused(&format!(
+                        "$inc: '{name}' or its increment is not a number"
+                    )));
                 };
                 *place = (old + amount).into();
             }

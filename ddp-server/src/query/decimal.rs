@@ -37,7 +37,7 @@ struct Finite {
 
 /// A text that is not a number.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
-#[error("no decimal number")]
+#[error("not a decimal number")]
 pub struct ParseDecimalError;
 
 /// As [`Display`](fmt::Display): a `main` that returns the error shows this.

@@ -117,7 +117,7 @@ pub(crate) trait Transport: Send + Unpin + 'static {
     /// Bytes queued that the socket has not taken yet.
     fn queued_bytes(&self) -> usize;
 
-    /// The same with what their buffers take besides: most of it if the frames are small.
+    /// The same, and what their buffers take: most of it if the frames are small.
     fn kept_bytes(&self) -> usize;
 
     /// Writes as much as the socket takes; ready when nothing is queued and everything is flushed.

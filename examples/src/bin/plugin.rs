@@ -68,8 +68,8 @@ async fn count(guests: &MemoryCollection<Guest>) -> Result<String, String> {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // Logs what went wrong: handlers that failed, arguments that did not fit. RUST_LOG=debug tells
-    // of each connection besides.
+    // Logs what went wrong: handlers that failed, arguments that did not fit. RUST_LOG=debug also tells
+    // of each connection.
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 

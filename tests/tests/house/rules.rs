@@ -80,7 +80,12 @@ pub(crate) const RULES: &[Rule] = &[
     },
     Rule {
         because: "documents know no session",
-        from: &["ddp-server/src/extract/by_hand.rs"],
+        from: &[
+            "ddp-core/src/document.rs",
+            "ddp-core/src/merge_box/",
+            "ddp-core/src/snapshot/",
+            "ddp-server/src/extract/by_hand.rs",
+        ],
         to: &["ddp-server/src/connection/", "ddp-core/src/session/"],
         except: &[],
     },

@@ -10,7 +10,7 @@ pub enum JwtError {
     )]
     ShortSecret(usize),
     /// A key in PEM was given as a secret.
-    #[error("a key in PEM is no secret: give the public key to Jwt::public_key")]
+    #[error("a key in PEM is not a secret: give the public key to Jwt::public_key")]
     PemAsSecret,
     /// The public key is not one.
     #[error("the public key cannot be used, which begins with `-----BEGIN PUBLIC KEY-----`: {0}")]

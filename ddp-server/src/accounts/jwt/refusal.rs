@@ -4,7 +4,7 @@
 /// were asked, the nearest answers. What is told of claims is told of tokens whose signature is right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 pub(in crate::accounts) enum Refusal {
-    #[error("This is no JSON Web Token")]
+    #[error("This is not a JSON Web Token")]
     Malformed,
     #[error("This token has more than 8 KiB")]
     TooLong,

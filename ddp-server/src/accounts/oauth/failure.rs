@@ -4,8 +4,8 @@ use std::error::Error as StdError;
 
 use oauth2::{ErrorResponse, RequestTokenError};
 
-use super::http::{HttpError, with_causes};
-use crate::error::Error;
+use super::http::HttpError;
+use crate::error::{Error, chain};
 
 /// How much of a provider's own text clients get to see.
 const TEXT_CHARS_MAX: usize = 200;
@@ -25,11 +25,11 @@ pub(super) enum Failure {
 
 impl Failure {
     pub(super) fn unreachable(error: &dyn StdError) -> Self {
-        Self::Unreachable(with_causes(error))
+        Self::Unreachable(chain(error))
     }
 
     pub(super) fn untrusted(error: &dyn StdError) -> Self {
-        Self::Untrusted(with_causes(error))
+        Self::Untrusted(chain(error))
     }
 
     /// From the answer to a code.

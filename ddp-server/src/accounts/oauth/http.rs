@@ -26,7 +26,7 @@ pub(super) struct Http {
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum HttpError {
-    #[error("it is asked by https only, unless it is on this machine")]
+    #[error("it is called by https only, unless it is on this machine")]
     Insecure,
     #[error("its answer has more than 1 MiB")]
     TooLarge,
@@ -115,18 +115,6 @@ impl<'c> AsyncHttpClient<'c> for Http {
     fn call(&'c self, request: HttpRequest) -> Self::Future {
         Box::pin(self.send(request))
     }
-}
-
-/// An error with all its causes, for the log.
-pub(super) fn with_causes(error: &dyn StdError) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    text
 }
 
 impl fmt::Debug for Http {

@@ -1,4 +1,4 @@
-//! Publications that run again, because the user changes.
+//! What takes a session long: publications that run again, because the user changes, and dear messages.
 
 use super::*;
 
@@ -10,6 +10,18 @@ type Run = (usize, Option<String>);
 struct Begun {
     turns: Arc<AtomicUsize>,
     all: Arc<Mutex<Vec<Run>>>,
+}
+
+impl Begun {
+    /// From now on, by a task that stands in line behind whatever is ready, and what is ready next behind it.
+    fn count_turns(&self) {
+        let turns = Arc::clone(&self.turns);
+        tokio::spawn(poll_fn(move |cx| {
+            turns.fetch_add(1, Ordering::Relaxed);
+            cx.waker().wake_by_ref();
+            Poll::<()>::Pending
+        }));
+    }
 }
 
 #[tokio::test]
@@ -38,13 +50,7 @@ async fn others_have_turns_while_publications_run_again() {
     for number in 0..COUNT {
         subscriptions.push(client.subscribe("slow", (number,)).await.expect("it is ready"));
     }
-    let turns = Arc::clone(&begun.turns);
-    // It stands in line behind whatever is ready, and what is ready next behind it.
-    tokio::spawn(poll_fn(move |cx| {
-        turns.fetch_add(1, Ordering::Relaxed);
-        cx.waker().wake_by_ref();
-        Poll::<()>::Pending
-    }));
+    begun.count_turns();
     begun.all.lock().clear();
     client.call::<()>("login", ()).await.expect("a user");
     let ran = std::mem::take(&mut *begun.all.lock());
@@ -57,4 +63,24 @@ async fn others_have_turns_while_publications_run_again() {
     assert!((COUNT + 1..2 * COUNT).contains(&ran.len()), "{ran:?}");
     let of_cay = ran.iter().filter(|(_, user)| user.as_deref() == Some("cay"));
     assert_eq!(of_cay.count(), COUNT);
+}
+
+#[tokio::test]
+async fn others_have_turns_between_messages_that_take_long() {
+    const COUNT: usize = 20;
+    let begun = Begun::default();
+    let slow = async |State(begun): State<Begun>| {
+        begun.all.lock().push((begun.turns.load(Ordering::Relaxed), None));
+        // Longer than a session's task runs in one go.
+        std::thread::sleep(Duration::from_millis(2));
+        Ok::<_, Error>(())
+    };
+    let server = Server::builder().method("slow", slow).with_state(begun.clone());
+    let client = Client::connect(&server).await;
+    begun.count_turns();
+    let calls = (0..COUNT).map(|_| client.call::<()>("slow", ()));
+    futures::future::try_join_all(calls).await.expect("it returns");
+    let ran = std::mem::take(&mut *begun.all.lock());
+    assert_eq!(ran.len(), COUNT);
+    assert!(ran.windows(2).all(|two| two[0].0 < two[1].0), "one in each turn: {ran:?}");
 }

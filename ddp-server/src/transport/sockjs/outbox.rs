@@ -55,7 +55,7 @@ impl Outbox {
         self.bytes + self.in_flight
     }
 
-    /// The same with what the buffers take besides.
+    /// The same, and what the buffers take.
     pub(super) fn kept_bytes(&self) -> usize {
         self.bytes() + self.chunks.len() * BUFFER_BYTES
     }

@@ -59,7 +59,7 @@ impl Outbox {
         self.queued_bytes
     }
 
-    /// The same with what the buffers take besides.
+    /// The same, and what the buffers take.
     pub(super) fn kept_bytes(&self) -> usize {
         self.queued_bytes + self.queue.len() * BUFFER_BYTES
     }

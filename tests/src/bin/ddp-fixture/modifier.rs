@@ -39,7 +39,7 @@ fn change(fields: &mut Object, operator: &str, path: &str, value: &Ejson) -> Res
         "$inc" => {
             let old = fields.get(path).map_or(Some(0.0), Ejson::as_f64);
             let (Some(old), Some(amount)) = (old, value.as_f64()) else {
-                return Err(refused(format!("'{path}' or its increment is no number")));
+                return Err(refused(format!("'{path}' or its increment is not a number")));
             };
             fields.insert(path.to_owned(), (old + amount).into());
         }

@@ -23,13 +23,13 @@ async fn what_is_not_signed_by_the_right_key_is_refused() {
         (format!("{message}."), "This token has a wrong signature"),
         (foreign, "This token has a wrong signature"),
         (format!("{header}.{other_body}.{signature}"), "This token has a wrong signature"),
-        (format!("{right}="), "This is no JSON Web Token"),
-        (format!("{right}.x"), "This is no JSON Web Token"),
-        (message.to_owned(), "This is no JSON Web Token"),
-        ("..".to_owned(), "This is no JSON Web Token"),
-        ("x".to_owned(), "This is no JSON Web Token"),
-        (right.replace('.', " "), "This is no JSON Web Token"),
-        (format!("{}.{body}.{signature}", encode("[]")), "This is no JSON Web Token"),
+        (format!("{right}="), "This is not a JSON Web Token"),
+        (format!("{right}.x"), "This is not a JSON Web Token"),
+        (message.to_owned(), "This is not a JSON Web Token"),
+        ("..".to_owned(), "This is not a JSON Web Token"),
+        ("x".to_owned(), "This is not a JSON Web Token"),
+        (right.replace('.', " "), "This is not a JSON Web Token"),
+        (format!("{}.{body}.{signature}", encode("[]")), "This is not a JSON Web Token"),
     ] {
         let error = refusal(&client, &token).await;
         assert!(error.starts_with(text) && error.ends_with("[403]"), "{token}: {error}");
@@ -102,7 +102,7 @@ async fn claims_that_do_not_fit_are_refused() {
         ("exp", json!({"$date": 9_999_999_999_999_u64}), endless),
         ("nbf", json!(later), early),
         ("nbf", json!(1e300), early),
-        ("nbf", json!("now"), "This is no JSON Web Token"),
+        ("nbf", json!("now"), "This is not a JSON Web Token"),
         ("sub", json!(null), nobody),
         ("sub", json!(""), nobody),
         ("sub", json!("a\0b"), nobody),
@@ -156,7 +156,7 @@ async fn what_is_large_or_deep_or_odd_is_refused() {
     let deep_claims = format!(r#"{{"sub":"7","exp":9999999999,"x":{deep}}}"#);
     for claims in [deep_claims.as_str(), &deep, "[]", "7", "", "{", "\u{feff}{}"] {
         let error = refusal(&client, &signer.sign_as(&header, claims)).await;
-        assert_eq!(error, "This is no JSON Web Token [403]", "{claims}");
+        assert_eq!(error, "This is not a JSON Web Token [403]", "{claims}");
     }
     let right = claims("7").to_string();
     for header in [
@@ -168,7 +168,7 @@ async fn what_is_large_or_deep_or_odd_is_refused() {
         json!({}),
     ] {
         let error = refusal(&client, &signer.sign_as(&header, &right)).await;
-        assert_eq!(error, "This is no JSON Web Token [403]", "{header}");
+        assert_eq!(error, "This is not a JSON Web Token [403]", "{header}");
     }
     // Whatever a client sends that is no text.
     for bad in [json!(7), json!(["x"]), json!({"$gt": ""}), json!(true)] {

@@ -286,7 +286,7 @@ impl Session {
         self.state.lock().outbox.bytes()
     }
 
-    /// The same with what the buffers take besides.
+    /// The same, and what the buffers take.
     pub(super) fn kept_bytes(&self) -> usize {
         self.state.lock().outbox.kept_bytes()
     }
