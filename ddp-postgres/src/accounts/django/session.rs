@@ -56,7 +56,7 @@ impl Life {
         let own = match &self.expiry {
             None => None,
             Some(Value::Number(seconds)) if seconds.as_f64() == Some(0.0) => None,
-            Some(Value::Number(seconds)) => Some(after(whole_seconds(seconds))),
+            Some(Value::Number(seconds)) => Some(after(whole_seconds(seconds).min(age_max))),
             // As Python's `isoformat` writes it; without a zone it is taken for UTC.
             Some(Value::String(date)) => Some(Date::from_iso(date).ok_or(Unreadable::NoJson)?),
             Some(_) => return Err(Unreadable::NoJson),
