@@ -148,29 +148,10 @@ fn tests_that_pages_name_exist() {
     assert!(count > 40, "{count} tests were found");
 }
 
-/// How many examples of Rust a page has, or the documentation in a source file, that are compiled and run.
-fn runnable_examples(text: &str) -> usize {
-    let mut is_inside = false;
-    let mut count = 0;
-    for line in text.lines() {
-        let line =
-            line.trim_start().trim_start_matches("//!").trim_start_matches("///").trim_start();
-        let Some(language) = line.strip_prefix("```") else { continue };
-        count += usize::from(!is_inside && matches!(language, "" | "rust"));
-        is_inside = !is_inside;
-    }
-    count
-}
-
 #[test]
-fn the_readme_is_short_and_examples_are_many() {
+fn the_readme_is_short() {
     let lines = read(&root().join("README.md")).lines().count();
     assert!(lines <= 200, "README.md has {lines} lines; the rest belongs in the guides");
-    let crates = ["ddp-core", "ddp-server", "ddp-postgres"].map(|name| root().join(name));
-    let sources = crates.iter().flat_map(|path| files_in(&path.join("src"), "rs"));
-    let examples: usize = sources.chain(guides()).map(|path| runnable_examples(&read(&path))).sum();
-    assert!(examples >= 100, "{examples} examples run");
-    assert_eq!(runnable_examples("/// ```\n/// ```\n//! ```no_run\n//! ```\n```rust\n```"), 2);
 }
 
 #[test]

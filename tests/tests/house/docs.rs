@@ -53,6 +53,13 @@ pub(crate) fn markdown(tree: &Tree, folder: &str) -> usize {
 }
 
 #[test]
+fn many_examples_run() {
+    let tree = Tree::from_environment().expect("the crates' sources");
+    let run: usize = crate::tree::CRATES.iter().map(|(_, folder)| examples(&tree, folder).0).sum();
+    assert!(run >= 100, "{run} examples run");
+}
+
+#[test]
 fn examples_are_told_from_other_blocks() {
     let text = "//! ```\n//! let a = 1;\n//! ```\n\n/// ```text\n/// a\n/// ```\n/// ```no_run\n\
                 /// b\n/// ```\n#[doc = include_str!(\"../docs/a.md\")]\nfn a() {}";
