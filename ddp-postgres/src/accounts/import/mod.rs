@@ -249,10 +249,10 @@ impl UsersImport {
             self.take_line(number, &line, &mut batch, &mut report)?;
             progress(lines.bytes);
             if batch.is_full() {
-                write(&mut batch, session, &mut report).await?;
+                write_batch(&mut batch, session, &mut report).await?;
             }
         }
-        write(&mut batch, session, &mut report).await?;
+        write_batch(&mut batch, session, &mut report).await?;
         Ok(report)
     }
 
@@ -286,7 +286,7 @@ impl UsersImport {
     }
 }
 
-async fn write(
+async fn write_batch(
     batch: &mut Batch,
     session: &Session<'_>,
     report: &mut ImportReport,
