@@ -210,7 +210,7 @@ pub use mail::{Letter, LogMailer, Mail, MailContext, MailTemplate, MailTemplates
 #[cfg(feature = "smtp")]
 pub use mail::{MailUrlError, SmtpMailer};
 pub use memory::MemoryAccounts;
-pub use password::PasswordAlgorithm;
+pub use password::{PasswordAlgorithm, is_password_hash};
 pub use sealed::Sealer;
 pub use second_factor::is_totp_secret;
 #[cfg(feature = "testing")]

@@ -4,7 +4,9 @@ use std::cmp::Reverse;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use ddp_server::accounts::{LoginToken, OneTimeToken, PasswordHash, Purpose, TokenHash};
+use ddp_server::accounts::{
+    LoginToken, OneTimeToken, PasswordHash, Purpose, TokenHash, is_password_hash,
+};
 use ddp_server::ejson::{Ejson, Object};
 
 use super::imported::Imported;
@@ -51,7 +53,7 @@ pub(super) fn password(mut members: Object, into: &mut Imported, losses: &mut Lo
 /// A hash that passwords can be compared with. Those of Meteor begin with a dollar sign.
 fn hash(value: &Ejson) -> Option<PasswordHash> {
     let text = value.as_str().filter(|text| text.starts_with('$'))?;
-    Some(PasswordHash::from(text)).filter(PasswordHash::is_usable)
+    is_password_hash(text).then(|| text.into())
 }
 
 /// `{loginTokens: [{when, hashedToken}]}`; old ones are `{when, token}`.

@@ -40,13 +40,11 @@ pub enum PasswordAlgorithm {
     },
 }
 
-impl PasswordHash {
-    /// Whether a password can be compared with it: it is in a form that is known, and its costs are not
-    /// more than a server takes on (bcrypt: 16; Argon2: 512 MiB, and 4 GiB over all passes).
-    #[must_use]
-    pub fn is_usable(&self) -> bool {
-        Stored::read(self.as_str()).is_some()
-    }
+/// Whether a password can be compared with this stored one: it is in a form that is known, and its costs are
+/// not more than a server takes on (bcrypt: 16; Argon2: 512 MiB, and 4 GiB over all passes).
+#[must_use]
+pub fn is_password_hash(text: &str) -> bool {
+    Stored::read(text).is_some()
 }
 
 impl PasswordAlgorithm {
