@@ -1,6 +1,5 @@
 //! Requests to providers: few, short and bounded, whatever a provider answers.
 
-use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
