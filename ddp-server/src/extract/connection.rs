@@ -127,6 +127,7 @@ impl Connection {
     }
 
     /// The other program's session may have ended together with ours.
+    #[cfg(feature = "accounts")]
     pub(crate) fn forget_cookies(&self) {
         self.0.cookies_are_forgotten.store(true, Ordering::Relaxed);
     }
