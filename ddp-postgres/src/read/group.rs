@@ -216,8 +216,6 @@ impl Task<'_> {
             // The next read waits for the feed.
         } else if error.is_of_lock() {
             self.collection.note_locked(self.reader, true);
-            // What a policy's function locks with NOWAIT is refused at once.
-            tokio::time::sleep(RETRY_AFTER).await;
         } else if error.may_pass() {
             self.tell_of_failure(&error);
             tokio::time::sleep(RETRY_AFTER).await;
