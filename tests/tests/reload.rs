@@ -188,8 +188,8 @@ async fn write(url: String, is_over: Arc<AtomicBool>) {
     }
 }
 
-/// A database of forty tasks, each in a list of its own, whose policy raises what `refused` says of a list.
-fn with_a_policy(name: &str) -> String {
+/// A client of forty lists of one task each, by a server whose policy raises what `refused` says of a list.
+async fn start_with_a_policy(name: &str) -> (Client, Db) {
     let role = format!("{name}_reader");
     let setup = format!(
         "CREATE ROLE {role} LOGIN;
@@ -207,20 +207,20 @@ fn with_a_policy(name: &str) -> String {
         ALTER TABLE tasks FORCE ROW LEVEL SECURITY; GRANT CREATE ON DATABASE {name} TO {role};"
     );
     let url = database::create_database(name, &setup);
-    url.replace("postgres://postgres@", &format!("postgres://{role}@"))
+    let url = url.replace("postgres://postgres@", &format!("postgres://{role}@"));
+    let table = Table::new("tasks").all_columns().keys_only();
+    let db = Db::builder(&url).table(table).connect().await.unwrap();
+    let server = Server::builder().publish("tasks.byList", by_list).with_state(db.clone());
+    let mut client = Client::connect(serve(&server).await).await;
+    subscribe(&mut client, "tasks.byList", 0..40).await;
+    (client, db)
 }
 
 /// A policy refuses to be asked about one list. The queries that are read together with it are read.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_query_that_the_database_refuses_ends_alone() {
     let name = "reload_refused";
-    let url = with_a_policy(name);
-    let table = Table::new("tasks").all_columns().keys_only();
-    let db = Db::builder(&url).table(table).connect().await.unwrap();
-    let server = Server::builder().publish("tasks.byList", by_list).with_state(db.clone());
-    let address = serve(&server).await;
-    let mut client = Client::connect(address).await;
-    subscribe(&mut client, "tasks.byList", 0..40).await;
+    let (mut client, _db) = start_with_a_policy(name).await;
     database::psql(name, "INSERT INTO refused VALUES ('l7', 'P0001')");
     database::psql(
         name,
@@ -239,12 +239,7 @@ async fn a_query_that_the_database_refuses_ends_alone() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reload_that_fails_for_what_may_pass_is_tried_again() {
     let name = "reload_passes";
-    let url = with_a_policy(name);
-    let table = Table::new("tasks").all_columns().keys_only();
-    let db = Db::builder(&url).table(table).connect().await.unwrap();
-    let server = Server::builder().publish("tasks.byList", by_list).with_state(db.clone());
-    let mut client = Client::connect(serve(&server).await).await;
-    subscribe(&mut client, "tasks.byList", 0..40).await;
+    let (mut client, db) = start_with_a_policy(name).await;
     for (revision, code) in (1..).zip(["53200", "54001", "57014", "55P03"]) {
         let failed = db.stats().loads_failed;
         database::psql(name, &format!("INSERT INTO refused VALUES ('l7', '{code}')"));
