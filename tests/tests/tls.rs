@@ -8,6 +8,7 @@ use ddp_cluster::{Cluster, ClusterOptions, ShutdownMode};
 use ddp_postgres::{Db, DbBuilder, Feed, Table};
 use ddp_server::{Collection, Server, State};
 use ddp_tests::Client;
+use rustls::pki_types::CertificateDer;
 use serde_json::{Value, json};
 
 const TASKS: Collection<Value> = Collection::new("tasks");
@@ -53,6 +54,18 @@ fn builder(url: &str) -> DbBuilder {
     Db::builder(url).table(Table::new("tasks").all_columns())
 }
 
+/// A configuration that knows this authority only.
+fn trusting(authority: CertificateDer<'static>) -> rustls::ClientConfig {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(authority).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn changes_arrive_over_tls_and_strangers_certificates_are_refused() {
     let (authority, certificate, key) = authority_and_certificate();
@@ -74,15 +87,7 @@ async fn changes_arrive_over_tls_and_strangers_certificates_are_refused() {
         cluster.port()
     );
 
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(authority.der().clone()).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let db = builder(&url).tls(config).connect().await.unwrap();
+    let db = builder(&url).tls(trusting(authority.der().clone())).connect().await.unwrap();
     let server = Server::builder()
         .publish("tasks", async |State(db): State<Db>| db.find(&TASKS))
         .with_state(db);

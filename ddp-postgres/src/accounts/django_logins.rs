@@ -165,7 +165,7 @@ impl PostgresAccounts {
         }
     }
 
-    /// The login of whoever has this cookie, or why it is none.
+    /// The login of whoever has this cookie, or why nobody is logged in by it.
     async fn find_session(
         &self,
         sessions: &DjangoSessions,
@@ -267,7 +267,7 @@ fn first_row(read: Result<Vec<Row>, crate::error::Error>) -> Result<Option<Row>,
     }
 }
 
-/// Whether a text is no value of the type of keys, or one out of its range.
+/// Whether a text is not a value of the type of keys, or one out of its range.
 fn is_no_key(error: &crate::error::Error) -> bool {
     let codes = [SqlState::INVALID_TEXT_REPRESENTATION, SqlState::NUMERIC_VALUE_OUT_OF_RANGE];
     error.code().is_some_and(|code| codes.contains(code))

@@ -180,12 +180,11 @@ impl Watch {
         patience: Patience,
     ) -> Result<Found, Error> {
         let before = collection.layout();
-        let name = collection.table.collection_name();
-        let log = &intake.reader().log;
         let layout = match schema::describe(client, &collection.table).await {
             Ok(layout) => Arc::new(layout.with_feed(before.feed())),
             Err(schema::Error::NoTable { relation, .. }) => {
-                tell_that_it_is_gone(log, name, &relation);
+                let name = collection.table.collection_name();
+                tell_that_it_is_gone(&intake.reader().log, name, &relation);
                 // One of another name may still have the triggers.
                 return Ok(match schema::stop(client, &before, patience).await {
                     Ok(()) => Found::new(before, TableState::Missing),
@@ -212,7 +211,19 @@ impl Watch {
             Err(error) => return Ok(Found::unavailable(layout, &error)),
             Ok(()) => {}
         }
-        let is_wanted = *layout != *before || collection.watched.lock().has_failed();
+        self.make_ready(intake, client, collection, layout, patience).await
+    }
+
+    /// Gives a table that can be published its triggers if they are not right.
+    async fn make_ready(
+        &self,
+        intake: &Intake,
+        client: &mut Object,
+        collection: &TableCollection,
+        layout: Arc<Layout>,
+        patience: Patience,
+    ) -> Result<Found, Error> {
+        let is_wanted = *layout != *collection.layout() || collection.watched.lock().has_failed();
         let mut readiness = schema::inspect(&***client, &layout).await?.readiness(&layout);
         // What another server has installed for the same table is left to it, or two servers would
         // take turns.
@@ -244,6 +255,7 @@ impl Watch {
             let changed = schema::Error::Changed { relation: layout.relation().to_owned() };
             return Ok(Found::not_installed(layout, readiness, &changed));
         }
+        let (name, log) = (collection.table.collection_name(), &intake.reader().log);
         Ok(Found::installed(layout, readiness, name, log))
     }
 }

@@ -126,7 +126,7 @@ async fn a_session_in_the_database_logs_in_until_it_ends() {
     scene.fixture.psql("DELETE FROM django_session");
     assert_eq!(scene.log_in(&cookie).await, "There is no such session");
     for wrong in ["short", "with-signs-in-it", &"x".repeat(41), "'abcdefgh"] {
-        assert_eq!(scene.log_in(wrong).await, "This is no session", "{wrong}");
+        assert_eq!(scene.log_in(wrong).await, "This is not a session", "{wrong}");
     }
 }
 
@@ -307,7 +307,7 @@ async fn sessions_of_the_database_that_cannot_be_read_are_told_in_the_log() {
         // As Django 3.0 wrote it, more or less.
         (
             "UPDATE django_session SET session_data = 'YTp7fQ=='",
-            "This is no session",
+            "This is not a session",
             "Django is older than 3.1",
         ),
     ] {

@@ -6,7 +6,7 @@ pub(in crate::accounts) enum Refusal {
     #[error("This connection has no session cookie")]
     NoCookie,
     /// What no session of this kind looks like.
-    #[error("This is no session")]
+    #[error("This is not a session")]
     Malformed,
     #[error("This session is signed with another key")]
     Signature,
@@ -33,7 +33,7 @@ pub(in crate::accounts) enum Unreadable {
     Pickle,
     #[error("it has more than 64 KiB")]
     TooLong,
-    #[error("it is no JSON of Django 3.1 or later")]
+    #[error("it is not JSON as Django 3.1 or later writes it")]
     NoJson,
 }
 

@@ -24,7 +24,7 @@ const TOKEN_BYTES_MAX: usize = 1024;
 
 const OLD_PASSWORD: &str =
     "its password is kept by SRP, as before Meteor 0.8.2: the user has to set a new one";
-const UNKNOWN_PASSWORD: &str = "its password is no hash of bcrypt or Argon2, or one of too high costs: the user has to set a new one";
+const UNKNOWN_PASSWORD: &str = "its password is not a hash of bcrypt or Argon2, or one of too high costs: the user has to set a new one";
 
 /// `{bcrypt | argon2, reset, enroll}`.
 pub(super) fn password(mut members: Object, into: &mut Imported, losses: &mut Losses) {

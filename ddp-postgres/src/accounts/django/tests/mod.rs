@@ -110,7 +110,7 @@ fn what_another_key_or_another_purpose_has_signed_is_refused() {
     assert_eq!(other.read_row(Some(IN_TABLE)), Err(Refusal::Signature));
     let fallbacks = DjangoSessions::database("new").secret_key_fallbacks(["older", KEY]);
     assert_eq!(fallbacks.read_row(Some(IN_TABLE)).unwrap().id, "7");
-    // What the one kind has signed is none of the other.
+    // What is signed for one kind is refused as the other.
     assert_eq!(read_row(COOKIE), Err(Refusal::Signature));
     assert_eq!(read_cookie(IN_TABLE), Err(Refusal::Signature));
     let json = br#"{"_auth_user_id":"7","_auth_user_hash":"00"}"#;
@@ -274,7 +274,7 @@ fn nothing_shows_the_keys() {
 
 #[test]
 #[should_panic(expected = "give Django's settings.SECRET_KEY")]
-fn an_empty_key_is_none() {
+fn an_empty_key_is_refused() {
     let _ = DjangoSessions::signed_cookies("");
 }
 
