@@ -16,9 +16,10 @@ const OPERATORS: &str = "
 #[tokio::test]
 async fn times_are_what_they_are() {
     let fixture = Fixture::start("operators").await;
+    // Before anybody reads: what is prepared keeps its operators.
+    fixture.psql(OPERATORS);
     let ada = fixture.create("ada").await;
     fixture.log_in(&ada, "t1").await;
-    fixture.psql(OPERATORS);
     assert_eq!(fixture.psql("SELECT 2.0 * 3"), "0.0", "it would be taken");
     let user = fixture.accounts.find_user(&Selector::Id(ada)).await.unwrap().unwrap();
     assert_eq!(user.created_at, Some(WHEN));
